@@ -1,0 +1,206 @@
+//! The plan for one model: what the controller wants, whole, in one retained message.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DeviceId, Digest, ModelName, Namespace};
+use crate::membership::Membership;
+use crate::model::ModelBuild;
+use crate::observe::{INDICATORS_MAX, Observe};
+use crate::selector::Labels;
+use crate::time::Time;
+
+/// Most bytes of a plan's JSON; a larger one is refused unread.
+pub const PLAN_BYTES_MAX: usize = 256 * 1024;
+/// Most digests that a plan calls rejected.
+pub const REJECTED_MAX: usize = 64;
+
+/// What every device of a namespace shall do about one model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The fleet.
+    pub namespace: Namespace,
+    /// The model.
+    pub model: ModelName,
+    /// Order and lifetime.
+    #[serde(flatten)]
+    pub order: Order,
+    /// The build in production; absent before the first rollout has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<ModelBuild>,
+    /// The build that is being rolled out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Candidate>,
+    /// Builds that no device may activate, whatever else it has heard; at most [`REJECTED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<Digest>,
+    /// What devices count.
+    #[serde(default)]
+    pub observe: Observe,
+}
+
+/// Order and lifetime of a controller's message. A device refuses anything not newer than what it has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Order {
+    /// Fencing: grows with every change of leader, so that a leader that lost its lease is not obeyed.
+    pub epoch: u64,
+    /// Grows with every change of the message.
+    pub revision: u64,
+    /// When it was signed.
+    pub issued: Time,
+    /// From then on nothing new is started on its word.
+    pub expires: Time,
+}
+
+impl Order {
+    /// Whether a message of this order replaces one of `seen`.
+    #[must_use]
+    pub fn replaces(&self, seen: &Order) -> bool {
+        (self.epoch, self.revision) > (seen.epoch, seen.revision)
+    }
+}
+
+/// The build that is being rolled out, and to whom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    /// The rollout attempt: its name and, after retries, its number. Devices count attempts apart.
+    pub rollout: String,
+    /// The build.
+    pub build: ModelBuild,
+    /// Who gets it.
+    pub membership: Membership,
+    /// Whether devices may start now. False while paused: who runs it stays, who has not activated waits.
+    pub admit: bool,
+    /// Live or beside the stable model.
+    pub mode: Mode,
+    /// How a device proves itself after activation.
+    pub probation: Probation,
+    /// How the bytes are fetched.
+    #[serde(default)]
+    pub fetch: Fetch,
+}
+
+/// How a candidate runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// It answers.
+    #[default]
+    Live,
+    /// It runs on the same inputs, the stable model answers.
+    Shadow,
+    /// A mode of a newer controller: a device does not start it.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How a device proves itself after activation; otherwise it goes back by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probation {
+    /// Time to be confirmed in, milliseconds.
+    pub timeout_ms: u64,
+    /// Answers without an error that it takes.
+    pub min_predictions: u64,
+    /// Errors in probation that end it at once.
+    pub max_errors: u64,
+}
+
+/// How the bytes are fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Fetch {
+    /// Devices start spread over this time by the hash of their id, milliseconds.
+    pub spread_ms: u64,
+    /// Most bytes per second of one device; 0: no limit.
+    pub bytes_per_second: u64,
+    /// Daily window in minutes of the UTC day, start and end; start after end runs over midnight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_utc_minutes: Option<(u16, u16)>,
+}
+
+/// What a plan means for one device.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wanted<'a> {
+    /// Run the candidate.
+    Candidate(&'a Candidate),
+    /// Run the stable build.
+    Stable(&'a ModelBuild),
+    /// Run nothing of this model.
+    Nothing,
+}
+
+/// Why a plan is not acceptable although its signature is good.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// More bytes than a plan may have.
+    #[error("plan has {0} bytes; at most {PLAN_BYTES_MAX} are read")]
+    Size(usize),
+    /// Not the JSON of a plan.
+    #[error("plan is not readable")]
+    Json(#[source] serde_json::Error),
+    /// A list longer than its bound, or parts that contradict each other.
+    #[error("plan is not acceptable: {0}")]
+    Content(&'static str),
+}
+
+impl Plan {
+    /// Reads a plan and holds its bounds.
+    ///
+    /// # Errors
+    /// When it is too large, not a plan, or beyond a bound.
+    pub fn from_json(bytes: &[u8]) -> Result<Plan, PlanError> {
+        if bytes.len() > PLAN_BYTES_MAX {
+            return Err(PlanError::Size(bytes.len()));
+        }
+        let plan: Plan = serde_json::from_slice(bytes).map_err(PlanError::Json)?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Holds the bounds of a plan.
+    ///
+    /// # Errors
+    /// Names the first bound that is broken.
+    pub fn check(&self) -> Result<(), PlanError> {
+        use crate::membership::{CLAUSES_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
+        let bound = |ok: bool, what| if ok { Ok(()) } else { Err(PlanError::Content(what)) };
+        bound(self.rejected.len() <= REJECTED_MAX, "too many rejected digests")?;
+        bound(self.observe.indicators.len() <= INDICATORS_MAX, "too many indicators")?;
+        let builds = self.stable.iter().chain(self.candidate.iter().map(|c| &c.build));
+        bound(builds.clone().all(|b| b.model == self.model), "a build of another model")?;
+        bound(builds.clone().all(|b| b.profile.as_ref().is_none_or(well_formed)), "a profile's bins")?;
+        let Some(candidate) = &self.candidate else { return Ok(()) };
+        let m = &candidate.membership;
+        bound(m.clauses.len() <= CLAUSES_MAX, "too many clauses")?;
+        bound(m.exclude.len() <= NAMED_MAX, "too many excluded devices")?;
+        bound(m.clauses.iter().all(|c| c.strata.len() <= STRATA_MAX), "too many strata")?;
+        bound(
+            m.clauses.iter().all(|c| c.devices.len() <= CLAUSES_MAX * NAMED_MAX),
+            "too many named devices",
+        )?;
+        bound(m.clauses.iter().all(|c| c.spread_by.len() <= SPREAD_MAX), "too many labels to spread by")
+    }
+
+    /// What a device with this id and these labels shall run. The same answer on both sides.
+    #[must_use]
+    pub fn wanted(&self, device: &DeviceId, labels: &Labels) -> Wanted<'_> {
+        let allowed = |build: &ModelBuild| !self.rejected.contains(&build.digest);
+        match (&self.candidate, &self.stable) {
+            (Some(c), _) if allowed(&c.build) && c.membership.includes(device, labels) => {
+                Wanted::Candidate(c)
+            }
+            (_, Some(stable)) if allowed(stable) => Wanted::Stable(stable),
+            _ => Wanted::Nothing,
+        }
+    }
+}
+
+fn well_formed(profile: &crate::model::Profile) -> bool {
+    use crate::bins::EDGES_MAX;
+    let sorted = |edges: &[f64]| edges.windows(2).all(|w| w[0] < w[1]) && edges.len() <= EDGES_MAX;
+    profile.features.len() <= 4096
+        && profile.features.iter().all(|f| sorted(&f.edges) && f.counts.0.len() == f.edges.len() + 1)
+        && profile.confidence.iter().all(|c| sorted(&c.edges) && c.counts.0.len() == c.edges.len() + 1)
+}

@@ -1,0 +1,105 @@
+//! Which devices a rollout is for: Kubernetes label selectors, evaluated alike by controller and device.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The labels of a device; at most [`LABELS_MAX`].
+pub type Labels = BTreeMap<String, String>;
+
+/// Most labels that a device may carry.
+pub const LABELS_MAX: usize = 32;
+/// Longest label key or value, as in Kubernetes (a prefix of 253 and a name of 63 with a slash).
+pub const LABEL_LEN_MAX: usize = 317;
+
+/// A label selector: every requirement must hold. The empty selector matches every device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Selector {
+    /// Labels that must have exactly these values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: Labels,
+    /// Further requirements.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub match_expressions: Vec<Requirement>,
+}
+
+/// One requirement of a selector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requirement {
+    /// The label it looks at.
+    pub key: String,
+    /// How it looks.
+    pub operator: Operator,
+    /// For `In` and `NotIn`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+/// How a requirement looks at its label; the meanings are those of Kubernetes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operator {
+    /// The label is there and has one of the values.
+    In,
+    /// The label is absent, or has none of the values.
+    NotIn,
+    /// The label is there.
+    Exists,
+    /// The label is absent.
+    DoesNotExist,
+    /// An operator of a newer controller: it holds for no device, so that nobody gets a model by mistake.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Selector {
+    /// Whether a device with these labels is meant.
+    #[must_use]
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|r| r.holds(labels))
+    }
+}
+
+impl Requirement {
+    fn holds(&self, labels: &Labels) -> bool {
+        let value = labels.get(&self.key);
+        match self.operator {
+            Operator::In => value.is_some_and(|v| self.values.contains(v)),
+            Operator::NotIn => value.is_none_or(|v| !self.values.contains(v)),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+            Operator::Unknown => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(operator: Operator, values: &[&str], age: Option<&str>) -> bool {
+        let values = values.iter().map(ToString::to_string).collect();
+        let r = Requirement { key: "age".into(), operator, values };
+        let labels = age.map(|a| ("age".to_owned(), a.to_owned())).into_iter().collect();
+        Selector { match_expressions: vec![r], ..Selector::default() }.matches(&labels)
+    }
+
+    #[test]
+    fn operators_mean_what_kubernetes_means() {
+        assert!(holds(Operator::In, &["old"], Some("old")));
+        assert!(!holds(Operator::In, &["old"], None));
+        assert!(holds(Operator::NotIn, &["old"], None));
+        assert!(!holds(Operator::NotIn, &["old"], Some("old")));
+        assert!(holds(Operator::Exists, &[], Some("x")));
+        assert!(holds(Operator::DoesNotExist, &[], None));
+        assert!(!holds(Operator::Unknown, &["old"], Some("old")));
+    }
+
+    #[test]
+    fn an_operator_of_the_future_is_read_and_matches_nobody() {
+        let r: Requirement = serde_json::from_str(r#"{"key":"age","operator":"Gt","values":["3"]}"#).unwrap();
+        assert_eq!(r.operator, Operator::Unknown);
+    }
+}

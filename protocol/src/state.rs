@@ -1,0 +1,307 @@
+//! A device's state: labels, capabilities, slots, what runs, and why something failed. JSON, so that
+//! `mosquitto_sub` shows it to a person.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DeviceId, Digest, ModelName};
+use crate::plan::Order;
+use crate::selector::{LABEL_LEN_MAX, LABELS_MAX, Labels};
+use crate::time::Time;
+
+/// Most bytes of a state's JSON; a larger one is refused unread.
+pub const STATE_BYTES_MAX: usize = 32 * 1024;
+/// Most models on one device.
+pub const MODELS_MAX: usize = 16;
+/// Longest free text, such as the detail of a failure, in bytes.
+pub const DETAIL_MAX: usize = 512;
+
+/// All that a device says about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceState {
+    /// The device, as in the topic.
+    pub device: DeviceId,
+    /// Grows with every state, across restarts; an older one is left out.
+    pub sequence: u64,
+    /// Device clock.
+    pub at: Time,
+    /// Version of the agent.
+    pub agent: String,
+    /// Its labels, at most [`LABELS_MAX`].
+    #[serde(default)]
+    pub labels: Labels,
+    /// What it can run.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// One entry for each model that it has or has been told of, at most [`MODELS_MAX`].
+    #[serde(default)]
+    pub models: Vec<ModelState>,
+}
+
+/// What a device can run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Capabilities {
+    /// Its engines.
+    pub engines: Vec<EngineInfo>,
+    /// Memory that models may use; 0: not stated.
+    pub memory_bytes: u64,
+    /// Processor architecture (`x86_64`, `aarch64`, ...).
+    pub arch: String,
+}
+
+/// An inference engine on a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EngineInfo {
+    /// `OnnxRuntime` or `Rten`.
+    pub name: String,
+    /// The engine's own version.
+    pub version: String,
+    /// Highest operator set version by domain.
+    pub opsets: BTreeMap<String, i64>,
+}
+
+/// One model on a device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelState {
+    /// The model.
+    pub model: ModelName,
+    /// The newest plan the device has accepted.
+    #[serde(default)]
+    pub plan: Order,
+    /// The build that answers now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<Running>,
+    /// The build in the other slot, ready to go back to without a download.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spare: Option<Digest>,
+    /// Where the device stands with the plan's candidate, if it is a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Attempt>,
+    /// How often the device went back by itself since it was installed.
+    #[serde(default)]
+    pub reverts: u64,
+}
+
+/// The build that answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Running {
+    /// What runs.
+    pub digest: Digest,
+    /// Its version, for people.
+    pub version: semver::Version,
+    /// Since when.
+    pub activated: Time,
+    /// Whether it came through probation.
+    pub confirmed: bool,
+    /// The engine that runs it.
+    #[serde(default)]
+    pub engine: String,
+}
+
+/// Where a device stands with a rollout attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// The rollout attempt, as the plan names it.
+    pub rollout: String,
+    /// Its build.
+    pub digest: Digest,
+    /// How far it got.
+    pub phase: Phase,
+    /// Bytes fetched so far.
+    #[serde(default)]
+    pub fetched_bytes: u64,
+    /// When the phase began.
+    pub since: Time,
+    /// Why it failed, cannot run, or went back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// How far a device got with an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Phase {
+    /// It knows the plan and waits to start (spread, window, pause).
+    Offered,
+    /// It fetches the bytes.
+    Downloading,
+    /// Bytes are there, digest and signature are good; it waits to be admitted.
+    Downloaded,
+    /// Active, on probation.
+    Activated,
+    /// Active and confirmed by its own health and by contact.
+    Confirmed,
+    /// It tried and could not; see the failure. The stable build answers.
+    Failed,
+    /// It can never run this build; no failure of the model.
+    Incompatible,
+    /// It was active and the device went back by itself; see the failure.
+    Reverted,
+    /// It was active and was taken back by the plan.
+    RolledBack,
+    /// A phase of a newer agent.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// For machines.
+    pub code: FailureCode,
+    /// For people, at most [`DETAIL_MAX`] bytes.
+    #[serde(default)]
+    pub detail: String,
+}
+
+/// Why an attempt ended, for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FailureCode {
+    /// The bytes do not hash to the digest.
+    DigestMismatch,
+    /// No key that the device trusts signed the bytes.
+    SignatureInvalid,
+    /// The bytes could not be fetched in the tries allowed.
+    DownloadExhausted,
+    /// Not enough room on disk.
+    DiskFull,
+    /// The engine could not load the model.
+    LoadRefused,
+    /// The model answered its golden inputs wrongly.
+    SelfTestMismatch,
+    /// Its outputs are not those of its signature.
+    SignatureMismatch,
+    /// Too many errors in probation.
+    ProbationErrors,
+    /// Not confirmed in time.
+    ProbationTimeout,
+    /// No contact in probation.
+    ContactLost,
+    /// The agent restarted too often while it was active.
+    CrashLoop,
+    /// It used more memory than allowed.
+    MemoryExceeded,
+    /// The device has no engine for it.
+    EngineMissing,
+    /// The engine lacks an operator set that it imports.
+    OpsetMissing,
+    /// The engine lacks an operator.
+    OperatorMissing,
+    /// The device cannot give it the memory that it states.
+    MemoryShort,
+    /// A label that it requires is not the device's.
+    LabelMissing,
+    /// A format or mode that the agent does not know.
+    FormatUnknown,
+    /// A code of a newer agent.
+    #[serde(other)]
+    Unknown,
+}
+
+impl FailureCode {
+    /// Whether the build can never run there: it leaves the denominator and is no failure of the model.
+    #[must_use]
+    pub fn is_incompatibility(self) -> bool {
+        use FailureCode as F;
+        matches!(
+            self,
+            F::EngineMissing
+                | F::OpsetMissing
+                | F::OperatorMissing
+                | F::MemoryShort
+                | F::LabelMissing
+                | F::FormatUnknown
+        )
+    }
+
+    /// Whether it speaks against the model and not against the way there: the judge's hard stops.
+    #[must_use]
+    pub fn is_hard_stop(self) -> bool {
+        use FailureCode as F;
+        matches!(
+            self,
+            F::DigestMismatch
+                | F::SignatureInvalid
+                | F::LoadRefused
+                | F::SelfTestMismatch
+                | F::SignatureMismatch
+                | F::ProbationErrors
+                | F::ProbationTimeout
+                | F::CrashLoop
+                | F::MemoryExceeded
+        )
+    }
+}
+
+/// Why a state is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// More bytes than a state may have.
+    #[error("state has {0} bytes; at most {STATE_BYTES_MAX} are read")]
+    Size(usize),
+    /// Not the JSON of a state.
+    #[error("state is not readable")]
+    Json(#[source] serde_json::Error),
+    /// The state speaks of another device than its topic.
+    #[error("state of device {found} on the topic of {topic}")]
+    Device {
+        /// The device in the state.
+        found: DeviceId,
+        /// The device in the topic.
+        topic: DeviceId,
+    },
+    /// A list or text longer than its bound.
+    #[error("state is not acceptable: {0}")]
+    Content(&'static str),
+}
+
+impl DeviceState {
+    /// Reads the state that arrived on the topic of `device` and holds its bounds.
+    ///
+    /// # Errors
+    /// When it is too large, not a state, another device's, or beyond a bound.
+    pub fn from_json(device: &DeviceId, bytes: &[u8]) -> Result<DeviceState, StateError> {
+        if bytes.len() > STATE_BYTES_MAX {
+            return Err(StateError::Size(bytes.len()));
+        }
+        let state: DeviceState = serde_json::from_slice(bytes).map_err(StateError::Json)?;
+        if &state.device != device {
+            return Err(StateError::Device { found: state.device, topic: device.clone() });
+        }
+        let bound = |ok: bool, what| if ok { Ok(()) } else { Err(StateError::Content(what)) };
+        bound(state.labels.len() <= LABELS_MAX, "too many labels")?;
+        let short = |(k, v): (&String, &String)| k.len() <= LABEL_LEN_MAX && v.len() <= LABEL_LEN_MAX;
+        bound(state.labels.iter().all(short), "a label that is too long")?;
+        bound(state.models.len() <= MODELS_MAX, "too many models")?;
+        bound(state.capabilities.engines.len() <= 8, "too many engines")?;
+        let details = state.models.iter().filter_map(|m| m.candidate.as_ref()?.failure.as_ref());
+        bound(details.clone().all(|f| f.detail.len() <= DETAIL_MAX), "a detail that is too long")?;
+        Ok(state)
+    }
+
+    /// What the state says of one model.
+    #[must_use]
+    pub fn model(&self, model: &ModelName) -> Option<&ModelState> {
+        self.models.iter().find(|m| &m.model == model)
+    }
+}
+
+impl Failure {
+    /// A failure whose detail is cut to [`DETAIL_MAX`] bytes.
+    #[must_use]
+    pub fn new(code: FailureCode, detail: impl Into<String>) -> Failure {
+        let mut detail: String = detail.into();
+        if detail.len() > DETAIL_MAX {
+            let end = (0..=DETAIL_MAX).rev().find(|&i| detail.is_char_boundary(i)).unwrap_or(0);
+            detail.truncate(end);
+        }
+        Failure { code, detail }
+    }
+}

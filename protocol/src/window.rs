@@ -1,0 +1,159 @@
+//! One window of one model on one device: integer counters, exact to merge, and what a metric makes of them.
+
+use crate::bins::{Bins, kl_micros, psi_micros};
+use crate::generated::Counters;
+use crate::latency::LatencyHistogram;
+use crate::metric::Metric;
+use crate::model::Profile;
+use crate::observe::Indicator;
+
+/// What a device saw in one window, or in several adjacent ones.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WindowSummary {
+    /// The first base window covered.
+    pub index: u64,
+    /// How many base windows are merged here.
+    pub span: u32,
+    /// Integer counters.
+    pub counters: Counters,
+    /// Durations of the requests.
+    pub latency: LatencyHistogram,
+    /// Confidence over the profile's bins; empty where there is no profile.
+    pub confidence: Bins,
+    /// Feature values over the profile's bins, in the profile's order.
+    pub features: Vec<Bins>,
+    /// Highest share of one core, millionths.
+    pub cpu_ppm: u32,
+    /// Highest resident memory, bytes.
+    pub memory_bytes: u64,
+    /// Highest share of the memory allowance, millionths.
+    pub memory_ppm: u32,
+}
+
+fn ratio_micros(part: u64, whole: u64) -> Option<u64> {
+    if whole == 0 {
+        return None;
+    }
+    u64::try_from(u128::from(part) * 1_000_000 / u128::from(whole)).ok()
+}
+
+/// Adds counters field by field, without overflow.
+pub fn add_counters(into: &mut Counters, from: &Counters) {
+    let Counters {
+        requests,
+        errors,
+        timeouts,
+        low_confidence,
+        true_positive,
+        false_positive,
+        true_negative,
+        false_negative,
+        readings,
+        missing,
+        out_of_range,
+        available_ms,
+        observed_ms,
+        fallback,
+    } = from;
+    for (sum, more) in [
+        (&mut into.requests, requests),
+        (&mut into.errors, errors),
+        (&mut into.timeouts, timeouts),
+        (&mut into.low_confidence, low_confidence),
+        (&mut into.true_positive, true_positive),
+        (&mut into.false_positive, false_positive),
+        (&mut into.true_negative, true_negative),
+        (&mut into.false_negative, false_negative),
+        (&mut into.readings, readings),
+        (&mut into.missing, missing),
+        (&mut into.out_of_range, out_of_range),
+        (&mut into.available_ms, available_ms),
+        (&mut into.observed_ms, observed_ms),
+        (&mut into.fallback, fallback),
+    ] {
+        *sum = sum.saturating_add(*more);
+    }
+}
+
+impl WindowSummary {
+    /// Adds what another window saw. Counters and histograms add exactly, in any order; the index becomes the
+    /// earlier one and the span the number of base windows of both.
+    pub fn merge(&mut self, other: &WindowSummary) {
+        self.index = if self.span == 0 { other.index } else { self.index.min(other.index) };
+        self.span = self.span.saturating_add(other.span);
+        add_counters(&mut self.counters, &other.counters);
+        self.latency.merge(&other.latency);
+        self.confidence.merge(&other.confidence);
+        if self.features.len() < other.features.len() {
+            self.features.resize(other.features.len(), Bins::default());
+        }
+        self.features.iter_mut().zip(&other.features).for_each(|(a, b)| a.merge(b));
+        self.cpu_ppm = self.cpu_ppm.max(other.cpu_ppm);
+        self.memory_bytes = self.memory_bytes.max(other.memory_bytes);
+        self.memory_ppm = self.memory_ppm.max(other.memory_ppm);
+    }
+
+    /// The metric's value in its unit, and on how many samples it rests. `None` where nothing is known.
+    #[must_use]
+    pub fn value(
+        &self,
+        metric: Metric,
+        feature: Option<&str>,
+        profile: Option<&Profile>,
+    ) -> Option<(u64, u64)> {
+        let c = &self.counters;
+        let of = |part: u64, whole: u64| ratio_micros(part, whole).map(|value| (value, whole));
+        let quantile = |ppm| self.latency.quantile(ppm).map(|value| (value, self.latency.count()));
+        let (positive, negative) = (
+            c.true_positive.saturating_add(c.false_negative),
+            c.true_negative.saturating_add(c.false_positive),
+        );
+        match metric {
+            Metric::ErrorRate => of(c.errors, c.requests),
+            Metric::TimeoutRate => of(c.timeouts, c.requests),
+            Metric::LatencyP50 => quantile(500_000),
+            Metric::LatencyP95 => quantile(950_000),
+            Metric::LatencyP99 => quantile(990_000),
+            Metric::FalsePositiveRate => of(c.false_positive, negative),
+            Metric::MissedDetectionRate => of(c.false_negative, positive),
+            Metric::Accuracy => {
+                of(c.true_positive.saturating_add(c.true_negative), positive.saturating_add(negative))
+            }
+            Metric::LowConfidenceRate => of(c.low_confidence, c.requests),
+            Metric::MissingFeatureRate => of(c.missing, c.readings),
+            Metric::OutOfRangeRate => of(c.out_of_range, c.readings),
+            Metric::FeaturePsi => self.worst(feature, profile?, psi_micros),
+            Metric::FeatureKl => self.worst(feature, profile?, kl_micros),
+            Metric::CpuUsage => (self.span > 0).then_some((u64::from(self.cpu_ppm), u64::from(self.span))),
+            Metric::MemoryUsage => {
+                (self.span > 0).then_some((u64::from(self.memory_ppm), u64::from(self.span)))
+            }
+            Metric::Availability => of(c.available_ms, c.observed_ms),
+            Metric::Unknown => None,
+        }
+    }
+
+    /// Whether the window lies beyond the indicator's threshold; `None` where it has too little data to say.
+    #[must_use]
+    pub fn is_bad(&self, indicator: &Indicator, profile: Option<&Profile>) -> Option<bool> {
+        let (value, samples) = self.value(indicator.metric, indicator.feature.as_deref(), profile)?;
+        if samples < indicator.min_samples {
+            return None;
+        }
+        let threshold = indicator.threshold;
+        Some(if indicator.metric.bad_below() { value < threshold } else { value > threshold })
+    }
+
+    fn worst(
+        &self,
+        feature: Option<&str>,
+        profile: &Profile,
+        distance: impl Fn(&Bins, &Bins) -> Option<u64>,
+    ) -> Option<(u64, u64)> {
+        let named = profile.features.iter().zip(&self.features);
+        named
+            .filter(|(reference, _)| feature.is_none_or(|name| reference.name == name))
+            .filter_map(|(reference, seen)| Some((distance(seen, &reference.counts)?, seen.total())))
+            .max()
+    }
+}
