@@ -55,7 +55,10 @@ pub fn bucket(nanos: u64) -> i32 {
 /// Largest whole number of nanoseconds in bucket `index`.
 #[must_use]
 pub fn upper_edge(index: i32) -> u64 {
-    let next = index.saturating_add(1).max(0);
+    if index < -1 {
+        return 0;
+    }
+    let next = index.saturating_add(1);
     let (octave, within) = (next / PER_OCTAVE, (next % PER_OCTAVE) as usize);
     if octave > 63 { u64::MAX } else { EDGES[within] >> (63 - octave) }
 }
