@@ -197,6 +197,12 @@ impl Plan {
     }
 }
 
+/// The JSON of a plan, as it is signed and read.
+#[must_use]
+pub fn to_json(plan: &Plan) -> Vec<u8> {
+    serde_json::to_vec(plan).expect("every map of a plan has text keys")
+}
+
 fn well_formed(profile: &crate::model::Profile) -> bool {
     use crate::bins::EDGES_MAX;
     let sorted = |edges: &[f64]| edges.windows(2).all(|w| w[0] < w[1]) && edges.len() <= EDGES_MAX;
