@@ -1,6 +1,6 @@
 //! The committed Rust of `proto/` is what the published contract generates.
 
-#![allow(clippy::disallowed_methods, reason = "a test may read and write files")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test may read and write files")]
 
 use std::path::Path;
 

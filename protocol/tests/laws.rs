@@ -1,5 +1,7 @@
 //! Laws of the words: what must hold for every fleet, every message and every order of arrival.
 
+#![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use modelfleet_protocol::bins::Bins;

@@ -1,5 +1,7 @@
 //! House rules that no compiler holds: who may depend on whom, how long a file may be, which words stay out.
 
+#![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -65,7 +67,10 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 fn dependencies_point_one_way() {
     let found = dependencies();
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.into();
-    assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), allowed.keys().copied().collect::<Vec<_>>());
+    assert_eq!(
+        found.keys().map(String::as_str).collect::<Vec<_>>(),
+        allowed.keys().copied().collect::<Vec<_>>()
+    );
     for (krate, needs) in &found {
         for need in needs.iter().filter(|n| n.starts_with("modelfleet-")) {
             assert!(allowed[krate.as_str()].contains(&need.as_str()), "{krate} must not know {need}");
@@ -99,7 +104,12 @@ fn tracked() -> Vec<PathBuf> {
     let out = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let names = String::from_utf8(out.stdout).unwrap();
-    names.split('\0').filter(|n| !n.is_empty()).map(PathBuf::from).filter(|p| root().join(p).exists()).collect()
+    names
+        .split('\0')
+        .filter(|n| !n.is_empty())
+        .map(PathBuf::from)
+        .filter(|p| root().join(p).exists())
+        .collect()
 }
 
 fn is_source(path: &Path) -> bool {

@@ -1,0 +1,34 @@
+# Names, not logic: what each target does is in the script that it calls.
+#
+#   make demo          a plant of 200 pumps on this machine, from kubectl apply to automatic rollback
+#   make demo KEEP=1   the same, and leaves it running
+#   make test          everything: format, lints, unit tests, laws, stories, end to end on real parts
+
+KEEP ?=
+SHELL := /bin/bash
+
+.PHONY: demo test install build check unit examples e2e manifests
+
+demo: install
+	tests/demo.sh $(if $(KEEP),--keep)
+
+test: install check unit examples e2e
+
+install:
+	tests/install.sh
+
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+unit:
+	cargo test --workspace --locked
+
+examples:
+	tests/examples.sh
+
+e2e:
+	tests/e2e.sh
+
+manifests:
+	cargo run -p modelfleet-crds --bin crdgen -- --out manifests/crds

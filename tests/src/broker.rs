@@ -1,0 +1,140 @@
+//! A real Mosquitto with passwords and the access rules that `manifests/` ships.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::part::{Part, PartError, run};
+use crate::place::{free_port, root};
+
+/// The controller's user name in the shipped access rules.
+pub const CONTROLLER_USER: &str = "modelfleet-controller";
+
+/// A running broker. Retained messages survive a restart.
+#[derive(Debug)]
+pub struct Broker {
+    part: Part,
+    dir: PathBuf,
+    port: u16,
+}
+
+impl Broker {
+    /// Starts a broker that knows the controller and these devices; each user's password is in
+    /// [`Broker::password_file`].
+    ///
+    /// # Errors
+    /// When Mosquitto is missing or does not start.
+    pub fn start(dir: &Path, devices: &[String]) -> Result<Broker, PartError> {
+        let failed = |source| PartError::File { what: "write", path: dir.to_owned(), source };
+        std::fs::create_dir_all(dir.join("passwords")).map_err(failed)?;
+        let users = devices.iter().map(String::as_str).chain([CONTROLLER_USER]);
+        let mut file = std::fs::File::create(dir.join("users")).map_err(failed)?;
+        for user in users {
+            let password = password();
+            std::fs::write(dir.join("passwords").join(user), &password).map_err(failed)?;
+            writeln!(file, "{user}:{password}").map_err(failed)?;
+        }
+        drop(file);
+        run(
+            "hash the broker's passwords",
+            Command::new("mosquitto_passwd").arg("-U").arg(dir.join("users")),
+        )?;
+        std::fs::copy(root().join("manifests/broker/acl"), dir.join("acl")).map_err(failed)?;
+        let port = free_port().map_err(failed)?;
+        std::fs::write(dir.join("mosquitto.conf"), config(dir, port)).map_err(failed)?;
+        let part = Broker::launch(dir, port)?;
+        Ok(Broker { part, dir: dir.to_owned(), port })
+    }
+
+    fn launch(dir: &Path, port: u16) -> Result<Part, PartError> {
+        let mut command = Command::new("mosquitto");
+        // Debian keeps daemons out of an ordinary user's PATH.
+        command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
+        command.arg("-c").arg(dir.join("mosquitto.conf"));
+        let mut part = Part::start("broker", dir, &mut command)?;
+        part.ready(Duration::from_secs(20), || {
+            TcpStream::connect(("127.0.0.1", port)).map(drop).map_err(|e| e.to_string())
+        })?;
+        Ok(part)
+    }
+
+    /// Where to connect: `mqtt://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The file with a user's password.
+    #[must_use]
+    pub fn password_file(&self, user: &str) -> PathBuf {
+        self.dir.join("passwords").join(user)
+    }
+
+    /// A user's password.
+    ///
+    /// # Errors
+    /// When the broker does not know the user.
+    pub fn password(&self, user: &str) -> Result<String, PartError> {
+        let path = self.password_file(user);
+        std::fs::read_to_string(&path).map_err(|source| PartError::File { what: "read", path, source })
+    }
+
+    /// The folder with a file for each user that holds its password.
+    #[must_use]
+    pub fn passwords(&self) -> PathBuf {
+        self.dir.join("passwords")
+    }
+
+    /// Ends the broker and starts it again on its port.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub fn restart(&mut self) -> Result<(), PartError> {
+        self.part.stop();
+        self.part = Broker::launch(&self.dir, self.port)?;
+        Ok(())
+    }
+
+    /// The process, to freeze or kill it.
+    pub fn part(&mut self) -> &mut Part {
+        &mut self.part
+    }
+}
+
+fn config(dir: &Path, port: u16) -> String {
+    let shipped = std::fs::read_to_string(root().join("manifests/broker/mosquitto.conf")).unwrap_or_default();
+    // Every setting that is not a place is the shipped one.
+    let placed = [
+        "listener",
+        "password_file",
+        "acl_file",
+        "persistence_location",
+        "cafile",
+        "certfile",
+        "keyfile",
+        "user",
+        "log_dest",
+        "persistence_file",
+    ];
+    let kept = |line: &&str| !placed.iter().any(|word| line.trim_start().starts_with(word));
+    let kept: Vec<&str> = shipped.lines().filter(kept).collect();
+    let dir = dir.display();
+    format!(
+        "{}\nlistener {port} 127.0.0.1\npassword_file {dir}/users\nacl_file {dir}/acl\n\
+         persistence_location {dir}/\nuser root\nlog_dest stderr\n",
+        kept.join("\n")
+    )
+}
+
+fn password() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    (0..2).map(|_| format!("{:016x}", RandomState::new().hash_one(0))).collect()
+}

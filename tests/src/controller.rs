@@ -1,0 +1,124 @@
+//! The controller as a process, under its own service account.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::broker::{Broker, CONTROLLER_USER};
+use crate::kubectl::Kubectl;
+use crate::part::{Part, PartError, run};
+use crate::place::{free_port, program};
+
+/// Where `manifests/` installs the controller.
+pub const SYSTEM_NAMESPACE: &str = "modelfleet-system";
+
+/// What a controller is started with; the same values start its successor.
+#[derive(Clone, Debug)]
+pub struct ControllerSettings {
+    dir: PathBuf,
+    kubeconfig: PathBuf,
+    broker_url: String,
+    password_file: PathBuf,
+    artifact_key: Option<PathBuf>,
+    http_port: u16,
+}
+
+impl ControllerSettings {
+    /// Makes the controller's key pair and its kubeconfig in `dir`.
+    ///
+    /// # Errors
+    /// When the key cannot be made or the account has no token.
+    pub fn prepare(
+        dir: &Path,
+        admin: &Kubectl,
+        broker: &Broker,
+        artifact_key: Option<PathBuf>,
+    ) -> Result<ControllerSettings, PartError> {
+        let failed = |source| PartError::File { what: "make", path: dir.to_owned(), source };
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        let kubeconfig = dir.join("kubeconfig");
+        admin.as_service_account(SYSTEM_NAMESPACE, "modelfleet-controller", &kubeconfig)?;
+        let settings = ControllerSettings {
+            dir: dir.to_owned(),
+            kubeconfig,
+            broker_url: broker.url(),
+            password_file: broker.password_file(CONTROLLER_USER),
+            artifact_key,
+            http_port: free_port().map_err(failed)?,
+        };
+        let mut keygen = Command::new(program("modelfleet-controller"));
+        keygen.arg("keygen").arg("--out").arg(settings.signing_key());
+        run("make the controller's key", &mut keygen)?;
+        Ok(settings)
+    }
+
+    fn signing_key(&self) -> PathBuf {
+        self.dir.join("plan.key")
+    }
+
+    /// The public key that devices trust plans of.
+    #[must_use]
+    pub fn plan_key(&self) -> PathBuf {
+        self.dir.join("plan.key.pub")
+    }
+
+    /// Where health and metrics are.
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http_port)
+    }
+
+    /// Starts a controller and waits until it has taken the lead.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start(&self) -> Result<Part, PartError> {
+        let mut part = self.launch()?;
+        let port = self.http_port;
+        part.ready(Duration::from_secs(60), || http_ok(port, "/readyz"))?;
+        Ok(part)
+    }
+
+    /// Starts a controller and does not wait.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&self) -> Result<Part, PartError> {
+        let mut command = Command::new(program("modelfleet-controller"));
+        command.env("KUBECONFIG", &self.kubeconfig).arg("run");
+        command.args(["--mqtt-url", &self.broker_url, "--mqtt-user", CONTROLLER_USER]);
+        command.arg("--mqtt-password-file").arg(&self.password_file);
+        command.arg("--signing-key-file").arg(self.signing_key());
+        command.args(["--http-addr", &format!("127.0.0.1:{}", self.http_port)]);
+        command.args(["--lease-namespace", SYSTEM_NAMESPACE]);
+        if let Some(key) = &self.artifact_key {
+            command.arg("--artifact-key").arg(key);
+        }
+        Part::start("controller", &self.dir, &mut command)
+    }
+}
+
+/// Asks a server on 127.0.0.1 with a plain GET; the answer's body when its status is 200.
+///
+/// # Errors
+/// What there was instead.
+pub fn http_get(port: u16, path: &str) -> Result<String, String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(|e| e.to_string())?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(|e| e.to_string())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(|e| e.to_string())?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.lines().next().unwrap_or_default();
+    if status.contains(" 200") { Ok(body.to_owned()) } else { Err(format!("{status}: {body}")) }
+}
+
+/// Whether `path` answers 200.
+///
+/// # Errors
+/// What there was instead.
+pub fn http_ok(port: u16, path: &str) -> Result<(), String> {
+    http_get(port, path).map(drop)
+}

@@ -1,0 +1,177 @@
+//! The plant's devices: many agents in one process that replay recorded traffic, and some as processes of their
+//! own that are fed over their local inference API.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::broker::Broker;
+use crate::part::{Part, PartError};
+use crate::place::{program, root};
+
+/// One row of `devices.csv`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRow {
+    /// Its id.
+    pub id: String,
+    /// Its labels, in the order of the file's columns.
+    pub labels: Vec<(String, String)>,
+}
+
+/// What every agent of a plant is started with.
+#[derive(Clone, Debug)]
+pub struct AgentSettings {
+    /// Folder for the agents' state and logs.
+    pub dir: PathBuf,
+    /// The fleet that they belong to.
+    pub namespace: String,
+    /// Where the broker is.
+    pub broker_url: String,
+    /// Folder with a password file for each device.
+    pub passwords: PathBuf,
+    /// Public key whose plans they follow.
+    pub plan_key: PathBuf,
+    /// Public key whose models they run.
+    pub artifact_key: Option<PathBuf>,
+    /// The ONNX Runtime library.
+    pub onnxruntime: PathBuf,
+    /// Predictions a second of every device.
+    pub rate: u32,
+}
+
+/// Reads `id,<label>,...` rows.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_devices(path: &Path) -> Result<Vec<DeviceRow>, PartError> {
+    let failed = |source| PartError::File { what: "read", path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().unwrap_or_default().split(',').skip(1).collect();
+    let row = |line: &str| {
+        let mut cells = line.split(',');
+        let id = cells.next().unwrap_or_default().to_owned();
+        let labels = names.iter().zip(cells).map(|(n, v)| ((*n).to_owned(), v.to_owned())).collect();
+        DeviceRow { id, labels }
+    };
+    Ok(lines.filter(|l| !l.is_empty()).map(row).collect())
+}
+
+impl AgentSettings {
+    fn agent(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(program("modelfleet-agent"));
+        command.arg(subcommand).args(["--namespace", &self.namespace, "--mqtt-url", &self.broker_url]);
+        command.arg("--plan-key").arg(&self.plan_key).arg("--onnxruntime").arg(&self.onnxruntime);
+        if let Some(key) = &self.artifact_key {
+            command.arg("--artifact-key").arg(key);
+        }
+        command
+    }
+
+    /// Starts agents for these devices in one process; they replay the rows of `traffic` of their own class.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start_fleet(&self, name: &str, devices: &[DeviceRow], traffic: &Path) -> Result<Part, PartError> {
+        let rows = self.dir.join(format!("{name}.csv"));
+        let mut text = String::from("id");
+        for (label, _) in devices.first().map(|d| d.labels.as_slice()).unwrap_or_default() {
+            text.push_str(&format!(",{label}"));
+        }
+        for device in devices {
+            text.push_str(&format!("\n{}", device.id));
+            device.labels.iter().for_each(|(_, value)| text.push_str(&format!(",{value}")));
+        }
+        std::fs::write(&rows, text).map_err(|source| PartError::File {
+            what: "write",
+            path: rows.clone(),
+            source,
+        })?;
+        let mut command = self.agent("fleet");
+        command.arg("--devices").arg(&rows).arg("--traffic").arg(traffic);
+        command.arg("--model").arg("pump-anomaly").args(["--rate", &self.rate.to_string()]);
+        command.arg("--dir").arg(self.dir.join(name)).arg("--mqtt-password-dir").arg(&self.passwords);
+        Part::start(name, &self.dir, &mut command)
+    }
+
+    /// Starts one agent as a process of its own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_agent(&self, device: &DeviceRow) -> Result<Part, PartError> {
+        let mut command = self.agent("run");
+        command.args(["--device", &device.id]).arg("--dir").arg(self.state_dir(device));
+        command.arg("--mqtt-password-file").arg(self.passwords.join(&device.id));
+        for (label, value) in &device.labels {
+            command.arg("--label").arg(format!("{label}={value}"));
+        }
+        command.args(["--listen", "127.0.0.1:0"]);
+        Part::start(&device.id, &self.dir, &mut command)
+    }
+
+    fn state_dir(&self, device: &DeviceRow) -> PathBuf {
+        self.dir.join("agents").join(&device.id)
+    }
+
+    /// Where an agent that is a process of its own serves its local API.
+    ///
+    /// # Errors
+    /// When it has not told within some seconds.
+    pub fn api_url(&self, agent: &mut Part, device: &DeviceRow) -> Result<String, PartError> {
+        let file = self.state_dir(device).join("api-address");
+        agent.ready(Duration::from_secs(20), || {
+            let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+            if text.trim().is_empty() {
+                Err("an empty address".into())
+            } else {
+                Ok(format!("http://{}", text.trim()))
+            }
+        })
+    }
+
+    /// Starts the feeder that sends one device's readings and their truth to its local API.
+    ///
+    /// # Errors
+    /// When Python cannot be started.
+    pub fn start_feeder(&self, device: &DeviceRow, url: &str) -> Result<Part, PartError> {
+        let mut command = Command::new("python3");
+        command.arg(root().join("examples/pumps/feeder.py"));
+        command.args(["--url", url, "--model", "pump-anomaly", "--rate", &self.rate.to_string()]);
+        for (label, value) in &device.labels {
+            command.arg(format!("--{label}")).arg(value);
+        }
+        command.args(["--wait", "600"]);
+        Part::start(&format!("feeder-{}", device.id), &self.dir, &mut command)
+    }
+}
+
+/// The ONNX Runtime library, fetched once.
+///
+/// # Errors
+/// When it cannot be had; the message says what to install.
+pub fn onnxruntime() -> Result<PathBuf, PartError> {
+    let mut command = Command::new(root().join("device-agent/onnxruntime.sh"));
+    Ok(PathBuf::from(crate::part::run("find ONNX Runtime", &mut command)?.trim()))
+}
+
+/// Settings of a plant's agents.
+#[must_use]
+pub fn settings(
+    dir: &Path,
+    namespace: &str,
+    broker: &Broker,
+    plan_key: PathBuf,
+    artifact_key: Option<PathBuf>,
+    onnxruntime: PathBuf,
+) -> AgentSettings {
+    AgentSettings {
+        dir: dir.to_owned(),
+        namespace: namespace.to_owned(),
+        broker_url: broker.url(),
+        passwords: broker.passwords(),
+        plan_key,
+        artifact_key,
+        onnxruntime,
+        rate: 10,
+    }
+}
