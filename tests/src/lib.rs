@@ -13,4 +13,5 @@ pub mod part;
 pub mod place;
 pub mod plant;
 pub mod rollout_view;
+pub mod short_rollout;
 pub mod wait;

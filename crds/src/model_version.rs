@@ -1,0 +1,122 @@
+//! `ModelVersion`: one immutable build of a model.
+
+// Columns of one type are no mistake.
+#![allow(clippy::duplicated_attributes)]
+
+mod artifact;
+mod baseline;
+mod lineage;
+mod pipeline;
+mod publisher;
+mod requires;
+mod self_test;
+mod signature;
+mod status;
+
+pub use artifact::{Artifact, ModelFormat};
+pub use baseline::{Baseline, BaselineMetric, ConfidenceBaseline, FeatureBaseline, MissingPolicy};
+pub use lineage::Lineage;
+pub use pipeline::{Comparison, Decision, Fallback, FallbackAction, Pipeline, PositiveWhen, PreFilter};
+pub use publisher::{PublisherSignature, SignatureFormat};
+pub use requires::{Engine, Opset, Requirements};
+pub use self_test::{SelfTestCase, TensorValues};
+pub use signature::{Datatype, ModelSignature, Tensor};
+pub use status::{ModelVersionStatus, Rejection, VersionStage};
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::rules::{DNS_LABEL, SEMVER};
+
+/// What was built, where its bytes are, what it needs and how it behaved in training. The whole spec is
+/// immutable: a change is a new version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "modelfleet.io",
+    version = "v1alpha1",
+    kind = "ModelVersion",
+    namespaced,
+    status = "ModelVersionStatus",
+    shortname = "mv",
+    category = "modelfleet",
+    derive = "PartialEq",
+    doc = "One immutable build of a machine-learning model: its bytes, its interface, its baseline.",
+    selectable = ".spec.model",
+    selectable = ".spec.version",
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
+    printcolumn(name = "Stage", type_ = "string", json_path = ".status.stage"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Digest", type_ = "string", json_path = ".spec.artifact.digest", priority = 1),
+    printcolumn(name = "Size", type_ = "integer", json_path = ".spec.artifact.sizeBytes", priority = 1)
+)]
+#[x_kube(validation = ("self == oldSelf", "spec is immutable: register a new version instead"))]
+pub struct ModelVersionSpec {
+    /// Name of the model that this is a version of: a DNS label of at most 63 characters. One model has one
+    /// version in production per namespace. Required. Example: `pump-anomaly`.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = DNS_LABEL)]
+    pub model: String,
+
+    /// Semantic version of this build, at most 64 characters. Required. Example: `1.4.0`.
+    #[schemars(length(min = 5, max = 64))]
+    #[x_kube(validation = SEMVER)]
+    pub version: String,
+
+    /// The bytes of the model: where they are and how they are recognised. Required.
+    pub artifact: Artifact,
+
+    /// The tensors that the model takes and gives. Default: empty, which means that the model file itself
+    /// tells.
+    #[serde(default, skip_serializing_if = "ModelSignature::is_empty")]
+    pub signature: ModelSignature,
+
+    /// The operator sets that the model was exported with, at most 16. Default: none, which means that the
+    /// model file itself tells. Example: `[{domain: ai.onnx, version: 17}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["domain"])
+    )]
+    pub opsets: Vec<Opset>,
+
+    /// What a device must offer to run the model. A device that does not is reported as incompatible and is
+    /// not counted as a failure. Default: nothing is asked.
+    #[serde(default, skip_serializing_if = "Requirements::is_empty")]
+    pub requires: Requirements,
+
+    /// Known inputs with the outputs that the model must give on every device before it is used, at most 16.
+    /// Default: none, which means that a model that loads is used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub self_test: Vec<SelfTestCase>,
+
+    /// How the model and its input data looked in training: what drift and relative bounds are measured
+    /// against. Default: none, which means that no such metric can be judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+
+    /// Which rows are given to the model, and how a positive answer (an alarm) is read from its outputs.
+    /// Default: every row, and no answer counts as positive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Pipeline>,
+
+    /// What a device answers when the model may not or cannot. Default: an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+
+    /// Where the model comes from, for people and audits. Decides nothing. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
+
+    /// Signatures of the artifact by its publishers, at most 8. A device runs a model only when one of them
+    /// is by a key that it trusts, if it was given keys. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["keyId"])
+    )]
+    pub signatures: Vec<PublisherSignature>,
+}

@@ -1,0 +1,46 @@
+//! The bytes of a model.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The bytes of a model: where they are and how they are recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    /// Where the bytes are, at most 2048 characters: a URI with s3://, gs://, az://, http://, https:// or
+    /// file://. Required. Example: `s3://models/pump-anomaly/1.4.0/model.onnx`.
+    #[schemars(length(min = 8, max = 2048))]
+    #[x_kube(validation = (
+        "self.matches('^(s3|gs|az|http|https|file)://[^ ]+$')",
+        "must be a URI that starts with s3://, gs://, az://, http://, https:// or file:// and has no blanks"
+    ))]
+    pub uri: String,
+
+    /// SHA-256 digest of the bytes, in lower-case hexadecimal after `sha256:`. Nothing with another digest is
+    /// ever run. Required. Example:
+    /// `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`.
+    #[schemars(length(max = 71))]
+    #[x_kube(validation = (
+        "self.matches('^sha256:[0-9a-f]{64}$')",
+        "must be sha256: followed by 64 lower-case hexadecimal digits"
+    ))]
+    pub digest: String,
+
+    /// Number of bytes, from 1 to 8589934592 (8 GiB). A device checks its free space against it before a
+    /// download. Required. Example: `1843200`.
+    #[schemars(range(min = 1, max = 8_589_934_592_i64))]
+    pub size_bytes: i64,
+
+    /// Format of the bytes: `Onnx`. Default: `Onnx`.
+    #[serde(default)]
+    pub format: ModelFormat,
+}
+
+/// Format of a model file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ModelFormat {
+    /// Open Neural Network Exchange.
+    #[default]
+    Onnx,
+}

@@ -1,0 +1,39 @@
+//! Signatures of an artifact by those who publish it.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A signature of the artifact's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PublisherSignature {
+    /// Name of the key: 1 to 64 letters, digits, '.', '_' and '-'. Required. Example: `6A1C9F03E5B7D284`.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = (
+        "self.matches('^[A-Za-z0-9._-]+$')",
+        "must be letters, digits, '.', '_' and '-' only, such as 6A1C9F03E5B7D284"
+    ))]
+    pub key_id: String,
+
+    /// Format of the signature: `Minisign`. Default: `Minisign`.
+    #[serde(default)]
+    pub format: SignatureFormat,
+
+    /// The signature: the text of a minisign file in base64, at most 1024 characters. Required. Example:
+    /// `dW50cnVzdGVkIGNvbW1lbnQ6IHNpZ25hdHVyZQ==`.
+    #[schemars(length(min = 4, max = 1024))]
+    #[x_kube(validation = (
+        "self.matches('^[A-Za-z0-9+/]+={0,2}$')",
+        "must be base64 text on one line: letters, digits, '+' and '/', ending in at most two '='"
+    ))]
+    pub value: String,
+}
+
+/// Format of a signature.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum SignatureFormat {
+    /// Ed25519 in the format of minisign.
+    #[default]
+    Minisign,
+}

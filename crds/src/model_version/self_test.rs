@@ -1,0 +1,50 @@
+//! Known inputs with the outputs that a model must give.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::text::Decimal;
+
+/// One known input with the output that the model must give on every device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfTestCase {
+    /// Values of the input tensors, 1 to 16 tensors. Required. Example: `[{name: features, values: ["0.1",
+    /// "7"]}]`.
+    #[schemars(
+        length(min = 1, max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub inputs: Vec<TensorValues>,
+
+    /// Values that the output tensors must have, 1 to 16 tensors; others are not looked at. Required.
+    /// Example: `[{name: label, values: ["1"]}]`.
+    #[schemars(
+        length(min = 1, max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub outputs: Vec<TensorValues>,
+
+    /// How far each output value may be off, as a decimal number from 0 up: processors round differently.
+    /// Default: `"0.0001"`. Example: `"0.01"`.
+    #[serde(default = "default_tolerance")]
+    #[x_kube(validation = ("!self.startsWith('-')", "must not be negative; for example 0.0001"))]
+    pub tolerance: Decimal,
+}
+
+/// The values of one tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TensorValues {
+    /// Name of the tensor, 1 to 128 characters. Required. Example: `features`.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: String,
+
+    /// Values in row order, as decimal numbers, 1 to 4096. Required. Example: `["0.85", "-1", "1.5e-7"]`.
+    #[schemars(length(min = 1, max = 4096), extend("x-kubernetes-list-type" = "atomic"))]
+    pub values: Vec<Decimal>,
+}
+
+fn default_tolerance() -> Decimal {
+    Decimal::from("0.0001")
+}

@@ -1,0 +1,91 @@
+//! What became of a version.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What became of a version. Written by the controller.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelVersionStatus {
+    /// The metadata.generation that this status was computed from. Example: `1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub observed_generation: Option<i64>,
+
+    /// Where the version stands: `Registered` (known, not yet checked), `Verified` (digest and signatures
+    /// were checked), `Production` (the stable version of its model), `Archived` (was in production),
+    /// `Rejected` (a rollout showed harm; no rollout takes it until its retryToken changes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<VersionStage>,
+
+    /// Why it stands there, as one CamelCase word. Example: `SloBreach`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub reason: Option<String>,
+
+    /// Why it stands there, as a sentence with numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub message: Option<String>,
+
+    /// The rollout that rejected the version. Absent when none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected_by: Option<Rejection>,
+
+    /// When digest and signatures were checked. Example: `2026-08-01T12:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<Time>,
+
+    /// When the version came to production. Example: `2026-08-01T12:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted_at: Option<Time>,
+
+    /// Name of the rollout that brought the version to production. Example: `pump-anomaly-1-4-0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub promoted_by: Option<String>,
+
+    /// Standard conditions, by type: `Ready`, `Verified`, `Stalled`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::conditions::condition_list")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where a version stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum VersionStage {
+    /// Known, not yet checked.
+    #[default]
+    Registered,
+    /// Digest and signatures were checked.
+    Verified,
+    /// The stable version of its model.
+    Production,
+    /// Was in production.
+    Archived,
+    /// A rollout showed harm.
+    Rejected,
+}
+
+/// The rollout that rejected a version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejection {
+    /// Name of the rollout. Example: `pump-anomaly-1-4-0`.
+    #[schemars(length(max = 253))]
+    pub rollout: String,
+
+    /// Why, as one CamelCase word. Example: `SloBreach`.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+
+    /// When. Example: `2026-08-01T12:00:00Z`.
+    pub time: Time,
+
+    /// The rollout's retryToken at that time: another one lifts the rejection. Empty when it had none.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub retry_token: String,
+}

@@ -1,0 +1,213 @@
+//! `Rollout`: how one version reaches the devices of a namespace, and how it is taken back.
+
+// Columns of one type are no mistake.
+#![allow(clippy::duplicated_attributes)]
+
+mod default_slos;
+mod default_stages;
+mod delivery;
+mod policy;
+mod slo;
+mod stage;
+pub mod status;
+
+pub use default_slos::default_slos;
+pub use default_stages::default_stages;
+pub use delivery::{Fetch, FetchWindow, Observe, Probation, WindowTimezone};
+pub use policy::{RollbackPolicy, RollbackSettings, UndecidedPolicy};
+pub use slo::{BreachAction, Evidence, RelativeTo, Slo};
+pub use stage::{Approval, Stage, StageLimits, StageMode};
+pub use status::RolloutStatus;
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::rules::{DNS_LABEL, RuleText, SEMVER};
+use crate::selector::DeviceSelector;
+use crate::text::{Amount, Percent};
+
+const PROMOTE_NAMES_A_STAGE: RuleText = (
+    "!has(self.promote) || self.stages.exists(stage, stage.name == self.promote)",
+    "promote must be the name of one of the stages",
+);
+const ABORT_STAYS: RuleText = (
+    "!oldSelf.abort || self.abort || (has(self.retryToken) ? self.retryToken : '') != \
+     (has(oldSelf.retryToken) ? oldSelf.retryToken : '')",
+    "abort cannot go back to false; change retryToken in the same step to start again",
+);
+
+/// How one version of a model reaches the devices of a namespace. One rollout per model is active in a
+/// namespace at a time; others wait and say so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "modelfleet.io",
+    version = "v1alpha1",
+    kind = "Rollout",
+    namespaced,
+    status = "RolloutStatus",
+    shortname = "mro",
+    category = "modelfleet",
+    derive = "PartialEq",
+    doc = "Brings one version of a model to a fleet of devices in stages, and takes it back when it does harm.",
+    selectable = ".spec.model",
+    selectable = ".status.phase",
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Stage", type_ = "string", json_path = ".status.stageSummary"),
+    printcolumn(name = "Updated", type_ = "string", json_path = ".status.updated"),
+    printcolumn(name = "Verdict", type_ = "string", json_path = ".status.verdictSummary"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Failed", type_ = "integer", json_path = ".status.counts.failed", priority = 1),
+    printcolumn(
+        name = "Silent",
+        type_ = "integer",
+        json_path = ".status.counts.silentAfterActivation",
+        priority = 1
+    ),
+    printcolumn(name = "Spent", type_ = "integer", json_path = ".status.judge.spentPpm", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
+)]
+#[x_kube(validation = PROMOTE_NAMES_A_STAGE, validation = ABORT_STAYS)]
+pub struct RolloutSpec {
+    /// Name of the model: a DNS label of at most 63 characters. Immutable. Required. Example: `pump-anomaly`.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = DNS_LABEL)]
+    #[x_kube(validation = ("self == oldSelf", "model is immutable: create a new Rollout instead"))]
+    pub model: String,
+
+    /// Version to bring out, as in `spec.version` of a ModelVersion of the same model and namespace.
+    /// Immutable. Required. Example: `1.4.0`.
+    #[schemars(length(min = 5, max = 64))]
+    #[x_kube(validation = SEMVER)]
+    #[x_kube(validation = ("self == oldSelf", "version is immutable: create a new Rollout instead"))]
+    pub version: String,
+
+    /// Devices that the rollout is for, by label. Immutable. Default: empty, all devices of the namespace.
+    /// Example: `{matchLabels: {site: north}}`.
+    #[serde(default)]
+    #[x_kube(validation = ("self == oldSelf", "selector is immutable: create a new Rollout instead"))]
+    pub selector: DeviceSelector,
+
+    /// The steps to the whole fleet, in order, 1 to 8. Names and order are immutable and sizes only grow; the
+    /// last one must have `devices: 100%`. Default: canary 2.5% (7d), early-adopter 10% (14d), broad 50%
+    /// (14d), full 100%.
+    #[serde(default = "default_stages")]
+    #[schemars(
+        length(min = 1, max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    #[x_kube(validation = stage::LAST_IS_EVERYONE, validation = stage::NO_COUNT_AFTER_PERCENT)]
+    #[x_kube(validation = stage::SIZES_GROW, validation = stage::NAMES_STAY, validation = stage::NEVER_SHRINK)]
+    pub stages: Vec<Stage>,
+
+    /// Service level objectives: the bounds that the version must keep, at most 16. Default: error rate 1%,
+    /// timeout rate 1%, latency P95 500ms, availability 99.9%. An empty list judges hard failures only.
+    #[serde(default = "default_slos")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub slos: Vec<Slo>,
+
+    /// How devices measure: the length of a window and what is left out.
+    #[serde(default)]
+    pub observe: Observe,
+
+    /// What a device that activated the version must reach, else it goes back to the version before by
+    /// itself.
+    #[serde(default)]
+    pub probation: Probation,
+
+    /// Devices that keep the version before for as long as the rollout lives, as a control group, even at the
+    /// last stage: a count, or a percent from 0% to 50%. Default: `0%`. Example: `2%`.
+    #[serde(default = "default_holdback")]
+    #[x_kube(validation = (
+        "!self.matches('^(5[0-9]|[6-9][0-9]|100)') || !self.endsWith('%') || self.matches('^50([.]0+)?%$')",
+        "must be at most 50%, such as 2%, or a number of devices"
+    ))]
+    pub holdback: Amount,
+
+    /// How devices download: spread over time, speed, time of day.
+    #[serde(default)]
+    pub fetch: Fetch,
+
+    /// The probability of a false rollback that you accept, over the whole rollout, all objectives, stages
+    /// and looks: a percent from 0.01% to 50%. Default: `1%`. Example: `0.1%`.
+    #[serde(default = "default_error_budget")]
+    #[x_kube(validation = (
+        "double(self.replace('%', '')) >= 0.01 && double(self.replace('%', '')) <= 50.0",
+        "must be a percent from 0.01% to 50%, such as 1%"
+    ))]
+    pub error_budget: Percent,
+
+    /// What happens when the evidence is not enough at the end of a stage's waiting time: `Hold` (a person
+    /// decides), `Promote` (the next stage starts), `RollBack`. Default: `Hold`.
+    #[serde(default)]
+    pub on_undecided: UndecidedPolicy,
+
+    /// How the version is taken back.
+    #[serde(default)]
+    pub rollback: RollbackSettings,
+
+    /// Whether the rollout stands still: no further device gets the version, those that have it keep it, hard
+    /// failures still roll back. Default: `false`.
+    #[serde(default)]
+    pub paused: bool,
+
+    /// Whether the rollout is ended now and the version taken back from every device. Cannot go back to
+    /// `false` unless `retryToken` changes in the same step. Default: `false`.
+    #[serde(default)]
+    pub abort: bool,
+
+    /// Name of the stage that you let begin: it approves the stage and ends the waiting of the ones before,
+    /// but never passes over shown harm. Default: none. Example: `broad`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub promote: Option<String>,
+
+    /// Any text of at most 64 characters; a new text starts a rolled back or aborted rollout again and lifts
+    /// the rejection of its version. Default: none. Example: `2026-08-01-after-sensor-fix`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub retry_token: Option<String>,
+}
+
+impl RolloutSpec {
+    /// The spec that the API server makes of an object with these two fields only.
+    #[must_use]
+    pub fn new(model: impl Into<String>, version: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            version: version.into(),
+            selector: DeviceSelector::default(),
+            stages: default_stages(),
+            slos: default_slos(),
+            observe: Observe::default(),
+            probation: Probation::default(),
+            holdback: default_holdback(),
+            fetch: Fetch::default(),
+            error_budget: default_error_budget(),
+            on_undecided: UndecidedPolicy::default(),
+            rollback: RollbackSettings::default(),
+            paused: false,
+            abort: false,
+            promote: None,
+            retry_token: None,
+        }
+    }
+}
+
+fn default_holdback() -> Amount {
+    Amount::from("0%")
+}
+
+fn default_error_budget() -> Percent {
+    Percent::from("1%")
+}

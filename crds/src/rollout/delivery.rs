@@ -1,0 +1,139 @@
+//! How devices measure, try and download a version.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rules::{LONGER_THAN_ZERO, RuleText};
+use crate::text::DurationText;
+
+const TIME_OF_DAY: RuleText = (
+    "self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')",
+    "must be a time of day from 00:00 to 23:59, such as 22:30",
+);
+
+/// How devices measure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Observe {
+    /// Length of the windows in which devices count and report. Default: `1h`. Example: `5m`.
+    #[serde(default = "default_window")]
+    #[x_kube(validation = LONGER_THAN_ZERO)]
+    pub window: DurationText,
+
+    /// Windows after activation that do not count, because caches are cold, 0 to 1000. Default: `1`.
+    #[serde(default = "default_warmup")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub warmup_windows: i64,
+
+    /// How often a device reports. Default: at the end of every window. Example: `6h`, for a slow link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = LONGER_THAN_ZERO)]
+    pub report_every: Option<DurationText>,
+}
+
+impl Default for Observe {
+    fn default() -> Self {
+        Self { window: default_window(), warmup_windows: default_warmup(), report_every: None }
+    }
+}
+
+/// What a device that activated a version must reach, else it goes back to the version before by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Probation {
+    /// Time in which the device must have reached it, and must have been in contact. Default: `10m`. Example:
+    /// `1h`.
+    #[serde(default = "default_probation")]
+    #[x_kube(validation = LONGER_THAN_ZERO)]
+    pub timeout: DurationText,
+
+    /// Predictions that the version must have answered, 0 to 1000000. Default: `1`.
+    #[serde(default = "default_min_predictions")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub min_predictions: i64,
+}
+
+impl Default for Probation {
+    fn default() -> Self {
+        Self { timeout: default_probation(), min_predictions: default_min_predictions() }
+    }
+}
+
+/// How devices download a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fetch {
+    /// Time over which the devices' downloads are spread, each device at its own moment. Default: `0s`, all
+    /// at once. Example: `1h`.
+    #[serde(default = "no_spread")]
+    pub spread: DurationText,
+
+    /// Largest speed of one device's download in bytes a second, 1 to 1000000000. Default: as fast as it
+    /// goes. Example: `65536`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub bytes_per_second: Option<i64>,
+
+    /// Time of day in which devices may download and activate. Going back is allowed at any time. Default:
+    /// all day. Example: `{start: "22:00", end: "05:00"}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<FetchWindow>,
+}
+
+impl Default for Fetch {
+    fn default() -> Self {
+        Self { spread: no_spread(), bytes_per_second: None, window: None }
+    }
+}
+
+/// A time of day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.start != self.end", "start and end must differ; leave out the window to allow all day"))]
+pub struct FetchWindow {
+    /// When it begins, as hours and minutes from 00:00 to 23:59. Required. Example: `22:00`.
+    #[schemars(length(max = 5))]
+    #[x_kube(validation = TIME_OF_DAY)]
+    pub start: String,
+
+    /// When it ends, as hours and minutes. Before `start` means on the next day. Required. Example: `05:00`.
+    #[schemars(length(max = 5))]
+    #[x_kube(validation = TIME_OF_DAY)]
+    pub end: String,
+
+    /// The clock that is meant: `UTC`, or `Device` for the local time of each device. Default: `UTC`.
+    #[serde(default)]
+    pub timezone: WindowTimezone,
+}
+
+/// The clock of a time of day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum WindowTimezone {
+    /// Coordinated universal time.
+    #[default]
+    #[serde(rename = "UTC")]
+    Utc,
+    /// The local time of each device.
+    Device,
+}
+
+fn default_window() -> DurationText {
+    DurationText::from("1h")
+}
+
+fn default_warmup() -> i64 {
+    1
+}
+
+fn default_probation() -> DurationText {
+    DurationText::from("10m")
+}
+
+fn default_min_predictions() -> i64 {
+    1
+}
+
+fn no_spread() -> DurationText {
+    DurationText::from("0s")
+}

@@ -1,0 +1,89 @@
+//! Which devices have got the version, as a rule of constant size.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rules::RuleText;
+use crate::selector::DeviceSelector;
+
+// The bounds of single clauses would let an object grow to half a megabyte.
+const FEW_STRATA: RuleText = (
+    "!has(self.clauses) || self.clauses.map(c, has(c.strata) ? size(c.strata) : 0).sum() <= 128",
+    "clauses must not have more than 128 strata together",
+);
+const FEW_DEVICES: RuleText = (
+    "!has(self.clauses) || self.clauses.map(c, has(c.devices) ? size(c.devices) : 0).sum() <= 64",
+    "clauses must not have more than 64 devices together",
+);
+
+/// A device is in when it is in any clause. Clauses are only added and bounds only grow, so that a device
+/// that is in stays in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = FEW_STRATA, validation = FEW_DEVICES)]
+pub struct Membership {
+    /// Random text that orders the devices of this rollout and of no other. Example: `5d41402abc4b2a76`.
+    #[schemars(length(max = 64))]
+    pub salt: String,
+
+    /// The clauses, one per stage that has begun, at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub clauses: Vec<MembershipClause>,
+}
+
+/// The devices of one stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MembershipClause {
+    /// Name of the stage. Example: `canary`.
+    #[schemars(length(max = 63))]
+    pub stage: String,
+
+    /// Devices that the clause speaks about.
+    #[serde(default)]
+    pub selector: DeviceSelector,
+
+    /// Label keys whose values make the strata, at most 4. Example: `[age, load]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), inner(length(max = 253)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub spread_by: Vec<String>,
+
+    /// The strata, one per combination of values that occurs, at most 64. Rarer ones share the stratum with
+    /// an empty key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub strata: Vec<Stratum>,
+
+    /// Devices that are in by their id, at most 64: small stages are listed, larger ones computed. Example:
+    /// `[pump-0007]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 128)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub devices: Vec<String>,
+}
+
+/// Devices with the same values of the labels that a stage is spread by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stratum {
+    /// The values, in the order of `spreadBy`, at most 4. Empty for all other devices. Example: `[old,
+    /// heavy]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub key: Vec<String>,
+
+    /// Devices whose rank is below this are in: 16 hexadecimal digits, and `ffffffffffffffff` means all.
+    /// Example: `0666666666666666`, one in 40.
+    #[schemars(length(max = 16), regex(pattern = "^[0-9a-f]{16}$"))]
+    pub bound: String,
+
+    /// Devices of the stratum when the bound was computed. Example: `80`.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub total: i64,
+
+    /// Devices of it that were meant to be in. Example: `2`.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub target: i64,
+}

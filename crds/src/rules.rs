@@ -1,0 +1,26 @@
+//! Rules that several fields share: each is the CEL expression and the sentence that a refused object gets.
+
+/// A rule and its message, as the schema derive takes them.
+pub(crate) type RuleText = (&'static str, &'static str);
+
+/// One DNS label: the name becomes part of a topic, a path or a label.
+pub(crate) const DNS_LABEL: RuleText = (
+    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+    "must be a DNS label: lower-case letters, digits and '-', starting and ending with a letter or digit, \
+     at most 63 characters, such as pump-anomaly",
+);
+
+/// Semantic versioning 2.0.0.
+pub(crate) const SEMVER: RuleText = (
+    r"self.matches('^(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)(-[0-9A-Za-z-]+(\\.[0-9A-Za-z-]+)*)?(\\+[0-9A-Za-z-]+(\\.[0-9A-Za-z-]+)*)?$')",
+    "must be a semantic version such as 1.4.0 or 2.0.0-rc.1",
+);
+
+/// Waiting for nothing is a mistake in these fields, and a division by zero later.
+pub(crate) const LONGER_THAN_ZERO: RuleText = ("self.matches('[1-9]')", "must be longer than 0s, such as 1h");
+
+/// A label key without its own length in the schema: keys of maps cannot be bounded there.
+pub(crate) const LABEL_KEYS: RuleText = (
+    "self.all(key, size(key) > 0 && size(key) <= 253)",
+    "every label key must have 1 to 253 characters, such as site or example.com/pump-type",
+);

@@ -1,0 +1,139 @@
+//! A status with every field set passes a real API server unchanged, and stays small.
+
+// Tests panic on purpose, their helpers too.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+
+use cluster::Cluster;
+use serde_json::{Value, json};
+
+use modelfleet_crds::rollout::status::RolloutStatus;
+
+const AT: &str = "2026-08-01T12:00:00Z";
+
+fn condition(kind: &str) -> Value {
+    json!({
+        "type": kind, "status": "True", "observedGeneration": 3, "lastTransitionTime": AT,
+        "reason": "AwaitingReports", "message": "m".repeat(200),
+    })
+}
+
+fn verdict(index: usize) -> Value {
+    json!({
+        "slo": format!("error-rate-{index}"), "verdict": "Undecided", "evidence": "Statistical",
+        "value": "2.4%", "threshold": "1%", "estimate": "2.1", "low": "1.3", "high": "3.2",
+        "devices": 20, "windows": 3360, "spentPpm": 310, "sentence": "s".repeat(160), "at": AT,
+    })
+}
+
+fn decision() -> Value {
+    json!({
+        "at": AT, "stage": "early-adopter", "decision": "Hold", "reason": "InsufficientDevices",
+        "message": "m".repeat(120),
+    })
+}
+
+fn clause(stage: &str, strata: usize, devices: usize) -> Value {
+    let key = |index| vec![format!("old-{index}"), "heavy".to_owned()];
+    let mut clause = json!({
+        "stage": stage, "selector": { "matchLabels": { "ring": "bench" } }, "spreadBy": ["age", "load"],
+    });
+    // A list of no items is not written, neither by the types nor here.
+    if strata > 0 {
+        clause["strata"] = (0..strata)
+            .map(|i| json!({ "key": key(i), "bound": "0666666666666666", "total": 80, "target": 2 }))
+            .collect();
+    }
+    if devices > 0 {
+        clause["devices"] = (0..devices).map(|i| format!("pump-{i:04}")).collect();
+    }
+    clause
+}
+
+/// How full a status is.
+struct Fill {
+    strata: usize,
+    verdicts: usize,
+    state: usize,
+}
+
+/// A large rollout: eight objectives, four stages of sixteen strata, a long history.
+const LARGE: Fill = Fill { strata: 32, verdicts: 8, state: 8192 };
+/// Every list at its bound.
+const FULL: Fill = Fill { strata: 64, verdicts: 16, state: 8192 };
+
+/// A status with every field set and with texts of the length that they have in practice.
+fn status(fill: &Fill) -> Value {
+    let conditions = ["Ready", "Progressing", "Paused", "Degraded", "RolledBack", "Stalled"];
+    let failure = |i: usize| json!({ "device": format!("pump-{i:04}"), "code": "SelfTestMismatch", "message": "m".repeat(100), "at": AT });
+    json!({
+        "observedGeneration": 3, "phase": "RollingBack", "message": "m".repeat(300),
+        "stage": { "name": "early-adopter", "index": 1, "startedAt": AT, "bakeEndsAt": AT, "deadlineAt": AT },
+        "stageSummary": "2/4 early-adopter", "updated": "20/200", "verdictSummary": "Degraded",
+        "counts": {
+            "eligible": 200, "reachable": 187, "offered": 20, "downloaded": 19, "activated": 19, "confirmed": 18,
+            "failed": 1, "incompatible": 0, "silentAfterActivation": 0, "unreachable": 1,
+        },
+        "membership": {
+            "salt": "5d41402abc4b2a76",
+            "clauses": [clause("canary", 0, 64), clause("early-adopter", fill.strata, 0), clause("broad", fill.strata, 0)],
+        },
+        "judge": { "errorBudgetPpm": 10_000, "spentPpm": 1_250, "looks": 42, "state": "s".repeat(fill.state) },
+        "verdicts": (0..fill.verdicts).map(verdict).collect::<Vec<_>>(),
+        "decisions": (0..32).map(|_| decision()).collect::<Vec<_>>(),
+        "failures": (0..16).map(failure).collect::<Vec<_>>(),
+        "margins": [{ "stage": "canary", "marginPpm": 5_000_000, "basis": "Planner" }],
+        "rollback": {
+            "startedAt": AT, "deadlineAt": AT, "remaining": 3, "lastDeviceBackAt": AT, "reason": "SloBreach",
+        },
+        "figures": {
+            "devicesExposed": 20, "detectedAt": AT, "detectionMs": 5_400_000, "safeAt": AT, "timeToSafeMs": 240_000,
+        },
+        "planRevision": 17, "epoch": 4, "startedAt": AT, "finishedAt": AT, "retryToken": "one",
+        "conditions": conditions.map(condition),
+    })
+}
+
+fn version_status() -> Value {
+    json!({
+        "observedGeneration": 1, "stage": "Rejected", "reason": "SloBreach", "message": "m".repeat(300),
+        "rejectedBy": { "rollout": "pump-anomaly-1-4-0", "reason": "SloBreach", "time": AT, "retryToken": "" },
+        "verifiedAt": AT, "promotedAt": AT, "promotedBy": "pump-anomaly-1-4-0",
+        "conditions": [condition("Ready"), condition("Verified")],
+    })
+}
+
+#[test]
+fn types_keep_every_field() {
+    let typed: RolloutStatus = serde_json::from_value(status(&FULL)).unwrap();
+    assert_eq!(serde_json::to_value(typed).unwrap(), status(&FULL));
+}
+
+#[test]
+fn a_large_status_is_small() {
+    let (large, full) = (status(&LARGE).to_string().len(), status(&FULL).to_string().len());
+    println!("a large status has {large} bytes, one with every list at its bound {full}");
+    assert!(large < 32 * 1024, "{large} bytes");
+    assert!(full < 40 * 1024, "{full} bytes");
+}
+
+/// What the API server keeps of `status` on the object of a file of good ones.
+fn kept(cluster: &Cluster, resource: &str, file: &str, status: &Value) -> Value {
+    let object = format!("{}/tests/objects/good/{file}.yaml", env!("CARGO_MANIFEST_DIR"));
+    cluster.must(&["apply", "-f", &object], "");
+    let patch = json!({ "status": status }).to_string();
+    let name = format!("{resource}/{file}");
+    cluster.must(&["patch", &name, "--subresource=status", "--type=merge", "-p", &patch], "");
+    let found: Value = serde_json::from_str(&cluster.must(&["get", &name, "-o", "json"], "")).unwrap();
+    println!("{}", cluster.must(&["get", &name, "-o", "wide"], ""));
+    cluster.must(&["delete", &name], "");
+    found["status"].clone()
+}
+
+#[test]
+fn the_server_keeps_every_field() {
+    let Some(cluster) = Cluster::from_environment() else { return };
+    assert_eq!(kept(&cluster, "rollout", "rollout-full", &status(&FULL)), status(&FULL));
+    assert_eq!(kept(&cluster, "modelversion", "version-full", &version_status()), version_status());
+}
