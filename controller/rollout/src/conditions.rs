@@ -1,0 +1,116 @@
+//! The standard conditions of a Rollout.
+
+use crate::policy::Policy;
+use crate::reason::Reason;
+use crate::state::{PauseCause, Phase, State};
+
+/// The type of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConditionKind {
+    /// The version is in production and no harm is known.
+    Ready,
+    /// The controller works towards it, or back from it, without a person.
+    Progressing,
+    /// A person or a rule paused the rollout.
+    Paused,
+    /// Harm was shown in this attempt. An abort alone is none.
+    Degraded,
+    /// No reachable device runs the candidate any more.
+    RolledBack,
+    /// It will not go on without a person, or a rollback is overdue.
+    Stalled,
+}
+
+/// One condition. The shell adds the generation and the time of the last change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Its type.
+    pub kind: ConditionKind,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Why, as one CamelCase word.
+    pub reason: &'static str,
+    /// Why, with numbers.
+    pub message: String,
+}
+
+impl ConditionKind {
+    /// The word for the type.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConditionKind::Ready => "Ready",
+            ConditionKind::Progressing => "Progressing",
+            ConditionKind::Paused => "Paused",
+            ConditionKind::Degraded => "Degraded",
+            ConditionKind::RolledBack => "RolledBack",
+            ConditionKind::Stalled => "Stalled",
+        }
+    }
+}
+
+/// All six conditions, always in the same order. `reasons` are those of the decision that gave `state`.
+#[must_use]
+pub fn conditions(policy: &Policy, state: &State, reasons: &[Reason]) -> Vec<Condition> {
+    let first = reasons.first();
+    let (why, text) = first.map_or(("AsWished", String::new()), |r| (r.code.as_str(), r.message.clone()));
+    let condition = |kind, holds, reason, message| Condition { kind, holds, reason, message };
+    let stage = &policy.stage(state.stage).name;
+    let harm = state.harm.as_ref();
+    let paused = match state.phase {
+        Phase::Paused(cause) => Some(cause.as_str()),
+        _ => None,
+    };
+    let back = state.rollback.as_ref().filter(|_| state.phase == Phase::RolledBack);
+    let ready = state.phase == Phase::Succeeded && harm.is_none();
+    let stalled = is_stalled(state) || first.is_some_and(|r| r.code == crate::ReasonCode::BrokenInvariant);
+    vec![
+        condition(ConditionKind::Ready, ready, why, text.clone()),
+        condition(ConditionKind::Progressing, is_progressing(state.phase), why, text.clone()),
+        match paused {
+            Some(cause) => condition(ConditionKind::Paused, true, cause, text.clone()),
+            None => condition(ConditionKind::Paused, false, "NotPaused", String::new()),
+        },
+        match harm {
+            Some(h) => condition(ConditionKind::Degraded, true, h.cause.as_str(), h.sentence.clone()),
+            None => condition(
+                ConditionKind::Degraded,
+                false,
+                "NoHarmShown",
+                format!("no harm shown up to {stage}"),
+            ),
+        },
+        match back {
+            Some(r) => condition(ConditionKind::RolledBack, true, r.cause.as_str(), r.sentence.clone()),
+            None => condition(ConditionKind::RolledBack, false, "NotRolledBack", String::new()),
+        },
+        match stalled {
+            true => condition(ConditionKind::Stalled, true, why, text),
+            false => condition(ConditionKind::Stalled, false, "NotStalled", String::new()),
+        },
+    ]
+}
+
+fn is_progressing(phase: Phase) -> bool {
+    match phase {
+        Phase::Queued | Phase::Progressing | Phase::AwaitingApproval | Phase::RollingBack => true,
+        // It goes on by itself once the world is well again.
+        Phase::Paused(PauseCause::Incident | PauseCause::SloBreach) => true,
+        Phase::Paused(_) | Phase::Refused | Phase::RolledBack | Phase::Succeeded => false,
+    }
+}
+
+fn is_stalled(state: &State) -> bool {
+    match state.phase {
+        Phase::Refused | Phase::RolledBack => true,
+        Phase::Paused(cause) => matches!(
+            cause,
+            PauseCause::Undecided
+                | PauseCause::ApprovalTimedOut
+                | PauseCause::Degraded
+                | PauseCause::TooManyFailed
+        ),
+        Phase::RollingBack => state.rollback.as_ref().is_some_and(|r| r.overdue),
+        Phase::Queued | Phase::Progressing | Phase::AwaitingApproval | Phase::Succeeded => false,
+    }
+}

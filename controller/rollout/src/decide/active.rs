@@ -1,0 +1,190 @@
+//! While devices may have the candidate: what stops it, in order of weight, before the stage may go on.
+
+use super::run::{MESSAGE_MAX, Next, Run};
+use super::{back, stage};
+use crate::decision::EventKind;
+use crate::evidence::{HardStop, Verdict};
+use crate::intent::VersionFact;
+use crate::moves::Move;
+use crate::policy::RollbackPolicy;
+use crate::reason::Reason;
+use crate::state::{Cause, Harm, Passed, PauseCause, Phase};
+use crate::text::{clip, many};
+
+pub(super) fn step(run: &mut Run) -> Next {
+    // People first, then harm, then what forbids to decide at all, then what pauses; only then the stage.
+    let order = [called_back, harmed, paused_by_user, blind, promoted, breached];
+    for gate in order {
+        if let Some(next) = gate(run) {
+            return next;
+        }
+    }
+    stage::step(run)
+}
+
+fn called_back(run: &mut Run) -> Option<Next> {
+    let wanted = &run.policy.parts().version;
+    let (cause, sentence) = if run.intent.deleted() {
+        (Cause::Deleted, "the Rollout is being deleted".to_owned())
+    } else if run.intent.abort {
+        (Cause::Aborted, "aborted by spec.abort".to_owned())
+    } else if *wanted != run.state.version {
+        (Cause::Superseded, format!("the spec names version {wanted} instead of {}", run.state.version))
+    } else {
+        return None;
+    };
+    // Harm that was shown before still rejects the version, whoever orders the way back.
+    let shown = run.state.harm.as_ref();
+    let (cause, sentence) = shown.map_or((cause, sentence), |h| (h.cause, h.sentence.clone()));
+    Some(back::roll_back(run, cause, &sentence, true))
+}
+
+/// Harm that the evidence or the version's record shows now.
+pub(super) fn harm_shown(run: &Run) -> Option<(Cause, String)> {
+    if let VersionFact::Rejected { .. } = run.intent.facts.version
+        && let Some(why) = run.version_refused()
+    {
+        return Some((Cause::VersionRejected, why));
+    }
+    if !run.is_of_attempt() || run.blind().is_some() {
+        return None;
+    }
+    if let Some(HardStop::RollBackAll { reason }) = &run.evidence.hard_stop {
+        return Some((Cause::HardStop, reason.clone()));
+    }
+    (run.evidence.verdict == Verdict::Degraded).then(|| (Cause::Degraded, run.evidence.sentence.clone()))
+}
+
+/// Keeps harm in the state: from then on the attempt never goes forward.
+pub(super) fn note_harm(run: &mut Run) {
+    if run.state.harm.is_some() {
+        return;
+    }
+    if let Some((cause, sentence)) = harm_shown(run) {
+        run.state.figures.detected_at = Some(run.now);
+        run.state.harm = Some(Harm { at: run.now, cause, sentence: clip(&sentence, MESSAGE_MAX) });
+    }
+}
+
+fn harmed(run: &mut Run) -> Option<Next> {
+    note_harm(run);
+    let harm = run.state.harm.clone()?;
+    if run.policy.parts().rollback == RollbackPolicy::Automatic {
+        return Some(back::roll_back(run, harm.cause, &harm.sentence, false));
+    }
+    let on = many(run.fleet.activated, "device");
+    let message = format!(
+        "harm shown: {}; {on} still have it and no other gets it; set abort: true to take it back",
+        harm.sentence
+    );
+    Some(pause(run, PauseCause::Degraded, &message))
+}
+
+fn paused_by_user(run: &mut Run) -> Option<Next> {
+    if run.intent.paused {
+        // The time to agree starts anew after the pause.
+        run.state.approval_asked_at = None;
+        let on = many(run.fleet.activated, "device");
+        let message =
+            format!("paused by spec.paused: {on} keep it, no other gets it; set paused: false to go on");
+        let mut next = pause(run, PauseCause::User, &message);
+        if let Next::Wait(reasons) = &mut next {
+            reasons.extend(run.blind());
+        }
+        return Some(next);
+    }
+    (run.state.phase == Phase::Paused(PauseCause::User))
+        .then(|| resume(run, "no longer paused by spec.paused"))
+}
+
+fn blind(run: &mut Run) -> Option<Next> {
+    let reason = run.blind()?;
+    // What nobody could see does not count as watched.
+    run.state.clock.freeze(run.now);
+    let paused = run.state.log.iter().rfind(|l| l.kind == EventKind::Paused);
+    let also = match (run.state.phase, paused) {
+        (Phase::Paused(cause), Some(line)) => Some(Reason::new(cause.code(), line.message.clone())),
+        _ => None,
+    };
+    Some(Next::Wait(std::iter::once(reason).chain(also).collect()))
+}
+
+fn promoted(run: &mut Run) -> Option<Next> {
+    if run.state.promote_stale.is_some() {
+        return None;
+    }
+    let index = run.policy.stage_named(run.intent.promote.as_ref()?)?;
+    if index < run.state.next_stage() {
+        return None;
+    }
+    let asks =
+        matches!(run.state.phase, Phase::AwaitingApproval | Phase::Paused(PauseCause::ApprovalTimedOut));
+    let asked = asks && index == run.state.next_stage();
+    let how = if asked && stage::missing(run).is_empty() { Passed::Approved } else { Passed::ByHand };
+    if breach(run).is_some_and(|(cause, _)| cause != PauseCause::TooManyFailed) {
+        run.state.breach_waived = true;
+    }
+    Some(stage::open(run, index, how))
+}
+
+/// What pauses now: an incident, an SLO that pauses, too many failed devices.
+fn breach(run: &Run) -> Option<(PauseCause, String)> {
+    let evidence = run.evidence;
+    let heard = run.is_current() && !run.state.breach_waived;
+    if let Some(sentence) = evidence.incident.as_ref().filter(|_| heard) {
+        let text =
+            format!("not the model, devices without it suffer too: {sentence}; goes on when that is over");
+        return Some((PauseCause::Incident, text));
+    }
+    if let Some(sentence) = evidence.pause.as_ref().filter(|_| heard) {
+        let text = format!("an objective that pauses is breached: {sentence}; goes on when it is kept again");
+        return Some((PauseCause::SloBreach, text));
+    }
+    let failed = stage::failed(run);
+    let most = run.stage().limits.max_failed.of(run.fleet.members);
+    (run.view_is_current() && failed > most).then(|| {
+        let text = format!(
+            "{failed} of {} failed, at most {most} may; see status.failures; mend them, raise maxFailed or set abort: true",
+            many(run.fleet.members, "device")
+        );
+        (PauseCause::TooManyFailed, text)
+    })
+}
+
+fn breached(run: &mut Run) -> Option<Next> {
+    let evidence = run.evidence;
+    if run.is_current() && evidence.incident.is_none() && evidence.pause.is_none() {
+        run.state.breach_waived = false;
+    }
+    if let Some((cause, message)) = breach(run) {
+        return Some(pause(run, cause, &message));
+    }
+    let Phase::Paused(cause) = run.state.phase else { return None };
+    // A pause ends because its cause is gone, never because nobody has looked.
+    let seen = match cause {
+        PauseCause::Incident | PauseCause::SloBreach => run.is_current(),
+        PauseCause::TooManyFailed => run.view_is_current(),
+        // Harm is gone from a state that was edited: nothing else leads here.
+        PauseCause::Degraded | PauseCause::User => true,
+        PauseCause::Undecided | PauseCause::ApprovalTimedOut => return None,
+    };
+    if seen {
+        return Some(resume(run, &format!("{} is over", cause.as_str())));
+    }
+    let text = format!("paused for {}; not looked at again yet", cause.as_str());
+    Some(Next::wait(Reason::new(cause.code(), text)))
+}
+
+/// Stands still for `cause`, with a frozen clock.
+pub(super) fn pause(run: &mut Run, cause: PauseCause, message: &str) -> Next {
+    run.state.clock.freeze(run.now);
+    if run.state.phase != Phase::Paused(cause) {
+        return run.go(Move::Pause, Phase::Paused(cause), EventKind::Paused, message);
+    }
+    Next::wait(Reason::new(cause.code(), clip(message, MESSAGE_MAX)))
+}
+
+/// Goes on.
+pub(super) fn resume(run: &mut Run, message: &str) -> Next {
+    run.go(Move::Resume, Phase::Progressing, EventKind::Resumed, message)
+}

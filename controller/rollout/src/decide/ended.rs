@@ -1,0 +1,97 @@
+//! After the end: a retry, or the watch after success.
+
+use super::active::{harm_shown, note_harm};
+use super::back;
+use super::run::{MESSAGE_MAX, Next, Run};
+use crate::decision::EventKind;
+use crate::evidence::Verdict;
+use crate::intent::VersionFact;
+use crate::moves::Move;
+use crate::policy::RollbackPolicy;
+use crate::reason::{Reason, ReasonCode};
+use crate::state::{Cause, Phase, State};
+use crate::text::{clip, many};
+
+pub(super) fn rolled_back(run: &mut Run) -> Next {
+    let token = &run.intent.retry_token;
+    let asked = token.is_some() && *token != run.state.retry_token;
+    let other = run.policy.parts().version != run.state.version;
+    if (asked || other) && !run.intent.deleted() {
+        if !run.intent.abort {
+            return retry(run);
+        }
+        let text = "a retry waits for abort: false";
+        return Next::wait(Reason::new(ReasonCode::AbortStillSet, text));
+    }
+    let rollback = run.state.rollback.as_ref();
+    let why = rollback.map_or("", |r| r.sentence.as_str());
+    let follow = match run.fleet.still_exposed_unreachable {
+        0 => String::new(),
+        n => format!("; {} will follow on return", many(n, "unreachable device")),
+    };
+    let way_on = if run.intent.deleted() { "" } else { "; set a new retryToken to start again" };
+    let text = format!("taken back: {why}{follow}{way_on}");
+    Next::wait(Reason::new(ReasonCode::RolledBack, clip(&text, MESSAGE_MAX)))
+}
+
+/// A new attempt: nothing but the log and the count of attempts is carried over.
+fn retry(run: &mut Run) -> Next {
+    let old = std::mem::take(&mut run.state);
+    run.state = State {
+        phase: old.phase,
+        attempt: old.attempt.saturating_add(1),
+        version: run.policy.parts().version.clone(),
+        promote_stale: run.intent.promote.clone(),
+        retry_token: run.intent.retry_token.clone().or(old.retry_token),
+        log: old.log,
+        ..State::default()
+    };
+    let message = format!("attempt {} of version {}", run.state.attempt, run.state.version);
+    run.go(Move::Retry, Phase::Queued, EventKind::Retried, &message)
+}
+
+pub(super) fn succeeded(run: &mut Run) -> Next {
+    let facts = &run.intent.facts;
+    if run.policy.parts().version != run.state.version && !run.intent.abort && !facts.deleted {
+        return retry(run);
+    }
+    if let Some(next) = watched(run) {
+        return next;
+    }
+    let text = match &run.state.harm {
+        Some(harm) => {
+            format!("in production, and harm was shown: {}; set abort: true to go back", harm.sentence)
+        }
+        None => format!("version {} is in production", run.state.version),
+    };
+    let code = if run.state.harm.is_some() { ReasonCode::Degraded } else { ReasonCode::Succeeded };
+    Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
+}
+
+/// The watch after success: as long as this version is the stable one, no other rollout of the model is active,
+/// and there is a version to go back to.
+fn watched(run: &mut Run) -> Option<Next> {
+    let facts = &run.intent.facts;
+    let stable = matches!(facts.version, VersionFact::Production);
+    if facts.deleted || facts.queue.is_some() || !stable || run.state.prior.is_none() {
+        return None;
+    }
+    if run.intent.abort {
+        let harm = run.state.harm.clone();
+        let (cause, sentence) =
+            harm.map_or((Cause::Aborted, "aborted after success".to_owned()), |h| (h.cause, h.sentence));
+        return Some(back::roll_back(run, cause, &sentence, true));
+    }
+    if run.state.harm.is_none()
+        && (run.evidence.verdict == Verdict::Degraded || run.evidence.hard_stop.is_some())
+    {
+        let (_, sentence) = harm_shown(run)?;
+        note_harm(run);
+        if run.policy.parts().rollback == RollbackPolicy::Manual {
+            run.tell(EventKind::HarmShown, &format!("harm shown after success: {sentence}"));
+        }
+    }
+    let harm = run.state.harm.clone()?;
+    let automatic = run.policy.parts().rollback == RollbackPolicy::Automatic;
+    automatic.then(|| back::roll_back(run, harm.cause, &harm.sentence, false))
+}

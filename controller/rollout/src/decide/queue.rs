@@ -1,0 +1,102 @@
+//! Before anything begins: the turn, and the version.
+
+use super::run::{Next, Run};
+use crate::decision::{Action, EventKind};
+use crate::intent::VersionFact;
+use crate::moves::Move;
+use crate::reason::{Reason, ReasonCode};
+use crate::state::{Cause, Phase, Rollback};
+use crate::text::clip;
+
+pub(super) fn step(run: &mut Run) -> Next {
+    if run.intent.deleted() || run.intent.abort {
+        return cancel(run);
+    }
+    run.state.version.clone_from(&run.policy.parts().version);
+    let refused = run.version_refused();
+    match (run.state.phase, refused) {
+        (Phase::Refused, None) => {
+            return run.go(
+                Move::Reconsider,
+                Phase::Queued,
+                EventKind::Resumed,
+                "the version may be rolled out now",
+            );
+        }
+        (Phase::Refused, Some(why)) => {
+            return Next::wait(Reason::new(ReasonCode::VersionRefused, clip(&why, super::run::MESSAGE_MAX)));
+        }
+        (_, Some(why)) => return run.go(Move::Refuse, Phase::Refused, EventKind::Refused, &why),
+        (_, None) => {}
+    }
+    if run.intent.facts.version == VersionFact::Production {
+        run.state.figures.ended_at = Some(run.now);
+        let message = format!("version {} is in production already; nothing to do", run.state.version);
+        return run.go(Move::Adopt, Phase::Succeeded, EventKind::Succeeded, &message);
+    }
+    match waits(run) {
+        Some(reason) => Next::wait(reason),
+        None => start(run),
+    }
+}
+
+/// Why it cannot start yet.
+fn waits(run: &Run) -> Option<Reason> {
+    let version = &run.state.version;
+    if let Some(queue) = &run.intent.facts.queue {
+        let text = format!(
+            "waits for rollout {} of the same model to end (place {} in the queue); abort that one to go first",
+            queue.behind, queue.position
+        );
+        return Some(Reason::new(ReasonCode::AwaitingTurn, clip(&text, super::run::MESSAGE_MAX)));
+    }
+    match run.intent.facts.version {
+        VersionFact::Missing => {
+            let text = format!("version {version} is not registered; register it, and this rollout starts");
+            return Some(Reason::new(ReasonCode::AwaitingVersion, text));
+        }
+        VersionFact::Registered => {
+            let text = format!("waits until digest and signature of version {version} are checked");
+            return Some(Reason::new(ReasonCode::AwaitingVersion, text));
+        }
+        _ => {}
+    }
+    if run.intent.paused {
+        let text = "paused before it began; set paused: false to start";
+        return Some(Reason::new(ReasonCode::PausedByUser, text));
+    }
+    run.blind()
+}
+
+fn start(run: &mut Run) -> Next {
+    // A retry may follow so closely that its version's rejection is not seen yet.
+    let just_rejected = run.actions.iter().any(|a| matches!(a, Action::MarkRejected { .. }));
+    if just_rejected || matches!(run.intent.facts.version, VersionFact::Rejected { .. }) {
+        run.actions.push(Action::MarkVerified { version: run.state.version.clone() });
+    }
+    let version = &run.state.version;
+    run.state.prior = run.intent.facts.production.clone().filter(|prior| prior != version);
+    run.state.started_at = Some(run.now);
+    let back = match &run.state.prior {
+        Some(prior) => format!("{prior} is the way back"),
+        None => "no earlier version to go back to".to_owned(),
+    };
+    let message = format!("version {version} starts, attempt {}; {back}", run.state.attempt);
+    run.go(Move::Start, Phase::Progressing, EventKind::Started, &message)
+}
+
+fn cancel(run: &mut Run) -> Next {
+    let (cause, how) =
+        if run.intent.deleted() { (Cause::Deleted, "deleted") } else { (Cause::Aborted, "aborted") };
+    let sentence = format!("{how} before it began; no device had version {}", run.state.version);
+    run.state.rollback = Some(Rollback {
+        cause,
+        sentence: sentence.clone(),
+        by_person: true,
+        started_at: run.now,
+        deadline: run.now,
+        overdue: false,
+    });
+    run.state.figures.ended_at = Some(run.now);
+    run.go(Move::Cancel, Phase::RolledBack, EventKind::RolledBack, &sentence)
+}

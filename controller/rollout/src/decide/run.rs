@@ -1,0 +1,233 @@
+//! What one decision carries from step to step.
+
+use modelfleet_protocol::time::Time;
+
+use crate::check::Broken;
+use crate::decision::{Action, EventKind};
+use crate::evidence::{Evidence, HardStop};
+use crate::fleet::FleetView;
+use crate::intent::{Intent, VersionFact};
+use crate::moves::{Move, after};
+use crate::policy::{Policy, Stage};
+use crate::reason::{Reason, ReasonCode};
+use crate::state::{Phase, QUARANTINED_MAX, State};
+use crate::text::{clip, many, span};
+
+/// While not at the end, a decision is looked at again after this time, whatever happens.
+const HEARTBEAT_MS: u64 = 60_000;
+/// Longest message of an event or a reason, in bytes: what a condition holds.
+pub(super) const MESSAGE_MAX: usize = 512;
+
+/// What one decision carries from step to step.
+pub(super) struct Run<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) fleet: &'a FleetView,
+    pub(super) evidence: &'a Evidence,
+    pub(super) intent: &'a Intent,
+    pub(super) now: Time,
+    pub(super) state: State,
+    pub(super) actions: Vec<Action>,
+    pub(super) illegal: Option<Broken>,
+}
+
+/// What a step answers.
+pub(super) enum Next {
+    /// It moved: look again.
+    Again,
+    /// Nothing more happens now, and why.
+    Wait(Vec<Reason>),
+}
+
+impl Next {
+    /// Nothing more happens now, for one reason.
+    pub(super) fn wait(reason: Reason) -> Next {
+        Next::Wait(vec![reason])
+    }
+}
+
+impl Run<'_> {
+    /// Takes note of what people and fleet say whatever the phase.
+    pub(super) fn prepare(&mut self) {
+        // Before its first stage is open, what the view counts is of an earlier attempt.
+        let counts = self.state.is_opened() && self.state.stage_opened_at != Some(self.now);
+        let state = &mut self.state;
+        let figures = &mut state.figures;
+        figures.exposed_devices =
+            figures.exposed_devices.max(if counts { self.fleet.exposed_ever } else { 0 });
+        if figures.exposed_devices > 0 && figures.first_exposed_at.is_none() {
+            figures.first_exposed_at = Some(self.now);
+        }
+        if state.promote_stale != self.intent.promote {
+            state.promote_stale = None;
+        }
+        self.note_retry_token();
+        self.quarantine();
+    }
+
+    /// A token that changes while nothing has ended is noted and does nothing: it must not restart an attempt
+    /// that fails later.
+    fn note_retry_token(&mut self) {
+        let token = &self.intent.retry_token;
+        if token.is_none() || *token == self.state.retry_token {
+            return;
+        }
+        match self.state.phase {
+            Phase::Queued | Phase::Refused | Phase::Succeeded => self.state.retry_token.clone_from(token),
+            Phase::Progressing | Phase::AwaitingApproval | Phase::Paused(_) if self.state.harm.is_none() => {
+                self.state.retry_token.clone_from(token);
+                self.tell(
+                    EventKind::RetryIgnored,
+                    "retryToken changed while the rollout is under way; it starts a new attempt only after a rollback",
+                );
+            }
+            Phase::Progressing
+            | Phase::AwaitingApproval
+            | Phase::Paused(_)
+            | Phase::RollingBack
+            | Phase::RolledBack => {}
+        }
+    }
+
+    fn quarantine(&mut self) {
+        let advancing =
+            matches!(self.state.phase, Phase::Progressing | Phase::AwaitingApproval | Phase::Paused(_));
+        let Some(HardStop::Quarantine { devices, reason }) = &self.evidence.hard_stop else { return };
+        if !advancing || !self.is_current() || self.blind().is_some() {
+            return;
+        }
+        let mut fresh: Vec<_> =
+            devices.iter().filter(|d| !self.state.quarantined.contains(d)).cloned().collect();
+        fresh.sort();
+        fresh.dedup();
+        fresh.truncate(QUARANTINED_MAX.saturating_sub(self.state.quarantined.len()));
+        if fresh.is_empty() {
+            return;
+        }
+        let message = format!("{} set aside: {reason}", many(fresh.len() as u64, "device"));
+        self.state.quarantined.extend(fresh);
+        self.state.quarantined.sort();
+        self.tell(EventKind::DevicesQuarantined, &message);
+    }
+
+    /// Moves to a phase, by the table, and tells people.
+    pub(super) fn go(&mut self, step: Move, phase: Phase, kind: EventKind, message: &str) -> Next {
+        if after(self.state.phase.kind(), step) != Some(phase.kind()) {
+            self.illegal = Some(Broken("a move that the table does not have"));
+            return Next::Wait(vec![]);
+        }
+        self.state.phase = phase;
+        self.state.phase_since = self.now;
+        self.tell(kind, message);
+        Next::Again
+    }
+
+    /// Tells people, and writes it to the log.
+    pub(super) fn tell(&mut self, kind: EventKind, message: &str) {
+        let stage = if self.state.is_opened() { self.stage().name.as_str() } else { "" };
+        let stage = stage.to_owned();
+        self.state.record(self.now, &stage, kind, message);
+        self.actions.push(Action::Event { kind, message: clip(message, MESSAGE_MAX) });
+    }
+
+    /// The current stage.
+    pub(super) fn stage(&self) -> &Stage {
+        self.policy.stage(self.state.stage)
+    }
+
+    /// Whether the evidence speaks about this attempt. It cannot before its first stage was opened, nor in
+    /// that very moment.
+    pub(super) fn is_of_attempt(&self) -> bool {
+        let just_begun = self.state.passed.is_empty() && self.state.stage_opened_at == Some(self.now);
+        let opens = self.actions.iter().any(|a| matches!(a, Action::OpenStage { .. }));
+        self.state.is_opened() && !just_begun && !opens && self.evidence.attempt == self.state.attempt
+    }
+
+    /// Whether the evidence speaks about the current stage.
+    pub(super) fn is_current(&self) -> bool {
+        let began = self.state.stage_opened_at != Some(self.now);
+        began && self.is_of_attempt() && self.evidence.stage == self.state.stage
+    }
+
+    /// Whether the fleet's counts are those of the current stage. A view cannot be newer than a draw of this
+    /// very moment.
+    pub(super) fn view_is_current(&self) -> bool {
+        let drawn = self.state.drawn.is_some_and(|d| d.stage == self.state.stage && d.at != self.now);
+        drawn && self.state.is_opened() && self.fleet.drawn == Some(self.state.stage)
+    }
+
+    /// Why the version may not be rolled out.
+    pub(super) fn version_refused(&self) -> Option<String> {
+        let version = &self.state.version;
+        match &self.intent.facts.version {
+            VersionFact::Unverifiable(why) => Some(format!("version {version} failed its check: {why}")),
+            VersionFact::Rejected { reason, retry_token } => {
+                let lifts = self.intent.retry_token.is_some() && self.intent.retry_token != *retry_token;
+                let say = || format!("version {version} was rejected: {reason}; a new retryToken lifts that");
+                (!lifts).then(say)
+            }
+            VersionFact::Missing
+            | VersionFact::Registered
+            | VersionFact::Verified
+            | VersionFact::Production
+            | VersionFact::Archived => None,
+        }
+    }
+
+    /// Why nothing may be decided on what is seen now; `None` when it may.
+    pub(super) fn blind(&self) -> Option<Reason> {
+        let facts = &self.intent.facts;
+        if !facts.broker_connected {
+            let text = "the broker is away: nothing is decided, devices keep what they run; check the broker";
+            return Some(Reason::new(ReasonCode::BrokerUnavailable, text));
+        }
+        if !facts.view_complete {
+            let text = "reads the states that devices left at the broker; decides once all are read";
+            return Some(Reason::new(ReasonCode::ViewIncomplete, text));
+        }
+        let stale_after_ms = self.policy.parts().stale_after_ms;
+        let Some(heard_at) = facts.heard_at else {
+            let text = "no device was heard yet; check that agents connect to this namespace";
+            return Some(Reason::new(ReasonCode::EvidenceStale, text));
+        };
+        let silent_ms = self.now.since_ms(heard_at);
+        (silent_ms >= stale_after_ms).then(|| {
+            let (silent, most) = (span(silent_ms), span(stale_after_ms));
+            let text = format!(
+                "no device was heard for {silent} (at most {most}): nothing is decided; check broker and network"
+            );
+            Reason::new(ReasonCode::EvidenceStale, text)
+        })
+    }
+
+    /// A reason for a `promote` that does nothing.
+    pub(super) fn promote_ignored(&self) -> Option<Reason> {
+        let name = self.intent.promote.as_ref()?;
+        if !self.state.phase.is_active() {
+            return None;
+        }
+        let text = if self.state.promote_stale.is_some() {
+            format!(
+                "promote: {name} was set before this attempt and is not meant for it; clear it, then set it anew"
+            )
+        } else if self.policy.stage_named(name).is_none() {
+            format!("promote: {name} names no stage of this rollout")
+        } else {
+            return None;
+        };
+        Some(Reason::new(ReasonCode::PromoteIgnored, text))
+    }
+
+    /// When to decide again: at the first of all deadlines, at the latest after the heartbeat.
+    pub(super) fn wake_at(&self, reasons: &[Reason]) -> Option<Time> {
+        if self.state.phase.is_terminal() {
+            return None;
+        }
+        let stage = self.stage();
+        let stale = self.intent.facts.heard_at.map(|t| t.after_ms(self.policy.parts().stale_after_ms));
+        let times = reasons.iter().filter_map(|r| r.deadline);
+        let times = times.chain(stale).chain(self.state.clock.reaches(stage.bake_ms));
+        let times = times.chain(self.state.rollback.as_ref().map(|r| r.deadline));
+        let heartbeat = self.now.after_ms(HEARTBEAT_MS);
+        Some(times.filter(|t| *t > self.now).fold(heartbeat, Time::min))
+    }
+}

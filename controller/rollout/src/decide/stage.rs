@@ -1,0 +1,278 @@
+//! A stage: drawn, watched, and left when nothing is missing.
+
+use modelfleet_protocol::time::Time;
+
+use super::active::{pause, resume};
+use super::back;
+use super::run::{MESSAGE_MAX, Next, Run};
+use crate::clock::StageClock;
+use crate::decision::{Action, EventKind};
+use crate::evidence::{Coverage, Verdict};
+use crate::moves::Move;
+use crate::policy::{Approval, OnUndecided};
+use crate::reason::{Reason, ReasonCode};
+use crate::state::{Cause, Drawn, Passed, PassedStage, PauseCause, Phase};
+use crate::text::{clip, many, span};
+use crate::view::salt;
+
+/// A draw that the fleet's view does not show after this time is asked for again.
+const REDRAW_MS: u64 = 60_000;
+/// How soon it is looked whether the draw is done.
+const DRAW_LOOK_MS: u64 = 1_000;
+
+pub(super) fn step(run: &mut Run) -> Next {
+    if !run.state.is_opened() {
+        return match run.policy.stage(0).approval {
+            Approval::Required { timeout_ms } => ask(run, timeout_ms),
+            Approval::Automatic => open(run, 0, Passed::Proven),
+        };
+    }
+    if let Some(reason) = drawing(run) {
+        run.state.clock.freeze(run.now);
+        return Next::wait(reason);
+    }
+    run.state.clock.run(run.now);
+    let missing = missing(run);
+    if missing.is_empty() { ready(run) } else { unready(run, missing) }
+}
+
+/// Failed devices of this attempt, those set aside included: quarantine must not hide them from the limit.
+pub(super) fn failed(run: &Run) -> u64 {
+    run.fleet.failed.saturating_add(run.state.quarantined.len() as u64)
+}
+
+/// Opens a stage; `how` says how the current one was left, if there is one.
+pub(super) fn open(run: &mut Run, index: u32, how: Passed) -> Next {
+    let index = index.min(run.policy.last_stage());
+    let left = leave(run, how);
+    let state = &mut run.state;
+    state.stage = index;
+    state.stage_opened_at = Some(run.now);
+    state.clock = StageClock::default();
+    state.approval_asked_at = None;
+    draw(run);
+    let stage = run.stage();
+    let place = format!("stage {} of {}", index + 1, run.policy.stage_count());
+    let message = format!("{} opened, {place}{left}", stage.name);
+    run.go(Move::OpenStage, Phase::Progressing, EventKind::StageOpened, &message)
+}
+
+/// Books the current stage as passed; says so.
+fn leave(run: &mut Run, how: Passed) -> String {
+    let Some(opened_at) = run.state.stage_opened_at else { return String::new() };
+    let name = run.stage().name.clone();
+    if run.is_current() {
+        run.state.spent_ppb = run.state.spent_ppb.saturating_add(run.evidence.spent_ppb);
+    }
+    let said = match how {
+        Passed::Proven => format!("{name} is proven healthy: {}", run.evidence.sentence),
+        Passed::Approved => {
+            format!("{name} is proven healthy and a person agreed: {}", run.evidence.sentence)
+        }
+        Passed::ByHand => format!("{name} was ended by hand, without waiting for its verdict"),
+        Passed::OnTrust => format!("{name} was undecided at its deadline and is taken on trust, not proven"),
+    };
+    run.state.passed.push(PassedStage { name, opened_at, passed_at: run.now, how });
+    format!("; {said}")
+}
+
+/// Asks the shell for the draw.
+fn draw(run: &mut Run) {
+    let index = run.state.stage;
+    let share = run.policy.share(index);
+    run.state.drawn = Some(Drawn { stage: index, target: share.devices, at: run.now });
+    run.actions.push(Action::OpenStage { index, salt: salt(run.policy, &run.state), share });
+}
+
+/// Why the stage has no devices yet.
+fn drawing(run: &mut Run) -> Option<Reason> {
+    let (stage, name) = (run.state.stage, run.stage().name.clone());
+    let Some(drawn) = run.state.drawn.filter(|d| d.stage == stage && d.target == run.policy.target(stage))
+    else {
+        draw(run);
+        let text = format!("draws the devices of {name} anew, its size was changed");
+        return Some(Reason::new(ReasonCode::AwaitingDraw, text));
+    };
+    let seen = run.view_is_current();
+    if seen && run.fleet.members > 0 {
+        return None;
+    }
+    if seen && run.fleet.matching == 0 {
+        let text =
+            format!("no device matches the selector of {name}; label devices, or correct the selector");
+        return Some(Reason::new(ReasonCode::NobodyMatches, text));
+    }
+    if run.now >= drawn.at.after_ms(REDRAW_MS) {
+        draw(run);
+    }
+    let text = format!("draws the devices of {name}");
+    Some(Reason::until(ReasonCode::AwaitingDraw, text, Some(run.now.after_ms(DRAW_LOOK_MS))))
+}
+
+/// What the stage still lacks, the most important first; nothing: it may be left.
+pub(super) fn missing(run: &Run) -> Vec<Reason> {
+    let (stage, fleet) = (run.stage(), run.fleet);
+    let (name, limits) = (&stage.name, &stage.limits);
+    let deadline = run.state.clock.reaches(stage.bake_ms.saturating_add(stage.max_wait_ms));
+    let left = until_deadline(run, deadline);
+    let mut missing = Vec::new();
+    let mut lacks = |code, text: String, until| {
+        missing.push(Reason::until(code, clip(&text, MESSAGE_MAX), until));
+    };
+    let most = limits.max_unreachable.of(fleet.eligible);
+    if fleet.unreachable > most {
+        let of = many(fleet.eligible, "device");
+        let text =
+            format!("{name}: {} of {of} are unreachable, at most {most} may be{left}", fleet.unreachable);
+        lacks(ReasonCode::TooManyUnreachable, text, deadline);
+    }
+    if fleet.confirmed < limits.min_devices {
+        let short = limits.min_devices - fleet.confirmed;
+        let text = format!(
+            "{name} waits for {short} of {} to confirm ({} drawn, {} activated, {} failed, {} incompatible){left}",
+            many(limits.min_devices, "device"),
+            fleet.members,
+            fleet.activated,
+            failed(run),
+            fleet.incompatible
+        );
+        lacks(ReasonCode::AwaitingDevices, text, deadline);
+    }
+    let watched_ms = run.state.clock.elapsed_ms(run.now);
+    if watched_ms < stage.bake_ms {
+        let (watched, bake) = (span(watched_ms), span(stage.bake_ms));
+        let rest = span(stage.bake_ms - watched_ms);
+        let text = format!("{name} was watched for {watched} of {bake}, {rest} left");
+        lacks(ReasonCode::Baking, text, run.state.clock.reaches(stage.bake_ms));
+    }
+    if !run.is_current() {
+        lacks(ReasonCode::AwaitingReports, format!("{name} has not been judged yet{left}"), deadline);
+        return missing;
+    }
+    if let Coverage::Missing(what) = &run.evidence.coverage {
+        lacks(ReasonCode::AwaitingReports, format!("{name}: {what}{left}"), deadline);
+    }
+    if run.evidence.verdict != Verdict::Healthy {
+        let look = if run.evidence.final_look { ", the last planned look was taken" } else { "" };
+        let text = format!("{name} is undecided{look}: {}{left}", run.evidence.sentence);
+        lacks(ReasonCode::AwaitingVerdict, text, deadline);
+    }
+    missing
+}
+
+/// How long is left, and what happens then.
+fn until_deadline(run: &Run, deadline: Option<Time>) -> String {
+    let then = match run.policy.parts().on_undecided {
+        OnUndecided::Hold => "then holds",
+        OnUndecided::Promote => "then goes on, on trust",
+        OnUndecided::RollBack => "then goes back",
+    };
+    match deadline.map(|d| d.since_ms(run.now)) {
+        Some(left_ms) if left_ms > 0 => format!("; {} left, {then}", span(left_ms)),
+        _ => String::new(),
+    }
+}
+
+fn ready(run: &mut Run) -> Next {
+    if let Phase::Paused(PauseCause::Undecided) = run.state.phase {
+        return resume(run, "the verdict came after all");
+    }
+    pass(run, Passed::Proven)
+}
+
+/// Leaves the stage: to the next one, to the person who must agree to it, or to production.
+fn pass(run: &mut Run, how: Passed) -> Next {
+    let next = run.state.next_stage();
+    if next > run.policy.last_stage() {
+        return succeed(run, how);
+    }
+    match run.policy.stage(next).approval {
+        Approval::Required { timeout_ms } => ask(run, timeout_ms),
+        Approval::Automatic => open(run, next, how),
+    }
+}
+
+fn unready(run: &mut Run, missing: Vec<Reason>) -> Next {
+    let next = run.state.next_stage();
+    let asked =
+        matches!(run.state.phase, Phase::AwaitingApproval | Phase::Paused(PauseCause::ApprovalTimedOut));
+    if asked {
+        // Who was asked stays asked, also when the verdict wavers.
+        return match run.policy.stage(next).approval {
+            Approval::Required { timeout_ms } if next <= run.policy.last_stage() => ask(run, timeout_ms),
+            _ => resume(run, "no approval is required any more"),
+        };
+    }
+    let stage = run.stage();
+    let over = run.state.clock.elapsed_ms(run.now) >= stage.bake_ms.saturating_add(stage.max_wait_ms);
+    let held = run.state.phase == Phase::Paused(PauseCause::Undecided);
+    match run.policy.parts().on_undecided {
+        _ if !over && held => resume(run, "the waiting time was made longer"),
+        _ if !over => Next::Wait(missing),
+        OnUndecided::Hold => hold(run, missing),
+        OnUndecided::Promote if held => resume(run, "onUndecided is Promote now"),
+        OnUndecided::Promote => pass(run, Passed::OnTrust),
+        OnUndecided::RollBack => {
+            let why = missing.first().map_or("", |r| r.message.as_str());
+            let sentence = format!("{} was undecided at its deadline: {why}", run.stage().name);
+            back::roll_back(run, Cause::Undecided, &sentence, false)
+        }
+    }
+}
+
+fn hold(run: &mut Run, missing: Vec<Reason>) -> Next {
+    let why = missing.first().map_or("", |r| r.message.as_str());
+    let way_on = match run.state.next_stage() {
+        next if next <= run.policy.last_stage() => format!("promote: {}", run.policy.stage(next).name),
+        _ => "onUndecided: Promote".to_owned(),
+    };
+    let message =
+        format!("holds, undecided at its deadline: {why}; set {way_on} to go on, abort: true to go back");
+    match pause(run, PauseCause::Undecided, &message) {
+        Next::Wait(mut reasons) => {
+            reasons.extend(missing);
+            Next::Wait(reasons)
+        }
+        Next::Again => Next::Again,
+    }
+}
+
+/// Asks a person to agree to the next stage, until the time for it is over.
+fn ask(run: &mut Run, timeout_ms: Option<u64>) -> Next {
+    let next = run.policy.stage(run.state.next_stage()).name.clone();
+    let asked_at = *run.state.approval_asked_at.get_or_insert(run.now);
+    let deadline = timeout_ms.map(|ms| asked_at.after_ms(ms));
+    let timed_out = run.state.phase == Phase::Paused(PauseCause::ApprovalTimedOut);
+    if let Some(deadline) = deadline.filter(|d| *d <= run.now) {
+        let waited = span(deadline.since_ms(asked_at));
+        let message = format!(
+            "nobody agreed to {next} within {waited}; set promote: {next} to go on, abort: true to go back"
+        );
+        return pause(run, PauseCause::ApprovalTimedOut, &message);
+    }
+    let left =
+        deadline.map_or(String::new(), |d| format!("; {} left, then pauses", span(d.since_ms(run.now))));
+    let message = format!("{next} needs a person: set promote: {next} to let it begin{left}");
+    match run.state.phase {
+        Phase::AwaitingApproval => {
+            Next::wait(Reason::until(ReasonCode::AwaitingApproval, clip(&message, MESSAGE_MAX), deadline))
+        }
+        Phase::Paused(_) => resume(run, if timed_out { "there is more time to agree" } else { "asks again" }),
+        _ => run.go(Move::Ask, Phase::AwaitingApproval, EventKind::ApprovalRequested, &message),
+    }
+}
+
+fn succeed(run: &mut Run, how: Passed) -> Next {
+    if run.state.phase != Phase::Progressing {
+        return resume(run, "goes on to production");
+    }
+    let left = leave(run, how);
+    let version = run.state.version.clone();
+    run.state.clock.freeze(run.now);
+    run.state.figures.ended_at = Some(run.now);
+    run.actions.push(Action::MarkProduction { version: version.clone() });
+    run.actions.push(Action::ArchiveOthers { version: version.clone() });
+    let on = many(run.fleet.confirmed, "device");
+    let message = format!("version {version} is in production, confirmed on {on}{left}");
+    run.go(Move::Succeed, Phase::Succeeded, EventKind::Succeeded, &message)
+}

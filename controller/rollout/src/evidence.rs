@@ -1,0 +1,72 @@
+//! What the judge said at the newest look. The shell maps the judge's assessment to it.
+
+use modelfleet_protocol::ids::DeviceId;
+
+/// What the judge said at the newest look at a stage. The default says nothing: [`Verdict::Undecided`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The attempt that was judged; evidence of another one is not read.
+    pub attempt: u32,
+    /// The stage that was judged; nothing but harm is taken from another one.
+    pub stage: u32,
+    /// Over all SLOs that gate.
+    pub verdict: Verdict,
+    /// An absolute breach that controls show as well: a sentence. Not the model's fault; pauses.
+    pub incident: Option<String>,
+    /// An SLO whose breach shall pause is breached: a sentence.
+    pub pause: Option<String>,
+    /// Layer 0.
+    pub hard_stop: Option<HardStop>,
+    /// Minimum devices, windows and reporting.
+    pub coverage: Coverage,
+    /// The last planned look was taken: waiting longer proves little.
+    pub final_look: bool,
+    /// The verdict with its numbers, for people.
+    pub sentence: String,
+    /// Error budget that this stage has spent so far, parts per billion.
+    pub spent_ppb: u64,
+}
+
+/// The judge's answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// Harm of the stage's margin or more is ruled out.
+    Healthy,
+    /// Harm is shown.
+    Degraded,
+    /// Neither yet.
+    #[default]
+    Undecided,
+}
+
+/// Layer 0 fired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HardStop {
+    /// The candidate fails as controls do not: take it back everywhere.
+    RollBackAll {
+        /// Why, with numbers.
+        reason: String,
+    },
+    /// These devices, not the model: set them aside.
+    Quarantine {
+        /// Which; all that are known, those already set aside included or not.
+        devices: Vec<DeviceId>,
+        /// Why, with numbers.
+        reason: String,
+    },
+}
+
+/// Is there enough to say anything but harm?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// Yes.
+    Met,
+    /// No: what is missing, as a sentence with numbers.
+    Missing(String),
+}
+
+impl Default for Coverage {
+    fn default() -> Coverage {
+        Coverage::Missing("nothing judged yet".to_owned())
+    }
+}

@@ -1,0 +1,40 @@
+//! The fleet as counts, each under its honest name.
+
+/// Counts over the devices of one rollout attempt. *Members* are the devices drawn so far, those of earlier stages
+/// included. A device that has not been heard is unreachable, never healthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FleetView {
+    /// The stage that the stored membership was last drawn for; `None` when nothing was drawn in this attempt
+    /// (its salt is another one).
+    pub drawn: Option<u32>,
+    /// Devices of the fleet that the current (before it is opened: the first) stage's selector matches, members or not.
+    pub matching: u64,
+    /// Devices drawn, quarantined ones left out.
+    pub members: u64,
+    /// Members without those that can never run the build: the denominator of everything below.
+    pub eligible: u64,
+    /// Eligible members that are connected.
+    pub reachable: u64,
+    /// Eligible members that know the plan, or got further.
+    pub offered: u64,
+    /// Eligible members that have the verified bytes, or got further.
+    pub downloaded: u64,
+    /// Eligible members that run the candidate, on probation or confirmed.
+    pub activated: u64,
+    /// Eligible members that run it and are confirmed.
+    pub confirmed: u64,
+    /// Eligible members that tried and could not, or went back by themselves.
+    pub failed: u64,
+    /// Members that can never run the build: no failure of the model.
+    pub incompatible: u64,
+    /// Members that activated and were not heard since.
+    pub silent_after_activation: u64,
+    /// Eligible members that are not connected.
+    pub unreachable: u64,
+    /// Connected devices, members or not, that run the candidate now.
+    pub still_exposed: u64,
+    /// Devices that are not connected and ran the candidate when last heard: they go back when they return.
+    pub still_exposed_unreachable: u64,
+    /// Devices that have run the candidate at any time in this attempt.
+    pub exposed_ever: u64,
+}

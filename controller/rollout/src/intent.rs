@@ -1,0 +1,80 @@
+//! What people asked for in the spec, and the facts of the world beside the fleet.
+
+use modelfleet_protocol::time::Time;
+
+/// The human fields of the spec, and the facts that the shell observed. Rebuilt before every decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intent {
+    /// `spec.paused`: freeze the bake clock and admit nobody new; who runs the candidate keeps it.
+    pub paused: bool,
+    /// `spec.abort`: go back. Wins over everything.
+    pub abort: bool,
+    /// `spec.promote`: the stage of this name may begin now; ends the waiting of those before it, never over
+    /// shown harm. One that is left over from an earlier attempt does not count until it changes.
+    pub promote: Option<String>,
+    /// `spec.retryToken`: another text than before starts a new attempt after a rollback or refusal.
+    pub retry_token: Option<String>,
+    /// What the shell observed.
+    pub facts: Facts,
+}
+
+/// What the shell observed beside the fleet. The default is a controller that has seen nothing yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The ModelVersion that the spec names.
+    pub version: VersionFact,
+    /// The version of the model that is in production.
+    pub production: Option<String>,
+    /// The rollout of the same model that goes first; `None` when it is this one's turn.
+    pub queue: Option<Queue>,
+    /// The Rollout is being deleted: go back, then let it go.
+    pub deleted: bool,
+    /// The broker answers.
+    pub broker_connected: bool,
+    /// All retained states and reports have been read since this controller started.
+    pub view_complete: bool,
+    /// When any device of the fleet was last heard; `None` before the first.
+    pub heard_at: Option<Time>,
+}
+
+/// Where the ModelVersion stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum VersionFact {
+    /// No such object.
+    Missing,
+    /// Not checked yet.
+    #[default]
+    Registered,
+    /// The check failed; why.
+    Unverifiable(String),
+    /// Digest and signature were checked.
+    Verified,
+    /// It is the stable version.
+    Production,
+    /// It was the stable version before; may be rolled out again.
+    Archived,
+    /// A rollout showed harm.
+    Rejected {
+        /// Why, for people.
+        reason: String,
+        /// The retry token of that rollout at that time; another, non-empty one lifts the rejection.
+        retry_token: Option<String>,
+    },
+}
+
+/// The place in the queue of a model's rollouts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Name of the active rollout.
+    pub behind: String,
+    /// 1 for the next one.
+    pub position: u32,
+}
+
+impl Intent {
+    /// Whether the Rollout is being deleted.
+    #[must_use]
+    pub fn deleted(&self) -> bool {
+        self.facts.deleted
+    }
+}

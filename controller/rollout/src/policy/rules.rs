@@ -1,0 +1,116 @@
+//! What a spec needs in order to work.
+
+use std::collections::BTreeSet;
+
+use modelfleet_protocol::draw::Target;
+use modelfleet_protocol::membership::SPREAD_MAX;
+use modelfleet_protocol::observe::INDICATORS_MAX;
+
+use super::{Amount, Approval, PolicyError, PolicyParts, STAGES_MAX, Stage};
+
+/// Longest time of any field, milliseconds: ten years, so that no sum of times can run over.
+const TIME_MAX_MS: u64 = 10 * 365 * 24 * 3_600_000;
+const NAME_MAX: usize = 63;
+
+pub(super) fn check(parts: &PolicyParts) -> Result<(), PolicyError> {
+    let spec = |field: &str| format!("spec.{field}");
+    let stages = parts.stages.len();
+    rule((1..=STAGES_MAX).contains(&stages), spec("stages"), || {
+        format!("has {stages} stages; 1 to {STAGES_MAX} are allowed")
+    })?;
+    for (i, stage) in parts.stages.iter().enumerate() {
+        check_stage(i, stage)?;
+    }
+    check_order(&parts.stages)?;
+    ppm(parts.holdback_ppm, 0, 500_000, spec("holdback"))?;
+    ppm(parts.error_budget_ppm, 1, 500_000, spec("errorBudget"))?;
+    time(parts.probation.timeout_ms, 1, spec("probation.timeout"))?;
+    time(parts.observe.window_ms, 1, spec("observe.window"))?;
+    time(parts.stale_after_ms, 1, spec("observe.reportEvery"))?;
+    time(parts.fetch.spread_ms, 0, spec("fetch.spread"))?;
+    let slos = parts.observe.indicators.len();
+    rule(slos <= INDICATORS_MAX, spec("slos"), || {
+        format!("has {slos} objectives; at most {INDICATORS_MAX} are allowed")
+    })
+}
+
+fn check_stage(i: usize, stage: &Stage) -> Result<(), PolicyError> {
+    let at = |field: &str| format!("spec.stages[{i}].{field}");
+    rule((1..=NAME_MAX).contains(&stage.name.len()), at("name"), || {
+        format!("has {} bytes; 1 to {NAME_MAX} are allowed", stage.name.len())
+    })?;
+    let anybody = match stage.target {
+        Target::Count(count) => count > 0,
+        Target::Ppm(share) => (1..=1_000_000).contains(&share),
+        Target::AllBut(share) => share < 1_000_000,
+    };
+    rule(anybody, at("devices"), || "must be more than no device, and at most 100 %".to_owned())?;
+    rule(stage.spread_by.len() <= SPREAD_MAX, at("spreadBy"), || {
+        format!("has {} labels; at most {SPREAD_MAX} are allowed", stage.spread_by.len())
+    })?;
+    time(stage.bake_ms, 0, at("bake"))?;
+    time(stage.max_wait_ms, 0, at("maxWait"))?;
+    time(stage.rollback_deadline_ms, 1, at("rollbackDeadline"))?;
+    if let Approval::Required { timeout_ms: Some(timeout_ms) } = stage.approval {
+        time(timeout_ms, 1, at("approvalTimeout"))?;
+    }
+    let limits = &stage.limits;
+    amount(limits.max_failed, at("limits.maxFailed"))?;
+    amount(limits.max_unreachable, at("limits.maxUnreachable"))?;
+    ppm(limits.min_reporting_ppm, 0, 1_000_000, at("limits.minReporting"))?;
+    rule(limits.min_devices >= 1, at("limits.minDevices"), || "must be at least 1".to_owned())?;
+    if let Target::Count(count) = stage.target {
+        rule(limits.min_devices <= count, at("limits.minDevices"), || {
+            format!("asks for {} devices of a stage that has {count}", limits.min_devices)
+        })?;
+    }
+    rule(stage.margin_ppm.is_none_or(|m| m > 1_000_000), at("margin"), || "must be above 1".to_owned())
+}
+
+/// Names once each, and sizes that can be compared never shrink.
+fn check_order(stages: &[Stage]) -> Result<(), PolicyError> {
+    let mut names = BTreeSet::new();
+    for (i, stage) in stages.iter().enumerate() {
+        rule(names.insert(&stage.name), format!("spec.stages[{i}].name"), || {
+            format!("{:?} is the name of an earlier stage; each needs its own", stage.name)
+        })?;
+    }
+    for (i, pair) in stages.windows(2).enumerate() {
+        let grows = match (pair[0].target, pair[1].target) {
+            (Target::Count(a), Target::Count(b)) => a <= b,
+            (Target::Ppm(a), Target::Ppm(b)) => a <= b,
+            (Target::AllBut(a), Target::AllBut(b)) => a >= b,
+            (Target::Ppm(a), Target::AllBut(b)) => a <= 1_000_000 - b.min(1_000_000),
+            (Target::Count(_), _) => true,
+            (Target::Ppm(_) | Target::AllBut(_), Target::Count(_)) | (Target::AllBut(_), Target::Ppm(_)) => {
+                false
+            }
+        };
+        rule(grows, format!("spec.stages[{}].devices", i + 1), || {
+            format!("must be a share at least as large as that of {:?}, the stage before", pair[0].name)
+        })?;
+    }
+    Ok(())
+}
+
+fn rule(ok: bool, field: String, problem: impl FnOnce() -> String) -> Result<(), PolicyError> {
+    if ok { Ok(()) } else { Err(PolicyError { field, problem: problem() }) }
+}
+
+fn time(ms: u64, min_ms: u64, field: String) -> Result<(), PolicyError> {
+    rule((min_ms..=TIME_MAX_MS).contains(&ms), field, || {
+        let above = if min_ms > 0 { "longer than zero and " } else { "" };
+        format!("is {ms} ms; must be {above}at most ten years")
+    })
+}
+
+fn ppm(value: u32, min: u32, max: u32, field: String) -> Result<(), PolicyError> {
+    rule((min..=max).contains(&value), field, || format!("is {value} millionths; {min} to {max} are allowed"))
+}
+
+fn amount(amount: Amount, field: String) -> Result<(), PolicyError> {
+    match amount {
+        Amount::Count(_) => Ok(()),
+        Amount::Ppm(value) => ppm(value, 0, 1_000_000, field),
+    }
+}

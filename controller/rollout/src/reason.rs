@@ -1,0 +1,110 @@
+//! Why nothing else happens: every wait has a reason with numbers.
+
+use modelfleet_protocol::time::Time;
+
+/// Why nothing else happens now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// For programs and condition reasons; stable.
+    pub code: ReasonCode,
+    /// For people: the number, and the next thing that happens or that they can do.
+    pub message: String,
+    /// When the wait ends by itself, whatever the world does; `None` when only a change ends it.
+    pub deadline: Option<Time>,
+}
+
+macro_rules! codes {
+    ($(#[$outer:meta])* $name:ident { $($(#[$doc:meta])* $code:ident,)* }) => {
+        $(#[$outer])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name { $($(#[$doc])* $code,)* }
+
+        impl $name {
+            /// Every one of them, in the order of the documentation.
+            pub const ALL: &'static [$name] = &[$($name::$code,)*];
+
+            /// The word for conditions, events and metrics.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$code => stringify!($code),)* }
+            }
+        }
+    };
+}
+pub(crate) use codes;
+
+codes! {
+    /// Why nothing else happens, as one stable word.
+    ReasonCode {
+        /// Another rollout of the model is active.
+        AwaitingTurn,
+        /// The ModelVersion does not exist, or was not checked yet.
+        AwaitingVersion,
+        /// The ModelVersion failed its check, or was rejected.
+        VersionRefused,
+        /// The broker is away: nothing is decided.
+        BrokerUnavailable,
+        /// Retained messages are still being read after a start.
+        ViewIncomplete,
+        /// No device has been heard for too long: nothing is decided.
+        EvidenceStale,
+        /// The stage's selector matches no device.
+        NobodyMatches,
+        /// The stage's devices are being drawn.
+        AwaitingDraw,
+        /// Too few devices have confirmed.
+        AwaitingDevices,
+        /// Too many devices are unreachable.
+        TooManyUnreachable,
+        /// The judge lacks devices, windows or reports.
+        AwaitingReports,
+        /// The stage's time is not over.
+        Baking,
+        /// The stage's time is over and the judge is undecided.
+        AwaitingVerdict,
+        /// A person must agree.
+        AwaitingApproval,
+        /// Nobody agreed in time.
+        ApprovalTimedOut,
+        /// `spec.paused` is set.
+        PausedByUser,
+        /// Devices with and without the candidate suffer: not the model.
+        Incident,
+        /// An SLO that pauses is breached.
+        SloBreach,
+        /// More devices failed than the stage allows.
+        TooManyFailed,
+        /// Undecided at the deadline.
+        Undecided,
+        /// Harm was shown.
+        Degraded,
+        /// Devices are going back.
+        RollingBack,
+        /// Devices should be back by now.
+        RollbackOverdue,
+        /// Devices are back.
+        RolledBack,
+        /// `spec.abort` is still set: a retry waits for it.
+        AbortStillSet,
+        /// `spec.promote` is left over from an earlier attempt, or names no stage.
+        PromoteIgnored,
+        /// The version is in production.
+        Succeeded,
+        /// A defect of ours: nothing is done.
+        BrokenInvariant,
+    }
+}
+
+impl Reason {
+    /// A reason that only a change of the world ends.
+    #[must_use]
+    pub fn new(code: ReasonCode, message: impl Into<String>) -> Reason {
+        Reason { code, message: message.into(), deadline: None }
+    }
+
+    /// A reason that ends by itself at `deadline`.
+    #[must_use]
+    pub fn until(code: ReasonCode, message: impl Into<String>, deadline: Option<Time>) -> Reason {
+        Reason { code, message: message.into(), deadline }
+    }
+}

@@ -1,0 +1,334 @@
+//! How far a rollout got: the part of the status that decides. Integers and short texts only, bounded at any fleet
+//! size, and all of it public: what is read back from the status is repaired, never trusted.
+
+use std::collections::VecDeque;
+
+use modelfleet_protocol::draw::Target;
+use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::membership::NAMED_MAX;
+use modelfleet_protocol::time::Time;
+
+use crate::clock::StageClock;
+use crate::decision::EventKind;
+use crate::moves::PhaseKind;
+use crate::reason::ReasonCode;
+use crate::text::clip;
+
+/// Most entries of the decision log; the oldest leave first.
+pub const LOG_MAX: usize = 32;
+/// Longest message of the log, in bytes.
+pub const LOG_MESSAGE_MAX: usize = 200;
+/// Most devices that can be set aside: the plan names them one by one.
+pub const QUARANTINED_MAX: usize = NAMED_MAX;
+
+/// How far a rollout got. The default is one that nobody has looked at yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Where it stands.
+    pub phase: Phase,
+    /// Number of the attempt, from 1; 0 before the first look.
+    pub attempt: u32,
+    /// The version that this attempt rolls out, as in the spec when it began.
+    pub version: String,
+    /// Index of the current stage.
+    pub stage: u32,
+    /// The version that was in production when this attempt began, and that devices go back to.
+    pub prior: Option<String>,
+    /// When this attempt left the queue; also the line between a device's history and its evidence.
+    pub started_at: Option<Time>,
+    /// When the current stage was opened; `None` before the first one is.
+    pub stage_opened_at: Option<Time>,
+    /// What the membership was last drawn for.
+    pub drawn: Option<Drawn>,
+    /// The bake clock of the current stage.
+    pub clock: StageClock,
+    /// When a person was first asked to agree to the next stage.
+    pub approval_asked_at: Option<Time>,
+    /// When the phase was entered.
+    pub phase_since: Time,
+    /// Harm was shown in this attempt: it never goes forward again.
+    pub harm: Option<Harm>,
+    /// How the attempt goes, or went, back.
+    pub rollback: Option<Rollback>,
+    /// A person went on over an incident or an SLO that pauses; ends with the incident.
+    pub breach_waived: bool,
+    /// Devices that were set aside in this attempt, at most [`QUARANTINED_MAX`], ordered.
+    pub quarantined: Vec<DeviceId>,
+    /// The `spec.promote` that was there when this attempt began as a retry: not meant for it.
+    pub promote_stale: Option<String>,
+    /// The last `spec.retryToken` that was honoured or ignored.
+    pub retry_token: Option<String>,
+    /// Error budget that the stages passed so far have spent, parts per billion.
+    pub spent_ppb: u64,
+    /// Stages that were passed in this attempt.
+    pub passed: Vec<PassedStage>,
+    /// What it cost.
+    pub figures: Figures,
+    /// What was decided, the newest last, at most [`LOG_MAX`].
+    pub log: VecDeque<LogEntry>,
+}
+
+/// Where a rollout stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits for its turn, or for its version to be checked.
+    #[default]
+    Queued,
+    /// The version may not be rolled out. Waits for a new retry token or another version.
+    Refused,
+    /// A stage is under way.
+    Progressing,
+    /// The stage is Healthy and a person is asked to agree.
+    AwaitingApproval,
+    /// Stands still.
+    Paused(PauseCause),
+    /// The candidate is being taken back.
+    RollingBack,
+    /// No reachable device runs the candidate. The end, until a new retry token or another version.
+    RolledBack,
+    /// The version is in production. The end for the queue; while no other rollout of the model is active, shown
+    /// harm or `abort` still take it back to the version before.
+    Succeeded,
+}
+
+/// Why a rollout stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseCause {
+    /// `spec.paused`; goes on when it is unset.
+    User,
+    /// Controls suffer as well; goes on when they do not, or by `promote`.
+    Incident,
+    /// An SLO that pauses is breached; goes on when it is not, or by `promote`.
+    SloBreach,
+    /// More devices failed than allowed; goes on when fewer are, or by `promote`.
+    TooManyFailed,
+    /// Undecided at the deadline; goes on when the verdict comes after all, or by `promote`.
+    Undecided,
+    /// Nobody agreed in time; goes on by `promote`.
+    ApprovalTimedOut,
+    /// Harm was shown and the rollback policy is Manual; the way out is `abort`.
+    Degraded,
+}
+
+/// What the membership was drawn for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drawn {
+    /// The stage.
+    pub stage: u32,
+    /// Its size as the spec had it then: a size that is edited is drawn again.
+    pub target: Target,
+    /// When it was asked for.
+    pub at: Time,
+}
+
+/// Harm that was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Harm {
+    /// When.
+    pub at: Time,
+    /// Why the version is rejected: [`Cause::Degraded`], [`Cause::HardStop`] or [`Cause::VersionRejected`].
+    pub cause: Cause,
+    /// With numbers.
+    pub sentence: String,
+}
+
+/// A way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollback {
+    /// Why.
+    pub cause: Cause,
+    /// With numbers.
+    pub sentence: String,
+    /// A person ordered it; otherwise the controller did.
+    pub by_person: bool,
+    /// When it began.
+    pub started_at: Time,
+    /// When it is overdue.
+    pub deadline: Time,
+    /// It was overdue, and people were told.
+    pub overdue: bool,
+}
+
+/// Why the candidate is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The judge showed harm; the version is rejected.
+    Degraded,
+    /// Devices failed as controls did not; the version is rejected.
+    HardStop,
+    /// The version was rejected elsewhere meanwhile.
+    VersionRejected,
+    /// Undecided at the deadline, and the spec asks to go back. No harm was shown: not rejected.
+    Undecided,
+    /// `spec.abort`. Not rejected: the version is Verified as before.
+    Aborted,
+    /// The Rollout is being deleted. Not rejected.
+    Deleted,
+    /// The spec names another version now. Not rejected.
+    Superseded,
+}
+
+/// How a stage was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// The judge ruled harm out.
+    Proven,
+    /// The judge ruled harm out and a person agreed.
+    Approved,
+    /// A person went on without waiting for a verdict.
+    ByHand,
+    /// Undecided at the deadline, and the spec says to go on.
+    OnTrust,
+}
+
+/// A stage that was passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedStage {
+    /// Its name.
+    pub name: String,
+    /// When it was opened.
+    pub opened_at: Time,
+    /// When it was left.
+    pub passed_at: Time,
+    /// How it was left.
+    pub how: Passed,
+}
+
+/// What a rollout cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// When the first device ran the candidate, as far as was seen.
+    pub first_exposed_at: Option<Time>,
+    /// Most devices that have run the candidate in this attempt.
+    pub exposed_devices: u64,
+    /// When harm was shown.
+    pub detected_at: Option<Time>,
+    /// When no reachable device ran the candidate any more.
+    pub safe_at: Option<Time>,
+    /// Devices that were out of reach then and follow when they return.
+    pub to_follow: u64,
+    /// When the attempt ended.
+    pub ended_at: Option<Time>,
+}
+
+/// One line of the decision log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// When.
+    pub at: Time,
+    /// Name of the stage it was in; empty before the first.
+    pub stage: String,
+    /// What.
+    pub kind: EventKind,
+    /// With numbers, at most [`LOG_MESSAGE_MAX`] bytes.
+    pub message: String,
+}
+
+impl Phase {
+    /// Its row in the table of moves.
+    #[must_use]
+    pub fn kind(self) -> PhaseKind {
+        match self {
+            Phase::Queued => PhaseKind::Queued,
+            Phase::Refused => PhaseKind::Refused,
+            Phase::Progressing => PhaseKind::Progressing,
+            Phase::AwaitingApproval => PhaseKind::AwaitingApproval,
+            Phase::Paused(_) => PhaseKind::Paused,
+            Phase::RollingBack => PhaseKind::RollingBack,
+            Phase::RolledBack => PhaseKind::RolledBack,
+            Phase::Succeeded => PhaseKind::Succeeded,
+        }
+    }
+
+    /// The end of an attempt: the next rollout of the model may start, and a deleted Rollout may go.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Phase::RolledBack | Phase::Succeeded)
+    }
+
+    /// It holds the model's turn: devices may have the candidate, and others wait.
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        !matches!(self, Phase::Queued | Phase::Refused) && !self.is_terminal()
+    }
+}
+
+impl Cause {
+    /// Whether the version is rejected with it: only shown harm does that.
+    #[must_use]
+    pub fn rejects(self) -> bool {
+        matches!(self, Cause::Degraded | Cause::HardStop | Cause::VersionRejected)
+    }
+
+    /// The stable word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::Degraded => "Degraded",
+            Cause::HardStop => "HardStop",
+            Cause::VersionRejected => "VersionRejected",
+            Cause::Undecided => "Undecided",
+            Cause::Aborted => "Aborted",
+            Cause::Deleted => "Deleted",
+            Cause::Superseded => "Superseded",
+        }
+    }
+}
+
+impl PauseCause {
+    /// The reason that goes with it.
+    #[must_use]
+    pub fn code(self) -> ReasonCode {
+        match self {
+            PauseCause::User => ReasonCode::PausedByUser,
+            PauseCause::Incident => ReasonCode::Incident,
+            PauseCause::SloBreach => ReasonCode::SloBreach,
+            PauseCause::TooManyFailed => ReasonCode::TooManyFailed,
+            PauseCause::Undecided => ReasonCode::Undecided,
+            PauseCause::ApprovalTimedOut => ReasonCode::ApprovalTimedOut,
+            PauseCause::Degraded => ReasonCode::Degraded,
+        }
+    }
+
+    /// The stable word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.code().as_str()
+    }
+
+    /// Whether members that have not activated yet may do so: they may where only the next stage waits, since
+    /// late members can bring the verdict.
+    #[must_use]
+    pub fn admits(self) -> bool {
+        matches!(self, PauseCause::Undecided | PauseCause::ApprovalTimedOut)
+    }
+}
+
+impl State {
+    /// Whether a stage has been opened in this attempt.
+    #[must_use]
+    pub fn is_opened(&self) -> bool {
+        self.stage_opened_at.is_some()
+    }
+
+    /// The stage that would be opened next; beyond the last one when the current one is the last.
+    #[must_use]
+    pub fn next_stage(&self) -> u32 {
+        if self.is_opened() { self.stage.saturating_add(1) } else { 0 }
+    }
+
+    /// When the current stage has been watched for `total_ms`; `None` while its clock stands.
+    #[must_use]
+    pub fn watched_until(&self, total_ms: u64) -> Option<Time> {
+        self.clock.reaches(total_ms)
+    }
+
+    /// Adds a line to the log; the oldest leaves when it is full.
+    pub(crate) fn record(&mut self, at: Time, stage: &str, kind: EventKind, message: &str) {
+        while self.log.len() >= LOG_MAX {
+            self.log.pop_front();
+        }
+        let message = clip(message, LOG_MESSAGE_MAX);
+        self.log.push_back(LogEntry { at, stage: stage.to_owned(), kind, message });
+    }
+}

@@ -1,0 +1,100 @@
+//! What the published plan says: a function of policy and state, so that the shell has nothing to choose.
+
+use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::observe::Observe;
+use modelfleet_protocol::plan::{Fetch, Mode, Probation};
+use modelfleet_protocol::time::Time;
+
+use crate::policy::Policy;
+use crate::state::{Phase, State};
+
+/// What the plan for the model says on behalf of this rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanView {
+    /// Whether the model's plan is this rollout's to say.
+    pub speaks: Speaks,
+    /// The plan carries the candidate, [`PlanView::version`], with the stored membership.
+    pub candidate: bool,
+    /// `candidate.admit`: members that have not activated yet may.
+    pub admit: bool,
+    /// The digest of [`PlanView::version`] belongs to the plan's rejected ones, whatever its ModelVersion says by
+    /// now. It must not be among them while `candidate` holds: a Manual rollback waits for a person.
+    pub rejected: bool,
+    /// The version that this attempt rolls out.
+    pub version: String,
+    /// The version that the plan calls stable; `None` in a model's first rollout.
+    pub stable: Option<String>,
+    /// `candidate.rollout`: the attempt, as devices count it.
+    pub attempt: String,
+    /// The salt of the membership.
+    pub salt: String,
+    /// `membership.exclude`.
+    pub exclude: Vec<DeviceId>,
+    /// `candidate.mode`.
+    pub mode: Mode,
+    /// `candidate.probation`.
+    pub probation: Probation,
+    /// `candidate.fetch`.
+    pub fetch: Fetch,
+    /// `observe`, with its `since`.
+    pub observe: Observe,
+}
+
+/// Whether the model's plan is this rollout's to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Speaks {
+    /// No: it waits. Without another one that speaks, the plan is the version in production alone.
+    No,
+    /// It has ended: while no other rollout of the model is active; of several the one that ended last.
+    WhenNoOther,
+    /// It is the model's active rollout.
+    Now,
+}
+
+/// What the plan says.
+#[must_use]
+pub fn plan_view(policy: &Policy, state: &State) -> PlanView {
+    let parts = policy.parts();
+    // A hold-back needs a plan that still tells the two versions apart.
+    let holds_back = parts.holdback_ppm > 0 && state.prior.is_some();
+    let (candidate, admit) = match state.phase {
+        Phase::Progressing | Phase::AwaitingApproval => (true, true),
+        Phase::Paused(cause) => (true, cause.admits()),
+        Phase::Succeeded => (holds_back, true),
+        Phase::Queued | Phase::Refused | Phase::RollingBack | Phase::RolledBack => (false, false),
+    };
+    // Before the first draw there is no membership to publish.
+    let candidate = candidate && state.drawn.is_some();
+    let going_back = matches!(state.phase, Phase::RollingBack | Phase::RolledBack);
+    let promoted = state.phase == Phase::Succeeded && !candidate;
+    PlanView {
+        speaks: match state.phase {
+            phase if phase.is_active() => Speaks::Now,
+            phase if phase.is_terminal() => Speaks::WhenNoOther,
+            _ => Speaks::No,
+        },
+        candidate,
+        admit: candidate && admit && state.harm.is_none(),
+        rejected: going_back && state.rollback.as_ref().is_some_and(|r| r.cause.rejects()),
+        version: state.version.clone(),
+        stable: if promoted { Some(state.version.clone()) } else { state.prior.clone() },
+        attempt: attempt_name(policy, state),
+        salt: salt(policy, state),
+        exclude: state.quarantined.clone(),
+        mode: policy.stage(state.stage).mode,
+        probation: parts.probation,
+        fetch: parts.fetch,
+        observe: Observe { since: state.started_at.unwrap_or(Time::ZERO), ..parts.observe.clone() },
+    }
+}
+
+/// The name of the attempt: the rollout's, and from the second attempt on its number.
+fn attempt_name(policy: &Policy, state: &State) -> String {
+    let name = &policy.parts().rollout;
+    if state.attempt > 1 { format!("{name}#{}", state.attempt) } else { name.clone() }
+}
+
+/// The salt of the draw: another one for each attempt, so that a retry meets other devices first.
+pub(crate) fn salt(policy: &Policy, state: &State) -> String {
+    format!("{}/{}", policy.parts().uid, state.attempt.max(1))
+}

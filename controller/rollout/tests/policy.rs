@@ -1,0 +1,62 @@
+//! An invalid policy cannot be built, and the refusal names the field and what is allowed.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod world;
+
+use modelfleet_protocol::draw::Target;
+use modelfleet_rollout::{Amount, Policy, PolicyParts};
+
+fn refused(change: impl FnOnce(&mut PolicyParts)) -> String {
+    let mut parts = world::parts();
+    change(&mut parts);
+    Policy::new(parts).expect_err("the policy cannot work").to_string()
+}
+
+#[test]
+fn refusals_name_the_field() {
+    let check = |change: fn(&mut PolicyParts), text: &str| assert_eq!(refused(change), text);
+    check(|p| p.stages.clear(), "spec.stages: has 0 stages; 1 to 8 are allowed");
+    check(|p| p.stages[1].name.clear(), "spec.stages[1].name: has 0 bytes; 1 to 63 are allowed");
+    check(
+        |p| p.stages[1].name = "canary".to_owned(),
+        "spec.stages[1].name: \"canary\" is the name of an earlier stage; each needs its own",
+    );
+    check(
+        |p| p.stages[0].target = Target::Count(0),
+        "spec.stages[0].devices: must be more than no device, and at most 100 %",
+    );
+    check(
+        |p| p.stages[2].target = Target::Ppm(50_000),
+        "spec.stages[2].devices: must be a share at least as large as that of \"early\", the stage before",
+    );
+    check(
+        |p| p.stages[0].target = Target::Count(3),
+        "spec.stages[0].limits.minDevices: asks for 5 devices of a stage that has 3",
+    );
+    check(|p| p.stages[0].limits.min_devices = 0, "spec.stages[0].limits.minDevices: must be at least 1");
+    check(
+        |p| p.stages[0].limits.max_failed = Amount::Ppm(1_000_001),
+        "spec.stages[0].limits.maxFailed: is 1000001 millionths; 0 to 1000000 are allowed",
+    );
+    check(
+        |p| p.stages[0].rollback_deadline_ms = 0,
+        "spec.stages[0].rollbackDeadline: is 0 ms; must be longer than zero and at most ten years",
+    );
+    check(
+        |p| p.stages[0].bake_ms = u64::MAX,
+        "spec.stages[0].bake: is 18446744073709551615 ms; must be at most ten years",
+    );
+    check(|p| p.stages[0].margin_ppm = Some(1_000_000), "spec.stages[0].margin: must be above 1");
+    check(|p| p.error_budget_ppm = 0, "spec.errorBudget: is 0 millionths; 1 to 500000 are allowed");
+    check(|p| p.holdback_ppm = 600_000, "spec.holdback: is 600000 millionths; 0 to 500000 are allowed");
+}
+
+#[test]
+fn the_hold_back_is_left_out_of_the_last_stage_alone() {
+    let mut parts = world::parts();
+    parts.holdback_ppm = 20_000;
+    let policy = Policy::new(parts).unwrap();
+    assert_eq!(policy.target(2), Target::Ppm(500_000));
+    assert_eq!(policy.target(3), Target::AllBut(20_000));
+    assert_eq!(policy.target(9), Target::AllBut(20_000));
+}

@@ -1,0 +1,225 @@
+//! Stories: a script in, golden text out. `UPDATE_GOLDEN=1 cargo test -p modelfleet-rollout` writes them anew; the
+//! reviewer reads the difference.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod world;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use modelfleet_protocol::ids::DeviceId;
+use modelfleet_rollout::{
+    Action, Approval, ConditionKind, Coverage, Decision, Evidence, HardStop, OnUndecided, Phase, Queue,
+    RollbackPolicy, Verdict, VersionFact, conditions, plan_view,
+};
+use world::{BEGIN, MINUTE, World};
+
+/// The commands of a script, one a line; `#` begins a comment that is copied to the output.
+fn run(world: &mut World, line: &str, out: &mut String) {
+    let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match verb {
+        "policy" => policy(world, rest),
+        "after" => {
+            world.pass(minutes(rest));
+            look(world, out);
+        }
+        // Decides three times in the same world: only the first may do anything.
+        "again" => {
+            for _ in 0..2 {
+                assert!(world.decide().actions.is_empty(), "decided twice, acted twice");
+            }
+        }
+        "fleet" => world.fleet.matching = number(rest),
+        "confirm" => world.confirm(number(rest)),
+        "fail" => world.fleet.failed = number(rest),
+        "unreachable" => {
+            world.fleet.unreachable = number(rest);
+            world.fleet.reachable = world.fleet.eligible.saturating_sub(number(rest));
+        }
+        "exposed" => {
+            let (online, away) = rest.split_once(" and ").unwrap_or((rest, "0"));
+            world.fleet.still_exposed = number(online);
+            world.fleet.still_exposed_unreachable = number(away);
+        }
+        "judge" => judge(world, rest),
+        "set" => set(world, rest),
+        "version" => version(world, rest),
+        "queue" => {
+            let queue = Queue { behind: rest.to_owned(), position: 1 };
+            world.intent.facts.queue = (rest != "none").then_some(queue);
+        }
+        "broker" => world.intent.facts.broker_connected = rest == "back",
+        "devices" => world.heard = rest == "speak",
+        "delete" => world.intent.facts.deleted = true,
+        _ => panic!("unknown command {line:?}"),
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or_else(|_| panic!("{text:?} is no number"))
+}
+
+fn minutes(text: &str) -> u64 {
+    number(text.strip_suffix('m').unwrap_or_else(|| panic!("{text:?} is not like 5m"))) * MINUTE
+}
+
+fn policy(world: &mut World, rest: &str) {
+    match rest.split_once(' ').unwrap_or((rest, "")) {
+        ("onUndecided", "Promote") => world.parts.on_undecided = OnUndecided::Promote,
+        ("onUndecided", "RollBack") => world.parts.on_undecided = OnUndecided::RollBack,
+        ("rollback", "Manual") => world.parts.rollback = RollbackPolicy::Manual,
+        ("holdback", ppm) => world.parts.holdback_ppm = u32::try_from(number(ppm)).unwrap(),
+        ("stages", count) => {
+            let count = usize::try_from(number(count)).unwrap();
+            world.parts.stages.truncate(count);
+        }
+        ("approval", rest) => {
+            let (name, timeout) = rest.split_once(' ').unwrap_or((rest, ""));
+            let timeout_ms = (!timeout.is_empty()).then(|| minutes(timeout));
+            let stage = world.parts.stages.iter_mut().find(|s| s.name == name).unwrap();
+            stage.approval = Approval::Required { timeout_ms };
+        }
+        _ => panic!("unknown policy {rest:?}"),
+    }
+}
+
+fn judge(world: &mut World, rest: &str) {
+    let (what, sentence) = rest.split_once(": ").unwrap_or((rest, ""));
+    let said = || sentence.to_owned();
+    let known = Evidence { coverage: Coverage::Met, sentence: said(), ..Evidence::default() };
+    world.judge(match what {
+        "healthy" => Evidence { verdict: Verdict::Healthy, spent_ppb: 1_000_000, ..known },
+        "undecided" => known,
+        "last look" => Evidence { final_look: true, ..known },
+        "degraded" => Evidence { verdict: Verdict::Degraded, ..known },
+        "incident" => Evidence { incident: Some(said()), ..known },
+        "pause" => Evidence { pause: Some(said()), ..known },
+        "lacks" => Evidence { coverage: Coverage::Missing(said()), ..known },
+        "stop" => Evidence { hard_stop: Some(HardStop::RollBackAll { reason: said() }), ..known },
+        "quarantine" => {
+            let devices = vec!["pump-007".parse::<DeviceId>().unwrap()];
+            Evidence { hard_stop: Some(HardStop::Quarantine { devices, reason: said() }), ..known }
+        }
+        _ => panic!("unknown judgement {rest:?}"),
+    });
+}
+
+fn set(world: &mut World, rest: &str) {
+    let (field, value) = rest.split_once(": ").unwrap_or((rest, ""));
+    let text = (value != "null").then(|| value.to_owned());
+    match field {
+        "paused" => world.intent.paused = value == "true",
+        "abort" => world.intent.abort = value == "true",
+        "promote" => world.intent.promote = text,
+        "retryToken" => world.intent.retry_token = text,
+        "onUndecided" => policy(world, &format!("onUndecided {value}")),
+        _ => panic!("unknown field {rest:?}"),
+    }
+}
+
+fn version(world: &mut World, rest: &str) {
+    world.intent.facts.version = match rest {
+        "missing" => VersionFact::Missing,
+        "registered" => VersionFact::Registered,
+        "verified" => VersionFact::Verified,
+        "production" => VersionFact::Production,
+        "broken" => VersionFact::Unverifiable("the bytes hash to another digest".to_owned()),
+        "rejected" => VersionFact::Rejected { reason: "1.1.0 did harm".to_owned(), retry_token: None },
+        _ => panic!("unknown fact {rest:?}"),
+    };
+}
+
+fn look(world: &mut World, out: &mut String) {
+    let decision = world.decide();
+    show(world, &decision, out);
+}
+
+fn show(world: &World, decision: &Decision, out: &mut String) {
+    let state = &world.state;
+    let policy = world.policy();
+    let view = plan_view(&policy, state);
+    let plan = match (view.candidate, view.admit, view.rejected) {
+        (true, true, _) => "candidate",
+        (true, false, _) => "candidate, admits nobody",
+        (false, _, true) => "stable alone, candidate rejected",
+        (false, _, false) => "stable alone",
+    };
+    let at = world.now.since_ms(BEGIN) / MINUTE;
+    let stage = if state.is_opened() { policy.stage(state.stage).name.as_str() } else { "-" };
+    let stable = view.stable.as_deref().unwrap_or("none");
+    let phase = match state.phase {
+        Phase::Paused(cause) => format!("Paused({})", cause.as_str()),
+        phase => format!("{phase:?}"),
+    };
+    writeln!(out, "{at}m {phase} {stage} | plan: {plan}, stable {stable}").unwrap();
+    for action in &decision.actions {
+        writeln!(out, "    {}", said(action)).unwrap();
+    }
+    for reason in &decision.reasons {
+        writeln!(out, "    ({}) {}", reason.code.as_str(), reason.message).unwrap();
+    }
+    let conditions = conditions(&policy, state, &decision.reasons);
+    let held: Vec<_> = conditions.iter().filter(|c| c.holds).map(|c| c.kind).collect();
+    writeln!(out, "    {}", held.into_iter().map(ConditionKind::as_str).collect::<Vec<_>>().join(", "))
+        .unwrap();
+}
+
+fn said(action: &Action) -> String {
+    match action {
+        Action::OpenStage { index, salt, share } => {
+            format!("OpenStage {index} {:?} salt {salt}", share.devices)
+        }
+        Action::MarkProduction { version } => format!("MarkProduction {version}"),
+        Action::ArchiveOthers { version } => format!("ArchiveOthers than {version}"),
+        Action::MarkRejected { version, reason, .. } => format!("MarkRejected {version} {reason}"),
+        Action::MarkVerified { version } => format!("MarkVerified {version}"),
+        Action::Event { kind, message } => {
+            format!("{} {}: {message}", if kind.is_warning() { "Warning" } else { "Normal" }, kind.as_str())
+        }
+    }
+}
+
+fn tell(script: &str) -> String {
+    let mut world = World::new();
+    let mut out = String::new();
+    for line in script.lines() {
+        let line = line.trim();
+        if line.is_empty() {
+            out.push('\n');
+            continue;
+        }
+        writeln!(out, "{}{line}", if line.starts_with('#') { "" } else { "> " }).unwrap();
+        if !line.starts_with('#') {
+            run(&mut world, line, &mut out);
+        }
+    }
+    out
+}
+
+fn scripts() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stories");
+    let entries = std::fs::read_dir(folder).expect("the folder of stories is there");
+    let paths = entries.map(|e| e.expect("an entry").path());
+    let mut scripts: Vec<_> = paths.filter(|p| p.extension().is_some_and(|e| e == "txt")).collect();
+    scripts.sort();
+    scripts
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "golden files")]
+fn stories_end_as_written() {
+    let update = std::env::var("UPDATE_GOLDEN").is_ok();
+    let scripts = scripts();
+    assert!(scripts.len() >= 9, "the stories are there");
+    let mut wrong = Vec::new();
+    for script in scripts {
+        let told = tell(&std::fs::read_to_string(&script).expect("a script is text"));
+        let golden = script.with_extension("out");
+        if update {
+            std::fs::write(&golden, &told).expect("a golden file can be written");
+        } else if std::fs::read_to_string(&golden).ok().as_ref() != Some(&told) {
+            wrong.push(format!("{}\n{told}", golden.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "not as written:\n{}", wrong.join("\n"));
+}
