@@ -37,6 +37,7 @@ impl Broker {
             writeln!(file, "{user}:{password}").map_err(failed)?;
         }
         drop(file);
+        std::fs::copy(dir.join("users"), dir.join("passwords.list")).map_err(failed)?;
         run(
             "hash the broker's passwords",
             Command::new("mosquitto_passwd").arg("-U").arg(dir.join("users")),
@@ -91,6 +92,12 @@ impl Broker {
     #[must_use]
     pub fn passwords(&self) -> PathBuf {
         self.dir.join("passwords")
+    }
+
+    /// The file with an `id:password` line for each device.
+    #[must_use]
+    pub fn password_list(&self) -> PathBuf {
+        self.dir.join("passwords.list")
     }
 
     /// Ends the broker and starts it again on its port.

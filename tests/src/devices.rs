@@ -29,6 +29,8 @@ pub struct AgentSettings {
     pub broker_url: String,
     /// Folder with a password file for each device.
     pub passwords: PathBuf,
+    /// File with `id:password` lines.
+    pub password_list: PathBuf,
     /// Public key whose plans they follow.
     pub plan_key: PathBuf,
     /// Public key whose models they run.
@@ -60,7 +62,10 @@ pub fn read_devices(path: &Path) -> Result<Vec<DeviceRow>, PartError> {
 impl AgentSettings {
     fn agent(&self, subcommand: &str) -> Command {
         let mut command = Command::new(program("modelfleet-agent"));
-        command.arg(subcommand).args(["--namespace", &self.namespace, "--mqtt-url", &self.broker_url]);
+        command.arg(subcommand).args(["--namespace", &self.namespace, "--broker", &self.broker_url]);
+        // Seconds here stand for the minutes and hours of a real fleet.
+        command.args(["--reconnect-max-s", "3", "--fetch-backoff-ms", "1000", "--stable-spread-ms", "2000"]);
+        command.args(["--keep-alive-s", "5"]);
         command.arg("--plan-key").arg(&self.plan_key).arg("--onnxruntime").arg(&self.onnxruntime);
         if let Some(key) = &self.artifact_key {
             command.arg("--artifact-key").arg(key);
@@ -90,7 +95,7 @@ impl AgentSettings {
         let mut command = self.agent("fleet");
         command.arg("--devices").arg(&rows).arg("--traffic").arg(traffic);
         command.arg("--model").arg("pump-anomaly").args(["--rate", &self.rate.to_string()]);
-        command.arg("--dir").arg(self.dir.join(name)).arg("--mqtt-password-dir").arg(&self.passwords);
+        command.arg("--dir").arg(self.dir.join(name)).arg("--passwords").arg(&self.password_list);
         Part::start(name, &self.dir, &mut command)
     }
 
@@ -101,7 +106,7 @@ impl AgentSettings {
     pub fn start_agent(&self, device: &DeviceRow) -> Result<Part, PartError> {
         let mut command = self.agent("run");
         command.args(["--device", &device.id]).arg("--dir").arg(self.state_dir(device));
-        command.arg("--mqtt-password-file").arg(self.passwords.join(&device.id));
+        command.arg("--password-file").arg(self.passwords.join(&device.id));
         for (label, value) in &device.labels {
             command.arg("--label").arg(format!("{label}={value}"));
         }
@@ -169,6 +174,7 @@ pub fn settings(
         namespace: namespace.to_owned(),
         broker_url: broker.url(),
         passwords: broker.passwords(),
+        password_list: broker.password_list(),
         plan_key,
         artifact_key,
         onnxruntime,

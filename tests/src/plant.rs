@@ -84,9 +84,14 @@ impl Plant {
         let broker = Broker::start(&dir.join("broker"), &ids)?;
         let store = ArtifactServer::start(&dir.join("store"))?;
         let signing_key = dir.join("models.key");
+        let public = dir.join("models.pub");
         let mut keygen = Command::new(program("kubectl-modelfleet"));
-        run("make the key that signs models", keygen.arg("keygen").arg("--out").arg(&signing_key))?;
-        let public = dir.join("models.key.pub");
+        keygen
+            .args(["keygen", "--no-password", "--secret-key"])
+            .arg(&signing_key)
+            .arg("--public-key")
+            .arg(&public);
+        run("make the key that signs models", &mut keygen)?;
         say("controller");
         let controller_settings =
             ControllerSettings::prepare(&dir.join("controller"), &kubectl, &broker, Some(public.clone()))?;
