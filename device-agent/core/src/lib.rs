@@ -1,1 +1,29 @@
-//! Empty.
+//! The pure device agent: one `step` from an input to outputs, the same on a device and in the simulated world.
+//!
+//! No IO, no clock, no environment, no randomness: time is an argument, chance is a hash of names. No input
+//! makes it panic. The shell ([`words`]) feeds what happened and carries out what comes back.
+
+mod admission;
+pub mod agent;
+mod aim;
+mod attempts;
+pub mod backlog;
+pub mod build;
+mod fetch_schedule;
+mod fetching;
+pub mod history;
+mod observation;
+mod plan_intake;
+mod probation;
+mod pursue;
+pub mod recorder;
+mod report;
+pub mod saved;
+mod serve;
+mod shapes;
+mod slots;
+mod state;
+mod truth;
+mod turn;
+mod unit;
+pub mod words;

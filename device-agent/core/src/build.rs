@@ -1,0 +1,87 @@
+//! A handle on a build: cheap to copy, whoever owns the description.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::plan::Plan;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A build's description. It may live inside a plan that many agents share (the simulated world), so that a
+/// slot costs a pointer and not a copy.
+#[derive(Clone)]
+pub struct Build(Source);
+
+#[derive(Clone)]
+enum Source {
+    Stable(Arc<Plan>),
+    Candidate(Arc<Plan>),
+    Own(Arc<ModelBuild>),
+}
+
+impl Build {
+    /// The stable build of a plan.
+    #[must_use]
+    pub fn stable(plan: &Arc<Plan>) -> Option<Build> {
+        plan.stable.is_some().then(|| Build(Source::Stable(Arc::clone(plan))))
+    }
+
+    /// The candidate build of a plan.
+    #[must_use]
+    pub fn candidate(plan: &Arc<Plan>) -> Option<Build> {
+        plan.candidate.is_some().then(|| Build(Source::Candidate(Arc::clone(plan))))
+    }
+
+    /// The build of `plan` with this digest.
+    #[must_use]
+    pub fn in_plan(plan: &Arc<Plan>, digest: &Digest) -> Option<Build> {
+        [Build::stable(plan), Build::candidate(plan)].into_iter().flatten().find(|b| &b.digest == digest)
+    }
+}
+
+impl From<ModelBuild> for Build {
+    fn from(build: ModelBuild) -> Build {
+        Build(Source::Own(Arc::new(build)))
+    }
+}
+
+impl Deref for Build {
+    type Target = ModelBuild;
+    fn deref(&self) -> &ModelBuild {
+        match &self.0 {
+            Source::Stable(plan) => {
+                plan.stable.as_ref().expect("Build::stable looked, and plans are immutable")
+            }
+            Source::Candidate(plan) => {
+                &plan.candidate.as_ref().expect("Build::candidate looked, and plans are immutable").build
+            }
+            Source::Own(build) => build,
+        }
+    }
+}
+
+impl PartialEq for Build {
+    fn eq(&self, other: &Build) -> bool {
+        **self == **other
+    }
+}
+
+impl fmt::Debug for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.model, self.version, self.digest)
+    }
+}
+
+impl Serialize for Build {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Build {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Build, D::Error> {
+        ModelBuild::deserialize(from).map(Build::from)
+    }
+}

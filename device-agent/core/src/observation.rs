@@ -1,0 +1,285 @@
+//! What was observed of one model: a book for each build, kept apart so that nobody's past is another's, and
+//! the moments at which it is written and reported.
+
+use modelfleet_protocol::generated::{self, Counters, Tally};
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::model::Profile;
+use modelfleet_protocol::observe::Indicator;
+use modelfleet_protocol::time::Time;
+use modelfleet_protocol::window::WindowSummary;
+use prost::Message;
+
+use crate::backlog::{Backlog, Entry};
+use crate::history::{Past, PastWindow, count, empty_tally};
+use crate::turn::Turn;
+use crate::unit::Unit;
+use crate::words::{Output, Record, Role, Why};
+
+/// Builds whose observations are kept: what answers, the way back, what runs in shadow, and one going.
+pub const BOOKS_MAX: usize = 4;
+/// Reports of a fleet are spread over this part of a window, and over a minute at most.
+const SPREAD_PART: u64 = 10;
+const SPREAD_MS_MAX: u64 = 60_000;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Observation {
+    pub books: Vec<Book>,
+    live: Option<(Digest, u64)>,
+    shadow: Option<(Digest, u64)>,
+    /// What the tallies count: identity, first window of evidence, window length.
+    basis: (u64, u64, u64),
+    due: Option<Time>,
+    last_report: Option<Time>,
+    unsaved_since: Option<Time>,
+}
+
+/// What was observed of one build.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Book {
+    pub digest: Digest,
+    pub past: Past,
+    pub backlog: Backlog,
+}
+
+impl Observation {
+    pub fn book(&self, digest: &Digest) -> Option<&Book> {
+        self.books.iter().find(|book| &book.digest == digest)
+    }
+
+    fn book_mut(&mut self, digest: Digest) -> &mut Book {
+        let at = self.books.iter().position(|book| book.digest == digest).unwrap_or_else(|| {
+            if self.books.len() >= BOOKS_MAX {
+                self.books.remove(0);
+            }
+            self.books.push(Book { digest, past: Past::default(), backlog: Backlog::default() });
+            self.books.len() - 1
+        });
+        &mut self.books[at]
+    }
+
+    pub fn watched(&self, role: Role) -> Option<(Digest, u64)> {
+        if role == Role::Live { self.live } else { self.shadow }
+    }
+
+    pub fn set_watched(&mut self, role: Role, key: Option<(Digest, u64)>) {
+        *(if role == Role::Live { &mut self.live } else { &mut self.shadow }) = key;
+    }
+
+    fn dirty(&mut self, window_ms: u64, every_ms: u64, turn: &Turn<'_>) {
+        self.unsaved_since.get_or_insert(turn.now);
+        let spread_ms = turn.draw("report", (window_ms / SPREAD_PART).min(SPREAD_MS_MAX));
+        let next = self.last_report.map_or(Time::ZERO, |last| last.min(turn.now).after_ms(every_ms));
+        self.due.get_or_insert(turn.now.after_ms(spread_ms).max(next));
+    }
+}
+
+fn judge<'a>(
+    indicators: &'a [Indicator],
+    profile: Option<&'a Profile>,
+) -> impl Fn(&WindowSummary) -> Tally + 'a {
+    move |window| {
+        let mut tally = empty_tally(indicators.len());
+        count(&mut tally, indicators, |indicator| window.is_bad(indicator, profile));
+        tally
+    }
+}
+
+impl Unit {
+    /// The build that reports speak of: the candidate while it runs in shadow, else what answers.
+    pub fn subject(&self) -> Option<Digest> {
+        self.work.shadow.or(self.serving)
+    }
+
+    /// The recorder closed a window.
+    pub fn window_closed(&mut self, digest: Digest, window_ms: u64, window: &WindowSummary, turn: &Turn<'_>) {
+        let Some(plan) = self.kept.plan.clone() else { return };
+        let Some(slot) = self.slot(&digest).cloned() else { return };
+        if window_ms != plan.observe.window_ms || window_ms == 0 {
+            return;
+        }
+        let judge = judge(&plan.observe.indicators, slot.build.profile.as_ref());
+        let short = PastWindow::of(window, slot.build.profile.as_ref());
+        let evidence = window.index >= self.observation.basis.1;
+        let book = self.observation.book_mut(digest);
+        let new = book.past.add(short, turn.limits.history_windows.max(1));
+        if evidence && let Some(whole) = book.backlog.add(window, new, judge) {
+            book.past.replace(PastWindow::of(whole, slot.build.profile.as_ref()));
+        }
+        self.observation.dirty(window_ms, plan.observe.report_every_ms, turn);
+    }
+
+    /// Ground truth for predictions of a window that was closed before.
+    pub fn truth_arrived(
+        &mut self,
+        digest: Digest,
+        window_ms: u64,
+        index: u64,
+        counters: &Counters,
+        turn: &Turn<'_>,
+    ) {
+        let Some(plan) = self.kept.plan.clone() else { return };
+        let Some(slot) = self.slot(&digest).cloned() else { return };
+        if window_ms != plan.observe.window_ms || self.observation.book(&digest).is_none() {
+            return;
+        }
+        let judge = judge(&plan.observe.indicators, slot.build.profile.as_ref());
+        let book = self.observation.book_mut(digest);
+        book.past.amend(index, counters);
+        if let Some(whole) = book.backlog.amend(index, counters, judge) {
+            book.past.replace(PastWindow::of(whole, slot.build.profile.as_ref()));
+        }
+        self.observation.dirty(window_ms, plan.observe.report_every_ms, turn);
+    }
+
+    /// The plan has changed: what counts as evidence, and by which indicators, is worked out anew from what is
+    /// kept. Windows of another length mean nothing any more.
+    pub fn observe_anew(&mut self, turn: &Turn<'_>) {
+        let Some(plan) = self.kept.plan.clone() else { return };
+        let observe = &plan.observe;
+        let window_ms = observe.window_ms;
+        let basis = (observe.id(), observe.since.window_index(window_ms), window_ms);
+        let before = std::mem::replace(&mut self.observation.basis, basis);
+        if before == basis {
+            return;
+        }
+        if before.2 != window_ms && before.2 != 0 {
+            self.observation.books.clear();
+        }
+        for book in &mut self.observation.books {
+            let slot = self.kept.slots.iter().find(|slot| slot.build.digest == book.digest);
+            let profile = slot.and_then(|slot| slot.build.profile.as_ref());
+            book.rebase(basis.1, before.0 == basis.0, &observe.indicators, profile);
+        }
+        if !self.observation.books.is_empty() {
+            self.observation.dirty(window_ms, observe.report_every_ms, turn);
+        }
+    }
+
+    /// Publishes what is due, after writing it: nothing is reported that could be forgotten.
+    pub fn report(&mut self, turn: &mut Turn<'_>) {
+        let keep: Vec<Digest> = self.kept.slots.iter().map(|slot| slot.build.digest).collect();
+        self.observation.books.retain(|book| keep.contains(&book.digest));
+        if let Some(since) = self.observation.unsaved_since {
+            let at = since.min(turn.now).after_ms(turn.limits.save_windows_every_ms);
+            if at <= turn.now {
+                self.save_windows(turn);
+            } else {
+                turn.wake_at(at, Why::SaveWindows);
+            }
+        }
+        let Some(due) = self.observation.due.filter(|_| turn.connected) else { return };
+        let every_ms = self.kept.plan.as_ref().map_or(0, |plan| plan.observe.report_every_ms);
+        let due = due.min(turn.now.after_ms(every_ms.max(SPREAD_MS_MAX)));
+        if due > turn.now {
+            self.observation.due = Some(due);
+            return turn.wake_at(due, Why::Report);
+        }
+        self.observation.due = None;
+        if let Some(mut report) = self.compose(turn) {
+            self.observation.last_report = Some(turn.now);
+            let (sequence, write) = self.kept.report_sequence.take();
+            turn.save |= write;
+            report.sequence = sequence;
+            if self.observation.unsaved_since.is_some() {
+                self.save_windows(turn);
+            }
+            turn.emit(Output::PublishReport { model: self.model.clone(), report: Box::new(report) });
+        }
+    }
+
+    fn save_windows(&mut self, turn: &mut Turn<'_>) {
+        self.observation.unsaved_since = None;
+        turn.emit(Output::Save(Record::Windows(self.model.clone())));
+    }
+}
+
+impl Book {
+    /// Evidence begins at another window, or other indicators count.
+    fn rebase(&mut self, since: u64, same: bool, indicators: &[Indicator], profile: Option<&Profile>) {
+        self.backlog.0.retain(|entry| entry.summary.index >= since);
+        let judge = judge(indicators, profile);
+        let missing: Vec<WindowSummary> = {
+            let covered = |w: &&PastWindow| {
+                self.backlog.0.iter().any(|e| e.summary.index <= w.index && w.index <= e.last)
+            };
+            self.past.range(since, u64::MAX).filter(|w| !covered(w)).map(PastWindow::summary).collect()
+        };
+        for window in &missing {
+            self.backlog.add(window, true, &judge);
+        }
+        let first = self.past.0.front().map_or(u64::MAX, |w| w.index);
+        for entry in &mut self.backlog.0 {
+            // What the past no longer holds keeps its tally while the same things count.
+            if !same || entry.summary.index >= first {
+                let end = entry.last.saturating_add(1);
+                entry.tally = self.past.tally(entry.summary.index, end, indicators, profile);
+            }
+        }
+    }
+}
+
+/// The bytes of the windows record.
+#[derive(Clone, PartialEq, Message)]
+struct SavedWindows {
+    #[prost(message, repeated, tag = "1")]
+    books: Vec<SavedBook>,
+    #[prost(uint64, tag = "2")]
+    observe_id: u64,
+    #[prost(uint64, tag = "3")]
+    since_index: u64,
+    #[prost(uint64, tag = "4")]
+    window_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SavedBook {
+    #[prost(bytes = "vec", tag = "1")]
+    digest: Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    past: Vec<PastWindow>,
+    #[prost(message, repeated, tag = "3")]
+    entries: Vec<generated::Window>,
+    /// The last base window of each entry.
+    #[prost(uint64, repeated, tag = "4")]
+    last: Vec<u64>,
+}
+
+impl Observation {
+    /// What is written, bounded by 4 books of 600 short windows and 64 entries.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let book = |book: &Book| SavedBook {
+            digest: book.digest.0.to_vec(),
+            past: book.past.0.iter().cloned().collect(),
+            entries: book.backlog.0.iter().map(|e| (&e.summary, e.tally.clone()).into()).collect(),
+            last: book.backlog.0.iter().map(|e| e.last).collect(),
+        };
+        let (observe_id, since_index, window_ms) = self.basis;
+        let books = self.books.iter().map(book).collect();
+        SavedWindows { books, observe_id, since_index, window_ms }.encode_to_vec()
+    }
+
+    /// Reads what was written; nothing where it cannot be read.
+    pub fn from_bytes(bytes: &[u8]) -> Observation {
+        let saved = SavedWindows::decode(bytes).unwrap_or_default();
+        let basis = (saved.observe_id, saved.since_index, saved.window_ms);
+        let books = saved.books.into_iter().take(BOOKS_MAX).filter_map(|book| {
+            let digest = Digest::from_slice(&book.digest)?;
+            let mut past = Past::default();
+            let most = book.past.len();
+            book.past.into_iter().for_each(|window| {
+                past.add(window, most);
+            });
+            let mut backlog = Backlog::default();
+            for (window, last) in book.entries.iter().zip(book.last) {
+                let end = backlog.0.last().map(|entry: &Entry| entry.last);
+                let in_order = last >= window.index && end.is_none_or(|end| window.index > end);
+                if in_order && window.span > 0 {
+                    let tally = window.tally.clone().unwrap_or_default();
+                    backlog.0.push(Entry { summary: window.into(), last, tally });
+                }
+            }
+            Some(Book { digest, past, backlog })
+        });
+        Observation { books: books.collect(), basis, ..Observation::default() }
+    }
+}

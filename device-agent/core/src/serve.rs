@@ -1,0 +1,174 @@
+//! What answers follows what is active; what is on disk follows what is of use; the recorder follows what
+//! answers.
+
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::state::{Failure, Phase};
+
+use crate::aim::Kind;
+use crate::attempts;
+use crate::saved::Slot;
+use crate::slots::{self, Worth};
+use crate::turn::Turn;
+use crate::unit::Unit;
+use crate::words::{Output, Role, Watch, Why};
+
+impl Unit {
+    /// Asks the shell to make the active build answer, unless it does or is being made to.
+    pub fn serve(&mut self, turn: &mut Turn<'_>) {
+        let want = self.kept.active.as_ref().map(|active| active.digest);
+        let underway = self.work.switching.unwrap_or(self.serving);
+        if underway == want {
+            return;
+        }
+        if let Some(at) = self.work.switch_retry_at {
+            let at = crate::fetch_schedule::within(turn.now, at, turn.limits.switch_retry_ms);
+            if at > turn.now {
+                return turn.wake_at(at, Why::SwitchRetry);
+            }
+        }
+        let build = want.and_then(|digest| self.build(&digest));
+        if want.is_some() && build.is_none() {
+            return; // The slot was lost in this very step; settling has already left it.
+        }
+        self.work.switching = Some(want);
+        turn.emit(Output::Switch { model: self.model.clone(), build });
+    }
+
+    /// The shell made it answer.
+    pub fn switched(&mut self, digest: Option<Digest>, engine: String, turn: &mut Turn<'_>) {
+        self.work.switching.take_if(|switching| *switching == digest);
+        if self.serving != digest {
+            self.serving = digest;
+            turn.publish = true;
+        }
+        let Some(digest) = digest.filter(|digest| self.is_active(digest)) else { return };
+        self.work.switch_tries = 0;
+        self.work.switch_retry_at = None;
+        let now = turn.now;
+        let on_trial = self.on_trial();
+        let Some(active) = &mut self.kept.active else { return };
+        let rollout = active.rollout.clone();
+        if on_trial {
+            let (record, _) = attempts::find_or_begin(&mut self.kept.attempts, &rollout, digest, now);
+            if record.attempt.phase < Phase::Activated {
+                record.enter(Phase::Activated, now);
+                active.activated = now;
+                turn.changed();
+            }
+        }
+        let activated = active.activated;
+        if let Some(slot) = self.slot_mut(&digest)
+            && (slot.activated != activated || (!engine.is_empty() && slot.engine != engine))
+        {
+            slot.activated = activated;
+            if !engine.is_empty() {
+                slot.engine = engine;
+            }
+            turn.changed();
+        }
+    }
+
+    /// The shell could not make it answer. A build that never proved itself is left; one that ran here before
+    /// gets some more tries, then its bytes count as damaged.
+    pub fn switch_failed(&mut self, digest: &Digest, failure: Failure, turn: &mut Turn<'_>) {
+        if self.work.switching.take_if(|switching| switching.as_ref() == Some(digest)).is_none() {
+            return;
+        }
+        if !self.is_active(digest) {
+            return;
+        }
+        let proven = self.slot(digest).is_some_and(|slot| slot.proven);
+        if self.on_trial() || !proven {
+            return self.revert(failure, turn);
+        }
+        self.work.switch_tries = self.work.switch_tries.saturating_add(1);
+        if self.work.switch_tries < turn.limits.switch_tries_max {
+            self.work.switch_retry_at = Some(turn.now.after_ms(turn.limits.switch_retry_ms));
+            return;
+        }
+        turn.emit(Output::Note(format!(
+            "{} {digest}: does not load any more: {:?} {}",
+            self.model, failure.code, failure.detail
+        )));
+        turn.emit(Output::Delete { digest: *digest });
+        self.slot_lost(digest, turn);
+    }
+
+    /// The bytes are gone: whatever needs them fetches them again.
+    pub fn slot_lost(&mut self, digest: &Digest, turn: &mut Turn<'_>) {
+        let before = self.kept.slots.len();
+        self.kept.slots.retain(|slot| &slot.build.digest != digest);
+        if self.kept.slots.len() == before {
+            return;
+        }
+        turn.changed();
+        self.work.admitting.take_if(|admitting| admitting == digest);
+        if self.work.admitted.take_if(|(admitted, _)| admitted == digest).is_some() {
+            turn.emit(Output::Unload { digest: *digest });
+        }
+        if self.work.shadow.take_if(|shadow| shadow == digest).is_some() {
+            turn.emit(Output::Shadow { model: self.model.clone(), build: None });
+        }
+        if self.is_active(digest) {
+            self.go_back(turn);
+        }
+    }
+
+    /// Deletes what nobody needs: two builds stay.
+    pub fn shelve(&mut self, turn: &mut Turn<'_>) {
+        let way_back = self.way_back().map(|slot| slot.build.digest);
+        let settled =
+            self.kept.active.as_ref().is_some_and(|active| {
+                self.slot(&active.digest).is_some_and(|slot| slot.stable && slot.proven)
+            });
+        let surplus = slots::surplus(&self.kept.slots, |slot| self.worth(slot, way_back.as_ref(), settled));
+        for digest in surplus {
+            self.kept.slots.retain(|slot| slot.build.digest != digest);
+            if self.work.admitted.take_if(|(admitted, _)| *admitted == digest).is_some() {
+                turn.emit(Output::Unload { digest });
+            }
+            turn.emit(Output::Delete { digest });
+            turn.changed();
+        }
+    }
+
+    fn worth(&self, slot: &Slot, way_back: Option<&Digest>, settled: bool) -> Worth {
+        let digest = &slot.build.digest;
+        let goal = self.aim.goal().filter(|goal| &goal.build.digest == digest);
+        let open = goal.is_some_and(|goal| {
+            let ended = |t: &crate::saved::Try| t.attempt.rollout == goal.attempt && t.has_ended();
+            goal.kind == Kind::Stable
+                || !self.kept.attempts.iter().any(|t| &t.attempt.digest == digest && ended(t))
+        });
+        if self.is_active(digest)
+            || self.serving.as_ref() == Some(digest)
+            || self.work.switching == Some(Some(*digest))
+        {
+            Worth::Active
+        } else if self.rejects(digest) {
+            Worth::None
+        } else if way_back == Some(digest) && !settled {
+            Worth::WayBack
+        } else if open || self.work.shadow.as_ref() == Some(digest) {
+            Worth::Wanted
+        } else if slot.proven {
+            Worth::Proven
+        } else {
+            Worth::Little
+        }
+    }
+
+    /// Tells the recorders what to observe, when that has changed.
+    pub fn watch(&mut self, turn: &mut Turn<'_>) {
+        let window_ms = self.kept.plan.as_ref().map_or(0, |plan| plan.observe.window_ms);
+        for (role, digest) in [(Role::Live, self.serving), (Role::Shadow, self.work.shadow)] {
+            let build = digest.and_then(|digest| self.build(&digest));
+            let key = build.as_ref().map(|build| (build.digest, window_ms));
+            if self.observation.watched(role) != key {
+                self.observation.set_watched(role, key);
+                let model = self.model.clone();
+                turn.emit(Output::Observe(Watch { model, build, window_ms, role }));
+            }
+        }
+    }
+}

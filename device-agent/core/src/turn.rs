@@ -1,0 +1,72 @@
+//! One step under way: what it may look at, and what it has led to so far.
+
+use modelfleet_protocol::membership::rank;
+use modelfleet_protocol::time::Time;
+
+use crate::words::{Identity, Limits, Output, Why};
+
+/// Time that may pass beyond the wake that was asked for and still counts; more than that is a clock that was
+/// set, or a device that slept.
+const SLACK_MS: u64 = 60_000;
+
+pub(crate) struct Turn<'a> {
+    pub now: Time,
+    /// Time that really passed since the last step.
+    pub passed_ms: u64,
+    pub connected: bool,
+    /// A fetch runs, of whatever model.
+    pub fetching: bool,
+    pub identity: &'a Identity,
+    pub limits: &'a Limits,
+    pub outputs: Vec<Output>,
+    pub wake: Option<(Time, Why)>,
+    /// Control must be written before the first output is carried out.
+    pub save: bool,
+    /// The state has changed.
+    pub publish: bool,
+}
+
+impl Turn<'_> {
+    pub fn emit(&mut self, output: Output) {
+        self.outputs.push(output);
+    }
+
+    /// Asks for a wake; the earliest one asked for counts.
+    pub fn wake_at(&mut self, at: Time, why: Why) {
+        let at = at.max(Time(self.now.0.saturating_add(1)));
+        if self.wake.is_none_or(|(earlier, _)| at < earlier) {
+            self.wake = Some((at, why));
+        }
+    }
+
+    /// Something was decided that must survive and that others shall see.
+    pub fn changed(&mut self) {
+        self.save = true;
+        self.publish = true;
+    }
+
+    /// A number below `below` that depends on the device and on `what` alone: chance that can be repeated.
+    pub fn draw(&self, what: &str, below: u64) -> u64 {
+        rank(what, &self.identity.device) % below.max(1)
+    }
+}
+
+/// Time between two steps as far as it can be trusted.
+pub(crate) fn passed_ms(last: Time, wake: Option<Time>, now: Time) -> u64 {
+    let asked = wake.map_or(0, |wake| wake.since_ms(last));
+    now.since_ms(last).min(asked.saturating_add(SLACK_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_does_not_pass_time() {
+        let (last, wake) = (Time(1_000_000), Some(Time(1_030_000)));
+        assert_eq!(passed_ms(last, wake, Time(1_030_000)), 30_000);
+        assert_eq!(passed_ms(last, wake, Time(900_000)), 0, "backwards");
+        assert_eq!(passed_ms(last, wake, Time(1 << 50)), 90_000, "forwards: what was asked for, and slack");
+        assert_eq!(passed_ms(last, None, Time(u64::MAX)), 60_000);
+    }
+}

@@ -1,0 +1,185 @@
+//! One model on this device: what is kept of it, what is under way, and the order in which it settles.
+//!
+//! Inputs only change what is known. [`Unit::settle`] then compares what is wanted with what is, and asks for
+//! the difference; so a restart, a repeated input or a lost answer ends at the same place.
+
+use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_protocol::state::{Failure, Phase};
+
+use crate::aim::Aim;
+use crate::attempts::{self};
+use crate::build::Build;
+use crate::observation::Observation;
+use crate::saved::{Active, Kept, Slot};
+use crate::slots;
+use crate::turn::Turn;
+use crate::words::Output;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Unit {
+    pub model: ModelName,
+    pub kept: Kept,
+    pub aim: Aim,
+    /// What answers, in the shell's word.
+    pub serving: Option<Digest>,
+    pub work: Work,
+    pub observation: Observation,
+}
+
+/// What was asked for and has not been answered. A restart forgets it, and settling asks again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Work {
+    pub fetching: Option<Digest>,
+    pub admitting: Option<Digest>,
+    /// Loaded beside what serves, with the engine that loaded it.
+    pub admitted: Option<(Digest, String)>,
+    pub shadow: Option<Digest>,
+    pub switching: Option<Option<Digest>>,
+    pub switch_tries: u32,
+    pub switch_retry_at: Option<modelfleet_protocol::time::Time>,
+    /// Running totals of the build on probation, or in shadow.
+    pub answered: u64,
+    pub errors: u64,
+}
+
+impl Unit {
+    pub fn new(model: ModelName, kept: Kept) -> Unit {
+        Unit {
+            model,
+            kept,
+            aim: Aim::Keep,
+            serving: None,
+            work: Work::default(),
+            observation: Observation::default(),
+        }
+    }
+
+    pub fn slot(&self, digest: &Digest) -> Option<&Slot> {
+        slots::find(&self.kept.slots, digest)
+    }
+
+    pub fn slot_mut(&mut self, digest: &Digest) -> Option<&mut Slot> {
+        self.kept.slots.iter_mut().find(|slot| &slot.build.digest == digest)
+    }
+
+    pub fn is_active(&self, digest: &Digest) -> bool {
+        self.kept.active.as_ref().is_some_and(|active| &active.digest == digest)
+    }
+
+    pub fn on_trial(&self) -> bool {
+        self.kept.active.as_ref().is_some_and(|active| active.trial.is_some())
+    }
+
+    pub fn rejected(&self) -> &[Digest] {
+        self.kept.plan.as_ref().map_or(&[], |plan| &plan.rejected)
+    }
+
+    pub fn rejects(&self, digest: &Digest) -> bool {
+        self.rejected().contains(digest)
+    }
+
+    pub fn stable(&self) -> Option<Digest> {
+        Some(self.kept.plan.as_ref()?.stable.as_ref()?.digest)
+    }
+
+    /// The way back from what is active.
+    pub fn way_back(&self) -> Option<&Slot> {
+        let from = self.kept.active.as_ref().map(|active| &active.digest);
+        slots::go_back(&self.kept.slots, from, self.stable().as_ref(), self.rejected())
+    }
+
+    pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.leave_what_is_unwanted(turn);
+        self.prove(turn);
+        self.serve(turn); // Going back comes before anything else.
+        self.drop_stale_work(turn);
+        self.pursue(turn);
+        self.serve(turn);
+        self.shelve(turn);
+        self.watch(turn);
+        self.report(turn);
+    }
+
+    /// A rejected build never answers; a build that no plan has called stable answers only while it is wanted.
+    fn leave_what_is_unwanted(&mut self, turn: &mut Turn<'_>) {
+        let Some(active) = &self.kept.active else { return };
+        let digest = active.digest;
+        let stable = self.slot(&digest).is_some_and(|slot| slot.stable);
+        let wanted = match &self.aim {
+            Aim::Keep => true,
+            Aim::Install(goal) if goal.build.digest == digest => !goal.is_shadow() || stable,
+            Aim::Install(_) | Aim::Nothing => stable,
+        };
+        if wanted && !self.rejects(&digest) {
+            return;
+        }
+        let rollout = active.rollout.clone();
+        let pinned = self.aim.goal().is_some_and(|goal| goal.kind == crate::aim::Kind::Pin);
+        turn.emit(Output::Note(format!("{} {digest}: taken back by the plan", self.model)));
+        if rollout.is_empty() || (pinned && !self.rejects(&digest)) {
+            // No attempt ended: a released pin, or a stable build that returns, starts anew.
+            self.kept.attempts.retain(|t| t.attempt.digest != digest || t.attempt.rollout != rollout);
+        } else {
+            let (record, _) = attempts::find_or_begin(&mut self.kept.attempts, &rollout, digest, turn.now);
+            record.end(Phase::RolledBack, None, turn.now);
+        }
+        self.go_back(turn);
+    }
+
+    /// The build that is active does not stay: its attempt ends with this failure.
+    pub fn revert(&mut self, failure: Failure, turn: &mut Turn<'_>) {
+        let Some(active) = &self.kept.active else { return };
+        let (digest, rollout) = (active.digest, active.rollout.clone());
+        turn.emit(Output::Note(format!(
+            "{} {digest}: going back: {:?} {}",
+            self.model, failure.code, failure.detail
+        )));
+        self.kept.reverts = self.kept.reverts.saturating_add(1);
+        if let Some(slot) = self.slot_mut(&digest) {
+            slot.proven = false;
+        }
+        let (record, _) = attempts::find_or_begin(&mut self.kept.attempts, &rollout, digest, turn.now);
+        let answered = matches!(record.attempt.phase, Phase::Activated | Phase::Confirmed);
+        let phase = if answered { Phase::Reverted } else { Phase::Failed };
+        record.end(phase, Some(failure), turn.now);
+        self.pause_if_stable(&rollout, &digest, turn);
+        self.go_back(turn);
+    }
+
+    /// Whoever wants a stable build wants it for good: after a long pause it is tried again.
+    pub fn pause_if_stable(&mut self, rollout: &str, digest: &Digest, turn: &mut Turn<'_>) {
+        let alone = self.kept.slots.iter().all(|slot| &slot.build.digest == digest || !slot.proven);
+        if let Some(record) = attempts::find(&mut self.kept.attempts, rollout, digest)
+            && rollout.is_empty()
+        {
+            // Where nothing else can run, the wait is that of a fetch.
+            let limits = turn.limits;
+            let pause_ms = if alone { limits.fetch_backoff_max_ms } else { limits.long_pause_ms };
+            let jitter_ms = turn.draw("long pause", pause_ms / 4);
+            record.retry_at = Some(turn.now.after_ms(pause_ms).after_ms(jitter_ms));
+        }
+    }
+
+    /// To the last good build, which needs neither download nor connection; else to the fallback.
+    pub fn go_back(&mut self, turn: &mut Turn<'_>) {
+        let target = self.way_back().map(|slot| slot.build.digest);
+        self.make_active(
+            target.map(|digest| Active { digest, activated: turn.now, rollout: String::new(), trial: None }),
+            turn,
+        );
+    }
+
+    pub fn make_active(&mut self, active: Option<Active>, turn: &mut Turn<'_>) {
+        self.kept.active = active;
+        self.work.answered = 0;
+        self.work.errors = 0;
+        self.work.switch_tries = 0;
+        self.work.switch_retry_at = None;
+        turn.changed();
+    }
+
+    /// The description of a build that is on disk here.
+    pub fn build(&self, digest: &Digest) -> Option<Build> {
+        self.slot(digest).map(|slot| slot.build.clone())
+    }
+}

@@ -1,0 +1,345 @@
+//! Laws that hold whatever happens, in whatever order.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use modelfleet_agent_core::agent::Agent;
+use modelfleet_agent_core::saved::{Active, Kept, Saved};
+use modelfleet_agent_core::words::{Input, Output, Retry};
+use modelfleet_protocol::generated::Counters;
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
+use modelfleet_protocol::plan::{Mode, Order, Plan};
+use modelfleet_protocol::time::Time;
+use modelfleet_protocol::window::WindowSummary;
+use proptest::prelude::*;
+use world::{WINDOW_MS, World, build, candidate, digest, identity, model, plan};
+
+/// Something that happens to a device.
+#[derive(Clone, Debug)]
+enum Event {
+    Pass(u64),
+    SetClock(u64),
+    Connect,
+    Disconnect,
+    Plan(Box<Plan>),
+    Override(u64, u8),
+    Answer(usize),
+    Refuse(usize, Retry),
+    Health(u8, u64, u64),
+    Heard,
+    MemoryExceeded(u8),
+    Lost(u8),
+    Crash,
+    /// Answers that nobody asked for.
+    Stray(u8, u8),
+    Window(u8, u64, u64),
+}
+
+fn plans() -> impl Strategy<Value = Plan> {
+    let stable = prop::option::weighted(0.8, 1_u8..4);
+    let rejected = prop::collection::vec(1_u8..5, 0..2);
+    let goal = prop::option::weighted(0.7, (1_u8..5, 0_u8..3, any::<bool>(), any::<bool>(), 0_u8..8));
+    (1_u64..12, stable, rejected, goal).prop_map(|(revision, stable, rejected, goal)| {
+        let goal = goal.map(|(n, attempt, admit, member, mode)| {
+            let mut c = candidate(n, &format!("r-{n}-{attempt}"));
+            c.admit = admit || mode > 3;
+            c.mode = [Mode::Shadow, Mode::Unknown].get(usize::from(mode)).copied().unwrap_or(Mode::Live);
+            if !member && mode > 5 {
+                c.membership.clauses.clear();
+            }
+            c
+        });
+        let mut plan = plan(revision, stable, goal, &rejected);
+        if revision % 5 == 0 {
+            plan.order.expires = world::START.after_ms(3_600_000);
+        }
+        plan
+    })
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (1_u64..1_000_000).prop_map(Event::Pass),
+        1 => any::<u64>().prop_map(Event::SetClock),
+        3 => Just(Event::Connect),
+        1 => Just(Event::Disconnect),
+        6 => plans().prop_map(|p| Event::Plan(Box::new(p))),
+        1 => (1_u64..6, 0_u8..6).prop_map(|(r, n)| Event::Override(r, n)),
+        8 => (0_usize..4).prop_map(Event::Answer),
+        1 => (0_usize..4, prop_oneof![Just(Retry::Later), Just(Retry::Never)]).prop_map(|(n, r)| Event::Refuse(n, r)),
+        3 => (1_u8..5, 0_u64..20, 0_u64..5).prop_map(|(n, a, e)| Event::Health(n, a, e)),
+        2 => Just(Event::Heard),
+        1 => (1_u8..5).prop_map(Event::MemoryExceeded),
+        1 => (1_u8..5).prop_map(Event::Lost),
+        1 => Just(Event::Crash),
+        1 => (0_u8..4, 1_u8..6).prop_map(|(k, n)| Event::Stray(k, n)),
+        2 => (1_u8..5, any::<u64>(), 0_u64..100).prop_map(|(n, i, r)| Event::Window(n, i, r)),
+    ]
+}
+
+fn apply(world: &mut World, event: Event) {
+    let of = |n| (model(), digest(n));
+    match event {
+        Event::Pass(ms) => {
+            world.pass(ms);
+        }
+        Event::SetClock(at) => {
+            world.now = Time(at);
+            let _ = world.feed(Input::Wake);
+        }
+        Event::Connect => {
+            world.feed(Input::Connecting);
+            let _ = world.feed(Input::Connected);
+        }
+        Event::Disconnect => drop(world.feed(Input::Disconnected)),
+        Event::Plan(plan) => drop(world.plan(*plan)),
+        Event::Override(revision, n) => drop(world.feed(order(revision, n))),
+        Event::Answer(n) if n < world.pending.len() => drop(world.answer(n)),
+        Event::Refuse(n, retry) if n < world.pending.len() => drop(world.refuse(n, retry)),
+        Event::Answer(_) | Event::Refuse(..) => {}
+        Event::Health(n, answered, errors) => {
+            let (model, digest) = of(n);
+            let _ = world.feed(Input::Health { model, digest, answered, errors });
+        }
+        Event::Heard => drop(world.feed(Input::BrokerHeard)),
+        Event::MemoryExceeded(n) => {
+            let (model, digest) = of(n);
+            let _ = world.feed(Input::MemoryExceeded { model, digest });
+        }
+        Event::Lost(n) => {
+            world.files.remove(&digest(n));
+            world.pending.retain(|p| !matches!(p, Input::Admitted { digest: d, .. } if *d == digest(n)));
+            if world.serving == Some(digest(n)) {
+                world.serving = None;
+            }
+            let _ = world.feed(Input::SlotLost { digest: digest(n) });
+        }
+        Event::Crash => {
+            world.crash();
+        }
+        Event::Stray(kind, n) => {
+            let digest = digest(n);
+            let _ = world.feed(match kind {
+                0 => Input::FetchProgress { digest, bytes: u64::MAX },
+                1 => Input::Started,
+                2 => Input::Switched { model: "other".parse().unwrap(), digest: None, engine: String::new() },
+                _ => Input::Wake,
+            });
+        }
+        Event::Window(n, index, requests) => {
+            let (model, digest) = of(n);
+            let _ = world.feed(closed(model, digest, index, requests));
+        }
+    }
+}
+
+fn order(revision: u64, n: u8) -> Input {
+    let action = match n {
+        0 => OverrideAction::Release,
+        1 => OverrideAction::Hold,
+        n => OverrideAction::Pin(Box::new(build(n))),
+    };
+    let order = Order { epoch: 1, revision, issued: Time(0), expires: Time(u64::MAX) };
+    let (id, models) = (identity(), vec![ModelOverride { model: model(), action }]);
+    Input::Override(Box::new(Override { namespace: id.namespace, device: id.device, order, models }))
+}
+
+fn closed(model: modelfleet_protocol::ids::ModelName, digest: Digest, index: u64, requests: u64) -> Input {
+    let counters = Counters { requests, errors: requests / 10, ..Counters::default() };
+    let window = Box::new(WindowSummary { index, span: 1, counters, ..WindowSummary::default() });
+    Input::WindowClosed { model, digest, window_ms: WINDOW_MS, window }
+}
+
+fn kept(world: &World) -> Kept {
+    world.agent.saved().models.get(&model()).cloned().unwrap_or_default()
+}
+
+/// Safety: what holds after every single step.
+fn safe(world: &World, before: &Kept, outputs: &[Output]) -> Result<(), TestCaseError> {
+    let after = kept(world);
+    let rejected = after.plan.as_ref().map_or(vec![], |plan| plan.rejected.clone());
+    let touched = outputs.iter().filter_map(|o| match o {
+        Output::Fetch { build, .. } | Output::Admit { build } => Some(build.digest),
+        Output::Switch { build, .. } | Output::Shadow { build, .. } => build.as_ref().map(|b| b.digest),
+        _ => None,
+    });
+    for digest in touched {
+        prop_assert!(!rejected.contains(&digest), "a rejected build is touched");
+    }
+    prop_assert!(
+        after.active.as_ref().is_none_or(|a| !rejected.contains(&a.digest)),
+        "a rejected build is active"
+    );
+    prop_assert!((after.seen.epoch, after.seen.revision) >= (before.seen.epoch, before.seen.revision));
+    prop_assert!(after.slots.len() <= 3 && after.attempts.len() <= 8);
+    let trial = |active: &Option<Active>| active.as_ref().filter(|a| a.trial.is_some()).map(|a| a.digest);
+    if let Some(activated) = trial(&after.active)
+        && trial(&before.active) != Some(activated)
+    {
+        prop_assert!(world.connected, "activated while disconnected");
+        let expired = after.plan.as_ref().is_some_and(|plan| world.now >= plan.order.expires);
+        prop_assert!(!expired || after.directive.is_some(), "activated on an expired plan");
+    }
+    let saved = world.agent.saved();
+    let read = Saved::from_json(&saved.to_json()).unwrap();
+    prop_assert_eq!(
+        &read.models.get(&model()).map(|k| &k.slots),
+        &saved.models.get(&model()).map(|k| &k.slots)
+    );
+    prop_assert_eq!(read.to_json(), saved.to_json(), "the record reads back");
+    Ok(())
+}
+
+/// Liveness: when all is well again, the device runs what the newest plan says.
+fn heals(world: &mut World) -> Result<(), TestCaseError> {
+    world.now = Time(world.now.0.clamp(world::START.0, world::START.0 * 2));
+    world.feed(order(1000, 0));
+    world.connect();
+    world.plan(plan(1000, Some(5), Some(candidate(6, "final")), &[1, 2, 3, 4]));
+    for _ in 0..40 {
+        world.settle();
+        world.pass(3_600_000);
+    }
+    let kept = kept(world);
+    prop_assert_eq!(world.serving, Some(digest(6)), "{:#?}", kept);
+    prop_assert!(kept.active.is_some_and(|a| a.trial.is_none()));
+    world.plan(plan(1001, Some(5), None, &[6]));
+    for _ in 0..40 {
+        world.settle();
+        world.pass(3_600_000);
+    }
+    prop_assert_eq!(world.serving, Some(digest(5)));
+    prop_assert_eq!(world.files.len(), 1);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_device_is_safe_at_every_step_and_heals(events in prop::collection::vec(events(), 0..80)) {
+        let mut world = World::new();
+        for event in events {
+            let before = kept(&world);
+            let repeated = if let Event::Plan(plan) = &event { Some(plan.clone()) } else { None };
+            apply(&mut world, event);
+            let outputs = std::mem::take(&mut world.log);
+            safe(&world, &before, &outputs)?;
+            if let Some(plan) = repeated {
+                let outputs = world.plan(*plan);
+                let acts = outputs.iter().any(|o| !matches!(o, Output::Note(_)));
+                prop_assert!(!acts, "the same plan acts once: {outputs:?}");
+            }
+        }
+        heals(&mut world)?;
+    }
+
+    #[test]
+    fn a_crash_at_any_step_ends_at_the_same_place(at in 0_usize..30, events in prop::collection::vec(events(), 0..30)) {
+        let mut world = World::new();
+        let (mut straight, mut crashed) = (world.clone(), None);
+        for (i, event) in events.into_iter().enumerate() {
+            let before = kept(&world);
+            apply(&mut world, event.clone());
+            let outputs = std::mem::take(&mut world.log);
+            safe(&world, &before, &outputs)?;
+            apply(&mut straight, event);
+            if i == at {
+                let mut other = world.clone();
+                other.crash();
+                crashed = Some(other);
+            }
+        }
+        heals(&mut straight)?;
+        if let Some(mut crashed) = crashed {
+            heals(&mut crashed)?;
+            let picture = |world: &World| {
+                let kept = kept(world);
+                (world.serving, kept.active.map(|a| (a.digest, a.trial)), kept.slots.len(), world.files.clone())
+            };
+            prop_assert_eq!(picture(&crashed), picture(&straight));
+        }
+    }
+
+    #[test]
+    fn reports_hold_every_window_since_the_rollout_began(
+        steps in prop::collection::vec((0_u64..4, 0_u64..1000, 0_u8..20), 1..300),
+        since in 0_u64..200,
+    ) {
+        let mut world = World::new();
+        world.connect();
+        let base = world::START.window_index(WINDOW_MS);
+        let mut first = plan(1, Some(1), None, &[]);
+        first.observe.since = Time(base * WINDOW_MS);
+        world.plan(first);
+        world.pass(120_000);
+        world.settle();
+        let (mut seen, mut index) = (Vec::<(u64, u64)>::new(), base);
+        let mut rebased = base;
+        for (i, (gap, requests, what)) in steps.into_iter().enumerate() {
+            index += gap;
+            match what {
+                0 => world.crash_after_report(),
+                1 => {
+                    let counters = Counters { true_positive: 1, ..Counters::default() };
+                    world.feed(Input::TruthArrived {
+                        model: model(), digest: digest(1), window_ms: WINDOW_MS, index, counters,
+                    });
+                }
+                _ => {
+                    world.feed(closed(model(), digest(1), index, requests));
+                    seen.push((index, requests));
+                }
+            }
+            if i == 100 {
+                rebased = base + since;
+                let mut next = plan(2, Some(1), None, &[]);
+                next.observe.since = Time(rebased * WINDOW_MS);
+                world.plan(next);
+            }
+        }
+        world.pass(10_000_000);
+        let expected: u64 = seen.iter().filter(|(i, _)| *i >= rebased).map(|(_, r)| r).sum();
+        if expected > 0 {
+            let report = world.reports.last().unwrap();
+            let total: u64 = report.windows.iter().filter_map(|w| w.counters).map(|c| c.requests).sum();
+            prop_assert_eq!(total, expected);
+            let windows: std::collections::BTreeSet<u64> =
+                seen.iter().map(|(i, _)| *i).filter(|i| *i >= rebased).collect();
+            let spans: u32 = report.windows.iter().map(|w| w.span).sum();
+            prop_assert_eq!(spans as usize, windows.len());
+            prop_assert!(report.windows.len() <= 64);
+            if rebased > base && let Some(history) = &report.history {
+                prop_assert!(history.through_index < rebased);
+            }
+        }
+    }
+}
+
+impl World {
+    /// A loss of power after everything that was reported is on disk, too.
+    fn crash_after_report(&mut self) {
+        self.pass(10_000_000);
+        self.crash();
+        self.answer_all();
+        self.connect();
+    }
+}
+
+#[test]
+fn arbitrary_bytes_are_no_windows() {
+    for bytes in [vec![], vec![0xff; 100], b"\x0a\x03\x0a\x01\x00".to_vec()] {
+        let windows = BTreeMap::from([(model(), bytes)]);
+        let mut saved = Saved::default();
+        let kept = Kept { plan: Some(Arc::new(plan(1, Some(1), None, &[]))), ..Kept::default() };
+        saved.models.insert(model(), kept);
+        let mut agent =
+            Agent::new(identity(), modelfleet_agent_core::words::Limits::default(), saved, &windows);
+        let step = agent.step(Time(0), Input::Started);
+        assert!(!step.outputs.iter().any(|o| matches!(o, Output::Switch { .. })));
+    }
+}
