@@ -1,0 +1,181 @@
+//! What the judge answers.
+
+use crate::state::StageState;
+
+/// One of three. Undecided never turns into Healthy by waiting alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Harm of the stage's margin or more is ruled out, and coverage is met.
+    Healthy,
+    /// Harm is shown.
+    Degraded,
+    /// Neither yet.
+    Undecided,
+}
+
+/// What follows from verdict, incident and each SLO's `on_breach`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// The stage may end.
+    Advance,
+    /// Keep watching; at the deadline do what the user chose.
+    Wait,
+    /// Stop offering the candidate and ask a human; do not roll back.
+    Pause,
+    /// Take the candidate back everywhere.
+    RollBack,
+}
+
+/// The verdict on one SLO with the numbers behind it: the verdict record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SloVerdict {
+    /// Index into [`crate::Evidence::slos`]; `None` for silence.
+    pub slo: Option<u32>,
+    /// On this SLO alone.
+    pub verdict: Verdict,
+    /// Canaries break the allowance (absolute gate).
+    pub absolute_breach: bool,
+    /// Canaries are worse than controls, shown within the budget (relative gate).
+    pub relative_harm: bool,
+    /// Ratio of the canaries' rate to what their past and the controls let expect (1 000 000 = as before).
+    pub estimate_ppm: u64,
+    /// Lower 95 % limit of that ratio.
+    pub low_ppm: u64,
+    /// Upper 95 % limit of that ratio; `u64::MAX` when nothing bounds it.
+    pub high_ppm: u64,
+    /// Lower limit of the 95 % confidence sequence: holds at all looks together. 0 unless layer 2 runs.
+    pub always_low_ppm: u64,
+    /// Upper limit of the confidence sequence; `u64::MAX` unless layer 2 runs.
+    pub always_high_ppm: u64,
+    /// Bad windows that canaries would have without the candidate, in thousandths.
+    pub expected_milli: u64,
+    /// Variance over mean of a device's count, in thousandths. The limits follow from it, `expected_milli` and
+    /// the two arms' bad windows: see [`crate::exact::ratio`].
+    pub dispersion_milli: u64,
+    /// The ratio that had to be ruled out for Healthy; `u64::MAX`: too few events, passed on exposure.
+    pub margin_ppm: u64,
+    /// Threshold for `p_value_ppb` at this look, parts per billion; 0 when no test was due.
+    pub threshold_ppb: u64,
+    /// p-value of the last test, parts per billion, rounded up.
+    pub p_value_ppb: u64,
+    /// Layer 2: natural logarithm of the e-value in thousandths; 0 when layer 2 does not run.
+    pub log_e_milli: i64,
+    /// Canaries with a known outcome.
+    pub devices: u32,
+    /// Controls with a known outcome.
+    pub controls: u32,
+    /// Canary device-windows known and bad.
+    pub canary: crate::Counts,
+    /// Control device-windows known and bad.
+    pub control: crate::Counts,
+    /// Canaries and controls that were bad in more than the allowance (with allowance 0: in any window).
+    pub devices_over: (u32, u32),
+    /// Error budget spent on this SLO in this stage, parts per billion.
+    pub spent_ppb: u64,
+    /// False for the plain rule: no error promise.
+    pub promised: bool,
+    /// One sentence for a person, with numbers.
+    pub sentence: String,
+}
+
+/// Is there enough to say anything but harm?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// All three needs are met.
+    pub met: bool,
+    /// Canaries with enough known windows, in the SLO that has the fewest.
+    pub devices: u32,
+    /// Canaries needed.
+    pub devices_needed: u32,
+    /// Windows needed to make a canary count.
+    pub windows_needed: u32,
+    /// Share of activated canaries that report now.
+    pub reporting_ppm: u32,
+    /// Share needed.
+    pub reporting_needed_ppm: u32,
+    /// One sentence for a person.
+    pub sentence: String,
+}
+
+/// Why a pause is better than a rollback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncidentKind {
+    /// Controls break the SLO as canaries do: not the model.
+    CommonCause,
+    /// Canaries got worse than their own past, but no controls are left to compare with.
+    NoControls,
+}
+
+/// A breach that does not speak against the candidate alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incident {
+    /// Index into [`crate::Evidence::slos`].
+    pub slo: u32,
+    /// Why.
+    pub kind: IncidentKind,
+    /// Share of bad device-windows lately among controls (canaries for [`IncidentKind::NoControls`]).
+    pub share_ppm: u32,
+    /// What was usual or allowed.
+    pub usual_ppm: u32,
+    /// One sentence for a person.
+    pub sentence: String,
+}
+
+/// What a hard stop asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HardAction {
+    /// The candidate fails on canaries as controls do not: take it back.
+    RollBackAll,
+    /// No difference to controls is shown: set these devices aside and go on.
+    Quarantine(Vec<u32>),
+}
+
+/// Layer 0 fired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HardStop {
+    /// What to do.
+    pub action: HardAction,
+    /// Failed canaries.
+    pub failed: u32,
+    /// Canaries that tried.
+    pub attempted: u32,
+    /// Failed controls.
+    pub control_failed: u32,
+    /// Controls.
+    pub controls: u32,
+    /// Fisher's exact test, one-sided, parts per billion, rounded up.
+    pub p_value_ppb: u64,
+    /// Threshold for it.
+    pub threshold_ppb: u64,
+    /// Failure codes with how many canaries, most frequent first, at most 8.
+    pub codes: Vec<(u16, u32)>,
+    /// One sentence for a person.
+    pub sentence: String,
+}
+
+/// The judge's answer to one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assessment {
+    /// Over all SLOs that gate (not `Observe`).
+    pub verdict: Verdict,
+    /// What follows.
+    pub advice: Advice,
+    /// One per [`crate::Evidence::slos`], in that order.
+    pub per_slo: Vec<SloVerdict>,
+    /// Silence as an SLI, when it has weight.
+    pub silence: Option<SloVerdict>,
+    /// First incident found.
+    pub incident: Option<Incident>,
+    /// Layer 0.
+    pub hard_stop: Option<HardStop>,
+    /// Minimum devices, windows and reporting.
+    pub coverage: Coverage,
+    /// Error budget this stage has spent so far, parts per billion.
+    pub spent_ppb: u64,
+    /// Error budget this stage may spend, parts per billion.
+    pub allotted_ppb: u64,
+    /// Hand this in at the next look.
+    pub state: StageState,
+    /// The reason for the advice, for a person.
+    pub sentence: String,
+}

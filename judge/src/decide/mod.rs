@@ -1,0 +1,151 @@
+//! From evidence to verdict.
+
+pub mod anytime_layer;
+pub mod coverage;
+pub mod exact_layer;
+pub mod hard_stop;
+pub mod incident;
+pub mod plain;
+pub mod silence;
+pub mod slo;
+pub mod tally;
+
+use crate::assessment::{Advice, Assessment, Coverage, HardAction, HardStop, Incident, SloVerdict, Verdict};
+use crate::budget::Spending;
+use crate::evidence::{Evidence, EvidenceKind, OnBreach};
+use crate::number::chance::Chance;
+use crate::sentence;
+use crate::state::{MAX_RULES, StageState};
+use tally::Tally;
+
+/// Judges one look. Total: it answers for every input and never panics.
+///
+/// `before` is [`Assessment::state`] of the look before, or [`StageState::new`] when the stage opens.
+pub fn assess(evidence: &Evidence<'_>, before: &StageState) -> Assessment {
+    let mut state = before.clone();
+    let rules = evidence.slos.len().min(MAX_RULES);
+    state.slos.resize(rules, Default::default());
+    let allotted = evidence.budget.stage_ppb();
+    let weights = weights(evidence);
+    let share = |weight| Spending::of(allotted, weight, weights);
+
+    let hard_stop = hard_stop::judge(evidence, share(evidence.hard.weight), &mut state);
+    let tallies: Vec<Tally> = evidence.slos[..rules]
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| Tally::of(evidence, index, rule.allowance_ppm))
+        .collect();
+    let coverage = coverage::measure(evidence, &tallies);
+    let mut per_slo = Vec::with_capacity(rules);
+    let mut incident = None;
+    for (index, (rule, tally)) in evidence.slos.iter().zip(&tallies).enumerate() {
+        let record = match rule.evidence {
+            EvidenceKind::Plain { .. } => plain::judge(evidence, index, rule, tally),
+            EvidenceKind::Statistical => {
+                let spending = share(budget_weight(rule.on_breach, rule.evidence, rule.weight));
+                let found =
+                    slo::judge(evidence, index, tally, spending, coverage.met, &mut state.slos[index]);
+                incident = incident.or(found.incident);
+                found.record
+            }
+        };
+        if incident.is_none() && !record.relative_harm {
+            incident = incident::find(evidence, index, rule, tally);
+        }
+        per_slo.push(record);
+    }
+    let silence = (evidence.silence.weight > 0).then(|| {
+        let chance = Chance::fork(evidence.seed, u64::from(evidence.looks.reached));
+        let spending = share(budget_weight(
+            evidence.silence.on_breach,
+            EvidenceKind::Statistical,
+            evidence.silence.weight,
+        ));
+        silence::judge(evidence, spending, chance, &mut state.silence)
+    });
+    conclude(evidence, allotted, state, Parts { hard_stop, coverage, per_slo, silence, incident })
+}
+
+/// What the layers found, before it is put together.
+struct Parts {
+    hard_stop: Option<HardStop>,
+    coverage: Coverage,
+    per_slo: Vec<SloVerdict>,
+    silence: Option<SloVerdict>,
+    incident: Option<Incident>,
+}
+
+fn conclude(evidence: &Evidence<'_>, allotted: u64, state: StageState, parts: Parts) -> Assessment {
+    let (verdict, advice) = combine(evidence, &parts);
+    let spent =
+        state.slos.iter().chain([&state.silence, &state.hard]).map(|s| s.spent_ppb + s.anytime_ppb).sum();
+    let sentence = sentence::reason(
+        advice,
+        parts.hard_stop.as_ref(),
+        &parts.coverage,
+        parts.incident.as_ref(),
+        parts.per_slo.iter().chain(&parts.silence),
+    );
+    Assessment {
+        verdict,
+        advice,
+        per_slo: parts.per_slo,
+        silence: parts.silence,
+        incident: parts.incident,
+        hard_stop: parts.hard_stop,
+        coverage: parts.coverage,
+        spent_ppb: spent,
+        allotted_ppb: allotted,
+        state,
+        sentence,
+    }
+}
+
+/// Verdict and advice over all rules. Roll back before pause before wait before advance.
+fn combine(evidence: &Evidence<'_>, parts: &Parts) -> (Verdict, Advice) {
+    let hard = parts.hard_stop.as_ref().is_some_and(|stop| stop.action == HardAction::RollBackAll);
+    let rules = evidence.slos.iter().map(|rule| rule.on_breach).zip(&parts.per_slo);
+    let gates: Vec<(OnBreach, Verdict)> = rules
+        .map(|(on_breach, record)| (on_breach, record.verdict))
+        .filter(|(on_breach, _)| *on_breach != OnBreach::Observe)
+        .collect();
+    let silent = parts.silence.as_ref().is_some_and(|s| s.verdict == Verdict::Degraded);
+    let broken = |what: OnBreach| {
+        gates.contains(&(what, Verdict::Degraded)) || (silent && evidence.silence.on_breach == what)
+    };
+    if hard || broken(OnBreach::RollBack) {
+        return (Verdict::Degraded, Advice::RollBack);
+    }
+    if broken(OnBreach::Pause) {
+        return (Verdict::Degraded, Advice::Pause);
+    }
+    if parts.incident.is_some() {
+        return (Verdict::Undecided, Advice::Pause);
+    }
+    // Rules beyond the limit were not judged: they must not pass unseen.
+    let all_judged = parts.per_slo.len() == evidence.slos.len();
+    let healthy = all_judged && gates.iter().all(|(_, verdict)| *verdict == Verdict::Healthy);
+    let suspicious = parts.hard_stop.as_ref().is_some_and(hard_stop::suspicious);
+    if healthy && !suspicious && parts.coverage.met && evidence.looks.is_final() {
+        return (Verdict::Healthy, Advice::Advance);
+    }
+    (Verdict::Undecided, Advice::Wait)
+}
+
+/// Only rules that can stop a rollout with a promise draw on the budget.
+fn budget_weight(on_breach: OnBreach, evidence: EvidenceKind, weight: u32) -> u32 {
+    if on_breach == OnBreach::Observe || evidence != EvidenceKind::Statistical { 0 } else { weight }
+}
+
+fn weights(evidence: &Evidence<'_>) -> u64 {
+    let rules = evidence.slos.iter().take(MAX_RULES);
+    let slos: u64 = rules.map(|r| u64::from(budget_weight(r.on_breach, r.evidence, r.weight))).sum();
+    let silence =
+        budget_weight(evidence.silence.on_breach, EvidenceKind::Statistical, evidence.silence.weight);
+    slos + u64::from(silence) + u64::from(evidence.hard.weight)
+}
+
+/// A stream of chance of its own for each rule.
+fn look_label(rule: u64) -> u64 {
+    rule.wrapping_add(1).wrapping_mul(1 << 20)
+}

@@ -1,0 +1,73 @@
+//! Silence as an SLI: canaries that stopped reporting, against controls that did.
+
+use crate::assessment::{SloVerdict, Verdict};
+use crate::budget::Spending;
+use crate::decide::exact_layer;
+use crate::evidence::{Arm, Counts, Evidence, OnBreach, SloRule};
+use crate::exact::permutation::{Stratum, p_value};
+use crate::number::chance::Chance;
+use crate::sentence;
+use crate::state::SloState;
+use std::collections::BTreeMap;
+
+/// Tests at planned looks: each activated canary and each control seen since the stage opened counts once,
+/// 1 if it is silent now. Within strata, by permutation (which for 0/1 is Fisher's exact test).
+pub fn judge(
+    evidence: &Evidence<'_>,
+    spending: Spending,
+    chance: Chance,
+    state: &mut SloState,
+) -> SloVerdict {
+    let mut strata: BTreeMap<u16, (Counts, Counts)> = BTreeMap::new();
+    for device in evidence.devices {
+        let (canaries, controls) = strata.entry(device.stratum).or_default();
+        let one = Counts::new(1, u64::from(!device.reporting));
+        match device.arm {
+            Arm::Canary if device.active => *canaries = canaries.plus(one),
+            Arm::Control if device.attempted => *controls = controls.plus(one),
+            _ => {}
+        }
+    }
+    let list: Vec<Stratum> = strata
+        .values()
+        .filter(|(canaries, controls)| canaries.known > 0 && controls.known > 0)
+        .map(|(canaries, controls)| Stratum {
+            scores: flags(*canaries, *controls),
+            canaries: canaries.known as usize,
+        })
+        .collect();
+    let new_look = evidence.looks.reached > state.looks_used;
+    let harm = if new_look && !list.is_empty() {
+        exact_layer::record(spending, evidence.looks, state, |level| p_value(&list, level, chance))
+    } else {
+        state.degraded
+    };
+    let total =
+        |f: fn(&(Counts, Counts)) -> Counts| strata.values().map(f).fold(Counts::default(), |a, b| a.plus(b));
+    let (canary, control) = (total(|s| s.0), total(|s| s.1));
+    let rule = SloRule { on_breach: OnBreach::RollBack, ..SloRule::statistical("silence", 0) };
+    let tally = crate::decide::tally::Tally {
+        canaries: u32::try_from(canary.known).unwrap_or(u32::MAX),
+        controls: u32::try_from(control.known).unwrap_or(u32::MAX),
+        canary,
+        control,
+        canaries_over: u32::try_from(canary.bad()).unwrap_or(u32::MAX),
+        controls_over: u32::try_from(control.bad()).unwrap_or(u32::MAX),
+        ..Default::default()
+    };
+    let mut record = tally.record(None, &rule);
+    record.absolute_breach = canary.bad() > 0;
+    record.relative_harm = harm;
+    record.verdict = if harm { Verdict::Degraded } else { Verdict::Undecided };
+    record.p_value_ppb = if state.threshold_ppb > 0 { state.p_value_ppb } else { 1_000_000_000 };
+    record.threshold_ppb = state.threshold_ppb;
+    record.spent_ppb = state.spent_ppb;
+    record.sentence = sentence::silence(&record);
+    record
+}
+
+/// Ones for silent devices, canaries first.
+fn flags(canaries: Counts, controls: Counts) -> Vec<u64> {
+    let part = |counts: Counts| (0..counts.known).map(move |i| u64::from(i < counts.bad()));
+    part(canaries).chain(part(controls)).collect()
+}

@@ -1,0 +1,10 @@
+//! Numbers the judge needs: special functions, tails of distributions, seeded chance, integer rounding.
+//!
+//! Logarithms and exponentials go through `libm` alone, so that results are the same bits everywhere.
+
+pub mod beta;
+pub mod chance;
+pub mod gamma;
+pub mod hypergeometric;
+pub mod normal;
+pub mod rounding;

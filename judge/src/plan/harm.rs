@@ -1,0 +1,120 @@
+//! The smallest harm that a stage can show, and the smallest that it can rule out.
+
+use crate::exact::ratio::Ratio;
+use crate::number::normal;
+use crate::number::rounding::{from_ppb, ppm};
+use crate::plan::habits::Habits;
+use crate::plan::proof::StageShape;
+use libm::{ceil, exp, log, sqrt};
+
+/// Points at which the spread of the canaries' own rates is averaged over.
+const POINTS: u32 = 21;
+/// The rank test on so few devices, over looks, costs this much of the signal; set so that the planner agrees
+/// with the measured grid (`tests/planner.rs` holds it there).
+const EFFICIENCY: f64 = 0.8;
+
+/// Bad windows that canaries and controls will have by the stage's last look.
+fn events(shape: &StageShape, habits: &Habits) -> (f64, f64) {
+    let share = habits.share_ppm as f64 * 1e-6;
+    let windows = shape.windows as f64 * f64::from(shape.reporting_ppm.min(1_000_000)) * 1e-6;
+    (shape.canaries as f64 * windows * share, shape.controls as f64 * windows * share)
+}
+
+/// Variance over mean of a count that is compared with the device's own past.
+fn dispersion(shape: &StageShape, habits: &Habits) -> f64 {
+    let past = if habits.past_windows == 0 { 4.0 } else { habits.past_windows as f64 };
+    let own = habits.dispersion_milli as f64 * 1e-3;
+    // Measured dispersion holds its own past's noise; without a measurement the past's noise is added.
+    if own > 0.0 { own } else { 1.0 + shape.windows as f64 / past }
+}
+
+/// Chance, in parts per million, that a stage with `share_ppb` of error budget for this SLO shows a rise of
+/// all canaries to `ratio_ppm` by its last look.
+pub fn power_ppm(shape: &StageShape, habits: &Habits, share_ppb: u64, ratio_ppm: u64) -> u64 {
+    let (canary, control) = events(shape, habits);
+    let looks = f64::from(shape.looks.max(1));
+    let level = from_ppb(share_ppb) / looks;
+    if level <= 0.0 || canary <= 0.0 || control <= 0.0 {
+        return 0;
+    }
+    let bar = -normal::quantile(level);
+    let ratio = ratio_ppm as f64 * 1e-6;
+    let scatter = dispersion(shape, habits) * (1.0 + canary / control);
+    // The canaries' own level is a mean over few devices that differ.
+    let sigma = habits.sigma_milli as f64 * 1e-3;
+    let spread = sqrt(libm::log1p((exp(sigma * sigma) - 1.0) / (shape.canaries as f64).max(1.0)));
+    let mut sum = 0.0;
+    for i in 0..POINTS {
+        let z = normal::quantile((f64::from(i) + 0.5) / f64::from(POINTS));
+        let expected = canary * exp(spread * z - 0.5 * spread * spread);
+        let excess = EFFICIENCY * (ratio - 1.0) * expected;
+        sum += normal::cdf((excess - bar * sqrt(scatter * expected)) / sqrt(scatter * ratio * expected));
+    }
+    ppm(sum / f64::from(POINTS))
+}
+
+/// The smallest rise that a stage shows with this power, as ratio in parts per million; `u64::MAX` when not
+/// even a hundredfold rise is seen.
+pub fn smallest_harm_ppm(shape: &StageShape, habits: &Habits, share_ppb: u64, with_power_ppm: u64) -> u64 {
+    let (mut low, mut high) = (1_000_000_u64, 100_000_000_u64);
+    if power_ppm(shape, habits, share_ppb, high) < with_power_ppm {
+        return u64::MAX;
+    }
+    while high - low > 1_000 {
+        let middle = low + (high - low) / 2;
+        if power_ppm(shape, habits, share_ppb, middle) < with_power_ppm {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
+}
+
+/// The smallest rise that this stage can rule out (95 %) while a harmless candidate passes with probability
+/// `pass_ppm`; `u64::MAX` when there will be too few events for any. The default margin.
+pub fn smallest_margin_ppm(shape: &StageShape, habits: &Habits, pass_ppm: u32) -> u64 {
+    let (canary, control) = events(shape, habits);
+    if control <= 0.0 {
+        return u64::MAX;
+    }
+    let ratio = Ratio { canary, control, exposure: canary / control, dispersion: dispersion(shape, habits) };
+    ppm(ratio.smallest_margin(f64::from(pass_ppm.min(999_999)) * 1e-6))
+}
+
+/// Bad windows (all devices together; of which in canaries) until harm of this ratio is shown at
+/// `alpha_ppm`, when canaries have `canary_share_ppm` of all exposure.
+///
+/// Wald's approximation for a sequential test: log(1/alpha) over the Kullback-Leibler distance per event, with
+/// a tenth on top for not knowing the ratio.
+pub fn events_to_decision(ratio_ppm: u64, canary_share_ppm: u32, alpha_ppm: u32) -> (u64, u64) {
+    let ratio = ratio_ppm as f64 * 1e-6;
+    let null = f64::from(canary_share_ppm.min(1_000_000)) * 1e-6;
+    let share = ratio * null / (ratio * null + 1.0 - null);
+    if ratio <= 1.0 || null <= 0.0 || null >= 1.0 {
+        return (u64::MAX, u64::MAX);
+    }
+    let distance = share * log(share / null) + (1.0 - share) * log((1.0 - share) / (1.0 - null));
+    let needed = 1.1 * -log((f64::from(alpha_ppm) * 1e-6).max(1e-12)) / distance;
+    (ceil(needed) as u64, ceil(needed * share) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of anchors/progressive-delivery 2.5, within a quarter.
+    #[test]
+    fn events_table() {
+        for (ratio, share, want) in
+            [(2, 25_000, 560), (3, 25_000, 168), (5, 100_000, 21), (10, 25_000, 19), (2, 250_000, 90)]
+        {
+            let (got, _) = events_to_decision(ratio * 1_000_000, share, 10_000);
+            assert!(
+                (got as f64 / f64::from(want) - 1.0).abs() < 0.25,
+                "{ratio}x at {share}: {got}, want {want}"
+            );
+        }
+        assert_eq!(events_to_decision(1_000_000, 25_000, 10_000).0, u64::MAX);
+    }
+}

@@ -1,0 +1,13 @@
+//! The planner: what a stage can prove, before it starts.
+
+pub mod habits;
+pub mod harm;
+pub mod proof;
+pub mod remaining;
+pub mod sample_size;
+
+pub use habits::{Habits, habits};
+pub use harm::{events_to_decision, power_ppm, smallest_harm_ppm, smallest_margin_ppm};
+pub use proof::{StageProof, StageShape, prove};
+pub use remaining::{devices_for_bound, devices_to_meet, remaining_bound_ppm};
+pub use sample_size::per_group;

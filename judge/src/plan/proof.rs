@@ -1,0 +1,60 @@
+//! One row of the plan: what a stage proves.
+
+use crate::plan::habits::Habits;
+use crate::plan::harm::{smallest_harm_ppm, smallest_margin_ppm};
+use crate::plan::remaining::remaining_bound_ppm;
+
+/// A planned stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageShape {
+    /// Devices in the whole fleet.
+    pub fleet: u64,
+    /// Devices on the candidate in this stage, those of earlier stages included.
+    pub canaries: u64,
+    /// Devices left to compare with.
+    pub controls: u64,
+    /// Windows of the stage (bake time over window length, less warm-up).
+    pub windows: u64,
+    /// Share of windows in which a device is expected to report.
+    pub reporting_ppm: u32,
+    /// Planned looks.
+    pub looks: u16,
+}
+
+/// What it proves if all goes well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageProof {
+    /// If no canary fails hard: at most this share of the rest would (95 %).
+    pub remaining_bound_ppm: u64,
+    /// Rise that is found in four runs of five; `u64::MAX`: none.
+    pub smallest_harm_ppm: u64,
+    /// Rise that a pass rules out (95 %): the default margin; `u64::MAX`: none, the stage passes on exposure.
+    pub smallest_margin_ppm: u64,
+    /// What to say to the user, empty when all is well.
+    pub warning: String,
+}
+
+/// Proves one stage, with `share_ppb` of error budget for the SLO and `margin_ppm` if the user set one.
+pub fn prove(shape: &StageShape, habits: &Habits, share_ppb: u64, margin_ppm: Option<u64>) -> StageProof {
+    let smallest_harm = smallest_harm_ppm(shape, habits, share_ppb, 800_000);
+    let smallest_margin = smallest_margin_ppm(shape, habits, 998_000);
+    let warning = if shape.controls == 0 {
+        "no controls are left: a rise can pause the rollout, not roll it back".to_owned()
+    } else if smallest_harm == u64::MAX {
+        "this stage can prove nothing about this SLO: too few devices, windows or events".to_owned()
+    } else if let Some(margin) = margin_ppm.filter(|&margin| margin < smallest_margin) {
+        format!(
+            "the margin of {} cannot be ruled out here; the smallest that can is {}",
+            crate::sentence::times(margin),
+            crate::sentence::times(smallest_margin)
+        )
+    } else {
+        String::new()
+    };
+    StageProof {
+        remaining_bound_ppm: remaining_bound_ppm(shape.fleet, shape.canaries, 0, 950_000),
+        smallest_harm_ppm: smallest_harm,
+        smallest_margin_ppm: smallest_margin,
+        warning,
+    }
+}

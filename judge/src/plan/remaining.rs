@@ -1,0 +1,106 @@
+//! What a clean stage says about the rest of a finite fleet.
+
+use crate::number::hypergeometric::upper_tail;
+use libm::{ceil, log, log1p};
+
+/// P(at most `failed` of `tried` fail) when `failing` of `fleet` would.
+fn lower_tail(failed: u64, fleet: u64, failing: u64, tried: u64) -> f64 {
+    1.0 - upper_tail(failed + 1, fleet, failing, tried)
+}
+
+/// Upper bound on the share of the devices *not yet tried* that would fail, in parts per million, after
+/// `failed` of `tried` devices failed in a fleet of `fleet`: the largest that would still show so few
+/// failures with probability above 1 - `confidence_ppm`.
+///
+/// Exact, hypergeometric (Konijn 1973; Buonaccorsi, *The American Statistician* 1987). `5 of 200 clean`
+/// allows 46 % at 95 %. 1 000 000 when nothing was tried, 0 when nothing is left.
+pub fn remaining_bound_ppm(fleet: u64, tried: u64, failed: u64, confidence_ppm: u32) -> u64 {
+    let tried = tried.min(fleet);
+    let failed = failed.min(tried);
+    let rest = fleet - tried;
+    if rest == 0 {
+        return 0;
+    }
+    let chance = 1.0 - f64::from(confidence_ppm.min(1_000_000)) * 1e-6;
+    // The largest number of failing devices in the rest that is still credible.
+    let (mut credible, mut not) = (0, rest + 1);
+    while not - credible > 1 {
+        let middle = credible + (not - credible) / 2;
+        if lower_tail(failed, fleet, failed + middle, tried) > chance {
+            credible = middle;
+        } else {
+            not = middle;
+        }
+    }
+    u64::try_from(u128::from(credible) * 1_000_000 / u128::from(rest)).unwrap_or(1_000_000)
+}
+
+/// The fewest clean devices after which at most `share_ppm` of the rest is at risk, with confidence.
+pub fn devices_for_bound(fleet: u64, share_ppm: u64, confidence_ppm: u32) -> u64 {
+    let (mut few, mut enough) = (0, fleet);
+    while enough - few > 1 {
+        let middle = few + (enough - few) / 2;
+        if remaining_bound_ppm(fleet, middle, 0, confidence_ppm) <= share_ppm {
+            enough = middle;
+        } else {
+            few = middle;
+        }
+    }
+    enough
+}
+
+/// Devices needed to meet at least one failure with this probability, when this share of a large fleet
+/// fails: 59 for 5 % at 95 %. `u64::MAX` when the share is 0.
+pub fn devices_to_meet(share_ppm: u64, probability_ppm: u32) -> u64 {
+    if share_ppm == 0 {
+        return if probability_ppm == 0 { 0 } else { u64::MAX };
+    }
+    if share_ppm >= 1_000_000 {
+        return 1;
+    }
+    let miss = (1.0 - f64::from(probability_ppm.min(1_000_000)) * 1e-6).max(1e-12);
+    ceil(log(miss) / log1p(-(share_ppm as f64) * 1e-6) - 1e-9) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of anchors/progressive-delivery 2.4.
+    #[test]
+    fn clean_canaries() {
+        let percent = |fleet, tried| remaining_bound_ppm(fleet, tried, 0, 950_000) as f64 / 1e4;
+        for (fleet, tried, want) in [
+            (200, 5, 46.0),
+            (200, 10, 26.0),
+            (200, 20, 14.0),
+            (200, 50, 6.7),
+            (200, 100, 4.0),
+            (2_000, 5, 45.0),
+            (2_000, 300, 1.1),
+            (100_000, 1_000, 0.30),
+        ] {
+            let got = percent(fleet, tried);
+            assert!((got - want).abs() <= 0.06 * want, "{tried} of {fleet}: {got}");
+        }
+        assert_eq!(remaining_bound_ppm(200, 200, 0, 950_000), 0);
+        assert_eq!(remaining_bound_ppm(200, 0, 0, 950_000), 1_000_000);
+        assert_eq!(remaining_bound_ppm(0, 0, 0, 950_000), 0);
+    }
+
+    #[test]
+    fn devices_to_meet_a_failure() {
+        for (share, want) in
+            [(200_000, 14), (100_000, 29), (50_000, 59), (20_000, 149), (10_000, 299), (1_000, 2995)]
+        {
+            assert_eq!(devices_to_meet(share, 950_000), want);
+        }
+    }
+
+    #[test]
+    fn sizes_from_risk() {
+        let size = devices_for_bound(200, 140_000, 950_000);
+        assert!(remaining_bound_ppm(200, size, 0, 950_000) <= 140_000);
+        assert!(remaining_bound_ppm(200, size - 1, 0, 950_000) > 140_000);
+    }
+}

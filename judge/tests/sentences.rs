@@ -1,0 +1,150 @@
+//! What a person reads.
+#![allow(clippy::unwrap_used)]
+
+use modelfleet_judge::*;
+
+fn needs() -> Needs {
+    Needs { min_devices: 5, min_windows: 30, min_reporting_ppm: 800_000 }
+}
+
+/// 200 devices, five canaries of which `harmed` are bad in 12 of 60 windows; `change` alters devices.
+fn judged(harmed: u32, reached: u16, change: impl Fn(&mut DeviceOutcome<'_>)) -> Assessment {
+    let slos = [SloRule::statistical("false alarms", 50_000)];
+    let history = Counts::new(600, 6);
+    let [bad, calm, one] = [12, 0, 1].map(|bad| [SloCounts { history, post: Counts::new(60, bad) }]);
+    let devices: Vec<_> = (0..200)
+        .map(|id| {
+            let arm = if id < 5 { Arm::Canary } else { Arm::Control };
+            let counts = if id < harmed {
+                &bad
+            } else if id % 2 == 0 {
+                &one
+            } else {
+                &calm
+            };
+            let mut device = DeviceOutcome::new(id, 0, arm, counts);
+            change(&mut device);
+            device
+        })
+        .collect();
+    let evidence = Evidence {
+        slos: &slos,
+        devices: &devices,
+        merged: &[],
+        needs: needs(),
+        hard: HardRule::default(),
+        silence: SilenceRule::default(),
+        budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 4 },
+        looks: Looks { reached, planned: 6 },
+        seed: 7,
+    };
+    assess(&evidence, &StageState::new())
+}
+
+#[test]
+fn harm_rolls_back() {
+    let assessment = judged(3, 6, |_| ());
+    println!("{}", assessment.sentence);
+    assert_eq!((assessment.verdict, assessment.advice), (Verdict::Degraded, Advice::RollBack));
+    assert!(assessment.sentence.starts_with(
+        "false alarms: 3 of 5 canaries were bad in more than 5 % of windows, 0 of 195 controls"
+    ));
+}
+
+#[test]
+fn no_harm_advances_only_at_the_end() {
+    let early = judged(0, 5, |_| ());
+    println!("{}", early.sentence);
+    assert_eq!((early.verdict, early.advice), (Verdict::Undecided, Advice::Wait));
+    let end = judged(0, 6, |_| ());
+    println!("{}", end.sentence);
+    assert_eq!((end.verdict, end.advice), (Verdict::Healthy, Advice::Advance));
+}
+
+#[test]
+fn hard_failures() {
+    let one = judged(0, 6, |d| d.hard_failure = (d.id == 0).then_some(3));
+    println!("{}", one.hard_stop.as_ref().unwrap().sentence);
+    assert_eq!(one.hard_stop.unwrap().action, HardAction::Quarantine(vec![0]));
+    assert_eq!(one.advice, Advice::Advance);
+    let two = judged(0, 1, |d| d.hard_failure = (d.id < 2).then_some(3));
+    println!("{}", two.sentence);
+    assert_eq!((two.verdict, two.advice), (Verdict::Degraded, Advice::RollBack));
+    let common = judged(0, 6, |d| d.hard_failure = (d.id % 4 == 0).then_some(3));
+    println!("{}", common.hard_stop.as_ref().unwrap().sentence);
+    assert!(matches!(common.hard_stop.unwrap().action, HardAction::Quarantine(_)));
+}
+
+#[test]
+fn silent_canaries_roll_back_and_never_advance() {
+    let silent = judged(0, 6, |d| d.reporting = d.id >= 4);
+    println!("{}", silent.sentence);
+    assert_eq!(silent.advice, Advice::RollBack);
+    let all = judged(0, 6, |d| d.reporting = false);
+    println!("{}", all.sentence);
+    assert_eq!((all.verdict, all.advice), (Verdict::Undecided, Advice::Wait));
+}
+
+#[test]
+fn nothing_known_waits() {
+    let assessment = judged(3, 6, |d| d.slos = &[]);
+    println!("{}", assessment.sentence);
+    assert_eq!((assessment.verdict, assessment.advice), (Verdict::Undecided, Advice::Wait));
+}
+
+/// A controller that starts again between two looks gets the same answer.
+#[test]
+fn a_restart_changes_nothing() {
+    let first = judged(2, 3, |_| ());
+    let text = first.state.to_text();
+    assert_eq!(StageState::from_text(&text).unwrap(), first.state);
+    assert_eq!(judged(2, 3, |_| ()), first);
+}
+
+fn plain(canary_breached: bool, control_breached: bool) -> Assessment {
+    let slos = [SloRule {
+        evidence: EvidenceKind::Plain { for_windows: 3 },
+        min_samples: 100,
+        ..SloRule::statistical("P95 latency", 0)
+    }];
+    let window = |window, arm, breached: bool| MergedWindow {
+        slo: 0,
+        arm,
+        window,
+        breached,
+        value_milli: if breached { 731_500 } else { 210_000 },
+        threshold_milli: 500_000,
+        devices: Counts::new(5, 5 * u64::from(breached)),
+        samples: 400,
+    };
+    let merged: Vec<_> = (0..4)
+        .flat_map(|w| [window(w, Arm::Canary, canary_breached), window(w, Arm::Control, control_breached)])
+        .collect();
+    let devices: Vec<_> = (0..20)
+        .map(|id| DeviceOutcome::new(id, 0, if id < 5 { Arm::Canary } else { Arm::Control }, &[]))
+        .collect();
+    let evidence = Evidence {
+        slos: &slos,
+        devices: &devices,
+        merged: &merged,
+        needs: needs(),
+        hard: HardRule::default(),
+        silence: SilenceRule::default(),
+        budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 4 },
+        looks: Looks { reached: 6, planned: 6 },
+        seed: 7,
+    };
+    assess(&evidence, &StageState::new())
+}
+
+#[test]
+fn the_plain_rule() {
+    let worse = plain(true, false);
+    println!("{}", worse.sentence);
+    assert_eq!(worse.advice, Advice::RollBack);
+    assert!(worse.sentence.contains("no error promise"));
+    let both = plain(true, true);
+    println!("{}", both.sentence);
+    assert_eq!(both.advice, Advice::Pause);
+    assert_eq!(plain(false, false).advice, Advice::Advance);
+}
