@@ -1,1 +1,54 @@
-fn main() {}
+//! `kubectl modelfleet`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use modelfleet_cli::arguments::{Arguments, Command};
+use modelfleet_cli::commands::{
+    abort, completion, explain, history, keygen, lint, pause, promote, resume, retry, status,
+};
+use modelfleet_cli::outcome::Outcome;
+use modelfleet_cli::{printing, register, tls};
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // The usual code for a wrong command line is 2, which here says "rolled back".
+            let outcome = if error.use_stderr() { Outcome::Failed } else { Outcome::Done };
+            // Nobody is there to be told that the output is closed.
+            let _ = error.print();
+            return outcome.into();
+        }
+    };
+    match run(arguments) {
+        Ok(outcome) => outcome.into(),
+        Err(error) => {
+            eprintln!("error: {}", printing::with_causes(error.as_ref()));
+            Outcome::Failed.into()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<Outcome> {
+    tls::use_ring();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let cluster = &arguments.cluster;
+    runtime.block_on(async {
+        Ok(match arguments.command {
+            Command::Register(arguments) => register::run(cluster, &arguments).await?,
+            Command::Keygen(arguments) => keygen::run(&arguments)?,
+            Command::Status(arguments) => status::run(cluster, &arguments).await?,
+            Command::Explain(arguments) => explain::run(cluster, &arguments).await?,
+            Command::Pause(arguments) => pause::run(cluster, &arguments).await?,
+            Command::Resume(arguments) => resume::run(cluster, &arguments).await?,
+            Command::Promote(arguments) => promote::run(cluster, &arguments).await?,
+            Command::Abort(arguments) => abort::run(cluster, &arguments).await?,
+            Command::Retry(arguments) => retry::run(cluster, &arguments).await?,
+            Command::History(arguments) => history::run(cluster, &arguments).await?,
+            Command::Lint(arguments) => lint::run(&arguments)?,
+            Command::Completion(arguments) => completion::run(&arguments)?,
+        })
+    })
+}

@@ -1,0 +1,173 @@
+//! The API server: which one, which namespace, and what its refusals mean.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use k8s_openapi::NamespaceResourceScope;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
+
+/// Who writes the fields that this program sets.
+pub const FIELD_MANAGER: &str = "kubectl-modelfleet";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Which API server, and which namespace of it.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ClusterFlags {
+    /// Kubeconfig file. Default: $KUBECONFIG, ~/.kube/config, or the pod's own account.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig. Default: its current one.
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub context: Option<String>,
+
+    /// Namespace. Default: the one of the context.
+    #[arg(long, short, global = true, value_name = "NAME", help_heading = "Cluster")]
+    pub namespace: Option<String>,
+}
+
+/// Why the API server did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The kubeconfig cannot be used.
+    #[error("read the kubeconfig {file}")]
+    Kubeconfig {
+        /// Which one.
+        file: String,
+        /// Why.
+        source: kube::config::KubeconfigError,
+    },
+    /// There is no kubeconfig, and the program does not run in a pod.
+    #[error("find an API server: there is no usable kubeconfig; name one with --kubeconfig")]
+    NoServer(#[source] kube::config::InferConfigError),
+    /// The settings of the kubeconfig make no client.
+    #[error("make a client for the API server")]
+    Client(#[source] kube::Error),
+    /// Nobody answers.
+    #[error("{doing}: the API server did not answer within {} seconds; is it running and reachable?", REQUEST_TIMEOUT.as_secs())]
+    Silent {
+        /// What was being done to what.
+        doing: String,
+    },
+    /// Nobody can be asked.
+    #[error("{doing}: the API server cannot be reached (check that it runs and that --context is right)")]
+    Unreachable {
+        /// What was being done to what.
+        doing: String,
+        /// Why.
+        source: kube::Error,
+    },
+    /// The object is not there.
+    #[error("{doing}: there is none in this namespace; look with: kubectl get {resource} -A")]
+    Absent {
+        /// What was being done to what.
+        doing: String,
+        /// What to look for.
+        resource: &'static str,
+    },
+    /// The definitions are not installed.
+    #[error("{doing}: the API server does not know the kind; install it with: kubectl apply -k manifests/")]
+    NotInstalled {
+        /// What was being done to what.
+        doing: String,
+    },
+    /// The user may not.
+    #[error("{doing}: you may not: {message}")]
+    Forbidden {
+        /// What was being done to what.
+        doing: String,
+        /// The API server's words.
+        message: String,
+    },
+    /// Another refusal.
+    #[error("{doing}")]
+    Refused {
+        /// What was being done to what.
+        doing: String,
+        /// Why.
+        source: kube::Error,
+    },
+}
+
+/// A namespace of an API server.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    /// The namespace that commands speak about.
+    pub namespace: String,
+}
+
+impl Cluster {
+    /// A client for the API server that the flags name. It does not connect yet.
+    ///
+    /// # Errors
+    /// When there is no kubeconfig, or it cannot be used.
+    pub async fn connect(flags: &ClusterFlags) -> Result<Cluster, ClusterError> {
+        let mut config = config(flags).await?;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        let namespace = flags.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(ClusterError::Client)?;
+        Ok(Cluster { client, namespace })
+    }
+
+    /// The objects of a kind in the namespace.
+    #[must_use]
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+}
+
+async fn config(flags: &ClusterFlags) -> Result<Config, ClusterError> {
+    let options = KubeConfigOptions { context: flags.context.clone(), ..KubeConfigOptions::default() };
+    if let Some(file) = &flags.kubeconfig {
+        let named = |source| ClusterError::Kubeconfig { file: file.display().to_string(), source };
+        let kubeconfig = Kubeconfig::read_from(file).map_err(named)?;
+        return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(named);
+    }
+    if flags.context.is_some() {
+        let named = |source| ClusterError::Kubeconfig { file: "of the environment".into(), source };
+        return Config::from_kubeconfig(&options).await.map_err(named);
+    }
+    Config::infer().await.map_err(ClusterError::NoServer)
+}
+
+/// Waits for an answer, for a bounded time. `doing` says what is being done to what; `resource` is what
+/// `kubectl get` would list.
+///
+/// # Errors
+/// When the API server refuses or does not answer.
+pub async fn ask<T>(
+    doing: &str,
+    resource: &'static str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ClusterError> {
+    let doing = || doing.to_owned();
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        Err(_) => Err(ClusterError::Silent { doing: doing() }),
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(match status.details {
+            // The server names the object that is missing; for an unknown kind it has nothing to name.
+            Some(ref details) if !details.name.is_empty() => {
+                ClusterError::Absent { doing: doing(), resource }
+            }
+            _ => ClusterError::NotInstalled { doing: doing() },
+        }),
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+            Err(ClusterError::Forbidden { doing: doing(), message: status.message.clone() })
+        }
+        Ok(Err(source @ (kube::Error::Service(_) | kube::Error::HyperError(_)))) => {
+            Err(ClusterError::Unreachable { doing: doing(), source })
+        }
+        Ok(Err(source)) => Err(ClusterError::Refused { doing: doing(), source }),
+    }
+}

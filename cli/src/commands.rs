@@ -1,0 +1,13 @@
+//! The commands, one file each. `register` has its own folder.
+
+pub mod abort;
+pub mod completion;
+pub mod explain;
+pub mod history;
+pub mod keygen;
+pub mod lint;
+pub mod pause;
+pub mod promote;
+pub mod resume;
+pub mod retry;
+pub mod status;

@@ -1,0 +1,177 @@
+//! `explain`: why a rollout stands where it stands.
+
+use clap::Args;
+use modelfleet_crds::Rollout;
+use modelfleet_crds::rollout::status::{
+    DecisionRecord, MarginBasis, RolloutStatus, Verdict, VerdictEvidence,
+};
+
+use crate::cluster::{Cluster, ClusterError, ClusterFlags};
+use crate::outcome::Outcome;
+use crate::rollout_patch;
+use crate::table::{Table, one_line};
+use crate::units::{counted, moment, percent};
+
+/// The command line of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// Name of the rollout.
+    pub rollout: String,
+}
+
+/// Explains a rollout.
+///
+/// # Errors
+/// When it is not there, or the API server does not answer.
+pub async fn run(flags: &ClusterFlags, arguments: &ExplainArguments) -> Result<Outcome, ClusterError> {
+    let cluster = Cluster::connect(flags).await?;
+    print!("{}", text(&rollout_patch::get(&cluster, &arguments.rollout).await?));
+    Ok(Outcome::Done)
+}
+
+/// The explanation.
+#[must_use]
+pub fn text(rollout: &Rollout) -> String {
+    let name = rollout.metadata.name.as_deref().unwrap_or_default();
+    let Some(status) = &rollout.status else {
+        return format!("rollout/{name}: the controller has not seen it yet; nothing is decided\n");
+    };
+    let phase = status.phase.map_or("not seen yet".to_owned(), |phase| format!("{phase:?}"));
+    let stage = status.stage.as_ref().map(|stage| format!(", stage {}", stage.name)).unwrap_or_default();
+    let mut text = format!("rollout/{name}: {phase}{stage}\n");
+    for part in [status.message.clone(), margin(status)].into_iter().flatten() {
+        text.push_str(&format!("  {}\n", one_line(&part)));
+    }
+    for condition in status.conditions.iter().filter(|condition| condition.status == "True") {
+        let words =
+            one_line(&format!("{} because {}: {}", condition.type_, condition.reason, condition.message));
+        text.push_str(&format!("  {}\n", words.trim_end_matches([' ', ':'])));
+    }
+    text.push_str("\nVerdicts\n");
+    if status.verdicts.is_empty() {
+        text.push_str("  none yet: the judge has not looked\n");
+    }
+    status.verdicts.iter().for_each(|each| text.push_str(&verdict(each)));
+    if let Some(judge) = &status.judge {
+        let (spent, budget) = (percent(judge.spent_ppm), percent(judge.error_budget_ppm));
+        let looks = counted(judge.looks, "look");
+        text.push_str(&format!(
+            "\nChance of a false rollback: {spent} of the accepted {budget} is spent in {looks}\n"
+        ));
+    }
+    text.push_str("\nDecisions\n");
+    text.push_str(&decisions(&status.decisions));
+    text
+}
+
+/// The harm that the present stage rules out.
+fn margin(status: &RolloutStatus) -> Option<String> {
+    let stage = status.stage.as_ref()?;
+    let margin = status.margins.iter().find(|margin| margin.stage == stage.name)?;
+    let hundredths = margin.margin_ppm / 10_000;
+    let times = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+    let times = times.trim_end_matches('0').trim_end_matches('.');
+    let basis = match margin.basis {
+        MarginBasis::Planner => "the least that its size can show",
+        MarginBasis::User => "set in the spec",
+    };
+    Some(format!("{} must rule out a rise of harm to {times} times ({basis})", stage.name))
+}
+
+fn verdict(verdict: &Verdict) -> String {
+    let mut facts = Vec::new();
+    if let Some(value) = &verdict.value {
+        let bound = verdict.threshold.as_ref().map(|bound| format!(", bound {bound}")).unwrap_or_default();
+        facts.push(format!("measured {value}{bound}"));
+    }
+    if let Some(estimate) = &verdict.estimate {
+        let interval = match (&verdict.low, &verdict.high) {
+            (Some(low), Some(high)) => format!(" ({low} to {high})"),
+            (Some(low), None) => format!(" (at least {low})"),
+            (None, Some(high)) => format!(" (at most {high})"),
+            (None, None) => String::new(),
+        };
+        facts.push(format!("{estimate} times the harm without the version{interval}"));
+    }
+    facts.push(format!("{}, {}", counted(verdict.devices, "device"), counted(verdict.windows, "window")));
+    facts.push(match verdict.evidence {
+        VerdictEvidence::Statistical => {
+            format!("a test that spent {} of the error budget", percent(verdict.spent_ppm))
+        }
+        VerdictEvidence::Plain => "the plain rule, which guarantees no error rate".to_owned(),
+        VerdictEvidence::HardStop => "failures that need no test".to_owned(),
+    });
+    let at = verdict.at.as_ref().map(|at| format!(" at {}", moment(at.0))).unwrap_or_default();
+    let mut text = format!("  {}: {:?}{at}\n", one_line(&verdict.slo), verdict.verdict);
+    if let Some(sentence) = &verdict.sentence {
+        text.push_str(&format!("    {}\n", one_line(sentence)));
+    }
+    text + &format!("    {}\n", one_line(&facts.join("; ")))
+}
+
+fn decisions(decisions: &[DecisionRecord]) -> String {
+    let mut table = Table::new(&["AT", "STAGE", "DECISION", "REASON", "WHY"]);
+    for record in decisions {
+        table.row(vec![
+            moment(record.at.0),
+            record.stage.clone(),
+            format!("{:?}", record.decision),
+            record.reason.clone(),
+            record.message.clone(),
+        ]);
+    }
+    let text = if table.is_empty() { "none yet\n".to_owned() } else { table.render() };
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollback_is_explained_with_its_numbers() {
+        let rollout: Rollout = serde_yaml::from_str(
+            r#"
+apiVersion: modelfleet.io/v1alpha1
+kind: Rollout
+metadata: {name: pump, generation: 1}
+spec: {model: pump-anomaly, version: 1.2.0}
+status:
+  observedGeneration: 1
+  phase: RollingBack
+  message: 3 of 5 devices are back
+  stage: {name: canary, index: 0}
+  margins: [{stage: canary, marginPpm: 5000000, basis: Planner}]
+  judge: {errorBudgetPpm: 10000, spentPpm: 310, looks: 1}
+  verdicts:
+  - {slo: false-alarms, verdict: Degraded, evidence: Statistical, value: 24%, threshold: 5%, estimate: "9.1", low: "4.2",
+     devices: 5, windows: 30, spentPpm: 310, sentence: "harm is shown", at: "2026-08-01T12:00:00Z"}
+  decisions:
+  - {at: "2026-08-01T11:00:00Z", decision: Start, reason: Ready}
+  - {at: "2026-08-01T12:00:00Z", stage: canary, decision: RollBack, reason: SloBreach, message: "24% above 5%"}
+"#,
+        )
+        .unwrap();
+        assert_eq!(
+            text(&rollout),
+            "\
+rollout/pump: RollingBack, stage canary
+  3 of 5 devices are back
+  canary must rule out a rise of harm to 5 times (the least that its size can show)
+
+Verdicts
+  false-alarms: Degraded at 2026-08-01T12:00:00Z
+    harm is shown
+    measured 24%, bound 5%; 9.1 times the harm without the version (at least 4.2); 5 devices, 30 windows; a test that \
+             spent 0.031% of the error budget
+
+Chance of a false rollback: 0.031% of the accepted 1% is spent in 1 look
+
+Decisions
+  AT                     STAGE    DECISION   REASON      WHY
+  2026-08-01T11:00:00Z            Start      Ready
+  2026-08-01T12:00:00Z   canary   RollBack   SloBreach   24% above 5%
+"
+        );
+    }
+}

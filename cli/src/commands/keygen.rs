@@ -1,0 +1,135 @@
+//! `keygen`: a pair of minisign keys.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use minisign::KeyPair;
+
+use crate::outcome::Outcome;
+use crate::register::signing::{SigningError, key_id, password_in};
+
+/// The command line of `keygen`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The keys have the format of minisign (https://jedisct1.github.io/minisign/): its own program \
+                        reads them, and this one reads its."
+)]
+pub struct KeygenArguments {
+    /// Where the secret key is put; it signs models (register --key).
+    #[arg(long, default_value = "minisign.key", value_name = "FILE")]
+    pub secret_key: PathBuf,
+
+    /// Where the public key is put; devices check signatures with it.
+    #[arg(long, default_value = "minisign.pub", value_name = "FILE")]
+    pub public_key: PathBuf,
+
+    /// File whose first line becomes the secret key's password. Default: you are asked for one.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_password")]
+    pub password_file: Option<PathBuf>,
+
+    /// Protect the secret key by its file's permissions alone: for a CI that keeps the file as a secret.
+    #[arg(long)]
+    pub no_password: bool,
+}
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeygenError {
+    /// Nobody can be asked for a password.
+    #[error("make a key: give a password with --password-file, or say --no-password")]
+    NoPassword,
+    /// The password cannot be read.
+    #[error(transparent)]
+    Password(#[from] SigningError),
+    /// An empty password protects nothing.
+    #[error("make a key: the password is empty; say --no-password if you want none")]
+    EmptyPassword,
+    /// The keys were not made.
+    #[error("make a key")]
+    Make(#[source] minisign::PError),
+    /// A file is there, or cannot be written.
+    #[error("write {path}; a key that is there is never replaced")]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Makes a pair of keys.
+///
+/// # Errors
+/// When a file is there, or cannot be written.
+pub fn run(arguments: &KeygenArguments) -> Result<Outcome, KeygenError> {
+    let password = match &arguments.password_file {
+        Some(file) => Some(password_in(file)?),
+        None if arguments.no_password || io::stdin().is_terminal() => None,
+        None => return Err(KeygenError::NoPassword),
+    };
+    if password.as_deref() == Some("") {
+        return Err(KeygenError::EmptyPassword);
+    }
+    let pair = match arguments.no_password {
+        true => KeyPair::generate_unencrypted_keypair(),
+        // Without a password the library asks the terminal, twice.
+        false => KeyPair::generate_encrypted_keypair(password),
+    }
+    .map_err(KeygenError::Make)?;
+    let id = key_id(pair.pk.keynum());
+    let secret = pair.sk.to_box(Some(&format!("secret key {id}"))).map_err(KeygenError::Make)?.into_string();
+    let public = pair.pk.to_box().map_err(KeygenError::Make)?.into_string();
+    write_new(&arguments.secret_key, &secret, 0o600)?;
+    if let Err(error) = write_new(&arguments.public_key, &public, 0o644) {
+        // Half a pair would stand in the way of the next try.
+        let _ = fs::remove_file(&arguments.secret_key);
+        return Err(error);
+    }
+    println!("key {id}");
+    println!("  secret  {}  (keep it where the models are built)", arguments.secret_key.display());
+    println!("  public  {}  (give it to the devices)", arguments.public_key.display());
+    Ok(Outcome::Done)
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), KeygenError> {
+    let failed = |source| KeygenError::Write { path: path.to_owned(), source };
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    let text = if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
+    options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::signing::sign;
+
+    #[test]
+    fn a_new_pair_signs_and_is_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let arguments = KeygenArguments {
+            secret_key: path("k.key"),
+            public_key: path("k.pub"),
+            password_file: None,
+            no_password: true,
+        };
+        run(&arguments).unwrap();
+        let signature = sign(b"model", &path("k.key"), None, "comment").unwrap();
+        assert!(fs::read_to_string(path("k.pub")).unwrap().contains(&signature.key_id));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(path("k.key")).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let before = fs::read(path("k.key")).unwrap();
+        assert!(run(&arguments).unwrap_err().to_string().contains("never replaced"));
+        assert_eq!(fs::read(path("k.key")).unwrap(), before);
+    }
+}

@@ -1,0 +1,145 @@
+//! What the API server takes, and what surprises people later.
+
+use modelfleet_crds::metric::Metric;
+use modelfleet_crds::rollout::{Evidence, RelativeTo, Stage, UndecidedPolicy};
+use modelfleet_crds::text::DurationText;
+use modelfleet_crds::{ModelVersion, Rollout};
+use serde_json::Value;
+
+use crate::schema::Problem;
+use crate::units::span;
+
+/// Waiting time after baking when a stage names none.
+const LEAST_WAIT_MS: i64 = 86_400_000;
+
+/// Advice on an object that the API server takes.
+pub(super) fn advice(kind: &str, object: Value) -> Vec<Problem> {
+    match kind {
+        "Rollout" => {
+            serde_json::from_value(object).map(|rollout| rollout_advice(&rollout)).unwrap_or_default()
+        }
+        _ => serde_json::from_value(object).map(|version| version_advice(&version)).unwrap_or_default(),
+    }
+}
+
+fn problem(field: impl Into<String>, message: impl Into<String>) -> Problem {
+    Problem { field: field.into(), message: message.into() }
+}
+
+fn milliseconds(text: &DurationText) -> i64 {
+    text.milliseconds().ok().and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0)
+}
+
+fn rollout_advice(rollout: &Rollout) -> Vec<Problem> {
+    let spec = &rollout.spec;
+    let mut found = Vec::new();
+    let window = milliseconds(&spec.observe.window);
+    for (index, stage) in spec.stages.iter().enumerate() {
+        let is_last = index + 1 == spec.stages.len();
+        found.extend(stage_advice(stage, index, window, spec.observe.warmup_windows, is_last));
+        if index > 0 && spec.stages[index - 1].devices == stage.devices {
+            let field = format!("spec.stages[{index}].devices");
+            found.push(problem(
+                field,
+                format!("is {}, as in the stage before: it adds no device", stage.devices),
+            ));
+        }
+    }
+    if spec.stages.first().is_some_and(|stage| stage.spread_by.is_empty() && spec.stages.len() > 1) {
+        found.push(problem(
+            "spec.stages[0].spreadBy",
+            "is empty: the first devices are picked at random and may miss a kind of device on which the version does \
+             harm; name the labels that tell kinds apart",
+        ));
+    }
+    if spec.slos.is_empty() {
+        found
+            .push(problem("spec.slos", "is empty: only devices that fail to take the version count as harm"));
+    }
+    for (index, slo) in spec.slos.iter().enumerate() {
+        let field = |name: &str| format!("spec.slos[{index}].{name}");
+        if slo.relative_to == RelativeTo::Baseline {
+            let metric = slo.metric;
+            found.push(problem(
+                field("relativeTo"),
+                format!("needs {metric:?} in the version's baseline (register --baseline {metric:?}=...)"),
+            ));
+        }
+        if matches!(slo.metric, Metric::FalsePositiveRate | Metric::MissedDetectionRate | Metric::Accuracy) {
+            found.push(problem(
+                field("metric"),
+                "needs ground truth: devices must be told how predictions turned out, or it stays Undecided",
+            ));
+        }
+        if slo.metric.is_per_feature() {
+            found.push(problem(
+                field("metric"),
+                "needs features in the version's baseline (register --rows ...)",
+            ));
+        }
+        if slo.evidence == Evidence::Plain {
+            found.push(problem(field("evidence"), "is Plain: it guarantees no bound on false rollbacks"));
+        }
+    }
+    if spec.on_undecided == UndecidedPolicy::Promote {
+        found.push(problem(
+            "spec.onUndecided",
+            "is Promote: a stage that proved nothing is followed by the next one",
+        ));
+    }
+    if spec.abort {
+        found.push(problem("spec.abort", "is true: the rollout ends before it begins"));
+    }
+    found
+}
+
+fn stage_advice(stage: &Stage, index: usize, window: i64, warmup: i64, is_last: bool) -> Option<Problem> {
+    let bake = milliseconds(&stage.bake);
+    let wait = stage.max_wait.as_ref().map_or(bake.max(LEAST_WAIT_MS), milliseconds);
+    let needed = window.saturating_mul(stage.limits.min_windows.saturating_add(warmup));
+    let has = bake.saturating_add(wait);
+    if is_last || needed <= has {
+        return None;
+    }
+    Some(problem(
+        format!("spec.stages[{index}].limits.minWindows"),
+        format!(
+            "asks for {} windows of {} and {warmup} before them, which take {}; bake and maxWait together are {}: the stage \
+             ends Undecided",
+            stage.limits.min_windows,
+            span(window),
+            span(needed),
+            span(has)
+        ),
+    ))
+}
+
+fn version_advice(version: &ModelVersion) -> Vec<Problem> {
+    let spec = &version.spec;
+    let mut found = Vec::new();
+    if spec.self_test.is_empty() {
+        found.push(problem(
+            "spec.selfTest",
+            "is empty: a device uses the model when it loads, whatever it answers",
+        ));
+    }
+    if spec.baseline.as_ref().is_none_or(|baseline| baseline.features.is_empty()) {
+        found.push(problem(
+            "spec.baseline.features",
+            "is empty: neither ranges nor drift of the inputs are watched",
+        ));
+    }
+    if !["http://", "https://", "file://"].iter().any(|scheme| spec.artifact.uri.starts_with(scheme)) {
+        found.push(problem(
+            "spec.artifact.uri",
+            "is not http(s):// or file://, which is what devices download from",
+        ));
+    }
+    for feature in spec.baseline.iter().flat_map(|baseline| &baseline.features) {
+        let edges: Vec<f64> = feature.edges.iter().filter_map(|edge| edge.to_f64().ok()).collect();
+        if !edges.is_sorted_by(|a, b| a < b) {
+            found.push(problem(format!("spec.baseline.features[{}].edges", feature.name), "do not rise"));
+        }
+    }
+    found
+}

@@ -1,0 +1,97 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn objects(folder: &str) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/tests/objects").join(folder);
+    let mut found: Vec<(String, String)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.display().to_string(), std::fs::read_to_string(path).unwrap()))
+        .collect();
+    found.sort();
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
+fn what_the_server_takes_is_good() {
+    for (name, text) in objects("good") {
+        for findings in lint(&text).unwrap() {
+            assert_eq!(findings.errors, [], "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_the_server_refuses_is_an_error() {
+    for (name, text) in objects("bad") {
+        let found = lint(&text).unwrap();
+        assert!(found.iter().any(|findings| !findings.errors.is_empty()), "{name}");
+    }
+}
+
+fn errors(text: &str) -> Vec<String> {
+    let findings = lint(text).unwrap().remove(0);
+    findings.errors.into_iter().map(|problem| format!("{} {}", problem.field, problem.message)).collect()
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    let findings = lint(text).unwrap().remove(0);
+    assert_eq!(findings.errors, []);
+    findings.warnings.into_iter().map(|problem| format!("{} {}", problem.field, problem.message)).collect()
+}
+
+const HEAD: &str = "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetadata: {name: pump}\n";
+
+#[test]
+fn errors_name_the_field_and_what_is_allowed() {
+    let rollout = |spec: &str| errors(&format!("{HEAD}spec: {{model: pump, version: 1.0.0, {spec}}}"));
+    assert_eq!(rollout(""), [""; 0]);
+    let wrong_kind = rollout("stages: [{name: all, devices: 5}]");
+    assert!(
+        wrong_kind[0].contains("spec.stages[0].devices") && wrong_kind[0].contains("quotes"),
+        "{wrong_kind:?}"
+    );
+    assert!(rollout("pased: true")[0].contains("spec.pased is not a field"));
+    assert!(rollout("onUndecided: Wait")[0].contains("Hold"));
+    let last = rollout("stages: [{name: canary, devices: 5%}]");
+    assert!(last[0].contains("the last stage must have devices: 100%"), "{last:?}");
+    let shrinking =
+        rollout("stages: [{name: a, devices: 10%}, {name: b, devices: 5%}, {name: c, devices: 100%}]");
+    assert!(shrinking[0].contains("must not be fewer"), "{shrinking:?}");
+    let bound = rollout("slos: [{name: p95, metric: LatencyP95, threshold: 5%}]");
+    assert!(bound[0].contains("500ms"), "{bound:?}");
+    let twice = rollout("stages: [{name: a, devices: 5%}, {name: a, devices: 100%}]");
+    assert!(twice[0].contains("\"a\" twice"), "{twice:?}");
+    assert!(errors("apiVersion: modelfleet.io/v1alpha1\nkind: Rolout\n")[0].contains("kind"));
+}
+
+#[test]
+fn advice_is_given_on_what_the_server_takes() {
+    let rollout = |spec: &str| warnings(&format!("{HEAD}spec: {{model: pump, version: 1.0.0, {spec}}}"));
+    let plain = rollout("slos: []");
+    assert!(
+        plain.iter().any(|text| text.contains("spreadBy")) && plain.iter().any(|text| text.contains("slos"))
+    );
+    let hasty = rollout(
+        "stages: [{name: a, devices: 5%, spreadBy: [age], bake: 1m, maxWait: 1m}, {name: b, devices: 100%}]",
+    );
+    assert!(hasty[0].contains("ends Undecided") && hasty[0].contains("take 6h"), "{hasty:?}");
+    let ours = lint("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\n").unwrap();
+    assert!(
+        ours.len() == 1 && ours[0].errors.is_empty() && ours[0].warnings[0].message.contains("not checked")
+    );
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(text in "[a-z:{}\\[\\]0-9 \n\"&*-]{0,120}") {
+        let _ = lint(&text);
+    }
+
+    #[test]
+    fn wrong_values_never_panic(value in "[a-z0-9%.{}\\[\\]:, -]{0,30}", field in "model|version|stages|slos|abort|holdback") {
+        let _ = lint(&format!("{HEAD}spec:\n  {field}: {value}\n"));
+    }
+}

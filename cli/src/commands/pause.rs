@@ -1,0 +1,31 @@
+//! `pause`: `spec.paused: true`.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cluster::{Cluster, ClusterFlags};
+use crate::outcome::Outcome;
+use crate::rollout_patch::{self, WishError};
+
+/// The command line of `pause`.
+#[derive(Debug, Args)]
+#[command(after_help = "The same without this program: kubectl patch rollout NAME --type merge -p \
+                        '{\"spec\":{\"paused\":true}}'")]
+pub struct PauseArguments {
+    /// Name of the rollout.
+    pub rollout: String,
+}
+
+/// Pauses a rollout.
+///
+/// # Errors
+/// When it is not there or has ended, or the API server refuses.
+pub async fn run(flags: &ClusterFlags, arguments: &PauseArguments) -> Result<Outcome, WishError> {
+    let cluster = Cluster::connect(flags).await?;
+    let before = rollout_patch::get(&cluster, &arguments.rollout).await?;
+    rollout_patch::not_ended(&before, "pause")?;
+    let patch = json!({ "spec": { "paused": true } });
+    let (_, changes) = rollout_patch::apply(&cluster, &before, "pause", patch).await?;
+    print!("{changes}");
+    Ok(Outcome::Done)
+}

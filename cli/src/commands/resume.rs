@@ -1,0 +1,30 @@
+//! `resume`: `spec.paused: false`.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cluster::{Cluster, ClusterFlags};
+use crate::outcome::Outcome;
+use crate::rollout_patch::{self, WishError};
+
+/// The command line of `resume`.
+#[derive(Debug, Args)]
+#[command(after_help = "The same without this program: kubectl patch rollout NAME --type merge -p \
+                        '{\"spec\":{\"paused\":false}}'")]
+pub struct ResumeArguments {
+    /// Name of the rollout.
+    pub rollout: String,
+}
+
+/// Lets a rollout go on.
+///
+/// # Errors
+/// When it is not there, or the API server refuses.
+pub async fn run(flags: &ClusterFlags, arguments: &ResumeArguments) -> Result<Outcome, WishError> {
+    let cluster = Cluster::connect(flags).await?;
+    let before = rollout_patch::get(&cluster, &arguments.rollout).await?;
+    let patch = json!({ "spec": { "paused": false } });
+    let (_, changes) = rollout_patch::apply(&cluster, &before, "resume", patch).await?;
+    print!("{changes}");
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,48 @@
+//! `retry`: a new `spec.retryToken`.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::abort::REASON_ANNOTATION;
+use crate::cluster::{Cluster, ClusterFlags};
+use crate::outcome::Outcome;
+use crate::rollout_patch::{self, WishError};
+
+/// The command line of `retry`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It also takes back abort and promote, which belong to the attempt before, and lifts the rejection of \
+                  the version.\nThe same without this program: kubectl patch rollout NAME --type merge -p \
+                  '{\"spec\":{\"retryToken\":\"TEXT\",\"abort\":false,\"promote\":null}}'"
+)]
+pub struct RetryArguments {
+    /// Name of the rollout.
+    pub rollout: String,
+
+    /// Any text that the rollout did not have before, such as a ticket's number. Default: the time.
+    #[arg(long, value_name = "TEXT")]
+    pub token: Option<String>,
+}
+
+/// Starts a rollout again.
+///
+/// # Errors
+/// When it is not there, or the API server refuses.
+pub async fn run(flags: &ClusterFlags, arguments: &RetryArguments) -> Result<Outcome, WishError> {
+    let cluster = Cluster::connect(flags).await?;
+    let before = rollout_patch::get(&cluster, &arguments.rollout).await?;
+    let present = before.spec.retry_token.as_deref();
+    let token =
+        arguments.token.clone().unwrap_or_else(|| rollout_patch::fresh_token(Timestamp::now(), present));
+    let patch = json!({
+        "metadata": { "annotations": { REASON_ANNOTATION: null } },
+        "spec": { "retryToken": token, "abort": false, "promote": null },
+    });
+    let (after, changes) = rollout_patch::apply(&cluster, &before, "retry", patch).await?;
+    print!("{changes}");
+    if after.spec.paused {
+        println!("it is still paused; let it go on: kubectl modelfleet resume {}", arguments.rollout);
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,19 @@
+//! `kubectl modelfleet`: registers model versions, shows and steers rollouts.
+//!
+//! The plugin is a convenience: everything that it changes is a plain spec field that `kubectl patch` changes
+//! as well. It needs a running API server and no running controller.
+
+pub mod arguments;
+pub mod cluster;
+pub mod commands;
+pub mod decimal;
+pub mod manifest;
+pub mod onnx;
+pub mod outcome;
+pub mod printing;
+pub mod register;
+pub mod rollout_patch;
+pub mod schema;
+pub mod table;
+pub mod tls;
+pub mod units;

@@ -1,0 +1,50 @@
+//! What the process says to whoever started it.
+
+use std::process::ExitCode;
+
+/// How a command ended. The numbers are part of the interface: CI scripts branch on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done, or what was awaited is there.
+    Done,
+    /// It could not be done, or was refused; also a mistake in the command line.
+    Failed,
+    /// The rollout was rolled back, and that was not what was asked for.
+    RolledBack,
+    /// What was awaited did not come in time.
+    TimedOut,
+    /// The rollout does not go on without a person.
+    Stalled,
+    /// The rollout succeeded, and a rollback was asked for.
+    Succeeded,
+}
+
+/// The numbers, as `--help` shows them.
+pub const EXIT_CODES: &str = "Exit codes:
+  0  done, or what was awaited is there
+  1  failed or refused, also a mistake in the command line
+  2  the rollout was rolled back (and that was not what --for asked for)
+  3  timeout
+  4  the rollout is stalled: it needs a person
+  5  the rollout succeeded (and --for asked for rolled-back)";
+
+impl Outcome {
+    /// The exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Outcome::Done => 0,
+            Outcome::Failed => 1,
+            Outcome::RolledBack => 2,
+            Outcome::TimedOut => 3,
+            Outcome::Stalled => 4,
+            Outcome::Succeeded => 5,
+        }
+    }
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> ExitCode {
+        ExitCode::from(outcome.code())
+    }
+}

@@ -1,0 +1,123 @@
+//! What a person reads after a registration.
+
+use modelfleet_crds::model_version::Tensor;
+
+use super::registry::Registered;
+use super::store::Upload;
+use crate::onnx::Header;
+use crate::table::one_line;
+use crate::units;
+
+/// What was found on the way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Report {
+    notes: Vec<String>,
+    engine: Option<String>,
+}
+
+/// What was done.
+pub(super) struct Done<'a> {
+    /// What is registered.
+    pub registered: &'a Registered,
+    /// What became of the bytes.
+    pub upload: Option<Upload>,
+    /// Where it is registered.
+    pub namespace: &'a str,
+}
+
+impl Report {
+    /// Adds something that the person should know.
+    pub fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
+
+    /// The engine that the self-test's answers are from.
+    pub fn engine(&mut self, name: String) {
+        self.engine = Some(name);
+    }
+
+    /// Adds what is odd about the file.
+    pub fn header(&mut self, header: &Header) {
+        let unusual = header.unusual_operators();
+        if !unusual.is_empty() {
+            let list = unusual.into_iter().take(5).collect::<Vec<_>>().join(", ");
+            self.note(format!(
+                "stock engines do not have the operators {list}: most devices will refuse the model"
+            ));
+        }
+        if !header.not_tensors.is_empty() {
+            let list = header.not_tensors.join(", ");
+            self.note(format!(
+                "left out of the signature, because they are lists or maps and no tensors: {list}"
+            ));
+        }
+    }
+
+    /// Adds in what the registered version differs from this command.
+    pub fn differences(&mut self, fields: &[String]) {
+        if !fields.is_empty() {
+            self.note(format!(
+                "registered before with another {}; it stays as it is, because a version never changes",
+                fields.join(", ")
+            ));
+        }
+    }
+
+    /// Notes go to standard error, so that what is printed stays an object.
+    pub fn print_notes(&self) {
+        self.notes.iter().for_each(|note| eprintln!("note: {}", one_line(note)));
+    }
+
+    /// Says what became of the bytes, to standard error.
+    pub fn print_upload(&self, upload: Option<Upload>) {
+        if let Some(upload) = upload {
+            eprintln!("artifact {}", word(upload));
+        }
+    }
+
+    /// The text for a person.
+    pub fn text(&self, done: &Done<'_>) -> String {
+        let object = &done.registered.object;
+        let spec = &object.spec;
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let what = if done.registered.unchanged { "unchanged" } else { "registered" };
+        let mut lines = vec![format!("modelversion/{name} {what} in namespace {}", done.namespace)];
+        let mut line = |label: &str, text: String| lines.push(format!("  {label:<10} {}", one_line(&text)));
+        line("digest", spec.artifact.digest.clone());
+        line("size", units::bytes(u64::try_from(spec.artifact.size_bytes).unwrap_or(0)));
+        let upload = done.upload.map(|upload| format!("  ({})", word(upload))).unwrap_or_default();
+        line("artifact", format!("{}{upload}", spec.artifact.uri));
+        line("inputs", tensors(&spec.signature.inputs));
+        line("outputs", tensors(&spec.signature.outputs));
+        let opsets: Vec<String> =
+            spec.opsets.iter().map(|set| format!("{} {}", set.domain, set.version)).collect();
+        line("opsets", opsets.join(", "));
+        if let Some(baseline) = spec.baseline.as_ref().filter(|baseline| !baseline.features.is_empty()) {
+            let rows = units::counted(baseline.rows.unwrap_or(0), "row");
+            line("profile", format!("{} features from {rows}", baseline.features.len()));
+        }
+        let cases = i64::try_from(spec.self_test.len()).unwrap_or(i64::MAX);
+        if cases > 0 {
+            let engine = self.engine.as_ref().filter(|_| !done.registered.unchanged);
+            let by = engine.map(|engine| format!(", answered by {engine}")).unwrap_or_default();
+            line("self-test", format!("{}{by}", units::counted(cases, "case")));
+        }
+        for signature in &spec.signatures {
+            line("signed by", format!("key {}", signature.key_id));
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+fn word(upload: Upload) -> &'static str {
+    match upload {
+        Upload::Uploaded => "uploaded",
+        Upload::Present => "was there",
+        Upload::Replaced => "replaced, because what was there had another size",
+    }
+}
+
+fn tensors(tensors: &[Tensor]) -> String {
+    let text = |tensor: &Tensor| format!("{} {:?} {:?}", tensor.name, tensor.datatype, tensor.shape);
+    tensors.iter().map(text).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,169 @@
+//! Signatures in the format of minisign.
+
+use std::fs;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use minisign::{PublicKey, SecretKey, SecretKeyBox};
+use modelfleet_crds::model_version::{PublisherSignature, SignatureFormat};
+
+/// Most bytes of a key or password file.
+const FILE_BYTES_MAX: u64 = 4_096;
+
+/// Why a model cannot be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SigningError {
+    /// A file cannot be read.
+    #[error("read the {what} {path}")]
+    Read {
+        /// Key or password.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that is too long to be a key or a password.
+    #[error("the {what} {path} has more than {FILE_BYTES_MAX} bytes; is it the right file?")]
+    Long {
+        /// Key or password.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+    },
+    /// Not a minisign secret key.
+    #[error("the key {path} is not a minisign secret key; make one with: kubectl modelfleet keygen")]
+    NotAKey {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: minisign::PError,
+    },
+    /// There is a password, and nobody to ask for it.
+    #[error("the key {path} has a password; give it with --key-password-file")]
+    Locked {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The password is wrong.
+    #[error("open the key {path} with the password")]
+    WrongPassword {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: minisign::PError,
+    },
+    /// The signature failed.
+    #[error("sign with the key {path}")]
+    Sign {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: minisign::PError,
+    },
+}
+
+/// Signs `bytes`. The trusted comment says what was signed; it has no time, so that it says the same each time.
+///
+/// # Errors
+/// When the key cannot be read or opened.
+pub fn sign(
+    bytes: &[u8],
+    key: &Path,
+    password: Option<&Path>,
+    comment: &str,
+) -> Result<PublisherSignature, SigningError> {
+    let secret = open(key, password)?;
+    let failed = |source| SigningError::Sign { path: key.to_owned(), source };
+    let public = PublicKey::from_secret_key(&secret).map_err(failed)?;
+    let signature =
+        minisign::sign(Some(&public), &secret, bytes, Some(comment), Some("modelfleet")).map_err(failed)?;
+    Ok(PublisherSignature {
+        key_id: key_id(public.keynum()),
+        format: SignatureFormat::Minisign,
+        value: STANDARD.encode(signature.into_string()),
+    })
+}
+
+/// The name of a key as minisign prints it.
+#[must_use]
+pub fn key_id(number: &[u8]) -> String {
+    number.iter().rev().map(|byte| format!("{byte:02X}")).collect()
+}
+
+fn open(path: &Path, password: Option<&Path>) -> Result<SecretKey, SigningError> {
+    let text = text_of("key", path)?;
+    let not_a_key = |source| SigningError::NotAKey { path: path.to_owned(), source };
+    let sealed = SecretKeyBox::from_string(text.trim_end()).map_err(not_a_key)?;
+    if !has_password(&text) {
+        return sealed.into_unencrypted_secret_key().map_err(not_a_key);
+    }
+    let wrong = |source| SigningError::WrongPassword { path: path.to_owned(), source };
+    match password {
+        Some(file) => sealed.into_secret_key(Some(password_in(file)?)).map_err(wrong),
+        // Without a password the library asks the terminal.
+        None if std::io::stdin().is_terminal() => sealed.into_secret_key(None).map_err(wrong),
+        None => Err(SigningError::Locked { path: path.to_owned() }),
+    }
+}
+
+/// The second line is base64 of: algorithm of the signature, algorithm that makes a key of the password, ...
+fn has_password(text: &str) -> bool {
+    let bytes = text.lines().nth(1).and_then(|line| STANDARD.decode(line.trim()).ok());
+    bytes.is_some_and(|bytes| bytes.get(2..4) == Some(b"Sc"))
+}
+
+/// The password in a file: its first line.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn password_in(path: &Path) -> Result<String, SigningError> {
+    Ok(text_of("password file", path)?.lines().next().unwrap_or_default().to_owned())
+}
+
+fn text_of(what: &'static str, path: &Path) -> Result<String, SigningError> {
+    let failed = |source| SigningError::Read { what, path: path.to_owned(), source };
+    let file = fs::File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(SigningError::Long { what, path: path.to_owned() });
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use minisign::KeyPair;
+
+    #[test]
+    fn a_device_can_check_the_signature() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("minisign.key");
+        let pair = KeyPair::generate_unencrypted_keypair().unwrap();
+        fs::write(&path, pair.sk.to_box(None).unwrap().to_string()).unwrap();
+        let signed = sign(b"model", &path, None, "pump-anomaly 1.0.0").unwrap();
+        assert!(signed.value.len() <= 1_024 && signed.key_id.len() == 16);
+
+        let text = String::from_utf8(STANDARD.decode(&signed.value).unwrap()).unwrap();
+        let signature = minisign_verify::Signature::decode(&text).unwrap();
+        let public = minisign_verify::PublicKey::from_base64(&pair.pk.to_base64()).unwrap();
+        public.verify(b"model", &signature, false).unwrap();
+        assert!(public.verify(b"other", &signature, false).is_err());
+        assert_eq!(signature.trusted_comment(), "pump-anomaly 1.0.0");
+    }
+
+    #[test]
+    fn what_is_no_key_is_said_without_its_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other");
+        fs::write(&path, "secret words\n").unwrap();
+        let said = format!("{:?} {0}", sign(b"model", &path, None, "").unwrap_err());
+        assert!(said.contains("keygen") && !said.contains("secret words"), "{said}");
+        fs::write(&path, "x".repeat(5_000)).unwrap();
+        assert!(sign(b"model", &path, None, "").unwrap_err().to_string().contains("right file"));
+    }
+}

@@ -1,0 +1,241 @@
+//! The program against a real API server, when `MODELFLEET_KUBECONFIG` names one.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// The variable that names the kubeconfig of a test API server.
+const KUBECONFIG: &str = "MODELFLEET_KUBECONFIG";
+
+/// A namespace of its own on the test server, and a folder as store.
+struct Server {
+    kubeconfig: String,
+    namespace: String,
+    store: tempfile::TempDir,
+}
+
+impl Server {
+    fn from_environment(namespace: &str) -> Option<Server> {
+        let Ok(kubeconfig) = std::env::var(KUBECONFIG) else {
+            println!("skipped: {KUBECONFIG} names no API server");
+            return None;
+        };
+        // What an earlier run left on a server that is kept would be found again.
+        let namespace = format!("{namespace}-{}", std::process::id());
+        let server = Server { kubeconfig, namespace, store: tempfile::tempdir().unwrap() };
+        static INSTALLED: OnceLock<()> = OnceLock::new();
+        INSTALLED.get_or_init(|| {
+            let crds = root().join("manifests/crds").display().to_string();
+            server.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &crds], "");
+            server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds], "");
+        });
+        server.kubectl(&["create", "namespace", &server.namespace], "");
+        Some(server)
+    }
+
+    fn kubectl(&self, arguments: &[&str], input: &str) -> String {
+        let mut command = Command::new("kubectl");
+        command.args([
+            "--kubeconfig",
+            &self.kubeconfig,
+            "--namespace",
+            &self.namespace,
+            "--request-timeout=30s",
+        ]);
+        let output = run(command.args(arguments), input);
+        assert!(output.status.success(), "kubectl {arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Runs the program; gives its exit code, standard output and standard error.
+    fn modelfleet(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-modelfleet"));
+        command.args(arguments).args(["--kubeconfig", &self.kubeconfig, "--namespace", &self.namespace]);
+        let output = run(&mut command, "");
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    }
+
+    fn register(&self, file: &str, version: &str, more: &[&str]) -> (i32, String, String) {
+        let file = root().join("examples/pumps/models").join(file).display().to_string();
+        let store = self.store.path().display().to_string();
+        let own = ["register", &file, "--name", "pump-anomaly", "--version", version, "--store", &store];
+        self.modelfleet(&[&own, more].concat())
+    }
+
+    fn files(&self) -> usize {
+        let folder = self.store.path().join("pump-anomaly");
+        std::fs::read_dir(folder)
+            .map(|versions| versions.flatten().flat_map(|v| std::fs::read_dir(v.path())).count())
+            .unwrap_or(0)
+    }
+
+    fn field(&self, object: &str, path: &str) -> String {
+        self.kubectl(&["get", object, "-o", &format!("jsonpath={{{path}}}")], "")
+    }
+
+    fn status(&self, rollout: &str, status: &str) {
+        let patch = format!("{{\"status\":{status}}}");
+        self.kubectl(
+            &["patch", "rollout", rollout, "--subresource=status", "--type=merge", "-p", &patch],
+            "",
+        );
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"], "");
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn run(command: &mut Command, input: &str) -> Output {
+    let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = streams.spawn().unwrap();
+    // A program that ends without reading closes its input.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn rows() -> String {
+    root().join("examples/pumps/training-rows.csv").display().to_string()
+}
+
+#[test]
+fn the_same_file_twice_is_one_version_and_another_file_is_refused() {
+    let Some(server) = Server::from_environment("cli-register") else { return };
+    let rows = rows();
+    let decision = ["--rows", &rows, "--positive-output", "label", "--positive-label", "-1"];
+    let (code, said, notes) = server.register("pump-anomaly-1.0.0.onnx", "1.0.0", &decision);
+    assert_eq!(code, 0, "{notes}");
+    assert!(said.contains("pump-anomaly-1.0.0 registered") && said.contains("(uploaded)"), "{said}");
+    assert_eq!(
+        server.field("mv/pump-anomaly-1.0.0", ".spec.baseline.features[*].name").split(' ').count(),
+        7
+    );
+    assert_eq!(server.field("mv/pump-anomaly-1.0.0", ".spec.pipeline.decision.label"), "-1");
+
+    let (code, said, _) = server.register("pump-anomaly-1.0.0.onnx", "1.0.0", &decision);
+    assert!(code == 0 && said.contains("unchanged") && said.contains("(was there)"), "{said}");
+    let (code, _, notes) = server.register("pump-anomaly-1.0.0.onnx", "1.0.0", &["--memory", "32Mi"]);
+    assert!(code == 0 && notes.contains("another baseline, pipeline, requires"), "{notes}");
+    assert_eq!(server.field("mv/pump-anomaly-1.0.0", ".metadata.generation"), "1");
+
+    let (code, _, error) = server.register("pump-anomaly-1.1.0.onnx", "1.0.0", &decision);
+    assert_eq!(code, 1);
+    let digest = server.field("mv/pump-anomaly-1.0.0", ".spec.artifact.digest");
+    assert!(error.contains(&digest) && error.contains("new version"), "{error}");
+    assert_eq!(server.files(), 1, "a refused file leaves nothing in the store");
+
+    let (code, said, _) = server.modelfleet(&["history", "pump-anomaly"]);
+    assert!(
+        code == 0 && said.contains("1.0.0     Registered") && said.contains("kubectl-modelfleet"),
+        "{said}"
+    );
+    let (code, _, error) = server.modelfleet(&["history", "pump"]);
+    assert!(code == 1 && error.contains("no version"), "{error}");
+}
+
+const FILES: [&str; 2] = ["pump-anomaly-1.0.0.onnx", "pump-anomaly-1.1.0.onnx"];
+
+#[test]
+fn of_many_at_the_same_time_one_registers_and_the_others_find_it() {
+    let Some(server) = Server::from_environment("cli-race") else { return };
+    let outcomes: Vec<(i32, String, String)> = std::thread::scope(|scope| {
+        let server = &server;
+        let one = |file| scope.spawn(move || server.register(file, "9.0.0", &[]));
+        let threads: Vec<_> = (0..8).map(|i| one(FILES[i % 2])).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let count = |wanted: fn(&(i32, String, String)) -> bool| outcomes.iter().filter(|o| wanted(o)).count();
+    assert_eq!(count(|(code, said, _)| *code == 0 && said.contains(" registered in")), 1, "{outcomes:?}");
+    assert_eq!(count(|(code, said, _)| *code == 0 && said.contains(" unchanged in")), 3, "{outcomes:?}");
+    assert_eq!(count(|(code, _, error)| *code == 1 && error.contains("another content")), 4, "{outcomes:?}");
+}
+
+#[test]
+fn what_a_dry_run_prints_can_be_applied() {
+    let Some(server) = Server::from_environment("cli-dry-run") else { return };
+    let rows = rows();
+    let more = [
+        "--rows",
+        &rows,
+        "--baseline",
+        "Accuracy=0.97",
+        "--lineage",
+        "hyperparameters.trees=100",
+        "--dry-run",
+    ];
+    let (code, yaml, _) = server.register("pump-anomaly-1.1.0.onnx", "2.0.0-RC.1+build.5", &more);
+    assert_eq!((code, server.files()), (0, 0));
+    let said = server.kubectl(&["apply", "--validate=strict", "-f", "-"], &yaml);
+    assert!(said.contains("pump-anomaly-2.0.0-rc.1-build.5 created"), "{said}");
+    let (code, said, notes) = server.register("pump-anomaly-1.1.0.onnx", "2.0.0-RC.1+build.5", &more[..6]);
+    assert!(code == 0 && said.contains("unchanged") && !notes.contains("another"), "{said}{notes}");
+    assert_eq!(server.files(), 1, "a registered version whose bytes are missing gets them");
+}
+
+const ROLLOUT: &str = "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetadata: {name: pump}\n\
+                       spec: {model: pump-anomaly, version: 1.0.0}\n";
+
+#[test]
+fn wishes_are_plain_fields_of_the_spec() {
+    let Some(server) = Server::from_environment("cli-wishes") else { return };
+    server.kubectl(&["apply", "-f", "-"], ROLLOUT);
+    let wish = |arguments: &[&str], expected: &str| {
+        let (code, said, error) = server.modelfleet(arguments);
+        assert!(code == 0 && said.contains(expected), "{arguments:?}: {said}{error}");
+    };
+    wish(&["pause", "pump"], "spec.paused false -> true");
+    wish(&["pause", "pump"], "unchanged");
+    wish(&["resume", "pump"], "spec.paused true -> false");
+    wish(&["promote", "pump"], "spec.promote (none) -> canary");
+    wish(&["promote", "pump", "--stage", "broad"], "spec.promote canary -> broad");
+    wish(&["abort", "pump", "--reason", "smoke"], "spec.abort false -> true");
+    assert_eq!(server.field("mro/pump", ".metadata.annotations.modelfleet\\.io/abort-reason"), "smoke");
+    wish(&["retry", "pump", "--token", "ticket-7"], "spec.retryToken (none) -> ticket-7");
+    assert_eq!(server.field("mro/pump", ".spec.abort"), "false");
+    assert_eq!(server.field("mro/pump", ".spec.promote"), "");
+    let (code, _, error) = server.modelfleet(&["promote", "pump", "--stage", "half"]);
+    assert!(code == 1 && error.contains("canary, early-adopter, broad, full"), "{error}");
+    let (code, _, error) = server.modelfleet(&["pause", "nothing"]);
+    assert!(code == 1 && error.contains("kubectl get rollouts"), "{error}");
+}
+
+#[test]
+fn waiting_ends_with_the_code_of_the_end() {
+    let Some(server) = Server::from_environment("cli-status") else { return };
+    server.kubectl(&["apply", "-f", "-"], ROLLOUT);
+    let condition = |kind: &str| {
+        format!(
+            "{{\"observedGeneration\":1,\"conditions\":[{{\"type\":\"{kind}\",\"status\":\"True\",\"reason\":\"R\",\
+             \"message\":\"\",\"lastTransitionTime\":\"2026-08-01T12:00:00Z\"}}]}}"
+        )
+    };
+    assert_eq!(server.modelfleet(&["status", "pump"]).0, 0);
+    assert_eq!(server.modelfleet(&["status", "pump", "--for", "succeeded", "--timeout", "500ms"]).0, 3);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| server.modelfleet(&["status", "pump", "-w", "--timeout", "1m"]));
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        server.status("pump", &condition("RolledBack"));
+        assert_eq!(waiting.join().unwrap().0, 2);
+    });
+    assert_eq!(server.modelfleet(&["status", "pump", "--for", "rolled-back"]).0, 0);
+    server.status("pump", &condition("Stalled"));
+    assert_eq!(server.modelfleet(&["status", "pump", "--for", "finished"]).0, 4);
+    server.status("pump", &condition("Ready"));
+    assert_eq!(server.modelfleet(&["status", "pump", "--for", "succeeded"]).0, 0);
+    assert_eq!(server.modelfleet(&["status", "pump", "--for", "rolled-back"]).0, 5);
+    assert!(server.modelfleet(&["explain", "pump"]).1.contains("Ready because R"));
+    assert_eq!(server.modelfleet(&["status", "pump", "--for", "never"]).0, 1);
+}
