@@ -14,6 +14,7 @@ need() { # command, Debian package, how to get it elsewhere
 need cc gcc ''
 need git git ''
 need flock util-linux ''
+need setpriv util-linux ''
 need unzip unzip ''
 need mosquitto mosquitto ''
 need mosquitto_pub mosquitto-clients ''

@@ -126,10 +126,11 @@ impl AgentSettings {
         let file = self.state_dir(device).join("api-address");
         agent.ready(Duration::from_secs(20), || {
             let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-            if text.trim().is_empty() {
-                Err("an empty address".into())
+            let url = text.trim();
+            if url.starts_with("http://") {
+                Ok(url.to_owned())
             } else {
-                Ok(format!("http://{}", text.trim()))
+                Err(format!("{url:?} is no address"))
             }
         })
     }

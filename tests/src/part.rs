@@ -76,7 +76,7 @@ impl Part {
         let out = File::options().create(true).append(true).open(&log).map_err(failed)?;
         let err = out.try_clone().map_err(failed)?;
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = command
+        let child = ended_with_us(command)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
@@ -169,6 +169,19 @@ impl Drop for Part {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The same command, told by the kernel to end when we are gone, however we went.
+fn ended_with_us(command: &Command) -> Command {
+    let mut tied = Command::new("setpriv");
+    tied.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => tied.env(name, value),
+            None => tied.env_remove(name),
+        };
+    }
+    tied
 }
 
 /// Runs a command to its end and returns what it printed.
