@@ -85,6 +85,32 @@ fn silent_canaries_roll_back_and_never_advance() {
     assert_eq!((all.verdict, all.advice), (Verdict::Undecided, Advice::Wait));
 }
 
+/// A first version has neither a past nor controls: its bounds alone can stop it, and nothing can blame it.
+#[test]
+fn a_first_version_beyond_its_allowance_is_not_passed() {
+    let slos = [SloRule::statistical("false alarms", 50_000)];
+    let judged = |bad| {
+        let counts = [SloCounts { history: Counts::default(), post: Counts::new(60, bad) }];
+        let devices: Vec<_> = (0..20).map(|id| DeviceOutcome::new(id, 0, Arm::Canary, &counts)).collect();
+        let evidence = Evidence {
+            slos: &slos,
+            devices: &devices,
+            merged: &[],
+            needs: needs(),
+            hard: HardRule::default(),
+            silence: SilenceRule::default(),
+            budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 1 },
+            looks: Looks { reached: 6, planned: 6 },
+            seed: 7,
+        };
+        assess(&evidence, &StageState::new())
+    };
+    let broken = judged(30);
+    println!("{}", broken.sentence);
+    assert_eq!((broken.verdict, broken.advice), (Verdict::Undecided, Advice::Pause));
+    assert_eq!(judged(1).advice, Advice::Advance);
+}
+
 #[test]
 fn nothing_known_waits() {
     let assessment = judged(3, 6, |d| d.slos = &[]);

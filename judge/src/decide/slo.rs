@@ -56,15 +56,18 @@ pub fn judge(
     record.p_value_ppb = if state.threshold_ppb > 0 { state.p_value_ppb } else { 1_000_000_000 };
     record.log_e_milli = state.log_e_milli;
     let ruled_out = record.margin_ppm == u64::MAX || record.high_ppm <= record.margin_ppm;
+    // A first version has no past and no controls: beyond its allowance it can be neither blamed nor passed.
+    let beyond = tally.canary.share_ppm() > u64::from(rule.allowance_ppm);
+    let first_beyond = alone && tally.canary_history.known == 0 && covered && beyond;
     record.verdict = if record.relative_harm && record.absolute_breach {
         Verdict::Degraded
-    } else if !harm && covered && evidence.looks.is_final() && ruled_out && record.devices > 0 {
+    } else if !harm && !first_beyond && covered && evidence.looks.is_final() && ruled_out && record.devices > 0 {
         Verdict::Healthy
     } else {
         Verdict::Undecided
     };
     record.sentence = sentence::slo(rule, &record);
-    let incident = (harm && alone && rule.on_breach != OnBreach::Observe)
+    let incident = (((harm && alone) || first_beyond) && rule.on_breach != OnBreach::Observe)
         .then(|| incident::new(rule, index, IncidentKind::NoControls, tally));
     Found { record, incident }
 }
