@@ -1,1 +1,98 @@
-fn main() {}
+//! `modelfleet-agent`: arguments, log, runtime, run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use modelfleet_agent::api;
+use modelfleet_agent::config::{Cli, Command, CommonArgs, LogForm, RunArgs, labels};
+use modelfleet_agent::device::Device;
+use modelfleet_agent::fleet;
+use modelfleet_agent::host::Host;
+use modelfleet_agent::mqtt::{Credentials, read_password};
+use modelfleet_agent::probe::Probe;
+use modelfleet_agent::store::Store;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// Threads for disk, loading and predictions of the local API.
+const BLOCKING_THREADS_MAX: usize = 8;
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let (common, workers) = match &cli.command {
+        Command::Run(args) => (&args.common, 1),
+        Command::Fleet(args) => (&args.common, 2),
+    };
+    start_log(common);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let outcome = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(stop_on_signal(stop.clone()));
+        match cli.command {
+            Command::Run(args) => run(args, stop).await,
+            Command::Fleet(args) => fleet::run(args, stop).await.context("play the fleet"),
+        }
+    });
+    // A prediction that never ends must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
+    let credentials = match (&args.password_file, args.username) {
+        (Some(path), username) => Some(Credentials {
+            username: username.unwrap_or_else(|| args.device.to_string()),
+            password: read_password(path).with_context(|| format!("read password {}", path.display()))?,
+        }),
+        (None, Some(username)) => Some(Credentials { username, password: String::new() }),
+        (None, None) => None,
+    };
+    let store = Store::open(&args.dir, true).context("open the device's folder")?;
+    let host = Host::new(&args.common, 1).context("set up the device")?;
+    let limit = args.memory_limit_mib.saturating_mul(1024 * 1024);
+    let labels = labels(&args.label)?;
+    let parts = host.parts(args.device.clone(), labels, store, credentials, Probe::shared_by(1), limit);
+    let (models, device) = Device::start(parts, stop.clone());
+    info!(device = %args.device, namespace = %args.common.namespace, "agent started");
+    let patience = Duration::from_millis(args.common.prediction_timeout_ms);
+    let api = api::serve(&args.listen, &args.dir, Arc::clone(&models), patience, stop.clone());
+    // Whichever ends first takes the other with it; both end at the stop.
+    let device = async {
+        let ended = device.await.context("run the device");
+        stop.cancel();
+        ended
+    };
+    let api = async {
+        let ended = api.await.context("run the local API");
+        stop.cancel();
+        ended
+    };
+    let (device, api) = tokio::join!(device, api);
+    device.and(api)
+}
+
+async fn stop_on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    info!("stopping");
+    stop.cancel();
+}
+
+fn start_log(common: &CommonArgs) {
+    let log = tracing_subscriber::fmt().with_max_level(common.log_level).with_writer(std::io::stderr);
+    match common.log {
+        LogForm::Text => log.with_target(false).with_ansi(false).init(),
+        LogForm::Json => log.json().flatten_event(true).init(),
+    }
+}

@@ -1,0 +1,358 @@
+//! The command line and the environment.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use base64::Engine as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ed25519_dalek::VerifyingKey;
+use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
+use modelfleet_protocol::selector::{LABEL_LEN_MAX, LABELS_MAX, Labels};
+use url::Url;
+
+/// Runs models on devices, under a plan from the controller.
+#[derive(Parser)]
+#[command(name = "modelfleet-agent", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run one device.
+    Run(RunArgs),
+    /// Play many devices in one process, each with its own connection, identity, folder and inference.
+    Fleet(FleetArgs),
+}
+
+/// What one device and many have in common.
+#[derive(Args)]
+pub struct CommonArgs {
+    /// The MQTT broker: mqtt://HOST[:1883] or mqtts://HOST[:8883].
+    #[arg(long, env = "MODELFLEET_BROKER", value_name = "URL")]
+    pub broker: Broker,
+    /// The fleet: the Kubernetes namespace of its objects.
+    #[arg(long, env = "MODELFLEET_NAMESPACE", default_value = "default")]
+    pub namespace: Namespace,
+    /// File with an ed25519 public key (hexadecimal or base64) whose plans are obeyed; may be repeated.
+    #[arg(long, env = "MODELFLEET_PLAN_KEY", value_delimiter = ',', required = true, value_name = "FILE")]
+    pub plan_key: Vec<PathBuf>,
+    /// File with a minisign public key; with any, only models signed by one of them run. May be repeated.
+    #[arg(long, env = "MODELFLEET_ARTIFACT_KEY", value_delimiter = ',', value_name = "FILE")]
+    pub artifact_key: Vec<PathBuf>,
+    /// File with the certificate authorities that are trusted instead of the system's.
+    #[arg(long, env = "MODELFLEET_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// ONNX Runtime's shared library; without it, models run on rten alone.
+    #[arg(long, env = "MODELFLEET_ONNXRUNTIME", value_name = "FILE")]
+    pub onnxruntime: Option<PathBuf>,
+    /// Engines to use, the preferred one first; `none` for none.
+    #[arg(long, value_delimiter = ',', default_value = "onnxruntime,rten")]
+    pub engines: Vec<EngineName>,
+    /// Longest a prediction may take, milliseconds; slower ones count as timeouts.
+    #[arg(long, default_value_t = 2_000, value_name = "MS")]
+    pub prediction_timeout_ms: u64,
+    /// The broker is asked for a sign of life after this pause, seconds (at least 5).
+    #[arg(long, default_value_t = 60, value_name = "S")]
+    pub keep_alive_s: u64,
+    /// Longest wait between two tries to connect, seconds.
+    #[arg(long, default_value_t = 120, value_name = "S")]
+    pub reconnect_max_s: u64,
+    /// First wait before a failed download is tried again, milliseconds.
+    #[arg(long, default_value_t = 10_000, value_name = "MS")]
+    pub fetch_backoff_ms: u64,
+    /// Devices spread the download of a stable build over this time, milliseconds.
+    #[arg(long, default_value_t = 60_000, value_name = "MS")]
+    pub stable_spread_ms: u64,
+    /// Form of the log.
+    #[arg(long, env = "MODELFLEET_LOG", default_value = "text")]
+    pub log: LogForm,
+    /// Least important lines that are logged.
+    #[arg(long, env = "MODELFLEET_LOG_LEVEL", default_value = "info")]
+    pub log_level: tracing::level_filters::LevelFilter,
+}
+
+/// One device.
+#[derive(Args)]
+pub struct RunArgs {
+    /// What devices have in common.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// The device's id.
+    #[arg(long, env = "MODELFLEET_DEVICE", value_name = "ID")]
+    pub device: DeviceId,
+    /// The device's folder.
+    #[arg(long, env = "MODELFLEET_DIR", value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// A label, KEY=VALUE; may be repeated.
+    #[arg(long, env = "MODELFLEET_LABELS", value_delimiter = ',', value_parser = label, value_name = "KEY=VALUE")]
+    pub label: Vec<(String, String)>,
+    /// The broker's user; the device's id where a password file is given.
+    #[arg(long, env = "MODELFLEET_USERNAME")]
+    pub username: Option<String>,
+    /// File with the password in its first line.
+    #[arg(long, env = "MODELFLEET_PASSWORD_FILE", value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Where the local API listens: a loopback address and port (0: any free one), or unix:PATH.
+    #[arg(long, env = "MODELFLEET_LISTEN", default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    pub listen: Listen,
+    /// Memory that the process may use, MiB; a build that makes it exceed that goes back. 0: no limit.
+    #[arg(long, env = "MODELFLEET_MEMORY_LIMIT", default_value_t = 0, value_name = "MIB")]
+    pub memory_limit_mib: u64,
+}
+
+/// Many devices in one process.
+#[derive(Args)]
+pub struct FleetArgs {
+    /// What devices have in common.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Folder of the devices' folders.
+    #[arg(long, env = "MODELFLEET_DIR", value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// CSV with one device per row: `id`, then its labels.
+    #[arg(long, value_name = "CSV")]
+    pub devices: PathBuf,
+    /// CSV with one reading per row: label columns, optionally `truth`, then the features. Without it, nothing
+    /// is predicted.
+    #[arg(long, value_name = "CSV")]
+    pub traffic: Option<PathBuf>,
+    /// Predictions of one device per second.
+    #[arg(long, default_value_t = 5.0, value_name = "PER_SECOND")]
+    pub rate: f64,
+    /// How many devices; more than there are rows play rows again under other ids.
+    #[arg(long, value_name = "N")]
+    pub count: Option<usize>,
+    /// Devices to leave out, because they run elsewhere.
+    #[arg(long, value_delimiter = ',', value_name = "ID")]
+    pub except: Vec<DeviceId>,
+    /// The model that gets the traffic; without it, every model of a device.
+    #[arg(long)]
+    pub model: Option<ModelName>,
+    /// Values of the `truth` column that are positive.
+    #[arg(long, value_delimiter = ',', default_value = "anomaly,positive,true,1")]
+    pub positive: Vec<String>,
+    /// Share of positive readings, where it is not to be that of the file.
+    #[arg(long, value_name = "0..1")]
+    pub positive_share: Option<f64>,
+    /// The truth about a reading is told after this time, milliseconds.
+    #[arg(long, default_value_t = 500, value_name = "MS")]
+    pub truth_delay_ms: u64,
+    /// Begins the random numbers of all devices.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Threads that predict.
+    #[arg(long, default_value_t = 2)]
+    pub threads: usize,
+    /// File with `id:password` lines; the user is the device's id.
+    #[arg(long, value_name = "FILE")]
+    pub passwords: Option<PathBuf>,
+    /// Sync every write to the disk, as one device does. Off, because a fleet in one process loses no power.
+    #[arg(long)]
+    pub durable: bool,
+}
+
+/// Where the broker is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+}
+
+impl FromStr for Broker {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Broker, String> {
+        let url = Url::parse(text).map_err(|e| format!("not an address: {e}"))?;
+        let tls = match url.scheme() {
+            "mqtt" | "tcp" => false,
+            "mqtts" | "ssl" => true,
+            other => return Err(format!("scheme {other:?} is neither mqtt nor mqtts")),
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("user and password do not belong into the address; see --password-file".into());
+        }
+        let host = url.host_str().filter(|h| !h.is_empty()).ok_or("no host")?.to_owned();
+        Ok(Broker { host, port: url.port().unwrap_or(if tls { 8883 } else { 1883 }), tls })
+    }
+}
+
+/// Where the local API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On a loopback address.
+    Tcp(SocketAddr),
+    /// On a Unix socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Listen, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Listen::Unix(path.into()));
+        }
+        let address: SocketAddr =
+            text.parse().map_err(|e| format!("neither an address nor unix:PATH: {e}"))?;
+        if address.ip().is_loopback() {
+            Ok(Listen::Tcp(address))
+        } else {
+            Err("the local API has no passwords and listens on loopback only".into())
+        }
+    }
+}
+
+/// An engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineName {
+    /// ONNX Runtime, opened from --onnxruntime.
+    Onnxruntime,
+    /// rten.
+    Rten,
+    /// No engine.
+    None,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogForm {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
+    if key.is_empty() || key.len() > LABEL_LEN_MAX || value.len() > LABEL_LEN_MAX {
+        return Err(format!("keys have 1 to {LABEL_LEN_MAX} bytes, values at most as many"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Why the settings are of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file could not be read.
+    #[error("read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A plan key is something else.
+    #[error("{0} is not an ed25519 public key in hexadecimal or base64")]
+    PlanKey(PathBuf),
+    /// More labels than a device may have.
+    #[error("{0} labels; a device has at most {LABELS_MAX}")]
+    Labels(usize),
+    /// A line of the password file is not `id:password`.
+    #[error("{path} line {line} is not id:password")]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+}
+
+/// Reads a file.
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+/// Reads the keys whose plans are obeyed. Several may stand in one file, one on each line.
+///
+/// # Errors
+/// When a file cannot be read or holds something else.
+pub fn plan_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, ConfigError> {
+    let mut keys = Vec::new();
+    for path in paths {
+        let text = read(path)?;
+        let before = keys.len();
+        for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+            let bytes = hex::decode(line).or_else(|_| base64::engine::general_purpose::STANDARD.decode(line));
+            let bytes: Option<[u8; 32]> = bytes.ok().and_then(|b| b.try_into().ok());
+            let key = bytes.and_then(|b| VerifyingKey::from_bytes(&b).ok());
+            keys.push(key.ok_or_else(|| ConfigError::PlanKey(path.clone()))?);
+        }
+        // A file without a key would silently make the device obey nobody.
+        if keys.len() == before {
+            return Err(ConfigError::PlanKey(path.clone()));
+        }
+    }
+    Ok(keys)
+}
+
+/// Reads `id:password` lines.
+///
+/// # Errors
+/// When the file cannot be read or has another line.
+pub fn passwords(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
+    let text = read(path)?;
+    let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
+    let entry = |(index, line): (usize, &str)| {
+        let malformed = || ConfigError::Password { path: path.to_owned(), line: index + 1 };
+        let (id, password) = line.split_once(':').ok_or_else(malformed)?;
+        Ok((id.to_owned(), password.to_owned()))
+    };
+    lines.map(entry).collect()
+}
+
+/// The labels of the command line.
+///
+/// # Errors
+/// When there are too many.
+pub fn labels(pairs: &[(String, String)]) -> Result<Labels, ConfigError> {
+    let labels: Labels = pairs.iter().cloned().collect();
+    if labels.len() > LABELS_MAX { Err(ConfigError::Labels(labels.len())) } else { Ok(labels) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_are_read_and_odd_ones_refused() {
+        let broker: Broker = "mqtt://localhost".parse().unwrap();
+        assert_eq!((broker.port, broker.tls), (1883, false));
+        let broker: Broker = "mqtts://broker.example:9000".parse().unwrap();
+        assert_eq!((broker.port, broker.tls), (9000, true));
+        for bad in ["localhost:1883", "http://x", "mqtt://user:secret@x", "mqtt://"] {
+            assert!(bad.parse::<Broker>().is_err(), "{bad}");
+        }
+        assert!("127.0.0.1:0".parse::<Listen>().is_ok());
+        assert!("unix:/run/agent.sock".parse::<Listen>().is_ok());
+        assert!("0.0.0.0:80".parse::<Listen>().is_err());
+    }
+
+    #[test]
+    fn plan_keys_are_hexadecimal_or_base64() {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let base64 = base64::engine::general_purpose::STANDARD.encode(key.as_bytes());
+        std::fs::write(&path, format!("# two forms\n{}\n{base64}\n", hex::encode(key.as_bytes()))).unwrap();
+        assert_eq!(plan_keys(std::slice::from_ref(&path)).unwrap(), vec![key, key]);
+        for bad in ["nonsense", "", "# none\n"] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(plan_keys(std::slice::from_ref(&path)).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Inference engines behind one trait.
+
+#[cfg(feature = "onnxruntime")]
+pub mod onnxruntime;
+#[cfg(feature = "rten")]
+pub mod rten;
+
+use std::sync::Arc;
+
+use modelfleet_protocol::model::{Format, ModelBuild};
+use modelfleet_protocol::state::{EngineInfo, FailureCode};
+
+use crate::onnx::{self, HeaderError};
+use crate::tensor::NamedTensor;
+
+/// Why a model cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No engine of this device takes the build.
+    #[error("no engine here runs the build (it asks for {asked}, this device has {found})")]
+    EngineMissing {
+        /// The engines or operator sets that the build names.
+        asked: String,
+        /// The engines of the device.
+        found: String,
+    },
+    /// A format that the agent does not know.
+    #[error("the model's format is unknown to this agent")]
+    FormatUnknown,
+    /// The verified bytes are not a model.
+    #[error("the model's header")]
+    Header(#[from] HeaderError),
+    /// The engine lacks an operator set.
+    #[error("{engine} knows {domain} up to {known}, the model imports {needed}")]
+    OpsetMissing {
+        /// The engine.
+        engine: String,
+        /// The operator set's domain.
+        domain: String,
+        /// The highest version that the engine knows.
+        known: i64,
+        /// The version that the model imports.
+        needed: i64,
+    },
+    /// The engine lacks an operator.
+    #[error("{engine} lacks an operator: {detail}")]
+    OperatorMissing {
+        /// The engine.
+        engine: String,
+        /// The engine's words.
+        detail: String,
+    },
+    /// The engine refuses the model for another reason.
+    #[error("{engine} refuses the model: {detail}")]
+    Refused {
+        /// The engine.
+        engine: String,
+        /// The engine's words.
+        detail: String,
+    },
+}
+
+impl LoadError {
+    /// The code that the device reports.
+    #[must_use]
+    pub fn code(&self) -> FailureCode {
+        match self {
+            LoadError::EngineMissing { .. } => FailureCode::EngineMissing,
+            LoadError::FormatUnknown => FailureCode::FormatUnknown,
+            LoadError::OpsetMissing { .. } => FailureCode::OpsetMissing,
+            LoadError::OperatorMissing { .. } => FailureCode::OperatorMissing,
+            LoadError::Header(_) | LoadError::Refused { .. } => FailureCode::LoadRefused,
+        }
+    }
+}
+
+/// Why a prediction has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// An input that the model has not, or not of this type.
+    #[error("input {name:?}: {reason}")]
+    Input {
+        /// The input.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The engine failed.
+    #[error("{engine} could not run the model: {detail}")]
+    Engine {
+        /// The engine.
+        engine: &'static str,
+        /// The engine's words.
+        detail: String,
+    },
+}
+
+/// An inference engine.
+pub trait Engine: Send + Sync {
+    /// Its name, version and highest operator sets.
+    fn info(&self) -> EngineInfo;
+
+    /// Loads a model whose bytes are verified.
+    ///
+    /// # Errors
+    /// When the engine lacks an operator or refuses the model.
+    fn load(&self, bytes: &[u8], build: &ModelBuild) -> Result<Box<dyn Session>, LoadError>;
+}
+
+/// A loaded model. Predictions of one session may wait for each other.
+pub trait Session: Send + Sync {
+    /// The outputs for these inputs, in the model's order.
+    ///
+    /// # Errors
+    /// When an input does not fit or the engine fails.
+    fn run(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, RunError>;
+}
+
+/// The engines of this process, in order of preference.
+#[derive(Clone, Default)]
+pub struct Engines(Vec<Arc<dyn Engine>>);
+
+/// A loaded model and the engine that runs it.
+pub struct Loaded {
+    /// The session.
+    pub session: Box<dyn Session>,
+    /// The engine's name.
+    pub engine: String,
+}
+
+impl Engines {
+    /// These engines, the preferred one first.
+    #[must_use]
+    pub fn new(engines: Vec<Arc<dyn Engine>>) -> Engines {
+        Engines(engines)
+    }
+
+    /// What the device reports of its engines.
+    #[must_use]
+    pub fn infos(&self) -> Vec<EngineInfo> {
+        self.0.iter().map(|e| e.info()).collect()
+    }
+
+    /// Loads a model on the first engine that takes it. The bytes must be verified.
+    ///
+    /// # Errors
+    /// When no engine takes it; the reason is that of the engine that came furthest.
+    pub fn load(&self, bytes: &[u8], build: &ModelBuild) -> Result<Loaded, LoadError> {
+        if build.format != Format::Onnx {
+            return Err(LoadError::FormatUnknown);
+        }
+        let header = onnx::header(bytes)?;
+        let mut best: Option<LoadError> = None;
+        for engine in &self.0 {
+            let info = engine.info();
+            if !build.engines.is_empty() && !build.engines.contains(&info.name) {
+                continue;
+            }
+            // A domain that the engine has never heard of shows as a missing operator when it loads.
+            let lacking = header.opsets.iter().find_map(|(domain, &needed)| {
+                let known = *info.opsets.get(domain)?;
+                (known < needed && header.uses(domain)).then(|| (domain.clone(), known, needed))
+            });
+            let outcome = match lacking {
+                Some((domain, known, needed)) => {
+                    Err(LoadError::OpsetMissing { engine: info.name.clone(), domain, known, needed })
+                }
+                None => engine.load(bytes, build),
+            };
+            match outcome {
+                Ok(session) => return Ok(Loaded { session, engine: info.name }),
+                Err(e) if best.as_ref().is_none_or(|b| reach(&e) > reach(b)) => best = Some(e),
+                Err(_) => {}
+            }
+        }
+        Err(best.unwrap_or_else(|| self.missing(build)))
+    }
+
+    fn missing(&self, build: &ModelBuild) -> LoadError {
+        let names: Vec<String> = self.0.iter().map(|e| e.info().name).collect();
+        let or_any = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        LoadError::EngineMissing {
+            asked: if build.engines.is_empty() { "any engine".into() } else { build.engines.join(", ") },
+            found: or_any(names),
+        }
+    }
+}
+
+/// How far an engine came with a model before it gave up.
+fn reach(error: &LoadError) -> u8 {
+    match error {
+        LoadError::EngineMissing { .. } | LoadError::FormatUnknown | LoadError::Header(_) => 0,
+        LoadError::OpsetMissing { .. } => 1,
+        LoadError::OperatorMissing { .. } => 2,
+        LoadError::Refused { .. } => 3,
+    }
+}

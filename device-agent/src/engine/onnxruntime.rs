@@ -1,0 +1,212 @@
+//! ONNX Runtime, opened at run time from a path.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::state::EngineInfo;
+use ort::environment::Environment;
+use ort::ep;
+use ort::logging::LogLevel;
+use ort::session::{Session as OrtSession, SessionInputValue};
+use ort::value::{DynValue, Tensor, TensorElementType, TensorRef, ValueType};
+
+use super::{Engine, LoadError, RunError, Session};
+use crate::onnx;
+use crate::tensor::{Elements, NamedTensor};
+
+/// The name that plans use.
+pub const NAME: &str = "OnnxRuntime";
+/// Highest versions that are asked for when the engine's operator sets are found out.
+const OPSETS_ASKED: [(&str, i64); 2] = [("ai.onnx", 40), ("ai.onnx.ml", 10)];
+
+/// Why the engine is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The library could not be opened, or is too old.
+    #[error("open ONNX Runtime at {path}: {detail}")]
+    Library {
+        /// Where it was looked for.
+        path: String,
+        /// What the loader said.
+        detail: String,
+    },
+    /// The library is there but did not start.
+    #[error("start ONNX Runtime: {0}")]
+    Start(String),
+}
+
+/// ONNX Runtime.
+pub struct OnnxRuntime {
+    environment: Environment,
+    info: EngineInfo,
+    threads: usize,
+}
+
+impl OnnxRuntime {
+    /// Opens the shared library and finds out which operator sets it knows. As many predictions of one model
+    /// run at once as there are `threads`.
+    ///
+    /// # Errors
+    /// When there is no such library, it is too old or it does not start.
+    pub fn open(path: &Path, threads: usize) -> Result<OnnxRuntime, OpenError> {
+        let shown = path.display().to_string();
+        let library = |e: ort::LoadDynamicError| OpenError::Library { path: shown, detail: e.to_string() };
+        let builder = ort::init_from(path).map_err(library)?;
+        let start = |e: ort::Error| OpenError::Start(e.to_string());
+        let environment = builder.with_name("modelfleet").with_telemetry(false).build().map_err(start)?;
+        environment.set_log_level(LogLevel::Fatal);
+        let mut engine = OnnxRuntime { environment, info: EngineInfo::default(), threads: threads.max(1) };
+        let opsets = OPSETS_ASKED.iter().filter_map(|&(domain, most)| {
+            let known = (1..=most).rev().find(|&v| engine.session(&onnx::probe(domain, v)).is_ok())?;
+            Some((domain.to_owned(), known))
+        });
+        let opsets = opsets.chain([("com.microsoft".to_owned(), 1)]).collect();
+        engine.info = EngineInfo { name: NAME.into(), version: version(path), opsets };
+        Ok(engine)
+    }
+
+    fn session(&self, bytes: &[u8]) -> Result<OrtSession, String> {
+        let text = |e: ort::Error| e.message().to_owned();
+        let builder = |e: ort::Error<ort::session::builder::SessionBuilder>| e.message().to_owned();
+        // One thread and no arena: predictions are small, and a device has other things to do with its
+        // cores and its memory.
+        let cpu = ep::CPU::default().with_arena_allocator(false).build();
+        OrtSession::builder(&self.environment)
+            .map_err(text)?
+            .with_intra_threads(1)
+            .map_err(builder)?
+            .with_parallel_execution(false)
+            .map_err(builder)?
+            .with_memory_pattern(false)
+            .map_err(builder)?
+            .with_execution_providers([cpu])
+            .map_err(builder)?
+            .commit_from_memory(bytes)
+            .map_err(text)
+    }
+}
+
+/// `1.31.1` out of the library's path, where package managers and wheels write it: the library does not tell its
+/// version through the bindings. Otherwise the version that the bindings ask for at least.
+fn version(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let named = path.iter().rev().filter_map(|part| part.to_str()).find_map(|part| {
+        let version = part.split_once(".so.").map_or(part, |(_, version)| version);
+        let numbers: Vec<&str> = version.split('.').collect();
+        let good = numbers.len() == 3 && numbers.iter().all(|n| n.parse::<u32>().is_ok());
+        good.then(|| version.to_owned())
+    });
+    named.unwrap_or_else(|| format!("1.{}", ort::MINOR_VERSION))
+}
+
+impl Engine for OnnxRuntime {
+    fn info(&self) -> EngineInfo {
+        self.info.clone()
+    }
+
+    fn load(&self, bytes: &[u8], _: &ModelBuild) -> Result<Box<dyn Session>, LoadError> {
+        let sessions = (0..self.threads).map(|_| self.session(bytes)).collect::<Result<Vec<_>, _>>();
+        let sessions = sessions.map_err(|detail| {
+            let engine = NAME.to_owned();
+            // The engine's codes do not tell an unknown operator from a broken model; its words do.
+            if detail.contains("is not a registered function/op")
+                || detail.contains("Could not find an implementation")
+                || detail.contains("No Op registered for")
+            {
+                LoadError::OperatorMissing { engine, detail }
+            } else {
+                LoadError::Refused { engine, detail }
+            }
+        })?;
+        let outputs = sessions[0].outputs().iter().map(|o| o.name().to_owned()).collect();
+        let inputs = sessions[0].inputs().iter().map(|i| i.name().to_owned()).collect();
+        let sessions = sessions.into_iter().map(Mutex::new).collect();
+        Ok(Box::new(Loaded { inputs, outputs, sessions }))
+    }
+}
+
+/// One session for each thread that predicts: the engine's own state is not safe to share.
+struct Loaded {
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+    sessions: Vec<Mutex<OrtSession>>,
+}
+
+impl Loaded {
+    /// A session that nobody uses, or the first one when it is free.
+    fn session(&self) -> MutexGuard<'_, OrtSession> {
+        let free = self.sessions.iter().find_map(|session| session.try_lock().ok());
+        free.unwrap_or_else(|| self.sessions[0].lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Session for Loaded {
+    fn run(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, RunError> {
+        let find = |name: &String| {
+            let reason = || RunError::Input { name: name.clone(), reason: "is missing".into() };
+            inputs.iter().find(|t| &t.name == name).ok_or_else(reason).and_then(input)
+        };
+        if let Some(extra) = inputs.iter().find(|t| !self.inputs.contains(&t.name)) {
+            return Err(RunError::Input { name: extra.name.clone(), reason: "is not the model's".into() });
+        }
+        let values: Vec<SessionInputValue<'_>> = self.inputs.iter().map(find).collect::<Result<_, _>>()?;
+        let failed = |e: ort::Error| RunError::Engine { engine: NAME, detail: e.message().to_owned() };
+        let mut session = self.session();
+        let answers = session.run(values.as_slice()).map_err(failed)?;
+        let named = self.outputs.iter().zip(answers.values());
+        Ok(named.filter_map(|(name, value)| output(name, &value)).collect())
+    }
+}
+
+fn input(tensor: &NamedTensor) -> Result<SessionInputValue<'_>, RunError> {
+    let shape = tensor.shape.as_slice();
+    let value = match &tensor.data {
+        Elements::F32(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
+        Elements::F64(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
+        Elements::I64(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
+        Elements::I32(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
+        Elements::U8(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
+        Elements::Bool(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
+        Elements::Text(v) => Tensor::from_string_array((shape, v.as_slice())).map(SessionInputValue::from),
+    };
+    value.map_err(|e| RunError::Input { name: tensor.name.clone(), reason: e.message().to_owned() })
+}
+
+/// An output as a named tensor; outputs that are no tensors of known elements are left out.
+fn output(name: &str, value: &DynValue) -> Option<NamedTensor> {
+    let ValueType::Tensor { ty, .. } = value.dtype() else { return None };
+    macro_rules! take {
+        ($kind:ident, $type:ty) => {{
+            let (shape, data) = value.try_extract_tensor::<$type>().ok()?;
+            (shape.to_vec(), Elements::$kind(data.to_vec()))
+        }};
+    }
+    let (shape, data) = match ty {
+        TensorElementType::Float32 => take!(F32, f32),
+        TensorElementType::Float64 => take!(F64, f64),
+        TensorElementType::Int64 => take!(I64, i64),
+        TensorElementType::Int32 => take!(I32, i32),
+        TensorElementType::Uint8 => take!(U8, u8),
+        TensorElementType::Bool => take!(Bool, bool),
+        TensorElementType::String => {
+            let (shape, data) = value.try_extract_strings().ok()?;
+            (shape.to_vec(), Elements::Text(data))
+        }
+        _ => return None,
+    };
+    let shape = shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect();
+    Some(NamedTensor { name: name.to_owned(), shape, data })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read_from_the_path() {
+        assert_eq!(version(Path::new("/nowhere/libonnxruntime.so.1.31.1")), "1.31.1");
+        assert_eq!(version(Path::new("/nowhere/1.31.1/libonnxruntime.so")), "1.31.1");
+        assert_eq!(version(Path::new("/nowhere/libonnxruntime.so")), format!("1.{}", ort::MINOR_VERSION));
+    }
+}

@@ -1,0 +1,313 @@
+//! Brings the bytes of a build onto the disk: resumed where they stopped, verified before anybody parses them.
+
+mod source;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::state::FailureCode;
+use tokio::fs::{self, OpenOptions};
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::Instant;
+
+use crate::http::{Client, HttpError};
+use source::{Opened, Source};
+pub use verify::{Keys, KeysError};
+
+/// Room that is left free on the disk beside a download, bytes.
+const SPARE_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest model that is fetched at all, bytes.
+const SIZE_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+
+/// Why the bytes are not there.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The address is of no kind that is fetched.
+    #[error("{uri:?} is not an address that can be fetched")]
+    Address {
+        /// The address, at most its first characters.
+        uri: String,
+    },
+    /// The request was not answered.
+    #[error("fetch the model")]
+    Http(#[from] HttpError),
+    /// The server answered with something else than the bytes.
+    #[error("{host} answered {status}")]
+    Status {
+        /// Who answered.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A web page came instead of a model, as networks with a login page answer.
+    #[error("{host} answered with a web page")]
+    WebPage {
+        /// Who answered.
+        host: String,
+    },
+    /// The bytes stopped coming.
+    #[error("no bytes for {} s after {bytes} bytes", after.as_secs())]
+    Stalled {
+        /// How long nothing came.
+        after: Duration,
+        /// Bytes on disk.
+        bytes: u64,
+    },
+    /// It took too long as a whole.
+    #[error("not done after {} s, {bytes} bytes are there", after.as_secs())]
+    TooSlow {
+        /// How long it had.
+        after: Duration,
+        /// Bytes on disk.
+        bytes: u64,
+    },
+    /// The connection broke.
+    #[error("read the model after {bytes} bytes")]
+    Cut {
+        /// Bytes on disk.
+        bytes: u64,
+        /// Why it broke.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The disk has not enough room.
+    #[error("{needed} bytes are needed, {free} are free")]
+    DiskFull {
+        /// What is needed, with what is to stay free.
+        needed: u64,
+        /// What is free.
+        free: u64,
+    },
+    /// A file could not be read or written.
+    #[error("{what} {path}")]
+    Disk {
+        /// What was being done.
+        what: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The plan says a size that no device fetches.
+    #[error("a model of {0} bytes is not fetched")]
+    Size(u64),
+    /// The bytes are not those that the plan names.
+    #[error("expected {expected} and {size} bytes, found {found} and {bytes} bytes")]
+    DigestMismatch {
+        /// What the plan names.
+        expected: Digest,
+        /// The size in the plan.
+        size: u64,
+        /// What the bytes hash to.
+        found: Digest,
+        /// How many bytes came.
+        bytes: u64,
+    },
+    /// Old and new bytes together are not those that the plan names; it begins anew.
+    #[error("resumed bytes do not fit together")]
+    ResumedMismatch,
+    /// None of the device's keys signed the bytes.
+    #[error("no trusted key signed the model ({0} signatures)")]
+    SignatureInvalid(usize),
+}
+
+impl FetchError {
+    /// Whether another try may help.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        use FetchError as E;
+        match self {
+            E::Address { .. } | E::Size(_) | E::DigestMismatch { .. } | E::SignatureInvalid(_) => false,
+            E::DiskFull { .. } => false,
+            // A client error stays, but for those that ask for patience; a store may still be filled (404).
+            E::Status { status, .. } => *status >= 500 || matches!(status, 404 | 408 | 425 | 429),
+            E::Http(HttpError::Address { .. }) => false,
+            E::Http(_) | E::WebPage { .. } | E::Stalled { .. } | E::TooSlow { .. } | E::Cut { .. } => true,
+            E::Disk { .. } | E::ResumedMismatch => true,
+        }
+    }
+
+    /// The code that the device reports when this is the end.
+    #[must_use]
+    pub fn code(&self) -> FailureCode {
+        match self {
+            FetchError::DigestMismatch { .. } => FailureCode::DigestMismatch,
+            FetchError::SignatureInvalid(_) => FailureCode::SignatureInvalid,
+            FetchError::DiskFull { .. } => FailureCode::DiskFull,
+            _ => FailureCode::DownloadExhausted,
+        }
+    }
+}
+
+/// How long a download may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Longest pause between two bytes.
+    pub stall: Duration,
+    /// Longest time as a whole; what a byte rate makes necessary is added.
+    pub total: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { stall: Duration::from_secs(60), total: Duration::from_secs(4 * 3600) }
+    }
+}
+
+/// Fetches builds into one folder.
+#[derive(Clone)]
+pub struct Fetcher {
+    /// Where verified bytes go, by digest.
+    pub blobs: PathBuf,
+    /// Asks HTTP servers.
+    pub client: Client,
+    /// Who may sign models; none: the digest alone decides.
+    pub keys: Keys,
+    /// How long a download may take.
+    pub patience: Patience,
+    /// Whether bytes are on disk when a call returns.
+    pub durable: bool,
+}
+
+impl Fetcher {
+    /// Fetches and verifies a build. Returns where its bytes are; at once when they are there already.
+    ///
+    /// # Errors
+    /// When the bytes cannot be had, or are not what the plan and the device's keys say.
+    pub async fn fetch(
+        &self,
+        build: &ModelBuild,
+        bytes_per_second: u64,
+        progress: impl Fn(u64),
+    ) -> Result<PathBuf, FetchError> {
+        if build.size_bytes > SIZE_BYTES_MAX {
+            return Err(FetchError::Size(build.size_bytes));
+        }
+        let target = self.blobs.join(build.digest.hex());
+        let part = self.blobs.join(format!("{}.part", build.digest.hex()));
+        if !self.is_there(build, &target).await? {
+            let total = self.patience.total + Duration::from_secs(rate_seconds(build, bytes_per_second));
+            let work = self.download(build, &part, bytes_per_second, &progress);
+            let outcome = tokio::time::timeout(total, work).await;
+            outcome.unwrap_or_else(|_| {
+                let bytes = std::fs::metadata(&part).map_or(0, |m| m.len());
+                Err(FetchError::TooSlow { after: total, bytes })
+            })?;
+            self.keys.check(&part, &build.signatures).await?;
+            self.publish(&part, &target).await?;
+        }
+        Ok(target)
+    }
+
+    /// Drops what an unfinished download has left.
+    pub async fn forget(&self, digest: &Digest) {
+        let part = self.blobs.join(format!("{}.part", digest.hex()));
+        // Nothing there is as good as deleted.
+        let _ = fs::remove_file(part).await;
+    }
+
+    /// Whether the verified bytes are there and still whole.
+    async fn is_there(&self, build: &ModelBuild, target: &Path) -> Result<bool, FetchError> {
+        match fs::metadata(target).await {
+            Ok(found) if found.len() == build.size_bytes => {}
+            Ok(_) => return Ok(false),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(disk("look at", target)(e)),
+        }
+        let (hash, _) = verify::hash_file(target).await?;
+        if verify::digest(hash) != build.digest {
+            return Ok(false);
+        }
+        self.keys.check(target, &build.signatures).await?;
+        Ok(true)
+    }
+
+    async fn download(
+        &self,
+        build: &ModelBuild,
+        part: &Path,
+        bytes_per_second: u64,
+        progress: &impl Fn(u64),
+    ) -> Result<(), FetchError> {
+        let source = Source::parse(&build.uri)?;
+        let mut have = fs::metadata(part).await.map_or(0, |m| m.len());
+        if have > build.size_bytes {
+            have = 0;
+        }
+        room(&self.blobs, build.size_bytes - have)?;
+        let mut opened = if have == build.size_bytes && have > 0 {
+            Opened::nothing(have)
+        } else {
+            source.open(&self.client, have, build.size_bytes).await?
+        };
+        let resumed = opened.start > 0 && opened.start == have;
+        let mut file = OpenOptions::new();
+        let file = file.create(true).write(true).truncate(!resumed).append(resumed).open(part).await;
+        let mut file = file.map_err(disk("open", part))?;
+        let (mut hash, mut bytes) =
+            if resumed { verify::hash_file(part).await? } else { verify::Hash::fresh() };
+        let start = Instant::now();
+        let before = bytes;
+        while bytes <= build.size_bytes {
+            let next = tokio::time::timeout(self.patience.stall, opened.chunk()).await;
+            let stalled = |_| FetchError::Stalled { after: self.patience.stall, bytes };
+            let chunk = next.map_err(stalled)?;
+            let Some(chunk) = chunk.map_err(|source| FetchError::Cut { bytes, source })? else { break };
+            file.write_all(&chunk).await.map_err(disk("write", part))?;
+            hash.update(&chunk);
+            bytes += chunk.len() as u64;
+            progress(bytes);
+            if bytes_per_second > 0 {
+                let due = Duration::from_secs_f64((bytes - before) as f64 / bytes_per_second as f64);
+                tokio::time::sleep_until(start + due).await;
+            }
+        }
+        file.flush().await.map_err(disk("write", part))?;
+        if self.durable {
+            file.sync_all().await.map_err(disk("sync", part))?;
+        }
+        if bytes < build.size_bytes && opened.cut_short() {
+            let source = "the connection ended early".into();
+            return Err(FetchError::Cut { bytes, source });
+        }
+        let found = verify::digest(hash);
+        if found == build.digest && bytes == build.size_bytes {
+            return Ok(());
+        }
+        // Wrong bytes are no start for a later try.
+        self.forget(&build.digest).await;
+        if resumed {
+            return Err(FetchError::ResumedMismatch);
+        }
+        Err(FetchError::DigestMismatch { expected: build.digest, size: build.size_bytes, found, bytes })
+    }
+
+    async fn publish(&self, part: &Path, target: &Path) -> Result<(), FetchError> {
+        fs::rename(part, target).await.map_err(disk("rename", part))?;
+        if self.durable {
+            let dir = fs::File::open(&self.blobs).await.map_err(disk("open", &self.blobs))?;
+            dir.sync_all().await.map_err(disk("sync", &self.blobs))?;
+        }
+        Ok(())
+    }
+}
+
+fn rate_seconds(build: &ModelBuild, bytes_per_second: u64) -> u64 {
+    build.size_bytes.checked_div(bytes_per_second).unwrap_or(0).saturating_mul(2)
+}
+
+pub(crate) fn disk(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FetchError {
+    let path = path.to_owned();
+    move |source| FetchError::Disk { what, path, source }
+}
+
+fn room(dir: &Path, more: u64) -> Result<(), FetchError> {
+    let space = rustix::fs::statvfs(dir).map_err(|e| disk("look at", dir)(e.into()))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let needed = more.saturating_add(SPARE_BYTES);
+    if free < needed { Err(FetchError::DiskFull { needed, free }) } else { Ok(()) }
+}

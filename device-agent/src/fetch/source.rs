@@ -1,0 +1,120 @@
+//! Where bytes come from: an HTTP server or a file.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::header;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use url::Url;
+
+use super::{FetchError, disk};
+use crate::http::{Client, range_start};
+
+/// Bytes read from a file at once.
+const FILE_CHUNK_BYTES: usize = 64 * 1024;
+
+/// An address of bytes.
+pub(super) enum Source {
+    File(PathBuf),
+    Http(Url),
+}
+
+/// A source that gives bytes.
+pub(super) struct Opened {
+    /// The offset at which they begin.
+    pub(super) start: u64,
+    stream: Stream,
+}
+
+enum Stream {
+    Nothing,
+    File(File),
+    Http { body: Incoming, sized: bool },
+}
+
+type ChunkError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Source {
+    pub(super) fn parse(uri: &str) -> Result<Source, FetchError> {
+        let refuse = || FetchError::Address { uri: uri.chars().take(80).collect() };
+        let url = Url::parse(uri).map_err(|_| refuse())?;
+        match url.scheme() {
+            "http" | "https" => Ok(Source::Http(url)),
+            "file" => url.to_file_path().map(Source::File).map_err(|()| refuse()),
+            _ => Err(refuse()),
+        }
+    }
+
+    /// Opens the source at `offset`, or at its beginning where it cannot do that.
+    pub(super) async fn open(&self, client: &Client, offset: u64, size: u64) -> Result<Opened, FetchError> {
+        match self {
+            Source::File(path) => {
+                let mut file = File::open(path).await.map_err(disk("open", path))?;
+                file.seek(std::io::SeekFrom::Start(offset)).await.map_err(disk("seek", path))?;
+                Ok(Opened { start: offset, stream: Stream::File(file) })
+            }
+            Source::Http(url) => open_http(client, url, offset, size).await,
+        }
+    }
+}
+
+async fn open_http(client: &Client, url: &Url, offset: u64, size: u64) -> Result<Opened, FetchError> {
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let mut answer = client.get(url, offset).await?;
+    let odd = answer.status() == 416 || (answer.status() == 206 && range_start(&answer) != Some(offset));
+    if odd && offset > 0 {
+        // A server that misreads the range gets the plain question.
+        answer = client.get(url, 0).await?;
+    }
+    let start = match answer.status().as_u16() {
+        200 => 0,
+        206 => offset,
+        status => return Err(FetchError::Status { host, status }),
+    };
+    let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let length = answer.body().size_hint().exact();
+    // A model is never a web page; a page of the right length would still have to hash to the digest.
+    if kind.starts_with("text/html") && length != Some(size - start) {
+        return Err(FetchError::WebPage { host });
+    }
+    Ok(Opened { start, stream: Stream::Http { body: answer.into_body(), sized: length.is_some() } })
+}
+
+impl Opened {
+    /// Nothing more to come.
+    pub(super) fn nothing(start: u64) -> Opened {
+        Opened { start, stream: Stream::Nothing }
+    }
+
+    /// The next bytes; `None` at the end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, ChunkError> {
+        match &mut self.stream {
+            Stream::Nothing => Ok(None),
+            Stream::File(file) => {
+                let mut buffer = vec![0; FILE_CHUNK_BYTES];
+                let read = file.read(&mut buffer).await?;
+                buffer.truncate(read);
+                Ok((read > 0).then(|| buffer.into()))
+            }
+            Stream::Http { body, .. } => loop {
+                match body.frame().await {
+                    None => return Ok(None),
+                    // Frames without data are trailers.
+                    Some(frame) => {
+                        if let Ok(data) = frame?.into_data() {
+                            return Ok(Some(data));
+                        }
+                    }
+                }
+            },
+        }
+    }
+
+    /// Whether an early end may be a broken connection: an answer without a stated length just ends.
+    pub(super) fn cut_short(&self) -> bool {
+        matches!(self.stream, Stream::Http { sized: false, .. })
+    }
+}

@@ -1,0 +1,190 @@
+//! What the devices of one process share: engines, keys, TLS, the way to the broker.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use modelfleet_agent_core::words::{Identity, Limits};
+use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::plan::Fetch;
+use modelfleet_protocol::selector::Labels;
+use modelfleet_protocol::state::Capabilities;
+use tracing::{info, warn};
+
+use crate::admit::Loader;
+use crate::config::{CommonArgs, ConfigError, EngineName, plan_keys};
+use crate::device::Parts;
+use crate::engine::{Engine, Engines};
+use crate::fetch::{Fetcher, Keys, KeysError, Patience};
+use crate::http::Client;
+use crate::mqtt::{Backoff, Credentials, Inbox, Settings};
+use crate::probe::{Probe, machine_bytes};
+use crate::store::Store;
+use crate::tls::{TlsError, client_config};
+
+/// Why the common parts cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The settings.
+    #[error("read the settings")]
+    Config(#[from] ConfigError),
+    /// Keys of models.
+    #[error("read the artifact keys")]
+    Keys(#[from] KeysError),
+    /// TLS.
+    #[error("set up TLS")]
+    Tls(#[from] TlsError),
+}
+
+/// Predictions of a model that are remembered for their ground truth, 32 bytes each.
+const PREDICTIONS_REMEMBERED: usize = 4096;
+
+/// What the devices of one process share.
+pub struct Host {
+    settings: SettingsOfAll,
+    inbox: Arc<Inbox>,
+    loader: Arc<Loader>,
+    keys: Keys,
+    client: Client,
+    limits: Limits,
+    capabilities: Capabilities,
+    connected: Arc<AtomicUsize>,
+}
+
+struct SettingsOfAll {
+    host: String,
+    port: u16,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    namespace: modelfleet_protocol::ids::Namespace,
+    keep_alive: Duration,
+    backoff: Backoff,
+}
+
+impl Host {
+    /// Sets up what is shared. `threads` predict at once.
+    ///
+    /// # Errors
+    /// When keys or certificates cannot be read. A missing engine is no error: the device says that it has none.
+    pub fn new(args: &CommonArgs, threads: usize) -> Result<Host, HostError> {
+        let tls = client_config(args.ca.as_deref())?;
+        let keys = Keys::read(&args.artifact_key)?;
+        let engines = engines(&args.engines, args.onnxruntime.as_deref(), threads);
+        let defaults = Limits::default();
+        let limits = Limits {
+            fetch_backoff_ms: args.fetch_backoff_ms,
+            fetch: Fetch { spread_ms: args.stable_spread_ms, ..defaults.fetch },
+            ..defaults
+        };
+        let capabilities = Capabilities {
+            engines: engines.infos(),
+            memory_bytes: machine_bytes(),
+            arch: std::env::consts::ARCH.to_owned(),
+        };
+        let most = Duration::from_secs(args.reconnect_max_s.max(1));
+        let settings = SettingsOfAll {
+            host: args.broker.host.clone(),
+            port: args.broker.port,
+            tls: args.broker.tls.then(|| tls.clone()),
+            namespace: args.namespace.clone(),
+            keep_alive: Duration::from_secs(args.keep_alive_s),
+            backoff: Backoff { most, ..Backoff::default() },
+        };
+        Ok(Host {
+            settings,
+            inbox: Arc::new(Inbox::trusting(plan_keys(&args.plan_key)?)),
+            loader: Arc::new(Loader::new(engines, keys.clone())),
+            keys,
+            client: Client::new(tls),
+            limits,
+            capabilities,
+            connected: Arc::default(),
+        })
+    }
+
+    /// How many devices are connected.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// The parts of one device.
+    pub fn parts(
+        &self,
+        device: DeviceId,
+        labels: Labels,
+        store: Store,
+        credentials: Option<Credentials>,
+        probe: Probe,
+        memory_limit_bytes: u64,
+    ) -> Parts {
+        let s = &self.settings;
+        let mut capabilities = self.capabilities.clone();
+        if memory_limit_bytes > 0 {
+            capabilities.memory_bytes = memory_limit_bytes;
+        }
+        Parts {
+            identity: Identity {
+                namespace: s.namespace.clone(),
+                device: device.clone(),
+                agent: env!("CARGO_PKG_VERSION").to_owned(),
+                labels,
+                capabilities,
+            },
+            limits: self.limits,
+            settings: Settings {
+                host: s.host.clone(),
+                port: s.port,
+                tls: s.tls.clone(),
+                credentials,
+                namespace: s.namespace.clone(),
+                device,
+                keep_alive: s.keep_alive,
+                backoff: s.backoff,
+            },
+            inbox: self.inbox.clone(),
+            fetcher: Fetcher {
+                blobs: store.dir().join("blobs"),
+                client: self.client.clone(),
+                keys: self.keys.clone(),
+                patience: Patience::default(),
+                durable: store.durable(),
+            },
+            loader: self.loader.clone(),
+            store,
+            probe,
+            memory_limit_bytes,
+            predictions_remembered: PREDICTIONS_REMEMBERED,
+            connected: self.connected.clone(),
+        }
+    }
+}
+
+/// Opens the engines that are asked for and there. `threads` predict at once.
+#[must_use]
+pub fn engines(names: &[EngineName], onnxruntime: Option<&Path>, threads: usize) -> Engines {
+    #[allow(unused_mut)] // An agent may be built without any engine.
+    let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
+    for name in names {
+        match (name, onnxruntime) {
+            #[cfg(feature = "onnxruntime")]
+            (EngineName::Onnxruntime, Some(path)) => {
+                match crate::engine::onnxruntime::OnnxRuntime::open(path, threads) {
+                    Ok(engine) => engines.push(Arc::new(engine)),
+                    Err(error) => warn!(error = %crate::mqtt::chain(&error), "no ONNX Runtime"),
+                }
+            }
+            #[cfg(feature = "rten")]
+            (EngineName::Rten, _) => engines.push(Arc::new(crate::engine::rten::Rten::default())),
+            _ => {}
+        }
+    }
+    let _ = threads;
+    for info in engines.iter().map(|e| e.info()) {
+        info!(engine = %info.name, version = %info.version, opsets = ?info.opsets, "engine");
+    }
+    if engines.is_empty() {
+        warn!("no engine: models cannot run here, and the device says so");
+    }
+    Engines::new(engines)
+}

@@ -1,0 +1,129 @@
+//! Opens what arrives: nothing is looked at before a trusted key's signature over it is found good.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use ed25519_dalek::VerifyingKey;
+use modelfleet_protocol::envelope::{EnvelopeError, open_override, open_plan};
+use modelfleet_protocol::ids::{DeviceId, Namespace};
+use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::topic::{Channel, Topic, TopicError};
+
+use super::LinkEvent;
+
+/// Most plans remembered. Many devices in one process get the same bytes and open them once.
+const PLANS_MAX: usize = 64;
+
+/// Why a message is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum InboxError {
+    /// Not a topic of the protocol.
+    #[error("read the topic")]
+    Topic(#[from] TopicError),
+    /// The envelope or what is in it.
+    #[error("open the envelope")]
+    Envelope(#[from] EnvelopeError),
+    /// The message speaks of another fleet, model or device than its topic.
+    #[error("the message is not for its topic")]
+    Misplaced,
+}
+
+/// Opens envelopes with the keys that the device trusts.
+pub struct Inbox {
+    keys: Vec<VerifyingKey>,
+    seen: Mutex<HashMap<String, (Bytes, Arc<Plan>)>>,
+}
+
+impl Inbox {
+    /// An inbox that trusts these keys.
+    #[must_use]
+    pub fn trusting(keys: Vec<VerifyingKey>) -> Inbox {
+        Inbox { keys, seen: Mutex::default() }
+    }
+
+    /// What a message means for the device; `None` for one that was cleared.
+    pub(super) fn open(
+        &self,
+        (namespace, device): (&Namespace, &DeviceId),
+        topic: &str,
+        payload: &Bytes,
+    ) -> Result<Option<LinkEvent>, InboxError> {
+        let parsed = Topic::parse(topic)?;
+        if payload.is_empty() {
+            return Ok(None);
+        }
+        if &parsed.namespace != namespace {
+            return Err(InboxError::Misplaced);
+        }
+        match parsed.channel {
+            Channel::Plan(model) => {
+                let plan = self.plan(topic, payload)?;
+                let fits = plan.model == model && &plan.namespace == namespace;
+                if fits { Ok(Some(LinkEvent::Plan(plan))) } else { Err(InboxError::Misplaced) }
+            }
+            Channel::Override(id) => {
+                let order = open_override(&self.keys, payload)?;
+                let fits = order.device == id && &id == device && &order.namespace == namespace;
+                let event = LinkEvent::Override(Box::new(order));
+                if fits { Ok(Some(event)) } else { Err(InboxError::Misplaced) }
+            }
+            _ => Err(InboxError::Misplaced),
+        }
+    }
+
+    fn plan(&self, topic: &str, payload: &Bytes) -> Result<Arc<Plan>, InboxError> {
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((bytes, plan)) = seen().get(topic)
+            && bytes == payload
+        {
+            return Ok(plan.clone());
+        }
+        let plan = Arc::new(open_plan(&self.keys, payload)?);
+        let mut seen = seen();
+        if seen.len() >= PLANS_MAX {
+            seen.clear();
+        }
+        seen.insert(topic.to_owned(), (payload.clone(), plan.clone()));
+        Ok(plan)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::SigningKey;
+    use modelfleet_protocol::envelope::{OVERRIDE_TYPE, PLAN_TYPE, seal};
+
+    const PLAN: &str =
+        r#"{"namespace":"plant","model":"pump","epoch":1,"revision":1,"issued":0,"expires":9}"#;
+
+    fn check(signer: &SigningKey, kind: &str, topic: &str, text: &str) -> Result<bool, InboxError> {
+        let trusted = SigningKey::from_bytes(&[1; 32]);
+        let inbox = Inbox::trusting(vec![trusted.verifying_key()]);
+        let own = (&"plant".parse().unwrap(), &"pump-001".parse().unwrap());
+        let payload = Bytes::from(seal(signer, kind, text.as_bytes()));
+        // The second time it comes from memory and must be the same.
+        let first = inbox.open(own, topic, &payload)?.is_some();
+        assert_eq!(inbox.open(own, topic, &payload)?.is_some(), first);
+        Ok(first)
+    }
+
+    #[test]
+    fn only_a_trusted_plan_on_its_own_topic_is_opened() {
+        let (good, bad) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        assert!(check(&good, PLAN_TYPE, "mf/1/plant/plan/pump", PLAN).unwrap());
+        assert!(check(&bad, PLAN_TYPE, "mf/1/plant/plan/pump", PLAN).is_err());
+        assert!(check(&good, OVERRIDE_TYPE, "mf/1/plant/plan/pump", PLAN).is_err());
+        for topic in ["mf/1/plant/plan/fan", "mf/1/other/plan/pump", "mf/1/plant/plan/a/b", "x"] {
+            assert!(check(&good, PLAN_TYPE, topic, PLAN).is_err(), "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_cleared_topic_is_nothing() {
+        let inbox = Inbox::trusting(Vec::new());
+        let own = (&"plant".parse().unwrap(), &"pump-001".parse().unwrap());
+        assert!(inbox.open(own, "mf/1/plant/plan/pump", &Bytes::new()).unwrap().is_none());
+    }
+}

@@ -1,0 +1,58 @@
+//! The models of one device, by name.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use modelfleet_agent_core::words::{Input, Watch};
+use modelfleet_protocol::ids::ModelName;
+use modelfleet_protocol::time::Time;
+use tokio::sync::Notify;
+
+use super::Model;
+
+/// The models of one device.
+pub struct Models {
+    remembered: usize,
+    by_name: RwLock<BTreeMap<ModelName, Arc<Model>>>,
+    alarmed: Arc<Notify>,
+}
+
+impl Models {
+    /// No models yet; each will remember so many predictions for their ground truth.
+    #[must_use]
+    pub fn remembering(predictions: usize) -> Models {
+        Models { remembered: predictions, by_name: RwLock::default(), alarmed: Arc::default() }
+    }
+
+    /// The model of this name, if the device has been told of it.
+    #[must_use]
+    pub fn get(&self, name: &ModelName) -> Option<Arc<Model>> {
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The model of this name, made on first sight.
+    pub fn entry(&self, name: &ModelName) -> Arc<Model> {
+        if let Some(model) = self.get(name) {
+            return model;
+        }
+        let mut models = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Arc::new(Model::new(name.clone(), self.remembered, self.alarmed.clone()));
+        models.entry(name.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// All models.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Model>> {
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Waits for a prediction that failed.
+    pub async fn alarmed(&self) {
+        self.alarmed.notified().await;
+    }
+
+    /// Observes as the agent says. What was seen before comes back.
+    pub fn watch(&self, now: Time, watch: &Watch) -> Vec<Input> {
+        self.entry(&watch.model).watch(now, watch)
+    }
+}

@@ -1,0 +1,188 @@
+//! Downloads from servers that misbehave.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use modelfleet_agent::fetch::{FetchError, Fetcher, Keys, Patience};
+use modelfleet_agent::http::Client;
+use modelfleet_agent::tls::client_config;
+use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::state::FailureCode;
+use support::pump_build;
+use support::server::{Manners, Server};
+
+fn bytes() -> Vec<u8> {
+    (0..300_000_u32).map(|i| (i % 251) as u8).collect()
+}
+
+struct Depot {
+    dir: tempfile::TempDir,
+    server: Server,
+    fetcher: Fetcher,
+    build: ModelBuild,
+}
+
+fn depot(manners: Manners) -> Depot {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(HashMap::from([("/model".to_owned(), bytes())]), manners);
+    let fetcher = Fetcher {
+        blobs: dir.path().to_owned(),
+        client: Client::new(client_config(None).unwrap()),
+        keys: Keys::default(),
+        patience: Patience { stall: Duration::from_secs(5), total: Duration::from_secs(20) },
+        durable: true,
+    };
+    let build = pump_build("1.0.0", &bytes(), format!("{}/model", server.url));
+    Depot { dir, server, fetcher, build }
+}
+
+impl Depot {
+    async fn fetch(&self) -> Result<(), FetchError> {
+        let path = self.fetcher.fetch(&self.build, 0, |_| {}).await?;
+        assert_eq!(std::fs::read(path).unwrap(), bytes());
+        Ok(())
+    }
+
+    fn part(&self) -> std::path::PathBuf {
+        self.dir.path().join(format!("{}.part", self.build.digest.hex()))
+    }
+}
+
+#[tokio::test]
+async fn bytes_arrive_once() {
+    let depot = depot(Manners { redirects: 2, ..Manners::default() });
+    depot.fetch().await.unwrap();
+    let requests = depot.server.requests();
+    depot.fetch().await.unwrap();
+    assert_eq!(depot.server.requests(), requests, "what is there is not fetched again");
+    assert!(!depot.part().exists());
+}
+
+#[tokio::test]
+async fn a_cut_download_goes_on_where_it_stopped() {
+    let depot = depot(Manners { cut: Some((100_000, 2)), ..Manners::default() });
+    for _ in 0..2 {
+        let error = depot.fetch().await.unwrap_err();
+        assert!(matches!(error, FetchError::Cut { .. }) && error.retryable(), "{error:?}");
+    }
+    depot.fetch().await.unwrap();
+    assert_eq!(*depot.server.asked.lock().unwrap(), [0, 100_000, 200_000]);
+}
+
+#[tokio::test]
+async fn a_server_without_ranges_begins_anew() {
+    let depot = depot(Manners { cut: Some((100_000, 1)), no_range: true, ..Manners::default() });
+    depot.fetch().await.unwrap_err();
+    depot.fetch().await.unwrap();
+    assert_eq!(*depot.server.asked.lock().unwrap(), [0, 100_000]);
+}
+
+#[tokio::test]
+async fn a_damaged_part_is_thrown_away_and_convicts_nobody() {
+    let depot = depot(Manners::default());
+    std::fs::write(depot.part(), vec![7; 1000]).unwrap();
+    let error = depot.fetch().await.unwrap_err();
+    assert!(matches!(error, FetchError::ResumedMismatch) && error.retryable());
+    depot.fetch().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_finished_part_needs_no_server() {
+    let depot = depot(Manners { status: Some(500), ..Manners::default() });
+    std::fs::write(depot.part(), bytes()).unwrap();
+    depot.fetch().await.unwrap();
+    assert_eq!(depot.server.requests(), 0);
+}
+
+#[tokio::test]
+async fn wrong_bytes_are_the_end() {
+    for change in [
+        |b: &mut ModelBuild| b.size_bytes -= 1,
+        |b: &mut ModelBuild| b.size_bytes += 1,
+        |b: &mut ModelBuild| {
+            b.digest.0[0] ^= 1;
+        },
+    ] {
+        let mut depot = depot(Manners::default());
+        change(&mut depot.build);
+        let error = depot.fetch().await.unwrap_err();
+        assert_eq!((error.code(), error.retryable()), (FailureCode::DigestMismatch, false), "{error:?}");
+        assert_eq!(std::fs::read_dir(depot.dir.path()).unwrap().count(), 0, "nothing is left");
+    }
+}
+
+#[tokio::test]
+async fn a_login_page_is_no_model() {
+    let depot = depot(Manners { web_page: true, ..Manners::default() });
+    let error = depot.fetch().await.unwrap_err();
+    assert!(matches!(error, FetchError::WebPage { .. }) && error.retryable(), "{error:?}");
+}
+
+#[tokio::test]
+async fn statuses_say_whether_to_try_again() {
+    for (status, again) in [(500, true), (503, true), (429, true), (404, true), (403, false), (410, false)] {
+        let depot = depot(Manners { status: Some(status), ..Manners::default() });
+        let error = depot.fetch().await.unwrap_err();
+        assert_eq!(error.retryable(), again, "{status} {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn redirects_have_an_end() {
+    let depot = depot(Manners { redirects: 1000, ..Manners::default() });
+    let error = depot.fetch().await.unwrap_err();
+    assert!(error.retryable() && matches!(error, FetchError::Http(_)), "{error:?}");
+    assert!(depot.server.requests() < 10);
+}
+
+#[tokio::test]
+async fn a_rate_is_kept() {
+    let depot = depot(Manners::default());
+    let start = std::time::Instant::now();
+    depot.fetcher.fetch(&depot.build, 600_000, |_| {}).await.unwrap();
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(450), "300 kB at 600 kB a second took {took:?}");
+}
+
+#[tokio::test]
+async fn a_model_too_large_for_the_disk_is_not_begun() {
+    let mut depot = depot(Manners::default());
+    depot.build.size_bytes = 15 * 1024 * 1024 * 1024 * 1024;
+    assert!(matches!(depot.fetch().await, Err(FetchError::Size(_))));
+    assert_eq!(depot.server.requests(), 0);
+}
+
+#[tokio::test]
+async fn other_addresses_are_refused() {
+    for uri in ["ftp://x/model", "model.onnx", "s3://bucket/model", ""] {
+        let mut depot = depot(Manners::default());
+        depot.build.uri = uri.into();
+        assert!(!depot.fetch().await.unwrap_err().retryable(), "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn with_keys_only_signed_models_are_taken() {
+    let mut depot = depot(Manners::default());
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let other = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let key = depot.dir.path().join("key.pub");
+    std::fs::write(&key, pair.pk.to_box().unwrap().into_string()).unwrap();
+    depot.fetcher.keys = Keys::read(&[key]).unwrap();
+    let sign = |pair: &minisign::KeyPair| {
+        minisign::sign(Some(&pair.pk), &pair.sk, &bytes()[..], None, None).unwrap().into_string()
+    };
+    for signatures in [vec![], vec![sign(&other)], vec!["garbage".to_owned()]] {
+        depot.build.signatures = signatures;
+        let error = depot.fetch().await.unwrap_err();
+        assert_eq!((error.code(), error.retryable()), (FailureCode::SignatureInvalid, false));
+    }
+    depot.build.signatures = vec![sign(&other), sign(&pair)];
+    depot.fetch().await.unwrap();
+    assert!(depot.fetcher.keys.signed(&bytes(), &depot.build.signatures));
+    assert!(!depot.fetcher.keys.signed(b"other", &depot.build.signatures));
+}
