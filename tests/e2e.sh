@@ -6,5 +6,18 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo build --workspace --locked --bins
 target=${CARGO_TARGET_DIR:-$PWD/target}
 export MODELFLEET_BIN_DIR=$target/debug
-# One after another: each brings up a whole plant, and two cores are one plant's worth.
-cargo test -p modelfleet-tests --locked --features e2e -- --test-threads=1 --nocapture
+MODELFLEET_ONNXRUNTIME=$(device-agent/onnxruntime.sh)
+export MODELFLEET_ONNXRUNTIME
+
+# Each crate's own questions to a real API server.
+dir=$(mktemp -d "${TMPDIR:-/tmp}/modelfleet-e2e.XXXXXX")
+tests/controlplane/run.sh --dir "$dir/control-plane" --exit-with-parent >"$dir/log" 2>&1 &
+server=$!
+trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
+tests/until.sh 2400 "the API server" test -s "$dir/control-plane/kubeconfig" || { cat "$dir/log" >&2; exit 1; }
+export MODELFLEET_KUBECONFIG=$dir/control-plane/kubeconfig
+kubectl --kubeconfig "$MODELFLEET_KUBECONFIG" apply -k manifests >/dev/null
+cargo test --locked -p modelfleet-crds -p modelfleet-cli -p modelfleet-controller --tests -- --test-threads=1
+
+# Whole plants, one after another: two cores are one plant's worth.
+cargo test --locked -p modelfleet-tests --features e2e -- --test-threads=1 --nocapture

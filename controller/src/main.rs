@@ -1,1 +1,224 @@
-fn main() {}
+//! Arguments, clients, run.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use kube::Client;
+use kube::runtime::reflector;
+use modelfleet_controller::args::{Cli, Command, Settings};
+use modelfleet_controller::context::{Context, Field, Link};
+use modelfleet_controller::error::chain;
+use modelfleet_controller::http::{self, Shown, Stand};
+use modelfleet_controller::index::Index;
+use modelfleet_controller::lease::Election;
+use modelfleet_controller::ledger::Ledger;
+use modelfleet_controller::metrics::Metrics;
+use modelfleet_controller::mqtt::{self, BrokerSettings};
+use modelfleet_controller::run::{self, Scope};
+use modelfleet_controller::verify_artifact::Trust;
+use modelfleet_controller::work::Work;
+use modelfleet_controller::written::Written;
+use modelfleet_controller::{keys, registry};
+use modelfleet_crds::{ModelVersion, Rollout};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+const HOUR_MS: u64 = 3_600_000;
+
+fn main() -> anyhow::Result<()> {
+    let settings = match Cli::parse().command {
+        Command::Keygen { out } => {
+            println!("{}", keys::generate(&out)?);
+            return Ok(());
+        }
+        Command::Run(settings) => *settings,
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube_runtime=warn"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    let provider = rustls::crypto::ring::default_provider();
+    if provider.install_default().is_err() {
+        anyhow::bail!("a provider of cryptography is installed already");
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(start(settings))
+}
+
+async fn start(settings: Settings) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    tokio::spawn(on_signal(stop.clone()));
+    let shown = Shown { metrics: Metrics::new(), stand: Arc::default() };
+    // The server outlives `stop` a little: the last scrape sees the end.
+    let server = tokio::spawn(http::serve(settings.http_addr, shown.clone(), stop.clone()));
+    let client = Client::try_default().await.context("find the API server")?;
+    let identity = settings.identity.clone().unwrap_or_else(own_name);
+    let mut election = Election::new(client.clone(), &settings.lease_namespace, &identity);
+    if !reached(&client, &stop).await {
+        return Ok(());
+    }
+    shown.set(Stand::Standby);
+    let Some(epoch) = election.acquire(&stop).await else { return Ok(()) };
+    tracing::info!(epoch, identity, "leads");
+    shown.metrics.leader.set(1);
+    let seen = Arc::new(AtomicU64::new(0));
+    let term = Term { epoch, seen: Arc::clone(&seen) };
+    let lead = tokio::spawn(lead(settings, identity, client, term, shown, stop.clone()));
+    let held = election.hold(epoch, &seen, &stop).await;
+    stop.cancel();
+    let led = lead.await.context("the leader's tasks")?;
+    server.await.context("the http server")??;
+    held.context("this process no longer leads and ends")?;
+    anyhow::ensure!(
+        seen.load(Ordering::Relaxed) == 0,
+        "there are plans of a later leader; start again above it"
+    );
+    led
+}
+
+/// Waits until the API server answers; false when `stop` came first.
+async fn reached(client: &Client, stop: &CancellationToken) -> bool {
+    let mut wait = Duration::from_millis(250);
+    loop {
+        match client.apiserver_version().await {
+            Ok(_) => return true,
+            Err(error) => tracing::warn!(error = chain(&error), "the API server is away; tries again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(15)),
+        }
+    }
+}
+
+/// The time of one leader.
+struct Term {
+    epoch: u64,
+    seen: Arc<AtomicU64>,
+}
+
+/// Everything that only a leader does. Ends with `stop`.
+async fn lead(
+    settings: Settings,
+    identity: String,
+    client: Client,
+    term: Term,
+    shown: Shown,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    // Whatever ends these tasks ends the process, and the next leader goes on.
+    let _end = stop.clone().drop_guard();
+    let (publisher, broker) = mqtt::prepare(&broker_settings(&settings, identity)?)?;
+    let signer = keys::read(&settings.signing_key_file)?;
+    let (rollouts, rollout_writer) = reflector::store::<Rollout>();
+    let (versions, version_writer) = reflector::store::<ModelVersion>();
+    let ctx = Arc::new(Context {
+        client: client.clone(),
+        rollouts: rollouts.clone(),
+        versions: versions.clone(),
+        written: Mutex::new(Written::default()),
+        field: Mutex::new(Field {
+            index: Index::new(settings.devices_max),
+            ledger: Ledger::new(signer.verifying_key()),
+            link: Link::default(),
+        }),
+        publisher,
+        signer,
+        epoch: term.epoch,
+        seen_epoch: term.seen,
+        plan_lifetime_ms: settings.plan_lifetime_hours.saturating_mul(HOUR_MS),
+        work: Work::default(),
+        metrics: shown.metrics.clone(),
+    });
+    shown.set(Stand::Leading(Arc::clone(&ctx)));
+    let scope = match settings.namespaces.as_slice() {
+        [] => Scope::All,
+        names => Scope::Namespaces(names.to_vec()),
+    };
+    let (checks, names) = mpsc::unbounded_channel();
+    let of_rollouts = Arc::clone(&ctx);
+    let watch_rollouts = run::watch(client.clone(), scope.clone(), rollout_writer, move |rollout, gone| {
+        run::rollout_changed(&of_rollouts, rollout, gone);
+    });
+    let of_versions = Arc::clone(&ctx);
+    let watch_versions = run::watch(client, scope.clone(), version_writer, move |version, gone| {
+        run::version_changed(&of_versions, &checks, version, gone);
+    });
+    let mut watches = tokio::task::JoinSet::new();
+    watches.spawn(watch_rollouts);
+    watches.spawn(watch_versions);
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        ready = async { tokio::try_join!(rollouts.wait_until_ready(), versions.wait_until_ready()) } => {
+            ready.context("read rollouts and model versions")?;
+        }
+    }
+    // Objects before devices: what is rolled out says which reports are kept whole.
+    let trust = Arc::new(trust(&settings)?);
+    let listener = tokio::spawn(run::listen(Arc::clone(&ctx), broker, scope, stop.clone()));
+    let registry = tokio::spawn(registry::run(Arc::clone(&ctx), trust, names, stop.clone()));
+    run::work(ctx, stop).await;
+    watches.shutdown().await;
+    listener.await.context("the broker's task")?;
+    registry.await.context("the registry's task")
+}
+
+fn broker_settings(settings: &Settings, identity: String) -> anyhow::Result<BrokerSettings> {
+    let password = match &settings.mqtt_password_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.with_context(|| format!("read {}", path.display()))?;
+            Some(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        None => None,
+    };
+    let ca_pem = match &settings.mqtt_ca {
+        Some(path) => Some(std::fs::read(path).with_context(|| format!("read {}", path.display()))?),
+        None => None,
+    };
+    let (url, user) = (settings.mqtt_url.clone(), settings.mqtt_user.clone());
+    Ok(BrokerSettings { url, user, password, ca_pem, identity })
+}
+
+fn trust(settings: &Settings) -> anyhow::Result<Trust> {
+    let cloud = |name: &str| ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|prefix| name.starts_with(prefix));
+    let from_environment = std::env::vars().filter(|(name, _)| cloud(name));
+    let lower = |(name, value): (String, String)| (name.to_ascii_lowercase(), value);
+    let mut store_options: Vec<(String, String)> = from_environment.map(lower).collect();
+    store_options.extend(settings.store_options.iter().cloned());
+    let keys =
+        settings.artifact_keys.iter().map(|key| publisher_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Trust { store_options, keys })
+}
+
+/// A publisher's key: the base64 text itself, or a minisign file with a comment in its first line.
+fn publisher_key(text: &str) -> anyhow::Result<minisign_verify::PublicKey> {
+    if let Ok(key) = minisign_verify::PublicKey::from_base64(text.trim()) {
+        return Ok(key);
+    }
+    let file = std::fs::read_to_string(text).with_context(|| format!("--artifact-key: read {text}"))?;
+    let (whole, line) = (minisign_verify::PublicKey::decode(&file), file.trim());
+    whole
+        .or_else(|_| minisign_verify::PublicKey::from_base64(line))
+        .map_err(|_| anyhow::anyhow!("--artifact-key: {text} holds no minisign public key"))
+}
+
+/// In a pod its name, which no other pod has and which stays when the container starts again: it then need not wait for
+/// its own lease. Elsewhere a random name.
+fn own_name() -> String {
+    let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let host = std::env::var("HOSTNAME").ok().filter(|name| in_cluster && !name.is_empty());
+    host.unwrap_or_else(|| format!("controller-{:016x}", rand::random::<u64>()))
+}
+
+async fn on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("stops");
+    stop.cancel();
+}

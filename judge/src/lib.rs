@@ -72,6 +72,7 @@ pub mod exact;
 pub mod number;
 pub mod plan;
 pub mod quality;
+pub mod record;
 
 mod align;
 mod assessment;

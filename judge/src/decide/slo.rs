@@ -61,7 +61,13 @@ pub fn judge(
     let first_beyond = alone && tally.canary_history.known == 0 && covered && beyond;
     record.verdict = if record.relative_harm && record.absolute_breach {
         Verdict::Degraded
-    } else if !harm && !first_beyond && covered && evidence.looks.is_final() && ruled_out && record.devices > 0 {
+    } else if !harm
+        && !first_beyond
+        && covered
+        && evidence.looks.is_final()
+        && ruled_out
+        && record.devices > 0
+    {
         Verdict::Healthy
     } else {
         Verdict::Undecided

@@ -1,0 +1,176 @@
+//! What becomes of model versions.
+
+use std::sync::Arc;
+
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use modelfleet_crds::model_version::{ModelVersionStatus, Rejection, VersionStage};
+use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_protocol::time::Time;
+use modelfleet_rollout::Action;
+use serde_json::json;
+
+use super::MANAGER;
+use crate::context::Context;
+use crate::error::Error;
+use crate::observe::World;
+use crate::status::conditions::{Word, to_fields};
+use crate::status::time::{cut, from_k8s, to_k8s};
+
+/// Carries out the actions that are about versions, in their order.
+pub(super) async fn apply(
+    ctx: &Context,
+    world: &World,
+    rollout: &Rollout,
+    actions: &[Action],
+    now: Time,
+) -> Result<(), Error> {
+    for action in actions {
+        match action {
+            Action::MarkProduction { version } => {
+                change(ctx, world, version, now, |s| promote(s, rollout, now)).await?;
+            }
+            Action::ArchiveOthers { version } => {
+                for other in world.versions.keys().filter(|other| *other != version) {
+                    change(ctx, world, other, now, |s| archive(s, version)).await?;
+                }
+            }
+            Action::MarkRejected { version, reason, message, retry_token } => {
+                let by = Rejection {
+                    rollout: rollout.name_any(),
+                    reason: (*reason).to_owned(),
+                    time: to_k8s(now),
+                    retry_token: cut(retry_token.as_deref().unwrap_or_default(), 64),
+                };
+                change(ctx, world, version, now, |s| reject(s, by.clone(), message)).await?;
+            }
+            Action::MarkVerified { version } => change(ctx, world, version, now, verify).await?,
+            Action::OpenStage { .. } | Action::Event { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes the status of a version if `edit` changes it. A version whose object is gone needs no write.
+async fn change(
+    ctx: &Context,
+    world: &World,
+    version: &str,
+    now: Time,
+    edit: impl Fn(&mut ModelVersionStatus),
+) -> Result<(), Error> {
+    let Some(object) = world.versions.get(version) else { return Ok(()) };
+    let object = ctx.written().version(Arc::clone(object));
+    let before = object.status.clone().unwrap_or_default();
+    let mut after = before.clone();
+    edit(&mut after);
+    if after == before {
+        return Ok(());
+    }
+    write_status(ctx, &object, after, now).await
+}
+
+fn promote(status: &mut ModelVersionStatus, rollout: &Rollout, now: Time) {
+    if status.stage == Some(VersionStage::Production) {
+        return;
+    }
+    status.stage = Some(VersionStage::Production);
+    status.reason = Some("Promoted".to_owned());
+    status.message = Some(format!("brought to production by rollout {}", rollout.name_any()));
+    status.promoted_at = Some(to_k8s(now));
+    status.promoted_by = Some(rollout.name_any());
+    status.rejected_by = None;
+}
+
+fn archive(status: &mut ModelVersionStatus, successor: &str) {
+    if status.stage == Some(VersionStage::Production) {
+        status.stage = Some(VersionStage::Archived);
+        status.reason = Some("Replaced".to_owned());
+        status.message = Some(format!("was in production; replaced by version {successor}"));
+    }
+}
+
+fn reject(status: &mut ModelVersionStatus, by: Rejection, message: &str) {
+    // The first rejection of an attempt stays, with its time.
+    let same = |old: &Rejection| old.rollout == by.rollout && old.retry_token == by.retry_token;
+    if status.stage == Some(VersionStage::Rejected) && status.rejected_by.as_ref().is_some_and(same) {
+        return;
+    }
+    status.stage = Some(VersionStage::Rejected);
+    status.reason = Some(by.reason.clone());
+    status.message = Some(cut(message, 512));
+    status.rejected_by = Some(by);
+}
+
+fn verify(status: &mut ModelVersionStatus) {
+    if matches!(status.stage, Some(VersionStage::Rejected | VersionStage::Production)) {
+        status.stage = Some(VersionStage::Verified);
+        status.reason = Some("Verified".to_owned());
+        status.message = Some("may be rolled out again".to_owned());
+        status.rejected_by = None;
+    }
+}
+
+/// Writes a version's status, its conditions worked out from the rest.
+///
+/// # Errors
+/// When the API server refuses or is away, or somebody was faster.
+pub async fn write_status(
+    ctx: &Context,
+    object: &ModelVersion,
+    mut status: ModelVersionStatus,
+    now: Time,
+) -> Result<(), Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let name = object.name_any();
+    let what = format!("status of model version {namespace}/{name}");
+    let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    status.observed_generation = object.metadata.generation;
+    status.conditions = to_fields(words(&status), old, object.metadata.generation, now);
+    let patch = json!({
+        "apiVersion": "modelfleet.io/v1alpha1",
+        "kind": "ModelVersion",
+        "metadata": { "name": name, "resourceVersion": object.resource_version() },
+        "status": status,
+    });
+    let api: Api<ModelVersion> = Api::namespaced(ctx.client.clone(), &namespace);
+    let params = PatchParams::apply(MANAGER).force();
+    let patched = api.patch_status(&name, &params, &Patch::Apply(patch)).await;
+    let patched = match patched {
+        Ok(patched) => patched,
+        Err(error) => {
+            let error = Error::kubernetes(what.clone(), error);
+            if matches!(error, Error::Conflict { .. })
+                && let Some(fresh) = api.get_opt(&name).await.map_err(|e| Error::kubernetes(what, e))?
+            {
+                ctx.written().keep_version(fresh);
+            }
+            return Err(error);
+        }
+    };
+    tracing::info!(namespace, version = name, stage = ?status.stage, reason = status.reason, "model version");
+    ctx.written().keep_version(patched);
+    Ok(())
+}
+
+fn words(status: &ModelVersionStatus) -> Vec<Word> {
+    let stage = status.stage.unwrap_or_default();
+    let reason = status.reason.clone().unwrap_or_else(|| "Registered".to_owned());
+    let message = status.message.clone().unwrap_or_default();
+    let word = |kind, holds| Word { kind, holds, reason: reason.clone(), message: message.clone() };
+    let checked = status.verified_at.as_ref().map(from_k8s).is_some();
+    let usable = matches!(stage, VersionStage::Verified | VersionStage::Production | VersionStage::Archived);
+    vec![
+        word("Ready", usable),
+        match checked {
+            true => Word {
+                kind: "Verified",
+                holds: true,
+                reason: "Checked".to_owned(),
+                message: "digest, size and signature are good".to_owned(),
+            },
+            false => word("Verified", false),
+        },
+        word("Stalled", stage == VersionStage::Rejected),
+    ]
+}

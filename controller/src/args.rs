@@ -1,0 +1,79 @@
+//! Settings: flags, each with an environment variable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Moves machine-learning models onto fleets of devices, and takes them back when they misbehave.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the controller.
+    Run(Box<Settings>),
+    /// Makes the key that signs plans: writes FILE and FILE.pub, prints the public key.
+    Keygen {
+        /// Where the key goes; must not exist.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// The broker: mqtt://host:1883, or mqtts://host:8883.
+    #[arg(long, env = "MODELFLEET_MQTT_URL", default_value = "mqtt://127.0.0.1:1883")]
+    pub mqtt_url: String,
+    /// User name at the broker.
+    #[arg(long, env = "MODELFLEET_MQTT_USER")]
+    pub mqtt_user: Option<String>,
+    /// File with the password at the broker.
+    #[arg(long, env = "MODELFLEET_MQTT_PASSWORD_FILE")]
+    pub mqtt_password_file: Option<PathBuf>,
+    /// File with the certificates to trust at the broker (PEM). Default: those of the system.
+    #[arg(long, env = "MODELFLEET_MQTT_CA")]
+    pub mqtt_ca: Option<PathBuf>,
+    /// File with the key that signs plans: 32 bytes as hexadecimal digits or base64. `keygen` makes one.
+    #[arg(long, env = "MODELFLEET_SIGNING_KEY_FILE")]
+    pub signing_key_file: PathBuf,
+    /// Public key of a publisher (minisign): its base64 text, or the file with it; may be repeated. With one or more,
+    /// versions without a good signature are refused.
+    #[arg(long = "artifact-key", env = "MODELFLEET_ARTIFACT_KEYS", value_delimiter = ',')]
+    pub artifact_keys: Vec<String>,
+    /// Namespace to look at; may be repeated. Default: all.
+    #[arg(long = "namespace", env = "MODELFLEET_NAMESPACES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
+    /// Address of /healthz, /readyz, /metrics and /malformed.
+    #[arg(long, env = "MODELFLEET_HTTP_ADDR", default_value = "0.0.0.0:8080")]
+    pub http_addr: SocketAddr,
+    /// Name of this process among its replicas. Default: the pod's name, elsewhere a random one.
+    #[arg(long, env = "MODELFLEET_IDENTITY")]
+    pub identity: Option<String>,
+    /// Namespace of the Lease by which one process leads.
+    #[arg(long, env = "MODELFLEET_LEASE_NAMESPACE", default_value = "modelfleet-system")]
+    pub lease_namespace: String,
+    /// Option of the object stores, such as aws_region=eu-central-1; may be repeated. Variables that begin with AWS_,
+    /// AZURE_ or GOOGLE_ count as well.
+    #[arg(long = "store-option", value_parser = pair)]
+    pub store_options: Vec<(String, String)>,
+    /// How long devices may start something new on a plan's word, in hours. Renewed at half of it.
+    #[arg(long, env = "MODELFLEET_PLAN_LIFETIME_HOURS", default_value_t = 168, value_parser = clap::value_parser!(u64).range(1..=8760))]
+    pub plan_lifetime_hours: u64,
+    /// Most devices that are kept in memory; further ones are refused and counted.
+    #[arg(long, env = "MODELFLEET_DEVICES_MAX", default_value_t = 2_000_000)]
+    pub devices_max: usize,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be key=value")?;
+    Ok((key.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,296 @@
+//! From devices' windows to the judge's answer, and from that to the core's evidence. No client.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use modelfleet_judge as judge;
+use modelfleet_judge::{
+    Advice, Arm, DeviceOutcome, HardAction, MergedWindow, SloCounts, SloRule, StageState,
+};
+use modelfleet_protocol::ids::{DeviceId, Digest};
+use modelfleet_protocol::model::Profile;
+use modelfleet_protocol::state::{FailureCode, Phase};
+use modelfleet_protocol::time::Time;
+use modelfleet_rollout::{Coverage, Evidence, HardStop, State, Verdict};
+
+use crate::index::merged::Samples;
+use crate::index::view::Subject;
+use crate::validate::{Objective, Valid};
+
+/// Planned looks of a stage.
+const LOOKS_MAX: u64 = 6;
+
+/// What is judged.
+pub struct Question<'a> {
+    /// The rollout.
+    pub valid: &'a Valid,
+    /// How far it got.
+    pub state: &'a State,
+    /// What the judge said at the look before.
+    pub before: &'a StageState,
+    /// Identity of what devices count.
+    pub observe_id: u64,
+    /// Profile of the candidate.
+    pub profile: Option<&'a Profile>,
+    /// The two arms.
+    pub subjects: &'a [Subject<'a>],
+    /// Merged windows.
+    pub samples: Option<&'a Samples>,
+}
+
+/// The judge's answer, for the core and for the status.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// For the core.
+    pub evidence: Evidence,
+    /// For the status: verdicts with numbers, and what to hand in next time.
+    pub assessment: judge::Assessment,
+    /// Looks so far.
+    pub looks: judge::Looks,
+}
+
+/// Asks the judge about the current stage.
+#[must_use]
+pub fn assess(question: &Question<'_>) -> Answer {
+    let parts = question.valid.policy.parts();
+    let stage = question.valid.policy.stage(question.state.stage);
+    let rules: Vec<SloRule<'_>> = rules(question.valid, stage.margin_ppm);
+    let seed = seed(&parts.uid, question.state);
+    let starts = Starts::of(question, seed);
+    let counts = starts.counts(question, rules.len());
+    let outcomes = outcomes(question, &counts, rules.len());
+    let looks = starts.looks(question);
+    let evidence = judge::Evidence {
+        slos: &rules,
+        devices: &outcomes,
+        merged: &merged(question, starts.stage_first),
+        needs: needs(question),
+        hard: judge::HardRule::default(),
+        silence: judge::SilenceRule::default(),
+        budget: judge::Budget {
+            total_ppm: parts.error_budget_ppm,
+            spent_ppb: question.state.spent_ppb,
+            stages_left: stages_left(question),
+        },
+        looks,
+        seed,
+    };
+    let assessment = judge::assess(&evidence, question.before);
+    Answer { evidence: for_core(question, &assessment, looks), assessment, looks }
+}
+
+fn rules(valid: &Valid, margin_ppm: Option<u64>) -> Vec<SloRule<'_>> {
+    valid.objectives.iter().map(|objective| rule(objective, margin_ppm)).collect()
+}
+
+fn rule(objective: &Objective, margin_ppm: Option<u64>) -> SloRule<'_> {
+    SloRule {
+        name: &objective.indicator.name,
+        on_breach: objective.on_breach,
+        evidence: objective.evidence,
+        margin_ppm,
+        min_samples: objective.indicator.min_samples,
+        ..SloRule::statistical("", objective.allowance_ppm)
+    }
+}
+
+/// The stage's share of its reachable devices must have reported: a stage of which half have not begun has proven
+/// nothing about the other half. Devices that failed are judged as failed and not waited for.
+fn needs(question: &Question<'_>) -> judge::Needs {
+    let limits = &question.valid.policy.stage(question.state.stage).limits;
+    let failed = |s: &Subject<'_>| matches!(s.standing.phase, Some(Phase::Failed | Phase::Reverted));
+    let waited_for = |s: &&Subject<'_>| s.arm == Arm::Canary && s.standing.online && !failed(s);
+    let reachable = question.subjects.iter().filter(waited_for).count() as u64;
+    let share = (reachable * u64::from(limits.min_reporting_ppm)).div_ceil(1_000_000);
+    judge::Needs {
+        min_devices: u32::try_from(limits.min_devices.max(share)).unwrap_or(u32::MAX),
+        min_windows: limits.min_windows,
+        min_reporting_ppm: limits.min_reporting_ppm,
+    }
+}
+
+fn stages_left(question: &Question<'_>) -> u16 {
+    let passed = question.state.stage.min(question.valid.policy.last_stage());
+    u16::try_from(question.valid.policy.stage_count() - passed).unwrap_or(u16::MAX)
+}
+
+/// The judge's number for a device: the same at every look and after a restart.
+fn number(id: &DeviceId) -> u32 {
+    let digest = Digest::of(id.as_str().as_bytes());
+    digest.0.iter().take(4).fold(0, |number, &byte| number << 8 | u32::from(byte))
+}
+
+/// Fixed for an attempt and stage, so that a restarted controller draws the same permutations.
+fn seed(uid: &str, state: &State) -> u64 {
+    let digest = Digest::of(format!("{uid}/{}/{}", state.attempt, state.stage).as_bytes());
+    digest.0.iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte))
+}
+
+/// From which window on each subject's windows count.
+struct Starts {
+    /// First whole window after the stage opened, warm-up included.
+    stage_first: u64,
+    /// One for each subject.
+    first: Vec<u64>,
+    window_ms: u64,
+}
+
+impl Starts {
+    /// A canary's windows count from its activation and warm-up on. Each control takes the start of a canary of its
+    /// stratum, so that both arms have the same exposure and the same hours of the day.
+    fn of(question: &Question<'_>, seed: u64) -> Starts {
+        let window_ms = question.valid.policy.parts().observe.window_ms.max(1);
+        let opened = question.state.stage_opened_at.unwrap_or(Time::ZERO);
+        let after = |at: Time| at.0.div_ceil(window_ms).saturating_add(question.valid.warmup_windows);
+        let stage_first = after(opened);
+        let mut canaries: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
+        for s in question.subjects.iter().filter(|s| s.arm == Arm::Canary && s.standing.runs) {
+            canaries.entry(s.stratum).or_default().push(after(s.activated.max(opened)));
+        }
+        canaries.values_mut().for_each(|starts| starts.sort_unstable());
+        let start = |s: &Subject<'_>| match s.arm {
+            Arm::Canary => after(s.activated.max(opened)),
+            Arm::Control => {
+                let starts = canaries.get(&s.stratum).map_or(&[][..], Vec::as_slice);
+                judge::matched_start_sorted(seed, number(s.id), starts).unwrap_or(stage_first)
+            }
+        };
+        Starts { stage_first, first: question.subjects.iter().map(start).collect(), window_ms }
+    }
+
+    /// Counts of all subjects, `rules` for each.
+    fn counts(&self, question: &Question<'_>, rules: usize) -> Vec<SloCounts> {
+        let mut counts = Vec::with_capacity(question.subjects.len() * rules);
+        for (subject, &first) in question.subjects.iter().zip(&self.first) {
+            counts.extend((0..rules).map(|slo| SloCounts {
+                history: subject.past(slo, question.observe_id),
+                post: subject.since(slo, first, question.observe_id),
+            }));
+        }
+        counts
+    }
+
+    /// Looks are planned evenly over the windows of the bake time (and at least those that a device needs), and
+    /// reached when half of the running canaries have reported so many windows.
+    fn looks(&self, question: &Question<'_>) -> judge::Looks {
+        let stage = question.valid.policy.stage(question.state.stage);
+        let windows = stage.bake_ms.div_ceil(self.window_ms).max(u64::from(stage.limits.min_windows)).max(1);
+        let planned = windows.min(LOOKS_MAX);
+        let running = question.subjects.iter().zip(&self.first).filter(|(s, _)| s.standing.runs);
+        let reported =
+            |(s, first): (&Subject<'_>, &u64)| s.report.map_or(0, |r| r.windows.end().saturating_sub(*first));
+        let mut seen: Vec<u64> = running.map(reported).collect();
+        seen.sort_unstable();
+        let half = seen.get(seen.len() / 2).copied().unwrap_or(0);
+        let reached = half.saturating_mul(planned) / windows;
+        let short = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
+        judge::Looks { reached: short(reached), planned: short(planned) }
+    }
+}
+
+fn outcomes<'a>(question: &Question<'a>, counts: &'a [SloCounts], rules: usize) -> Vec<DeviceOutcome<'a>> {
+    let opened = question.state.stage_opened_at.unwrap_or(Time::ZERO);
+    let outcome = |(i, subject): (usize, &Subject<'a>)| {
+        let standing = &subject.standing;
+        let tried = !matches!(standing.phase, None | Some(Phase::Offered | Phase::Unknown));
+        DeviceOutcome {
+            id: number(subject.id),
+            stratum: subject.stratum,
+            arm: subject.arm,
+            attempted: match subject.arm {
+                Arm::Canary => tried || standing.runs,
+                // Whoever was heard since the stage opened and is not any more, is silent.
+                Arm::Control => standing.heard_at >= opened,
+            },
+            active: standing.runs,
+            reporting: standing.heard,
+            hard_failure: hard_failure(standing.phase, standing.code),
+            slos: &counts[i * rules..(i + 1) * rules],
+        }
+    };
+    question.subjects.iter().enumerate().map(outcome).collect()
+}
+
+/// A failure that speaks against the model, as the judge's number.
+fn hard_failure(phase: Option<Phase>, code: Option<FailureCode>) -> Option<u16> {
+    let ended = matches!(phase, Some(Phase::Failed | Phase::Reverted));
+    code.filter(|code| ended && code.is_hard_stop()).map(|code| code as u16)
+}
+
+fn merged(question: &Question<'_>, first: u64) -> Vec<MergedWindow> {
+    let Some(samples) = question.samples else { return Vec::new() };
+    let mut windows = Vec::new();
+    for arm in [Arm::Canary, Arm::Control] {
+        for (index, sum) in samples.merged(arm, first) {
+            for (slo, objective) in question.valid.objectives.iter().enumerate() {
+                let o = &objective.indicator;
+                let value = sum.summary.value(o.metric, o.feature.as_deref(), question.profile);
+                let Some((value, count)) = value else { continue };
+                let breached = if o.metric.bad_below() { value < o.threshold } else { value > o.threshold };
+                let of = |list: &[u32]| u64::from(list.get(slo).copied().unwrap_or(0));
+                windows.push(MergedWindow {
+                    slo: u32::try_from(slo).unwrap_or(u32::MAX),
+                    arm,
+                    window: index,
+                    breached,
+                    value_milli: thousandths(value),
+                    threshold_milli: thousandths(o.threshold),
+                    devices: judge::Counts::new(of(&sum.tally.known), of(&sum.tally.bad)),
+                    samples: count,
+                });
+            }
+        }
+    }
+    windows
+}
+
+/// Thousandths of what a person reads: of a millisecond for latencies (kept in nanoseconds), of one for the rest
+/// (kept in millionths).
+fn thousandths(value: u64) -> i64 {
+    i64::try_from(value / 1_000).unwrap_or(i64::MAX)
+}
+
+fn for_core(question: &Question<'_>, answer: &judge::Assessment, looks: judge::Looks) -> Evidence {
+    let pauses = answer.advice == Advice::Pause;
+    Evidence {
+        attempt: question.state.attempt,
+        stage: question.state.stage,
+        verdict: match answer.advice {
+            Advice::RollBack => Verdict::Degraded,
+            Advice::Advance => Verdict::Healthy,
+            Advice::Wait | Advice::Pause => Verdict::Undecided,
+        },
+        incident: answer.incident.as_ref().filter(|_| pauses).map(|i| i.sentence.clone()),
+        pause: (pauses && answer.incident.is_none()).then(|| answer.sentence.clone()),
+        hard_stop: answer.hard_stop.as_ref().map(|stop| hard_stop(question, stop)),
+        coverage: match answer.coverage.met {
+            true => Coverage::Met,
+            false => Coverage::Missing(answer.coverage.sentence.clone()),
+        },
+        final_look: looks.is_final(),
+        sentence: answer.sentence.clone(),
+        spent_ppb: answer.spent_ppb,
+    }
+}
+
+fn hard_stop(question: &Question<'_>, stop: &judge::HardStop) -> HardStop {
+    let reason = named(question, &stop.sentence);
+    match &stop.action {
+        HardAction::RollBackAll => HardStop::RollBackAll { reason },
+        HardAction::Quarantine(ids) => {
+            let failed = |s: &&Subject<'_>| hard_failure(s.standing.phase, s.standing.code).is_some();
+            let named = |s: &&Subject<'_>| s.arm == Arm::Canary && ids.contains(&number(s.id));
+            let devices: Vec<DeviceId> =
+                question.subjects.iter().filter(failed).filter(named).map(|s| s.id.clone()).collect();
+            HardStop::Quarantine { devices, reason }
+        }
+    }
+}
+
+/// The judge knows failures by number; people know them by name.
+fn named(question: &Question<'_>, sentence: &str) -> String {
+    let codes: BTreeSet<FailureCode> = question.subjects.iter().filter_map(|s| s.standing.code).collect();
+    let name = |text: String, code: &FailureCode| {
+        text.replace(&format!("code {}:", *code as u16), &format!("{code:?}:"))
+    };
+    codes.iter().fold(sentence.to_owned(), name)
+}

@@ -1,0 +1,74 @@
+//! What can go wrong in a reconcile. An object that is wrong is no error: it is reported on the object.
+
+use crate::mqtt::MqttError;
+
+/// Why a reconcile has to be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else changed the object since it was read.
+    #[error("write {what}: it was changed meanwhile")]
+    Conflict {
+        /// What was being written.
+        what: String,
+    },
+    /// The API server refused or was away.
+    #[error("{what}")]
+    Kubernetes {
+        /// What was being done, to what.
+        what: String,
+        /// Why not.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The broker's outbox is full.
+    #[error("publish the plan")]
+    Queue(#[from] MqttError),
+    /// Something of ours has no JSON form.
+    #[error("encode {what}")]
+    Encode {
+        /// What was being encoded.
+        what: String,
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Error {
+    /// Sorts an answer of the API server to `what`.
+    #[must_use]
+    pub fn kubernetes(what: impl Into<String>, source: kube::Error) -> Error {
+        let what = what.into();
+        match &source {
+            kube::Error::Api(status) if status.code == 409 => Error::Conflict { what },
+            _ => Error::Kubernetes { what, source: Box::new(source) },
+        }
+    }
+
+    /// The metric label: the variant's name, never its text.
+    #[must_use]
+    pub fn variant(&self) -> &'static str {
+        match self {
+            Error::Conflict { .. } => "Conflict",
+            Error::Kubernetes { .. } => "Kubernetes",
+            Error::Queue(_) => "Queue",
+            Error::Encode { .. } => "Encode",
+        }
+    }
+}
+
+/// An error and all its causes in one line, for logs.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,123 @@
+//! Health and numbers over HTTP: `/healthz`, `/readyz`, `/metrics`, and `/malformed` with the sample of unreadable
+//! messages. Nothing here changes anything.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::metrics::Metrics;
+
+/// Why the server could not start or went away.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The address is taken or not ours.
+    #[error("listen on {address}")]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The listener broke.
+    #[error("serve http")]
+    Serve(#[source] std::io::Error),
+}
+
+/// What the server shows.
+#[derive(Clone)]
+pub struct Shown {
+    /// Numbers.
+    pub metrics: Metrics,
+    /// How far this process is.
+    pub stand: Arc<Mutex<Stand>>,
+}
+
+/// How far this process is.
+#[derive(Default)]
+pub enum Stand {
+    /// It has not reached the API server yet.
+    #[default]
+    Starting,
+    /// Another process leads; this one could take over.
+    Standby,
+    /// It leads.
+    Leading(Arc<Context>),
+}
+
+impl Shown {
+    /// Moves on.
+    pub fn set(&self, stand: Stand) {
+        *self.stand.lock().unwrap_or_else(PoisonError::into_inner) = stand;
+    }
+
+    fn context(&self) -> Option<Arc<Context>> {
+        match &*self.stand.lock().unwrap_or_else(PoisonError::into_inner) {
+            Stand::Leading(ctx) => Some(Arc::clone(ctx)),
+            Stand::Starting | Stand::Standby => None,
+        }
+    }
+}
+
+/// Serves until `stop`.
+///
+/// # Errors
+/// When the address cannot be listened on, or the listener breaks.
+pub async fn serve(address: SocketAddr, shown: Shown, stop: CancellationToken) -> Result<(), HttpError> {
+    let listener = tokio::net::TcpListener::bind(address).await;
+    let listener = listener.map_err(|source| HttpError::Bind { address, source })?;
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/malformed", get(malformed))
+        .with_state(shown);
+    let stopped = async move { stop.cancelled().await };
+    axum::serve(listener, router).with_graceful_shutdown(stopped).await.map_err(HttpError::Serve)
+}
+
+/// A standby is ready: it could take over. A leader is ready while it sees the whole fleet.
+async fn ready(State(shown): State<Shown>) -> Response {
+    let starting = matches!(*shown.stand.lock().unwrap_or_else(PoisonError::into_inner), Stand::Starting);
+    let link = shown.context().map(|ctx| ctx.field().link);
+    match link {
+        _ if starting => {
+            (StatusCode::SERVICE_UNAVAILABLE, "has not reached the API server\n").into_response()
+        }
+        Some(link) if !link.connected => {
+            (StatusCode::SERVICE_UNAVAILABLE, "has no connection to the broker\n").into_response()
+        }
+        Some(link) if !link.settled => {
+            (StatusCode::SERVICE_UNAVAILABLE, "reads what devices left at the broker\n").into_response()
+        }
+        Some(_) => "leads\n".into_response(),
+        None => "stands by\n".into_response(),
+    }
+}
+
+async fn metrics(State(shown): State<Shown>) -> Response {
+    if let Some(ctx) = shown.context() {
+        let devices = ctx.field().index.devices();
+        shown.metrics.index_devices.set(i64::try_from(devices).unwrap_or(i64::MAX));
+    }
+    match shown.metrics.text() {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn malformed(State(shown): State<Shown>) -> Response {
+    let Some(ctx) = shown.context() else { return StatusCode::NOT_FOUND.into_response() };
+    let sample = ctx.field().index.malformed.sample();
+    axum::Json(sample).into_response()
+}

@@ -1,0 +1,212 @@
+//! What the index keeps of one device: numbers instead of texts, boxes instead of vectors.
+
+use modelfleet_protocol::generated::Report;
+use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::selector::Labels;
+use modelfleet_protocol::state::{DeviceState, FailureCode, ModelState, Phase};
+use modelfleet_protocol::time::Time;
+
+use super::intern::{Interner, NONE, Number};
+use super::windows::WindowTallies;
+
+/// Most models that devices of one namespace may speak of.
+pub const MODELS_MAX: usize = 1024;
+
+/// Texts that devices of a namespace share.
+#[derive(Debug, Default)]
+pub struct Texts {
+    /// Label sets.
+    pub labels: Interner<Labels>,
+    /// Models.
+    pub models: Interner<ModelName>,
+    /// Digests.
+    pub digests: Interner<Digest>,
+    /// Rollout attempts.
+    pub rollouts: Interner<String>,
+}
+
+impl Texts {
+    /// The number of a model, new ones included; `None` beyond [`MODELS_MAX`].
+    pub fn model(&mut self, model: &ModelName) -> Option<Number> {
+        let known = self.models.find(model);
+        let room = self.models.table_len() < MODELS_MAX;
+        known.or_else(|| room.then(|| self.models.hold(model.clone())))
+    }
+}
+
+/// One device.
+#[derive(Debug)]
+pub struct Device {
+    /// Its label set; [`NONE`]: no state has come yet.
+    pub labels: Number,
+    /// Connected or not, as last heard.
+    pub presence: Option<Presence>,
+    /// Order of the state kept here: sequence and device clock; while `labels` is [`NONE`] there is none.
+    pub state: (u64, Time),
+    /// One entry for each model it runs, tries or reports.
+    pub models: Vec<DeviceModel>,
+}
+
+/// One model on one device.
+#[derive(Debug)]
+pub struct DeviceModel {
+    /// Which model.
+    pub model: Number,
+    /// The digest that answers; [`NONE`]: nothing does.
+    pub running: Number,
+    /// Since when.
+    pub activated: Time,
+    /// Whether it came through probation.
+    pub confirmed: bool,
+    /// Where it stands with a rollout attempt.
+    pub attempt: Option<DeviceAttempt>,
+    /// Its newest report.
+    pub report: Option<Box<DeviceReport>>,
+}
+
+/// Where a device stands with an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceAttempt {
+    /// The attempt's name.
+    pub rollout: Number,
+    /// Its build.
+    pub digest: Number,
+    /// How far it got.
+    pub phase: Phase,
+    /// Why it ended, if it did.
+    pub code: Option<FailureCode>,
+    /// Since when, by the device's clock.
+    pub since: Time,
+}
+
+/// The newest report of a device about a model.
+#[derive(Debug)]
+pub struct DeviceReport {
+    /// Order: sequence and device clock.
+    pub order: (u64, Time),
+    /// What ran.
+    pub digest: Number,
+    /// When it was heard, by our clock; for a retained one by the device's clock.
+    pub heard: Time,
+    /// What its tallies count.
+    pub observe_id: u64,
+    /// Its windows, and the device's own past.
+    pub windows: WindowTallies,
+}
+
+/// Whether a message of `order` (sequence, device clock) is newer than the one kept.
+///
+/// Normally the sequence decides. A device whose memory was wiped starts again at one: it is told from a late
+/// message by its clock, which is ahead of what is kept.
+#[must_use]
+pub fn is_newer(order: (u64, Time), kept: Option<(u64, Time)>) -> bool {
+    kept.is_none_or(|kept| order.0 > kept.0 || (order.0 < kept.0 && order.1 > kept.1))
+}
+
+impl Device {
+    /// A device of which nothing is known yet.
+    #[must_use]
+    pub fn unknown() -> Device {
+        Device { labels: NONE, presence: None, state: (0, Time::ZERO), models: Vec::new() }
+    }
+
+    /// The entry of a model.
+    #[must_use]
+    pub fn model(&self, model: Number) -> Option<&DeviceModel> {
+        self.models.iter().find(|m| m.model == model)
+    }
+
+    /// The entry of a model, made if it is not there.
+    pub fn model_mut(&mut self, model: Number) -> &mut DeviceModel {
+        let at = self.models.iter().position(|m| m.model == model).unwrap_or_else(|| {
+            self.models.reserve_exact(1);
+            self.models.push(DeviceModel::unknown(model));
+            self.models.len() - 1
+        });
+        &mut self.models[at]
+    }
+
+    /// Takes over a newer state. Models beyond [`MODELS_MAX`] of a namespace are left out.
+    pub fn take_state(&mut self, state: DeviceState, texts: &mut Texts) {
+        let DeviceState { device: _, sequence, at, agent: _, labels, capabilities: _, models } = state;
+        let before = std::mem::replace(&mut self.labels, texts.labels.hold(labels));
+        texts.labels.release(before);
+        self.state = (sequence, at);
+        let named: Vec<Number> = models.into_iter().filter_map(|m| self.take_model(m, texts)).collect();
+        for entry in self.models.iter_mut().filter(|entry| !named.contains(&entry.model)) {
+            entry.forget_state(texts);
+        }
+        self.models
+            .retain(|entry| entry.running != NONE || entry.attempt.is_some() || entry.report.is_some());
+    }
+
+    fn take_model(&mut self, state: ModelState, texts: &mut Texts) -> Option<Number> {
+        let model = texts.model(&state.model)?;
+        let entry = self.model_mut(model);
+        entry.forget_state(texts);
+        if let Some(running) = state.running {
+            entry.running = texts.digests.hold(running.digest);
+            (entry.activated, entry.confirmed) = (running.activated, running.confirmed);
+        }
+        entry.attempt = state.candidate.map(|attempt| DeviceAttempt {
+            rollout: texts.rollouts.hold(attempt.rollout),
+            digest: texts.digests.hold(attempt.digest),
+            phase: attempt.phase,
+            code: attempt.failure.map(|failure| failure.code),
+            since: attempt.since,
+        });
+        Some(model)
+    }
+
+    /// Gives back everything it holds.
+    pub fn release(&mut self, texts: &mut Texts) {
+        texts.labels.release(self.labels);
+        for entry in &mut self.models {
+            entry.forget_state(texts);
+            if let Some(report) = entry.report.take() {
+                texts.digests.release(report.digest);
+            }
+        }
+    }
+}
+
+impl DeviceModel {
+    fn unknown(model: Number) -> DeviceModel {
+        DeviceModel {
+            model,
+            running: NONE,
+            activated: Time::ZERO,
+            confirmed: false,
+            attempt: None,
+            report: None,
+        }
+    }
+
+    fn forget_state(&mut self, texts: &mut Texts) {
+        texts.digests.release(self.running);
+        self.running = NONE;
+        self.confirmed = false;
+        if let Some(attempt) = self.attempt.take() {
+            texts.rollouts.release(attempt.rollout);
+            texts.digests.release(attempt.digest);
+        }
+    }
+
+    /// Takes over a newer report; `heard` as in [`DeviceReport::heard`].
+    pub fn take_report(&mut self, report: &Report, heard: Time, texts: &mut Texts) {
+        let Some(digest) = Digest::from_slice(&report.digest) else { return };
+        let digest = texts.digests.hold(digest);
+        let history = report.history.as_ref().and_then(|h| h.tally.as_ref());
+        let kept = DeviceReport {
+            order: (report.sequence, Time(report.sent_at_ms)),
+            digest,
+            heard,
+            observe_id: report.observe_id,
+            windows: WindowTallies::new(&report.windows, history),
+        };
+        if let Some(before) = self.report.replace(Box::new(kept)) {
+            texts.digests.release(before.digest);
+        }
+    }
+}

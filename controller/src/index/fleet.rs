@@ -1,0 +1,143 @@
+//! The devices of one namespace.
+
+use std::collections::BTreeMap;
+
+use modelfleet_protocol::generated::Report;
+use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
+use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::selector::Labels;
+use modelfleet_protocol::state::DeviceState;
+use modelfleet_protocol::time::Time;
+
+use super::device::{Device, Texts, is_newer};
+use super::intern::{NONE, Number};
+use super::merged::Samples;
+
+/// The devices of one namespace, and the report samples of models that are being rolled out.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    /// Boxed, because a tree's nodes are a third empty.
+    pub(super) devices: BTreeMap<DeviceId, Box<Device>>,
+    pub(super) texts: Texts,
+    pub(super) samples: BTreeMap<Number, Samples>,
+    heard_at: Option<Time>,
+}
+
+impl Fleet {
+    /// Whether anything of a device is known.
+    #[must_use]
+    pub fn knows(&self, device: &DeviceId) -> bool {
+        self.devices.contains_key(device)
+    }
+
+    /// How many devices there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Whether there is no device.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty()
+    }
+
+    pub(super) fn add(&mut self, device: DeviceId) {
+        self.devices.insert(device, Box::new(Device::unknown()));
+    }
+
+    pub(super) fn remove(&mut self, device: &DeviceId) -> bool {
+        let Some(mut gone) = self.devices.remove(device) else { return false };
+        gone.release(&mut self.texts);
+        self.samples.values_mut().for_each(|samples| samples.remove(device));
+        true
+    }
+
+    pub(super) fn take_state(&mut self, device: &DeviceId, state: DeviceState) -> bool {
+        let Some(entry) = self.devices.get_mut(device) else { return false };
+        let kept = (entry.labels != NONE).then_some(entry.state);
+        if !is_newer((state.sequence, state.at), kept) {
+            return false;
+        }
+        entry.take_state(state, &mut self.texts);
+        true
+    }
+
+    pub(super) fn take_presence(&mut self, device: &DeviceId, presence: Presence) -> bool {
+        let Some(entry) = self.devices.get_mut(device) else { return false };
+        // As with states: a wiped device counts its connects from one again, but its clock has gone on.
+        let wiped = |seen: &Presence| presence.connection < seen.connection && presence.since > seen.since;
+        if entry.presence.as_ref().is_some_and(|seen| !presence.replaces(seen) && !wiped(seen)) {
+            return false;
+        }
+        entry.presence = Some(presence);
+        true
+    }
+
+    pub(super) fn take_report(
+        &mut self,
+        device: &DeviceId,
+        model: &ModelName,
+        report: &Report,
+        heard: Time,
+    ) -> Result<bool, String> {
+        let number = self.texts.model(model).ok_or("devices of the namespace speak of too many models")?;
+        let Some(entry) = self.devices.get_mut(device) else { return Ok(false) };
+        let entry = entry.model_mut(number);
+        let order = (report.sequence, Time(report.sent_at_ms));
+        if !is_newer(order, entry.report.as_ref().map(|kept| kept.order)) {
+            return Ok(false);
+        }
+        entry.take_report(report, heard, &mut self.texts);
+        if let Some(samples) = self.samples.get_mut(&number) {
+            samples.take(device, report);
+        }
+        Ok(true)
+    }
+
+    /// Keeps report samples for a rollout of `model`; those of another candidate or way of counting go.
+    pub fn watch(&mut self, model: &ModelName, candidate: Digest, observe_id: u64) {
+        let Some(number) = self.texts.model(model) else { return };
+        if !self.samples.get(&number).is_some_and(|samples| samples.are_of(&candidate, observe_id)) {
+            self.samples.insert(number, Samples::new(candidate, observe_id));
+        }
+    }
+
+    /// Keeps no report samples for `model` any more.
+    pub fn unwatch(&mut self, model: &ModelName) {
+        if let Some(number) = self.texts.models.find(model) {
+            self.samples.remove(&number);
+        }
+    }
+
+    /// The report samples of a model that is being rolled out.
+    #[must_use]
+    pub fn samples(&self, model: &ModelName) -> Option<&Samples> {
+        self.samples.get(&self.texts.models.find(model)?)
+    }
+
+    /// Whether any device runs some build of a model.
+    #[must_use]
+    pub fn uses(&self, model: &ModelName) -> bool {
+        let Some(number) = self.texts.models.find(model) else { return false };
+        self.devices.values().any(|d| d.model(number).is_some_and(|m| m.running != NONE))
+    }
+
+    /// When any device was last heard; `None` before the first.
+    #[must_use]
+    pub fn heard_at(&self) -> Option<Time> {
+        self.heard_at
+    }
+
+    pub(super) fn note_heard(&mut self, at: Time) {
+        self.heard_at = self.heard_at.max(Some(at));
+    }
+
+    /// The labels of every known device that has told them, with its id.
+    pub fn labelled(&self) -> impl Iterator<Item = (&DeviceId, &Labels, bool)> {
+        self.devices.iter().filter_map(|(id, device)| {
+            let labels = self.texts.labels.get(device.labels)?;
+            Some((id, labels, device.presence.is_some_and(|p| p.online)))
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! Windows merged over each arm of a rollout, for the plain rule and the incident watch.
+//!
+//! Only for models that are being rolled out, and of each arm only the devices whose ids hash lowest, so that the
+//! cost is bounded and a restarted controller keeps the same ones. Whole reports are kept, not sums: ground truth
+//! that arrives late changes windows of the past, and a newer report then simply replaces the older one.
+
+use std::collections::BTreeMap;
+
+use modelfleet_judge::Arm;
+use modelfleet_protocol::generated::{Report, Tally, Window};
+use modelfleet_protocol::ids::{DeviceId, Digest};
+use modelfleet_protocol::membership::rank;
+use modelfleet_protocol::report::add_tally;
+use modelfleet_protocol::window::WindowSummary;
+
+/// Most devices of an arm whose windows are merged.
+pub const SAMPLE_MAX: usize = 512;
+/// Most windows that are merged, newest first.
+pub const WINDOWS_MAX: u64 = 64;
+
+/// Reports of some devices of each arm.
+#[derive(Debug)]
+pub struct Samples {
+    candidate: Digest,
+    observe_id: u64,
+    canaries: BTreeMap<(u64, DeviceId), Vec<Sampled>>,
+    controls: BTreeMap<(u64, DeviceId), Vec<Sampled>>,
+}
+
+/// One window of one device.
+#[derive(Debug)]
+struct Sampled {
+    summary: WindowSummary,
+    /// By indicator.
+    tally: Tally,
+}
+
+/// One window merged over an arm.
+#[derive(Debug, Default)]
+pub struct Merged {
+    /// All that was seen.
+    pub summary: WindowSummary,
+    /// Device-windows known and bad, by indicator.
+    pub tally: Tally,
+}
+
+impl Samples {
+    /// No reports yet of devices with `candidate` and of others, counted by `observe_id`.
+    #[must_use]
+    pub fn new(candidate: Digest, observe_id: u64) -> Samples {
+        Samples { candidate, observe_id, canaries: BTreeMap::new(), controls: BTreeMap::new() }
+    }
+
+    /// Whether they are about this candidate and this way of counting.
+    #[must_use]
+    pub fn are_of(&self, candidate: &Digest, observe_id: u64) -> bool {
+        &self.candidate == candidate && self.observe_id == observe_id
+    }
+
+    pub(super) fn remove(&mut self, device: &DeviceId) {
+        let key = (rank("sample", device), device.clone());
+        self.canaries.remove(&key);
+        self.controls.remove(&key);
+    }
+
+    pub(super) fn take(&mut self, device: &DeviceId, report: &Report) {
+        self.remove(device);
+        if report.observe_id != self.observe_id {
+            return;
+        }
+        let canary = report.digest == self.candidate.0;
+        let arm = if canary { &mut self.canaries } else { &mut self.controls };
+        let key = (rank("sample", device), device.clone());
+        if arm.len() == SAMPLE_MAX && arm.last_key_value().is_some_and(|(last, _)| *last < key) {
+            return;
+        }
+        let sampled = |window: &Window| Sampled {
+            summary: WindowSummary::from(window),
+            tally: window.tally.clone().unwrap_or_default(),
+        };
+        arm.insert(key, report.windows.iter().filter(|w| w.span == 1).map(sampled).collect());
+        if arm.len() > SAMPLE_MAX {
+            arm.pop_last();
+        }
+    }
+
+    /// The last windows of an arm from window `first` on, merged over its devices, by index.
+    #[must_use]
+    pub fn merged(&self, arm: Arm, first: u64) -> BTreeMap<u64, Merged> {
+        let devices = match arm {
+            Arm::Canary => &self.canaries,
+            Arm::Control => &self.controls,
+        };
+        let mut merged: BTreeMap<u64, Merged> = BTreeMap::new();
+        for window in devices.values().flatten().filter(|w| w.summary.index >= first) {
+            let sum = merged.entry(window.summary.index).or_default();
+            sum.summary.merge(&window.summary);
+            add_tally(&mut sum.tally, &window.tally);
+            if merged.len() as u64 > WINDOWS_MAX {
+                merged.pop_first();
+            }
+        }
+        merged
+    }
+}

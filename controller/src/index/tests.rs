@@ -1,0 +1,261 @@
+use modelfleet_judge::Arm;
+use modelfleet_protocol::draw::{Candidate, Share, Target, open_stage};
+use modelfleet_protocol::generated::{Report, Tally, Window};
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::membership::Membership;
+use modelfleet_protocol::selector::Selector;
+use prost::Message as _;
+use serde_json::json;
+
+use super::view::Lens;
+use super::*;
+
+const NOW: Time = Time(1_000_000_000);
+
+fn topic(device: &str, what: &str) -> String {
+    let id: DeviceId = device.parse().unwrap();
+    format!("mf/1/plant/device/{:02x}/{device}/{what}", modelfleet_protocol::ids::shard(&id))
+}
+
+fn state(device: &str, sequence: u64, at: u64, model: serde_json::Value) -> Vec<u8> {
+    let labels = json!({"age": if sequence.is_multiple_of(2) { "old" } else { "new" }});
+    let state = json!({
+        "device": device, "sequence": sequence, "at": at, "agent": "test", "labels": labels, "models": [model],
+    });
+    state.to_string().into_bytes()
+}
+
+fn runs(digest: &Digest, rollout: &str, phase: &str, failure: Option<&str>) -> serde_json::Value {
+    let mut attempt = json!({"rollout": rollout, "digest": digest, "phase": phase, "since": 5});
+    if let Some(code) = failure {
+        attempt["failure"] = json!({"code": code});
+    }
+    let running = matches!(phase, "Activated" | "Confirmed").then(
+        || json!({"digest": digest, "version": "1.1.0", "activated": 7, "confirmed": phase == "Confirmed"}),
+    );
+    json!({"model": "m", "running": running, "candidate": attempt})
+}
+
+fn report(device: &str, sequence: u64, digest: &Digest, bad: u32) -> Vec<u8> {
+    let tally = Tally { known: vec![1], bad: vec![bad] };
+    let window = |index| Window { index, span: 1, tally: Some(tally.clone()), ..Window::default() };
+    let report = Report {
+        device: device.into(),
+        namespace: "plant".into(),
+        model: "m".into(),
+        digest: digest.0.to_vec(),
+        sequence,
+        sent_at_ms: NOW.0,
+        window_ms: 1000,
+        observe_id: 9,
+        windows: (100..110).map(window).collect(),
+        ..Report::default()
+    };
+    report.encode_to_vec()
+}
+
+fn fold(index: &mut Index, device: &str, what: &str, payload: &[u8]) -> Change {
+    index.fold(&topic(device, what), payload, false, NOW)
+}
+
+#[test]
+fn the_newest_state_wins_and_a_wiped_device_is_heard_again() {
+    let mut index = Index::new(10);
+    let digest = Digest::of(b"a");
+    let told = |s, at| state("d", s, at, runs(&digest, "r", "Confirmed", None));
+    assert_eq!(fold(&mut index, "d", "state", &told(5, 50)), Change::Device("plant".parse().unwrap()));
+    for (sequence, at) in [(5, 50), (4, 40), (1, 10)] {
+        assert_eq!(fold(&mut index, "d", "state", &told(sequence, at)), Change::Nothing);
+    }
+    assert_ne!(fold(&mut index, "d", "state", &told(1, 60)), Change::Nothing, "memory wiped, clock goes on");
+    assert_eq!(index.devices(), 1);
+    assert_ne!(fold(&mut index, "d", "state", b""), Change::Nothing, "cleared: the device is gone");
+    assert_eq!(index.devices(), 0);
+}
+
+#[test]
+fn garbage_is_counted_and_named_and_harms_nobody() {
+    let mut index = Index::new(3);
+    fold(&mut index, "good", "state", &state("good", 1, 1, json!({"model": "m"})));
+    let huge = vec![b'x'; 300_000];
+    let hostile: &[(&str, &[u8])] = &[
+        ("mf/1/plant/device/00/good/state", b"{}"),
+        ("mf/1/../plan/x", b"{}"),
+        ("\u{1}\u{2}", b""),
+        (&topic("good", "state"), b"{\"device\":\"other\",\"sequence\":9,\"at\":1,\"agent\":\"\"}"),
+        (&topic("good", "state"), &huge),
+        (&topic("good", "presence"), b"[]"),
+        (&topic("good", "report/m"), &huge),
+        (&topic("good", "report/m"), &[0xff; 32]),
+    ];
+    for (topic, payload) in hostile {
+        assert_eq!(index.fold(topic, payload, false, NOW), Change::Nothing, "{topic:?}");
+    }
+    assert_eq!(index.malformed.total(), hostile.len() as u64);
+    assert!(index.malformed.sample().len() <= malformed::SAMPLE_MAX);
+    assert_eq!(index.devices(), 1);
+    for i in 0..40 {
+        let name = format!("new-{i}");
+        fold(&mut index, &name, "state", &state(&name, 1, 1, json!({"model": "m"})));
+    }
+    assert_eq!(index.devices(), 3, "devices beyond the limit are refused");
+    assert_eq!(index.malformed.sample().len(), malformed::SAMPLE_MAX);
+}
+
+/// Forty devices: the first ten drawn; a failed, an incompatible and a reverted one among them.
+fn forty(digest: &Digest) -> (Index, Membership) {
+    let mut index = Index::new(100);
+    for i in 0..40_u64 {
+        let name = format!("d{i:02}");
+        fold(&mut index, &name, "presence", br#"{"online":true,"since":1,"connection":1}"#);
+        let running =
+            json!({"digest": Digest::of(b"stable"), "version": "1.0.0", "activated": 1, "confirmed": true});
+        let model = json!({"model": "m", "running": running});
+        fold(&mut index, &name, "state", &state(&name, i + 1, 1, model));
+    }
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let share =
+        Share { selector: Selector::default(), spread_by: vec!["age".into()], devices: Target::Count(10) };
+    let empty = Membership { salt: "s".into(), ..Membership::default() };
+    let devices = fleet.labelled().map(|(id, labels, reachable)| Candidate { id, labels, reachable });
+    let membership = open_stage(&empty, &share, devices);
+    let members: Vec<String> = membership.clauses[0].devices.iter().map(ToString::to_string).collect();
+    assert_eq!(members.len(), 10);
+    for (i, name) in members.iter().enumerate() {
+        let model = match i {
+            0 => runs(digest, "r", "Failed", Some("LoadRefused")),
+            1 => runs(digest, "r", "Incompatible", Some("EngineMissing")),
+            2 => runs(digest, "r", "Reverted", Some("CrashLoop")),
+            3 => runs(digest, "r", "Activated", None),
+            4 => runs(digest, "older", "Confirmed", None),
+            _ => runs(digest, "r", "Confirmed", None),
+        };
+        fold(&mut index, name, "state", &state(name, 100 + i as u64 * 2, 100, model));
+    }
+    fold(&mut index, &members[9], "presence", br#"{"online":false,"since":1,"connection":1}"#);
+    (index, membership)
+}
+
+fn lens<'a>(
+    digest: Digest,
+    membership: &'a Membership,
+    parts: &'a (ModelName, Selector, Vec<String>),
+) -> Lens<'a> {
+    Lens {
+        model: &parts.0,
+        attempt: "r",
+        candidate: digest,
+        selector: &parts.1,
+        spread_by: &parts.2,
+        membership,
+        drawn: Some(0),
+        silent_after_ms: 3000,
+        connected_since: NOW,
+        now: NOW,
+    }
+}
+
+#[test]
+fn counts_have_honest_denominators() {
+    let digest = Digest::of(b"candidate");
+    let (index, membership) = forty(&digest);
+    let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let sight = fleet.look(&lens(digest, &membership, &parts), true);
+    let view = sight.view;
+    assert_eq!((view.matching, view.members, view.eligible, view.incompatible), (40, 10, 9, 1));
+    assert_eq!((view.failed, view.activated, view.confirmed), (2, 7, 6));
+    assert_eq!((view.reachable, view.unreachable), (8, 1));
+    assert_eq!((view.still_exposed, view.still_exposed_unreachable, view.exposed_ever), (6, 1, 8));
+    assert_eq!(sight.failures.len(), 2);
+    let canaries = sight.subjects.iter().filter(|s| s.arm == Arm::Canary).count();
+    assert_eq!((canaries, sight.subjects.len()), (9, 39), "who cannot run it is in neither arm");
+}
+
+#[test]
+fn the_quick_membership_is_the_protocols() {
+    let digest = Digest::of(b"candidate");
+    let (index, _) = forty(&digest);
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
+    for percent in [0, 10, 35, 80, 100] {
+        let share = Share {
+            selector: parts.1.clone(),
+            spread_by: parts.2.clone(),
+            devices: Target::Ppm(percent * 10_000),
+        };
+        let empty = Membership { salt: format!("s{percent}"), ..Membership::default() };
+        let devices = || fleet.labelled().map(|(id, labels, reachable)| Candidate { id, labels, reachable });
+        let mut membership = open_stage(&empty, &share, devices());
+        membership.exclude.extend(devices().take(2).map(|d| d.id.clone()));
+        let expected = devices().filter(|d| membership.includes(d.id, d.labels)).count() as u64;
+        let view = fleet.look(&lens(digest, &membership, &parts), false).view;
+        assert_eq!(view.members, expected, "{percent} %");
+    }
+}
+
+#[test]
+fn reports_feed_the_arm_of_their_digest_only() {
+    let (candidate, stable) = (Digest::of(b"candidate"), Digest::of(b"stable"));
+    let (mut index, membership) = forty(&candidate);
+    index.fleet_mut(&"plant".parse().unwrap()).watch(&"m".parse().unwrap(), candidate, 9);
+    for i in 0..40 {
+        let name = format!("d{i:02}");
+        let member = membership.clauses[0].devices.iter().any(|d| d.as_str() == name);
+        let digest = if member && i % 2 == 0 { candidate } else { stable };
+        fold(&mut index, &name, "report/m", &report(&name, 3, &digest, u32::from(member)));
+        assert_eq!(fold(&mut index, &name, "report/m", &report(&name, 2, &digest, 1)), Change::Nothing);
+    }
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
+    let sight = fleet.look(&lens(candidate, &membership, &parts), true);
+    for subject in &sight.subjects {
+        let counts = subject.since(0, 105, 9);
+        let expected = match (subject.arm, subject.report) {
+            (Arm::Canary, Some(_)) => (5, 5),
+            (Arm::Control, Some(_)) => (5, 0),
+            (_, None) => (0, 0),
+        };
+        assert_eq!((counts.known, counts.bad), expected, "{:?}", subject.id);
+        assert_eq!(subject.since(0, 105, 8).known, 0, "another way of counting");
+    }
+    let merged = fleet.samples(&"m".parse().unwrap()).unwrap().merged(Arm::Canary, 0);
+    assert_eq!(merged.len(), 10);
+    assert!(merged.values().all(|m| m.tally.bad[0] == m.tally.known[0]));
+}
+
+/// The number for DESIGN 11 (`COUNT=100000 cargo test --release -p modelfleet-controller cost_of -- --nocapture`), and a
+/// bound with room for what other tests allocate meanwhile.
+#[test]
+fn cost_of_a_device_is_bounded() {
+    let resident = || -> u64 {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    };
+    let digest = Digest::of(b"a");
+    let before = resident();
+    let mut index = Index::new(1_000_000);
+    let count: u64 = std::env::var("COUNT").ok().and_then(|c| c.parse().ok()).unwrap_or(10_000);
+    for i in 0..count {
+        let name = format!("pump-{i:06}");
+        fold(&mut index, &name, "presence", br#"{"online":true,"since":1,"connection":1}"#);
+        fold(&mut index, &name, "state", &state(&name, 1, 1, runs(&digest, "r", "Confirmed", None)));
+        fold(&mut index, &name, "report/m", &report(&name, 1, &digest, 0));
+    }
+    let bytes = resident().saturating_sub(before) / count;
+    println!("{bytes} bytes a device");
+    assert!(bytes < 1_500, "{bytes} bytes a device");
+    let membership = Membership { salt: "s".into(), ..Membership::default() };
+    let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
+    let start = std::time::Instant::now();
+    let sight =
+        index.fleet(&"plant".parse().unwrap()).unwrap().look(&lens(digest, &membership, &parts), true);
+    println!("looked at {} devices in {:?}", sight.view.matching, start.elapsed());
+    let newer: Vec<Vec<u8>> = (0..count).map(|i| report("pump-000001", 10 + i, &digest, 0)).collect();
+    let name = topic("pump-000001", "report/m");
+    let start = std::time::Instant::now();
+    for payload in &newer {
+        assert_ne!(index.fold(&name, payload, false, NOW), Change::Nothing);
+    }
+    println!("{:.0} reports a second", count as f64 / start.elapsed().as_secs_f64());
+}

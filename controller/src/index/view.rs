@@ -1,0 +1,303 @@
+//! A fleet seen by one rollout attempt: counts for the core, and the two arms for the judge.
+//!
+//! One walk over the devices. What depends on labels alone (does the selector match, which stratum, which bound) is
+//! worked out once for each distinct label set; what remains for a device is a hash and a few comparisons. The
+//! membership itself is `protocol::membership`'s, and a test holds the two answers equal.
+
+use modelfleet_judge::{Arm, Counts};
+use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
+use modelfleet_protocol::membership::{Membership, Rank, rank, stratum_key};
+use modelfleet_protocol::selector::{Labels, Selector};
+use modelfleet_protocol::state::{FailureCode, Phase};
+use modelfleet_protocol::time::Time;
+use modelfleet_rollout::FleetView;
+
+use super::device::{Device, DeviceModel, DeviceReport};
+use super::fleet::Fleet;
+use super::intern::Number;
+
+/// Most failed devices that are named.
+pub const FAILURES_MAX: usize = 16;
+
+/// Which rollout attempt looks, and how.
+#[derive(Clone, Debug)]
+pub struct Lens<'a> {
+    /// The model.
+    pub model: &'a ModelName,
+    /// The attempt, as plan and devices name it.
+    pub attempt: &'a str,
+    /// The candidate's digest.
+    pub candidate: Digest,
+    /// Which devices the current stage draws from.
+    pub selector: &'a Selector,
+    /// The labels that make its strata.
+    pub spread_by: &'a [String],
+    /// Who was drawn so far, quarantined devices excluded.
+    pub membership: &'a Membership,
+    /// The stage that the membership was drawn for.
+    pub drawn: Option<u32>,
+    /// A device that was not heard for so long is silent, milliseconds.
+    pub silent_after_ms: u64,
+    /// The connection to the broker has stood since; time without it is nobody's silence.
+    pub connected_since: Time,
+    /// Now.
+    pub now: Time,
+}
+
+/// How one device stands to an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// It was drawn.
+    pub member: bool,
+    /// The current stage's selector matches it.
+    pub matching: bool,
+    /// It is connected.
+    pub online: bool,
+    /// It runs the candidate.
+    pub runs: bool,
+    /// How far it got with this attempt.
+    pub phase: Option<Phase>,
+    /// Why it ended.
+    pub code: Option<FailureCode>,
+    /// It can never run the build.
+    pub incompatible: bool,
+    /// It was heard lately.
+    pub heard: bool,
+    /// When its newest report arrived.
+    pub heard_at: Time,
+    /// It came through probation with the candidate.
+    pub confirmed: bool,
+}
+
+/// One device as the judge sees it; `counts` of all of them are in one list.
+#[derive(Clone, Debug)]
+pub struct Subject<'a> {
+    /// Its id.
+    pub id: &'a DeviceId,
+    /// Canary or control.
+    pub arm: Arm,
+    /// Its stratum, numbered in the order of first sight.
+    pub stratum: u16,
+    /// How it stands.
+    pub standing: Standing,
+    /// When it activated, by its own clock.
+    pub activated: Time,
+    /// Its newest report, when it is about the build of its arm.
+    pub report: Option<&'a DeviceReport>,
+}
+
+/// A failed device, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedDevice {
+    /// Which.
+    pub device: DeviceId,
+    /// Why.
+    pub code: FailureCode,
+    /// When, by its own clock.
+    pub at: Time,
+}
+
+/// What one walk found.
+#[derive(Debug, Default)]
+pub struct Sight<'a> {
+    /// The counts.
+    pub view: FleetView,
+    /// Devices that the current stage draws from and that are connected, drawn or not.
+    pub online: u64,
+    /// Canaries and controls, by id.
+    pub subjects: Vec<Subject<'a>>,
+    /// Some failed devices, by id.
+    pub failures: Vec<FailedDevice>,
+}
+
+/// What a label set settles for all devices that carry it.
+struct LabelSet {
+    matching: bool,
+    stratum: u16,
+    /// By clause of the membership: whether its selector matches, and the bound.
+    clauses: Vec<Option<Rank>>,
+}
+
+impl Fleet {
+    /// Looks at the fleet; `arms`: collect the judge's subjects too.
+    #[must_use]
+    pub fn look<'a>(&'a self, lens: &Lens<'_>, arms: bool) -> Sight<'a> {
+        let mut sight = Sight::default();
+        sight.view.drawn = lens.drawn;
+        let Some(model) = self.texts.models.find(lens.model) else {
+            return self.look_untold(lens, sight);
+        };
+        let own = Own {
+            model,
+            attempt: self.texts.rollouts.find(&lens.attempt.to_owned()),
+            candidate: self.texts.digests.find(&lens.candidate),
+        };
+        let sets = self.label_sets(lens);
+        for (id, device) in &self.devices {
+            let Some(set) = sets.get(device.labels as usize).and_then(Option::as_ref) else { continue };
+            let entry = device.model(model);
+            let standing = standing(lens, &own, id, device, entry, set);
+            count(&mut sight.view, &standing);
+            sight.online += u64::from(standing.matching && standing.online);
+            let failed = standing.member && matches!(standing.phase, Some(Phase::Failed | Phase::Reverted));
+            if let (true, Some(code)) = (failed && sight.failures.len() < FAILURES_MAX, standing.code) {
+                let at = entry.and_then(|e| e.attempt).map_or(Time::ZERO, |a| a.since);
+                sight.failures.push(FailedDevice { device: id.clone(), code, at });
+            }
+            if arms && let Some(subject) = subject(&own, id, entry, standing, set.stratum) {
+                sight.subjects.push(subject);
+            }
+        }
+        sight
+    }
+
+    /// No device has spoken of the model yet: all that is known is who would be drawn.
+    fn look_untold<'a>(&'a self, lens: &Lens<'_>, mut sight: Sight<'a>) -> Sight<'a> {
+        for (id, labels, online) in self.labelled() {
+            let matching = lens.selector.matches(labels);
+            let member = u64::from(lens.membership.includes(id, labels));
+            sight.view.matching += u64::from(matching);
+            sight.online += u64::from(matching && online);
+            sight.view.members += member;
+            sight.view.eligible += member;
+            sight.view.reachable += if online { member } else { 0 };
+            sight.view.unreachable += if online { 0 } else { member };
+        }
+        sight
+    }
+
+    fn label_sets(&self, lens: &Lens<'_>) -> Vec<Option<LabelSet>> {
+        let mut strata: Vec<Vec<String>> = Vec::new();
+        let mut settle = |labels: &Labels| {
+            let key = stratum_key(lens.spread_by, labels);
+            let stratum = strata.iter().position(|known| *known == key).unwrap_or_else(|| {
+                strata.push(key);
+                strata.len() - 1
+            });
+            let bound = |clause: &modelfleet_protocol::membership::Clause| {
+                let key = stratum_key(&clause.spread_by, labels);
+                clause.selector.matches(labels).then(|| clause.bound_for(&key).0)
+            };
+            LabelSet {
+                matching: lens.selector.matches(labels),
+                stratum: u16::try_from(stratum).unwrap_or(u16::MAX),
+                clauses: lens.membership.clauses.iter().map(bound).collect(),
+            }
+        };
+        let numbers = 0..self.texts.labels.table_len();
+        numbers.map(|n| self.texts.labels.get(n as Number).map(&mut settle)).collect()
+    }
+}
+
+/// Numbers of the attempt's own names in the fleet's tables.
+struct Own {
+    model: Number,
+    attempt: Option<Number>,
+    candidate: Option<Number>,
+}
+
+fn included(membership: &Membership, id: &DeviceId, set: &LabelSet) -> bool {
+    if set.clauses.iter().all(Option::is_none) || membership.exclude.contains(id) {
+        return false;
+    }
+    let rank = rank(&membership.salt, id);
+    let clauses = membership.clauses.iter().zip(&set.clauses);
+    clauses
+        .into_iter()
+        .any(|(clause, bound)| bound.is_some_and(|bound| rank < bound || clause.devices.contains(id)))
+}
+
+fn standing(
+    lens: &Lens<'_>,
+    own: &Own,
+    id: &DeviceId,
+    device: &Device,
+    entry: Option<&DeviceModel>,
+    set: &LabelSet,
+) -> Standing {
+    debug_assert!(entry.is_none_or(|e| e.model == own.model));
+    let attempt = entry.and_then(|e| e.attempt).filter(|a| Some(a.rollout) == own.attempt);
+    let (phase, code) = (attempt.map(|a| a.phase), attempt.and_then(|a| a.code));
+    let answers = own.candidate.is_some() && entry.is_some_and(|e| Some(e.running) == own.candidate);
+    let runs = answers || matches!(phase, Some(Phase::Activated | Phase::Confirmed));
+    let confirmed = phase == Some(Phase::Confirmed) || (answers && entry.is_some_and(|e| e.confirmed));
+    let heard_at = entry.and_then(|e| e.report.as_ref()).map_or(Time::ZERO, |r| r.heard);
+    Standing {
+        member: included(lens.membership, id, set),
+        matching: set.matching,
+        online: device.presence.is_some_and(|p| p.online),
+        runs,
+        phase,
+        code,
+        incompatible: phase == Some(Phase::Incompatible)
+            || (phase == Some(Phase::Failed) && code.is_some_and(FailureCode::is_incompatibility)),
+        heard: lens.now.since_ms(heard_at.max(lens.connected_since)) <= lens.silent_after_ms,
+        heard_at,
+        confirmed: runs && confirmed,
+    }
+}
+
+fn count(view: &mut FleetView, s: &Standing) {
+    let one = u64::from;
+    view.matching += one(s.matching);
+    let ran = matches!(s.phase, Some(Phase::Reverted | Phase::RolledBack));
+    view.exposed_ever += one(s.runs || ran);
+    view.still_exposed += one(s.runs && s.online);
+    view.still_exposed_unreachable += one(s.runs && !s.online);
+    if !s.member {
+        return;
+    }
+    view.members += 1;
+    if s.incompatible {
+        view.incompatible += 1;
+        return;
+    }
+    let downloaded = matches!(s.phase, Some(Phase::Downloaded | Phase::Reverted | Phase::RolledBack));
+    view.eligible += 1;
+    view.reachable += one(s.online);
+    view.unreachable += one(!s.online);
+    view.offered += one(s.phase.is_some() || s.runs);
+    view.downloaded += one(s.runs || downloaded);
+    view.activated += one(s.runs);
+    view.confirmed += one(s.confirmed);
+    view.failed += one(matches!(s.phase, Some(Phase::Failed | Phase::Reverted)));
+    view.silent_after_activation += one(s.runs && !s.heard);
+}
+
+/// A member is a canary; a device that the stage could draw from and that has not got the candidate is a control.
+/// A device that cannot run the build is neither.
+fn subject<'a>(
+    own: &Own,
+    id: &'a DeviceId,
+    entry: Option<&'a DeviceModel>,
+    standing: Standing,
+    stratum: u16,
+) -> Option<Subject<'a>> {
+    let control = standing.matching && !standing.runs && standing.phase.is_none() && entry.is_some();
+    let arm = match (standing.member, control) {
+        _ if standing.incompatible => return None,
+        (true, _) => Arm::Canary,
+        (false, true) => Arm::Control,
+        (false, false) => return None,
+    };
+    let report = entry.and_then(|e| e.report.as_deref());
+    let of_arm = |r: &&DeviceReport| (Some(r.digest) == own.candidate) == (arm == Arm::Canary);
+    let activated = entry.map_or(Time::ZERO, |e| e.activated);
+    Some(Subject { id, arm, stratum, standing, activated, report: report.filter(of_arm) })
+}
+
+impl Subject<'_> {
+    /// Windows of an indicator from window `first` on, when the report counts as `observe_id` says.
+    #[must_use]
+    pub fn since(&self, indicator: usize, first: u64, observe_id: u64) -> Counts {
+        let counted = self.report.filter(|report| report.observe_id == observe_id);
+        counted.map_or_else(Counts::default, |report| report.windows.since(indicator, first))
+    }
+
+    /// The device's own past of an indicator, when the report counts as `observe_id` says.
+    #[must_use]
+    pub fn past(&self, indicator: usize, observe_id: u64) -> Counts {
+        let counted = self.report.filter(|report| report.observe_id == observe_id);
+        counted.map_or_else(Counts::default, |report| report.windows.past(indicator))
+    }
+}

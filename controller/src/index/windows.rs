@@ -1,0 +1,141 @@
+//! The 0/1 of a device's windows, small enough to keep for every device of a fleet.
+//!
+//! The last 64 base windows are two bits each (known, bad); what a device has merged to longer spans follows as
+//! numbers. So the windows since any moment can be counted without the reports.
+
+use modelfleet_judge::Counts;
+use modelfleet_protocol::generated::{Tally, Window};
+
+/// Base windows that are kept one by one.
+pub const BITS: u64 = 64;
+
+/// One indicator: the last windows, and the device's past under the model before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Bits {
+    known: u64,
+    bad: u64,
+    past_known: u32,
+    past_bad: u32,
+}
+
+/// Tallies of one device's report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WindowTallies {
+    /// One past the last window reported; bit 0 is the window before it.
+    end: u64,
+    /// One entry for each indicator; one allocation, because every device has it.
+    bits: Box<[Bits]>,
+    /// Merged spans, flat: windows before `end` that it starts at, its length, then known and bad by indicator.
+    spans: Box<[u32]>,
+}
+
+impl WindowTallies {
+    /// Reads windows and history of a report that `protocol::report::read` has checked.
+    #[must_use]
+    pub fn new(windows: &[Window], history: Option<&Tally>) -> WindowTallies {
+        let tallies = windows.iter().filter_map(|w| w.tally.as_ref()).chain(history);
+        let indicators = tallies.map(|t| t.known.len()).max().unwrap_or(0);
+        let end = windows.last().map_or(0, |w| w.index.saturating_add(u64::from(w.span)));
+        let mut bits = vec![Bits::default(); indicators].into_boxed_slice();
+        let past = history.into_iter().flat_map(|t| t.known.iter().zip(&t.bad));
+        for (bits, (&known, &bad)) in bits.iter_mut().zip(past) {
+            (bits.past_known, bits.past_bad) = (known, bad);
+        }
+        let mut spans = Vec::new();
+        for window in windows {
+            let Some(tally) = &window.tally else { continue };
+            let back = end - window.index;
+            if window.span == 1 && back <= BITS {
+                let bit = 1_u64 << (back - 1);
+                for (bits, (&known, &bad)) in bits.iter_mut().zip(tally.known.iter().zip(&tally.bad)) {
+                    bits.known |= if known > 0 { bit } else { 0 };
+                    bits.bad |= if bad > 0 { bit } else { 0 };
+                }
+            } else if let Ok(back) = u32::try_from(back) {
+                spans.extend([back, window.span]);
+                for i in 0..bits.len() {
+                    spans.push(tally.known.get(i).copied().unwrap_or(0));
+                    spans.push(tally.bad.get(i).copied().unwrap_or(0));
+                }
+            }
+        }
+        WindowTallies { end, bits, spans: spans.into_boxed_slice() }
+    }
+
+    /// One past the last window reported.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Windows of an indicator from window `first` on. A span that began before `first` is left out whole.
+    #[must_use]
+    pub fn since(&self, indicator: usize, first: u64) -> Counts {
+        let Some(bits) = self.bits.get(indicator) else { return Counts::default() };
+        let wanted = self.end.saturating_sub(first);
+        let mask = if wanted >= BITS { u64::MAX } else { (1 << wanted) - 1 };
+        let recent = Counts::new(
+            u64::from((bits.known & mask).count_ones()),
+            u64::from((bits.bad & mask).count_ones()),
+        );
+        let width = 2 + 2 * self.bits.len();
+        self.spans.chunks_exact(width).filter(|span| u64::from(span[0]) <= wanted).fold(
+            recent,
+            |sum, span| {
+                let at = 2 + 2 * indicator;
+                sum.plus(Counts::new(u64::from(span[at]), u64::from(span[at + 1])))
+            },
+        )
+    }
+
+    /// The device's own past of an indicator, under the model before.
+    #[must_use]
+    pub fn past(&self, indicator: usize) -> Counts {
+        let bits = self.bits.get(indicator);
+        bits.map_or_else(Counts::default, |b| Counts::new(u64::from(b.past_known), u64::from(b.past_bad)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(index: u64, span: u32, known: u32, bad: u32) -> Window {
+        let tally = Tally { known: vec![known], bad: vec![bad] };
+        Window { index, span, tally: Some(tally), ..Window::default() }
+    }
+
+    #[test]
+    fn windows_since_a_moment_are_counted_exactly() {
+        let tallies = WindowTallies::new(
+            &[
+                window(100, 8, 8, 3),
+                window(108, 1, 1, 1),
+                window(109, 1, 1, 0),
+                window(111, 1, 0, 0),
+                window(112, 1, 1, 1),
+            ],
+            Some(&Tally { known: vec![200], bad: vec![7] }),
+        );
+        let since = |first| {
+            let c = tallies.since(0, first);
+            (c.known, c.bad)
+        };
+        assert_eq!(tallies.end(), 113);
+        assert_eq!(since(0), (11, 5));
+        assert_eq!(since(100), (11, 5));
+        assert_eq!(since(101), (3, 2), "a span that began earlier is left out");
+        assert_eq!(since(109), (2, 1));
+        assert_eq!(since(113), (0, 0));
+        assert_eq!(since(999), (0, 0));
+        assert_eq!((tallies.past(0).known, tallies.past(0).bad), (200, 7));
+    }
+
+    #[test]
+    fn base_windows_beyond_the_bits_are_kept_as_spans() {
+        let windows: Vec<Window> = (0..70).filter(|i| i % 2 == 0).map(|i| window(i, 1, 1, 1)).collect();
+        let tallies = WindowTallies::new(&windows, None);
+        assert_eq!(tallies.since(0, 0).known, 35);
+        assert_eq!(tallies.since(1, 0), Counts::default(), "no such indicator");
+    }
+}

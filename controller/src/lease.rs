@@ -1,0 +1,201 @@
+//! Leader election by a Lease of coordination.k8s.io. One process leads; it ends when it cannot renew.
+//!
+//! Every time that a process becomes the leader, the number of transitions grows, also when it was the leader
+//! before: that number is the epoch in every plan, so that devices obey no leader of the past, and a restarted one may
+//! begin its revisions anew. Holders are judged by our own clock (since when do we see the same renewal), not by
+//! theirs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::chain;
+
+/// A leader that was not seen for so long may be replaced.
+const LEASE: Duration = Duration::from_secs(15);
+/// A leader that could not renew for so long ends itself, well before it may be replaced.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// How often a leader renews, and others look.
+const RETRY: Duration = Duration::from_secs(2);
+/// Name of the Lease.
+const NAME: &str = "modelfleet-controller";
+
+/// Why a Lease could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// The API server refuses or is away.
+    #[error("lease {NAME}")]
+    Kubernetes(#[source] Box<kube::Error>),
+    /// Another process holds it.
+    #[error("lease {NAME} is held by {0}")]
+    Held(String),
+    /// Another process was faster.
+    #[error("lease {NAME} was taken meanwhile")]
+    Conflict,
+}
+
+/// A wish to lead.
+pub struct Election {
+    api: Api<Lease>,
+    identity: String,
+    /// The holder's last renewal, and since when we see it.
+    seen: Option<(String, Option<MicroTime>, Instant)>,
+}
+
+impl Election {
+    /// A wish to lead under this name, by a Lease in this namespace.
+    #[must_use]
+    pub fn new(client: Client, namespace: &str, identity: &str) -> Election {
+        Election { api: Api::namespaced(client, namespace), identity: identity.to_owned(), seen: None }
+    }
+
+    /// Waits until this process leads. Returns its epoch; `None` when `stop` came first.
+    pub async fn acquire(&mut self, stop: &CancellationToken) -> Option<u64> {
+        let mut told = String::new();
+        loop {
+            match self.try_acquire().await {
+                Ok(epoch) => return Some(epoch),
+                Err(error) => {
+                    let text = chain(&error);
+                    if text != told {
+                        tracing::info!(reason = text, "waiting to lead");
+                    }
+                    told = text;
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(RETRY.mul_f64(0.75 + rand::random::<f64>() / 2.0)) => {}
+            }
+        }
+    }
+
+    async fn try_acquire(&mut self) -> Result<u64, LeaseError> {
+        let Some(lease) = self.api.get_opt(NAME).await.map_err(sort)? else {
+            return self.create().await;
+        };
+        let spec = lease.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.clone().unwrap_or_default();
+        if !holder.is_empty()
+            && holder != self.identity
+            && !self.has_expired(&holder, spec.renew_time.as_ref())
+        {
+            return Err(LeaseError::Held(holder));
+        }
+        let epoch = u64::try_from(spec.lease_transitions.unwrap_or(0)).unwrap_or(0) + 1;
+        self.replace(lease, epoch).await
+    }
+
+    /// Whether we have seen the same renewal for the length of a lease.
+    fn has_expired(&mut self, holder: &str, renewed: Option<&MicroTime>) -> bool {
+        match &self.seen {
+            Some((by, at, since)) if by == holder && at.as_ref() == renewed => since.elapsed() >= LEASE,
+            _ => {
+                self.seen = Some((holder.to_owned(), renewed.cloned(), Instant::now()));
+                false
+            }
+        }
+    }
+
+    async fn create(&self) -> Result<u64, LeaseError> {
+        let lease = Lease {
+            metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
+            spec: Some(self.spec(1)),
+        };
+        self.api.create(&PostParams::default(), &lease).await.map_err(sort)?;
+        Ok(1)
+    }
+
+    /// Takes the lease that was read; somebody who was faster makes it fail.
+    async fn replace(&self, mut lease: Lease, epoch: u64) -> Result<u64, LeaseError> {
+        lease.spec = Some(self.spec(epoch));
+        lease.metadata.managed_fields = None;
+        self.api.replace(NAME, &PostParams::default(), &lease).await.map_err(sort)?;
+        Ok(epoch)
+    }
+
+    fn spec(&self, epoch: u64) -> LeaseSpec {
+        let now = Some(MicroTime(Timestamp::now()));
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            acquire_time: now.clone(),
+            renew_time: now,
+            lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
+            lease_transitions: i32::try_from(epoch).ok(),
+            ..LeaseSpec::default()
+        }
+    }
+
+    /// Whether the lease is ours: held under our name, and not by another process of the same name since.
+    fn own(&self, lease: &Lease, epoch: u64) -> Result<(), LeaseError> {
+        let spec = lease.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.unwrap_or_default();
+        let same = spec.lease_transitions.and_then(|n| u64::try_from(n).ok()) == Some(epoch);
+        if holder == self.identity && same { Ok(()) } else { Err(LeaseError::Held(holder)) }
+    }
+
+    async fn renew(&self, epoch: u64) -> Result<(), LeaseError> {
+        let mut lease = self.api.get(NAME).await.map_err(sort)?;
+        self.own(&lease, epoch)?;
+        if let Some(spec) = &mut lease.spec {
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+        }
+        self.api.replace(NAME, &PostParams::default(), &lease).await.map_err(sort)?;
+        Ok(())
+    }
+
+    /// Renews the lease of `epoch` until `stop`, then gives it back. Returns early when it is lost: the process has to
+    /// end. `seen` is the highest epoch of any plan that was met: where the Lease was deleted its count began anew, and
+    /// the next leader has to be above it.
+    ///
+    /// # Errors
+    /// Says why the lease is lost.
+    pub async fn hold(
+        &self,
+        epoch: u64,
+        seen: &AtomicU64,
+        stop: &CancellationToken,
+    ) -> Result<(), LeaseError> {
+        let mut good = Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return self.release(epoch, seen.load(Ordering::Relaxed)).await,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+            let left = RENEW_DEADLINE.saturating_sub(good.elapsed());
+            match tokio::time::timeout(left, self.renew(epoch)).await {
+                Ok(Ok(())) => good = Instant::now(),
+                Ok(Err(error @ LeaseError::Held(_))) => return Err(error),
+                Ok(Err(error)) if good.elapsed() >= RENEW_DEADLINE => return Err(error),
+                Ok(Err(error)) => tracing::warn!(error = chain(&error), "lease not renewed"),
+                Err(_) => return Err(LeaseError::Conflict),
+            }
+        }
+    }
+
+    /// Gives the lease back, so that the next one need not wait.
+    async fn release(&self, epoch: u64, seen: u64) -> Result<(), LeaseError> {
+        let mut lease = self.api.get(NAME).await.map_err(sort)?;
+        self.own(&lease, epoch)?;
+        if let Some(spec) = &mut lease.spec {
+            spec.holder_identity = Some(String::new());
+            spec.lease_transitions = i32::try_from(epoch.max(seen)).ok();
+        }
+        self.api.replace(NAME, &PostParams::default(), &lease).await.map_err(sort)?;
+        Ok(())
+    }
+}
+
+fn sort(error: kube::Error) -> LeaseError {
+    match &error {
+        kube::Error::Api(status) if status.code == 409 => LeaseError::Conflict,
+        _ => LeaseError::Kubernetes(Box::new(error)),
+    }
+}

@@ -1,0 +1,225 @@
+//! Numbers for Prometheus. The names are a promise: `manifests/README.md` lists them.
+//!
+//! Labels are bounded: namespaces, rollouts and models that exist, and words of ours. A device is never a label.
+//! What belongs to a rollout goes with it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// Labels by name; every metric has a fixed list of names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Labels(pub Vec<(&'static str, String)>);
+
+impl EncodeLabelSet for Labels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
+        use prometheus_client::encoding::EncodeLabel as _;
+        self.0.iter().try_for_each(|(name, value)| (*name, value.as_str()).encode(encoder.encode_label()))
+    }
+}
+
+/// All numbers; cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    info: Family<Labels, Gauge>,
+    phase: Family<Labels, Gauge>,
+    stage: Family<Labels, Gauge>,
+    devices: Family<Labels, Gauge>,
+    spent: Family<Labels, Gauge>,
+    /// Decisions by kind of event.
+    pub decisions: Family<Labels, Counter>,
+    /// Duration of reconciles.
+    pub reconcile_seconds: Histogram,
+    /// Failed reconciles by variant of the error.
+    pub reconcile_errors: Family<Labels, Counter>,
+    /// Messages from the broker by channel.
+    pub messages: Family<Labels, Counter>,
+    /// Messages that could not be read.
+    pub malformed: Counter,
+    /// Plans sent.
+    pub plans: Counter,
+    /// From the first evidence of a change to the plan that follows from it.
+    pub evidence_to_plan_seconds: Histogram,
+    /// Devices in the index.
+    pub index_devices: Gauge,
+    /// Whether the broker is connected.
+    pub broker_connected: Gauge,
+    /// Whether this process leads.
+    pub leader: Gauge,
+    /// Artifact checks by result.
+    pub artifact_checks: Family<Labels, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+/// One rollout for its gauges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutLabels {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub rollout: String,
+}
+
+/// What the gauges of a rollout show.
+pub struct RolloutNumbers<'a> {
+    /// Its model.
+    pub model: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// Its phase.
+    pub phase: &'a str,
+    /// Index of its stage.
+    pub stage: i64,
+    /// Devices by denominator.
+    pub devices: [(&'static str, i64); 10],
+    /// Error budget spent, millionths.
+    pub spent_ppm: i64,
+}
+
+/// Every phase, so that the gauge of a phase that was left reads zero.
+const PHASES: [&str; 8] = [
+    "Queued",
+    "Progressing",
+    "AwaitingApproval",
+    "Paused",
+    "RollingBack",
+    "RolledBack",
+    "Succeeded",
+    "Stalled",
+];
+/// Denominators of [`RolloutNumbers::devices`].
+const DENOMINATORS: [&str; 10] = [
+    "eligible",
+    "reachable",
+    "offered",
+    "downloaded",
+    "activated",
+    "confirmed",
+    "failed",
+    "incompatible",
+    "silent",
+    "unreachable",
+];
+
+impl Metrics {
+    /// All numbers at zero.
+    #[must_use]
+    pub fn new() -> Metrics {
+        let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
+        let metrics = Metrics {
+            registry: Arc::new(Mutex::new(Registry::with_prefix("modelfleet"))),
+            info: Family::default(),
+            phase: Family::default(),
+            stage: Family::default(),
+            devices: Family::default(),
+            spent: Family::default(),
+            decisions: Family::default(),
+            reconcile_seconds: seconds(),
+            reconcile_errors: Family::default(),
+            messages: Family::default(),
+            malformed: Counter::default(),
+            plans: Counter::default(),
+            evidence_to_plan_seconds: seconds(),
+            index_devices: Gauge::default(),
+            broker_connected: Gauge::default(),
+            leader: Gauge::default(),
+            artifact_checks: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&self) {
+        let mut r = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        r.register("rollout", "1 for each rollout, with its model and version", self.info.clone());
+        r.register("rollout_phase", "1 for the phase that a rollout is in", self.phase.clone());
+        r.register("rollout_stage", "Position of the current stage, from 0", self.stage.clone());
+        r.register("rollout_devices", "Devices of a rollout by denominator", self.devices.clone());
+        r.register(
+            "rollout_error_budget_spent_ppm",
+            "Millionths of chance of a false rollback spent",
+            self.spent.clone(),
+        );
+        r.register("decisions", "Transitions of rollouts by kind", self.decisions.clone());
+        let duration = self.reconcile_seconds.clone();
+        r.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration);
+        let errors = self.reconcile_errors.clone();
+        r.register("reconcile_errors", "Failed reconciles by variant of the error", errors);
+        r.register("mqtt_messages", "Messages from the broker by channel", self.messages.clone());
+        r.register("mqtt_malformed", "Messages that could not be read", self.malformed.clone());
+        r.register("plans_published", "Plans sent to the broker", self.plans.clone());
+        let latency = self.evidence_to_plan_seconds.clone();
+        let help = "From the first evidence of a change to the plan that follows from it";
+        r.register_with_unit("evidence_to_plan", help, Unit::Seconds, latency);
+        r.register("index_devices", "Devices in the index", self.index_devices.clone());
+        r.register("broker_connected", "1 while the broker is connected", self.broker_connected.clone());
+        r.register("leader", "1 while this process leads", self.leader.clone());
+        let checks = self.artifact_checks.clone();
+        r.register("artifact_checks", "Checks of artifacts by result", checks);
+    }
+
+    /// Shows a rollout.
+    pub fn show(&self, at: &RolloutLabels, numbers: &RolloutNumbers<'_>) {
+        let info = at.with(&[("model", numbers.model), ("version", numbers.version)]);
+        self.info.get_or_create(&info).set(1);
+        for phase in PHASES {
+            let labels = at.with(&[("phase", phase)]);
+            self.phase.get_or_create(&labels).set(i64::from(phase == numbers.phase));
+        }
+        self.stage.get_or_create(&at.with(&[])).set(numbers.stage);
+        self.spent.get_or_create(&at.with(&[])).set(numbers.spent_ppm);
+        for (denominator, count) in numbers.devices {
+            self.devices.get_or_create(&at.with(&[("denominator", denominator)])).set(count);
+        }
+    }
+
+    /// Forgets a rollout that is gone.
+    pub fn forget(&self, at: &RolloutLabels, model: &str, version: &str) {
+        self.info.remove(&at.with(&[("model", model), ("version", version)]));
+        for phase in PHASES {
+            self.phase.remove(&at.with(&[("phase", phase)]));
+        }
+        self.stage.remove(&at.with(&[]));
+        self.spent.remove(&at.with(&[]));
+        for denominator in DENOMINATORS {
+            self.devices.remove(&at.with(&[("denominator", denominator)]));
+        }
+    }
+
+    /// All numbers as OpenMetrics text.
+    ///
+    /// # Errors
+    /// Never, as far as a String takes what is written to it.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}
+
+impl RolloutLabels {
+    fn with(&self, more: &[(&'static str, &str)]) -> Labels {
+        let mut labels = vec![("namespace", self.namespace.clone()), ("rollout", self.rollout.clone())];
+        labels.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        Labels(labels)
+    }
+}
+
+/// One label.
+#[must_use]
+pub fn label(name: &'static str, value: &str) -> Labels {
+    Labels(vec![(name, value.to_owned())])
+}

@@ -1,0 +1,192 @@
+//! The broker: connect, subscribe, publish, reconnect. No type of the MQTT library leaves this file.
+//!
+//! After every connect the retained messages arrive first. A marker that we send to ourselves once the broker has
+//! confirmed the subscriptions shows when they are all there; until then nothing is decided.
+
+use std::time::Duration;
+
+use modelfleet_protocol::envelope::ENVELOPE_BYTES_MAX;
+use modelfleet_protocol::topic::{ROOT, controller_filters};
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Filter, Packet};
+use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::{TlsConfiguration, Transport};
+use tokio_util::sync::CancellationToken;
+
+/// Most messages that wait to be sent.
+const OUTBOX_MAX: usize = 1024;
+/// Most bytes of a message that the broker may send us; it leaves out larger ones.
+const PACKET_BYTES_MAX: u32 = ENVELOPE_BYTES_MAX as u32 + 4 * 1024;
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(15);
+
+/// Where the broker is and who we are to it.
+pub struct BrokerSettings {
+    /// `mqtt://host:1883` or `mqtts://host:8883`.
+    pub url: String,
+    /// User name; none: anonymous.
+    pub user: Option<String>,
+    /// Password, if any.
+    pub password: Option<String>,
+    /// Certificates to trust (PEM) for `mqtts`; none: those of the system.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Unique name of this process.
+    pub identity: String,
+}
+
+/// What arrives from the broker.
+pub enum Feed<'a> {
+    /// Connected; retained messages follow.
+    Connected,
+    /// Every message that was retained when we subscribed has arrived.
+    Settled,
+    /// The connection is gone, and why.
+    Lost(String),
+    /// A message.
+    Message {
+        /// Its topic.
+        topic: &'a str,
+        /// Its bytes; empty: the retained message was cleared.
+        payload: &'a [u8],
+        /// Whether it was retained before we subscribed.
+        retained: bool,
+    },
+}
+
+/// Why the broker cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MqttError {
+    /// Not a broker address.
+    #[error("broker address must be mqtt://host:port or mqtts://host:port")]
+    ReadAddress,
+    /// Too much waits to be sent.
+    #[error("publish on {topic}: the outbox of {OUTBOX_MAX} messages is full")]
+    Queue {
+        /// Where it was going.
+        topic: String,
+    },
+}
+
+/// Sends messages; cheap to clone.
+#[derive(Clone)]
+pub struct Publisher {
+    client: AsyncClient,
+}
+
+impl Publisher {
+    /// Puts a retained message (QoS 1) in the outbox; no bytes clear the topic.
+    ///
+    /// What the outbox holds is lost with the connection: whoever publishes compares with what the broker holds
+    /// after the next connect.
+    ///
+    /// # Errors
+    /// When the outbox is full.
+    pub fn publish_retained(&self, topic: &str, payload: Vec<u8>) -> Result<(), MqttError> {
+        self.client
+            .try_publish(topic, QoS::AtLeastOnce, true, payload)
+            .map_err(|_| MqttError::Queue { topic: topic.to_owned() })
+    }
+}
+
+/// The connection, to be run.
+pub struct Broker {
+    client: AsyncClient,
+    events: EventLoop,
+    sync_topic: String,
+}
+
+/// Prepares a connection; nothing is sent before [`Broker::run`].
+///
+/// # Errors
+/// When the address is none.
+pub fn prepare(settings: &BrokerSettings) -> Result<(Publisher, Broker), MqttError> {
+    let address = url::Url::parse(&settings.url).map_err(|_| MqttError::ReadAddress)?;
+    let host = address.host_str().ok_or(MqttError::ReadAddress)?;
+    let (tls, port) = match address.scheme() {
+        "mqtt" | "tcp" => (false, 1883),
+        "mqtts" | "ssl" => (true, 8883),
+        _ => return Err(MqttError::ReadAddress),
+    };
+    let id = format!("modelfleet-controller-{}", settings.identity);
+    let mut options = MqttOptions::new(id, host, address.port().unwrap_or(port));
+    if tls {
+        let config = settings.ca_pem.clone().map_or_else(TlsConfiguration::default, |ca| {
+            TlsConfiguration::Simple { ca, alpn: None, client_auth: None }
+        });
+        options.set_transport(Transport::tls_with_config(config));
+    }
+    if let Some(user) = &settings.user {
+        options.set_credentials(user, settings.password.clone().unwrap_or_default());
+    }
+    let properties = ConnectProperties {
+        max_packet_size: Some(PACKET_BYTES_MAX),
+        receive_maximum: Some(1024),
+        ..ConnectProperties::new()
+    };
+    options.set_connect_properties(properties).set_keep_alive(KEEP_ALIVE).set_clean_start(true);
+    let (client, events) = AsyncClient::new(options, OUTBOX_MAX);
+    // A namespace begins with a letter or digit, so that no namespace is called `_controller`.
+    let sync_topic = format!("{ROOT}/_controller/{}/sync", settings.identity);
+    Ok((Publisher { client: client.clone() }, Broker { client, events, sync_topic }))
+}
+
+impl Broker {
+    /// Feeds `inbox` until `stop`; reconnects with a bounded backoff.
+    pub async fn run(mut self, stop: CancellationToken, mut inbox: impl FnMut(Feed<'_>)) {
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => return,
+                event = self.events.poll() => event,
+            };
+            match event {
+                Ok(Event::Incoming(packet)) => {
+                    if matches!(packet, Packet::SubAck(_)) {
+                        backoff = BACKOFF_MIN;
+                    }
+                    self.take(&packet, &mut inbox);
+                }
+                Ok(Event::Outgoing(_)) => {}
+                Err(error) => {
+                    inbox(Feed::Lost(error.to_string()));
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(backoff.mul_f64(0.5 + rand::random::<f64>() / 2.0)) => {}
+                    }
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, packet: &Packet, inbox: &mut impl FnMut(Feed<'_>)) {
+        match packet {
+            Packet::ConnAck(_) => {
+                inbox(Feed::Connected);
+                let [presence, state, report] = controller_filters();
+                let plans = format!("{ROOT}/+/plan/+");
+                let filters = [presence, state, report, plans, self.sync_topic.clone()];
+                let filters = filters.map(|path| Filter::new(path, QoS::AtLeastOnce));
+                if let Err(error) = self.client.try_subscribe_many(filters) {
+                    // The outbox is full of what the last connection left; the next connect clears it.
+                    inbox(Feed::Lost(error.to_string()));
+                }
+            }
+            Packet::SubAck(_) => {
+                let marker = self.client.try_publish(&self.sync_topic, QoS::AtLeastOnce, false, "sync");
+                if let Err(error) = marker {
+                    inbox(Feed::Lost(error.to_string()));
+                }
+            }
+            Packet::Publish(publish) => match std::str::from_utf8(&publish.topic) {
+                Ok(topic) if topic == self.sync_topic => inbox(Feed::Settled),
+                Ok(topic) => {
+                    inbox(Feed::Message { topic, payload: &publish.payload, retained: publish.retain });
+                }
+                Err(_) => inbox(Feed::Message { topic: "", payload: &publish.payload, retained: false }),
+            },
+            _ => {}
+        }
+    }
+}

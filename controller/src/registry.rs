@@ -1,0 +1,191 @@
+//! Model versions: Registered until their bytes were checked, then Verified, or Rejected with what to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use modelfleet_crds::ModelVersion;
+use modelfleet_crds::model_version::{ModelVersionStatus, VersionStage};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::write_version_status;
+use crate::context::{Context, now};
+use crate::error::{Error, chain};
+use crate::facts::stage;
+use crate::metrics::label;
+use crate::status::time::{cut, to_k8s};
+use crate::verify_artifact::{CheckError, Trust, check};
+
+/// Most artifacts that are read at the same time.
+const CHECKS_MAX: usize = 2;
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// A file that was wrong is looked at again after this time: somebody may have put the right one back.
+const RECHECK: Duration = Duration::from_secs(600);
+
+/// A version by namespace, name and uid: one that is registered anew under an old name is another one.
+pub type Name = (String, String, String);
+
+/// What waits to be checked.
+#[derive(Default)]
+struct Desk {
+    due: BTreeMap<Name, Instant>,
+    running: BTreeSet<Name>,
+    attempts: BTreeMap<Name, u32>,
+}
+
+/// Checks versions as they are named on `names`, until `stop`.
+pub async fn run(
+    ctx: Arc<Context>,
+    trust: Arc<Trust>,
+    mut names: mpsc::UnboundedReceiver<Name>,
+    stop: CancellationToken,
+) {
+    let mut desk = Desk::default();
+    let mut checks: JoinSet<(Name, Option<Duration>)> = JoinSet::new();
+    loop {
+        while checks.len() < CHECKS_MAX
+            && let Some(name) = desk.take()
+        {
+            let (ctx, trust, attempts) = (Arc::clone(&ctx), Arc::clone(&trust), desk.attempts(&name));
+            checks.spawn(async move {
+                let again = examine(&ctx, &trust, &name, attempts).await;
+                (name, again)
+            });
+        }
+        let next = desk.next().filter(|_| checks.len() < CHECKS_MAX);
+        let wake = next.unwrap_or_else(|| Instant::now() + BACKOFF_MAX);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(name) = names.recv() => desk.ask(name),
+            Some(done) = checks.join_next() => match done {
+                Ok((name, again)) => desk.done(name, again),
+                Err(panicked) => tracing::error!(error = %panicked, "a check of an artifact ended badly"),
+            },
+            () = tokio::time::sleep_until(wake) => {}
+        }
+    }
+}
+
+impl Desk {
+    fn ask(&mut self, name: Name) {
+        // An event of our own status write must not undo a wait.
+        if !self.attempts.contains_key(&name) {
+            self.due.entry(name).or_insert_with(Instant::now);
+        }
+    }
+
+    fn take(&mut self) -> Option<Name> {
+        let now = Instant::now();
+        let name = self.due.iter().find(|(name, at)| **at <= now && !self.running.contains(*name))?.0.clone();
+        self.due.remove(&name);
+        self.running.insert(name.clone());
+        *self.attempts.entry(name.clone()).or_default() += 1;
+        Some(name)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.due.values().min().copied()
+    }
+
+    fn attempts(&self, name: &Name) -> u32 {
+        self.attempts.get(name).copied().unwrap_or(0)
+    }
+
+    fn done(&mut self, name: Name, again: Option<Duration>) {
+        self.running.remove(&name);
+        match again {
+            Some(wait) => drop(self.due.insert(name, Instant::now() + wait)),
+            None => drop(self.attempts.remove(&name)),
+        }
+    }
+}
+
+/// Examines one version. Returns when to look again; `None`: it needs no check.
+async fn examine(ctx: &Context, trust: &Trust, name: &Name, attempts: u32) -> Option<Duration> {
+    let reference = ObjectRef::new(&name.1).within(&name.0);
+    let object = ctx.versions.get(&reference).filter(|object| object.uid().as_ref() == Some(&name.2))?;
+    let object = ctx.written().version(object);
+    if !needs_check(&object) {
+        return None;
+    }
+    let result = check(trust, &object.spec).await;
+    let word = match &result {
+        Ok(()) => "Verified",
+        Err(CheckError::Refuse { reason, .. }) => reason,
+        Err(CheckError::Fetch { .. } | CheckError::Silence { .. }) => "StoreUnavailable",
+    };
+    ctx.metrics.artifact_checks.get_or_create(&label("result", word)).inc();
+    let again = match &result {
+        Ok(()) => None,
+        Err(CheckError::Refuse { .. }) => Some(RECHECK),
+        Err(_) => Some(backoff(attempts)),
+    };
+    match write(ctx, &object, result, again).await {
+        Ok(()) => again,
+        Err(error) => {
+            tracing::warn!(version = name.1, namespace = name.0, error = chain(&error), "not written");
+            Some(BACKOFF_MIN)
+        }
+    }
+}
+
+fn backoff(attempts: u32) -> Duration {
+    BACKOFF_MIN.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MAX)
+}
+
+/// Registered ones, and those that a check has rejected before; never one that a rollout has rejected.
+fn needs_check(object: &ModelVersion) -> bool {
+    let by_rollout = object.status.as_ref().is_some_and(|s| s.rejected_by.is_some());
+    match stage(object) {
+        VersionStage::Registered => true,
+        VersionStage::Rejected => !by_rollout,
+        VersionStage::Verified | VersionStage::Production | VersionStage::Archived => false,
+    }
+}
+
+async fn write(
+    ctx: &Context,
+    object: &ModelVersion,
+    result: Result<(), CheckError>,
+    again: Option<Duration>,
+) -> Result<(), Error> {
+    let before = object.status.clone().unwrap_or_default();
+    let (stage, reason, message) = match &result {
+        Ok(()) => {
+            let signed = if object.spec.signatures.is_empty() { "" } else { ", with signatures" };
+            let message = format!("{} bytes checked{signed}", object.spec.artifact.size_bytes);
+            (VersionStage::Verified, "Verified", message)
+        }
+        Err(CheckError::Refuse { reason, message }) => (VersionStage::Rejected, *reason, message.clone()),
+        Err(error) => {
+            let wait = again.map_or(0, |wait| wait.as_secs());
+            let message = format!("{}; tries again, waiting up to {wait} s", chain(error));
+            (VersionStage::Registered, "StoreUnavailable", message)
+        }
+    };
+    let after = ModelVersionStatus {
+        stage: Some(stage),
+        reason: Some(reason.to_owned()),
+        message: Some(cut(&message, 512)),
+        verified_at: (stage == VersionStage::Verified).then(|| to_k8s(now())),
+        ..before.clone()
+    };
+    let same = (before.stage, &before.reason) == (after.stage, &after.reason);
+    if same && before.message == after.message {
+        return Ok(());
+    }
+    write_version_status(ctx, object, after, now()).await
+}
+
+/// The name of a version that the watch shows, when it wants to be checked.
+#[must_use]
+pub fn wants_check(object: &ModelVersion) -> Option<Name> {
+    let (namespace, uid) = (object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
+    needs_check(object).then(|| (namespace, object.name_any(), uid))
+}

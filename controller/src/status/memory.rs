@@ -1,0 +1,278 @@
+//! The part of a rollout's state that decides, as one text in the status, and back.
+//!
+//! The status shows most of it to people in fields of their own; those are written, never read. So nothing that
+//! decides depends on how a person reads or edits a sentence. The decision log alone lives in its own field.
+
+use std::collections::VecDeque;
+
+use modelfleet_crds::rollout::status::DecisionRecord;
+use modelfleet_protocol::draw::Target;
+use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::time::Time;
+use modelfleet_rollout::{
+    Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase, Rollback,
+    StageClock, State,
+};
+use serde::{Deserialize, Serialize};
+
+use super::time::from_k8s;
+
+/// First word of the text: the version of its form.
+const FORM: &str = "modelfleet1 ";
+
+/// What the text holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// How far the rollout got; its log is not in the text.
+    pub state: State,
+    /// The judge's own text for the current stage.
+    pub judge: String,
+    /// For which attempt and stage the judge's text is.
+    pub judged: (u32, u32),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct Text {
+    phase: String,
+    attempt: u32,
+    version: String,
+    stage: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prior: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage_opened_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drawn: Option<(u32, TargetText, Time)>,
+    clock: (u64, Option<Time>),
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval_asked_at: Option<Time>,
+    phase_since: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    harm: Option<(Time, String, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollback: Option<RollbackText>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    breach_waived: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    quarantined: Vec<DeviceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    promote_stale: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_token: Option<String>,
+    spent_ppb: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    passed: Vec<(String, Time, Time, String)>,
+    figures: (Option<Time>, u64, Option<Time>, Option<Time>, u64, Option<Time>),
+    judged: (u32, u32),
+    judge: String,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum TargetText {
+    Count(u64),
+    Ppm(u32),
+    AllBut(u32),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RollbackText {
+    cause: String,
+    sentence: String,
+    by_person: bool,
+    started_at: Time,
+    deadline: Time,
+    overdue: bool,
+}
+
+const CAUSES: [Cause; 7] = [
+    Cause::Degraded,
+    Cause::HardStop,
+    Cause::VersionRejected,
+    Cause::Undecided,
+    Cause::Aborted,
+    Cause::Deleted,
+    Cause::Superseded,
+];
+
+const PHASES: [(&str, Phase); 14] = [
+    ("Queued", Phase::Queued),
+    ("Refused", Phase::Refused),
+    ("Progressing", Phase::Progressing),
+    ("AwaitingApproval", Phase::AwaitingApproval),
+    ("RollingBack", Phase::RollingBack),
+    ("RolledBack", Phase::RolledBack),
+    ("Succeeded", Phase::Succeeded),
+    ("Paused:User", Phase::Paused(PauseCause::User)),
+    ("Paused:Incident", Phase::Paused(PauseCause::Incident)),
+    ("Paused:SloBreach", Phase::Paused(PauseCause::SloBreach)),
+    ("Paused:TooManyFailed", Phase::Paused(PauseCause::TooManyFailed)),
+    ("Paused:Undecided", Phase::Paused(PauseCause::Undecided)),
+    ("Paused:ApprovalTimedOut", Phase::Paused(PauseCause::ApprovalTimedOut)),
+    ("Paused:Degraded", Phase::Paused(PauseCause::Degraded)),
+];
+
+const PASSED: [(&str, Passed); 4] = [
+    ("Proven", Passed::Proven),
+    ("Approved", Passed::Approved),
+    ("ByHand", Passed::ByHand),
+    ("OnTrust", Passed::OnTrust),
+];
+
+fn word<T: PartialEq>(table: &[(&'static str, T)], value: &T) -> String {
+    table.iter().find(|(_, known)| known == value).map_or("", |(word, _)| word).to_owned()
+}
+
+fn value<T: Copy>(table: &[(&str, T)], word: &str) -> Option<T> {
+    table.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
+}
+
+fn cause(word: &str) -> Option<Cause> {
+    CAUSES.into_iter().find(|cause| cause.as_str() == word)
+}
+
+impl Memory {
+    /// As the text of the status.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        // Destructured whole: a field that is forgotten here is a decision that is forgotten in a restart.
+        let State {
+            phase,
+            attempt,
+            version,
+            stage,
+            prior,
+            started_at,
+            stage_opened_at,
+            drawn,
+            clock: StageClock { banked_ms, running_since },
+            approval_asked_at,
+            phase_since,
+            harm,
+            rollback,
+            breach_waived,
+            quarantined,
+            promote_stale,
+            retry_token,
+            spent_ppb,
+            passed,
+            figures,
+            log: _,
+        } = self.state.clone();
+        let Figures { first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at } =
+            figures;
+        let passed_text = |p: PassedStage| (p.name, p.opened_at, p.passed_at, word(&PASSED, &p.how));
+        let text = Text {
+            phase: word(&PHASES, &phase),
+            attempt,
+            version,
+            stage,
+            prior,
+            started_at,
+            stage_opened_at,
+            drawn: drawn.map(|d| (d.stage, d.target.into(), d.at)),
+            clock: (banked_ms, running_since),
+            approval_asked_at,
+            phase_since,
+            harm: harm.map(|h| (h.at, h.cause.as_str().to_owned(), h.sentence)),
+            rollback: rollback.map(RollbackText::from),
+            breach_waived,
+            quarantined,
+            promote_stale,
+            retry_token,
+            spent_ppb,
+            passed: passed.into_iter().map(passed_text).collect(),
+            figures: (first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at),
+            judged: self.judged,
+            judge: self.judge.clone(),
+        };
+        format!("{FORM}{}", serde_json::to_string(&text).unwrap_or_default())
+    }
+
+    /// Reads what [`Memory::to_text`] wrote; the log comes from the status's decisions. `None` when the text is of
+    /// another form or damaged: the rollout then starts as if it had not been looked at.
+    #[must_use]
+    pub fn read(text: &str, decisions: &[DecisionRecord]) -> Option<Memory> {
+        let text: Text = serde_json::from_str(text.strip_prefix(FORM)?).ok()?;
+        let (first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at) = text.figures;
+        let harm = match text.harm {
+            Some((at, word, sentence)) => Some(Harm { at, cause: cause(&word)?, sentence }),
+            None => None,
+        };
+        let rollback = match text.rollback {
+            Some(rollback) => Some(rollback.read()?),
+            None => None,
+        };
+        let passed = |(name, opened_at, passed_at, how): (String, Time, Time, String)| {
+            Some(PassedStage { name, opened_at, passed_at, how: value(&PASSED, &how)? })
+        };
+        let state = State {
+            phase: value(&PHASES, &text.phase)?,
+            attempt: text.attempt,
+            version: text.version,
+            stage: text.stage,
+            prior: text.prior,
+            started_at: text.started_at,
+            stage_opened_at: text.stage_opened_at,
+            drawn: text.drawn.map(|(stage, target, at)| Drawn { stage, target: target.into(), at }),
+            clock: StageClock { banked_ms: text.clock.0, running_since: text.clock.1 },
+            approval_asked_at: text.approval_asked_at,
+            phase_since: text.phase_since,
+            harm,
+            rollback,
+            breach_waived: text.breach_waived,
+            quarantined: text.quarantined,
+            promote_stale: text.promote_stale,
+            retry_token: text.retry_token,
+            spent_ppb: text.spent_ppb,
+            passed: text.passed.into_iter().map(passed).collect::<Option<Vec<_>>>()?,
+            figures: Figures { first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at },
+            log: decisions.iter().filter_map(log_entry).collect::<VecDeque<_>>(),
+        };
+        Some(Memory { state, judge: text.judge, judged: text.judged })
+    }
+}
+
+fn log_entry(record: &DecisionRecord) -> Option<LogEntry> {
+    let kind = EventKind::ALL.iter().find(|kind| kind.as_str() == record.reason)?;
+    let (stage, message) = (record.stage.clone(), record.message.clone());
+    Some(LogEntry { at: from_k8s(&record.at), stage, kind: *kind, message })
+}
+
+impl From<Rollback> for RollbackText {
+    fn from(rollback: Rollback) -> RollbackText {
+        let Rollback { cause, sentence, by_person, started_at, deadline, overdue } = rollback;
+        RollbackText { cause: cause.as_str().to_owned(), sentence, by_person, started_at, deadline, overdue }
+    }
+}
+
+impl RollbackText {
+    fn read(self) -> Option<Rollback> {
+        let RollbackText { cause: word, sentence, by_person, started_at, deadline, overdue } = self;
+        Some(Rollback { cause: cause(&word)?, sentence, by_person, started_at, deadline, overdue })
+    }
+}
+
+impl From<Target> for TargetText {
+    fn from(target: Target) -> TargetText {
+        match target {
+            Target::Count(n) => TargetText::Count(n),
+            Target::Ppm(n) => TargetText::Ppm(n),
+            Target::AllBut(n) => TargetText::AllBut(n),
+        }
+    }
+}
+
+impl From<TargetText> for Target {
+    fn from(target: TargetText) -> Target {
+        match target {
+            TargetText::Count(n) => Target::Count(n),
+            TargetText::Ppm(n) => Target::Ppm(n),
+            TargetText::AllBut(n) => Target::AllBut(n),
+        }
+    }
+}

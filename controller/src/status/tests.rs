@@ -1,0 +1,187 @@
+use std::collections::VecDeque;
+
+use modelfleet_crds::{ModelVersionSpec, Rollout, RolloutSpec};
+use modelfleet_protocol::draw::Target;
+use modelfleet_protocol::membership::{Bound, Clause, Stratum};
+use modelfleet_protocol::selector::{Operator, Requirement, Selector};
+use modelfleet_rollout::{Cause, Drawn, Figures, Harm, Passed, PassedStage, Rollback, StageClock};
+
+use super::*;
+use crate::validate::validate;
+
+fn full_state() -> State {
+    State {
+        phase: Phase::RollingBack,
+        attempt: 3,
+        version: "1.2.0".into(),
+        stage: 1,
+        prior: Some("1.1.0".into()),
+        started_at: Some(Time(1_000)),
+        stage_opened_at: Some(Time(2_000)),
+        drawn: Some(Drawn { stage: 1, target: Target::AllBut(20_000), at: Time(2_000) }),
+        clock: StageClock { banked_ms: 77, running_since: Some(Time(3_000)) },
+        approval_asked_at: Some(Time(4_000)),
+        phase_since: Time(5_000),
+        harm: Some(Harm { at: Time(6_000), cause: Cause::HardStop, sentence: "2 of 5 failed".into() }),
+        rollback: Some(Rollback {
+            cause: Cause::HardStop,
+            sentence: "2 of 5 \"failed\"".into(),
+            by_person: true,
+            started_at: Time(6_000),
+            deadline: Time(9_000),
+            overdue: true,
+        }),
+        breach_waived: true,
+        quarantined: vec!["pump-001".parse().unwrap(), "pump-002".parse().unwrap()],
+        promote_stale: Some("broad".into()),
+        retry_token: Some("again".into()),
+        spent_ppb: 123_456,
+        passed: vec![PassedStage {
+            name: "canary".into(),
+            opened_at: Time(1_500),
+            passed_at: Time(1_900),
+            how: Passed::OnTrust,
+        }],
+        figures: Figures {
+            first_exposed_at: Some(Time(1_600)),
+            exposed_devices: 12,
+            detected_at: Some(Time(6_000)),
+            safe_at: None,
+            to_follow: 1,
+            ended_at: None,
+        },
+        log: VecDeque::from([LogEntry {
+            at: Time(6_000),
+            stage: "early-adopter".into(),
+            kind: EventKind::RollbackStarted,
+            message: "takes 1.2.0 back".into(),
+        }]),
+    }
+}
+
+fn membership() -> Membership {
+    let clause = |spread_by: &[&str], strata: &[(&[&str], u64)], other| Clause {
+        selector: Selector {
+            match_labels: [("site".to_owned(), "north".to_owned())].into(),
+            match_expressions: vec![Requirement {
+                key: "age".into(),
+                operator: Operator::NotIn,
+                values: vec!["x".into()],
+            }],
+        },
+        spread_by: spread_by.iter().map(ToString::to_string).collect(),
+        strata: strata
+            .iter()
+            .map(|(key, below)| Stratum {
+                key: key.iter().map(ToString::to_string).collect(),
+                below: Bound(*below),
+            })
+            .collect(),
+        other_below: Bound(other),
+        devices: vec!["pump-007".parse().unwrap()],
+    };
+    Membership {
+        salt: "uid/3".into(),
+        clauses: vec![
+            clause(&["age"], &[(&["new"], 5), (&["old"], u64::MAX)], 4),
+            clause(&["age", "load"], &[(&["", ""], 9)], 0),
+            clause(&[], &[(&[], 9)], 3),
+            clause(&[], &[(&[], 9)], 0),
+        ],
+        exclude: vec![],
+    }
+}
+
+fn valid() -> (Rollout, Valid) {
+    let mut rollout = Rollout::new("r", RolloutSpec::new("m", "1.2.0"));
+    rollout.metadata.uid = Some("uid".into());
+    let valid = validate(&rollout, None::<&ModelVersionSpec>).unwrap();
+    (rollout, valid)
+}
+
+fn told(state: State, before: Option<&RolloutStatus>, now: Time) -> RolloutStatus {
+    let (_, valid) = valid();
+    let memory = Memory { judged: (state.attempt, state.stage), state, judge: "judge1;0".into() };
+    let story = Story {
+        valid: &valid,
+        memory: &memory,
+        membership: &membership(),
+        reasons: &[],
+        seen: None,
+        answer: None,
+        plan: Some((4, 17)),
+        generation: Some(2),
+        now,
+    };
+    tell(&story, before)
+}
+
+#[test]
+fn what_decides_comes_back_from_the_status_exactly() {
+    let status = told(full_state(), None, Time(7_000));
+    let wire: RolloutStatus = serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
+    let (memory, drawn) = recall(Some(&wire));
+    assert_eq!(memory.state, full_state());
+    assert_eq!((memory.judge.as_str(), memory.judged), ("judge1;0", (3, 1)));
+    assert_eq!(drawn, Some(membership()));
+    let phases = [
+        Phase::Queued,
+        Phase::Refused,
+        Phase::Succeeded,
+        Phase::RolledBack,
+        Phase::AwaitingApproval,
+        Phase::Paused(PauseCause::SloBreach),
+        Phase::Paused(PauseCause::ApprovalTimedOut),
+    ];
+    for phase in phases {
+        let state = State { phase, ..State::default() };
+        assert_eq!(recall(Some(&told(state.clone(), None, Time(1)))).0.state, state, "{phase:?}");
+    }
+}
+
+#[test]
+fn the_largest_memory_fits_its_field() {
+    let mut state = full_state();
+    state.quarantined = (0..64).map(|i| format!("{i:0>64}").parse().unwrap()).collect();
+    let memory = Memory { state, judge: "x".repeat(1_200), judged: (1, 1) };
+    assert!(memory.to_text().len() <= 8_192, "{}", memory.to_text().len());
+}
+
+#[test]
+fn a_damaged_status_starts_anew_instead_of_guessing() {
+    let mut status = told(full_state(), None, Time(7_000));
+    for text in ["", "modelfleet1 {", "modelfleet9 {}", "judge1;0"] {
+        status.judge.as_mut().unwrap().state = text.into();
+        assert_eq!(recall(Some(&status)).0.state, State::default(), "{text}");
+    }
+}
+
+#[test]
+fn times_of_conditions_change_with_their_status_only() {
+    let first = told(full_state(), None, Time(7_000));
+    let later = told(full_state(), Some(&first), Time(99_000));
+    assert_eq!(first.conditions, later.conditions);
+    assert!(first.conditions.iter().all(|c| c.observed_generation == Some(2)));
+    assert_eq!(first.conditions.len(), 6);
+    let ended = told(State { phase: Phase::RolledBack, ..full_state() }, Some(&later), Time(99_000));
+    let changed: Vec<&str> = ended
+        .conditions
+        .iter()
+        .filter(|c| c.last_transition_time == to_k8s(Time(99_000)))
+        .map(|c| c.type_.as_str())
+        .collect();
+    assert_eq!(changed, ["Progressing", "RolledBack"]);
+    assert!(differs_in_substance(&later, &ended) && !differs_in_substance(&first, &later));
+}
+
+#[test]
+fn a_problem_stalls_and_keeps_everything_else() {
+    let before = told(full_state(), None, Time(7_000));
+    let problem = Problem::spec("spec.slos[0].metric", "needs a reference profile");
+    let after = tell_problem(&problem, Some(&before), Some(3), Time(8_000));
+    assert_eq!((&after.judge, &after.membership), (&before.judge, &before.membership));
+    let stalled = after.conditions.iter().find(|c| c.type_ == "Stalled").unwrap();
+    assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "InvalidSpec"));
+    assert!(stalled.message.contains("spec.slos[0].metric"));
+    assert_eq!(after.observed_generation, Some(3));
+}

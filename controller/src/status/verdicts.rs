@@ -1,0 +1,93 @@
+//! The judge's answer for people.
+
+use modelfleet_crds::rollout::status::{MarginBasis, StageMargin, Verdict, VerdictEvidence, VerdictKind};
+use modelfleet_judge::{Assessment, SloVerdict, Verdict as Judged};
+use modelfleet_protocol::time::Time;
+use modelfleet_rollout::Stage;
+
+use super::time::{cut, signed, to_k8s};
+use crate::validate::Valid;
+
+const SENTENCE_MAX: usize = 200;
+const VERDICTS_MAX: usize = 16;
+
+/// The verdict on each objective, and on silence when there is room. One that says the same as `before` keeps its
+/// time, so that nothing is written for the time alone.
+#[must_use]
+pub fn verdicts(valid: &Valid, answer: &Assessment, before: &[Verdict], now: Time) -> Vec<Verdict> {
+    let incident = |slo: Option<u32>| answer.incident.as_ref().is_some_and(|i| Some(i.slo) == slo);
+    let name = |slo: Option<u32>| match slo {
+        Some(at) => valid.objectives.get(at as usize).map_or("", |o| &o.indicator.name),
+        None => "silence",
+    };
+    let all = answer.per_slo.iter().chain(&answer.silence);
+    let verdict = |v: &SloVerdict| {
+        let told = verdict(name(v.slo), v, incident(v.slo), now);
+        let same = |old: &&Verdict| Verdict { at: old.at.clone(), ..told.clone() } == **old;
+        before.iter().find(same).cloned().unwrap_or(told)
+    };
+    all.take(VERDICTS_MAX).map(verdict).collect()
+}
+
+fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
+    Verdict {
+        slo: name.to_owned(),
+        verdict: match v.verdict {
+            _ if incident => VerdictKind::Incident,
+            Judged::Healthy => VerdictKind::Healthy,
+            Judged::Degraded => VerdictKind::Degraded,
+            Judged::Undecided => VerdictKind::Undecided,
+        },
+        evidence: if v.promised { VerdictEvidence::Statistical } else { VerdictEvidence::Plain },
+        value: (v.canary.known > 0).then(|| percent(v.canary.share_ppm())),
+        threshold: None,
+        estimate: (v.devices > 0).then(|| ratio(v.estimate_ppm)),
+        low: (v.devices > 0).then(|| ratio(v.low_ppm)),
+        high: (v.devices > 0 && v.high_ppm < u64::MAX).then(|| ratio(v.high_ppm)),
+        devices: i64::from(v.devices),
+        windows: signed(v.canary.known),
+        spent_ppm: signed(v.spent_ppb.div_ceil(1_000)).min(1_000_000),
+        sentence: Some(cut(&v.sentence, SENTENCE_MAX)),
+        at: Some(to_k8s(now)),
+    }
+}
+
+/// The harm that each stage rules out: the user's, and for the current stage what the judge worked out.
+#[must_use]
+pub fn margins(
+    valid: &Valid,
+    current: u32,
+    answer: Option<&Assessment>,
+    before: &[StageMargin],
+) -> Vec<StageMargin> {
+    let found = answer.and_then(|a| {
+        let margins = a.per_slo.iter().map(|v| v.margin_ppm).filter(|m| (1..u64::MAX).contains(m));
+        margins.max()
+    });
+    let margin = |(at, stage): (usize, &Stage)| {
+        let kept = before.iter().find(|old| old.stage == stage.name).map(|old| old.margin_ppm);
+        let planner = found.filter(|_| at == current as usize).map(signed).or(kept);
+        let (margin_ppm, basis) = match stage.margin_ppm {
+            Some(user) => (signed(user), MarginBasis::User),
+            None => (planner?, MarginBasis::Planner),
+        };
+        Some(StageMargin { stage: stage.name.clone(), margin_ppm, basis })
+    };
+    valid.policy.parts().stages.iter().enumerate().filter_map(margin).collect()
+}
+
+/// Millionths as a percent: `2.4%`.
+fn percent(ppm: u64) -> String {
+    trimmed(ppm, 10_000, "%")
+}
+
+/// Millionths as a ratio: `2.1`.
+fn ratio(ppm: u64) -> String {
+    cut(&trimmed(ppm, 1_000_000, ""), 24)
+}
+
+fn trimmed(number: u64, one: u64, unit: &str) -> String {
+    let hundredths = number.saturating_mul(100) / one;
+    let text = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+    format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
+}

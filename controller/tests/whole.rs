@@ -1,0 +1,162 @@
+//! The controller as a process between a real API server, a real broker and pretended devices.
+//!
+//! Runs when MODELFLEET_KUBECONFIG names the kubeconfig of an administrator, as `tests/controlplane/run.sh` writes it,
+//! with the CRDs applied; otherwise the tests say so and pass.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test may end where it stands")]
+
+#[path = "whole/fleet.rs"]
+mod fleet;
+#[path = "whole/plant.rs"]
+mod plant;
+
+use std::time::Duration;
+
+use fleet::Fleet;
+use plant::Plant;
+use serde_json::json;
+
+const LONG: Duration = Duration::from_secs(120);
+
+macro_rules! plant {
+    ($name:literal) => {
+        match Plant::start($name).await {
+            Some(plant) => plant,
+            None => {
+                println!("MODELFLEET_KUBECONFIG is not set: nothing to test with");
+                return;
+            }
+        }
+    };
+}
+
+async fn fleet(
+    plant: &Plant,
+    count: usize,
+) -> (fleet::Badness, std::sync::Arc<std::sync::Mutex<Vec<modelfleet_protocol::plan::Plan>>>) {
+    let fleet = Fleet::new(&plant.namespace, "m", count, plant.port, plant.key);
+    let (badness, plans) = (fleet.badness(), std::sync::Arc::clone(&fleet.plans));
+    tokio::spawn(fleet.live());
+    (badness, plans)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_version_gets_through_and_a_bad_one_is_taken_back() {
+    let plant = plant!("good-and-bad");
+    let (badness, plans) = fleet(&plant, 60).await;
+    badness.lock().unwrap().insert("1.2.0".into(), 60);
+    for version in ["1.0.0", "1.1.0", "1.2.0"] {
+        plant.register(version).await;
+    }
+    plant.roll_out("1.0.0").await;
+    plant.wait("1.0.0", "Succeeded", LONG).await;
+    plant.roll_out("1.1.0").await;
+    plant.wait("1.1.0", "Succeeded", LONG).await;
+    assert_eq!(plant.stage("1.1.0").await, "Production");
+    assert_eq!(plant.stage("1.0.0").await, "Archived");
+    plant.roll_out("1.2.0").await;
+    plant.wait("1.2.0", "RolledBack", LONG).await;
+    assert_eq!(plant.stage("1.2.0").await, "Rejected");
+    assert_eq!(plant.stage("1.1.0").await, "Production");
+    let metrics = plant.metrics();
+    for line in metrics.lines().filter(|l| l.contains("evidence_to_plan") || l.contains("plans_published")) {
+        println!("{line}");
+    }
+    assert!(metrics.contains("modelfleet_rollout_phase{") && metrics.contains("phase=\"RolledBack\"} 1"));
+    let last = plans.lock().unwrap().last().cloned().unwrap();
+    assert!(last.candidate.is_none() && last.rejected.len() == 1);
+    assert_eq!(last.stable.unwrap().version.to_string(), "1.1.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_the_middle_it_goes_on() {
+    let mut plant = plant!("killed");
+    let (badness, plans) = fleet(&plant, 40).await;
+    badness.lock().unwrap().insert("1.1.0".into(), 60);
+    plant.register("1.0.0").await;
+    plant.register("1.1.0").await;
+    plant.roll_out("1.0.0").await;
+    plant.wait_for("1.0.0", LONG, |_, what| what.contains("broad")).await;
+    let revision = |plans: &std::sync::Mutex<Vec<modelfleet_protocol::plan::Plan>>| {
+        plans.lock().unwrap().last().map(|p| (p.order.epoch, p.order.revision)).unwrap()
+    };
+    let before = revision(&plans);
+    plant.controller.as_mut().unwrap().kill();
+    plant.start_controller();
+    plant.wait("1.0.0", "Succeeded", LONG).await;
+    assert!(revision(&plans) > before, "a new leader is a new epoch");
+    plant.roll_out("1.1.0").await;
+    plant.wait_for("1.1.0", LONG, |_, what| what.contains("canary")).await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        plant.controller.as_mut().unwrap().kill();
+        plant.start_controller();
+    }
+    plant.wait("1.1.0", "RolledBack", LONG).await;
+    let memberships =
+        |plans: &[modelfleet_protocol::plan::Plan]| -> Vec<modelfleet_protocol::membership::Membership> {
+            plans.iter().filter_map(|p| p.candidate.as_ref()).map(|c| c.membership.clone()).collect()
+        };
+    let drawn = memberships(&plans.lock().unwrap());
+    for pair in drawn.windows(2).filter(|pair| pair[0].salt == pair[1].salt) {
+        assert!(pair[1].grew_from(&pair[0]), "who is in stays in");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_pause_abort_and_delete() {
+    let plant = plant!("people");
+    let (_, plans) = fleet(&plant, 20).await;
+    plant.register("1.0.0").await;
+    plant.register("1.1.0").await;
+    plant.roll_out("1.0.0").await;
+    plant.wait("1.0.0", "Succeeded", LONG).await;
+    plant.roll_out("1.1.0").await;
+    plant.wait_for("1.1.0", LONG, |_, what| what.contains("canary")).await;
+    plant.patch("1.1.0", json!({"paused": true})).await;
+    plant.wait("1.1.0", "Paused", LONG).await;
+    plant.patch("1.1.0", json!({"paused": false})).await;
+    plant.wait("1.1.0", "Progressing", LONG).await;
+    plant.patch("1.1.0", json!({"abort": true})).await;
+    plant.wait("1.1.0", "RolledBack", LONG).await;
+    assert_eq!(plant.stage("1.1.0").await, "Verified", "an abort rejects nothing");
+    plant.patch("1.1.0", json!({"abort": false, "retryToken": "again"})).await;
+    plant.wait_for("1.1.0", LONG, |phase, what| phase == "Progressing" && what.contains("canary")).await;
+    let started = std::time::Instant::now();
+    plant.rollouts().delete("r-1.1.0", &kube::api::DeleteParams::default()).await.unwrap();
+    while plant.rollouts().get_opt("r-1.1.0").await.unwrap().is_some() {
+        assert!(started.elapsed() < Duration::from_secs(20), "deletion hangs\n{}", plant.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("deleted after {:?}", started.elapsed());
+    let last = plans.lock().unwrap().last().cloned().unwrap();
+    assert!(last.candidate.is_none());
+    assert_eq!(last.stable.unwrap().version.to_string(), "1.0.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_work_says_so_and_stops_nobody() {
+    let mut plant = plant!("wrong");
+    let (badness, _) = fleet(&plant, 20).await;
+    plant.register("1.0.0").await;
+    let wrong = plant.dir.path().join("wrong.onnx");
+    std::fs::write(&wrong, b"other").unwrap();
+    plant.register_as("1.4.0", &wrong, b"bytes").await;
+    plant.roll_out("1.4.0").await;
+    plant.wait_for("1.4.0", LONG, |_, what| what.contains("hashes to")).await;
+    assert_eq!(plant.stage("1.4.0").await, "Rejected");
+    plant.roll_out("9.9.9").await;
+    plant.wait_for("9.9.9", LONG, |_, what| what.contains("not registered")).await;
+    // Both are older and wrong: neither keeps a good one waiting.
+    plant.roll_out("1.0.0").await;
+    plant.wait_for("1.0.0", LONG, |_, what| what.contains("broad")).await;
+    plant.broker.as_mut().unwrap().kill();
+    plant.wait_for("1.0.0", LONG, |_, what| what.contains("broker is away")).await;
+    plant.start_broker();
+    plant.wait("1.0.0", "Succeeded", LONG).await;
+    // A version that fails to load, on every canary: taken back in seconds, without a window of evidence.
+    badness.lock().unwrap().insert("1.5.0".into(), 101);
+    plant.register("1.5.0").await;
+    plant.roll_out("1.5.0").await;
+    plant.wait("1.5.0", "RolledBack", LONG).await;
+}

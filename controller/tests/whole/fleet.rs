@@ -1,0 +1,262 @@
+//! A test peer: many pretended devices behind one connection. They believe every plan that is signed, run what it
+//! says after a moment, and report windows that are as bad as the version is said to be. Not an agent.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ed25519_dalek::VerifyingKey;
+use modelfleet_controller::context::now;
+use modelfleet_protocol::envelope::open_plan;
+use modelfleet_protocol::generated::{Counters, History, Report, Tally, Window};
+use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
+use modelfleet_protocol::plan::{Order, Plan, Wanted};
+use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::selector::Labels;
+use modelfleet_protocol::state::{
+    Attempt, Capabilities, DeviceState, Failure, FailureCode, ModelState, Phase, Running,
+};
+use modelfleet_protocol::topic::{Channel, Topic};
+use prost::Message as _;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::Packet;
+use rumqttc::v5::{AsyncClient, Event, MqttOptions};
+
+/// How versions behave: share of windows with errors in percent, by version; 101: the model fails to load.
+pub type Badness = Arc<Mutex<BTreeMap<String, u64>>>;
+
+/// Devices behind one connection.
+pub struct Fleet {
+    namespace: Namespace,
+    model: ModelName,
+    devices: Vec<Device>,
+    client: AsyncClient,
+    badness: Badness,
+    plan: Arc<Mutex<Option<Plan>>>,
+    /// The connection is new: what was on the way is lost.
+    fresh: Arc<AtomicBool>,
+    /// Every plan that came, newest last.
+    pub plans: Arc<Mutex<Vec<Plan>>>,
+}
+
+struct Device {
+    id: DeviceId,
+    labels: Labels,
+    sequence: u64,
+    running: Option<(Running, String)>,
+    attempt: Option<Attempt>,
+    seen: Order,
+    reported: u64,
+}
+
+impl Fleet {
+    /// `count` devices called `pump-000` and so on, connected to a broker on this port.
+    pub fn new(namespace: &str, model: &str, count: usize, port: u16, key: VerifyingKey) -> Fleet {
+        let mut options = MqttOptions::new(format!("fleet-{namespace}-{port}"), "127.0.0.1", port);
+        options.set_keep_alive(Duration::from_secs(30));
+        options.set_max_packet_size(Some(500_000));
+        let (client, mut events) = AsyncClient::new(options, 4096);
+        let (plan, plans) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(Vec::new())));
+        let (newest, all, subscriber) = (Arc::clone(&plan), Arc::clone(&plans), client.clone());
+        let filter = format!("mf/1/{namespace}/plan/+");
+        let fresh = Arc::new(AtomicBool::new(false));
+        let connected = Arc::clone(&fresh);
+        tokio::spawn(async move {
+            loop {
+                match events.poll().await {
+                    Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                        subscriber.try_subscribe(filter.clone(), QoS::AtLeastOnce).unwrap();
+                        connected.store(true, Ordering::SeqCst);
+                    }
+                    Ok(Event::Incoming(Packet::Publish(message))) => {
+                        let Ok(plan) = open_plan(&[key], &message.payload) else { continue };
+                        all.lock().unwrap().push(plan.clone());
+                        *newest.lock().unwrap() = Some(plan);
+                    }
+                    Ok(_) => {}
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                }
+            }
+        });
+        let device = |i: usize| Device {
+            id: format!("pump-{i:03}").parse().unwrap(),
+            labels: [("age", ["new", "old"][i % 2]), ("load", ["low", "mid", "high"][i % 3])]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
+            sequence: now().0,
+            running: None,
+            attempt: None,
+            seen: Order::default(),
+            reported: 0,
+        };
+        Fleet {
+            namespace: namespace.parse().unwrap(),
+            model: model.parse().unwrap(),
+            devices: (0..count).map(device).collect(),
+            client,
+            badness: Badness::default(),
+            plan,
+            fresh,
+            plans,
+        }
+    }
+
+    /// How versions behave.
+    pub fn badness(&self) -> Badness {
+        Arc::clone(&self.badness)
+    }
+
+    /// Lives for ever: follows plans and reports windows.
+    pub async fn live(mut self) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if self.fresh.swap(false, Ordering::SeqCst) {
+                for i in 0..self.devices.len() {
+                    let presence = Presence { online: true, since: now(), connection: now().0 };
+                    let channel = Channel::Presence(self.devices[i].id.clone());
+                    self.publish(channel, serde_json::to_vec(&presence).unwrap()).await;
+                    self.tell(i).await;
+                }
+            }
+            let plan = self.plan.lock().unwrap().clone();
+            let Some(plan) = plan else { continue };
+            for i in 0..self.devices.len() {
+                self.follow(i, &plan).await;
+                self.report(i, &plan).await;
+            }
+        }
+    }
+
+    async fn publish(&self, channel: Channel, payload: Vec<u8>) {
+        let topic = Topic { namespace: self.namespace.clone(), channel }.name();
+        self.client.publish(topic, QoS::AtLeastOnce, true, payload).await.unwrap();
+    }
+
+    async fn follow(&mut self, i: usize, plan: &Plan) {
+        let device = &mut self.devices[i];
+        if !plan.order.replaces(&device.seen) {
+            return;
+        }
+        device.seen = plan.order;
+        let before = (device.running.clone(), device.attempt.clone());
+        let build = match plan.wanted(&device.id, &device.labels) {
+            Wanted::Candidate(candidate) => {
+                let known = device.attempt.as_ref().is_some_and(|a| a.rollout == candidate.rollout);
+                if known || !candidate.admit {
+                    return;
+                }
+                let load = self.badness.lock().unwrap().get(&candidate.build.version.to_string()).copied();
+                let broken = load == Some(101);
+                device.attempt = Some(Attempt {
+                    rollout: candidate.rollout.clone(),
+                    digest: candidate.build.digest,
+                    phase: if broken { Phase::Failed } else { Phase::Confirmed },
+                    fetched_bytes: candidate.build.size_bytes,
+                    since: now(),
+                    failure: broken.then(|| Failure::new(FailureCode::LoadRefused, "operator missing")),
+                });
+                if broken { None } else { Some((&candidate.build, candidate.rollout.clone())) }
+            }
+            Wanted::Stable(stable) => Some((stable, String::new())),
+            Wanted::Nothing => {
+                device.running = None;
+                None
+            }
+        };
+        let runs = |digest| device.running.as_ref().is_some_and(|(running, _)| running.digest == digest);
+        if let Some((build, rollout)) = build.filter(|(build, _)| !runs(build.digest)) {
+            let running = Running {
+                digest: build.digest,
+                version: build.version.clone(),
+                activated: now(),
+                confirmed: true,
+                engine: "Rten".into(),
+            };
+            if let Some(attempt) = device.attempt.as_mut().filter(|_| rollout.is_empty()) {
+                attempt.phase = Phase::RolledBack;
+            }
+            device.running = Some((running, rollout));
+            device.reported = 0;
+        }
+        if before != (device.running.clone(), device.attempt.clone()) {
+            self.tell(i).await;
+        }
+    }
+
+    async fn tell(&mut self, i: usize) {
+        let device = &mut self.devices[i];
+        device.sequence += 1;
+        let model = ModelState {
+            model: self.model.clone(),
+            plan: device.seen,
+            running: device.running.clone().map(|(running, _)| running),
+            spare: None,
+            candidate: device.attempt.clone(),
+            reverts: 0,
+        };
+        let state = DeviceState {
+            device: device.id.clone(),
+            sequence: device.sequence,
+            at: now(),
+            agent: "test".into(),
+            labels: device.labels.clone(),
+            capabilities: Capabilities::default(),
+            models: vec![model],
+        };
+        let channel = Channel::State(device.id.clone());
+        self.publish(channel, serde_json::to_vec(&state).unwrap()).await;
+    }
+
+    async fn report(&mut self, i: usize, plan: &Plan) {
+        let device = &mut self.devices[i];
+        let Some((running, rollout)) = device.running.clone() else { return };
+        let (window_ms, indicators) = (plan.observe.window_ms, plan.observe.indicators.len());
+        let end = now().window_index(window_ms);
+        if indicators == 0 || end <= device.reported {
+            return;
+        }
+        device.reported = end;
+        device.sequence += 1;
+        let since = running.activated.max(plan.observe.since);
+        let first = since.0.div_ceil(window_ms).max(end.saturating_sub(60));
+        let bad = self.badness.lock().unwrap().get(&running.version.to_string()).copied().unwrap_or(1);
+        let is_bad = |index: u64| (index * 37 + i as u64 * 17) % 100 < bad;
+        let tally = |bad: bool| {
+            let mut tally = Tally { known: vec![1; indicators], bad: vec![0; indicators] };
+            tally.bad[0] = u32::from(bad);
+            tally
+        };
+        let window = |index| Window {
+            index,
+            span: 1,
+            tally: Some(tally(is_bad(index))),
+            counters: Some(Counters {
+                requests: 100,
+                errors: if is_bad(index) { 10 } else { 0 },
+                available_ms: window_ms,
+                observed_ms: window_ms,
+                ..Counters::default()
+            }),
+            ..Window::default()
+        };
+        let mut past = Tally { known: vec![200; indicators], bad: vec![0; indicators] };
+        past.bad[0] = 2;
+        let report = Report {
+            device: device.id.to_string(),
+            namespace: self.namespace.to_string(),
+            model: self.model.to_string(),
+            digest: running.digest.0.to_vec(),
+            rollout,
+            sequence: device.sequence,
+            sent_at_ms: now().0,
+            activated_at_ms: running.activated.0,
+            window_ms,
+            observe_id: plan.observe.id(),
+            windows: (first..end).map(window).collect(),
+            history: Some(History { tally: Some(past), ..History::default() }),
+        };
+        let channel = Channel::Report(device.id.clone(), self.model.clone());
+        self.publish(channel, report.encode_to_vec()).await;
+    }
+}

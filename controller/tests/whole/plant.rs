@@ -1,0 +1,227 @@
+//! The real parts around the controller: an API server that is given, a broker and the controller as processes.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::VerifyingKey;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use modelfleet_controller::keys;
+use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_protocol::ids::Digest;
+use serde_json::{Value, json};
+
+/// A process that ends with the test.
+pub struct Part(Child);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Part {
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One fleet with its own broker and controller, in a namespace of its own.
+pub struct Plant {
+    pub client: Client,
+    pub namespace: String,
+    pub port: u16,
+    pub http_port: u16,
+    pub dir: tempfile::TempDir,
+    pub key: VerifyingKey,
+    pub broker: Option<Part>,
+    pub controller: Option<Part>,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Plant {
+    /// `None` without MODELFLEET_KUBECONFIG: there is no API server to test with.
+    pub async fn start(name: &str) -> Option<Plant> {
+        let path = std::env::var("MODELFLEET_KUBECONFIG").ok()?;
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let kubeconfig = Kubeconfig::read_from(&path).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        let client = Client::try_from(config).unwrap();
+        let namespace = format!("{name}-{:x}", std::process::id());
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+        let object = json!({"metadata": {"name": namespace}});
+        let object = serde_json::from_value(object).unwrap();
+        namespaces.create(&PostParams::default(), &object).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        keys::generate(&dir.path().join("plan.key")).unwrap();
+        let key = keys::read(&dir.path().join("plan.key")).unwrap().verifying_key();
+        let (port, http_port) = (free_port(), free_port());
+        let mut plant =
+            Plant { client, namespace, port, http_port, dir, key, broker: None, controller: None };
+        plant.start_broker();
+        plant.start_controller();
+        Some(plant)
+    }
+
+    pub fn start_broker(&mut self) {
+        let dir = self.dir.path();
+        let config = format!(
+            "listener {} 127.0.0.1\nallow_anonymous true\npersistence true\nautosave_interval 1\n\
+             persistence_location {}/\nmax_queued_messages 1000000\nset_tcp_nodelay true\nuser root\n",
+            self.port,
+            dir.display()
+        );
+        std::fs::write(dir.join("mosquitto.conf"), config).unwrap();
+        let mut command = Command::new("/usr/sbin/mosquitto");
+        command.arg("-c").arg(dir.join("mosquitto.conf"));
+        self.broker = Some(spawn(&mut command, dir, "broker.log"));
+        let end = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < end, "the broker does not answer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub fn start_controller(&mut self) {
+        let dir = self.dir.path();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_modelfleet-controller"));
+        command.env("KUBECONFIG", std::env::var("MODELFLEET_KUBECONFIG").unwrap()).arg("run");
+        command.args(["--mqtt-url", &format!("mqtt://127.0.0.1:{}", self.port)]);
+        command.arg("--signing-key-file").arg(dir.join("plan.key"));
+        command.args(["--http-addr", &format!("127.0.0.1:{}", self.http_port)]);
+        command.args(["--namespace", &self.namespace, "--lease-namespace", &self.namespace]);
+        // A fixed name: a process that was killed need not wait for its own lease.
+        command.args(["--identity", "test"]);
+        self.controller = Some(spawn(&mut command, dir, "controller.log"));
+    }
+
+    /// Registers a version with real bytes in a file.
+    pub async fn register(&self, version: &str) {
+        let mut bytes = vec![0x08, 8, 0x3a, version.len() as u8];
+        bytes.extend(version.bytes());
+        bytes.extend([0x42, 2, 0x10, 17]);
+        let path = self.dir.path().join(format!("{version}.onnx"));
+        std::fs::write(&path, &bytes).unwrap();
+        self.register_as(version, &path, &bytes).await;
+    }
+
+    pub async fn register_as(&self, version: &str, path: &Path, bytes: &[u8]) {
+        let object = json!({
+            "apiVersion": "modelfleet.io/v1alpha1", "kind": "ModelVersion",
+            "metadata": {"name": format!("m-{version}")},
+            "spec": {
+                "model": "m", "version": version,
+                "artifact": {
+                    "uri": format!("file://{}", path.display()),
+                    "digest": Digest::of(bytes).to_string(),
+                    "sizeBytes": bytes.len(),
+                },
+            },
+        });
+        let api: Api<ModelVersion> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    }
+
+    /// Creates a rollout with quick stages.
+    pub async fn roll_out(&self, version: &str) {
+        let stage = |name: &str, devices: &str| {
+            json!({"name": name, "devices": devices, "bake": "3s", "maxWait": "1m", "spreadBy": ["age"],
+                   "limits": {"minWindows": 3}})
+        };
+        let object = json!({
+            "apiVersion": "modelfleet.io/v1alpha1", "kind": "Rollout",
+            "metadata": {"name": format!("r-{version}")},
+            "spec": {
+                "model": "m", "version": version,
+                "stages": [stage("canary", "5"), stage("broad", "50%"), stage("full", "100%")],
+                "slos": [{"name": "errors", "metric": "ErrorRate", "threshold": "1%"}],
+                "observe": {"window": "500ms", "warmupWindows": 0},
+                "probation": {"timeout": "10s"},
+            },
+        });
+        let object = serde_json::from_value(object).unwrap();
+        self.rollouts().create(&PostParams::default(), &object).await.unwrap();
+    }
+
+    pub fn rollouts(&self) -> Api<Rollout> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub async fn patch(&self, version: &str, spec: Value) {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        let name = format!("r-{version}");
+        self.rollouts().patch(&name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    pub async fn phase(&self, version: &str) -> (String, String) {
+        let rollout = self.rollouts().get(&format!("r-{version}")).await.unwrap();
+        let status = rollout.status.unwrap_or_default();
+        let phase = status.phase.map(|p| format!("{p:?}")).unwrap_or_default();
+        let what = format!(
+            "{} {} {} {}",
+            status.stage_summary.unwrap_or_default(),
+            status.updated.unwrap_or_default(),
+            status.verdict_summary.unwrap_or_default(),
+            status.message.unwrap_or_default()
+        );
+        (phase, what)
+    }
+
+    /// Waits for a phase and prints what a person would see on the way.
+    pub async fn wait(&self, version: &str, phase: &str, most: Duration) {
+        self.wait_for(version, most, |now, _| now == phase).await;
+    }
+
+    pub async fn wait_for(&self, version: &str, most: Duration, ready: impl Fn(&str, &str) -> bool) {
+        let (start, mut told) = (Instant::now(), String::new());
+        loop {
+            let (phase, what) = self.phase(version).await;
+            let line = format!("{phase:<12} {what}");
+            if line != told {
+                println!("{:>6.1}s {version} {line}", start.elapsed().as_secs_f64());
+                told = line;
+            }
+            if ready(&phase, &what) {
+                return;
+            }
+            assert!(start.elapsed() < most, "{version} is {phase}: {what}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    pub async fn stage(&self, version: &str) -> String {
+        let api: Api<ModelVersion> = Api::namespaced(self.client.clone(), &self.namespace);
+        let status = api.get(&format!("m-{version}")).await.unwrap().status.unwrap_or_default();
+        format!("{:?}", status.stage.unwrap_or_default())
+    }
+
+    /// What the controller tells Prometheus.
+    pub fn metrics(&self) -> String {
+        use std::io::{Read as _, Write as _};
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http_port)).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    pub fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.dir.path().join("controller.log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().take(40).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn spawn(command: &mut Command, dir: &Path, log: &str) -> Part {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join(log)).unwrap();
+    let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
+    Part(child.unwrap())
+}

@@ -1,0 +1,240 @@
+//! A look at a stage as one line of JSON: what the judge was told, what it carried, and what it answered.
+//!
+//! A file of such lines (JSON Lines) is a recording. Every number is an integer and the resolved rules are in every
+//! line, so a line can be judged again anywhere, alone: the same bytes give the same verdict. `kubectl modelfleet judge
+//! replay` does that.
+
+mod rows;
+
+use serde::{Deserialize, Serialize};
+
+use crate::assessment::{Advice, Assessment, Verdict};
+use crate::budget::{Budget, Looks};
+use crate::decide::assess;
+use crate::evidence::{Evidence, HardRule, Needs, SilenceRule, SloCounts};
+use crate::state::{StageState, StateError};
+use rows::{breach, device, merged, narrow, read_breach, read_counts, read_device, read_merged, rule};
+
+/// The form of a line; another one is refused.
+pub const FORMAT: &str = "modelfleet-judge-record/1";
+/// Longest line that is read, in bytes.
+pub const LINE_BYTES_MAX: usize = 1 << 30;
+/// Integers of a device before its counts.
+const DEVICE_HEAD: usize = 5;
+/// Integers of a device for each rule.
+const DEVICE_RULE: usize = 4;
+
+/// Why a line is not a record.
+#[derive(Debug)]
+pub enum RecordError {
+    /// Longer than [`LINE_BYTES_MAX`].
+    TooLong,
+    /// Not JSON of the right shape.
+    Json(serde_json::Error),
+    /// Written in a form that this version does not know.
+    Format,
+    /// What was carried cannot be read.
+    State(StateError),
+    /// A row has the wrong length, or a number is out of range.
+    Row(&'static str),
+}
+
+impl std::fmt::Display for RecordError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RecordError::TooLong => write!(f, "the line has more than {LINE_BYTES_MAX} bytes"),
+            RecordError::Json(error) => write!(f, "the line is no record: {error}"),
+            RecordError::Format => write!(f, "the line is not of the form {FORMAT}"),
+            RecordError::State(error) => error.fmt(f),
+            RecordError::Row(what) => {
+                write!(f, "a row of {what} has the wrong length or a number out of range")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+/// One look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Record {
+    /// [`FORMAT`].
+    pub format: String,
+    /// Which rollout, attempt and stage, for people.
+    pub place: String,
+    /// The resolved rules.
+    pub rules: Vec<Rule>,
+    /// Devices, windows and share (millionths) that are needed.
+    pub needs: [u32; 3],
+    /// Layer 0: most failed, share (millionths), weight.
+    pub hard: [u32; 3],
+    /// Silence: what a breach does (0 roll back, 1 pause, 2 observe), weight.
+    pub silence: [u32; 2],
+    /// The error budget: total (millionths), spent (billionths), stages left.
+    pub budget: [u64; 3],
+    /// Looks reached and planned.
+    pub looks: [u16; 2],
+    /// Seed of the permutations.
+    pub seed: u64,
+    /// One row for each device: id, stratum, arm (0 canary, 1 control), facts (1 attempted, 2 active, 4 reporting),
+    /// code of a hard failure plus one; then for each rule the windows known and bad before, known and bad since.
+    pub devices: Vec<Vec<u64>>,
+    /// One row for each merged window: rule, arm, window, breached, value and threshold (thousandths), devices known
+    /// and bad, samples.
+    pub merged: Vec<[i64; 9]>,
+    /// What was carried from the look before.
+    pub before: String,
+    /// What was answered.
+    pub answer: Answer,
+}
+
+/// One resolved rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// What a breach does: 0 roll back, 1 pause, 2 observe.
+    pub on_breach: u8,
+    /// 0: statistical; otherwise the plain rule over so many windows.
+    pub plain_windows: u32,
+    /// Share of device-windows that may be bad, millionths.
+    pub allowance_ppm: u32,
+    /// The margin, if the user set one, millionths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin_ppm: Option<u64>,
+    /// Samples that a merged window needs.
+    pub min_samples: u64,
+    /// Weight in the error budget.
+    pub weight: u32,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Answer {
+    /// Healthy, Degraded or Undecided.
+    pub verdict: String,
+    /// Advance, Wait, Pause or RollBack.
+    pub advice: String,
+    /// Error budget that the stage has spent, billionths.
+    pub spent_ppb: u64,
+    /// For a person.
+    pub sentence: String,
+    /// What is carried to the next look.
+    pub after: String,
+}
+
+impl Answer {
+    /// The part of an assessment that a replay has to meet, to the last letter.
+    #[must_use]
+    pub fn of(assessment: &Assessment) -> Answer {
+        let verdict = match assessment.verdict {
+            Verdict::Healthy => "Healthy",
+            Verdict::Degraded => "Degraded",
+            Verdict::Undecided => "Undecided",
+        };
+        let advice = match assessment.advice {
+            Advice::Advance => "Advance",
+            Advice::Wait => "Wait",
+            Advice::Pause => "Pause",
+            Advice::RollBack => "RollBack",
+        };
+        Answer {
+            verdict: verdict.to_owned(),
+            advice: advice.to_owned(),
+            spent_ppb: assessment.spent_ppb,
+            sentence: assessment.sentence.clone(),
+            after: assessment.state.to_text(),
+        }
+    }
+}
+
+impl Record {
+    /// What was asked and answered at `place`.
+    #[must_use]
+    pub fn of(place: &str, evidence: &Evidence<'_>, before: &StageState, answer: &Assessment) -> Record {
+        let (needs, hard, silence) = (evidence.needs, evidence.hard, evidence.silence);
+        let budget = evidence.budget;
+        Record {
+            format: FORMAT.to_owned(),
+            place: place.to_owned(),
+            rules: evidence.slos.iter().map(rule).collect(),
+            needs: [needs.min_devices, needs.min_windows, needs.min_reporting_ppm],
+            hard: [hard.max_failed, hard.max_failed_ppm, hard.weight],
+            silence: [u32::from(breach(silence.on_breach)), silence.weight],
+            budget: [u64::from(budget.total_ppm), budget.spent_ppb, u64::from(budget.stages_left)],
+            looks: [evidence.looks.reached, evidence.looks.planned],
+            seed: evidence.seed,
+            devices: evidence.devices.iter().map(|d| device(d, evidence.slos.len())).collect(),
+            merged: evidence.merged.iter().map(merged).collect(),
+            before: before.to_text(),
+            answer: Answer::of(answer),
+        }
+    }
+
+    /// As a line, without its end.
+    ///
+    /// # Errors
+    /// Never for what [`Record::of`] made.
+    pub fn to_line(&self) -> Result<String, RecordError> {
+        serde_json::to_string(self).map_err(RecordError::Json)
+    }
+
+    /// From a line.
+    ///
+    /// # Errors
+    /// [`RecordError`] says what is wrong with it. Never panics.
+    pub fn from_line(line: &str) -> Result<Record, RecordError> {
+        if line.len() > LINE_BYTES_MAX {
+            return Err(RecordError::TooLong);
+        }
+        let record: Record = serde_json::from_str(line).map_err(RecordError::Json)?;
+        if record.format == FORMAT { Ok(record) } else { Err(RecordError::Format) }
+    }
+
+    /// Judges again. The answer is to be held against [`Record::answer`].
+    ///
+    /// # Errors
+    /// When a row cannot be read.
+    pub fn replay(&self) -> Result<Assessment, RecordError> {
+        let before = StageState::from_text(&self.before).map_err(RecordError::State)?;
+        let slos = self.rules.iter().map(Rule::read).collect::<Result<Vec<_>, _>>()?;
+        let width = DEVICE_HEAD + DEVICE_RULE * slos.len();
+        if self.devices.iter().any(|row| row.len() != width) {
+            return Err(RecordError::Row("devices"));
+        }
+        let rows = || self.devices.iter().map(|row| row.split_at(DEVICE_HEAD));
+        let counts: Vec<SloCounts> =
+            rows().flat_map(|(_, counts)| counts.chunks_exact(DEVICE_RULE)).map(read_counts).collect();
+        let device = |(i, (head, _)): (usize, (&[u64], &[u64]))| {
+            read_device(head, &counts[i * slos.len()..(i + 1) * slos.len()])
+        };
+        let devices = rows().enumerate().map(device).collect::<Result<Vec<_>, _>>()?;
+        let merged = self.merged.iter().map(read_merged).collect::<Result<Vec<_>, _>>()?;
+        let evidence = Evidence {
+            slos: &slos,
+            devices: &devices,
+            merged: &merged,
+            needs: Needs {
+                min_devices: self.needs[0],
+                min_windows: self.needs[1],
+                min_reporting_ppm: self.needs[2],
+            },
+            hard: HardRule { max_failed: self.hard[0], max_failed_ppm: self.hard[1], weight: self.hard[2] },
+            silence: SilenceRule {
+                on_breach: read_breach(u64::from(self.silence[0]))?,
+                weight: self.silence[1],
+            },
+            budget: Budget {
+                total_ppm: narrow(self.budget[0], "budget")?,
+                spent_ppb: self.budget[1],
+                stages_left: narrow(self.budget[2], "budget")?,
+            },
+            looks: Looks { reached: self.looks[0], planned: self.looks[1] },
+            seed: self.seed,
+        };
+        Ok(assess(&evidence, &before))
+    }
+}

@@ -1,0 +1,127 @@
+//! Rules, devices and windows as integers, and back.
+
+use super::{RecordError, Rule};
+use crate::evidence::{Arm, Counts, DeviceOutcome, EvidenceKind, MergedWindow, OnBreach, SloCounts, SloRule};
+
+pub(super) fn rule(rule: &SloRule<'_>) -> Rule {
+    Rule {
+        name: rule.name.to_owned(),
+        on_breach: breach(rule.on_breach),
+        plain_windows: match rule.evidence {
+            EvidenceKind::Statistical => 0,
+            EvidenceKind::Plain { for_windows } => for_windows.max(1),
+        },
+        allowance_ppm: rule.allowance_ppm,
+        margin_ppm: rule.margin_ppm,
+        min_samples: rule.min_samples,
+        weight: rule.weight,
+    }
+}
+
+impl Rule {
+    pub(super) fn read(&self) -> Result<SloRule<'_>, RecordError> {
+        Ok(SloRule {
+            name: &self.name,
+            on_breach: read_breach(u64::from(self.on_breach))?,
+            evidence: match self.plain_windows {
+                0 => EvidenceKind::Statistical,
+                for_windows => EvidenceKind::Plain { for_windows },
+            },
+            allowance_ppm: self.allowance_ppm,
+            margin_ppm: self.margin_ppm,
+            min_samples: self.min_samples,
+            weight: self.weight,
+        })
+    }
+}
+
+pub(super) fn breach(on_breach: OnBreach) -> u8 {
+    match on_breach {
+        OnBreach::RollBack => 0,
+        OnBreach::Pause => 1,
+        OnBreach::Observe => 2,
+    }
+}
+
+pub(super) fn read_breach(number: u64) -> Result<OnBreach, RecordError> {
+    match number {
+        0 => Ok(OnBreach::RollBack),
+        1 => Ok(OnBreach::Pause),
+        2 => Ok(OnBreach::Observe),
+        _ => Err(RecordError::Row("rules")),
+    }
+}
+
+pub(super) fn device(device: &DeviceOutcome<'_>, rules: usize) -> Vec<u64> {
+    let facts = [(device.attempted, 1), (device.active, 2), (device.reporting, 4)];
+    let facts = facts.iter().filter(|(holds, _)| *holds).map(|(_, bit)| bit).sum();
+    let failure = device.hard_failure.map_or(0, |code| u64::from(code) + 1);
+    let arm = u64::from(device.arm == Arm::Control);
+    let mut row = vec![u64::from(device.id), u64::from(device.stratum), arm, facts, failure];
+    for index in 0..rules {
+        // Not `counts`: it leaves out what an inactive canary has, and the row must say it all.
+        let SloCounts { history, post } = device.slos.get(index).copied().unwrap_or_default();
+        row.extend([history.known, history.bad, post.known, post.bad]);
+    }
+    row
+}
+
+pub(super) fn read_counts(row: &[u64]) -> SloCounts {
+    let counts = |known, bad| Counts { known, bad };
+    SloCounts { history: counts(row[0], row[1]), post: counts(row[2], row[3]) }
+}
+
+pub(super) fn read_device<'a>(head: &[u64], slos: &'a [SloCounts]) -> Result<DeviceOutcome<'a>, RecordError> {
+    let facts = head[3];
+    Ok(DeviceOutcome {
+        id: narrow(head[0], "devices")?,
+        stratum: narrow(head[1], "devices")?,
+        arm: read_arm(head[2])?,
+        attempted: facts & 1 != 0,
+        active: facts & 2 != 0,
+        reporting: facts & 4 != 0,
+        hard_failure: head[4].checked_sub(1).map(|code| narrow(code, "devices")).transpose()?,
+        slos,
+    })
+}
+
+pub(super) fn read_arm(number: u64) -> Result<Arm, RecordError> {
+    match number {
+        0 => Ok(Arm::Canary),
+        1 => Ok(Arm::Control),
+        _ => Err(RecordError::Row("arms")),
+    }
+}
+
+pub(super) fn merged(window: &MergedWindow) -> [i64; 9] {
+    let long = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    [
+        i64::from(window.slo),
+        i64::from(window.arm == Arm::Control),
+        long(window.window),
+        i64::from(window.breached),
+        window.value_milli,
+        window.threshold_milli,
+        long(window.devices.known),
+        long(window.devices.bad),
+        long(window.samples),
+    ]
+}
+
+pub(super) fn read_merged(row: &[i64; 9]) -> Result<MergedWindow, RecordError> {
+    let unsigned = |number: i64| u64::try_from(number).map_err(|_| RecordError::Row("merged"));
+    Ok(MergedWindow {
+        slo: narrow(unsigned(row[0])?, "merged")?,
+        arm: read_arm(unsigned(row[1])?)?,
+        window: unsigned(row[2])?,
+        breached: row[3] != 0,
+        value_milli: row[4],
+        threshold_milli: row[5],
+        devices: Counts { known: unsigned(row[6])?, bad: unsigned(row[7])? },
+        samples: unsigned(row[8])?,
+    })
+}
+
+pub(super) fn narrow<T: TryFrom<u64>>(number: u64, what: &'static str) -> Result<T, RecordError> {
+    T::try_from(number).map_err(|_| RecordError::Row(what))
+}
