@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterFlags;
 use crate::commands::{
-    abort, completion, explain, history, keygen, lint, pause, promote, resume, retry, status,
+    abort, completion, explain, history, judge, keygen, lint, pause, plan, promote, resume, retry, simulate,
+    status,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -47,6 +48,12 @@ pub enum Command {
     History(history::HistoryArguments),
     /// Check files with Rollouts and ModelVersions without a server.
     Lint(lint::LintArguments),
+    /// Say what each stage of a rollout can prove, before it starts.
+    Plan(plan::PlanArguments),
+    /// Roll out many times on a fleet that a scenario describes, and count.
+    Simulate(simulate::SimulateArguments),
+    /// Judge recorded looks again.
+    Judge(judge::JudgeArguments),
     /// Print a script that completes this command in a shell.
     Completion(completion::CompletionArguments),
 }

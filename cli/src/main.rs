@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
-    abort, completion, explain, history, keygen, lint, pause, promote, resume, retry, status,
+    abort, completion, explain, history, judge, keygen, lint, pause, plan, promote, resume, retry, simulate,
+    status,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::{printing, register, tls};
@@ -48,6 +49,9 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Retry(arguments) => retry::run(cluster, &arguments).await?,
             Command::History(arguments) => history::run(cluster, &arguments).await?,
             Command::Lint(arguments) => lint::run(&arguments)?,
+            Command::Plan(arguments) => plan::run(&arguments)?,
+            Command::Simulate(arguments) => simulate::run(&arguments)?,
+            Command::Judge(arguments) => judge::run(&arguments)?,
             Command::Completion(arguments) => completion::run(&arguments)?,
         })
     })

@@ -10,7 +10,7 @@ use std::process::Command;
 const FILE_LINES_MAX: usize = 600;
 
 /// The arrows of DESIGN section 3: each crate, and the crates of this workspace that it may know.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("modelfleet-crds", &[]),
     ("modelfleet-protocol", &[]),
     ("modelfleet-judge", &["modelfleet-protocol"]),
@@ -21,7 +21,17 @@ const ARROWS: [(&str, &[&str]); 9] = [
         "modelfleet-controller",
         &["modelfleet-crds", "modelfleet-judge", "modelfleet-protocol", "modelfleet-rollout"],
     ),
-    ("modelfleet-cli", &["modelfleet-crds", "modelfleet-judge", "modelfleet-protocol", "modelfleet-rollout"]),
+    ("modelfleet-simulation", &["modelfleet-judge", "modelfleet-protocol", "modelfleet-rollout"]),
+    (
+        "modelfleet-cli",
+        &[
+            "modelfleet-crds",
+            "modelfleet-judge",
+            "modelfleet-protocol",
+            "modelfleet-rollout",
+            "modelfleet-simulation",
+        ],
+    ),
     (
         "modelfleet-tests",
         &[
@@ -30,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "modelfleet-judge",
             "modelfleet-protocol",
             "modelfleet-rollout",
+            "modelfleet-simulation",
         ],
     ),
 ];
@@ -37,8 +48,13 @@ const ARROWS: [(&str, &[&str]); 9] = [
 /// What a pure crate may never hold, however it is called for.
 const IMPURE: [&str; 9] =
     ["axum", "kube", "object_store", "rand", "reqwest", "rumqttc", "tokio", "tracing", "rustls"];
-const PURE: [&str; 4] =
-    ["modelfleet-protocol", "modelfleet-judge", "modelfleet-rollout", "modelfleet-agent-core"];
+const PURE: [&str; 5] = [
+    "modelfleet-protocol",
+    "modelfleet-judge",
+    "modelfleet-rollout",
+    "modelfleet-agent-core",
+    "modelfleet-simulation",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

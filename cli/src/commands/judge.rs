@@ -1,0 +1,111 @@
+//! `judge replay`: judges recorded looks again, and says whether the answers are the same.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use modelfleet_judge::record::{Answer, LINE_BYTES_MAX, Record, RecordError};
+
+use crate::outcome::Outcome;
+use crate::table::Table;
+
+/// The command line of `judge`.
+#[derive(Debug, Args)]
+pub struct JudgeArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: JudgeCommand,
+}
+
+/// What to do with the judge.
+#[derive(Debug, Subcommand)]
+pub enum JudgeCommand {
+    /// Judge recorded looks again: the same bytes give the same verdict.
+    Replay(ReplayArguments),
+}
+
+/// The command line of `judge replay`.
+#[derive(Debug, Args)]
+#[command(after_help = "The exit code is 1 when a verdict differs from the recorded one by a single letter.")]
+pub struct ReplayArguments {
+    /// File with one look a line, as `simulate --record` writes it; - is the standard input.
+    pub file: PathBuf,
+    /// Print every look, not only those with another advice than the look before.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Why a file cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// It cannot be read.
+    #[error("read {path}")]
+    Read {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is no record.
+    #[error("{path}, line {line}")]
+    Line {
+        /// Where.
+        path: PathBuf,
+        /// Its number, from 1.
+        line: usize,
+        /// Why.
+        source: RecordError,
+    },
+}
+
+/// Judges again.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn run(arguments: &JudgeArguments) -> Result<Outcome, ReplayError> {
+    match &arguments.command {
+        JudgeCommand::Replay(arguments) => replay(arguments),
+    }
+}
+
+fn replay(arguments: &ReplayArguments) -> Result<Outcome, ReplayError> {
+    let path = &arguments.file;
+    let failed = |source| ReplayError::Read { path: path.clone(), source };
+    let mut source: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(BufReader::new(io::stdin()))
+    } else {
+        Box::new(BufReader::new(File::open(path).map_err(failed)?))
+    };
+    let mut table = Table::new(&["LINE", "PLACE", "LOOK", "ADVICE", "SAME", "SENTENCE"]);
+    let (mut number, mut different, mut advice) = (0, 0, String::new());
+    loop {
+        let mut text = String::new();
+        let most = LINE_BYTES_MAX as u64 + 2;
+        if source.by_ref().take(most).read_line(&mut text).map_err(failed)? == 0 {
+            break;
+        }
+        number += 1;
+        let wrong = |source| ReplayError::Line { path: path.clone(), line: number, source };
+        let record = Record::from_line(text.trim_end()).map_err(wrong)?;
+        let answer = Answer::of(&record.replay().map_err(wrong)?);
+        let same = answer == record.answer;
+        different += usize::from(!same);
+        if arguments.all || !same || answer.advice != advice {
+            let look = format!("{}/{}", record.looks[0], record.looks[1]);
+            let word = if same { "yes".to_owned() } else { format!("NO, was {}", record.answer.advice) };
+            table.row(vec![
+                number.to_string(),
+                record.place,
+                look,
+                answer.advice.clone(),
+                word,
+                answer.sentence.clone(),
+            ]);
+        }
+        advice = answer.advice;
+    }
+    print!("{}", table.render());
+    println!("{number} looks judged again, {different} with another verdict than recorded");
+    Ok(if different == 0 { Outcome::Done } else { Outcome::Failed })
+}

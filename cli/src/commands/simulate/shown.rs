@@ -1,0 +1,104 @@
+//! The answer of `simulate`.
+
+use modelfleet_crds::Rollout;
+use modelfleet_simulation::{Outcome, Share, Summary, Tested};
+use serde_json::{Value, json};
+
+use super::SimulateArguments;
+use crate::table::{Table, one_line};
+use crate::units::span;
+
+/// What was asked.
+pub struct Told<'a> {
+    pub rollout: &'a Rollout,
+    pub arguments: &'a SimulateArguments,
+    pub devices: u64,
+    pub stages: &'a [String],
+}
+
+impl Told<'_> {
+    fn name(&self) -> &str {
+        self.rollout.metadata.name.as_deref().unwrap_or("-")
+    }
+
+    /// For programs: integers only.
+    pub fn json(&self, summary: &Summary) -> Value {
+        json!({
+            "rollout": self.name(),
+            "version": self.rollout.spec.version,
+            "devices": self.devices,
+            "runs": self.arguments.runs,
+            "seed": self.arguments.seed,
+            "stages": self.stages,
+            "summary": summary,
+        })
+    }
+
+    /// For people.
+    pub fn table(&self, summary: &Summary, first: Option<&Outcome>) -> String {
+        let (runs, seed) = (self.arguments.runs, self.arguments.seed);
+        let mut text = format!(
+            "rollout {} of version {}: {runs} runs on {} devices, seed {seed}\n\n",
+            self.name(),
+            self.rollout.spec.version,
+            self.devices
+        );
+        let mut shares = Table::new(&["OF ALL RUNS", "SHARE", "95 % LIMITS", "MEANING"]);
+        let harm = match summary.tested {
+            Tested::FalseRollback => ("false rollback", "harm was shown, and the version does none"),
+            Tested::Detection => ("detection", "harm was shown, and the version does some"),
+        };
+        for ((name, meaning), share) in [
+            (harm, summary.harm_shown),
+            (("success", "reached the whole fleet without a person"), summary.succeeded),
+            (
+                ("paused", "by itself at some time: incident, breach that pauses, failed devices"),
+                summary.paused,
+            ),
+            (("incident", "paused because devices without the version suffered too"), summary.incident),
+            (("undecided", "a stage was undecided at its deadline"), summary.undecided),
+            (("held", "ended waiting for a person"), summary.held),
+            (("on exposure", "a stage had too few events to rule anything out"), summary.on_exposure),
+        ] {
+            let limits = format!("{} to {}", percent(share.low_ppm), percent(share.high_ppm));
+            shares.row(vec![name.to_owned(), percent(share.share_ppm), limits, meaning.to_owned()]);
+        }
+        text.push_str(&shares.render());
+        text.push('\n');
+        text.push_str(&numbers(summary).render());
+        text.push('\n');
+        let mut stages = Table::new(&["STAGE", "HARM SHOWN", "95 % LIMITS"]);
+        for (name, hits) in self.stages.iter().zip(&summary.harm_by_stage) {
+            let share = Share::of(*hits, runs);
+            let limits = format!("{} to {}", percent(share.low_ppm), percent(share.high_ppm));
+            stages.row(vec![name.clone(), percent(share.share_ppm), limits]);
+        }
+        text.push_str(&stages.render());
+        if let Some(first) = first {
+            text.push_str(&format!("\nthe first run: {}\n", one_line(&first.sentence)));
+        }
+        text
+    }
+}
+
+fn numbers(summary: &Summary) -> Table {
+    let time = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
+    let mut table = Table::new(&["OVER THE RUNS", "MEDIAN", "95 %"]);
+    let mut row = |name: &str, (median, most): (String, String)| {
+        table.row(vec![name.to_owned(), median, most]);
+    };
+    let times = |(median, most): (u64, u64)| (time(median), time(most));
+    let none = || ("-".to_owned(), "-".to_owned());
+    row("start to harm shown", summary.detected_ms.map_or_else(none, times));
+    row("harm shown to safe", summary.safe_after_ms.map_or_else(none, times));
+    row("devices exposed", (summary.exposed.0.to_string(), summary.exposed.1.to_string()));
+    row("start to end", times(summary.duration_ms));
+    let spent = |ppb: u64| percent(u32::try_from(ppb / 1_000).unwrap_or(u32::MAX));
+    row("error budget spent", (spent(summary.spent_ppb.0), spent(summary.spent_ppb.1)));
+    table
+}
+
+/// Millionths as a percent with two decimals.
+fn percent(ppm: u32) -> String {
+    format!("{}.{:02}%", ppm / 10_000, ppm % 10_000 / 100)
+}

@@ -1,0 +1,212 @@
+//! All devices of a run, and who of them is drawn.
+
+mod life;
+mod view;
+
+use std::collections::BTreeMap;
+
+use modelfleet_judge::number::chance::Chance;
+use modelfleet_protocol::draw::{Candidate, Share, open_stage};
+use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::membership::{Membership, stratum_key};
+
+use crate::chances::{bad_windows, happens, spell, spread, waiting};
+use crate::device::{Device, Fact, Meter, NEVER, Standing};
+use crate::harm::Tables;
+use crate::scenario::OfflinePattern;
+use crate::windows::{SAMPLE_MAX, Windows};
+
+/// All devices of a run.
+pub struct Fleet<'a> {
+    /// What they live by.
+    pub tables: &'a Tables,
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// Their meters, one for each indicator, device by device.
+    pub meters: Vec<Meter>,
+    /// Merged windows of the stage.
+    pub windows: Windows,
+    /// First window that may count in this stage, warm-up included.
+    pub stage_first: u32,
+    /// Which strata the stage draws from.
+    pub matching: Vec<bool>,
+    /// Which devices the judge compares with each other, by stratum.
+    pub compared: Vec<u16>,
+    /// Whether any device was in reach in the last window.
+    pub heard: bool,
+    membership: Membership,
+    waiting: Vec<u32>,
+    /// How often a device was replaced.
+    generations: BTreeMap<u32, u32>,
+    seed: u64,
+    chance: Chance,
+    churn_due: f64,
+}
+
+/// What the plan says to devices.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    /// The candidate is in the plan.
+    pub candidate: bool,
+    /// Windows over which downloads are spread.
+    pub spread_windows: f64,
+    /// Windows of probation beyond the one in which a device activates.
+    pub probation_windows: u32,
+    /// Windows after activation that do not count.
+    pub warmup_windows: u32,
+}
+
+impl<'a> Fleet<'a> {
+    /// A fleet with its past lived through.
+    pub fn new(tables: &'a Tables, seed: u64) -> Fleet<'a> {
+        let count = usize::try_from(tables.scenario.fleet.devices).unwrap_or(usize::MAX);
+        let mut fleet = Fleet {
+            tables,
+            devices: Vec::with_capacity(count),
+            meters: Vec::with_capacity(count.saturating_mul(tables.indicators)),
+            windows: Windows::new(tables.indicators),
+            stage_first: NEVER,
+            matching: vec![true; tables.labels.len()],
+            compared: vec![0; tables.labels.len()],
+            heard: true,
+            membership: Membership::default(),
+            waiting: Vec::new(),
+            generations: BTreeMap::new(),
+            seed,
+            chance: Chance::fork(seed, u64::MAX),
+            churn_due: 0.0,
+        };
+        for slot in 0..count {
+            let (device, meters) =
+                fleet.born(slot as u64, tables.scenario.fleet.history_windows, tables.start);
+            fleet.devices.push(device);
+            fleet.meters.extend(meters);
+        }
+        fleet
+    }
+
+    /// A device with `history` windows of past, whose first window is `window`.
+    fn born(&self, label: u64, history: u32, window: u32) -> (Device, Vec<Meter>) {
+        let tables = self.tables;
+        let scenario = &tables.scenario.fleet;
+        let mut chance = Chance::fork(self.seed, label);
+        let stratum = tables.stratum_at(chance.unit());
+        let level = spread(scenario.sigma, &mut chance);
+        let fate = tables.fates[usize::from(stratum)];
+        let mut device = Device::new(chance, stratum, window);
+        device.level = level as f32;
+        for (fact, share) in
+            [(Fact::Affected, fate.affected), (Fact::Breaks, fate.breaks), (Fact::Hangs, fate.hangs)]
+        {
+            let holds = happens(share, &mut device.chance);
+            device.set(fact, holds);
+        }
+        let offline = &scenario.offline;
+        device.offline_share = match offline.pattern {
+            OfflinePattern::Spells | OfflinePattern::Night => offline.share as f32,
+            OfflinePattern::Chronic => (2.0 * offline.share * device.chance.unit()).min(0.95) as f32,
+        };
+        if offline.share > 0.0 {
+            let away = happens(f64::from(device.offline_share), &mut device.chance);
+            device.set(Fact::Online, !away);
+            self.plan_move(&mut device, window);
+        }
+        let meter = |indicator: usize| {
+            let hazard = level * tables.usual_hazard(stratum, indicator);
+            let bad = bad_windows(history, hazard, &mut device.chance);
+            Meter::new(waiting(&mut device.chance), history, bad)
+        };
+        let meters = (0..tables.indicators).map(meter).collect();
+        (device, meters)
+    }
+
+    /// When the device next goes out of reach, or comes back.
+    fn plan_move(&self, device: &mut Device, window: u32) {
+        if self.tables.has_nights() {
+            let (dark, next) = self.tables.night(window);
+            device.set(Fact::Online, !dark);
+            device.moves_at = next;
+            return;
+        }
+        let share = f64::from(device.offline_share);
+        if share <= 0.0 {
+            device.moves_at = NEVER;
+            return;
+        }
+        let away = self.tables.scenario.fleet.offline.mean_windows;
+        let mean = if device.is(Fact::Online) { away * (1.0 - share) / share } else { away };
+        device.moves_at = window.saturating_add(spell(mean, &mut device.chance));
+    }
+
+    /// The id of a slot's device.
+    pub fn id(&self, slot: u32) -> Option<DeviceId> {
+        let text = match self.generations.get(&slot) {
+            None => format!("d{slot:08}"),
+            Some(generation) => format!("d{slot:08}.{generation}"),
+        };
+        text.parse().ok()
+    }
+
+    /// Draws a stage's devices by the shipped rule.
+    pub fn draw(&mut self, salt: &str, share: &Share) {
+        let fresh = || Membership { salt: salt.to_owned(), ..Membership::default() };
+        let base = if self.membership.salt == salt { std::mem::take(&mut self.membership) } else { fresh() };
+        self.matching = self.tables.labels.iter().map(|labels| share.selector.matches(labels)).collect();
+        let keys: Vec<_> = self.tables.labels.iter().map(|l| stratum_key(&share.spread_by, l)).collect();
+        let first_alike = |key| keys.iter().position(|other| other == key).unwrap_or(0);
+        self.compared = keys.iter().map(|key| first_alike(key) as u16).collect();
+        let ids: Vec<Option<DeviceId>> = (0..self.devices.len() as u32).map(|slot| self.id(slot)).collect();
+        let candidates = ids.iter().zip(&self.devices).filter_map(|(id, device)| {
+            let labels = &self.tables.labels[usize::from(device.stratum)];
+            Some(Candidate { id: id.as_ref()?, labels, reachable: device.is(Fact::Online) })
+        });
+        self.membership = open_stage(&base, share, candidates);
+        for (slot, id) in ids.iter().enumerate() {
+            let labels = &self.tables.labels[usize::from(self.devices[slot].stratum)];
+            let member = id.as_ref().is_some_and(|id| self.membership.includes(id, labels));
+            self.join(slot as u32, member);
+        }
+    }
+
+    fn join(&mut self, slot: u32, member: bool) {
+        let device = &mut self.devices[slot as usize];
+        device.set(Fact::Member, member);
+        if member && device.standing == Standing::Idle {
+            device.standing = Standing::Waiting;
+            device.entered = NEVER;
+            self.waiting.push(slot);
+        }
+    }
+
+    /// Begins the count of a stage whose first window that may count is `first`.
+    pub fn begin_stage(&mut self, first: u32, sample_all: bool) {
+        self.stage_first = first;
+        self.windows.clear();
+        self.meters.iter_mut().for_each(Meter::restart);
+        let members = self.devices.iter().filter(|d| d.is(Fact::Member)).count();
+        let stride = |count: usize| if sample_all { 1 } else { count.div_ceil(SAMPLE_MAX).max(1) };
+        let strides = [stride(self.devices.len() - members), stride(members)];
+        let mut seen = [0_usize; 2];
+        for device in &mut self.devices {
+            let arm = usize::from(device.is(Fact::Member));
+            let online = device.is(Fact::Online);
+            device.set(Fact::WasOnline, online);
+            device.set(Fact::Sampled, seen[arm].is_multiple_of(strides[arm]));
+            seen[arm] += 1;
+        }
+    }
+
+    /// Sets devices aside: they are out, whatever the draw said.
+    pub fn exclude(&mut self, devices: &[DeviceId]) {
+        let new = |id: &&DeviceId| !self.membership.exclude.contains(*id);
+        let fresh: Vec<DeviceId> = devices.iter().filter(new).cloned().collect();
+        for id in &fresh {
+            let digits = id.as_str().trim_start_matches('d').split('.').next().unwrap_or_default();
+            let slot = digits.parse::<u32>().ok().filter(|slot| self.id(*slot).as_ref() == Some(id));
+            if let Some(device) = slot.and_then(|slot| self.devices.get_mut(slot as usize)) {
+                device.set(Fact::Member, false);
+            }
+        }
+        self.membership.exclude.extend(fresh);
+    }
+}

@@ -1,0 +1,160 @@
+//! What devices do in a window: take the candidate, count, report, leave.
+
+use modelfleet_judge::Arm;
+
+use super::{Fleet, Order};
+use crate::chances::{burst, happens, waiting};
+use crate::device::{Fact, Meter, NEVER, Standing};
+
+impl Fleet<'_> {
+    /// Members in reach that take the candidate in this window, with their moment in it, in the order of time.
+    pub fn due(&mut self, window: u32, order: Order) -> Vec<(u32, u32)> {
+        let cut = self.tables.cut_off(window);
+        let mut due = Vec::new();
+        let (devices, waiting) = (&mut self.devices, &mut self.waiting);
+        waiting.retain(|&slot| {
+            let device = &mut devices[slot as usize];
+            let member = device.standing == Standing::Waiting && device.is(Fact::Member);
+            let away = cut.as_ref().is_some_and(|cut| cut[usize::from(device.stratum)]);
+            if !member || !device.is(Fact::Online) || away {
+                return member;
+            }
+            if device.entered == NEVER {
+                let wait = order.spread_windows * device.chance.unit();
+                device.entered = window.saturating_add(wait as u32);
+            }
+            if device.entered <= window {
+                due.push(((device.chance.next_u64() >> 32) as u32, slot));
+            }
+            true
+        });
+        due.sort_unstable();
+        due
+    }
+
+    /// One device takes the candidate; whether it could.
+    pub fn activate(&mut self, slot: u32, window: u32) -> bool {
+        let device = &mut self.devices[slot as usize];
+        if device.standing != Standing::Waiting || !device.is(Fact::Member) {
+            return true;
+        }
+        if device.is(Fact::Breaks) {
+            device.standing = Standing::Failed;
+            return false;
+        }
+        device.standing = Standing::Running;
+        device.entered = window + 1;
+        let at = slot as usize * self.tables.indicators;
+        self.meters[at..at + self.tables.indicators].iter_mut().for_each(Meter::restart);
+        true
+    }
+
+    /// All devices live through a window, and who is in reach reports.
+    pub fn pass(&mut self, window: u32, order: Order) {
+        let tables = self.tables;
+        let scenario = &tables.scenario;
+        let loss = scenario.network.report_loss;
+        let until = (window + 1).saturating_sub(scenario.network.report_delay_windows);
+        let cut = tables.cut_off(window);
+        self.heard = false;
+        for slot in 0..self.devices.len() {
+            if self.devices[slot].moves_at <= window {
+                self.moved(slot, window);
+            }
+            let device = &mut self.devices[slot];
+            let away = cut.as_ref().is_some_and(|cut| cut[usize::from(device.stratum)]);
+            if !device.is(Fact::Online) || away {
+                continue;
+            }
+            self.heard = true;
+            if device.runs() {
+                if !order.candidate {
+                    device.standing = Standing::Back;
+                } else if device.is(Fact::Hangs) {
+                    continue;
+                } else if window + 1 >= device.entered.saturating_add(order.probation_windows) {
+                    device.standing = Standing::Confirmed;
+                }
+            }
+            if happens(loss, &mut device.chance) {
+                continue;
+            }
+            for at in device.reported..until {
+                self.live(slot, at, order.warmup_windows);
+            }
+            let device = &mut self.devices[slot];
+            device.reported = device.reported.max(until);
+        }
+        self.churn(window);
+    }
+
+    fn moved(&mut self, slot: usize, window: u32) {
+        let mut device = self.devices[slot].clone();
+        let online = !device.is(Fact::Online);
+        device.set(Fact::Online, online);
+        self.plan_move(&mut device, window);
+        if device.is(Fact::Online) && !self.tables.scenario.fleet.offline.works_on {
+            device.reported = window;
+        }
+        self.devices[slot] = device;
+    }
+
+    /// One window of one device.
+    #[inline]
+    fn live(&mut self, slot: usize, window: u32, warmup: u32) {
+        let tables = self.tables;
+        let device = &mut self.devices[slot];
+        let meters = slot * tables.indicators..(slot + 1) * tables.indicators;
+        let runs = device.runs();
+        let first =
+            if runs { self.stage_first.max(device.entered.saturating_add(warmup)) } else { self.stage_first };
+        let affected = runs && device.is(Fact::Affected);
+        let onset = device.entered.saturating_add(tables.scenario.effect.onset_windows);
+        for (indicator, meter) in self.meters[meters].iter_mut().enumerate() {
+            let Some(at) = window.checked_sub(tables.truth_delay[indicator]) else { continue };
+            meter.left -=
+                device.level * tables.hazard(device.stratum, indicator, at, affected && at >= onset);
+            let mut bad = meter.left <= 0.0;
+            if bad {
+                meter.left = waiting(&mut device.chance);
+            }
+            if !tables.scenario.outages.is_empty()
+                && let Some(severity) = tables.outage(device.stratum, at)
+            {
+                bad |= happens(severity, &mut device.chance);
+            }
+            if at >= first {
+                meter.count(at - self.stage_first, bad);
+            }
+            if at >= self.stage_first && device.is(Fact::Sampled) {
+                let arm = if runs && at >= device.entered { Arm::Canary } else { Arm::Control };
+                let errors = match bad && tables.counts_errors {
+                    true => burst(tables.scenario.fleet.burst, &mut device.chance),
+                    false => 0,
+                };
+                self.windows.add(arm, indicator, at, bad, errors);
+            }
+        }
+    }
+
+    /// Some devices leave, and new ones come in their place.
+    fn churn(&mut self, window: u32) {
+        let share = self.tables.scenario.fleet.churn_per_day / f64::from(self.tables.day_windows);
+        self.churn_due += share * self.devices.len() as f64;
+        while self.churn_due >= 1.0 {
+            self.churn_due -= 1.0;
+            let slot = self.chance.below(u32::try_from(self.devices.len()).unwrap_or(u32::MAX));
+            let generation = self.generations.entry(slot).or_default();
+            *generation += 1;
+            let label = u64::from(*generation) << 32 | u64::from(slot);
+            let (device, meters) = self.born(label, 0, window + 1);
+            let at = slot as usize * self.tables.indicators;
+            self.meters.splice(at..at + self.tables.indicators, meters);
+            let labels = &self.tables.labels[usize::from(device.stratum)];
+            let member = self.id(slot).is_some_and(|id| self.membership.includes(&id, labels));
+            self.devices[slot as usize] = device;
+            self.waiting.retain(|waiting| *waiting != slot);
+            self.join(slot, member);
+        }
+    }
+}

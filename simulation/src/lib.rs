@@ -1,0 +1,42 @@
+//! The shipped rollout core and judge over simulated devices, on a virtual clock.
+//!
+//! [`Simulation::run`] takes one rollout from its first decision to its end: [`modelfleet_rollout::decide`] decides,
+//! [`modelfleet_judge::assess`] judges, [`modelfleet_protocol::draw::open_stage`] draws, and only the devices are made
+//! up, as a [`Scenario`] describes them. Nothing of the decision is copied here, so what is measured is what runs.
+//!
+//! A device is a rate, a stream of chance of its own and a few counters: some tens of bytes for each indicator, so
+//! that a million of them live through weeks of hourly windows in seconds. Runs share nothing: the caller may spread
+//! them over threads, and the outcome of run `n` under a seed is the same wherever and whenever it is run.
+//!
+//! What is simplified, so that nobody takes it for more than it is:
+//!
+//! - Time moves by whole windows. Only failures to activate are acted upon sooner, a few times in a window.
+//! - The judge is asked where its answer can change: at new looks, when a canary has failed, while controls look as in
+//!   an outage, every fourth window where an any-time test runs. Fleets of more than 20 000 devices are judged less often
+//!   ([`Setup::judge_every_windows`]), as nobody looks at a million devices every minute.
+//! - Devices report windows one by one; the merging of old windows on the device is left out.
+//! - A device that leaves the fleet is gone at once, and another one comes in its place.
+
+mod arms;
+mod chances;
+mod device;
+mod fleet;
+mod harm;
+mod outcome;
+mod run;
+mod scenario;
+mod setup;
+mod summary;
+mod today;
+mod usual;
+mod verdict;
+mod windows;
+
+pub use outcome::{End, Outcome};
+pub use run::{Look, Simulation};
+pub use scenario::{
+    Effect, Fleet as FleetScenario, LabelValues, Network, Offline, OfflinePattern, Outage, Partition, PerSli,
+    Scenario, ScenarioError, StratumEffect, StratumShare,
+};
+pub use setup::{Controls, LookPlan, Objective, Rule, Setup};
+pub use summary::{Share, Summary, Tested};

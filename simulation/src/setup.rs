@@ -1,0 +1,116 @@
+//! What is rolled out, and how it is judged.
+
+use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule};
+use modelfleet_rollout::PolicyParts;
+
+/// Devices above which the judge is asked less often than every window.
+const JUDGE_EVERY_WINDOW_DEVICES: u64 = 20_000;
+
+/// A rollout as spec and controller settings make it.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The spec, without the uid: each run has its own, and so draws other devices.
+    pub parts: PolicyParts,
+    /// What is watched.
+    pub objectives: Vec<Objective>,
+    /// Windows after activation that do not count.
+    pub warmup_windows: u64,
+    /// A device that was not heard for so long is silent, milliseconds.
+    pub silent_after_ms: u64,
+    /// Layer 0.
+    pub hard: HardRule,
+    /// Silence as an indicator.
+    pub silence: SilenceRule,
+    /// When the judge looks.
+    pub looks: LookPlan,
+    /// Whom canaries are compared with.
+    pub controls: Controls,
+    /// Who decides what the evidence says.
+    pub rule: Rule,
+    /// Asks the judge in every window, also where its answer cannot change. For tests.
+    pub ask_always: bool,
+}
+
+/// One objective.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objective {
+    /// Its name.
+    pub name: String,
+    /// What a breach does.
+    pub on_breach: OnBreach,
+    /// What proves one.
+    pub evidence: EvidenceKind,
+    /// Share of device-windows that may be bad, millionths.
+    pub allowance_ppm: u32,
+    /// Plain evidence: a merged window is breached when more than this share of its predictions was bad, millionths.
+    pub breach_share_ppm: u32,
+    /// Plain evidence: predictions that a merged window needs.
+    pub min_samples: u64,
+}
+
+impl Objective {
+    /// A statistical objective that rolls back.
+    #[must_use]
+    pub fn statistical(name: &str, allowance_ppm: u32) -> Objective {
+        Objective {
+            name: name.to_owned(),
+            on_breach: OnBreach::RollBack,
+            evidence: EvidenceKind::Statistical,
+            allowance_ppm,
+            breach_share_ppm: 0,
+            min_samples: 0,
+        }
+    }
+}
+
+/// When the judge looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LookPlan {
+    /// As the controller plans it: at most six, evenly over the bake time.
+    #[default]
+    Even,
+    /// When half of the canaries have reported so many windows, rising.
+    At(Vec<u64>),
+}
+
+/// Whom canaries are compared with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Controls {
+    /// As in the controller: every device that the stage could have drawn and that has not got the candidate.
+    #[default]
+    All,
+    /// Of these only who was in reach when the stage was drawn, as small canaries are.
+    InReachAtDraw,
+}
+
+/// Who decides what the evidence says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rule {
+    /// The judge.
+    #[default]
+    Judge,
+    /// A threshold with a failure limit, as users have it today: rolls back when the canaries' share of bad devices is
+    /// above two and a half times the fleet's usual share in more windows than `limit`. (Argo Rollouts:
+    /// `failureLimit`, Flagger: `threshold`.) Passes at the end of the bake time.
+    Threshold {
+        /// Windows above the threshold that are forgiven.
+        limit: u32,
+    },
+    /// A pooled sequential test of errors, canaries' against all, that is always valid if errors were independent: a
+    /// mixture likelihood ratio over 1.5 to 20 times the rate, at 1 %. Passes at the end of the bake time.
+    Pooled,
+}
+
+impl Setup {
+    /// Windows between two askings of the judge: 1 up to 20 000 devices, more where a look at all takes long.
+    #[must_use]
+    pub fn judge_every_windows(devices: u64) -> u32 {
+        u32::try_from(devices / JUDGE_EVERY_WINDOW_DEVICES).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Length of a window, milliseconds.
+    #[must_use]
+    pub fn window_ms(&self) -> u64 {
+        self.parts.observe.window_ms.max(1)
+    }
+}

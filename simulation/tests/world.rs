@@ -1,0 +1,159 @@
+//! The simulation is deterministic, keeps the core's promises, and finds what it is told to do.
+#![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
+
+use modelfleet_protocol::draw::Target;
+use modelfleet_rollout::Amount;
+use modelfleet_simulation::{
+    Effect, End, Objective, Outage, Outcome, PerSli, Rule, Scenario, Setup, Simulation, StratumEffect,
+    StratumShare,
+};
+
+fn scenario() -> Scenario {
+    let mut scenario = Scenario::default();
+    scenario.fleet.base_rate = PerSli::All(0.2);
+    scenario
+}
+
+/// Two stages of 60 windows and the rest.
+fn setup() -> Setup {
+    let stages = vec![
+        Setup::stage("canary", Target::Count(5), 60),
+        Setup::stage("early", Target::Ppm(100_000), 60),
+        Setup::stage("full", Target::Ppm(1_000_000), 10),
+    ];
+    Setup::hourly(stages, vec![Objective::statistical("errors", 0)])
+}
+
+fn runs(setup: &Setup, scenario: &Scenario, runs: u64) -> Vec<Outcome> {
+    let simulation = Simulation::new(setup.clone(), scenario).unwrap();
+    (0..runs).map(|run| simulation.run(7, run, &mut |_| {}).unwrap()).collect()
+}
+
+fn count(outcomes: &[Outcome], holds: fn(&Outcome) -> bool) -> usize {
+    outcomes.iter().filter(|o| holds(o)).count()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_outcome() {
+    let (setup, scenario) = (setup(), scenario());
+    let forward = runs(&setup, &scenario, 6);
+    let simulation = Simulation::new(setup, &scenario).unwrap();
+    let mut backward: Vec<_> = (0..6).rev().map(|run| simulation.run(7, run, &mut |_| {}).unwrap()).collect();
+    backward.reverse();
+    assert_eq!(forward, backward);
+    assert_ne!(forward[0], simulation.run(8, 0, &mut |_| {}).unwrap());
+}
+
+#[test]
+fn asking_seldom_changes_nothing_in_small_stages() {
+    let mut scenario = scenario();
+    scenario.fleet.offline.share = 0.2;
+    scenario.fleet.devices = 90;
+    scenario.outages =
+        vec![Outage { start_window: 70, windows: 10, labels: Default::default(), severity: 0.9 }];
+    for ratio in [1.0, 4.0] {
+        scenario.effect.rate_ratio = PerSli::All(ratio);
+        let seldom = setup();
+        let always = Setup { ask_always: true, ..setup() };
+        let without_spent = |outcomes: Vec<Outcome>| -> Vec<_> {
+            outcomes.into_iter().map(|o| (o.end, o.stage, o.detected_ms, o.duration_ms, o.exposed)).collect()
+        };
+        assert_eq!(
+            without_spent(runs(&seldom, &scenario, 8)),
+            without_spent(runs(&always, &scenario, 8)),
+            "ratio {ratio}"
+        );
+    }
+}
+
+#[test]
+fn a_good_model_gets_through_and_a_bad_one_does_not_spread() {
+    let good = runs(&setup(), &scenario(), 40);
+    assert!(count(&good, |o| o.end == End::Succeeded) >= 38, "{good:?}");
+    let mut harmful = scenario();
+    harmful.effect.rate_ratio = PerSli::All(4.0);
+    let bad = runs(&setup(), &harmful, 20);
+    assert!(count(&bad, |o| o.end == End::RolledBack && o.detected_ms.is_some()) >= 19, "{bad:?}");
+    assert!(count(&bad, |o| o.exposed == 5) >= 15, "{bad:?}");
+}
+
+#[test]
+fn a_model_that_does_not_start_is_stopped_within_the_first_window() {
+    let mut scenario = scenario();
+    scenario.effect.hard_failure_share = 0.8;
+    let mut setup = setup();
+    setup.parts.stages[0].limits.max_failed = Amount::Count(3);
+    let outcomes = runs(&setup, &scenario, 20);
+    let soon = |o: &Outcome| o.detected_ms.is_some_and(|ms| ms <= 2 * 3_600_000);
+    assert!(count(&outcomes, soon) >= 15, "{outcomes:?}");
+}
+
+#[test]
+fn harm_in_one_stratum_is_found_when_the_canary_is_spread() {
+    let strata = ["young", "old"].map(|age| StratumShare {
+        labels: [("age".to_owned(), age.to_owned())].into(),
+        share: if age == "old" { 1.0 } else { 3.0 },
+        rate_factor: 1.0,
+    });
+    let mut scenario = scenario();
+    scenario.effect.strata = vec![StratumEffect {
+        labels: strata[1].labels.clone(),
+        rate_ratio: PerSli::All(5.0),
+        affected_share: 1.0,
+        hard_failure_share: 0.0,
+        silent_share: 0.0,
+    }];
+    scenario.fleet.strata = strata.into();
+    let mut setup = setup();
+    for stage in &mut setup.parts.stages {
+        stage.spread_by = vec!["age".to_owned()];
+    }
+    let outcomes = runs(&setup, &scenario, 20);
+    // One of five canaries is old: that may leave the canary undecided, but nobody passes the second stage.
+    assert_eq!(count(&outcomes, |o| o.end == End::Succeeded || o.exposed > 20), 0, "{outcomes:?}");
+    assert!(count(&outcomes, |o| o.end == End::RolledBack) >= 8, "{outcomes:?}");
+}
+
+#[test]
+fn an_outage_common_to_all_pauses_and_does_not_roll_back() {
+    let mut scenario = scenario();
+    scenario.fleet.base_rate = PerSli::All(0.02);
+    scenario.outages =
+        vec![Outage { start_window: 20, windows: 8, labels: Default::default(), severity: 0.9 }];
+    let mut setup = setup();
+    setup.objectives[0].allowance_ppm = 50_000;
+    let outcomes = runs(&setup, &scenario, 30);
+    assert_eq!(count(&outcomes, |o| o.incident), 30);
+    assert_eq!(count(&outcomes, |o| o.detected_ms.is_some()), 0);
+    assert!(count(&outcomes, |o| o.end == End::Succeeded) >= 28, "goes on when the outage is over");
+}
+
+#[test]
+fn silence_is_found() {
+    let mut scenario = scenario();
+    scenario.effect = Effect { silent_share: 0.8, ..Effect::default() };
+    let outcomes = runs(&setup(), &scenario, 20);
+    assert_eq!(count(&outcomes, |o| o.end == End::Succeeded), 0, "{outcomes:?}");
+}
+
+#[test]
+fn thresholds_of_today_roll_good_models_back() {
+    let threshold = Setup { rule: Rule::Threshold { limit: 0 }, ..setup() };
+    let outcomes = runs(&threshold, &scenario(), 20);
+    assert!(count(&outcomes, |o| o.detected_ms.is_some()) >= 15, "{outcomes:?}");
+}
+
+#[test]
+fn nothing_panics_on_odd_fleets() {
+    let mut scenario = Scenario::default();
+    for devices in [1, 2, 5] {
+        scenario.fleet.devices = devices;
+        scenario.fleet.history_windows = 0;
+        scenario.fleet.offline.share = 0.9;
+        scenario.network.report_delay_windows = 100;
+        scenario.truth_delay_windows = PerSli::All(1_000.0);
+        runs(&setup(), &scenario, 2);
+    }
+    scenario.fleet.sigma = f64::NAN;
+    assert!(Simulation::new(setup(), &scenario).is_err());
+}
