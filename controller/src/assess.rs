@@ -198,8 +198,9 @@ fn outcomes<'a>(question: &Question<'a>, counts: &'a [SloCounts], rules: usize) 
             arm: subject.arm,
             attempted: match subject.arm {
                 Arm::Canary => tried || standing.runs,
-                // Whoever was heard since the stage opened and is not any more, is silent.
-                Arm::Control => standing.heard_at >= opened,
+                // Whoever was heard since the stage opened and is not any more, is silent. Before its first report
+                // a connected device counts as well: hard failures come in seconds, and it could have had one.
+                Arm::Control => standing.online || standing.heard_at >= opened,
             },
             active: standing.runs,
             reporting: standing.heard,

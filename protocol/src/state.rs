@@ -180,8 +180,10 @@ pub enum FailureCode {
     SignatureMismatch,
     /// Too many errors in probation.
     ProbationErrors,
-    /// Not confirmed in time.
+    /// Not confirmed in time: it did not answer, or answered with errors.
     ProbationTimeout,
+    /// Not confirmed in time, because too few answers were asked of it. Says nothing about the model.
+    Unproven,
     /// No contact in probation.
     ContactLost,
     /// The agent restarted too often while it was active.

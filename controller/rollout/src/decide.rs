@@ -39,7 +39,17 @@ pub fn decide(
 ) -> Decision {
     let before = repair::repaired(policy, state, intent, now);
     let state_now = before.clone();
-    let run = Run { policy, fleet, evidence, intent, now, state: state_now, actions: vec![], illegal: None };
+    let run = Run {
+        policy,
+        fleet,
+        evidence,
+        intent,
+        now,
+        state: state_now,
+        actions: vec![],
+        illegal: None,
+        set_aside_now: 0,
+    };
     let (decision, illegal) = work(run);
     let broken = illegal.or_else(|| check::broken(policy, &before, intent, now, &decision));
     let Some(broken) = broken else { return decision };

@@ -52,6 +52,8 @@ codes! {
         NobodyMatches,
         /// The stage's devices are being drawn.
         AwaitingDraw,
+        /// Every device of the stage lacks what the version needs.
+        NobodyCanRun,
         /// Too few devices have confirmed.
         AwaitingDevices,
         /// Too many devices are unreachable.

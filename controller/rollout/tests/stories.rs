@@ -32,6 +32,11 @@ fn run(world: &mut World, line: &str, out: &mut String) {
         "fleet" => world.fleet.matching = number(rest),
         "confirm" => world.confirm(number(rest)),
         "fail" => world.fleet.failed = number(rest),
+        "cannot" => {
+            world.fleet.incompatible = number(rest);
+            world.fleet.eligible = world.fleet.members.saturating_sub(number(rest));
+            world.fleet.reachable = world.fleet.eligible;
+        }
         "unreachable" => {
             world.fleet.unreachable = number(rest);
             world.fleet.reachable = world.fleet.eligible.saturating_sub(number(rest));

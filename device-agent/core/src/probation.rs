@@ -38,8 +38,10 @@ fn judge(trial: &Trial, serving: bool, answered: u64, errors: u64) -> Finding {
         let detail = format!("no contact within {timeout_ms} ms");
         Failure::new(FailureCode::ContactLost, detail)
     } else {
-        let detail = format!("{answered} of {min_predictions} answers within {timeout_ms} ms");
-        Failure::new(FailureCode::ProbationTimeout, detail)
+        let detail =
+            format!("{answered} of {min_predictions} answers within {timeout_ms} ms, {errors} errors");
+        let asked = !serving || errors > 0;
+        Failure::new(if asked { FailureCode::ProbationTimeout } else { FailureCode::Unproven }, detail)
     })
 }
 

@@ -111,7 +111,12 @@ fn errors_idleness_and_memory_end_probation() {
     let mut world = on_probation();
     world.feed(Input::BrokerHeard);
     world.pass(601_000);
-    assert_eq!(code(&world), Some(FailureCode::ProbationTimeout));
+    assert_eq!(code(&world), Some(FailureCode::Unproven), "nobody asked it");
+    let mut world = on_probation();
+    world.feed(Input::BrokerHeard);
+    world.feed(Input::Health { model: model(), digest: digest(2), answered: 0, errors: 1 });
+    world.pass(601_000);
+    assert_eq!(code(&world), Some(FailureCode::ProbationTimeout), "it was asked and did not answer");
     let mut world = on_probation();
     world.feed(Input::MemoryExceeded { model: model(), digest: digest(2) });
     assert_eq!(code(&world), Some(FailureCode::MemoryExceeded));

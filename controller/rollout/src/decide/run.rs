@@ -28,6 +28,8 @@ pub(super) struct Run<'a> {
     pub(super) state: State,
     pub(super) actions: Vec<Action>,
     pub(super) illegal: Option<Broken>,
+    /// Devices that this decision sets aside: the view still counts them as failed members.
+    pub(super) set_aside_now: u64,
 }
 
 /// What a step answers.
@@ -104,6 +106,7 @@ impl Run<'_> {
             return;
         }
         let message = format!("{} set aside: {reason}", many(fresh.len() as u64, "device"));
+        self.set_aside_now = fresh.len() as u64;
         self.state.quarantined.extend(fresh);
         self.state.quarantined.sort();
         self.tell(EventKind::DevicesQuarantined, &message);

@@ -38,7 +38,8 @@ pub(super) fn step(run: &mut Run) -> Next {
 
 /// Failed devices of this attempt, those set aside included: quarantine must not hide them from the limit.
 pub(super) fn failed(run: &Run) -> u64 {
-    run.fleet.failed.saturating_add(run.state.quarantined.len() as u64)
+    let set_aside = run.state.quarantined.len() as u64;
+    run.fleet.failed.saturating_add(set_aside).saturating_sub(run.set_aside_now)
 }
 
 /// Opens a stage; `how` says how the current one was left, if there is one.
@@ -126,7 +127,15 @@ pub(super) fn missing(run: &Run) -> Vec<Reason> {
             format!("{name}: {} of {of} are unreachable, at most {most} may be{left}", fleet.unreachable);
         lacks(ReasonCode::TooManyUnreachable, text, deadline);
     }
-    if fleet.confirmed < limits.min_devices {
+    if fleet.incompatible > 0 && fleet.eligible == 0 {
+        let text = format!(
+            "none of the {} of {name} can run version {}: all are incompatible; set abort: true and register a build that \
+             they can run{left}",
+            many(fleet.incompatible, "device"),
+            run.state.version
+        );
+        lacks(ReasonCode::NobodyCanRun, text, deadline);
+    } else if fleet.confirmed < limits.min_devices {
         let short = limits.min_devices - fleet.confirmed;
         let text = format!(
             "{name} waits for {short} of {} to confirm ({} drawn, {} activated, {} failed, {} incompatible){left}",
