@@ -162,6 +162,10 @@ fn confidence(baseline: &crd::ConfidenceBaseline) -> Result<wire::ConfidenceProf
         }
         low_below = *edge;
     }
+    let low_below = match &baseline.low_below {
+        Some(text) => number(&format!("{field}.lowBelow"), text)?,
+        None => low_below,
+    };
     Ok(wire::ConfidenceProfile { edges, counts, low_below })
 }
 
@@ -179,7 +183,11 @@ fn decision(decision: &crd::Decision) -> Result<wire::Decision, Problem> {
             wire::PositiveWhen::Label(decision.label.ok_or_else(|| missing("label"))?)
         }
     };
-    Ok(wire::Decision { output: decision.output.clone(), positive_when, confidence: None })
+    Ok(wire::Decision {
+        output: decision.output.clone(),
+        positive_when,
+        confidence: decision.confidence.clone(),
+    })
 }
 
 fn pre_filter(field: &str, filter: &crd::PreFilter) -> Result<wire::PreFilter, Problem> {

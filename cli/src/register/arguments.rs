@@ -143,6 +143,14 @@ pub struct DecisionFlags {
     #[arg(long, group = "positive", requires = "positive_output", allow_negative_numbers = true,
           value_parser = parse_decimal, value_name = "X")]
     pub positive_at_most: Option<Decimal>,
+
+    /// The output that carries the confidence: its highest element.
+    #[arg(long, value_name = "NAME", requires_all = ["positive_output", "low_confidence"])]
+    pub confidence_output: Option<String>,
+
+    /// Answers with less confidence count as low (LowConfidenceRate).
+    #[arg(long, requires = "confidence_output", value_parser = parse_decimal, value_name = "X")]
+    pub low_confidence: Option<Decimal>,
 }
 
 /// What a device must offer.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use modelfleet_crds::model_version::{
-    Artifact, Baseline, Decision, FeatureBaseline, Lineage, ModelFormat, ModelSignature, Opset, Pipeline,
-    PositiveWhen, PublisherSignature, Requirements, SelfTestCase,
+    Artifact, Baseline, ConfidenceBaseline, Decision, FeatureBaseline, Lineage, ModelFormat, ModelSignature,
+    Opset, Pipeline, PositiveWhen, PublisherSignature, Requirements, SelfTestCase,
 };
 use modelfleet_crds::{ModelVersion, ModelVersionSpec};
 use modelfleet_protocol::ids::Digest;
@@ -112,7 +112,14 @@ pub fn model_version(
     {
         return Err(SpecError::MetricTwice(metrics[twice].name));
     }
-    let baseline = Baseline { metrics, features, confidence: None, rows };
+    let low_below = arguments.decision.low_confidence.clone();
+    // The bound alone: how confident the model was on its rows is not asked.
+    let confidence = low_below.map(|low| ConfidenceBaseline {
+        edges: vec![low.clone()],
+        counts: vec![0, 0],
+        low_below: Some(low),
+    });
+    let baseline = Baseline { metrics, features, confidence, rows };
     let spec = ModelVersionSpec {
         model: arguments.name.clone(),
         version: arguments.version.to_string(),
@@ -137,6 +144,16 @@ fn requirements(flags: &RequiresFlags) -> Requirements {
     Requirements { engine, memory_bytes: flags.memory, device_labels }
 }
 
+/// The output that carries the confidence, when the model has it.
+fn confidence(flags: &DecisionFlags, header: &Header) -> Result<Option<String>, SpecError> {
+    let Some(output) = &flags.confidence_output else { return Ok(None) };
+    if header.outputs.iter().any(|tensor| &tensor.name == output) {
+        return Ok(Some(output.clone()));
+    }
+    let names: Vec<&str> = header.outputs.iter().map(|tensor| tensor.name.as_str()).collect();
+    Err(SpecError::NoOutput { output: output.clone(), outputs: names.join(", ") })
+}
+
 fn decision(flags: &DecisionFlags, header: &Header) -> Result<Option<Decision>, SpecError> {
     let Some(output) = &flags.positive_output else { return Ok(None) };
     if header.outputs.iter().all(|tensor| &tensor.name != output) {
@@ -150,7 +167,13 @@ fn decision(flags: &DecisionFlags, header: &Header) -> Result<Option<Decision>, 
             (_, _, Some(threshold)) => (PositiveWhen::AtMost, Some(threshold.clone()), None),
             (None, None, None) => return Err(SpecError::NoRule),
         };
-    Ok(Some(Decision { output: output.clone(), positive_when, threshold, label }))
+    Ok(Some(Decision {
+        output: output.clone(),
+        positive_when,
+        threshold,
+        label,
+        confidence: confidence(flags, header)?,
+    }))
 }
 
 #[cfg(test)]

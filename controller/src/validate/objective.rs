@@ -59,6 +59,11 @@ fn objective(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<
     })
 }
 
+fn tells_confidence(version: &ModelVersionSpec) -> bool {
+    let decision = version.pipeline.as_ref().and_then(|p| p.decision.as_ref());
+    decision.is_some_and(|d| d.confidence.is_some())
+}
+
 /// Refuses what no device can measure for this version, before the first device waits for it.
 fn can_be_measured(at: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<(), Problem> {
     use MetricField as M;
@@ -92,6 +97,9 @@ fn can_be_measured(at: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<()
         }
         M::LowConfidenceRate if baseline.is_none_or(|b| b.confidence.is_none()) => {
             refuse(format!("LowConfidenceRate needs baseline.confidence, which {name} has not"))
+        }
+        M::LowConfidenceRate if !tells_confidence(version) => {
+            refuse(format!("LowConfidenceRate needs pipeline.decision.confidence, which {name} has not"))
         }
         M::FalsePositiveRate | M::MissedDetectionRate | M::Accuracy
             if version.pipeline.as_ref().is_none_or(|p| p.decision.is_none()) =>

@@ -132,4 +132,9 @@ pub struct ConfidenceBaseline {
     /// Number of training rows in each bin: one more than `edges`. Required. Example: `[40, 900, 12000]`.
     #[schemars(length(min = 2, max = 65), inner(range(min = 0)), extend("x-kubernetes-list-type" = "atomic"))]
     pub counts: Vec<i64>,
+
+    /// Answers with less confidence count as low, as a decimal number. Default: the edge below which at most 5% of
+    /// the training rows lie. Example: `"0.6"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_below: Option<Decimal>,
 }

@@ -88,6 +88,12 @@ pub struct Decision {
     /// The value for `Label`. Default: none. Example: `-1`, an outlier of an isolation forest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<i64>,
+
+    /// Name of the output tensor that carries the confidence: its highest element, for LowConfidenceRate. Default:
+    /// none, confidence is not watched. Example: `probabilities`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub confidence: Option<String>,
 }
 
 /// When an answer is positive.
