@@ -49,6 +49,7 @@ impl ShortRollout {
             "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetadata:\n  name: {}\n  namespace: {NAMESPACE}\nspec:\n  \
              model: {MODEL}\n  version: {}\n  observe: {{ window: 1s }}\n  probation: {{ timeout: 30s, minPredictions: 3 }}\n{}  \
              slos:\n  - {{ name: false-alarms, metric: FalsePositiveRate, threshold: 25%, allowance: 5% }}\n  \
+             - {{ name: slow-answers, metric: LatencyP95, threshold: 25ms, allowance: 10% }}\n  \
              - {{ name: errors, metric: ErrorRate, threshold: 1%, allowance: 2% }}\n  stages:\n{stages}",
             self.name(),
             self.version,

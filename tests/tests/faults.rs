@@ -98,14 +98,14 @@ fn a_rollout_survives_what_happens_to_its_parts() {
     .unwrap();
 
     println!("== broker and API server go away in the middle of a bad rollout");
-    ShortRollout { bake_s: 25, ..ShortRollout::of("1.2.0") }.begin(&plant).unwrap();
-    reached(&plant, "1.2.0", "its canaries", |v| v.devices("activated") > 0);
+    ShortRollout { bake_s: 25, ..ShortRollout::of("1.3.0") }.begin(&plant).unwrap();
+    reached(&plant, "1.3.0", "its canaries", |v| v.devices("activated") > 0);
     plant.broker.restart().unwrap();
     let control_plane = dir.path().join("plant/control-plane");
     plant.control_plane.part().kill();
     plant.control_plane = modelfleet_tests::control_plane::ControlPlane::start(&control_plane).unwrap();
     plant.kubectl = plant.control_plane.kubectl();
-    let view = ended(&plant, "1.2.0", "RolledBack");
+    let view = ended(&plant, "1.3.0", "RolledBack");
     assert!(view.figure("devicesExposed").unwrap_or_default() <= 5, "{}", view.0);
     for device in &plant.devices {
         until(format!("{} to be back", device.id), LIMIT, || match running(&plant, &device.id) {

@@ -8,7 +8,7 @@ use modelfleet_tests::place::program;
 fn the_demo_ends_as_it_should() {
     let dir = tempfile::tempdir().unwrap();
     let mut demo = Command::new(program("demo"));
-    demo.arg("--dir").arg(dir.path().join("demo")).args(["--devices", "80"]);
+    demo.arg("--dir").arg(dir.path().join("demo"));
     demo.args(["--versions", "1.0.0,1.1.0,1.2.0,1.3.0,1.4.0,1.5.0"]);
     let status = demo.status().unwrap();
     assert!(status.success(), "the demo ended with {status}");
