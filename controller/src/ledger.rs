@@ -18,6 +18,9 @@ const ECHO_MAX_MS: u64 = 5_000;
 pub struct Ledger {
     trusted: [VerifyingKey; 1],
     entries: BTreeMap<Key, Entry>,
+    /// The highest revision that devices may have seen. It outlives what the broker holds: devices refuse a lower
+    /// one, so a topic that somebody overwrote or a broker that lost its memory must not set it back.
+    highest: BTreeMap<Key, u64>,
 }
 
 #[derive(Default)]
@@ -58,12 +61,18 @@ impl Ledger {
     /// An empty ledger that takes plans of this key for ours.
     #[must_use]
     pub fn new(key: VerifyingKey) -> Ledger {
-        Ledger { trusted: [key], entries: BTreeMap::new() }
+        Ledger { trusted: [key], entries: BTreeMap::new(), highest: BTreeMap::new() }
     }
 
     /// Forgets what was sent and held: the connection is new, and the broker will say what it holds.
     pub fn reconnect(&mut self) {
         self.entries.clear();
+    }
+
+    /// Devices may have seen this revision: the next plan gets a higher one.
+    pub fn raise(&mut self, key: &Key, revision: u64) {
+        let highest = self.highest.entry(key.clone()).or_default();
+        *highest = revision.max(*highest);
     }
 
     /// A plan arrived from the broker. Returns the epoch of a plan that is ours.
@@ -78,7 +87,9 @@ impl Ledger {
         }) {
             entry.sent = None;
         }
-        entry.held.as_ref().map(|held| held.plan.order.epoch)
+        let order = entry.held.as_ref().map(|held| held.plan.order)?;
+        self.raise(key, order.revision);
+        Some(order.epoch)
     }
 
     /// The newest plan of a model: the one that was sent last, else the one that the broker holds.
@@ -102,7 +113,8 @@ impl Ledger {
     /// What is to be done so that the broker holds `wanted` (its order is not looked at) of `epoch`.
     #[must_use]
     pub fn due(&self, key: &Key, wanted: &Plan, epoch: u64, now: Time) -> Due {
-        let Some(entry) = self.entries.get(key) else { return Due::Sign(0) };
+        let highest = self.highest.get(key).copied().unwrap_or(0);
+        let Some(entry) = self.entries.get(key) else { return Due::Sign(highest) };
         let newest = self.newest(key);
         let good = newest.is_some_and(|plan| {
             let Order { epoch: of, revision: _, issued, expires } = plan.order;
@@ -110,7 +122,7 @@ impl Ledger {
             of == epoch && same_content(plan, wanted) && expires.since_ms(now) > half
         });
         match &entry.sent {
-            _ if !good => Due::Sign(newest.map_or(0, |plan| plan.order.revision)),
+            _ if !good => Due::Sign(highest),
             Some(sent) if now.since_ms(sent.at) >= ECHO_MAX_MS => Due::Again(sent.bytes.clone()),
             Some(sent) => Due::Echo(sent.at.after_ms(ECHO_MAX_MS)),
             None => Due::Nothing,
@@ -119,6 +131,7 @@ impl Ledger {
 
     /// Notes that a plan was sent.
     pub fn note_sent(&mut self, key: &Key, plan: Plan, bytes: Vec<u8>, at: Time) {
+        self.raise(key, plan.order.revision);
         self.entries.entry(key.clone()).or_default().sent = Some(Sent { plan, bytes, at });
     }
 
@@ -166,6 +179,23 @@ mod tests {
         assert_eq!(ledger.due(&key(), &wanted, 3, Time(2)), Due::Sign(1), "another leader");
         assert_eq!(ledger.due(&key(), &plan(0, 0, 6), 2, Time(2)), Due::Sign(1), "another plan");
         assert_eq!(ledger.due(&key(), &wanted, 2, Time(600_000)), Due::Sign(1), "half of its life is over");
+    }
+
+    #[test]
+    fn a_revision_is_never_used_again() {
+        let signer = SigningKey::from_bytes(&[7; 32]);
+        let mut ledger = Ledger::new(signer.verifying_key());
+        let ours = seal(&signer, PLAN_TYPE, &serde_json::to_vec(&plan(2, 8, 5)).unwrap());
+        assert_eq!(ledger.take(&key(), &ours), Some(2));
+        for payload in [&b""[..], b"garbage"] {
+            assert_eq!(ledger.take(&key(), payload), None);
+            assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 2, Time(0)), Due::Sign(8), "{payload:?}");
+        }
+        ledger.note_cleared(&key());
+        ledger.reconnect();
+        assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 2, Time(0)), Due::Sign(8), "a broker without memory");
+        ledger.raise(&key(), 11);
+        assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 2, Time(0)), Due::Sign(11), "what the status knows");
     }
 
     #[test]

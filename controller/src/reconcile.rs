@@ -71,6 +71,7 @@ fn decide(
     reads: Vec<Read>,
 ) -> (Vec<Turn>, Wanted) {
     let mut field = ctx.field();
+    field.ledger.raise(key, revision_in_status(world));
     let turns = turn::take(key, world, builds, reads, &mut field, now());
     if turns.iter().all(|turn| !is_active(turn)) {
         field.index.fleet_mut(&key.0).unwatch(&key.1);
@@ -94,6 +95,13 @@ fn decide(
         in_use: field.index.fleet(&key.0).is_some_and(|fleet| fleet.uses(&key.1)),
     });
     (turns, plan)
+}
+
+/// The highest revision that a status tells of: known even when the broker has forgotten its plans.
+fn revision_in_status(world: &World) -> u64 {
+    let told = |rollout: &std::sync::Arc<modelfleet_crds::Rollout>| rollout.status.as_ref()?.plan_revision;
+    let highest = world.rollouts.iter().filter_map(told).max();
+    highest.and_then(|revision| u64::try_from(revision).ok()).unwrap_or(0)
 }
 
 fn is_active(turn: &Turn) -> bool {

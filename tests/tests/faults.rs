@@ -6,6 +6,8 @@
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::topic::{Channel, Topic, device_root};
 use modelfleet_tests::broker::CONTROLLER_USER;
@@ -126,20 +128,35 @@ fn hostile_payloads_harm_nobody(plant: &Plant) {
     let other = device_root(&namespace, &victim.parse().unwrap());
     let plan = format!("mf/1/{NAMESPACE}/plan/{MODEL}");
     let before = mosquitto(plant, "mosquitto_sub", CONTROLLER_USER, &["-t", &plan, "-C", "1", "-W", "5"]);
-    let garbage =
-        ["", "{", "\u{0}\u{1}\u{2}", "{\"device\":\"x\"}", &"[".repeat(30_000), &"9".repeat(200_000)];
-    for payload in garbage {
+    let deep = "[".repeat(30_000);
+    let long = "9".repeat(200_000);
+    let file = plant.agent_settings.dir.join("payload");
+    for payload in ["", "{", "\u{0}\u{1}\u{2}", "{\"device\":\"x\"}", &deep, &long] {
+        std::fs::write(&file, payload).unwrap();
+        let publish = |user: &str, topic: &str, retained: bool| {
+            let path = file.to_string_lossy().into_owned();
+            let more: &[&str] = if retained { &["-r"] } else { &[] };
+            mosquitto(plant, "mosquitto_pub", user, &[&["-t", topic, "-f", &path], more].concat());
+        };
         for topic in [format!("{own}/state"), format!("{own}/presence"), format!("{own}/report/{MODEL}")] {
-            mosquitto(plant, "mosquitto_pub", &liar, &["-t", &topic, "-m", payload]);
+            publish(&liar, &topic, false);
         }
         // What a device may not write: another device's topics, and plans.
-        mosquitto(plant, "mosquitto_pub", &liar, &["-r", "-t", &format!("{other}/state"), "-m", payload]);
-        mosquitto(plant, "mosquitto_pub", &liar, &["-r", "-t", &plan, "-m", payload]);
+        publish(&liar, &format!("{other}/state"), true);
+        publish(&liar, &plan, true);
         // What a stolen broker password can write: devices trust the signature alone.
-        mosquitto(plant, "mosquitto_pub", CONTROLLER_USER, &["-t", &plan, "-m", payload]);
+        publish(CONTROLLER_USER, &plan, false);
     }
+    // The topic is ours again, and above what devices have seen: they would refuse anything lower.
+    let order = |envelope: &str| {
+        let envelope: serde_json::Value = serde_json::from_str(envelope).unwrap_or_default();
+        let payload = STANDARD.decode(envelope["payload"].as_str().unwrap_or_default()).unwrap();
+        let plan: serde_json::Value = serde_json::from_slice(&payload).unwrap_or_default();
+        (plan["epoch"].as_u64(), plan["revision"].as_u64(), plan["stable"]["version"].to_string())
+    };
     let after = mosquitto(plant, "mosquitto_sub", CONTROLLER_USER, &["-t", &plan, "-C", "1", "-W", "5"]);
-    assert_eq!(before, after, "a device wrote a plan");
+    let (before, after) = (order(&before), order(&after));
+    assert!(after >= before && after.2 == before.2, "{before:?} then {after:?}");
     assert_eq!(running(plant, &victim), "1.1.0");
     let port = plant.controller_settings.http_url().rsplit(':').next().unwrap().parse().unwrap();
     until("the malformed messages to be counted", Duration::from_secs(10), || {
