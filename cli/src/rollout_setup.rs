@@ -224,3 +224,6 @@ fn small(ppm: i64) -> u32 {
 fn refused(field: &str, problem: &Malformed) -> SetupError {
     SetupError { field: field.to_owned(), problem: problem.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

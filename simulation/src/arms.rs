@@ -1,12 +1,15 @@
-//! The two arms as the judge sees them, by the controller's rule: members are canaries and count from their activation
-//! and warm-up on; devices that the stage could have drawn and that have nothing to do with the candidate are controls,
-//! and each takes the start of a canary in turn, so that both arms have the same exposure.
+//! The two arms as the judge sees them, by the controller's rule (its `assess.rs` and `index/view.rs`): members are
+//! canaries and count from their activation and warm-up on; devices that the stage could have drawn and that have
+//! nothing to do with the candidate are controls, and each takes the start of a canary of its stratum, so that both arms
+//! have the same exposure and the same hours of the day.
 
-use modelfleet_judge::{Arm, DeviceOutcome, Looks, SloCounts};
+use std::collections::BTreeMap;
+
+use modelfleet_judge::{Arm, DeviceOutcome, Looks, SloCounts, matched_start_sorted};
 
 use crate::device::{Device, Fact, Standing};
 use crate::fleet::Fleet;
-use crate::setup::{Controls, LookPlan, Setup};
+use crate::setup::{Controls, LookPlan};
 
 /// Failures to start, as the judge's number.
 pub const START_FAILED: u16 = 1;
@@ -19,6 +22,22 @@ pub struct Arms {
     subjects: Vec<Subject>,
     counts: Vec<SloCounts>,
     indicators: usize,
+    waited_for: u64,
+}
+
+/// When and how is looked.
+#[derive(Clone, Copy, Debug)]
+pub struct Lens {
+    /// The window that begins now.
+    pub window: u32,
+    /// Windows after activation that do not count.
+    pub warmup_windows: u32,
+    /// Windows without a report after which a device is silent.
+    pub silent_windows: u32,
+    /// Whom canaries are compared with.
+    pub controls: Controls,
+    /// The judge's seed for the stage.
+    pub seed: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,42 +61,51 @@ fn arm(fleet: &Fleet, device: &Device, controls: Controls) -> Option<Arm> {
 }
 
 impl Arms {
-    /// Looks at a fleet at the beginning of `window`.
-    pub fn look(
-        &mut self,
-        setup: &Setup,
-        fleet: &Fleet,
-        window: u32,
-        warmup_windows: u32,
-        silent_windows: u32,
-    ) {
+    /// Looks at a fleet.
+    pub fn look(&mut self, fleet: &Fleet, lens: Lens) {
         self.subjects.clear();
         self.counts.clear();
+        self.waited_for = 0;
         self.indicators = fleet.tables.indicators;
-        let starts: Vec<u32> = canaries(fleet).map(|d| first(fleet, d, warmup_windows)).collect();
-        let mut controls = 0;
+        let starts = starts(fleet, lens.warmup_windows);
+        // Whoever was heard since the stage opened and is not any more, is silent; who is in reach could have failed.
+        let opened = fleet.stage_first.saturating_sub(lens.warmup_windows);
+        let delay = fleet.tables.scenario.network.report_delay_windows;
         for (slot, device) in fleet.devices.iter().enumerate() {
-            let Some(arm) = arm(fleet, device, setup.controls) else { continue };
-            let heard = fleet.is_heard(device, window, silent_windows);
+            let Some(arm) = arm(fleet, device, lens.controls) else { continue };
+            let stratum = fleet.compared[usize::from(device.stratum)];
             let start = match arm {
-                Arm::Canary => fleet.stage_first,
-                Arm::Control => {
-                    controls += 1;
-                    starts.get((controls - 1) % starts.len().max(1)).copied().unwrap_or(fleet.stage_first)
-                }
+                Arm::Canary => None,
+                Arm::Control => starts
+                    .get(&stratum)
+                    .and_then(|starts| matched_start_sorted(lens.seed, slot as u32, starts)),
             };
+            let offset = start.map_or(0, |start| start.saturating_sub(u64::from(fleet.stage_first)));
+            let offset = u32::try_from(offset).unwrap_or(u32::MAX);
             let meters = &fleet.meters[slot * self.indicators..(slot + 1) * self.indicators];
-            self.counts.extend(meters.iter().map(|m| m.counts(start.saturating_sub(fleet.stage_first))));
+            self.counts.extend(meters.iter().map(|m| m.counts(offset)));
+            let failed = device.standing == Standing::Failed;
+            self.waited_for += u64::from(arm == Arm::Canary && device.is(Fact::Online) && !failed);
             self.subjects.push(Subject {
                 slot: slot as u32,
-                stratum: fleet.compared[usize::from(device.stratum)],
+                stratum,
                 arm,
-                attempted: if arm == Arm::Canary { device.ran() } else { heard },
+                attempted: match arm {
+                    Arm::Canary => device.ran(),
+                    Arm::Control => {
+                        device.is(Fact::Online) || device.reported.saturating_add(delay) >= opened
+                    }
+                },
                 active: device.runs(),
-                heard,
-                failed: device.standing == Standing::Failed,
+                heard: fleet.is_heard(device, lens.window, lens.silent_windows),
+                failed,
             });
         }
+    }
+
+    /// Canaries that must have reported: the stage's share of those in reach that did not fail.
+    pub fn needed(&self, min_reporting_ppm: u32) -> u64 {
+        self.waited_for.saturating_mul(u64::from(min_reporting_ppm)).div_ceil(1_000_000)
     }
 
     /// For the judge.
@@ -105,6 +133,17 @@ impl Arms {
 
 fn canaries<'a>(fleet: &'a Fleet) -> impl Iterator<Item = &'a Device> {
     fleet.devices.iter().filter(|d| d.is(Fact::Member) && d.runs())
+}
+
+/// Where the canaries of each stratum start, in order.
+fn starts(fleet: &Fleet, warmup_windows: u32) -> BTreeMap<u16, Vec<u64>> {
+    let mut starts: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
+    for device in canaries(fleet) {
+        let stratum = fleet.compared[usize::from(device.stratum)];
+        starts.entry(stratum).or_default().push(u64::from(first(fleet, device, warmup_windows)));
+    }
+    starts.values_mut().for_each(|starts| starts.sort_unstable());
+    starts
 }
 
 fn first(fleet: &Fleet, device: &Device, warmup_windows: u32) -> u32 {

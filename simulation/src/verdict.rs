@@ -5,7 +5,7 @@ use modelfleet_judge::{Advice, Arm, EvidenceKind, HardAction, MergedWindow, SloR
 use modelfleet_protocol::ids::Digest;
 use modelfleet_rollout::{Coverage, Evidence, HardStop, PauseCause, Phase, Policy, State, Verdict};
 
-use crate::arms::{Arms, looks};
+use crate::arms::{Arms, Lens, looks};
 use crate::device::Standing;
 use crate::fleet::Fleet;
 use crate::setup::{Rule, Setup};
@@ -92,8 +92,14 @@ impl Judged {
         self.failed = failed;
         self.asked_at = Some(window);
         self.final_look = looks.is_final();
-        let silent = silent_windows(setup);
-        self.arms.look(setup, fleet, window, warmup, silent);
+        let lens = Lens {
+            window,
+            warmup_windows: warmup,
+            silent_windows: silent_windows(setup),
+            controls: setup.controls,
+            seed: seed(&policy.parts().uid, state),
+        };
+        self.arms.look(fleet, lens);
         self.ask(setup, policy, state, fleet, looks, told);
     }
 
@@ -111,13 +117,14 @@ impl Judged {
         let merged = merged(setup, fleet);
         let parts = policy.parts();
         let limits = &stage.limits;
+        let min_devices = limits.min_devices.max(self.arms.needed(limits.min_reporting_ppm));
         let stages_left = policy.stage_count() - state.stage.min(policy.last_stage());
         let evidence = judge::Evidence {
             slos: &rules,
             devices: &self.arms.outcomes(),
             merged: &merged,
             needs: judge::Needs {
-                min_devices: u32::try_from(limits.min_devices).unwrap_or(u32::MAX),
+                min_devices: u32::try_from(min_devices).unwrap_or(u32::MAX),
                 min_windows: limits.min_windows,
                 min_reporting_ppm: limits.min_reporting_ppm,
             },

@@ -1,0 +1,85 @@
+//! The proof grid, small: a few cells with bounds that a broken judge misses and a sound one meets (fixed seed). The
+//! full grid is `examples/grid`; its numbers are in docs/judge-proof.md.
+#![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
+
+use modelfleet_simulation::{
+    LookPlan, Objective, PerSli, Rule, Scenario, Setup, Simulation, Summary, Tested,
+};
+
+const RUNS: u64 = 150;
+
+fn stage(canaries: u64) -> Setup {
+    let mut setup = Setup::one_stage(canaries, 60, Objective::statistical("slo", 0));
+    setup.looks = LookPlan::At(vec![5, 10, 20, 30, 45, 60]);
+    setup
+}
+
+fn scenario(sigma: f64, burst: f64, base: f64, ratio: f64) -> Scenario {
+    let mut scenario = Scenario::default();
+    scenario.fleet.sigma = sigma;
+    scenario.fleet.burst = burst;
+    scenario.fleet.base_rate = PerSli::All(base);
+    scenario.effect.rate_ratio = PerSli::All(ratio);
+    scenario
+}
+
+fn summary(setup: &Setup, scenario: &Scenario, seed: u64) -> Summary {
+    let simulation = Simulation::new(setup.clone(), scenario).unwrap();
+    let outcomes: Vec<_> = (0..RUNS).map(|run| simulation.run(seed, run, &mut |_| {}).unwrap()).collect();
+    let tested = if scenario.is_harmless() { Tested::FalseRollback } else { Tested::Detection };
+    Summary::of(tested, setup.parts.stages.len(), &outcomes)
+}
+
+#[test]
+fn unchanged_models_are_let_through() {
+    let (mut shown, mut runs, mut passed) = (0, 0, 0);
+    for (number, (canaries, sigma, burst, base)) in [
+        (5, 0.0, 1.0, 0.2),
+        (5, 1.5, 5.0, 0.2),
+        (20, 1.0, 20.0, 0.2),
+        (20, 1.0, 1.0, 0.002),
+        (50, 1.5, 1.0, 0.2),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let s = summary(&stage(canaries), &scenario(sigma, burst, base, 1.0), number as u64);
+        // At a true 1 % more than seven of 150 are seen in one cell of 3 000.
+        assert!(s.harm_shown.hits <= 7, "{canaries}, {sigma}, {burst}, {base}: {s:?}");
+        assert!(s.succeeded.share_ppm >= 930_000, "{canaries}, {sigma}, {burst}, {base}: {s:?}");
+        shown += s.harm_shown.hits;
+        passed += s.succeeded.hits;
+        runs += RUNS;
+    }
+    assert!(shown * 50 <= runs, "{shown} false rollbacks in {runs} runs");
+    assert!(passed * 100 >= runs * 96, "{passed} of {runs} passed");
+}
+
+#[test]
+fn harmful_models_are_found() {
+    for (canaries, burst, ratio, wanted_ppm) in
+        [(5, 1.0, 3.0, 980_000), (5, 5.0, 3.0, 780_000), (5, 1.0, 2.0, 850_000), (20, 5.0, 3.0, 990_000)]
+    {
+        let s = summary(&stage(canaries), &scenario(1.0, burst, 0.2, ratio), 11);
+        assert!(s.harm_shown.high_ppm >= wanted_ppm, "{canaries} canaries, burst {burst}, {ratio}x: {s:?}");
+        assert!(s.harm_shown.share_ppm >= wanted_ppm - 60_000, "{canaries}, {burst}, {ratio}x: {s:?}");
+    }
+}
+
+#[test]
+fn rules_of_today_break_the_promise() {
+    for rule in [Rule::Threshold { limit: 0 }, Rule::Threshold { limit: 3 }, Rule::Pooled] {
+        let setup = Setup { rule, ..stage(5) };
+        let s = summary(&setup, &scenario(1.5, 5.0, 0.2, 1.0), 5);
+        assert!(s.harm_shown.low_ppm > 10_000, "{rule:?}: {s:?}");
+    }
+}
+
+#[test]
+fn the_default_stages_let_a_good_model_through() {
+    let setup = Setup::hourly(Setup::default_stages(), vec![Objective::statistical("slo", 0)]);
+    let simulation = Simulation::new(setup, &scenario(1.0, 5.0, 0.2, 1.0)).unwrap();
+    let outcomes: Vec<_> = (0..20).map(|run| simulation.run(3, run, &mut |_| {}).unwrap()).collect();
+    let s = Summary::of(Tested::FalseRollback, 4, &outcomes);
+    assert!(s.succeeded.hits >= 19, "{s:?}");
+}
