@@ -149,7 +149,7 @@ fn check(endings: &[Ending]) -> Result<()> {
         let good = match version.as_str() {
             "1.0.0" | "1.1.0" => phase == "Succeeded",
             "1.2.0" | "1.3.0" => {
-                phase == "RolledBack" && version_stage == "Rejected" && (1..=40).contains(&exposed)
+                phase == "RolledBack" && version_stage == "Rejected" && (1..=60).contains(&exposed)
             }
             "1.4.0" => exposed == 0 && version_stage == "Rejected",
             _ => exposed == 0 && phase != "Succeeded",
