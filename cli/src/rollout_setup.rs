@@ -80,13 +80,15 @@ pub fn setup(rollout: &Rollout) -> Result<Setup, SetupError> {
         stale_after_ms: silent_after_ms.max(STALE_MIN_MS),
     };
     let objectives = spec.slos.iter().enumerate().map(|(i, slo)| objective(&format!("spec.slos[{i}]"), slo));
+    let objectives = objectives.collect::<Result<Vec<_>, _>>()?;
+    let silence = SilenceRule::default();
     Ok(Setup {
         parts,
-        objectives: objectives.collect::<Result<_, _>>()?,
+        hard: HardRule::beside(objectives.iter().map(|o| (o.on_breach, o.evidence)), silence),
+        objectives,
         warmup_windows: u64::try_from(spec.observe.warmup_windows).unwrap_or(0),
         silent_after_ms,
-        hard: HardRule::default(),
-        silence: SilenceRule::default(),
+        silence,
         looks: LookPlan::Even,
         controls: Controls::All,
         rule: Rule::Judge,

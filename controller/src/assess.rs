@@ -13,7 +13,7 @@ use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Coverage, Evidence, HardStop, State, Verdict};
 
 use crate::index::merged::Samples;
-use crate::index::view::Subject;
+use crate::index::view::{Standing, Subject};
 use crate::validate::{Objective, Valid};
 
 /// Planned looks of a stage.
@@ -59,13 +59,15 @@ pub fn assess(question: &Question<'_>) -> Answer {
     let counts = starts.counts(question, rules.len());
     let outcomes = outcomes(question, &counts, rules.len());
     let looks = starts.looks(question);
+    let silence = judge::SilenceRule::default();
+    let spending = rules.iter().map(|rule| (rule.on_breach, rule.evidence));
     let evidence = judge::Evidence {
         slos: &rules,
         devices: &outcomes,
         merged: &merged(question, starts.stage_first),
         needs: needs(question),
-        hard: judge::HardRule::default(),
-        silence: judge::SilenceRule::default(),
+        hard: judge::HardRule::beside(spending, silence),
+        silence,
         budget: judge::Budget {
             total_ppm: parts.error_budget_ppm,
             spent_ppb: question.state.spent_ppb,
@@ -93,16 +95,10 @@ fn rule(objective: &Objective, margin_ppm: Option<u64>) -> SloRule<'_> {
     }
 }
 
-/// The stage's share of its reachable devices must have reported: a stage of which half have not begun has proven
-/// nothing about the other half. Devices that failed are judged as failed and not waited for.
 fn needs(question: &Question<'_>) -> judge::Needs {
     let limits = &question.valid.policy.stage(question.state.stage).limits;
-    let failed = |s: &Subject<'_>| matches!(s.standing.phase, Some(Phase::Failed | Phase::Reverted));
-    let waited_for = |s: &&Subject<'_>| s.arm == Arm::Canary && s.standing.online && !failed(s);
-    let reachable = question.subjects.iter().filter(waited_for).count() as u64;
-    let share = (reachable * u64::from(limits.min_reporting_ppm)).div_ceil(1_000_000);
     judge::Needs {
-        min_devices: u32::try_from(limits.min_devices.max(share)).unwrap_or(u32::MAX),
+        min_devices: u32::try_from(limits.min_devices).unwrap_or(u32::MAX),
         min_windows: limits.min_windows,
         min_reporting_ppm: limits.min_reporting_ppm,
     }
@@ -143,7 +139,8 @@ impl Starts {
         let after = |at: Time| at.0.div_ceil(window_ms).saturating_add(question.valid.warmup_windows);
         let stage_first = after(opened);
         let mut canaries: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
-        for s in question.subjects.iter().filter(|s| s.arm == Arm::Canary && s.standing.runs) {
+        let running = |s: &&Subject<'_>| s.arm == Arm::Canary && s.standing.runs && !s.standing.set_aside;
+        for s in question.subjects.iter().filter(running) {
             canaries.entry(s.stratum).or_default().push(after(s.activated.max(opened)));
         }
         canaries.values_mut().for_each(|starts| starts.sort_unstable());
@@ -175,7 +172,8 @@ impl Starts {
         let stage = question.valid.policy.stage(question.state.stage);
         let windows = stage.bake_ms.div_ceil(self.window_ms).max(u64::from(stage.limits.min_windows)).max(1);
         let planned = windows.min(LOOKS_MAX);
-        let running = question.subjects.iter().zip(&self.first).filter(|(s, _)| s.standing.runs);
+        let running = question.subjects.iter().zip(&self.first);
+        let running = running.filter(|(s, _)| s.standing.runs && !s.standing.set_aside);
         let reported =
             |(s, first): (&Subject<'_>, &u64)| s.report.map_or(0, |r| r.windows.end().saturating_sub(*first));
         let mut seen: Vec<u64> = running.map(reported).collect();
@@ -192,29 +190,33 @@ fn outcomes<'a>(question: &Question<'a>, counts: &'a [SloCounts], rules: usize) 
     let outcome = |(i, subject): (usize, &Subject<'a>)| {
         let standing = &subject.standing;
         let tried = !matches!(standing.phase, None | Some(Phase::Offered | Phase::Unknown));
+        let failed = standing.set_aside || matches!(standing.phase, Some(Phase::Failed | Phase::Reverted));
         DeviceOutcome {
             id: number(subject.id),
             stratum: subject.stratum,
             arm: subject.arm,
             attempted: match subject.arm {
-                Arm::Canary => tried || standing.runs,
+                Arm::Canary => tried || standing.runs || standing.set_aside,
                 // Whoever was heard since the stage opened and is not any more, is silent. Before its first report
                 // a connected device counts as well: hard failures come in seconds, and it could have had one.
                 Arm::Control => standing.online || standing.heard_at >= opened,
             },
-            active: standing.runs,
+            active: standing.runs && !standing.set_aside,
             reporting: standing.heard,
-            hard_failure: hard_failure(standing.phase, standing.code),
+            awaited: standing.online && !failed,
+            hard_failure: hard_failure(standing),
             slos: &counts[i * rules..(i + 1) * rules],
         }
     };
     question.subjects.iter().enumerate().map(outcome).collect()
 }
 
-/// A failure that speaks against the model, as the judge's number.
-fn hard_failure(phase: Option<Phase>, code: Option<FailureCode>) -> Option<u16> {
-    let ended = matches!(phase, Some(Phase::Failed | Phase::Reverted));
-    code.filter(|code| ended && code.is_hard_stop()).map(|code| code as u16)
+/// A failure that speaks against the model, as the judge's number. A device that was set aside stays failed, whatever
+/// it says of itself since.
+fn hard_failure(standing: &Standing) -> Option<u16> {
+    let ended = matches!(standing.phase, Some(Phase::Failed | Phase::Reverted));
+    let code = standing.code.filter(|code| ended && code.is_hard_stop());
+    code.or(standing.set_aside.then_some(FailureCode::Unknown)).map(|code| code as u16)
 }
 
 fn merged(question: &Question<'_>, first: u64) -> Vec<MergedWindow> {
@@ -278,7 +280,7 @@ fn hard_stop(question: &Question<'_>, stop: &judge::HardStop) -> HardStop {
     match &stop.action {
         HardAction::RollBackAll => HardStop::RollBackAll { reason },
         HardAction::Quarantine(ids) => {
-            let failed = |s: &&Subject<'_>| hard_failure(s.standing.phase, s.standing.code).is_some();
+            let failed = |s: &&Subject<'_>| hard_failure(&s.standing).is_some() && !s.standing.set_aside;
             let named = |s: &&Subject<'_>| s.arm == Arm::Canary && ids.contains(&number(s.id));
             let devices: Vec<DeviceId> =
                 question.subjects.iter().filter(failed).filter(named).map(|s| s.id.clone()).collect();

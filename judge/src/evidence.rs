@@ -72,6 +72,8 @@ pub struct DeviceOutcome<'a> {
     pub active: bool,
     /// Reported within the last few windows. Silence is data: see [`SilenceRule`].
     pub reporting: bool,
+    /// Canary: in reach and not failed, so that the stage waits for its windows. Not read for controls.
+    pub awaited: bool,
     /// Failed hard in this stage (canary: with the candidate; control: with what it runs): the caller's code.
     pub hard_failure: Option<u16>,
     /// One entry per [`Evidence::slos`], in that order; missing entries count as nothing known.
@@ -79,9 +81,19 @@ pub struct DeviceOutcome<'a> {
 }
 
 impl<'a> DeviceOutcome<'a> {
-    /// An attempted, active, reporting device without a hard failure.
+    /// An attempted, active, reporting, awaited device without a hard failure.
     pub const fn new(id: u32, stratum: u16, arm: Arm, slos: &'a [SloCounts]) -> Self {
-        Self { id, stratum, arm, attempted: true, active: true, reporting: true, hard_failure: None, slos }
+        Self {
+            id,
+            stratum,
+            arm,
+            attempted: true,
+            active: true,
+            reporting: true,
+            awaited: true,
+            hard_failure: None,
+            slos,
+        }
     }
 
     /// The counts of the SLO at `index`; nothing known for a missing entry or a canary that is not active.
@@ -176,11 +188,14 @@ pub struct MergedWindow {
 /// What a stage needs before anything but harm can be said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Canaries with at least `min_windows` known windows.
+    /// Canaries with at least `min_windows` known windows; never less than the reporting share of those awaited.
     pub min_devices: u32,
     /// Known windows that make a canary count.
     pub min_windows: u32,
-    /// Share of activated canaries that report now.
+    /// Share of the canaries that must report: of those awaited, which must have `min_windows` known windows
+    /// each, and of those that run the candidate and are in reach or were heard lately. A stage of which half
+    /// have not begun has proven nothing about the other half; one that is out of reach says nothing either way,
+    /// and whether canaries fall silent is [`SilenceRule`]'s question.
     pub min_reporting_ppm: u32,
 }
 
@@ -196,10 +211,22 @@ pub struct HardRule {
 }
 
 impl Default for HardRule {
-    /// The first failure is looked at; weight 2: with up to four more rules, two of five canaries against none
-    /// of 195 controls take the candidate back.
+    /// The first failure is looked at; weight 2.
     fn default() -> Self {
         Self { max_failed: 1, max_failed_ppm: 0, weight: 2 }
+    }
+}
+
+impl HardRule {
+    /// The default with a third of the budget or more beside `rules` and `silence`: over up to five stages, two of
+    /// five canaries against none of 195 controls then take the candidate back.
+    pub fn beside(rules: impl IntoIterator<Item = (OnBreach, EvidenceKind)>, silence: SilenceRule) -> Self {
+        let spends = |(on_breach, evidence): &(OnBreach, EvidenceKind)| {
+            *on_breach != OnBreach::Observe && *evidence == EvidenceKind::Statistical
+        };
+        let rules = u32::try_from(rules.into_iter().filter(spends).count()).unwrap_or(u32::MAX);
+        let others = rules.saturating_add(silence.weight);
+        Self { weight: others.div_ceil(2).max(2), ..Self::default() }
     }
 }
 

@@ -77,7 +77,8 @@ pub struct Record {
     pub looks: [u16; 2],
     /// Seed of the permutations.
     pub seed: u64,
-    /// One row for each device: id, stratum, arm (0 canary, 1 control), facts (1 attempted, 2 active, 4 reporting),
+    /// One row for each device: id, stratum, arm (0 canary, 1 control), facts (1 attempted, 2 active, 4 reporting,
+    /// 8 awaited),
     /// code of a hard failure plus one; then for each rule the windows known and bad before, known and bad since.
     pub devices: Vec<Vec<u64>>,
     /// One row for each merged window: rule, arm, window, breached, value and threshold (thousandths), devices known

@@ -12,6 +12,7 @@ struct Owned {
     attempted: bool,
     active: bool,
     reporting: bool,
+    awaited: bool,
     failure: Option<u16>,
     counts: Vec<SloCounts>,
 }
@@ -55,6 +56,7 @@ impl Case {
                 attempted: d.attempted,
                 active: d.active,
                 reporting: d.reporting,
+                awaited: d.awaited,
                 hard_failure: d.failure,
                 slos: &d.counts,
             })
@@ -90,14 +92,15 @@ fn sane() -> impl Strategy<Value = Counts> {
 fn device(id: u32, counts: impl Strategy<Value = Counts>, slos: usize) -> impl Strategy<Value = Owned> {
     let counts = prop::collection::vec(counts, slos * 2);
     let failure = prop_oneof![9 => Just(None), 1 => any::<u16>().prop_map(Some)];
-    (0_u16..3, 0_u8..5, any::<[bool; 2]>(), 0_u8..10, failure, counts).prop_map(
-        move |(stratum, arm, [attempted, active], silent, failure, counts)| Owned {
+    (0_u16..3, 0_u8..5, any::<[bool; 3]>(), 0_u8..10, failure, counts).prop_map(
+        move |(stratum, arm, [attempted, active, awaited], silent, failure, counts)| Owned {
             id,
             stratum,
             canary: arm == 0,
             attempted: attempted || arm > 0,
             active: active || arm == 0,
             reporting: silent > 0,
+            awaited: awaited || arm > 0,
             failure,
             counts: counts.chunks(2).map(|c| SloCounts { history: c[0], post: c[1] }).collect(),
         },
@@ -177,7 +180,7 @@ proptest! {
                 let slo = SloCounts { history: Counts::new(50, 10), post: Counts::new(20, u64::from(id % 7)) };
                 Owned {
                     id, stratum: 0, canary: id < canaries, attempted: true, active: true, reporting: true,
-                    failure: None, counts: vec![slo],
+                    awaited: true, failure: None, counts: vec![slo],
                 }
             };
             let case = Case {
@@ -266,13 +269,13 @@ proptest! {
 
     /// A device of which nothing is known never helps: it cannot make a stage advance.
     #[test]
-    fn unknown_devices_never_help(case in case(sane().boxed(), 60), stratum in 0_u16..4, reporting: bool) {
+    fn unknown_devices_never_help(case in case(sane().boxed(), 60), stratum in 0_u16..4, facts: [bool; 2]) {
         let case = Case { reached: 6, ..case };
         let before = case.judge(&StageState::new());
         let mut more = case.clone();
         let nothing = Owned {
-            id: 1_000, stratum, canary: true, attempted: true, active: true, reporting, failure: None,
-            counts: vec![SloCounts::default(); 3],
+            id: 1_000, stratum, canary: true, attempted: true, active: true, reporting: facts[0],
+            awaited: facts[1], failure: None, counts: vec![SloCounts::default(); 3],
         };
         more.devices.push(nothing);
         let after = more.judge(&StageState::new());

@@ -1,5 +1,5 @@
 //! The two arms as the judge sees them, by the controller's rule (its `assess.rs` and `index/view.rs`): members are
-//! canaries and count from their activation and warm-up on; devices that the stage could have drawn and that have
+//! canaries, those that were set aside too, and count from their activation and warm-up on; devices that the stage could have drawn and that have
 //! nothing to do with the candidate are controls, and each takes the start of a canary of its stratum, so that both arms
 //! have the same exposure and the same hours of the day.
 
@@ -22,7 +22,6 @@ pub struct Arms {
     subjects: Vec<Subject>,
     counts: Vec<SloCounts>,
     indicators: usize,
-    waited_for: u64,
 }
 
 /// When and how is looked.
@@ -48,11 +47,12 @@ struct Subject {
     attempted: bool,
     active: bool,
     heard: bool,
+    awaited: bool,
     failed: bool,
 }
 
 fn arm(fleet: &Fleet, device: &Device, controls: Controls) -> Option<Arm> {
-    if device.is(Fact::Member) {
+    if device.is(Fact::Member) || device.is(Fact::SetAside) {
         return Some(Arm::Canary);
     }
     let matching = fleet.matching[usize::from(device.stratum)];
@@ -65,7 +65,6 @@ impl Arms {
     pub fn look(&mut self, fleet: &Fleet, lens: Lens) {
         self.subjects.clear();
         self.counts.clear();
-        self.waited_for = 0;
         self.indicators = fleet.tables.indicators;
         let starts = starts(fleet, lens.warmup_windows);
         // Whoever was heard since the stage opened and is not any more, is silent; who is in reach could have failed.
@@ -85,7 +84,6 @@ impl Arms {
             let meters = &fleet.meters[slot * self.indicators..(slot + 1) * self.indicators];
             self.counts.extend(meters.iter().map(|m| m.counts(offset)));
             let failed = device.standing == Standing::Failed;
-            self.waited_for += u64::from(arm == Arm::Canary && device.is(Fact::Online) && !failed);
             self.subjects.push(Subject {
                 slot: slot as u32,
                 stratum,
@@ -98,14 +96,10 @@ impl Arms {
                 },
                 active: device.runs(),
                 heard: fleet.is_heard(device, lens.window, lens.silent_windows),
+                awaited: device.is(Fact::Online) && !failed,
                 failed,
             });
         }
-    }
-
-    /// Canaries that must have reported: the stage's share of those in reach that did not fail.
-    pub fn needed(&self, min_reporting_ppm: u32) -> u64 {
-        self.waited_for.saturating_mul(u64::from(min_reporting_ppm)).div_ceil(1_000_000)
     }
 
     /// For the judge.
@@ -118,6 +112,7 @@ impl Arms {
             attempted: s.attempted,
             active: s.active,
             reporting: s.heard,
+            awaited: s.awaited,
             hard_failure: s.failed.then_some(START_FAILED),
             slos: &self.counts[i * self.indicators..(i + 1) * self.indicators],
         };

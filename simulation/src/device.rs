@@ -65,6 +65,8 @@ pub enum Fact {
     Sampled = 32,
     /// It was in reach when the stage was drawn.
     WasOnline = 64,
+    /// It was set aside because it failed.
+    SetAside = 128,
 }
 
 impl Device {

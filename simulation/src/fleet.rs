@@ -205,6 +205,7 @@ impl<'a> Fleet<'a> {
             let slot = digits.parse::<u32>().ok().filter(|slot| self.id(*slot).as_ref() == Some(id));
             if let Some(device) = slot.and_then(|slot| self.devices.get_mut(slot as usize)) {
                 device.set(Fact::Member, false);
+                device.set(Fact::SetAside, true);
             }
         }
         self.membership.exclude.extend(fresh);

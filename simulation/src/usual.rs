@@ -29,13 +29,14 @@ impl Setup {
             error_budget_ppm: 10_000,
             stale_after_ms: 3 * HOUR_MS,
         };
+        let silence = SilenceRule::default();
         Setup {
             parts,
+            hard: HardRule::beside(objectives.iter().map(|o| (o.on_breach, o.evidence)), silence),
             objectives,
             warmup_windows: 1,
             silent_after_ms: 3 * HOUR_MS,
-            hard: HardRule::default(),
-            silence: SilenceRule::default(),
+            silence,
             looks: LookPlan::Even,
             controls: Controls::All,
             rule: Rule::Judge,

@@ -117,14 +117,13 @@ impl Judged {
         let merged = merged(setup, fleet);
         let parts = policy.parts();
         let limits = &stage.limits;
-        let min_devices = limits.min_devices.max(self.arms.needed(limits.min_reporting_ppm));
         let stages_left = policy.stage_count() - state.stage.min(policy.last_stage());
         let evidence = judge::Evidence {
             slos: &rules,
             devices: &self.arms.outcomes(),
             merged: &merged,
             needs: judge::Needs {
-                min_devices: u32::try_from(min_devices).unwrap_or(u32::MAX),
+                min_devices: u32::try_from(limits.min_devices).unwrap_or(u32::MAX),
                 min_windows: limits.min_windows,
                 min_reporting_ppm: limits.min_reporting_ppm,
             },

@@ -77,16 +77,15 @@ fn a_good_model_gets_through_and_a_bad_one_does_not_spread() {
 }
 
 #[test]
-fn a_model_that_does_not_start_is_stopped_within_the_first_window() {
+fn a_model_that_does_not_start_is_taken_back_at_its_second_failure() {
     let mut scenario = scenario();
     scenario.effect.hard_failure_share = 0.8;
     let outcomes = runs(&setup(), &scenario, 20);
-    // The limit of failed devices may stop it before the judge has two failures to test.
-    let stopped =
-        |o: &Outcome| matches!(o.end, End::RolledBack | End::Held) && o.stage == 0 && o.exposed <= 5;
-    assert_eq!(count(&outcomes, stopped), 20, "{outcomes:?}");
-    let soon = |o: &Outcome| o.detected_ms.is_none_or(|ms| ms <= 2 * 3_600_000);
-    assert_eq!(count(&outcomes, soon), 20, "{outcomes:?}");
+    // Failures come one by one, and each failed device is set aside at once: they are tested together all the same.
+    // Where chance gives a canary only one device that fails, the first of the next stage is the second one.
+    assert_eq!(count(&outcomes, |o| o.end == End::RolledBack && o.exposed <= 6), 20, "{outcomes:?}");
+    let soon = |o: &Outcome| o.stage == 0 && o.detected_ms.is_some_and(|ms| ms <= 2 * 3_600_000);
+    assert_eq!(count(&outcomes, soon), 19, "{outcomes:?}");
 }
 
 #[test]

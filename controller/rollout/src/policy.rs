@@ -102,15 +102,16 @@ pub enum Approval {
 pub enum Amount {
     /// This many.
     Count(u64),
-    /// This share in millionths, rounded down.
+    /// This share in millionths.
     Ppm(u32),
 }
 
 /// What stops a stage and what it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// More failed devices than this (quarantined ones included, share of the stage's members) pause the rollout,
-    /// even where the judge sees no difference to the controls.
+    /// More failed devices than this (quarantined ones included, share of the stage's members rounded up) pause the
+    /// rollout, even where the judge sees no difference to the controls. Rounded up, because one failed device of a
+    /// small canary must not end what a second one would prove.
     pub max_failed: Amount,
     /// With more unreachable devices (share of the eligible members) the stage waits.
     pub max_unreachable: Amount,
@@ -210,14 +211,23 @@ impl Policy {
 }
 
 impl Amount {
-    /// The number of devices out of `pool`.
+    /// The number of devices out of `pool`, a share rounded down.
     #[must_use]
     pub fn of(self, pool: u64) -> u64 {
+        self.share(pool, |millionths| millionths / 1_000_000)
+    }
+
+    /// The number of devices out of `pool`, a share rounded up.
+    #[must_use]
+    pub fn of_rounded_up(self, pool: u64) -> u64 {
+        self.share(pool, |millionths| millionths.div_ceil(1_000_000))
+    }
+
+    fn share(self, pool: u64, whole: impl Fn(u128) -> u128) -> u64 {
         match self {
             Amount::Count(count) => count,
             Amount::Ppm(ppm) => {
-                let share = u128::from(pool) * u128::from(ppm.min(1_000_000)) / 1_000_000;
-                u64::try_from(share).unwrap_or(pool)
+                u64::try_from(whole(u128::from(pool) * u128::from(ppm.min(1_000_000)))).unwrap_or(pool)
             }
         }
     }

@@ -7,7 +7,7 @@ use modelfleet_protocol::selector::Selector;
 use prost::Message as _;
 use serde_json::json;
 
-use super::view::Lens;
+use super::view::{Lens, Sight};
 use super::*;
 
 const NOW: Time = Time(1_000_000_000);
@@ -170,6 +170,23 @@ fn counts_have_honest_denominators() {
     assert_eq!(sight.failures.len(), 2);
     let canaries = sight.subjects.iter().filter(|s| s.arm == Arm::Canary).count();
     assert_eq!((canaries, sight.subjects.len()), (9, 39), "who cannot run it is in neither arm");
+}
+
+/// Failures come one by one, and each failed device is set aside at once: they must be tested together all the same.
+#[test]
+fn a_device_that_was_set_aside_stays_a_failed_canary() {
+    let digest = Digest::of(b"candidate");
+    let (index, mut membership) = forty(&digest);
+    let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let before = fleet.look(&lens(digest, &membership, &parts), true);
+    membership.exclude.extend(before.failures.iter().map(|failed| failed.device.clone()));
+    let after = fleet.look(&lens(digest, &membership, &parts), true);
+    assert_eq!((after.view.members, after.view.failed), (8, 0), "they are no members any more");
+    assert_eq!(after.failures, before.failures, "people still see them");
+    let arms = |sight: &Sight<'_>| sight.subjects.iter().map(|s| (s.id.clone(), s.arm)).collect::<Vec<_>>();
+    assert_eq!(arms(&after), arms(&before));
+    assert_eq!(after.subjects.iter().filter(|s| s.standing.set_aside).count(), 2);
 }
 
 #[test]

@@ -47,8 +47,10 @@ pub struct Lens<'a> {
 /// How one device stands to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// It was drawn.
+    /// It was drawn, and not set aside.
     pub member: bool,
+    /// It was set aside because it failed; it is no member any more, and its failure still counts.
+    pub set_aside: bool,
     /// The current stage's selector matches it.
     pub matching: bool,
     /// It is connected.
@@ -139,7 +141,8 @@ impl Fleet {
             let standing = standing(lens, &own, id, device, entry, set);
             count(&mut sight.view, &standing);
             sight.online += u64::from(standing.matching && standing.online);
-            let failed = standing.member && matches!(standing.phase, Some(Phase::Failed | Phase::Reverted));
+            let failed = (standing.member || standing.set_aside)
+                && matches!(standing.phase, Some(Phase::Failed | Phase::Reverted));
             if let (true, Some(code)) = (failed && sight.failures.len() < FAILURES_MAX, standing.code) {
                 let at = entry.and_then(|e| e.attempt).map_or(Time::ZERO, |a| a.since);
                 sight.failures.push(FailedDevice { device: id.clone(), code, at });
@@ -197,7 +200,7 @@ struct Own {
 }
 
 fn included(membership: &Membership, id: &DeviceId, set: &LabelSet) -> bool {
-    if set.clauses.iter().all(Option::is_none) || membership.exclude.contains(id) {
+    if set.clauses.iter().all(Option::is_none) {
         return false;
     }
     let rank = rank(&membership.salt, id);
@@ -222,8 +225,10 @@ fn standing(
     let runs = answers || matches!(phase, Some(Phase::Activated | Phase::Confirmed));
     let confirmed = phase == Some(Phase::Confirmed) || (answers && entry.is_some_and(|e| e.confirmed));
     let heard_at = entry.and_then(|e| e.report.as_ref()).map_or(Time::ZERO, |r| r.heard);
+    let set_aside = lens.membership.exclude.contains(id);
     Standing {
-        member: included(lens.membership, id, set),
+        member: !set_aside && included(lens.membership, id, set),
+        set_aside,
         matching: set.matching,
         online: device.presence.is_some_and(|p| p.online),
         runs,
@@ -264,8 +269,9 @@ fn count(view: &mut FleetView, s: &Standing) {
     view.silent_after_activation += one(s.runs && !s.heard);
 }
 
-/// A member is a canary; a device that the stage could draw from and that has not got the candidate is a control.
-/// A device that cannot run the build is neither.
+/// A member is a canary; so is a device that was set aside: without it, failures that come one by one would never be
+/// tested together. A device that the stage could draw from and that has not got the candidate is a control. A
+/// device that cannot run the build is neither.
 fn subject<'a>(
     own: &Own,
     id: &'a DeviceId,
@@ -274,7 +280,7 @@ fn subject<'a>(
     stratum: u16,
 ) -> Option<Subject<'a>> {
     let control = standing.matching && !standing.runs && standing.phase.is_none() && entry.is_some();
-    let arm = match (standing.member, control) {
+    let arm = match (standing.member || standing.set_aside, control) {
         _ if standing.incompatible => return None,
         (true, _) => Arm::Canary,
         (false, true) => Arm::Control,

@@ -110,8 +110,9 @@ pub struct Stage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StageLimits {
-    /// Devices of the stage that may fail to take the version: a number, or a percent rounded down. More roll
-    /// back at once, unless devices without the version fail alike. Default: `5%`. Example: `1`.
+    /// Devices of the stage that may fail to take the version: a number, or a percent rounded up. More pause the
+    /// rollout at once. Apart from this, from the second failure on the failed devices are compared with those
+    /// that did not get the version, and the version is taken back when that shows it. Default: `5%`. Example: `1`.
     #[serde(default = "default_max_failed")]
     pub max_failed: Amount,
 

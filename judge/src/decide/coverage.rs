@@ -20,18 +20,22 @@ pub fn measure(evidence: &Evidence<'_>, tallies: &[Tally]) -> Coverage {
     let heard = |d: &&DeviceOutcome<'_>| {
         d.reporting && (gates.is_empty() || gates.iter().any(|&i| d.counts(i).post.known > 0))
     };
-    let active = || evidence.devices.iter().filter(|d| d.arm == Arm::Canary && d.active);
+    let canaries = || evidence.devices.iter().filter(|d| d.arm == Arm::Canary);
+    let active = || canaries().filter(|d| d.active && (d.awaited || d.reporting));
     let all = u32::try_from(active().count()).unwrap_or(u32::MAX);
+    let awaited = canaries().filter(|d| d.awaited).count() as u64;
     let reporting = u32::try_from(active().filter(heard).count()).unwrap_or(u32::MAX);
     let covered = gates.iter().filter_map(|&i| tallies.get(i)).map(|tally| tally.covered);
     let devices = covered.min().unwrap_or(reporting);
     let share = if all == 0 { 0 } else { u64::from(reporting) * 1_000_000 / u64::from(all) };
     let reporting_ppm = u32::try_from(share).unwrap_or(1_000_000);
     let needs = evidence.needs;
+    let awaited_share = awaited.saturating_mul(u64::from(needs.min_reporting_ppm)).div_ceil(1_000_000);
+    let devices_needed = needs.min_devices.max(u32::try_from(awaited_share).unwrap_or(u32::MAX));
     let mut coverage = Coverage {
-        met: all > 0 && devices >= needs.min_devices && reporting_ppm >= needs.min_reporting_ppm,
+        met: all > 0 && devices >= devices_needed && reporting_ppm >= needs.min_reporting_ppm,
         devices,
-        devices_needed: needs.min_devices,
+        devices_needed,
         windows_needed: needs.min_windows,
         reporting_ppm,
         reporting_needed_ppm: needs.min_reporting_ppm,

@@ -3,7 +3,7 @@
 use crate::assessment::{HardAction, HardStop};
 use crate::budget::Spending;
 use crate::evidence::{Arm, Evidence};
-use crate::exact::fisher::fisher_greater;
+use crate::exact::fisher::{attainable_level, fisher_greater};
 use crate::number::rounding::ppb_up;
 use crate::sentence;
 use crate::state::StageState;
@@ -32,8 +32,8 @@ struct Table {
 }
 
 /// Fires when failed canaries reach the rule's count or share. Each time one more canary has failed, from the
-/// second on, Fisher's exact test compares with the controls; such a test spends three quarters of what is left
-/// of the share.
+/// second on, Fisher's exact test compares with the controls. Such a test may use seven eighths of what is left of
+/// the share, and spends what it could have used: see [`attainable_level`].
 /// Writes the test into `state`.
 pub fn judge(evidence: &Evidence<'_>, spending: Spending, state: &mut StageState) -> Option<HardStop> {
     let mut table = Table::default();
@@ -90,13 +90,15 @@ fn reached(evidence: &Evidence<'_>, table: Table) -> bool {
 
 fn test(table: Table, spending: Spending, state: &mut StageState) {
     let left = spending.share_ppb.saturating_sub(state.hard.spent_ppb);
-    let threshold = left - left / 4;
+    let threshold = left - left / 8;
     let p = fisher(table);
+    let (failed, attempted) = (u64::from(table.failed), u64::from(table.attempted));
+    let attained = attainable_level(failed, attempted, u64::from(table.controls), threshold as f64 / 1e9);
     state.hard_failed = table.failed;
     state.hard.looks_used = state.hard.looks_used.saturating_add(1);
     state.hard.p_value_ppb = ppb_up(p);
     state.hard.threshold_ppb = threshold;
-    state.hard.spent_ppb += threshold;
+    state.hard.spent_ppb += ppb_up(attained).min(threshold);
     state.hard.degraded |= threshold > 0 && state.hard.p_value_ppb <= threshold;
 }
 

@@ -12,9 +12,40 @@ pub fn fisher_greater(bad_canaries: u64, canaries: u64, bad_controls: u64, contr
     hypergeometric::upper_tail(bad_canaries, canaries.saturating_add(controls), marked, canaries)
 }
 
+/// What a test at `level` can spend that looks each time one more canary turned bad, at its `bad_canaries`-th: the
+/// largest p-value not above `level` that this count can come to, over all counts of bad controls; 0 when none is.
+///
+/// The table is discrete, so most of a level cannot be spent at all. The `k`-th bad canary is one moment, and the
+/// p-value is below `level` there exactly when no more than so many controls were bad before: one event, whose
+/// probability, given the margins, is this number.
+pub fn attainable_level(bad_canaries: u64, canaries: u64, controls: u64, level: f64) -> f64 {
+    let p = |bad_controls| fisher_greater(bad_canaries, canaries, bad_controls, controls);
+    if p(0) > level {
+        return 0.0;
+    }
+    // The p-value grows with the bad controls: the last count that stays within the level is searched by halves.
+    let (mut within, mut beyond) = (0, controls.saturating_add(1));
+    while beyond - within > 1 {
+        let middle = within + (beyond - within) / 2;
+        if p(middle) <= level { within = middle } else { beyond = middle }
+    }
+    p(within)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::fisher_greater;
+    use super::{attainable_level, fisher_greater};
+
+    #[test]
+    fn a_level_that_no_table_reaches_costs_nothing() {
+        let alone = fisher_greater(2, 20, 0, 180);
+        assert!((alone - 0.009_548).abs() < 1e-6, "{alone}");
+        assert_eq!(attainable_level(2, 20, 180, 0.000_6), 0.0);
+        assert_eq!(attainable_level(2, 20, 180, alone), alone);
+        let four = attainable_level(4, 20, 180, 0.000_6);
+        assert!(four == fisher_greater(4, 20, 1, 180) && four <= 0.000_6, "{four}");
+        assert!(fisher_greater(4, 20, 2, 180) > 0.000_6);
+    }
 
     /// anchors: 5 canaries against 195 controls, 2 bad canaries with 0, 2, 4, 10 bad controls.
     #[test]

@@ -53,7 +53,7 @@ pub(super) fn read_breach(number: u64) -> Result<OnBreach, RecordError> {
 }
 
 pub(super) fn device(device: &DeviceOutcome<'_>, rules: usize) -> Vec<u64> {
-    let facts = [(device.attempted, 1), (device.active, 2), (device.reporting, 4)];
+    let facts = [(device.attempted, 1), (device.active, 2), (device.reporting, 4), (device.awaited, 8)];
     let facts = facts.iter().filter(|(holds, _)| *holds).map(|(_, bit)| bit).sum();
     let failure = device.hard_failure.map_or(0, |code| u64::from(code) + 1);
     let arm = u64::from(device.arm == Arm::Control);
@@ -80,6 +80,7 @@ pub(super) fn read_device<'a>(head: &[u64], slos: &'a [SloCounts]) -> Result<Dev
         attempted: facts & 1 != 0,
         active: facts & 2 != 0,
         reporting: facts & 4 != 0,
+        awaited: facts & 8 != 0,
         hard_failure: head[4].checked_sub(1).map(|code| narrow(code, "devices")).transpose()?,
         slos,
     })

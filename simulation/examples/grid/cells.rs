@@ -1,5 +1,6 @@
 //! The cells of the grid.
 
+use modelfleet_protocol::draw::Target;
 use modelfleet_simulation::{
     Controls, LookPlan, Objective, OfflinePattern, Outage, PerSli, Scenario, Setup, StratumEffect,
     StratumShare,
@@ -26,6 +27,8 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "rollout" => rollout(200),
         "rollout-large" => rollout(100_000),
         "today" => today(),
+        "fail" => fail(),
+        "reach" => reach(),
         _ => Vec::new(),
     }
 }
@@ -210,6 +213,54 @@ fn rollout(devices: u64) -> Vec<Cell> {
         });
         let name = format!("{devices} devices, sigma {sigma}, burst {burst}, base {base}, rate {ratio}x");
         cells.push(Cell { name, setup, scenario });
+    }
+    cells
+}
+
+/// Candidates that do not start on a share of the devices; the default stages.
+fn fail() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (devices, canaries) in [(200, 5), (200, 20), (100_000, 1_000)] {
+        for share in [0.0, 0.02, 0.1, 0.3, 0.8, 1.0] {
+            let mut stages = Setup::default_stages();
+            stages[0].target = Target::Count(canaries);
+            let setup = Setup::hourly(stages, vec![Objective::statistical("slo", 0)]);
+            let scenario = with(|s| {
+                s.fleet.devices = devices;
+                s.effect.hard_failure_share = share;
+            });
+            let name = format!("{canaries} of {devices}, does not start on {share} of them");
+            cells.push(Cell { name, setup, scenario });
+        }
+    }
+    cells
+}
+
+/// An unchanged model on fleets that are often out of reach; the default stages with so many canaries.
+fn reach() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for canaries in [5, 20, 50] {
+        for (share, pattern) in [
+            (0.2, OfflinePattern::Spells),
+            (0.4, OfflinePattern::Spells),
+            (0.4, OfflinePattern::Chronic),
+            (0.4, OfflinePattern::Night),
+        ] {
+            for works_on in [true, false] {
+                let mut stages = Setup::default_stages();
+                stages[0].target = Target::Count(canaries);
+                stages[1].target = Target::Count(canaries.max(20) + 10);
+                let setup = Setup::hourly(stages, vec![Objective::statistical("slo", 0)]);
+                let scenario = with(|s| {
+                    s.fleet.offline.share = share;
+                    s.fleet.offline.pattern = pattern;
+                    s.fleet.offline.works_on = works_on;
+                });
+                let counts = if works_on { "counting on" } else { "switched off" };
+                let name = format!("{canaries} of 200, out of reach {share} ({pattern:?}), {counts}");
+                cells.push(Cell { name, setup, scenario });
+            }
+        }
     }
     cells
 }

@@ -1,7 +1,7 @@
 //! The proof grid: whole rollouts by the shipped core and judge, and by what users have today, on the same fleets.
 //!
 //! `cargo run --release -p modelfleet-simulation --example grid -- PART [runs] [seed] [only=TEXT]`
-//! where PART is null, large, odd, detect, rollout, rollout-large or today.
+//! where PART is null, large, odd, detect, rollout, rollout-large, fail, reach or today.
 //!
 //! Prints a Markdown table; the limits are Wilson's at 95 %.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]

@@ -141,7 +141,7 @@ fn breach(run: &Run) -> Option<(PauseCause, String)> {
         return Some((PauseCause::SloBreach, text));
     }
     let failed = stage::failed(run);
-    let most = run.stage().limits.max_failed.of(run.fleet.members);
+    let most = run.stage().limits.max_failed.of_rounded_up(run.fleet.members);
     (run.view_is_current() && failed > most).then(|| {
         let text = format!(
             "{failed} of {} failed, at most {most} may; see status.failures; mend them, raise maxFailed or set abort: true",

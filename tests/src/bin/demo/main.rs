@@ -150,8 +150,9 @@ fn check(endings: &[Ending]) -> Result<()> {
             "1.0.0" | "1.1.0" => phase == "Succeeded",
             // Harm to one class of pumps is shown with high but not with full certainty: then it goes back undecided,
             // and the version is not called bad.
-            "1.2.0" => phase == "RolledBack" && (1..=60).contains(&exposed),
-            "1.3.0" => phase == "RolledBack" && version_stage == "Rejected" && (1..=60).contains(&exposed),
+            "1.2.0" | "1.3.0" => {
+                phase == "RolledBack" && version_stage == "Rejected" && (1..=60).contains(&exposed)
+            }
             "1.4.0" => exposed == 0 && version_stage == "Rejected",
             _ => exposed == 0 && phase != "Succeeded",
         };
