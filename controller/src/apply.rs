@@ -49,7 +49,7 @@ pub async fn apply(
         Err(problem) => status::tell_problem(problem, before, generation, now),
         Ok(decided) => {
             versions::apply(ctx, world, &rollout, &decided.decision.actions, now).await?;
-            status::tell(&story(decided, plan, generation, now), before)
+            status::bounded::bounded(status::tell(&story(decided, plan, generation, now), before))
         }
     };
     show(ctx, &rollout, &after);

@@ -68,6 +68,10 @@ pub struct Settings {
     /// How long devices may start something new on a plan's word, in hours. Renewed at half of it.
     #[arg(long, env = "MODELFLEET_PLAN_LIFETIME_HOURS", default_value_t = 168, value_parser = clap::value_parser!(u64).range(1..=8760))]
     pub plan_lifetime_hours: u64,
+    /// Folder for recordings of what the judge was told and answered, a file for each rollout, of at most 64 MiB and the
+    /// one before it; `kubectl modelfleet judge replay FILE` judges them again. Default: nothing is recorded.
+    #[arg(long, env = "MODELFLEET_RECORD_DIR")]
+    pub record_dir: Option<PathBuf>,
     /// Most devices that are kept in memory; further ones are refused and counted.
     #[arg(long, env = "MODELFLEET_DEVICES_MAX", default_value_t = 2_000_000)]
     pub devices_max: usize,

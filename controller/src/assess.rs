@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use modelfleet_judge as judge;
+use modelfleet_judge::record::Record;
 use modelfleet_judge::{
     Advice, Arm, DeviceOutcome, HardAction, MergedWindow, SloCounts, SloRule, StageState,
 };
@@ -14,6 +15,7 @@ use modelfleet_rollout::{Coverage, Evidence, HardStop, State, Verdict};
 
 use crate::index::merged::Samples;
 use crate::index::view::{Standing, Subject};
+use crate::records::Mark;
 use crate::validate::{Objective, Valid};
 
 /// Planned looks of a stage.
@@ -35,6 +37,17 @@ pub struct Question<'a> {
     pub subjects: &'a [Subject<'a>],
     /// Merged windows.
     pub samples: Option<&'a Samples>,
+    /// Whether the look is recorded.
+    pub recording: Recording<'a>,
+}
+
+/// Whether a look is recorded.
+#[derive(Clone, Copy, Debug)]
+pub enum Recording<'a> {
+    /// No.
+    Off,
+    /// When it differs from the one that was recorded last.
+    Unless(Option<&'a Mark>),
 }
 
 /// The judge's answer, for the core and for the status.
@@ -46,6 +59,8 @@ pub struct Answer {
     pub assessment: judge::Assessment,
     /// Looks so far.
     pub looks: judge::Looks,
+    /// The recording, when the look is worth one.
+    pub recorded: Option<Box<(Mark, Record)>>,
 }
 
 /// Asks the judge about the current stage.
@@ -77,7 +92,30 @@ pub fn assess(question: &Question<'_>) -> Answer {
         seed,
     };
     let assessment = judge::assess(&evidence, question.before);
-    Answer { evidence: for_core(question, &assessment, looks), assessment, looks }
+    let recorded = recorded(question, &evidence, &assessment);
+    Answer { evidence: for_core(question, &assessment, looks), assessment, looks, recorded }
+}
+
+fn recorded(
+    question: &Question<'_>,
+    evidence: &judge::Evidence<'_>,
+    assessment: &judge::Assessment,
+) -> Option<Box<(Mark, Record)>> {
+    let Recording::Unless(last) = question.recording else { return None };
+    let (state, policy) = (question.state, &question.valid.policy);
+    let mark = Mark {
+        stage: (state.attempt, state.stage),
+        looks: evidence.looks.reached,
+        advice: assessment.advice,
+        after: assessment.state.clone(),
+    };
+    if last == Some(&mark) {
+        return None;
+    }
+    let (rollout, stage) = (&policy.parts().rollout, &policy.stage(state.stage).name);
+    let place = format!("{rollout}, attempt {}, {stage}", state.attempt);
+    let record = Record::of(&place, evidence, question.before, assessment);
+    Some(Box::new((mark, record)))
 }
 
 fn rules(valid: &Valid, margin_ppm: Option<u64>) -> Vec<SloRule<'_>> {

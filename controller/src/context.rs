@@ -1,5 +1,6 @@
 //! What every reconcile shares.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::mqtt::Publisher;
+use crate::records::{Mark, Records};
 use crate::work::Work;
 use crate::written::Written;
 
@@ -43,6 +45,8 @@ pub struct Context {
     pub work: Work,
     /// Numbers for Prometheus.
     pub metrics: Metrics,
+    /// Where looks are recorded, if they are.
+    pub records: Option<Records>,
 }
 
 /// What devices and the broker say.
@@ -53,6 +57,8 @@ pub struct Field {
     pub ledger: Ledger,
     /// The connection.
     pub link: Link,
+    /// What was recorded last, by namespace and rollout; `None`: nothing is recorded.
+    pub marks: Option<BTreeMap<(String, String), Mark>>,
 }
 
 /// The connection to the broker.

@@ -30,6 +30,7 @@ pub mod problem;
 pub mod publish;
 pub mod queue;
 pub mod reconcile;
+pub mod records;
 pub mod registry;
 pub mod retry;
 pub mod run;

@@ -1,5 +1,6 @@
 //! Arguments, clients, run.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use modelfleet_controller::lease::Election;
 use modelfleet_controller::ledger::Ledger;
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::{self, BrokerSettings};
+use modelfleet_controller::records::Records;
 use modelfleet_controller::run::{self, Scope};
 use modelfleet_controller::verify_artifact::Trust;
 use modelfleet_controller::work::Work;
@@ -122,6 +124,7 @@ async fn lead(
             index: Index::new(settings.devices_max),
             ledger: Ledger::new(signer.verifying_key()),
             link: Link::default(),
+            marks: settings.record_dir.as_ref().map(|_| BTreeMap::new()),
         }),
         publisher,
         signer,
@@ -130,6 +133,7 @@ async fn lead(
         plan_lifetime_ms: settings.plan_lifetime_hours.saturating_mul(HOUR_MS),
         work: Work::default(),
         metrics: shown.metrics.clone(),
+        records: settings.record_dir.as_deref().map(Records::open).transpose()?,
     });
     shown.set(Stand::Leading(Arc::clone(&ctx)));
     let scope = match settings.namespaces.as_slice() {

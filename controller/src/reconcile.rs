@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use kube::ResourceExt;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::time::Time;
 
 use crate::apply;
 use crate::builds::build;
 use crate::context::{Context, now};
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::facts;
 use crate::ledger::Key;
 use crate::observe::{World, observe};
@@ -37,6 +38,7 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Done, Error> {
     let (reads, builds) = read(&world);
     let (turns, plan) = tokio::task::block_in_place(|| decide(ctx, key, &world, &builds, reads));
     let mut done = store(ctx, key, &world, &turns, &plan).await?;
+    tokio::task::block_in_place(|| record(ctx, key, &turns));
     let published = publish(ctx, key, plan, now())?;
     done.sent = published.sent;
     finish(ctx, &turns, published, done).await
@@ -128,6 +130,25 @@ async fn store(
         done.wake = done.wake.into_iter().chain(wakes.into_iter().flatten()).min();
     }
     Ok(done)
+}
+
+/// Records the looks whose decisions are stored. A disk that refuses is told, and keeps no rollout from going on.
+fn record(ctx: &Context, key: &Key, turns: &[Turn]) {
+    let Some(records) = &ctx.records else { return };
+    let namespace = key.0.as_str();
+    for turn in turns {
+        let answer = turn.outcome.as_ref().ok().and_then(|decided| decided.answer.as_ref());
+        let Some((mark, record)) = answer.and_then(|answer| answer.recorded.as_deref()) else { continue };
+        let rollout = turn.rollout.name_any();
+        match records.add(namespace, &rollout, record) {
+            Ok(()) => {
+                if let Some(marks) = &mut ctx.field().marks {
+                    marks.insert((namespace.to_owned(), rollout), mark.clone());
+                }
+            }
+            Err(error) => tracing::warn!(rollout, error = chain(&error), "a look was not recorded"),
+        }
+    }
 }
 
 /// Lets deleted rollouts go once the broker holds the plan without them.

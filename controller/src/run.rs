@@ -91,6 +91,9 @@ pub async fn watch<K>(
 pub fn rollout_changed(ctx: &Context, rollout: &Rollout, gone: bool) {
     if gone {
         ctx.written().forget(&rollout.uid().unwrap_or_default());
+        if let (Some(marks), Some(namespace)) = (&mut ctx.field().marks, rollout.namespace()) {
+            marks.remove(&(namespace, rollout.name_any()));
+        }
         ctx.metrics.forget(&rollout_labels(rollout), &rollout.spec.model, &rollout.spec.version);
     }
     if let Some(key) = key_of(rollout.namespace(), &rollout.spec.model) {

@@ -1,5 +1,6 @@
 //! State and reasons as the status shows them. No client.
 
+pub mod bounded;
 pub mod conditions;
 pub mod membership;
 pub mod memory;

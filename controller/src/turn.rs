@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use modelfleet_crds::Rollout;
 use modelfleet_judge::StageState;
-use modelfleet_protocol::draw::{Candidate, open_stage};
+use modelfleet_protocol::draw::open_stage;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
@@ -16,7 +16,7 @@ use modelfleet_rollout::{
     plan_view,
 };
 
-use crate::assess::{Answer, Question, assess};
+use crate::assess::{Answer, Question, Recording, assess};
 use crate::context::{Field, Link};
 use crate::facts;
 use crate::index::view::{FailedDevice, Lens, Sight};
@@ -202,7 +202,7 @@ impl Table<'_> {
         membership.exclude.clone_from(&decision.state.quarantined);
         for action in &decision.actions {
             if let Action::OpenStage { salt, share, .. } = action {
-                membership = self.draw(membership, salt, share);
+                membership = self.draw(membership, salt, share, self.builds.get(&decision.state.version));
             }
         }
         membership.exclude.clear();
@@ -256,9 +256,15 @@ impl Table<'_> {
             profile: build.and_then(|build| build.profile.as_ref()),
             subjects: &subjects,
             samples: fleet.samples(&self.key.1),
+            recording: self.recording(&valid.policy.parts().rollout),
         };
         let answer = asks.then(|| assess(&question));
         (Some(Seen { view, online, failures }), answer)
+    }
+
+    fn recording(&self, rollout: &str) -> Recording<'_> {
+        let name = (self.key.0.as_str().to_owned(), rollout.to_owned());
+        self.field.marks.as_ref().map_or(Recording::Off, |marks| Recording::Unless(marks.get(&name)))
     }
 
     fn draw(
@@ -266,13 +272,14 @@ impl Table<'_> {
         membership: Membership,
         salt: &str,
         share: &modelfleet_protocol::draw::Share,
+        build: Option<&ModelBuild>,
     ) -> Membership {
         let exclude = membership.exclude.clone();
         let fresh = || Membership { salt: salt.to_owned(), exclude, ..Membership::default() };
         let base = if membership.salt == salt { membership } else { fresh() };
         let fleet = self.field.index.fleet(&self.key.0);
-        let devices = fleet.into_iter().flat_map(crate::index::Fleet::labelled);
-        open_stage(&base, share, devices.map(|(id, labels, reachable)| Candidate { id, labels, reachable }))
+        let drawable = fleet.zip(build).map(|(fleet, build)| fleet.drawable(&share.selector, build));
+        open_stage(&base, share, drawable.unwrap_or_default())
     }
 }
 

@@ -43,15 +43,21 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> String {
         format!("in more than {} of windows", percent(u64::from(rule.allowance_ppm)))
     };
     let (canaries, controls) = record.devices_over;
-    let counts = format!(
-        "{name}: {canaries} of {} canaries were bad {over}, {controls} of {} controls; rate {} of expected \
-         (95 %: {} to {})",
-        record.devices,
-        record.controls,
-        times(record.estimate_ppm),
-        times(record.low_ppm),
-        times(record.high_ppm)
-    );
+    let against = match record.controls {
+        0 => "nothing to compare with".to_owned(),
+        all => format!("{controls} of {all} controls"),
+    };
+    let rate = match (record.low_ppm, record.high_ppm) {
+        (0, u64::MAX) => String::new(),
+        (low, high) => format!(
+            "; rate {} of expected (95 %: {} to {})",
+            times(record.estimate_ppm),
+            times(low),
+            times(high)
+        ),
+    };
+    let counts =
+        format!("{name}: {canaries} of {} canaries were bad {over}, {against}{rate}", record.devices);
     let p = probability(record.p_value_ppb);
     let threshold = probability(record.threshold_ppb);
     match record.verdict {

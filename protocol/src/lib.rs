@@ -2,6 +2,7 @@
 //!
 //! This room knows nobody. It has no IO, no clock and no randomness, and no input makes it panic.
 
+pub mod admission;
 pub mod bins;
 pub mod draw;
 pub mod envelope;

@@ -41,7 +41,7 @@ pub struct DeviceState {
 }
 
 /// What a device can run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Capabilities {
     /// Its engines.
@@ -53,7 +53,7 @@ pub struct Capabilities {
 }
 
 /// An inference engine on a device.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EngineInfo {
     /// `OnnxRuntime` or `Rten`.

@@ -56,6 +56,12 @@ impl ControllerSettings {
         self.dir.join("plan.key")
     }
 
+    /// Where the controller records what the judge was told.
+    #[must_use]
+    pub fn records(&self) -> PathBuf {
+        self.dir.join("records")
+    }
+
     /// The public key that devices trust plans of.
     #[must_use]
     pub fn plan_key(&self) -> PathBuf {
@@ -91,6 +97,7 @@ impl ControllerSettings {
         command.arg("--signing-key-file").arg(self.signing_key());
         command.args(["--http-addr", &format!("127.0.0.1:{}", self.http_port)]);
         command.args(["--lease-namespace", SYSTEM_NAMESPACE]);
+        command.arg("--record-dir").arg(self.records());
         if let Some(key) = &self.artifact_key {
             command.arg("--artifact-key").arg(key);
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::artifact_server::ArtifactServer;
 use crate::broker::Broker;
@@ -12,6 +13,7 @@ use crate::kubectl::Kubectl;
 use crate::part::{Part, PartError, run};
 use crate::place::{program, root};
 use crate::rollout_view::RolloutView;
+use crate::wait::{WaitedTooLong, until};
 
 /// The fleet's namespace.
 pub const NAMESPACE: &str = "plant-a";
@@ -184,6 +186,27 @@ impl Plant {
     pub fn rollout(&self, version: &str) -> Result<RolloutView, PartError> {
         let name = format!("{MODEL}-{}", version.replace('.', "-"));
         self.kubectl.json(&["-n", NAMESPACE, "get", "rollout", &name]).map(RolloutView)
+    }
+
+    /// Waits until a rollout looks as wanted.
+    ///
+    /// # Errors
+    /// When the limit is over; tells where the rollout stands instead.
+    pub fn reached(
+        &self,
+        version: &str,
+        what: &str,
+        limit: Duration,
+        look: impl Fn(&RolloutView) -> bool,
+    ) -> Result<RolloutView, WaitedTooLong> {
+        until(format!("{version}: {what}"), limit, || {
+            let view = self.rollout(version).map_err(|e| e.to_string())?;
+            if look(&view) {
+                Ok(view)
+            } else {
+                Err(format!("{} {} {}", view.phase(), view.stage(), view.message()))
+            }
+        })
     }
 
     /// The `status.stage` of a version and the reason for it.

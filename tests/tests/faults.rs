@@ -12,6 +12,7 @@ use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::topic::{Channel, Topic, device_root};
 use modelfleet_tests::broker::CONTROLLER_USER;
 use modelfleet_tests::controller::http_get;
+use modelfleet_tests::place::program;
 use modelfleet_tests::plant::{MODEL, NAMESPACE, Plant, PlantSize};
 use modelfleet_tests::rollout_view::RolloutView;
 use modelfleet_tests::short_rollout::ShortRollout;
@@ -29,15 +30,7 @@ fn plant(dir: &std::path::Path) -> Plant {
 }
 
 fn reached(plant: &Plant, version: &str, what: &str, look: impl Fn(&RolloutView) -> bool) -> RolloutView {
-    until(format!("{version}: {what}"), LIMIT, || {
-        let view = plant.rollout(version).map_err(|e| e.to_string())?;
-        if look(&view) {
-            Ok(view)
-        } else {
-            Err(format!("{} {} {}", view.phase(), view.stage(), view.message()))
-        }
-    })
-    .unwrap()
+    plant.reached(version, what, LIMIT, look).unwrap()
 }
 
 fn ended(plant: &Plant, version: &str, phase: &str) -> RolloutView {
@@ -116,7 +109,25 @@ fn a_rollout_survives_what_happens_to_its_parts() {
         })
         .unwrap();
     }
+    every_look_can_be_judged_again(&plant);
     hostile_payloads_harm_nobody(&plant);
+}
+
+/// The same bytes give the same verdict, also where the controller was killed between two looks.
+fn every_look_can_be_judged_again(plant: &Plant) {
+    println!("== what the judge was told is judged again");
+    for version in ["1.1.0", "1.3.0"] {
+        let name = ShortRollout::of(version).name();
+        let file = plant.controller_settings.records().join(format!("{NAMESPACE}.{name}.jsonl"));
+        let mut replay = Command::new(program("kubectl-modelfleet"));
+        let out = replay.args(["judge", "replay"]).arg(&file).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        println!("{text}");
+        assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+        assert!(text.contains("all as recorded"), "{text}");
+        let advice = if version == "1.1.0" { "Advance" } else { "RollBack" };
+        assert!(text.contains(advice), "{text}");
+    }
 }
 
 fn hostile_payloads_harm_nobody(plant: &Plant) {

@@ -7,20 +7,11 @@ use std::time::{Duration, Instant};
 use modelfleet_tests::plant::{NAMESPACE, Plant, PlantSize};
 use modelfleet_tests::rollout_view::RolloutView;
 use modelfleet_tests::short_rollout::ShortRollout;
-use modelfleet_tests::wait::until;
 
 const LIMIT: Duration = Duration::from_mins(3);
 
 fn reached(plant: &Plant, version: &str, what: &str, look: impl Fn(&RolloutView) -> bool) -> RolloutView {
-    until(format!("{version}: {what}"), LIMIT, || {
-        let view = plant.rollout(version).map_err(|e| e.to_string())?;
-        if look(&view) {
-            Ok(view)
-        } else {
-            Err(format!("{} {} {}", view.phase(), view.stage(), view.message()))
-        }
-    })
-    .unwrap()
+    plant.reached(version, what, LIMIT, look).unwrap()
 }
 
 fn patch(plant: &Plant, rollout: &ShortRollout, spec: &str) {

@@ -4,7 +4,7 @@ use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::selector::Labels;
-use modelfleet_protocol::state::{DeviceState, FailureCode, ModelState, Phase};
+use modelfleet_protocol::state::{Capabilities, DeviceState, FailureCode, ModelState, Phase};
 use modelfleet_protocol::time::Time;
 
 use super::intern::{Interner, NONE, Number};
@@ -18,6 +18,8 @@ pub const MODELS_MAX: usize = 1024;
 pub struct Texts {
     /// Label sets.
     pub labels: Interner<Labels>,
+    /// What devices can run.
+    pub capabilities: Interner<Capabilities>,
     /// Models.
     pub models: Interner<ModelName>,
     /// Digests.
@@ -40,6 +42,8 @@ impl Texts {
 pub struct Device {
     /// Its label set; [`NONE`]: no state has come yet.
     pub labels: Number,
+    /// What it can run.
+    pub capabilities: Number,
     /// Connected or not, as last heard.
     pub presence: Option<Presence>,
     /// Order of the state kept here: sequence and device clock; while `labels` is [`NONE`] there is none.
@@ -108,7 +112,13 @@ impl Device {
     /// A device of which nothing is known yet.
     #[must_use]
     pub fn unknown() -> Device {
-        Device { labels: NONE, presence: None, state: (0, Time::ZERO), models: Vec::new() }
+        Device {
+            labels: NONE,
+            capabilities: NONE,
+            presence: None,
+            state: (0, Time::ZERO),
+            models: Vec::new(),
+        }
     }
 
     /// The entry of a model.
@@ -129,9 +139,11 @@ impl Device {
 
     /// Takes over a newer state. Models beyond [`MODELS_MAX`] of a namespace are left out.
     pub fn take_state(&mut self, state: DeviceState, texts: &mut Texts) {
-        let DeviceState { device: _, sequence, at, agent: _, labels, capabilities: _, models } = state;
+        let DeviceState { device: _, sequence, at, agent: _, labels, capabilities, models } = state;
         let before = std::mem::replace(&mut self.labels, texts.labels.hold(labels));
         texts.labels.release(before);
+        let before = std::mem::replace(&mut self.capabilities, texts.capabilities.hold(capabilities));
+        texts.capabilities.release(before);
         self.state = (sequence, at);
         let named: Vec<Number> = models.into_iter().filter_map(|m| self.take_model(m, texts)).collect();
         for entry in self.models.iter_mut().filter(|entry| !named.contains(&entry.model)) {
@@ -162,6 +174,7 @@ impl Device {
     /// Gives back everything it holds.
     pub fn release(&mut self, texts: &mut Texts) {
         texts.labels.release(self.labels);
+        texts.capabilities.release(self.capabilities);
         for entry in &mut self.models {
             entry.forget_state(texts);
             if let Some(report) = entry.report.take() {

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use modelfleet_protocol::admission;
+use modelfleet_protocol::draw::Candidate;
 use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
+use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::plan::Mode;
 use modelfleet_protocol::presence::Presence;
-use modelfleet_protocol::selector::Labels;
+use modelfleet_protocol::selector::{Labels, Selector};
 use modelfleet_protocol::state::DeviceState;
 use modelfleet_protocol::time::Time;
 
@@ -131,6 +135,30 @@ impl Fleet {
 
     pub(super) fn note_heard(&mut self, at: Time) {
         self.heard_at = self.heard_at.max(Some(at));
+    }
+
+    /// The devices of which `selector` and `build` leave a stage to draw: those that can run it, as far as they say. When
+    /// none can, all of them, so that some try and tell why not. The mode changes nothing in this.
+    #[must_use]
+    pub fn drawable(&self, selector: &Selector, build: &ModelBuild) -> Vec<Candidate<'_>> {
+        let mut known: BTreeMap<(Number, Number), bool> = BTreeMap::new();
+        let mut able = |device: &Device| {
+            *known.entry((device.labels, device.capabilities)).or_insert_with(|| {
+                let (labels, can) =
+                    (self.texts.labels.get(device.labels), self.texts.capabilities.get(device.capabilities));
+                labels
+                    .zip(can)
+                    .is_some_and(|(labels, can)| admission::check(labels, can, build, Mode::Live).is_ok())
+            })
+        };
+        let matching = self.devices.iter().filter_map(|(id, device)| {
+            let labels = self.texts.labels.get(device.labels).filter(|labels| selector.matches(labels))?;
+            let reachable = device.presence.is_some_and(|p| p.online);
+            Some((Candidate { id, labels, reachable }, able(device)))
+        });
+        let matching: Vec<_> = matching.collect();
+        let any = matching.iter().any(|(_, able)| *able);
+        matching.into_iter().filter(|(_, able)| *able || !any).map(|(candidate, _)| candidate).collect()
     }
 
     /// The labels of every known device that has told them, with its id.

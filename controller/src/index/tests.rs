@@ -3,6 +3,7 @@ use modelfleet_protocol::draw::{Candidate, Share, Target, open_stage};
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::membership::Membership;
+use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::selector::Selector;
 use prost::Message as _;
 use serde_json::json;
@@ -241,38 +242,42 @@ fn reports_feed_the_arm_of_their_digest_only() {
     assert!(merged.values().all(|m| m.tally.bad[0] == m.tally.known[0]));
 }
 
-/// The number for DESIGN 11 (`COUNT=100000 cargo test --release -p modelfleet-controller cost_of -- --nocapture`), and a
-/// bound with room for what other tests allocate meanwhile.
+/// Every second device has an engine of its own kind.
+fn two_kinds() -> Index {
+    let mut index = Index::new(100);
+    for i in 0..40_u64 {
+        let name = format!("d{i:02}");
+        let engine = if i % 2 == 0 { "OnnxRuntime" } else { "Rten" };
+        let state = json!({
+            "device": name, "sequence": 1, "at": 1, "agent": "test", "labels": {"site": "north"},
+            "capabilities": {"engines": [{"name": engine, "version": "1", "opsets": {"": 21}}]},
+        });
+        fold(&mut index, &name, "state", &state.to_string().into_bytes());
+    }
+    index
+}
+
 #[test]
-fn cost_of_a_device_is_bounded() {
-    let resident = || -> u64 {
-        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-        text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+fn a_stage_is_drawn_from_devices_that_can_run_the_build() {
+    let index = two_kinds();
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let build = |change: serde_json::Value| {
+        let mut build = json!({
+            "model": "m", "version": "1.0.0", "digest": Digest::of(b"m"), "sizeBytes": 1, "uri": "file:///m",
+            "format": "Onnx", "opsets": {"": 17},
+        });
+        build.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        serde_json::from_value::<ModelBuild>(build).unwrap()
     };
-    let digest = Digest::of(b"a");
-    let before = resident();
-    let mut index = Index::new(1_000_000);
-    let count: u64 = std::env::var("COUNT").ok().and_then(|c| c.parse().ok()).unwrap_or(10_000);
-    for i in 0..count {
-        let name = format!("pump-{i:06}");
-        fold(&mut index, &name, "presence", br#"{"online":true,"since":1,"connection":1}"#);
-        fold(&mut index, &name, "state", &state(&name, 1, 1, runs(&digest, "r", "Confirmed", None)));
-        fold(&mut index, &name, "report/m", &report(&name, 1, &digest, 0));
-    }
-    let bytes = resident().saturating_sub(before) / count;
-    println!("{bytes} bytes a device");
-    assert!(bytes < 1_500, "{bytes} bytes a device");
-    let membership = Membership { salt: "s".into(), ..Membership::default() };
-    let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
-    let start = std::time::Instant::now();
-    let sight =
-        index.fleet(&"plant".parse().unwrap()).unwrap().look(&lens(digest, &membership, &parts), true);
-    println!("looked at {} devices in {:?}", sight.view.matching, start.elapsed());
-    let newer: Vec<Vec<u8>> = (0..count).map(|i| report("pump-000001", 10 + i, &digest, 0)).collect();
-    let name = topic("pump-000001", "report/m");
-    let start = std::time::Instant::now();
-    for payload in &newer {
-        assert_ne!(index.fold(&name, payload, false, NOW), Change::Nothing);
-    }
-    println!("{:.0} reports a second", count as f64 / start.elapsed().as_secs_f64());
+    let drawable = |selector: &Selector, change| fleet.drawable(selector, &build(change)).len();
+    let all = Selector::default();
+    assert_eq!(drawable(&all, json!({})), 40);
+    assert_eq!(drawable(&all, json!({"engines": ["Rten"]})), 20);
+    assert_eq!(
+        drawable(&all, json!({"opsets": {"": 22}})),
+        40,
+        "nobody can: some shall try and tell why not"
+    );
+    let elsewhere: Selector = serde_json::from_value(json!({"matchLabels": {"site": "south"}})).unwrap();
+    assert_eq!(drawable(&elsewhere, json!({})), 0);
 }

@@ -3,7 +3,6 @@
 //! No IO, no clock, no environment, no randomness: time is an argument, chance is a hash of names. No input
 //! makes it panic. The shell ([`words`]) feeds what happened and carries out what comes back.
 
-mod admission;
 pub mod agent;
 mod aim;
 mod attempts;

@@ -1,10 +1,10 @@
 //! From what is wanted to what is active: fetch, admit, activate; one attempt after another.
 
+use modelfleet_protocol::admission;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::plan::Mode;
 use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 
-use crate::admission;
 use crate::aim::{Aim, Goal, Kind};
 use crate::attempts;
 use crate::fetch_schedule::within;
@@ -40,7 +40,9 @@ impl Unit {
         }
         let here = self.slot(&digest).is_some();
         let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, &digest) else { return };
-        if let Err(failure) = admission::check(turn.identity, &goal.build, goal.mode) {
+        if let Err(failure) =
+            admission::check(&turn.identity.labels, &turn.identity.capabilities, &goal.build, goal.mode)
+        {
             record.end(Phase::Incompatible, Some(failure), turn.now);
             return turn.changed();
         }

@@ -48,7 +48,10 @@ impl Table {
     /// Leaves the last state on the screen, with what the judge said.
     pub fn close(&self, view: &RolloutView) {
         if !self.live {
-            println!("{}", row(view));
+            let line = row(view);
+            if line != self.shown {
+                println!("{line}");
+            }
             verdicts(view).iter().for_each(|text| println!("{text}"));
         }
         println!("   {}: {}", view.phase(), view.message());

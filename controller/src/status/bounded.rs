@@ -1,0 +1,106 @@
+//! Keeps a status below its promised size, whatever its lists hold.
+
+use modelfleet_crds::rollout::RolloutStatus;
+
+use super::time::cut;
+
+/// What a Rollout's status may come to as JSON, in bytes: DESIGN promises less than 32 KiB for the object at any
+/// fleet size, and a kilobyte is left for the rest of it.
+pub const BYTES_MAX: usize = 31 * 1024;
+
+/// How much of what is told to people is kept. What decides (memory, membership, plan) is never cut.
+struct Measure {
+    /// Newest decisions.
+    decisions: usize,
+    /// Failed devices.
+    failures: usize,
+    /// Bytes of a verdict's sentence.
+    sentence: usize,
+    /// Bytes of a decision's message.
+    message: usize,
+}
+
+/// Tried in this order until the status fits.
+const MEASURES: [Measure; 4] = [
+    Measure { decisions: 32, failures: 16, sentence: 120, message: 120 },
+    Measure { decisions: 16, failures: 8, sentence: 120, message: 120 },
+    Measure { decisions: 8, failures: 4, sentence: 80, message: 80 },
+    Measure { decisions: 4, failures: 1, sentence: 40, message: 40 },
+];
+
+/// The status, with as much of its lists and sentences as fits.
+#[must_use]
+pub fn bounded(mut status: RolloutStatus) -> RolloutStatus {
+    for measure in &MEASURES {
+        if size(&status) <= BYTES_MAX {
+            break;
+        }
+        let older = status.decisions.len().saturating_sub(measure.decisions);
+        status.decisions.drain(..older);
+        status.failures.truncate(measure.failures);
+        for decision in &mut status.decisions {
+            decision.message = cut(&decision.message, measure.message);
+        }
+        for sentence in status.verdicts.iter_mut().filter_map(|verdict| verdict.sentence.as_mut()) {
+            *sentence = cut(sentence, measure.sentence);
+        }
+    }
+    status
+}
+
+fn size(status: &RolloutStatus) -> usize {
+    serde_json::to_vec(status).map_or(0, |text| text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn full() -> RolloutStatus {
+        let at = "2026-08-01T12:00:00Z";
+        let stratum = |i: usize| json!({ "key": [format!("old-{i}"), "heavy"], "bound": "0666666666666666", "total": 80, "target": 2 });
+        let clause = |stage: &str| json!({ "stage": stage, "selector": {}, "strata": (0..64).map(stratum).collect::<Vec<_>>() });
+        let verdict = |i: usize| {
+            json!({
+                "slo": format!("error-rate-{i}"), "verdict": "Undecided", "evidence": "Statistical",
+                "devices": 20, "windows": 3360, "spentPpm": 310, "sentence": "s".repeat(200), "at": at,
+            })
+        };
+        let decision = json!({
+            "at": at, "stage": "early-adopter", "decision": "Hold", "reason": "Paused", "message": "m".repeat(200),
+        });
+        let failure = json!({ "device": "pump-0001", "code": "CrashLoop", "message": "", "at": at });
+        let condition = json!({
+            "type": "Ready", "status": "True", "observedGeneration": 3, "lastTransitionTime": at,
+            "reason": "AwaitingReports", "message": "m".repeat(512),
+        });
+        let status = json!({
+            "judge": { "errorBudgetPpm": 10_000, "spentPpm": 1, "looks": 4, "state": "s".repeat(8 * 1024) },
+            "membership": { "salt": "s", "clauses": [clause("early-adopter"), clause("broad")] },
+            "verdicts": (0..16).map(verdict).collect::<Vec<_>>(),
+            "decisions": vec![decision; 32],
+            "failures": vec![failure; 16],
+            "conditions": vec![condition; 6],
+        });
+        serde_json::from_value(status).unwrap()
+    }
+
+    #[test]
+    fn every_list_at_its_bound_fits_and_what_decides_stays() {
+        let full = full();
+        assert!(size(&full) > 32 * 1024, "the test must have something to cut: {}", size(&full));
+        let cut = bounded(full.clone());
+        assert!(size(&cut) <= BYTES_MAX, "{} bytes", size(&cut));
+        assert_eq!((&cut.judge, &cut.membership), (&full.judge, &full.membership));
+        assert_eq!(cut.verdicts.len(), 16);
+        assert_eq!(cut.decisions.last().map(|d| &d.at), full.decisions.last().map(|d| &d.at));
+        assert_eq!(bounded(cut.clone()), cut, "bounding twice changes nothing");
+    }
+
+    #[test]
+    fn a_small_status_is_left_alone() {
+        let small = RolloutStatus { decisions: full().decisions, ..RolloutStatus::default() };
+        assert_eq!(bounded(small.clone()), small);
+    }
+}
