@@ -22,7 +22,7 @@ check:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 unit:
-	cargo test --workspace --locked
+	MODELFLEET_TEST_ALL=1 cargo test --workspace --locked
 
 examples:
 	tests/examples.sh

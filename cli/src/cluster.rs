@@ -8,8 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use k8s_openapi::NamespaceResourceScope;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::Status;
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
+
+use crate::printing::cut;
 
 /// Who writes the fields that this program sets.
 pub const FIELD_MANAGER: &str = "kubectl-modelfleet";
@@ -86,9 +89,25 @@ pub enum ClusterError {
         /// The API server's words.
         message: String,
     },
+    /// The namespace is not there.
+    #[error("{doing}: there is no namespace {namespace}; make it with: kubectl create namespace {namespace}")]
+    NoNamespace {
+        /// What was being done to what.
+        doing: String,
+        /// The namespace.
+        namespace: String,
+    },
     /// Another refusal.
-    #[error("{doing}")]
+    #[error("{doing}: the API server refuses it: {message}")]
     Refused {
+        /// What was being done to what.
+        doing: String,
+        /// The API server's words, cut.
+        message: String,
+    },
+    /// There is no request, or an answer that cannot be read.
+    #[error("{doing}")]
+    Failed {
         /// What was being done to what.
         doing: String,
         /// Why.
@@ -155,19 +174,47 @@ pub async fn ask<T>(
     match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Err(_) => Err(ClusterError::Silent { doing: doing() }),
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(match status.details {
-            // The server names the object that is missing; for an unknown kind it has nothing to name.
-            Some(ref details) if !details.name.is_empty() => {
-                ClusterError::Absent { doing: doing(), resource }
-            }
-            _ => ClusterError::NotInstalled { doing: doing() },
-        }),
-        Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-            Err(ClusterError::Forbidden { doing: doing(), message: status.message.clone() })
-        }
+        Ok(Err(kube::Error::Api(status))) => Err(refused(doing(), resource, &status)),
         Ok(Err(source @ (kube::Error::Service(_) | kube::Error::HyperError(_)))) => {
             Err(ClusterError::Unreachable { doing: doing(), source })
         }
-        Ok(Err(source)) => Err(ClusterError::Refused { doing: doing(), source }),
+        Ok(Err(source)) => Err(ClusterError::Failed { doing: doing(), source }),
+    }
+}
+
+/// What a refusal means.
+fn refused(doing: String, resource: &'static str, status: &Status) -> ClusterError {
+    let (kind, name) = status.details.as_ref().map_or(("", ""), |d| (d.kind.as_str(), d.name.as_str()));
+    let message = || cut(&status.message);
+    match status.code {
+        404 if kind == "namespaces" => ClusterError::NoNamespace { doing, namespace: name.to_owned() },
+        // The server names the object that is missing; for an unknown kind it has nothing to name.
+        404 if name.is_empty() => ClusterError::NotInstalled { doing },
+        404 => ClusterError::Absent { doing, resource },
+        403 => ClusterError::Forbidden { doing, message: message() },
+        _ => ClusterError::Refused { doing, message: message() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::response::StatusDetails;
+
+    fn said(code: u16, kind: &str, name: &str) -> String {
+        let details: StatusDetails =
+            serde_json::from_value(serde_json::json!({ "kind": kind, "name": name })).unwrap();
+        let message = "no such\nthing".to_owned();
+        let status = Status { code, message, details: Some(details), ..Status::default() };
+        refused("read rollout x".to_owned(), "rollouts", &status).to_string()
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        assert!(said(404, "rollouts", "x").contains("kubectl get rollouts -A"));
+        assert!(said(404, "", "").contains("kubectl apply -k manifests/"));
+        assert!(said(404, "namespaces", "plant").contains("kubectl create namespace plant"));
+        assert_eq!(said(403, "rollouts", "x"), "read rollout x: you may not: no such thing");
+        assert_eq!(said(422, "Rollout", "x"), "read rollout x: the API server refuses it: no such thing");
     }
 }

@@ -18,4 +18,6 @@ pub mod rollout_setup;
 pub mod schema;
 pub mod table;
 pub mod tls;
+pub mod trial;
 pub mod units;
+pub mod yaml_file;

@@ -10,6 +10,7 @@ use modelfleet_cli::commands::{
     status,
 };
 use modelfleet_cli::outcome::Outcome;
+use modelfleet_cli::printing::AnswerError;
 use modelfleet_cli::{printing, register, tls};
 
 fn main() -> ExitCode {
@@ -26,7 +27,10 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(outcome) => outcome.into(),
         Err(error) => {
-            eprintln!("error: {}", printing::with_causes(error.as_ref()));
+            let mut answers = error.chain().filter_map(|cause| cause.downcast_ref::<AnswerError>());
+            if !answers.any(AnswerError::nobody_reads) {
+                printing::error(&printing::with_causes(error.as_ref()));
+            }
             Outcome::Failed.into()
         }
     }

@@ -1,11 +1,56 @@
-//! Errors as a person reads them.
+//! What reaches a person: answers on standard output, notes and errors on standard error.
 
 use std::error::Error;
+use std::io::{self, Write};
 
 use crate::table::one_line;
 
 /// Longest cause that is shown: servers answer with whole pages.
 const CAUSE_CHARS_MAX: usize = 600;
+
+/// The answer did not reach its reader.
+#[derive(Debug, thiserror::Error)]
+#[error("write the answer")]
+pub struct AnswerError(#[source] io::Error);
+
+impl AnswerError {
+    /// Whether the reader went away, such as `head` does when it has seen enough: nobody is left to be told.
+    #[must_use]
+    pub fn nobody_reads(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// Writes an answer to standard output. `print!` would end the program where nobody reads on.
+///
+/// # Errors
+/// When it cannot be written to its end.
+pub fn answer(text: &str) -> Result<(), AnswerError> {
+    let mut output = io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(AnswerError)
+}
+
+/// Writes something worth knowing to standard error, so that what is on standard output stays an answer.
+pub fn note(text: &str) {
+    said("note", text);
+}
+
+/// Writes why nothing was done to standard error.
+pub fn error(text: &str) {
+    said("error", text);
+}
+
+fn said(level: &str, text: &str) {
+    let lines: Vec<String> = text.lines().map(one_line).collect();
+    // Who closed it does not want to be told.
+    let _ = writeln!(io::stderr(), "{level}: {}", lines.join("\n"));
+}
+
+/// Another program's words: on one line, and no whole page.
+#[must_use]
+pub fn cut(text: &str) -> String {
+    one_line(text).chars().take(CAUSE_CHARS_MAX).collect()
+}
 
 /// An error with its causes. Libraries repeat the cause in their own words; what was said is not said again.
 #[must_use]
@@ -13,7 +58,7 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
-        let words: String = one_line(&next.to_string()).chars().take(CAUSE_CHARS_MAX).collect();
+        let words = cut(&next.to_string());
         if !text.contains(words.trim()) {
             text.push_str(": ");
             text.push_str(&words);

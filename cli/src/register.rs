@@ -27,6 +27,7 @@ use crate::cluster::{Cluster, ClusterError, ClusterFlags};
 use crate::manifest::{self, ManifestError};
 use crate::onnx::Header;
 use crate::outcome::Outcome;
+use crate::printing::{self, AnswerError};
 use arguments::RegisterArguments;
 use model_file::{ModelFile, ModelFileError};
 use report::{Done, Report};
@@ -105,6 +106,9 @@ pub enum RegisterError {
     /// The object cannot be printed.
     #[error(transparent)]
     Print(#[from] ManifestError),
+    /// The answer cannot be written.
+    #[error("write the answer")]
+    Answer(#[from] AnswerError),
 }
 
 /// Registers a file.
@@ -128,7 +132,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &RegisterArguments) -> Result<
         let output = arguments.output.unwrap_or(manifest::Output::Yaml);
         report.print_notes();
         report.print_upload(upload);
-        print!("{}", manifest::render(&wanted, output)?);
+        printing::answer(&manifest::render(&wanted, output)?)?;
         return Ok(Outcome::Done);
     }
     let cluster = Cluster::connect(flags).await?;
@@ -146,10 +150,10 @@ pub async fn run(flags: &ClusterFlags, arguments: &RegisterArguments) -> Result<
     }
     let done = Done { registered: &registered, upload, namespace: &cluster.namespace };
     report.print_notes();
-    match arguments.output {
-        Some(output) => print!("{}", manifest::render(&registered.object, output)?),
-        None => print!("{}", report.text(&done)),
-    }
+    printing::answer(&match arguments.output {
+        Some(output) => manifest::render(&registered.object, output)?,
+        None => report.text(&done),
+    })?;
     Ok(Outcome::Done)
 }
 

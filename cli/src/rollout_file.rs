@@ -1,117 +1,121 @@
 //! A Rollout from a file, checked as the API server would and with its defaults filled in.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use modelfleet_crds::Rollout;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use modelfleet_crds::{GROUP, Rollout, VERSION};
 use serde_json::Value;
 
-use crate::schema::schemas;
+use crate::schema::{Problem, schemas};
+use crate::yaml_file::{self, FileError, TextError};
 
-/// Most bytes of a file.
-const BYTES_MAX: u64 = 4 << 20;
-/// Most objects of a file.
-const OBJECTS_MAX: usize = 256;
 const KIND: &str = "Rollout";
 
-/// Why there is nothing to work with.
+/// Why there is no Rollout to work with.
 #[derive(Debug, thiserror::Error)]
-pub enum FileError {
+pub enum RolloutFileError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It does not hold a Rollout that can be used.
+    #[error("read the rollout in {path}")]
+    Text {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: NoRollout,
+    },
+}
+
+/// Why a text holds no Rollout to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum NoRollout {
     /// It cannot be read.
-    #[error("read {path}")]
-    Read {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is too long.
-    #[error("{path} has more than {BYTES_MAX} bytes or {OBJECTS_MAX} objects")]
-    Long {
-        /// Where.
-        path: PathBuf,
-    },
-    /// It is not YAML of the right shape.
-    #[error("read {path} as YAML")]
-    Yaml {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: serde_yaml::Error,
-    },
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// It does not hold one Rollout.
-    #[error("{path} holds {found} Rollouts; exactly one is needed")]
-    Count {
-        /// Where.
-        path: PathBuf,
-        /// How many.
-        found: usize,
-    },
+    #[error("it holds {0} objects of kind Rollout of {GROUP}, and exactly one is needed")]
+    Count(usize),
     /// The API server would refuse it.
-    #[error("{path}: {field} {message}")]
+    #[error("{} {}{}", .first.field, .first.message, rest(*.more))]
     Refused {
-        /// Where.
-        path: PathBuf,
-        /// The field.
-        field: String,
-        /// What is wrong with it.
-        message: String,
+        /// The first thing that is wrong with it.
+        first: Problem,
+        /// How many more are.
+        more: usize,
     },
 }
 
 /// The Rollout of a file; other objects in it are passed over.
 ///
 /// # Errors
-/// [`FileError`].
-pub fn rollout(path: &Path) -> Result<Rollout, FileError> {
-    let text = text_of(path)?;
-    let yaml = |source| FileError::Yaml { path: path.to_owned(), source };
-    let mut found = Vec::new();
-    for (number, document) in serde_yaml::Deserializer::from_str(&text).enumerate() {
-        if number == OBJECTS_MAX {
-            return Err(FileError::Long { path: path.to_owned() });
-        }
-        let object = Value::deserialize(document).map_err(yaml)?;
-        if object.get("kind").and_then(Value::as_str) == Some(KIND) {
-            found.push(object);
-        }
+/// When the file cannot be read, does not hold exactly one Rollout, or one that the API server would refuse.
+pub fn rollout(path: &Path) -> Result<Rollout, RolloutFileError> {
+    let text = yaml_file::text(path)?;
+    rollout_of(&text).map_err(|source| RolloutFileError::Text { path: path.to_owned(), source })
+}
+
+/// The Rollout of a text.
+///
+/// # Errors
+/// [`NoRollout`].
+pub fn rollout_of(text: &str) -> Result<Rollout, NoRollout> {
+    let word =
+        |object: &Value, field| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut found = yaml_file::objects(text)?;
+    // Others have a kind of this name too.
+    let own = format!("{GROUP}/");
+    found.retain(|object| word(object, "kind") == KIND && word(object, "apiVersion").starts_with(&own));
+    let [object] = &found[..] else { return Err(NoRollout::Count(found.len())) };
+    let refused = |field: &str, message: String| {
+        let first = Problem { field: field.to_owned(), message };
+        NoRollout::Refused { first, more: 0 }
+    };
+    if word(object, "apiVersion") != own + VERSION {
+        return Err(refused("apiVersion", format!("must be {GROUP}/{VERSION}")));
     }
-    let [object] = &found[..] else {
-        return Err(FileError::Count { path: path.to_owned(), found: found.len() });
-    };
-    let refused = |field: &str, message: String| FileError::Refused {
-        path: path.to_owned(),
-        field: field.to_owned(),
-        message,
-    };
-    let schemas = schemas();
-    let schema = schemas.get(KIND).ok_or_else(|| refused("kind", "has no schema".to_owned()))?;
-    if let Some(problem) = schema.problems(object).first() {
-        return Err(refused(&problem.field, problem.message.clone()));
+    let schema = schemas().get(KIND).ok_or_else(|| refused("kind", "has no schema".to_owned()))?;
+    let mut problems = schema.problems(object).into_iter();
+    if let Some(first) = problems.next() {
+        return Err(NoRollout::Refused { first, more: problems.len() });
     }
     serde_json::from_value(schema.filled(object)).map_err(|error| refused("spec", error.to_string()))
 }
 
-/// A file of one YAML document.
-///
-/// # Errors
-/// [`FileError`].
-pub fn document<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
-    let text = text_of(path)?;
-    serde_yaml::from_str(&text).map_err(|source| FileError::Yaml { path: path.to_owned(), source })
+fn rest(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        more => format!(" (and {more} more; see all with: kubectl modelfleet lint -f FILE)"),
+    }
 }
 
-fn text_of(path: &Path) -> Result<String, FileError> {
-    let failed = |source| FileError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    let source: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(path).map_err(failed)?)
-    };
-    source.take(BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > BYTES_MAX { Err(FileError::Long { path: path.to_owned() }) } else { Ok(text) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROLLOUT: &str = "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetadata: {name: pump}\n";
+
+    fn said(text: &str) -> String {
+        rollout_of(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn other_objects_are_passed_over_and_defaults_filled_in() {
+        let text = format!(
+            "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\n---\n{ROLLOUT}spec: {{model: pump, version: 1.0.0}}\n---\n"
+        );
+        assert_eq!(rollout_of(&text).unwrap().spec.stages.len(), 4);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_field_and_how_much_more_is() {
+        assert!(said("kind: Service\n").contains("0 objects of kind Rollout"));
+        assert!(said("kind: [").contains("at line"));
+        assert!(
+            said("apiVersion: modelfleet.io/v9\nkind: Rollout\n").contains("must be modelfleet.io/v1alpha1")
+        );
+        let one = said(&format!("{ROLLOUT}spec: {{model: pump, version: 1.0.0, pased: true}}\n"));
+        assert!(one.starts_with("spec.pased is not a field") && !one.contains("more"), "{one}");
+        let two = said(&format!("{ROLLOUT}spec: {{model: 5, version: 1.0.0, pased: true}}\n"));
+        assert!(two.starts_with("spec.model") && two.contains("(and 1 more; see all with"), "{two}");
+    }
 }

@@ -7,6 +7,7 @@ use modelfleet_crds::rollout::status::RolloutPhase;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ClusterError, FIELD_MANAGER, ask};
+use crate::printing::AnswerError;
 
 /// The fields that hold what a person wants.
 const WISHES: [&str; 4] = ["paused", "abort", "promote", "retryToken"];
@@ -27,6 +28,9 @@ pub enum WishError {
         /// The rollout.
         name: String,
     },
+    /// The answer cannot be written.
+    #[error("write the answer")]
+    Answer(#[from] AnswerError),
 }
 
 /// Reads a rollout.

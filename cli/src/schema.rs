@@ -159,27 +159,33 @@ fn object(schema: &Value, fields: &Map<String, Value>, field: &str, depth: usize
 fn bounds(schema: &Value, value: &Value) -> Vec<String> {
     let limit = |name: &str| schema.get(name).and_then(Value::as_f64);
     let mut broken = Vec::new();
-    let mut hold = |size: f64, least: &str, most: &str, what: &str| {
+    let mut hold = |size: f64, least: &str, most: &str, is: &str| {
         if let Some(least) = limit(least).filter(|least| size < *least) {
-            broken.push(format!("{what} {size}; at least {least} is allowed"));
+            broken.push(format!("{is}; the least that is allowed is {least}"));
         }
         if let Some(most) = limit(most).filter(|most| size > *most) {
-            broken.push(format!("{what} {size}; at most {most} is allowed"));
+            broken.push(format!("{is}; the most that is allowed is {most}"));
         }
     };
     match value {
-        Value::Number(number) => hold(number.as_f64().unwrap_or(0.0), "minimum", "maximum", "is"),
+        Value::Number(number) => {
+            hold(number.as_f64().unwrap_or(0.0), "minimum", "maximum", &format!("is {number}"));
+        }
         Value::String(text) => {
-            hold(text.chars().count() as f64, "minLength", "maxLength", "has a number of characters of");
+            let length = text.chars().count();
+            hold(length as f64, "minLength", "maxLength", &format!("has {length} characters"));
             if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
                 && Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text))
             {
                 broken.push(format!("is {}, which does not match {pattern}", shown(value)));
             }
         }
-        Value::Array(items) => hold(items.len() as f64, "minItems", "maxItems", "has a number of entries of"),
+        Value::Array(items) => {
+            hold(items.len() as f64, "minItems", "maxItems", &format!("has {} entries", items.len()));
+        }
         Value::Object(fields) => {
-            hold(fields.len() as f64, "minProperties", "maxProperties", "has a number of entries of");
+            let count = fields.len();
+            hold(count as f64, "minProperties", "maxProperties", &format!("has {count} entries"));
         }
         Value::Null | Value::Bool(_) => {}
     }

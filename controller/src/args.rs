@@ -49,6 +49,10 @@ pub struct Settings {
     /// versions without a good signature are refused.
     #[arg(long = "artifact-key", env = "MODELFLEET_ARTIFACT_KEYS", value_delimiter = ',')]
     pub artifact_keys: Vec<String>,
+    /// Folder below which file:// artifacts are read. Default: no file is read, since whoever may register a version could
+    /// have the controller open any file of its own.
+    #[arg(long, env = "MODELFLEET_ARTIFACT_ROOT")]
+    pub artifact_root: Option<PathBuf>,
     /// Namespace to look at; may be repeated. Default: all.
     #[arg(long = "namespace", env = "MODELFLEET_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
@@ -75,6 +79,9 @@ pub struct Settings {
     /// Most devices that are kept in memory; further ones are refused and counted.
     #[arg(long, env = "MODELFLEET_DEVICES_MAX", default_value_t = 2_000_000)]
     pub devices_max: usize,
+    /// Most devices of one namespace that are kept in memory, so that one fleet cannot take the room of all.
+    #[arg(long, env = "MODELFLEET_FLEET_DEVICES_MAX", default_value_t = 1_000_000)]
+    pub fleet_devices_max: usize,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -16,7 +16,7 @@ use modelfleet_rollout::{Coverage, Evidence, HardStop, State, Verdict};
 use crate::index::merged::Samples;
 use crate::index::view::{Standing, Subject};
 use crate::records::Mark;
-use crate::validate::{Objective, Valid};
+use modelfleet_spec::{Objective, Valid};
 
 /// Planned looks of a stage.
 const LOOKS_MAX: u64 = 6;
@@ -228,18 +228,23 @@ fn outcomes<'a>(question: &Question<'a>, counts: &'a [SloCounts], rules: usize) 
     let outcome = |(i, subject): (usize, &Subject<'a>)| {
         let standing = &subject.standing;
         let tried = !matches!(standing.phase, None | Some(Phase::Offered | Phase::Unknown));
+        let active = standing.runs && !standing.set_aside;
+        let seen = |at: Time| standing.online || at >= opened;
         let failed = standing.set_aside || matches!(standing.phase, Some(Phase::Failed | Phase::Reverted));
         DeviceOutcome {
             id: number(subject.id),
             stratum: subject.stratum,
             arm: subject.arm,
+            // Whoever gave a sign of life since the stage opened and gives none any more, is silent; who was away before
+            // and still is, or left the fleet, says nothing of this stage: the same for both arms. To activate is such a
+            // sign, so that a candidate that hangs its device at once is found. Before its first report a connected
+            // device counts as well: hard failures come in seconds, and it could have had one.
             attempted: match subject.arm {
-                Arm::Canary => tried || standing.runs || standing.set_aside,
-                // Whoever was heard since the stage opened and is not any more, is silent. Before its first report
-                // a connected device counts as well: hard failures come in seconds, and it could have had one.
-                Arm::Control => standing.online || standing.heard_at >= opened,
+                Arm::Canary if active => seen(standing.heard_at.max(subject.activated)),
+                Arm::Canary => tried || standing.set_aside,
+                Arm::Control => seen(standing.heard_at),
             },
-            active: standing.runs && !standing.set_aside,
+            active,
             reporting: standing.heard,
             awaited: standing.online && !failed,
             hard_failure: hard_failure(standing),

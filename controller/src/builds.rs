@@ -8,7 +8,7 @@ use modelfleet_crds::text::Decimal;
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::model as wire;
 
-use crate::problem::Problem;
+use modelfleet_spec::Problem;
 
 /// Share of the training rows, in percent, whose confidence counts as low.
 const LOW_CONFIDENCE_PERCENT: u64 = 5;

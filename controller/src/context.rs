@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::SigningKey;
 use kube::Client;
 use kube::runtime::reflector::Store;
 use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_protocol::ids::Namespace;
 use modelfleet_protocol::time::Time;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::index::Index;
 use crate::ledger::Ledger;
@@ -66,17 +68,52 @@ pub struct Field {
 pub struct Link {
     /// It stands.
     pub connected: bool,
-    /// Every retained message has arrived since it stands.
+    /// Every retained message that was asked for has arrived since it stands. Of one fleet: [`Field::link_of`].
     pub settled: bool,
     /// Since when it stands.
     pub since: Time,
+}
+
+impl Field {
+    /// The connection, as far as one fleet goes: settled when all that its devices have retained has arrived. What came
+    /// before is nobody's silence.
+    #[must_use]
+    pub fn link_of(&self, namespace: &Namespace) -> Link {
+        let complete = self.index.fleet(namespace).and_then(|fleet| fleet.complete_since());
+        Link {
+            connected: self.link.connected,
+            settled: self.link.connected && complete.is_some(),
+            since: self.link.since.max(complete.unwrap_or(Time::ZERO)),
+        }
+    }
 }
 
 impl Context {
     /// What devices and the broker say, locked. A thread that panicked with the lock has left the index whole:
     /// each message replaces entries, it never leaves one half written.
     pub fn field(&self) -> MutexGuard<'_, Field> {
-        self.field.lock().unwrap_or_else(PoisonError::into_inner)
+        match self.field.try_lock() {
+            Ok(field) => field,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // While somebody looks at a large fleet, whoever waits must not keep a thread from the lease and the probes.
+            Err(TryLockError::WouldBlock) => {
+                let wait = || self.field.lock().unwrap_or_else(PoisonError::into_inner);
+                match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+                    Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+                    _ => wait(),
+                }
+            }
+        }
+    }
+
+    /// What devices and the broker say, if nobody else is at it.
+    #[must_use]
+    pub fn field_if_free(&self) -> Option<MutexGuard<'_, Field>> {
+        match self.field.try_lock() {
+            Ok(field) => Some(field),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// What we wrote, locked.
@@ -90,4 +127,31 @@ impl Context {
 pub fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Source;
+    use crate::ledger::Key;
+
+    #[test]
+    fn a_fleet_is_seen_whole_once_all_that_its_devices_retained_is_here() {
+        let key = |namespace: &str| -> Key { (namespace.parse().unwrap(), "m".parse().unwrap()) };
+        let mut field = Field {
+            index: Index::new(1),
+            ledger: Ledger::new(SigningKey::from_bytes(&[7; 32]).verifying_key()),
+            link: Link { connected: true, settled: true, since: Time(5) },
+            marks: None,
+        };
+        let (a, b) = (key("a"), key("b"));
+        field.index.note(&a, Source::Plan);
+        field.index.note(&b, Source::Plan);
+        field.index.complete(&a.0, Time(9));
+        assert_eq!(field.link_of(&a.0), Link { connected: true, settled: true, since: Time(9) });
+        assert!(!field.link_of(&b.0).settled, "a fleet that is new waits for its own devices");
+        assert!(!field.link_of(&key("c").0).settled);
+        field.index.reconnect();
+        assert!(!field.link_of(&a.0).settled, "a new connection begins anew");
+    }
 }

@@ -20,18 +20,12 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The API server took too long over all of it.
+    #[error("write what was decided: the API server took too long")]
+    Slow,
     /// The broker's outbox is full.
     #[error("publish the plan")]
     Queue(#[from] MqttError),
-    /// Something of ours has no JSON form.
-    #[error("encode {what}")]
-    Encode {
-        /// What was being encoded.
-        what: String,
-        /// Why not.
-        #[source]
-        source: serde_json::Error,
-    },
 }
 
 impl Error {
@@ -45,14 +39,21 @@ impl Error {
         }
     }
 
+    /// Whether the API server has read what we wrote and will not have it: the repetition would be refused as well.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let Error::Kubernetes { source, .. } = self else { return false };
+        matches!(source.as_ref(), kube::Error::Api(status) if matches!(status.code, 400 | 413 | 422))
+    }
+
     /// The metric label: the variant's name, never its text.
     #[must_use]
     pub fn variant(&self) -> &'static str {
         match self {
             Error::Conflict { .. } => "Conflict",
             Error::Kubernetes { .. } => "Kubernetes",
+            Error::Slow => "Slow",
             Error::Queue(_) => "Queue",
-            Error::Encode { .. } => "Encode",
         }
     }
 }

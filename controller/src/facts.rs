@@ -1,10 +1,12 @@
-//! What the objects of a model say beside the specs. No client.
+//! What the objects of a model say beside the specs, and the plan that devices hold where an object is gone. No client.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use modelfleet_crds::ModelVersion;
 use modelfleet_crds::model_version::VersionStage;
 use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::time::Time;
 use modelfleet_rollout::VersionFact;
 
 use crate::observe::World;
@@ -22,7 +24,7 @@ pub fn version_fact(world: &World, version: &str) -> VersionFact {
         return match status.and_then(|s| s.rejected_by.as_ref()) {
             Some(by) => VersionFact::Rejected {
                 reason: format!("{} ({}, by rollout {})", message, by.reason, by.rollout),
-                retry_token: Some(by.retry_token.clone()).filter(|token| !token.is_empty()),
+                at: from_k8s(&by.time),
             },
             None => VersionFact::Unverifiable(message),
         };
@@ -42,23 +44,39 @@ pub fn stage(object: &ModelVersion) -> VersionStage {
     object.status.as_ref().and_then(|s| s.stage).unwrap_or_default()
 }
 
-/// The version in production. Of several, which a crash between two writes leaves, the last promoted one.
+/// The version in production. Of several, which a crash between two writes leaves, the last promoted one. While nobody
+/// is in production and the object of the plan's stable version is gone, devices still run that one.
 #[must_use]
-pub fn production(world: &World) -> Option<String> {
+pub fn production(world: &World, held: Option<&Plan>) -> Option<String> {
     let promoted = |v: &ModelVersion| v.status.as_ref()?.promoted_at.as_ref().map(from_k8s);
     let in_production = world.versions.values().filter(|v| stage(v) == VersionStage::Production);
-    in_production.max_by_key(|v| promoted(v)).map(|v| v.spec.version.clone())
+    let stable = || held?.stable.as_ref().map(|build| build.version.to_string());
+    let gone = || stable().filter(|version| !world.versions.contains_key(version));
+    in_production.max_by_key(|v| promoted(v)).map(|v| v.spec.version.clone()).or_else(gone)
 }
 
-/// Digests of rejected versions, the last rejected first.
+/// Digests of rejected versions, the last rejected first; then those that devices were told and whose objects are gone.
 #[must_use]
-pub fn rejected(world: &World) -> Vec<Digest> {
-    let mut rejected = BTreeMap::new();
+pub fn rejected(world: &World, held: Option<&Plan>) -> Vec<Digest> {
+    let mut rejected: Vec<(Time, Digest)> = Vec::new();
+    let digest = |version: &ModelVersion| version.spec.artifact.digest.parse::<Digest>().ok();
     for version in world.versions.values().filter(|v| stage(v) == VersionStage::Rejected) {
         let by = version.status.as_ref().and_then(|s| s.rejected_by.as_ref());
-        if let (Some(by), Ok(digest)) = (by, version.spec.artifact.digest.parse::<Digest>()) {
-            rejected.insert((std::cmp::Reverse(from_k8s(&by.time)), digest), digest);
-        }
+        rejected.extend(by.zip(digest(version)).map(|(by, digest)| (from_k8s(&by.time), digest)));
     }
-    rejected.into_values().collect()
+    rejected.sort_unstable_by_key(|(at, digest)| (std::cmp::Reverse(*at), *digest));
+    let known: BTreeSet<Digest> = world.versions.values().filter_map(|v| digest(v)).collect();
+    let told = held.into_iter().flat_map(|plan| &plan.rejected).filter(|digest| !known.contains(*digest));
+    rejected.into_iter().map(|(_, digest)| digest).chain(told.copied()).collect()
 }
+
+/// The highest epoch that a status tells of, when it is later than `ours`: our Lease has begun its count anew, and
+/// devices would not obey us.
+#[must_use]
+pub fn later_epoch(statuses: impl Iterator<Item = Option<i64>>, ours: u64) -> Option<u64> {
+    let told = statuses.flatten().filter_map(|epoch| u64::try_from(epoch).ok());
+    told.max().filter(|epoch| *epoch > ours)
+}
+
+#[cfg(test)]
+mod tests;

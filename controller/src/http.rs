@@ -86,27 +86,19 @@ pub async fn serve(address: SocketAddr, shown: Shown, stop: CancellationToken) -
 /// A standby is ready: it could take over. A leader is ready while it sees the whole fleet.
 async fn ready(State(shown): State<Shown>) -> Response {
     let starting = matches!(*shown.stand.lock().unwrap_or_else(PoisonError::into_inner), Stand::Starting);
-    let link = shown.context().map(|ctx| ctx.field().link);
-    match link {
-        _ if starting => {
-            (StatusCode::SERVICE_UNAVAILABLE, "has not reached the API server\n").into_response()
-        }
-        Some(link) if !link.connected => {
-            (StatusCode::SERVICE_UNAVAILABLE, "has no connection to the broker\n").into_response()
-        }
-        Some(link) if !link.settled => {
-            (StatusCode::SERVICE_UNAVAILABLE, "reads what devices left at the broker\n").into_response()
-        }
+    // Read from the numbers: a probe waits for nobody who looks at the fleet.
+    let (connected, settled) = shown.metrics.last_link();
+    let not_yet = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    match shown.context() {
+        _ if starting => not_yet("has not reached the API server\n"),
+        Some(_) if !connected => not_yet("has no connection to the broker\n"),
+        Some(_) if !settled => not_yet("reads what devices left at the broker\n"),
         Some(_) => "leads\n".into_response(),
         None => "stands by\n".into_response(),
     }
 }
 
 async fn metrics(State(shown): State<Shown>) -> Response {
-    if let Some(ctx) = shown.context() {
-        let devices = ctx.field().index.devices();
-        shown.metrics.index_devices.set(i64::try_from(devices).unwrap_or(i64::MAX));
-    }
     match shown.metrics.text() {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -118,6 +110,7 @@ async fn metrics(State(shown): State<Shown>) -> Response {
 
 async fn malformed(State(shown): State<Shown>) -> Response {
     let Some(ctx) = shown.context() else { return StatusCode::NOT_FOUND.into_response() };
-    let sample = ctx.field().index.malformed.sample();
-    axum::Json(sample).into_response()
+    let sample = ctx.field_if_free().map(|field| field.index.malformed.sample());
+    let busy = (StatusCode::SERVICE_UNAVAILABLE, "looks at the fleet; ask again\n");
+    sample.map_or_else(|| busy.into_response(), |sample| axum::Json(sample).into_response())
 }

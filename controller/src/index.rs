@@ -6,6 +6,8 @@
 pub mod device;
 pub mod fleet;
 pub mod intern;
+pub mod known;
+mod label_sets;
 pub mod malformed;
 pub mod merged;
 pub mod view;
@@ -21,25 +23,31 @@ use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::{Channel, Topic};
 
 pub use fleet::Fleet;
+pub use known::{Known, Source};
 pub use malformed::Malformed;
+
+use crate::ledger::Key;
+use known::Gone;
 
 /// Most bytes of a presence message.
 const PRESENCE_BYTES_MAX: usize = 1024;
 
-/// All fleets.
+/// All fleets that there are, as [`Known`] has it. Of any other nothing is kept.
 #[derive(Debug)]
 pub struct Index {
     fleets: BTreeMap<Namespace, Fleet>,
+    known: Known,
     /// What could not be read.
     pub malformed: Malformed,
     devices: usize,
     devices_max: usize,
+    fleet_max: usize,
 }
 
 /// What a message changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing: older than what is known, or unreadable.
+    /// Nothing: older than what is known, unreadable, or about what nobody manages.
     Nothing,
     /// What is known of one model.
     Model(Namespace, ModelName),
@@ -51,7 +59,20 @@ impl Index {
     /// An index of at most `devices_max` devices; further ones are refused and counted as malformed.
     #[must_use]
     pub fn new(devices_max: usize) -> Index {
-        Index { fleets: BTreeMap::new(), malformed: Malformed::default(), devices: 0, devices_max }
+        Index {
+            fleets: BTreeMap::new(),
+            known: Known::default(),
+            malformed: Malformed::default(),
+            devices: 0,
+            devices_max,
+            fleet_max: devices_max,
+        }
+    }
+
+    /// The same, of at most `fleet_max` devices in any fleet: one fleet cannot take the room of all.
+    #[must_use]
+    pub fn with_fleet_max(self, fleet_max: usize) -> Index {
+        Index { fleet_max, ..self }
     }
 
     /// How many devices are known.
@@ -60,19 +81,64 @@ impl Index {
         self.devices
     }
 
+    /// Which fleets and models there are.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// Somebody names a model. Returns whether its fleet is new: then what its devices have retained is still to be
+    /// heard.
+    pub fn note(&mut self, key: &Key, source: Source) -> bool {
+        self.known.note(key, source);
+        let fresh = !self.fleets.contains_key(&key.0);
+        self.fleets.entry(key.0.clone()).or_default();
+        fresh
+    }
+
+    /// Somebody names a model no more. What nobody names is let go; returns whether that is the whole fleet.
+    pub fn forget(&mut self, key: &Key, source: &Source) -> bool {
+        match self.known.forget(key, source) {
+            Gone::Nothing => false,
+            Gone::Model => {
+                if let Some(fleet) = self.fleets.get_mut(&key.0) {
+                    fleet.forget_model(&key.1);
+                }
+                false
+            }
+            Gone::Fleet => {
+                let gone = self.fleets.remove(&key.0);
+                self.devices -= gone.map_or(0, |fleet| fleet.len());
+                true
+            }
+        }
+    }
+
     /// The devices of a namespace.
     #[must_use]
     pub fn fleet(&self, namespace: &Namespace) -> Option<&Fleet> {
         self.fleets.get(namespace)
     }
 
-    /// The devices of a namespace, made if it has none yet.
-    pub fn fleet_mut(&mut self, namespace: &Namespace) -> &mut Fleet {
-        self.fleets.entry(namespace.clone()).or_default()
+    /// The devices of a namespace, to keep report samples of; `None` where there is no such fleet.
+    pub fn fleet_mut(&mut self, namespace: &Namespace) -> Option<&mut Fleet> {
+        self.fleets.get_mut(namespace)
+    }
+
+    /// All that the devices of a fleet had retained has arrived.
+    pub fn complete(&mut self, namespace: &Namespace, now: Time) {
+        if let Some(fleet) = self.fleets.get_mut(namespace) {
+            fleet.complete_since = Some(now);
+        }
+    }
+
+    /// The connection is new: nothing that devices have retained counts as heard.
+    pub fn reconnect(&mut self) {
+        self.fleets.values_mut().for_each(|fleet| fleet.complete_since = None);
     }
 
     /// Folds a device's message. `retained`: it lay at the broker before we connected. Plans and overrides are not
-    /// for the index and change nothing.
+    /// for the index and change nothing, and neither does a message about a fleet or a model that nobody manages.
     pub fn fold(&mut self, topic: &str, payload: &[u8], retained: bool, now: Time) -> Change {
         match self.try_fold(topic, payload, retained, now) {
             Ok(change) => change,
@@ -85,6 +151,9 @@ impl Index {
 
     fn try_fold(&mut self, topic: &str, payload: &[u8], retained: bool, now: Time) -> Result<Change, String> {
         let Topic { namespace, channel } = Topic::parse(topic).map_err(|e| crate::error::chain(&e))?;
+        if !self.fleets.contains_key(&namespace) {
+            return Ok(Change::Nothing);
+        }
         match channel {
             Channel::Plan(_) | Channel::Override(_) => Ok(Change::Nothing),
             Channel::State(device) if payload.is_empty() => {
@@ -110,6 +179,10 @@ impl Index {
                 Ok(if changed { Change::Device(namespace) } else { Change::Nothing })
             }
             Channel::Report(device, model) => {
+                let named = |fleet: &Fleet| fleet.names(&device, &model);
+                if !self.known.has(&namespace, &model) && !self.fleets.get(&namespace).is_some_and(named) {
+                    return Ok(Change::Nothing);
+                }
                 let report = report::read(&namespace, &device, &model, payload)
                     .map_err(|e| crate::error::chain(&e))?;
                 let heard = if retained { now.min(Time(report.sent_at_ms)) } else { now };
@@ -122,18 +195,24 @@ impl Index {
     }
 
     fn admit(&mut self, namespace: &Namespace, device: &DeviceId) -> Result<&mut Fleet, String> {
-        let known = self.fleets.get(namespace).is_some_and(|fleet| fleet.knows(device));
-        if !known && self.devices >= self.devices_max {
-            return Err(format!("more than {} devices", self.devices_max));
-        }
-        self.devices += usize::from(!known);
-        let fleet = self.fleets.entry(namespace.clone()).or_default();
-        if !known {
+        let Some(fleet) = self.fleets.get_mut(namespace) else {
+            return Err("nobody manages the namespace".to_owned());
+        };
+        if !fleet.knows(device) {
+            if self.devices >= self.devices_max {
+                return Err(format!("more than {} devices", self.devices_max));
+            }
+            if fleet.len() >= self.fleet_max {
+                return Err(format!("more than {} devices in the namespace", self.fleet_max));
+            }
+            self.devices += 1;
             fleet.add(device.clone());
         }
         Ok(fleet)
     }
 }
 
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod tests;

@@ -156,11 +156,20 @@ mod tests {
         ("plant".parse().unwrap(), "m".parse().unwrap())
     }
 
-    fn plan(epoch: u64, revision: u64, window_ms: u64) -> Plan {
+    fn plan(epoch: u64, revision: u64, window_s: u64) -> Plan {
         let (namespace, model) = key();
         let order = Order { epoch, revision, issued: Time(0), expires: Time(1_000_000) };
-        let observe = Observe { window_ms, ..Observe::default() };
-        Plan { namespace, model, order, stable: None, candidate: None, rejected: vec![], observe }
+        let observe = Observe { window_ms: window_s * 1_000, ..Observe::default() };
+        Plan {
+            namespace,
+            model,
+            order,
+            stable: None,
+            candidate: None,
+            rejected: vec![],
+            fetch: None,
+            observe,
+        }
     }
 
     #[test]

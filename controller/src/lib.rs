@@ -5,7 +5,7 @@
 //! broker, bytes in the object store. Kill it at any instant, start it elsewhere, and it goes on.
 //!
 //! A reconcile is about one model of one fleet and is five calls ([`reconcile`]): observe, validate, decide, apply,
-//! publish. What each room must never know: [`index`], [`validate`], [`assess`], [`turn`], [`plan`], [`ledger`] and
+//! publish. What each room must never know: [`index`], [`assess`], [`turn`], [`plan`], [`ledger`] and
 //! [`status`] have no client, no clock and no IO; [`mqtt`] alone knows the MQTT library; [`context::now`] alone reads
 //! the clock for decisions.
 
@@ -26,9 +26,9 @@ pub mod mqtt;
 pub mod observe;
 pub mod onnx;
 pub mod plan;
-pub mod problem;
 pub mod publish;
 pub mod queue;
+pub mod read;
 pub mod reconcile;
 pub mod records;
 pub mod registry;
@@ -36,7 +36,6 @@ pub mod retry;
 pub mod run;
 pub mod status;
 pub mod turn;
-pub mod validate;
 pub mod verify_artifact;
 pub mod work;
 pub mod written;

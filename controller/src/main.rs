@@ -23,12 +23,14 @@ use modelfleet_controller::run::{self, Scope};
 use modelfleet_controller::verify_artifact::Trust;
 use modelfleet_controller::work::Work;
 use modelfleet_controller::written::Written;
-use modelfleet_controller::{keys, registry};
+use modelfleet_controller::{facts, keys, registry};
 use modelfleet_crds::{ModelVersion, Rollout};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 const HOUR_MS: u64 = 3_600_000;
+/// Longest time for one answer of the API server.
+const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> anyhow::Result<()> {
     let settings = match Cli::parse().command {
@@ -53,8 +55,10 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(on_signal(stop.clone()));
     let shown = Shown { metrics: Metrics::new(), stand: Arc::default() };
     // The server outlives `stop` a little: the last scrape sees the end.
-    let server = tokio::spawn(http::serve(settings.http_addr, shown.clone(), stop.clone()));
-    let client = Client::try_default().await.context("find the API server")?;
+    let serve = http::serve(settings.http_addr, shown.clone(), stop.clone());
+    let server = tokio::spawn(run::vital(stop.clone(), serve));
+    let config = kube::Config::infer().await.context("find the API server")?;
+    let client = api_client(config.clone())?;
     let identity = settings.identity.clone().unwrap_or_else(own_name);
     let mut election = Election::new(client.clone(), &settings.lease_namespace, &identity);
     if !reached(&client, &stop).await {
@@ -66,7 +70,8 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     shown.metrics.leader.set(1);
     let seen = Arc::new(AtomicU64::new(0));
     let term = Term { epoch, seen: Arc::clone(&seen) };
-    let lead = tokio::spawn(lead(settings, identity, client, term, shown, stop.clone()));
+    let clients = Clients { api: client, watch: Client::try_from(config).context("reach the API server")? };
+    let lead = tokio::spawn(lead(settings, identity, clients, term, shown, stop.clone()));
     let held = election.hold(epoch, &seen, &stop).await;
     stop.cancel();
     let led = lead.await.context("the leader's tasks")?;
@@ -94,6 +99,26 @@ async fn reached(client: &Client, stop: &CancellationToken) -> bool {
     }
 }
 
+/// Ways to the API server.
+struct Clients {
+    /// For single calls: each has to be answered soon.
+    api: Client,
+    /// For watches, which are silent while nothing changes.
+    watch: Client,
+}
+
+/// A client whose calls end: one that hangs would keep its model waiting.
+fn api_client(mut config: kube::Config) -> anyhow::Result<Client> {
+    config.connect_timeout = Some(API_TIMEOUT);
+    config.read_timeout = Some(API_TIMEOUT);
+    config.write_timeout = Some(API_TIMEOUT);
+    // The time that a connection was idle is not the server's.
+    config.reset_reader_on_write = true;
+    // What failed is decided again, and that is the better repetition.
+    config.default_retry = false;
+    Client::try_from(config).context("reach the API server")
+}
+
 /// The time of one leader.
 struct Term {
     epoch: u64,
@@ -104,7 +129,7 @@ struct Term {
 async fn lead(
     settings: Settings,
     identity: String,
-    client: Client,
+    clients: Clients,
     term: Term,
     shown: Shown,
     stop: CancellationToken,
@@ -116,12 +141,12 @@ async fn lead(
     let (rollouts, rollout_writer) = reflector::store::<Rollout>();
     let (versions, version_writer) = reflector::store::<ModelVersion>();
     let ctx = Arc::new(Context {
-        client: client.clone(),
+        client: clients.api,
         rollouts: rollouts.clone(),
         versions: versions.clone(),
         written: Mutex::new(Written::default()),
         field: Mutex::new(Field {
-            index: Index::new(settings.devices_max),
+            index: Index::new(settings.devices_max).with_fleet_max(settings.fleet_devices_max),
             ledger: Ledger::new(signer.verifying_key()),
             link: Link::default(),
             marks: settings.record_dir.as_ref().map(|_| BTreeMap::new()),
@@ -142,30 +167,54 @@ async fn lead(
     };
     let (checks, names) = mpsc::unbounded_channel();
     let of_rollouts = Arc::clone(&ctx);
-    let watch_rollouts = run::watch(client.clone(), scope.clone(), rollout_writer, move |rollout, gone| {
-        run::rollout_changed(&of_rollouts, rollout, gone);
-    });
+    let watch_rollouts =
+        run::watch(clients.watch.clone(), scope.clone(), rollout_writer, move |rollout, gone| {
+            run::rollout_changed(&of_rollouts, rollout, gone);
+        });
     let of_versions = Arc::clone(&ctx);
-    let watch_versions = run::watch(client, scope.clone(), version_writer, move |version, gone| {
+    let watch_versions = run::watch(clients.watch, scope.clone(), version_writer, move |version, gone| {
         run::version_changed(&of_versions, &checks, version, gone);
     });
     let mut watches = tokio::task::JoinSet::new();
-    watches.spawn(watch_rollouts);
-    watches.spawn(watch_versions);
+    watches.spawn(run::vital(stop.clone(), watch_rollouts));
+    watches.spawn(run::vital(stop.clone(), watch_versions));
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         ready = async { tokio::try_join!(rollouts.wait_until_ready(), versions.wait_until_ready()) } => {
             ready.context("read rollouts and model versions")?;
         }
     }
+    let epochs = rollouts.state();
+    let epochs = epochs.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.epoch));
+    if let Some(epoch) = facts::later_epoch(epochs, term.epoch) {
+        // The Lease was deleted and its count began anew: devices would not obey us.
+        ctx.seen_epoch.fetch_max(epoch, Ordering::Relaxed);
+        tracing::error!(epoch, ours = term.epoch, "a status tells of a later leader; this process ends");
+        return Ok(());
+    }
     // Objects before devices: what is rolled out says which reports are kept whole.
     let trust = Arc::new(trust(&settings)?);
-    let listener = tokio::spawn(run::listen(Arc::clone(&ctx), broker, scope, stop.clone()));
-    let registry = tokio::spawn(registry::run(Arc::clone(&ctx), trust, names, stop.clone()));
+    let listen = run::listen(Arc::clone(&ctx), broker, scope, stop.clone());
+    let listener = tokio::spawn(run::vital(stop.clone(), listen));
+    let registry = registry::run(Arc::clone(&ctx), trust, names, stop.clone());
+    let registry = tokio::spawn(run::vital(stop.clone(), registry));
     run::work(ctx, stop).await;
-    watches.shutdown().await;
+    end(watches).await.context("a watch")?;
     listener.await.context("the broker's task")?;
     registry.await.context("the registry's task")
+}
+
+/// Ends tasks that would go on.
+async fn end(mut tasks: tokio::task::JoinSet<()>) -> Result<(), tokio::task::JoinError> {
+    tasks.abort_all();
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && !error.is_cancelled()
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 fn broker_settings(settings: &Settings, identity: String) -> anyhow::Result<BrokerSettings> {
@@ -193,7 +242,7 @@ fn trust(settings: &Settings) -> anyhow::Result<Trust> {
     store_options.extend(settings.store_options.iter().cloned());
     let keys =
         settings.artifact_keys.iter().map(|key| publisher_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(Trust { store_options, keys })
+    Ok(Trust { store_options, keys, artifact_root: settings.artifact_root.clone() })
 }
 
 /// A publisher's key: the base64 text itself, or a minisign file with a comment in its first line.

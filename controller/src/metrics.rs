@@ -3,7 +3,8 @@
 //! Labels are bounded: namespaces, rollouts and models that exist, and words of ours. A device is never a label.
 //! What belongs to a rollout goes with it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
@@ -28,6 +29,8 @@ impl EncodeLabelSet for Labels {
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
+    /// Model and version that each rollout is shown with.
+    shown: Arc<Mutex<BTreeMap<RolloutLabels, Labels>>>,
     info: Family<Labels, Gauge>,
     phase: Family<Labels, Gauge>,
     stage: Family<Labels, Gauge>,
@@ -47,10 +50,11 @@ pub struct Metrics {
     pub plans: Counter,
     /// From the first evidence of a change to the plan that follows from it.
     pub evidence_to_plan_seconds: Histogram,
-    /// Devices in the index.
-    pub index_devices: Gauge,
-    /// Whether the broker is connected.
-    pub broker_connected: Gauge,
+    /// Subscriptions that the broker refused.
+    pub subscriptions_denied: Counter,
+    broker_connected: Gauge,
+    broker_settled: Gauge,
+    index_devices: Gauge,
     /// Whether this process leads.
     pub leader: Gauge,
     /// Artifact checks by result.
@@ -64,7 +68,7 @@ impl Default for Metrics {
 }
 
 /// One rollout for its gauges.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RolloutLabels {
     /// Its namespace.
     pub namespace: String,
@@ -133,7 +137,10 @@ impl Metrics {
             plans: Counter::default(),
             evidence_to_plan_seconds: seconds(),
             index_devices: Gauge::default(),
+            subscriptions_denied: Counter::default(),
             broker_connected: Gauge::default(),
+            broker_settled: Gauge::default(),
+            shown: Arc::default(),
             leader: Gauge::default(),
             artifact_checks: Family::default(),
         };
@@ -165,6 +172,10 @@ impl Metrics {
         r.register_with_unit("evidence_to_plan", help, Unit::Seconds, latency);
         r.register("index_devices", "Devices in the index", self.index_devices.clone());
         r.register("broker_connected", "1 while the broker is connected", self.broker_connected.clone());
+        let help = "1 while all that was retained at the broker is here";
+        r.register("broker_settled", help, self.broker_settled.clone());
+        let denied = self.subscriptions_denied.clone();
+        r.register("broker_subscriptions_denied", "Subscriptions that the broker refused", denied);
         r.register("leader", "1 while this process leads", self.leader.clone());
         let checks = self.artifact_checks.clone();
         r.register("artifact_checks", "Checks of artifacts by result", checks);
@@ -174,6 +185,11 @@ impl Metrics {
     pub fn show(&self, at: &RolloutLabels, numbers: &RolloutNumbers<'_>) {
         let info = at.with(&[("model", numbers.model), ("version", numbers.version)]);
         self.info.get_or_create(&info).set(1);
+        // A rollout under an old name, or a new attempt, may be of another version: that one's series goes.
+        let before = self.shown().insert(at.clone(), info.clone());
+        if let Some(before) = before.filter(|before| *before != info) {
+            self.info.remove(&before);
+        }
         for phase in PHASES {
             let labels = at.with(&[("phase", phase)]);
             self.phase.get_or_create(&labels).set(i64::from(phase == numbers.phase));
@@ -185,9 +201,33 @@ impl Metrics {
         }
     }
 
+    /// The connection to the broker: whether it stands, and whether all that was retained is here.
+    pub fn link(&self, connected: bool, settled: bool) {
+        self.broker_connected.set(i64::from(connected));
+        self.broker_settled.set(i64::from(settled));
+    }
+
+    /// What was told last of the connection, as [`Metrics::link`] takes it: no lock is asked for.
+    #[must_use]
+    pub fn last_link(&self) -> (bool, bool) {
+        (self.broker_connected.get() == 1, self.broker_settled.get() == 1)
+    }
+
+    /// How many devices are in memory.
+    pub fn devices(&self, devices: usize) {
+        self.index_devices.set(i64::try_from(devices).unwrap_or(i64::MAX));
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeMap<RolloutLabels, Labels>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Forgets a rollout that is gone.
     pub fn forget(&self, at: &RolloutLabels, model: &str, version: &str) {
         self.info.remove(&at.with(&[("model", model), ("version", version)]));
+        if let Some(shown) = self.shown().remove(at) {
+            self.info.remove(&shown);
+        }
         for phase in PHASES {
             self.phase.remove(&at.with(&[("phase", phase)]));
         }
@@ -222,4 +262,31 @@ impl RolloutLabels {
 #[must_use]
 pub fn label(name: &'static str, value: &str) -> Labels {
     Labels(vec![(name, value.to_owned())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_is_shown_with_one_version() {
+        let metrics = Metrics::new();
+        let at = RolloutLabels { namespace: "plant".into(), rollout: "r".into() };
+        let show = |version| {
+            let devices = DENOMINATORS.map(|name| (name, 0));
+            let numbers =
+                RolloutNumbers { model: "m", version, phase: "Queued", stage: 0, devices, spent_ppm: 0 };
+            metrics.show(&at, &numbers);
+        };
+        let shown = || {
+            let text = metrics.text().unwrap();
+            text.lines().filter(|line| line.starts_with("modelfleet_rollout{")).count()
+        };
+        show("1.0.0");
+        show("1.1.0");
+        assert_eq!(shown(), 1);
+        assert!(metrics.text().unwrap().contains("version=\"1.1.0\"} 1"));
+        metrics.forget(&at, "m", "1.0.0");
+        assert_eq!(shown(), 0, "whatever version the object that is gone names");
+    }
 }

@@ -1,17 +1,26 @@
 //! The broker: connect, subscribe, publish, reconnect. No type of the MQTT library leaves this file.
 //!
-//! After every connect the retained messages arrive first. A marker that we send to ourselves once the broker has
-//! confirmed the subscriptions shows when they are all there; until then nothing is decided.
+//! After every connect the retained messages arrive first: plans, then the devices of the fleets that are asked for
+//! ([`hearing`]). Until those of a fleet are all there nothing is decided about it.
 
+mod hearing;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use modelfleet_protocol::envelope::ENVELOPE_BYTES_MAX;
-use modelfleet_protocol::topic::{ROOT, controller_filters};
+use modelfleet_protocol::ids::Namespace;
+use modelfleet_protocol::topic::ROOT;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Filter, Packet};
+use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Filter, Packet, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use rumqttc::{TlsConfiguration, Transport};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use hearing::{Heard, Hearing, Next};
 
 /// Most messages that wait to be sent.
 const OUTBOX_MAX: usize = 1024;
@@ -39,8 +48,20 @@ pub struct BrokerSettings {
 pub enum Feed<'a> {
     /// Connected; retained messages follow.
     Connected,
-    /// Every message that was retained when we subscribed has arrived.
-    Settled,
+    /// Every plan that was retained has arrived. No device is listened to before.
+    PlansHeard,
+    /// Every message that these fleets' devices had retained has arrived.
+    Heard {
+        /// Which.
+        fleets: &'a [Namespace],
+        /// Nothing that was asked for is missing.
+        all: bool,
+    },
+    /// The broker refuses subscriptions: what they would bring will not be heard.
+    Denied {
+        /// Which.
+        filters: &'a [String],
+    },
     /// The connection is gone, and why.
     Lost(String),
     /// A message.
@@ -72,6 +93,8 @@ pub enum MqttError {
 #[derive(Clone)]
 pub struct Publisher {
     client: AsyncClient,
+    wanted: Arc<watch::Sender<BTreeSet<Namespace>>>,
+    sync_topic: String,
 }
 
 impl Publisher {
@@ -87,6 +110,13 @@ impl Publisher {
             .try_publish(topic, QoS::AtLeastOnce, true, payload)
             .map_err(|_| MqttError::Queue { topic: topic.to_owned() })
     }
+
+    /// Listens to the devices of these fleets and no others, on this connection and all later ones.
+    pub fn hear(&self, fleets: BTreeSet<Namespace>) {
+        self.wanted.send_replace(fleets);
+        // Wakes the connection. Where there is no room something else will.
+        let _ = self.client.try_publish(&self.sync_topic, QoS::AtMostOnce, false, "wake");
+    }
 }
 
 /// The connection, to be run.
@@ -94,6 +124,10 @@ pub struct Broker {
     client: AsyncClient,
     events: EventLoop,
     sync_topic: String,
+    wanted: watch::Receiver<BTreeSet<Namespace>>,
+    hearing: Hearing,
+    /// All that was wanted when it was last asked for is heard, and nothing else.
+    hears_all: bool,
 }
 
 /// Prepares a connection; nothing is sent before [`Broker::run`].
@@ -128,7 +162,11 @@ pub fn prepare(settings: &BrokerSettings) -> Result<(Publisher, Broker), MqttErr
     let (client, events) = AsyncClient::new(options, OUTBOX_MAX);
     // A namespace begins with a letter or digit, so that no namespace is called `_controller`.
     let sync_topic = format!("{ROOT}/_controller/{}/sync", settings.identity);
-    Ok((Publisher { client: client.clone() }, Broker { client, events, sync_topic }))
+    let (sender, wanted) = watch::channel(BTreeSet::new());
+    let hearing = Hearing::new(&sync_topic);
+    let publisher =
+        Publisher { client: client.clone(), wanted: Arc::new(sender), sync_topic: sync_topic.clone() };
+    Ok((publisher, Broker { client, events, sync_topic, wanted, hearing, hears_all: false }))
 }
 
 impl Broker {
@@ -146,8 +184,9 @@ impl Broker {
                         backoff = BACKOFF_MIN;
                     }
                     self.take(&packet, &mut inbox);
+                    self.advance();
                 }
-                Ok(Event::Outgoing(_)) => {}
+                Ok(Event::Outgoing(_)) => self.advance(),
                 Err(error) => {
                     inbox(Feed::Lost(error.to_string()));
                     tokio::select! {
@@ -163,30 +202,74 @@ impl Broker {
     fn take(&mut self, packet: &Packet, inbox: &mut impl FnMut(Feed<'_>)) {
         match packet {
             Packet::ConnAck(_) => {
+                self.hearing.reconnect();
+                self.hears_all = false;
                 inbox(Feed::Connected);
-                let [presence, state, report] = controller_filters();
-                let plans = format!("{ROOT}/+/plan/+");
-                let filters = [presence, state, report, plans, self.sync_topic.clone()];
-                let filters = filters.map(|path| Filter::new(path, QoS::AtLeastOnce));
-                if let Err(error) = self.client.try_subscribe_many(filters) {
-                    // The outbox is full of what the last connection left; the next connect clears it.
-                    inbox(Feed::Lost(error.to_string()));
-                }
             }
-            Packet::SubAck(_) => {
-                let marker = self.client.try_publish(&self.sync_topic, QoS::AtLeastOnce, false, "sync");
-                if let Err(error) = marker {
-                    inbox(Feed::Lost(error.to_string()));
+            Packet::SubAck(ack) => {
+                let confirmed = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
+                let confirmed: Vec<bool> = ack.return_codes.iter().map(confirmed).collect();
+                let (marker, refused) = self.hearing.answered(&confirmed, Instant::now());
+                if !refused.is_empty() {
+                    inbox(Feed::Denied { filters: &refused });
+                }
+                if let Some(marker) = marker {
+                    let sent = self.client.try_publish(
+                        &self.sync_topic,
+                        QoS::AtLeastOnce,
+                        false,
+                        marker.to_string(),
+                    );
+                    if sent.is_err() {
+                        self.hearing.not_sent();
+                    }
                 }
             }
             Packet::Publish(publish) => match std::str::from_utf8(&publish.topic) {
-                Ok(topic) if topic == self.sync_topic => inbox(Feed::Settled),
+                Ok(topic) if topic == self.sync_topic => match self.hearing.marked(&publish.payload) {
+                    Some(Heard::Plans) => {
+                        inbox(Feed::PlansHeard);
+                        self.tell_heard(&[], inbox);
+                    }
+                    Some(Heard::Fleets(fleets)) => self.tell_heard(&fleets, inbox),
+                    None => {}
+                },
                 Ok(topic) => {
                     inbox(Feed::Message { topic, payload: &publish.payload, retained: publish.retain });
                 }
                 Err(_) => inbox(Feed::Message { topic: "", payload: &publish.payload, retained: false }),
             },
             _ => {}
+        }
+    }
+
+    fn tell_heard(&self, fleets: &[Namespace], inbox: &mut impl FnMut(Feed<'_>)) {
+        let all = self.hearing.is_complete(&self.wanted.borrow());
+        inbox(Feed::Heard { fleets, all });
+    }
+
+    /// Sends what is to be sent next. What the outbox has no room for is tried again with the next event.
+    fn advance(&mut self) {
+        // Asked with every message: as long as nothing has changed it costs nothing.
+        if self.hears_all && !self.wanted.has_changed().unwrap_or(false) {
+            return;
+        }
+        let wanted = self.wanted.borrow_and_update();
+        let next = self.hearing.next(&wanted, Instant::now());
+        self.hears_all = next.is_none() && self.hearing.is_complete(&wanted);
+        drop(wanted);
+        match next {
+            Some(Next::Subscribe(filters)) => {
+                let filters = filters.into_iter().map(|path| Filter::new(path, QoS::AtLeastOnce));
+                if self.client.try_subscribe_many(filters).is_err() {
+                    self.hearing.not_sent();
+                }
+            }
+            Some(Next::Unsubscribe(filters)) => {
+                // Where there is no room they stay until the next connect; what comes on them is left out.
+                filters.into_iter().for_each(|filter| drop(self.client.try_unsubscribe(filter)));
+            }
+            None => {}
         }
     }
 }

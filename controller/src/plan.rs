@@ -1,28 +1,38 @@
 //! The plan of a model as a pure function of what was decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::observe::Observe;
-use modelfleet_protocol::plan::{Candidate, Order, Plan, REJECTED_MAX};
+use modelfleet_protocol::plan::{Candidate, Order, PLAN_BYTES_MAX, Plan, PlanError, REJECTED_MAX, to_json};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{PlanView, Speaks};
+use modelfleet_spec::Problem;
 
 use crate::ledger::Key;
 
 /// Windows of a plan that no rollout has spoken for yet, milliseconds.
 const WINDOW_MS: u64 = 3_600_000;
+/// What order and lifetime can add to a plan whose order is still open, bytes.
+const ORDER_BYTES_MAX: usize = 256;
 
 /// One rollout's say in the plan.
+#[derive(Clone, Debug)]
 pub struct Voice {
+    /// Its name.
+    pub rollout: String,
     /// What it says.
     pub view: PlanView,
     /// Who was drawn.
     pub membership: Membership,
     /// When it ended, if it did.
     pub ended_at: Option<Time>,
+    /// Devices go back, or have gone.
+    pub goes_back: bool,
+    /// Its spec cannot work: nothing that it says of how devices run, fetch and count was meant by anybody.
+    pub stands_in: bool,
 }
 
 /// What a plan is made of.
@@ -30,17 +40,15 @@ pub struct Sources<'a> {
     /// The fleet and the model.
     pub key: &'a Key,
     /// All rollouts of the model.
-    pub voices: Vec<Voice>,
-    /// Builds by version.
+    pub voices: &'a [Voice],
+    /// Builds by version; where an object is gone, what devices were told.
     pub builds: &'a BTreeMap<String, ModelBuild>,
     /// The version in production.
     pub production: Option<&'a str>,
-    /// Digests of rejected versions.
+    /// Digests of rejected versions, the most important first.
     pub rejected: Vec<Digest>,
-    /// The newest plan that was sent: it stands in for versions whose objects are gone.
+    /// The newest plan that was sent.
     pub newest: Option<&'a Plan>,
-    /// A rollout that has devices under way cannot be read: nothing may change for them.
-    pub frozen: bool,
     /// A device still runs some build of the model.
     pub in_use: bool,
 }
@@ -50,55 +58,91 @@ pub struct Sources<'a> {
 pub enum Wanted {
     /// This plan; its order is still open.
     Plan(Box<Plan>),
+    /// What it holds: devices would refuse what should replace it.
+    Unchanged,
     /// Nothing.
     Nothing,
+}
+
+/// The rollout that the plan is for.
+#[must_use]
+pub fn speaker(voices: &[Voice]) -> Option<&Voice> {
+    let speaks = |voice: &&Voice| voice.view.speaks > Speaks::No;
+    voices.iter().filter(speaks).max_by_key(|v| (v.view.speaks, v.ended_at))
 }
 
 /// What the broker shall hold.
 #[must_use]
 pub fn wanted(sources: Sources<'_>) -> Wanted {
-    let Sources { key, voices, builds, production, mut rejected, newest, frozen, in_use } = sources;
-    if let (true, Some(plan)) = (frozen, newest) {
-        return Wanted::Plan(Box::new(plan.clone()));
-    }
-    let speaks = |voice: &&Voice| voice.view.speaks > Speaks::No;
-    let voice = voices.iter().filter(speaks).max_by_key(|v| (v.view.speaks, v.ended_at));
-    let old =
-        newest.into_iter().flat_map(|plan| plan.stable.iter().chain(plan.candidate.iter().map(|c| &c.build)));
-    let old: Vec<&ModelBuild> = old.collect();
-    let build = |version: &str| {
-        let gone = || old.iter().find(|b| b.version.to_string() == version).map(|b| (*b).clone());
-        builds.get(version).cloned().or_else(gone)
-    };
-    for voice in voices.iter().filter(|voice| voice.view.rejected) {
-        rejected.extend(build(&voice.view.version).map(|b| b.digest));
+    let Sources { key, voices, builds, production, rejected, newest, in_use } = sources;
+    let voice = speaker(voices);
+    let build = |version: &str| builds.get(version).cloned();
+    // What the speaker itself takes back goes first, whatever its version's record says by now.
+    let own = voice.into_iter().chain(voices).filter(|voice| voice.view.rejected);
+    let own = own.filter_map(|voice| build(&voice.view.version)).map(|build| build.digest);
+    let rejected = own.chain(rejected);
+    if let Some((voice, plan)) = voice.filter(|voice| voice.stands_in && !voice.goes_back).zip(newest) {
+        return Wanted::Plan(Box::new(still(plan, voice, rejected)));
     }
     let stable = match voice {
         Some(voice) => voice.view.stable.as_deref(),
         None => production,
     };
-    let stable = stable.and_then(&build);
+    let stable = stable.and_then(build);
     let candidate = voice.filter(|voice| voice.view.candidate).and_then(|voice| candidate(voice, build));
-    let kept: Vec<Digest> = candidate.iter().map(|c| c.build.digest).collect();
-    rejected.retain(|digest| !kept.contains(digest));
-    rejected.sort_unstable();
-    rejected.dedup();
-    rejected.truncate(REJECTED_MAX);
     // A plan with nothing to run tells devices that come back later to stop; without such devices it may go.
     if stable.is_none() && candidate.is_none() && (newest.is_none() || (voices.is_empty() && !in_use)) {
         return Wanted::Nothing;
     }
-    let unspoken = || newest.map(|plan| plan.observe.clone());
+    let meant = voice.filter(|voice| !voice.stands_in);
     let default = || Observe { window_ms: WINDOW_MS, ..Observe::default() };
+    let observe = meant.map(|v| v.view.observe.clone()).or_else(|| newest.map(|plan| plan.observe.clone()));
     Wanted::Plan(Box::new(Plan {
         namespace: key.0.clone(),
         model: key.1.clone(),
         order: Order::default(),
         stable,
+        rejected: bounded(rejected, candidate.as_ref()),
         candidate,
-        rejected,
-        observe: voice.map(|v| v.view.observe.clone()).or_else(unspoken).unwrap_or_else(default),
+        fetch: meant.map(|v| v.view.fetch).or_else(|| newest?.fetch),
+        observe: observe.unwrap_or_else(default),
     }))
+}
+
+/// The plan that devices have, which nobody new begins by: nothing changes for those who have begun.
+fn still(plan: &Plan, voice: &Voice, rejected: impl Iterator<Item = Digest>) -> Plan {
+    let mut plan = plan.clone();
+    if let Some(candidate) = &mut plan.candidate {
+        candidate.admit = false;
+        candidate.membership.exclude.clone_from(&voice.view.exclude);
+    }
+    plan.rejected = bounded(rejected, plan.candidate.as_ref());
+    plan
+}
+
+/// The first [`REJECTED_MAX`], in an order that does not change with it. A candidate is not among them: a Manual
+/// rollback waits for a person.
+fn bounded(rejected: impl Iterator<Item = Digest>, candidate: Option<&Candidate>) -> Vec<Digest> {
+    let kept = candidate.map(|candidate| candidate.build.digest);
+    let mut met = BTreeSet::new();
+    let fresh = rejected.filter(|digest| Some(*digest) != kept && met.insert(*digest));
+    let mut first: Vec<Digest> = fresh.take(REJECTED_MAX).collect();
+    first.sort_unstable();
+    first
+}
+
+/// Why devices would refuse a plan, whatever its order becomes.
+#[must_use]
+pub fn problem(wanted: &Wanted) -> Option<Problem> {
+    let Wanted::Plan(plan) = wanted else { return None };
+    let bytes = to_json(plan).len() + ORDER_BYTES_MAX;
+    let size = if bytes > PLAN_BYTES_MAX { Err(PlanError::Size(bytes)) } else { Ok(()) };
+    let error = plan.check().and(size).err()?;
+    let what = format!(
+        "devices would refuse the plan, so they keep the one they have: {error}; abort this rollout, and register a \
+         version or create a rollout within the bounds"
+    );
+    Some(Problem { reason: "PlanRefused", field: String::new(), what })
 }
 
 fn candidate(voice: &Voice, build: impl Fn(&str) -> Option<ModelBuild>) -> Option<Candidate> {
@@ -116,3 +160,6 @@ fn candidate(voice: &Voice, build: impl Fn(&str) -> Option<ModelBuild>) -> Optio
         fetch: *fetch,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,13 @@
 //! renewed, or did not arrive.
 
 use modelfleet_protocol::envelope::{PLAN_TYPE, seal};
-use modelfleet_protocol::plan::{Order, Plan};
+use modelfleet_protocol::plan::{Order, Plan, to_json};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::{Channel, Topic};
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::ledger::{Due, Key};
+use crate::ledger::{Due, Key, Ledger};
 use crate::plan::Wanted;
 
 /// What publishing has come to.
@@ -22,11 +22,20 @@ pub struct Published {
     pub wake: Option<Time>,
 }
 
-/// Epoch and revision of the plan that [`publish`] would send or that the broker holds.
+impl Published {
+    /// Nothing was sent, and what the broker holds is not what is wanted.
+    pub const NOTHING: Published = Published { held: false, sent: false, wake: None };
+}
+
+/// Epoch and revision of the plan that [`publish`] would send or that the broker holds. While it is not known what the
+/// broker holds nothing is sent, and there is no number to tell of.
 #[must_use]
 pub fn numbers(ctx: &Context, key: &Key, wanted: &Wanted, now: Time) -> Option<(u64, u64)> {
     let Wanted::Plan(plan) = wanted else { return None };
     let field = ctx.field();
+    if !field.link_of(&key.0).settled {
+        return None;
+    }
     match field.ledger.due(key, plan, ctx.epoch, now) {
         Due::Sign(above) => Some((ctx.epoch, above + 1)),
         Due::Nothing | Due::Echo(_) | Due::Again(_) => {
@@ -38,21 +47,17 @@ pub fn numbers(ctx: &Context, key: &Key, wanted: &Wanted, now: Time) -> Option<(
 /// Brings the broker to hold what is wanted. While it is away nothing is sent, and the connect brings us back.
 ///
 /// # Errors
-/// When too much waits to be sent, or the plan has no JSON form.
+/// When too much waits to be sent.
 pub fn publish(ctx: &Context, key: &Key, wanted: Wanted, now: Time) -> Result<Published, Error> {
     let mut field = ctx.field();
-    if !field.link.settled {
-        return Ok(Published { held: false, sent: false, wake: None });
+    if !field.link_of(&key.0).settled {
+        return Ok(Published::NOTHING);
     }
     let topic = Topic { namespace: key.0.clone(), channel: Channel::Plan(key.1.clone()) }.name();
-    let Wanted::Plan(plan) = wanted else {
-        let occupied = field.ledger.is_occupied(key);
-        if occupied {
-            ctx.publisher.publish_retained(&topic, Vec::new())?;
-            field.ledger.note_cleared(key);
-            tracing::info!(topic, "plan cleared");
-        }
-        return Ok(Published { held: true, sent: occupied, wake: None });
+    let plan = match wanted {
+        Wanted::Plan(plan) => plan,
+        Wanted::Unchanged => return Ok(Published::NOTHING),
+        Wanted::Nothing => return clear(ctx, &mut field.ledger, key, &topic),
     };
     match field.ledger.due(key, &plan, ctx.epoch, now) {
         Due::Nothing => {
@@ -73,9 +78,7 @@ pub fn publish(ctx: &Context, key: &Key, wanted: Wanted, now: Time) -> Result<Pu
             let expires = now.after_ms(ctx.plan_lifetime_ms);
             let order = Order { epoch: ctx.epoch, revision: above + 1, issued: now, expires };
             let plan = Plan { order, ..*plan };
-            let json =
-                serde_json::to_vec(&plan).map_err(|source| Error::Encode { what: topic.clone(), source })?;
-            let bytes = seal(&ctx.signer, PLAN_TYPE, &json);
+            let bytes = seal(&ctx.signer, PLAN_TYPE, &to_json(&plan));
             ctx.publisher.publish_retained(&topic, bytes.clone())?;
             ctx.metrics.plans.inc();
             log(&topic, &plan, bytes.len());
@@ -83,6 +86,16 @@ pub fn publish(ctx: &Context, key: &Key, wanted: Wanted, now: Time) -> Result<Pu
             Ok(Published { held: false, sent: true, wake: Some(now.after_ms(5_000)) })
         }
     }
+}
+
+fn clear(ctx: &Context, ledger: &mut Ledger, key: &Key, topic: &str) -> Result<Published, Error> {
+    let occupied = ledger.is_occupied(key);
+    if occupied {
+        ctx.publisher.publish_retained(topic, Vec::new())?;
+        ledger.note_cleared(key);
+        tracing::info!(topic, "plan cleared");
+    }
+    Ok(Published { held: true, sent: occupied, wake: None })
 }
 
 fn log(topic: &str, plan: &Plan, bytes: usize) {

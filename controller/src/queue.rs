@@ -14,8 +14,32 @@ pub struct Entry {
     pub created: Time,
     /// Where it stands.
     pub phase: Phase,
+    /// It goes back and took longer than it may: nobody waits for it any more.
+    pub overdue: bool,
     /// It is being deleted.
     pub deleted: bool,
+}
+
+/// The order in the queue.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It is under way.
+    Active,
+    /// It waits for its turn.
+    Waits,
+    /// It was refused, has ended, or goes back and keeps nobody waiting.
+    Idle,
+}
+
+impl Entry {
+    fn rank(&self) -> Rank {
+        match self.phase {
+            _ if self.overdue => Rank::Idle,
+            phase if phase.is_active() => Rank::Active,
+            Phase::Queued if !self.deleted => Rank::Waits,
+            _ => Rank::Idle,
+        }
+    }
 }
 
 /// The place of each rollout by name; `None`: it is its turn.
@@ -24,17 +48,13 @@ pub struct Entry {
 /// no turn, and gets one only when nobody else does.
 #[must_use]
 pub fn places(mut entries: Vec<Entry>) -> BTreeMap<String, Option<Queue>> {
-    let rank = |e: &Entry| match e.phase {
-        phase if phase.is_active() => 0,
-        Phase::Queued if !e.deleted => 1,
-        _ => 2,
-    };
-    entries.sort_by(|a, b| (rank(a), a.created, &a.name).cmp(&(rank(b), b.created, &b.name)));
-    let front = entries.first().filter(|e| rank(e) < 2).map(|e| e.name.clone());
+    entries.sort_by(|a, b| (a.rank(), a.created, &a.name).cmp(&(b.rank(), b.created, &b.name)));
+    let front = entries.first().filter(|e| e.rank() < Rank::Idle);
+    let front = front.map(|e| (e.name.clone(), e.rank() == Rank::Active));
     let place = |(at, entry): (usize, Entry)| {
-        let behind = front.clone().filter(|front| *front != entry.name);
+        let front = front.clone().filter(|(front, _)| *front != entry.name);
         let position = u32::try_from(at).unwrap_or(u32::MAX);
-        (entry.name, behind.map(|behind| Queue { behind, position }))
+        (entry.name, front.map(|(behind, active)| Queue { behind, active, position }))
     };
     entries.into_iter().enumerate().map(place).collect()
 }
@@ -43,14 +63,12 @@ pub fn places(mut entries: Vec<Entry>) -> BTreeMap<String, Option<Queue>> {
 mod tests {
     use super::*;
 
+    fn entry(name: &str, created: u64, phase: Phase) -> Entry {
+        Entry { name: name.to_owned(), created: Time(created), phase, overdue: false, deleted: false }
+    }
+
     fn check(entries: &[(&str, u64, Phase)], expected: &[(&str, Option<&str>)]) {
-        let entry = |&(name, created, phase): &(&str, u64, Phase)| Entry {
-            name: name.to_owned(),
-            created: Time(created),
-            phase,
-            deleted: false,
-        };
-        let places = places(entries.iter().map(entry).collect());
+        let places = places(entries.iter().map(|(name, at, phase)| entry(name, *at, *phase)).collect());
         for (name, behind) in expected {
             let found = places[*name].as_ref().map(|q| q.behind.as_str());
             assert_eq!(found, *behind, "{name}");
@@ -72,5 +90,25 @@ mod tests {
     #[test]
     fn one_that_has_ended_may_begin_again_when_nobody_waits() {
         check(&[("done", 0, Phase::RolledBack), ("no", 1, Phase::Refused)], &[("done", None), ("no", None)]);
+    }
+
+    #[test]
+    fn who_has_ended_knows_whether_the_next_one_is_under_way() {
+        let active = |phase| {
+            let places = places(vec![entry("done", 0, Phase::Succeeded), entry("next", 1, phase)]);
+            places["done"].as_ref().map(|queue| queue.active)
+        };
+        assert_eq!(active(Phase::Queued), Some(false));
+        assert_eq!(active(Phase::Progressing), Some(true));
+        assert_eq!(active(Phase::Refused), None);
+    }
+
+    #[test]
+    fn an_overdue_way_back_keeps_nobody_waiting() {
+        let late = Entry { overdue: true, ..entry("late", 0, Phase::RollingBack) };
+        let places = places(vec![late, entry("next", 1, Phase::Queued)]);
+        assert_eq!(places["next"], None);
+        let queue = Queue { behind: "next".to_owned(), active: false, position: 1 };
+        assert_eq!(places["late"], Some(queue));
     }
 }

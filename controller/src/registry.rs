@@ -1,6 +1,8 @@
 //! Model versions: Registered until their bytes were checked, then Verified, or Rejected with what to do.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod desk;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use kube::runtime::reflector::ObjectRef;
 use modelfleet_crds::ModelVersion;
 use modelfleet_crds::model_version::{ModelVersionStatus, VersionStage};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,24 +22,17 @@ use crate::facts::stage;
 use crate::metrics::label;
 use crate::status::time::{cut, to_k8s};
 use crate::verify_artifact::{CheckError, Trust, check};
+use desk::Desk;
 
-/// Most artifacts that are read at the same time.
-const CHECKS_MAX: usize = 2;
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
-/// A file that was wrong is looked at again after this time: somebody may have put the right one back.
-const RECHECK: Duration = Duration::from_secs(600);
+/// A file that was wrong is looked at again after this time, since somebody may have put the right one back; and each
+/// time later, because it is fetched whole.
+const RECHECK_MIN: Duration = Duration::from_secs(600);
+const RECHECK_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// A version by namespace, name and uid: one that is registered anew under an old name is another one.
 pub type Name = (String, String, String);
-
-/// What waits to be checked.
-#[derive(Default)]
-struct Desk {
-    due: BTreeMap<Name, Instant>,
-    running: BTreeSet<Name>,
-    attempts: BTreeMap<Name, u32>,
-}
 
 /// Checks versions as they are named on `names`, until `stop`.
 pub async fn run(
@@ -47,61 +42,28 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut desk = Desk::default();
-    let mut checks: JoinSet<(Name, Option<Duration>)> = JoinSet::new();
+    let mut checks: JoinSet<Option<Duration>> = JoinSet::new();
+    let mut running: HashMap<Id, Name> = HashMap::new();
     loop {
-        while checks.len() < CHECKS_MAX
-            && let Some(name) = desk.take()
-        {
-            let (ctx, trust, attempts) = (Arc::clone(&ctx), Arc::clone(&trust), desk.attempts(&name));
-            checks.spawn(async move {
-                let again = examine(&ctx, &trust, &name, attempts).await;
-                (name, again)
-            });
+        while let Some((name, attempts)) = desk.take(Instant::now()) {
+            let (ctx, trust, of) = (Arc::clone(&ctx), Arc::clone(&trust), name.clone());
+            let task = checks.spawn(async move { examine(&ctx, &trust, &of, attempts).await });
+            running.insert(task.id(), name);
         }
-        let next = desk.next().filter(|_| checks.len() < CHECKS_MAX);
-        let wake = next.unwrap_or_else(|| Instant::now() + BACKOFF_MAX);
+        let wake = desk.next().unwrap_or_else(|| Instant::now() + BACKOFF_MAX);
         tokio::select! {
             () = stop.cancelled() => return,
-            Some(name) = names.recv() => desk.ask(name),
-            Some(done) = checks.join_next() => match done {
-                Ok((name, again)) => desk.done(name, again),
-                Err(panicked) => tracing::error!(error = %panicked, "a check of an artifact ended badly"),
-            },
+            Some(name) = names.recv() => desk.ask(name, Instant::now()),
+            Some(ended) = checks.join_next_with_id() => {
+                let (id, again) = ended.unwrap_or_else(|panicked| {
+                    tracing::error!(error = %panicked, "a check of an artifact ended badly");
+                    (panicked.id(), Some(RECHECK_MIN))
+                });
+                if let Some(name) = running.remove(&id) {
+                    desk.done(name, again, Instant::now());
+                }
+            }
             () = tokio::time::sleep_until(wake) => {}
-        }
-    }
-}
-
-impl Desk {
-    fn ask(&mut self, name: Name) {
-        // An event of our own status write must not undo a wait.
-        if !self.attempts.contains_key(&name) {
-            self.due.entry(name).or_insert_with(Instant::now);
-        }
-    }
-
-    fn take(&mut self) -> Option<Name> {
-        let now = Instant::now();
-        let name = self.due.iter().find(|(name, at)| **at <= now && !self.running.contains(*name))?.0.clone();
-        self.due.remove(&name);
-        self.running.insert(name.clone());
-        *self.attempts.entry(name.clone()).or_default() += 1;
-        Some(name)
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.due.values().min().copied()
-    }
-
-    fn attempts(&self, name: &Name) -> u32 {
-        self.attempts.get(name).copied().unwrap_or(0)
-    }
-
-    fn done(&mut self, name: Name, again: Option<Duration>) {
-        self.running.remove(&name);
-        match again {
-            Some(wait) => drop(self.due.insert(name, Instant::now() + wait)),
-            None => drop(self.attempts.remove(&name)),
         }
     }
 }
@@ -118,12 +80,14 @@ async fn examine(ctx: &Context, trust: &Trust, name: &Name, attempts: u32) -> Op
     let word = match &result {
         Ok(()) => "Verified",
         Err(CheckError::Refuse { reason, .. }) => reason,
-        Err(CheckError::Fetch { .. } | CheckError::Silence { .. }) => "StoreUnavailable",
+        Err(CheckError::Fetch { .. } | CheckError::Silence { .. } | CheckError::Slow { .. }) => {
+            "StoreUnavailable"
+        }
     };
     ctx.metrics.artifact_checks.get_or_create(&label("result", word)).inc();
     let again = match &result {
         Ok(()) => None,
-        Err(CheckError::Refuse { .. }) => Some(RECHECK),
+        Err(CheckError::Refuse { .. }) => Some(recheck(attempts)),
         Err(_) => Some(backoff(attempts)),
     };
     match write(ctx, &object, result, again).await {
@@ -133,6 +97,10 @@ async fn examine(ctx: &Context, trust: &Trust, name: &Name, attempts: u32) -> Op
             Some(BACKOFF_MIN)
         }
     }
+}
+
+fn recheck(attempts: u32) -> Duration {
+    RECHECK_MIN.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(RECHECK_MAX)
 }
 
 fn backoff(attempts: u32) -> Duration {
@@ -188,4 +156,17 @@ async fn write(
 pub fn wants_check(object: &ModelVersion) -> Option<Name> {
     let (namespace, uid) = (object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
     needs_check(object).then(|| (namespace, object.name_any(), uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_day_and_to_minutes() {
+        assert_eq!(recheck(1), RECHECK_MIN);
+        assert_eq!(recheck(2), 2 * RECHECK_MIN);
+        assert_eq!([recheck(9), recheck(u32::MAX)], [RECHECK_MAX; 2]);
+        assert_eq!([backoff(9), backoff(u32::MAX)], [BACKOFF_MAX; 2]);
+    }
 }

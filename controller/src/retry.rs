@@ -12,8 +12,7 @@ use crate::error::Error;
 pub fn retry_after(error: &Error, attempts: u32) -> Duration {
     let (first_ms, last_ms) = match error {
         Error::Conflict { .. } => (20, 2_000),
-        Error::Kubernetes { .. } | Error::Queue(_) => (200, 30_000),
-        Error::Encode { .. } => (30_000, 30_000),
+        Error::Kubernetes { .. } | Error::Slow | Error::Queue(_) => (200, 30_000),
     };
     let grown: u64 = first_ms << attempts.min(10);
     let jitter = 0.75 + rand::random::<f64>() / 2.0;

@@ -4,6 +4,7 @@ pub mod bounded;
 pub mod conditions;
 pub mod membership;
 pub mod memory;
+pub mod problem;
 pub mod time;
 pub mod verdicts;
 
@@ -15,10 +16,8 @@ use modelfleet_rollout::{EventKind, FleetView, LogEntry, PauseCause, Phase, Reas
 
 use crate::assess::Answer;
 use crate::index::view::FailedDevice;
-use crate::problem::Problem;
-use crate::validate::Valid;
-use conditions::Word;
 use memory::Memory;
+use modelfleet_spec::Valid;
 use time::{cut, signed, to_k8s};
 
 const MESSAGE_MAX: usize = 512;
@@ -51,7 +50,9 @@ pub struct Story<'a> {
 pub struct Seen<'a> {
     /// Counts.
     pub view: &'a FleetView,
-    /// Matching devices that are connected.
+    /// Devices that the rollout is for.
+    pub eligible: u64,
+    /// Those of them that are connected.
     pub online: u64,
     /// Some failed devices.
     pub failures: &'a [FailedDevice],
@@ -117,31 +118,6 @@ pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus 
     }
 }
 
-/// The status of a rollout whose spec cannot work: everything stays as it is, and says why.
-#[must_use]
-pub fn tell_problem(
-    problem: &Problem,
-    before: Option<&RolloutStatus>,
-    generation: Option<i64>,
-    now: Time,
-) -> RolloutStatus {
-    let mut status = before.cloned().unwrap_or_default();
-    let kinds = ["Ready", "Progressing", "Paused", "Degraded", "RolledBack", "Stalled"];
-    let known = |kind: &'static str| match status.conditions.iter().find(|c| c.type_ == kind) {
-        Some(c) => {
-            Word { kind, holds: c.status == "True", reason: c.reason.clone(), message: c.message.clone() }
-        }
-        None => Word { kind, holds: false, reason: "NotStarted".to_owned(), message: String::new() },
-    };
-    let mut words: Vec<Word> = kinds.into_iter().map(known).collect();
-    conditions::report_problem(&mut words, problem);
-    status.conditions = conditions::to_fields(words, &status.conditions, generation, now);
-    status.observed_generation = generation;
-    status.phase = Some(field::RolloutPhase::Stalled);
-    status.message = Some(cut(&problem.message, MESSAGE_MAX));
-    status
-}
-
 fn phase(phase: Phase) -> field::RolloutPhase {
     use field::RolloutPhase as P;
     match phase {
@@ -163,7 +139,7 @@ fn message(state: &State, reasons: &[Reason]) -> String {
 }
 
 fn updated(story: &Story<'_>, before: &RolloutStatus) -> Option<String> {
-    let seen = story.seen.map(|s| format!("{}/{}", s.view.activated, s.view.matching));
+    let seen = story.seen.map(|s| format!("{}/{}", s.view.activated, s.eligible));
     seen.or_else(|| before.updated.clone())
 }
 
@@ -181,7 +157,7 @@ fn verdict_summary(story: &Story<'_>, before: &RolloutStatus) -> Option<String> 
 fn counts(seen: Seen<'_>) -> field::DeviceCounts {
     let view = seen.view;
     field::DeviceCounts {
-        eligible: signed(view.matching),
+        eligible: signed(seen.eligible),
         reachable: signed(seen.online),
         offered: signed(view.members),
         downloaded: signed(view.downloaded),

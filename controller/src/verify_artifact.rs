@@ -1,5 +1,11 @@
 //! Checks a model's bytes against what was registered: size, digest, signature, format. They stream by; none is kept.
+//!
+//! Whoever may register a version reads what is said here, and the controller can reach more than he can. So a status
+//! never holds what a store answered, nor what a file is instead of what was registered.
 
+mod place;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -7,13 +13,25 @@ use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use minisign_verify::{PublicKey, Signature, StreamVerifier};
 use modelfleet_crds::ModelVersionSpec;
-use object_store::{ObjectStoreExt as _, parse_url_opts};
+use object_store::http::HttpBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _, ObjectStoreScheme, parse_url_opts};
 use sha2::{Digest as _, Sha256};
 
+use crate::error::chain;
 use crate::onnx::Scanner;
+use place::{Careful, Forbidden};
 
 /// A store that sends nothing for so long is away.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// A store that sends fewer bytes in a second, over the whole artifact, is too slow: it would keep others waiting.
+const BYTES_PER_SECOND_MIN: u64 = 256 * 1024;
+/// What every artifact may take, however small, and the most for one however large.
+const TIME_MIN: Duration = Duration::from_secs(60);
+const TIME_MAX: Duration = Duration::from_secs(4 * 3600);
+/// Most of a store's error that is logged, characters. It may hold the body of an answer.
+const LOGGED_MAX: usize = 300;
 
 /// How to reach stores, and whom to believe.
 #[derive(Clone, Default)]
@@ -22,25 +40,34 @@ pub struct Trust {
     pub store_options: Vec<(String, String)>,
     /// Publishers' minisign keys; none: signatures are not asked for.
     pub keys: Vec<PublicKey>,
+    /// The folder below which `file://` artifacts are read; none: no file is.
+    pub artifact_root: Option<PathBuf>,
 }
 
 /// Why a check did not pass.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The store is away or does not have it; try again.
-    #[error("fetch {uri}")]
+    #[error("fetch {uri}: {why}")]
     Fetch {
         /// From where.
         uri: String,
-        /// Why not.
-        #[source]
-        source: object_store::Error,
+        /// Why not, in words of ours.
+        why: &'static str,
     },
     /// The store went silent; try again.
     #[error("fetch {uri}: nothing came for {} s", SILENCE_MAX.as_secs())]
     Silence {
         /// From where.
         uri: String,
+    },
+    /// The store is too slow; try again.
+    #[error("fetch {uri}: it did not come whole within {seconds} s")]
+    Slow {
+        /// From where.
+        uri: String,
+        /// The time that it had.
+        seconds: u64,
     },
     /// The bytes are not what was registered; trying again does not help.
     #[error("{message}")]
@@ -56,14 +83,44 @@ fn refuse<T>(reason: &'static str, message: String) -> Result<T, CheckError> {
     Err(CheckError::Refuse { reason, message })
 }
 
+fn forbid<T>(uri: &str, why: Forbidden) -> Result<T, CheckError> {
+    refuse("UriForbidden", format!("spec.artifact.uri {uri:?}: {why}; register a new version"))
+}
+
+/// Sorts a store's error into words of ours. The error itself, which may quote an answer, is for the log alone.
+fn fetch(uri: &str, error: &object_store::Error) -> CheckError {
+    use object_store::Error as E;
+    let logged: String = chain(error).chars().take(LOGGED_MAX).collect();
+    tracing::info!(uri, error = logged, "an artifact could not be fetched");
+    let why = match error {
+        E::NotFound { .. } => "it is not there",
+        E::PermissionDenied { .. } => "the store does not permit it",
+        E::Unauthenticated { .. } => "the store asks for credentials",
+        _ => "the store is not reachable or broke off; the controller's log says more",
+    };
+    CheckError::Fetch { uri: uri.to_owned(), why }
+}
+
+/// How long an artifact of this size may take.
+fn time_for(bytes: u64) -> Duration {
+    (TIME_MIN + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN)).min(TIME_MAX)
+}
+
 /// Streams the artifact of a version from its store and checks it.
 ///
 /// # Errors
 /// Says whether to try again.
 pub async fn check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), CheckError> {
+    let most = time_for(u64::try_from(spec.artifact.size_bytes).unwrap_or(0));
+    let slow = || CheckError::Slow { uri: spec.artifact.uri.clone(), seconds: most.as_secs() };
+    tokio::time::timeout(most, stream_and_check(trust, spec)).await.unwrap_or_else(|_| Err(slow()))
+}
+
+async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), CheckError> {
     let artifact = &spec.artifact;
     let uri = artifact.uri.clone();
-    let fetch = |source| CheckError::Fetch { uri: uri.clone(), source };
+    // What else a file is would tell a guesser what it holds.
+    let tells = !uri.starts_with("file:");
     let signatures = signatures(spec);
     let mut verifiers = verifiers(trust, &signatures)?;
     let mut stream = open(trust, &uri).await?;
@@ -72,7 +129,7 @@ pub async fn check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), CheckEr
     loop {
         let piece = tokio::time::timeout(SILENCE_MAX, stream.next()).await;
         let Some(piece) = piece.map_err(|_| CheckError::Silence { uri: uri.clone() })? else { break };
-        let piece = piece.map_err(&fetch)?;
+        let piece = piece.map_err(|e| fetch(&uri, &e))?;
         size += piece.len() as u64;
         if size > wanted {
             break;
@@ -82,18 +139,22 @@ pub async fn check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), CheckEr
         verifiers.iter_mut().for_each(|verifier| verifier.update(&piece));
     }
     if size != wanted {
-        let more = if size > wanted { "more than " } else { "" };
+        let found = match size > wanted {
+            _ if !tells => "another number of".to_owned(),
+            true => format!("more than {wanted}"),
+            false => size.to_string(),
+        };
         let message = format!(
-            "{uri} has {more}{} bytes and {wanted} were registered; put the registered file back, or register a \
-             new version",
-            size.min(wanted)
+            "{uri} has {found} bytes and {wanted} were registered; put the registered file back, or register a new \
+             version"
         );
         return refuse("SizeMismatch", message);
     }
     let digest = format!("sha256:{}", hex::encode(hash.finalize()));
     if digest != artifact.digest {
+        let found = if tells { digest.as_str() } else { "another digest" };
         let message = format!(
-            "{uri} hashes to {digest} and {} was registered; put the registered file back, or register a new \
+            "{uri} hashes to {found} and {} was registered; put the registered file back, or register a new \
              version",
             artifact.digest
         );
@@ -131,19 +192,50 @@ async fn open(
     trust: &Trust,
     uri: &str,
 ) -> Result<futures::stream::BoxStream<'static, object_store::Result<bytes::Bytes>>, CheckError> {
-    let fetch = |source| CheckError::Fetch { uri: uri.to_owned(), source };
     let Ok(url) = url::Url::parse(uri) else {
         return refuse("UriInvalid", format!("spec.artifact.uri {uri:?} is no URI; register a new version"));
     };
-    let mut options = trust.store_options.clone();
-    if url.scheme() == "http" {
-        // The digest is checked whatever the way of the bytes.
-        options.push(("allow_http".to_owned(), "true".to_owned()));
-    }
-    let (store, path) = parse_url_opts(&url, options).map_err(fetch)?;
+    let (store, path) = store(trust, uri, &url).await?;
     let get = tokio::time::timeout(SILENCE_MAX, store.get(&path)).await;
     let get = get.map_err(|_| CheckError::Silence { uri: uri.to_owned() })?;
-    Ok(get.map_err(fetch)?.into_stream())
+    Ok(get.map_err(|e| fetch(uri, &e))?.into_stream())
+}
+
+async fn store(trust: &Trust, uri: &str, url: &url::Url) -> Result<(Box<dyn ObjectStore>, Path), CheckError> {
+    let failed = |e: object_store::Error| fetch(uri, &e);
+    if let Err(forbidden) = place::host(url) {
+        return forbid(uri, forbidden);
+    }
+    let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|e| failed(e.into()))?;
+    match scheme {
+        ObjectStoreScheme::Local => match place::file(url, trust.artifact_root.as_deref()).await {
+            Err(forbidden) => forbid(uri, forbidden),
+            Ok(None) => Err(CheckError::Fetch { uri: uri.to_owned(), why: "it is not there" }),
+            Ok(Some(real)) => {
+                let path = Path::from_absolute_path(real).map_err(|e| failed(e.into()))?;
+                Ok((Box::new(LocalFileSystem::new()), path))
+            }
+        },
+        ObjectStoreScheme::Http => {
+            let origin = HttpBuilder::new().with_url(&url[..url::Position::BeforePath]);
+            // The digest is checked whatever the way of the bytes.
+            let plain = (url.scheme() == "http").then(|| ("allow_http".to_owned(), "true".to_owned()));
+            let options = trust.store_options.iter().cloned().chain(plain);
+            // As with every store, options of other stores are left out.
+            let known = options.filter_map(|(key, value)| Some((key.parse().ok()?, value)));
+            let builder = known.fold(origin, |builder, (key, value)| builder.with_config(key, value));
+            let store = builder.with_http_connector(Careful).build().map_err(failed)?;
+            Ok((Box::new(store), path))
+        }
+        _ => {
+            // Theirs ends a request after half a minute, however large the artifact is; ours goes by the size.
+            let mut options = trust.store_options.clone();
+            if !options.iter().any(|(key, _)| key == "timeout") {
+                options.push(("timeout".to_owned(), format!("{} seconds", TIME_MAX.as_secs())));
+            }
+            parse_url_opts(url, options).map_err(failed)
+        }
+    }
 }
 
 fn signatures(spec: &ModelVersionSpec) -> Vec<Signature> {
@@ -173,3 +265,6 @@ fn verifiers<'a>(
     }
     Ok(verifiers)
 }
+
+#[cfg(test)]
+mod tests;

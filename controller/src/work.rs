@@ -82,15 +82,16 @@ impl Work {
         let now = Instant::now();
         let mut queue = self.queue();
         let slot = queue.slots.entry(key.clone()).or_default();
-        let first = slot.evidence_since.is_none();
-        slot.evidence_since.get_or_insert(now);
+        if slot.evidence_since.is_some() {
+            // The first evidence has asked already.
+            return;
+        }
+        slot.evidence_since = Some(now);
         let when = (now + DEBOUNCE).max(slot.rests_until.unwrap_or(now));
         let due = queue.due.entry(key.clone()).or_insert(when);
         *due = when.min(*due);
         drop(queue);
-        if first {
-            self.inner.changed.notify_one();
-        }
+        self.inner.changed.notify_one();
     }
 
     /// The next key that is due; waits for it. The key counts as running until [`Work::done`].
@@ -125,7 +126,10 @@ impl Work {
         let mut queue = self.queue();
         queue.running.remove(key);
         let rest = (cost * REST).min(DEBOUNCE_MAX);
-        queue.slots.entry(key.clone()).or_default().rests_until = Some(Instant::now() + rest);
+        // One that was forgotten stays so.
+        if let Some(slot) = queue.slots.get_mut(key) {
+            slot.rests_until = Some(Instant::now() + rest);
+        }
         drop(queue);
         self.inner.changed.notify_one();
     }
@@ -172,6 +176,19 @@ mod tests {
         assert!(again.is_err(), "it runs already");
         work.done(&job.key, Duration::ZERO);
         assert_eq!(work.next().await.key, key("a"));
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_forgotten_leaves_nothing_behind() {
+        let work = Work::default();
+        for i in 0..100 {
+            work.evidence(&key(&format!("m-{i}")));
+            let job = work.next().await;
+            work.forget(&job.key);
+            work.done(&job.key, Duration::ZERO);
+        }
+        let queue = work.queue();
+        assert_eq!((queue.due.len(), queue.running.len(), queue.slots.len()), (0, 0, 0));
     }
 
     #[tokio::test]

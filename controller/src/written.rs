@@ -33,7 +33,28 @@ fn newest<K: ResourceExt>(kept: &mut HashMap<String, Arc<K>>, seen: Arc<K>) -> A
     }
 }
 
+fn since<K: ResourceExt>(kept: &HashMap<String, Arc<K>>, known: &Arc<K>) -> Arc<K> {
+    let ours = known
+        .uid()
+        .and_then(|uid| kept.get(&uid))
+        .filter(|ours| order(ours.as_ref()) > order(known.as_ref()));
+    Arc::clone(ours.unwrap_or(known))
+}
+
 impl Written {
+    /// An object as it was after our last write, when that is newer than `known`. What was not read from the watch must
+    /// not go through [`Written::rollout`]: it would pass for the watch having caught up.
+    #[must_use]
+    pub fn rollout_since(&self, known: &Arc<Rollout>) -> Arc<Rollout> {
+        since(&self.rollouts, known)
+    }
+
+    /// As [`Written::rollout_since`].
+    #[must_use]
+    pub fn version_since(&self, known: &Arc<ModelVersion>) -> Arc<ModelVersion> {
+        since(&self.versions, known)
+    }
+
     /// The newer of what the watch shows and what we wrote.
     pub fn rollout(&mut self, seen: Arc<Rollout>) -> Arc<Rollout> {
         newest(&mut self.rollouts, seen)
@@ -86,5 +107,34 @@ impl Written {
         self.versions.remove(uid);
         self.told.remove(uid);
         self.announced.remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use modelfleet_crds::RolloutSpec;
+
+    fn rollout(version: &str) -> Rollout {
+        let mut rollout = Rollout::new("r", RolloutSpec::new("m", "1.0.0"));
+        rollout.metadata.uid = Some("u".into());
+        rollout.metadata.resource_version = Some(version.into());
+        rollout
+    }
+
+    #[test]
+    fn what_we_wrote_stays_until_the_watch_shows_it() {
+        let mut written = Written::default();
+        let version = |rollout: Arc<Rollout>| rollout.resource_version().unwrap();
+        written.keep_rollout(rollout("7"));
+        let ours = written.rollout(Arc::new(rollout("3")));
+        assert_eq!(version(written.rollout_since(&ours)), "7");
+        assert_eq!(
+            version(written.rollout(Arc::new(rollout("3")))),
+            "7",
+            "it was not the watch that showed it"
+        );
+        assert_eq!(version(written.rollout(Arc::new(rollout("8")))), "8");
+        assert_eq!(version(written.rollout_since(&Arc::new(rollout("3")))), "3", "the watch has caught up");
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
 use modelfleet_controller::index::view::Lens;
-use modelfleet_controller::index::{Change, Index};
+use modelfleet_controller::index::{Change, Index, Source};
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::Membership;
@@ -63,6 +63,7 @@ fn cost_of_a_device_is_bounded() {
     let digest = Digest::of(b"a");
     let before = resident();
     let mut index = Index::new(1_000_000);
+    index.note(&("plant".parse().unwrap(), "m".parse().unwrap()), Source::Rollout("uid".into()));
     let count: u64 = std::env::var("COUNT").ok().and_then(|c| c.parse().ok()).unwrap_or(10_000);
     for i in 0..count {
         let name = format!("pump-{i:06}");
@@ -80,12 +81,14 @@ fn cost_of_a_device_is_bounded() {
         model: &model,
         attempt: "r",
         candidate: digest,
+        scope: &selector,
         selector: &selector,
         spread_by: &spread_by,
         membership: &membership,
         drawn: Some(0),
         silent_after_ms: 3000,
         connected_since: NOW,
+        back_since: None,
         now: NOW,
     };
     let start = std::time::Instant::now();

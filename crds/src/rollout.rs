@@ -126,11 +126,12 @@ pub struct RolloutSpec {
     pub probation: Probation,
 
     /// Devices that keep the version before for as long as the rollout lives, as a control group, even at the
-    /// last stage: a count, or a percent from 0% to 50%. Default: `0%`. Example: `2%`.
+    /// last stage: a percent from 0% to 50%; devices work out alone whether they are held back. Default: `0%`.
+    /// Example: `2%`.
     #[serde(default = "default_holdback")]
     #[x_kube(validation = (
         "!self.matches('^(5[0-9]|[6-9][0-9]|100)') || !self.endsWith('%') || self.matches('^50([.]0+)?%$')",
-        "must be at most 50%, such as 2%, or a number of devices"
+        "must be a percent of at most 50%, such as 2%"
     ))]
     pub holdback: Amount,
 

@@ -11,7 +11,11 @@ use modelfleet_protocol::state::{Failure, FailureCode};
 
 use crate::engine::{Engines, LoadError, RunError, Session};
 use crate::fetch::Keys;
+use crate::serve::Places;
 use crate::tensor::{NamedTensor, shaped};
+
+/// Predictions of one loaded build that run at once; others wait, within their time.
+const AT_ONCE_MAX: usize = 4;
 
 /// Why a build may not answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +65,10 @@ impl AdmitError {
     #[must_use]
     pub fn failure(&self) -> Failure {
         let code = match self {
-            AdmitError::Read { .. } | AdmitError::Damaged(_) => FailureCode::DigestMismatch,
+            AdmitError::Damaged(_) => FailureCode::DigestMismatch,
+            // A disk that does not read says nothing about the bytes, unless there are none.
+            AdmitError::Read { .. } if self.is_lost() => FailureCode::DigestMismatch,
+            AdmitError::Read { .. } => FailureCode::LoadRefused,
             AdmitError::Unsigned => FailureCode::SignatureInvalid,
             AdmitError::Load(e) => e.code(),
             AdmitError::Signature(_) => FailureCode::SignatureMismatch,
@@ -70,10 +77,14 @@ impl AdmitError {
         Failure::new(code, crate::mqtt::chain(self))
     }
 
-    /// Whether the bytes in the slot are gone or damaged.
+    /// Whether the bytes in the slot are gone or damaged. A disk that does not read now may read later.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        matches!(self, AdmitError::Read { .. } | AdmitError::Damaged(_))
+        match self {
+            AdmitError::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            AdmitError::Damaged(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -83,6 +94,18 @@ pub struct Ready {
     pub session: Box<dyn Session>,
     /// The engine's name.
     pub engine: String,
+    /// For predictions that answer.
+    pub places: Arc<Places>,
+    /// For runs beside what answers, one at a time.
+    pub beside: Arc<Places>,
+}
+
+impl Ready {
+    /// A session that may answer, with all its places free.
+    #[must_use]
+    pub fn new(session: Box<dyn Session>, engine: String) -> Ready {
+        Ready { session, engine, places: Places::of(AT_ONCE_MAX), beside: Places::of(1) }
+    }
 }
 
 /// Loads builds; one that is loaded is shared by all that want the same digest.
@@ -141,7 +164,7 @@ impl Loader {
         for (index, test) in build.self_test.iter().enumerate() {
             self_test(&*loaded.session, build, index, test)?;
         }
-        Ok(Ready { session: loaded.session, engine: loaded.engine })
+        Ok(Ready::new(loaded.session, loaded.engine))
     }
 }
 
@@ -196,6 +219,19 @@ fn difference(answer: &[f64], expected: &Values, tolerance: f64) -> Option<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_bytes_that_are_gone_or_damaged_are_lost() {
+        let read = |kind: std::io::ErrorKind| AdmitError::Read { path: "x".into(), source: kind.into() };
+        assert!(read(std::io::ErrorKind::NotFound).is_lost());
+        assert!(AdmitError::Damaged(Digest::of(b"x")).is_lost());
+        for kind in [std::io::ErrorKind::PermissionDenied, std::io::ErrorKind::TimedOut] {
+            let error = read(kind);
+            assert!(!error.is_lost(), "{error:?}");
+            assert_ne!(error.failure().code, FailureCode::DigestMismatch);
+        }
+        assert!(!AdmitError::Unsigned.is_lost());
+    }
 
     fn check(answer: &[f64], expected: &[f64], good: bool) {
         let expected = Values { name: "score".into(), values: expected.to_vec() };

@@ -1,39 +1,42 @@
 //! The local API: the Open Inference Protocol (version 2) over HTTP, and ground truth.
 
+mod connections;
+mod infer;
+mod stuck;
 mod tensors;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Path as UrlPath, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use modelfleet_agent_core::recorder::key;
+use modelfleet_agent_core::words::Role;
 use modelfleet_protocol::ids::ModelName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::Listen;
 use crate::mqtt::chain;
-use crate::serve::{Answer, Model, Models, PredictError};
-use crate::tensor::NamedTensor;
-use tensors::InferRequest;
+use crate::serve::{Model, Models, PredictError};
 
 /// Most bytes of a request.
-const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Predictions that run at once; others wait, within their time.
-const AT_ONCE_MAX: usize = 4;
-/// Longest id of a prediction.
-const ID_LEN_MAX: usize = 128;
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Longest that a request's body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Predictions are taken to be stuck when for so many times the patience none of a build has ended.
+const STUCK_PATIENCES: u32 = 30;
+/// They are stuck after this time at the earliest.
+const STUCK_LEAST: Duration = Duration::from_secs(1);
 
 /// Why the API does not run.
 #[derive(Debug, thiserror::Error)]
@@ -47,31 +50,31 @@ pub enum ApiError {
         #[source]
         source: std::io::Error,
     },
-    /// The address could not be written for others to find.
-    #[error("write the API's address to {path}")]
-    Announce {
-        /// The file.
-        path: String,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
+    /// The build that answers has threads that do not come back; only a new process is rid of them.
+    #[error("no prediction of {model} {version} has ended for {} ms; only a new process helps", after.as_millis())]
+    Stuck {
+        /// The model.
+        model: ModelName,
+        /// The version that answers.
+        version: String,
+        /// For how long.
+        after: Duration,
     },
-    /// It stopped.
-    #[error("serve the local API")]
-    Serve(#[source] std::io::Error),
 }
 
 #[derive(Clone)]
 struct Api {
     models: Arc<Models>,
     patience: Duration,
-    room: Arc<Semaphore>,
+    /// Requests that found no place are read one at a time.
+    late: Arc<Semaphore>,
 }
 
-/// Serves the models of a device until `stop`. The address is logged and written to `api-address` in `dir`.
+/// Serves the models of a device until `stop`, and some seconds longer to those who have asked. The address is
+/// logged and written to `api-address` in `dir`. A prediction may take `patience`.
 ///
 /// # Errors
-/// When it cannot listen there.
+/// When it cannot listen there, or when the predictions of a build that answers are stuck for good.
 pub async fn serve(
     listen: &Listen,
     dir: &Path,
@@ -79,33 +82,44 @@ pub async fn serve(
     patience: Duration,
     stop: CancellationToken,
 ) -> Result<(), ApiError> {
-    let router = router(Api { models, patience, room: Arc::new(Semaphore::new(AT_ONCE_MAX)) });
-    let stopped = async move { stop.cancelled().await };
-    match listen {
-        Listen::Tcp(address) => {
-            let failed = |source| ApiError::Listen { address: address.to_string(), source };
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
-            let bound = listener.local_addr().map_err(failed)?;
-            announce(dir, &format!("http://{bound}"))?;
-            axum::serve(listener, router).with_graceful_shutdown(stopped).await.map_err(ApiError::Serve)
+    let after = patience.saturating_mul(STUCK_PATIENCES).max(STUCK_LEAST);
+    let watched = models.clone();
+    let router = router(Api { models, patience, late: Arc::new(Semaphore::new(1)) });
+    let served = async {
+        match listen {
+            Listen::Tcp(address) => {
+                let failed = |source| ApiError::Listen { address: address.to_string(), source };
+                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let bound = listener.local_addr().map_err(failed)?;
+                announce(dir, &format!("http://{bound}"));
+                connections::serve(listener, router, stop).await;
+            }
+            Listen::Unix(path) => {
+                let failed = |source| ApiError::Listen { address: path.display().to_string(), source };
+                // The folder's lock says that no other agent of this device listens here.
+                let _ = std::fs::remove_file(path);
+                let listener = UnixListener::bind(path).map_err(failed)?;
+                announce(dir, &format!("unix:{}", path.display()));
+                connections::serve(listener, router, stop).await;
+            }
         }
-        Listen::Unix(path) => {
-            let failed = |source| ApiError::Listen { address: path.display().to_string(), source };
-            // The folder's lock says that no other agent of this device listens here.
-            let _ = std::fs::remove_file(path);
-            let listener = UnixListener::bind(path).map_err(failed)?;
-            announce(dir, &format!("unix:{}", path.display()))?;
-            axum::serve(listener, router).with_graceful_shutdown(stopped).await.map_err(ApiError::Serve)
-        }
+        Ok(())
+    };
+    tokio::select! {
+        outcome = served => outcome,
+        stuck = stuck::found(&watched, after) => Err(stuck),
     }
 }
 
-fn announce(dir: &Path, address: &str) -> Result<(), ApiError> {
+/// Tells others where the API is. Those who know need no file.
+fn announce(dir: &Path, address: &str) {
     info!(address, "local API listens");
     let (path, fresh) = (dir.join("api-address"), dir.join("api-address.new"));
-    std::fs::write(&fresh, format!("{address}\n"))
-        .and_then(|()| std::fs::rename(&fresh, &path))
-        .map_err(|source| ApiError::Announce { path: path.display().to_string(), source })
+    let written =
+        std::fs::write(&fresh, format!("{address}\n")).and_then(|()| std::fs::rename(&fresh, &path));
+    if let Err(error) = written {
+        warn!(path = %path.display(), %error, "the API's address could not be written");
+    }
 }
 
 fn router(api: Api) -> Router {
@@ -115,7 +129,7 @@ fn router(api: Api) -> Router {
         .route("/v2/health/ready", get(ready))
         .route("/v2/models/{name}", get(model_about))
         .route("/v2/models/{name}/ready", get(model_ready))
-        .route("/v2/models/{name}/infer", post(infer))
+        .route("/v2/models/{name}/infer", post(infer::infer))
         .route("/v2/models/{name}/feedback", post(feedback))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(api)
@@ -138,16 +152,31 @@ impl From<PredictError> for Refusal {
             PredictError::Run { source: crate::engine::RunError::Input { .. }, .. } => {
                 StatusCode::BAD_REQUEST
             }
-            PredictError::Run { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            PredictError::Run { .. } | PredictError::Dropped { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Refusal(status, chain(&error))
     }
+}
+
+fn bad(reason: String) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, reason)
 }
 
 impl Api {
     fn model(&self, name: &str) -> Result<Arc<Model>, Refusal> {
         let unknown = || Refusal(StatusCode::NOT_FOUND, format!("model {name:?} is not on this device"));
         name.parse::<ModelName>().ok().and_then(|name| self.models.get(&name)).ok_or_else(unknown)
+    }
+}
+
+/// The bytes of a request, if there are not too many and they do not take too long.
+async fn body(request: Request) -> Result<Bytes, Refusal> {
+    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
+        Ok(read) => read.map_err(|refused| Refusal(refused.status(), refused.body_text())),
+        Err(_) => {
+            let seconds = BODY_TIMEOUT.as_secs();
+            Err(Refusal(StatusCode::REQUEST_TIMEOUT, format!("the body took more than {seconds} s")))
+        }
     }
 }
 
@@ -158,12 +187,12 @@ async fn about() -> Json<Value> {
 }
 
 async fn ready(State(api): State<Api>) -> Response {
-    let ready = api.models.all().iter().any(|model| model.live().is_some());
+    let ready = api.models.all().iter().any(|model| model.can_answer(Role::Live));
     readiness(ready)
 }
 
 async fn model_ready(State(api): State<Api>, UrlPath(name): UrlPath<String>) -> Result<Response, Refusal> {
-    Ok(readiness(api.model(&name)?.live().is_some()))
+    Ok(readiness(api.model(&name)?.can_answer(Role::Live)))
 }
 
 fn readiness(ready: bool) -> Response {
@@ -185,66 +214,6 @@ async fn model_about(State(api): State<Api>, UrlPath(name): UrlPath<String>) -> 
     })))
 }
 
-async fn infer(
-    State(api): State<Api>,
-    UrlPath(name): UrlPath<String>,
-    body: Bytes,
-) -> Result<Json<Value>, Refusal> {
-    let model = api.model(&name)?;
-    let bad = |reason: String| Refusal(StatusCode::BAD_REQUEST, reason);
-    let request: InferRequest =
-        serde_json::from_slice(&body).map_err(|e| bad(format!("request is not readable: {e}")))?;
-    let id = match request.id {
-        Some(id) if id.is_empty() || id.len() > ID_LEN_MAX => {
-            return Err(bad(format!("an id has 1 to {ID_LEN_MAX} bytes")));
-        }
-        Some(id) => id,
-        None => format!("{:016x}", rand::random::<u64>()),
-    };
-    let inputs: Result<Vec<NamedTensor>, String> =
-        request.inputs.into_iter().map(TryInto::try_into).collect();
-    let answer = predict(&api, &model, key(&id), inputs.map_err(bad)?).await?;
-    let mut body = json!({
-        "model_name": name,
-        "model_version": answer.version,
-        "id": id,
-        "outputs": answer.outputs.iter().map(tensors::output).collect::<Vec<_>>(),
-    });
-    if answer.fallback {
-        body["parameters"] = json!({"fallback": true, "filtered_by": answer.filtered_by});
-    }
-    Ok(Json(body))
-}
-
-/// Predicts off the runtime's threads, and gives up in time. The engine cannot be stopped: a prediction that
-/// never ends keeps its place, and when all places are taken nothing is predicted any more.
-async fn predict(
-    api: &Api,
-    model: &Arc<Model>,
-    key: u64,
-    inputs: Vec<NamedTensor>,
-) -> Result<Answer, Refusal> {
-    let (patience, counted) = (api.patience, Arc::new(AtomicBool::new(false)));
-    let work = async {
-        let place = api.room.clone().acquire_owned().await;
-        let (model, counted) = (model.clone(), counted.clone());
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        tokio::task::spawn_blocking(move || {
-            let _place = place;
-            let answer = model.answer(key, &inputs, patience, &counted);
-            // The caller may have given up.
-            let _ = sender.send(answer);
-            model.shadow_too(key, &inputs, patience);
-        });
-        receiver.await
-    };
-    match tokio::time::timeout(patience, work).await {
-        Ok(Ok(answer)) => Ok(answer?),
-        Ok(Err(_)) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the prediction was dropped".into())),
-        Err(_) => Ok(model.gave_up(key, patience, &counted)?),
-    }
-}
-
 #[derive(Deserialize)]
 struct Feedback {
     id: String,
@@ -254,14 +223,48 @@ struct Feedback {
 async fn feedback(
     State(api): State<Api>,
     UrlPath(name): UrlPath<String>,
-    body: Bytes,
+    request: Request,
 ) -> Result<Json<Value>, Refusal> {
     let model = api.model(&name)?;
-    let feedback: Feedback = serde_json::from_slice(&body)
-        .map_err(|e| Refusal(StatusCode::BAD_REQUEST, format!("feedback is {{\"id\", \"truth\"}}: {e}")))?;
+    let feedback: Feedback = serde_json::from_slice(&body(request).await?)
+        .map_err(|e| bad(format!("feedback is {{\"id\", \"truth\"}}: {e}")))?;
     if model.truth(key(&feedback.id), feedback.truth) {
         Ok(Json(json!({"id": feedback.id})))
     } else {
         Err(Refusal(StatusCode::NOT_FOUND, "no prediction of this id is known (any more)".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use axum::body::Body;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// A body of which nothing ever comes.
+    struct Silence;
+
+    impl hyper::body::Body for Silence {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_is_not_waited_for() {
+        let start = tokio::time::Instant::now();
+        let refused = body(Request::new(Body::new(Silence))).await.err().unwrap();
+        assert_eq!((refused.0, start.elapsed()), (StatusCode::REQUEST_TIMEOUT, BODY_TIMEOUT));
     }
 }

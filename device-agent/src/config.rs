@@ -1,16 +1,17 @@
 //! The command line and the environment.
 
-use std::collections::BTreeMap;
+mod files;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use base64::Engine as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ed25519_dalek::VerifyingKey;
 use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
 use modelfleet_protocol::selector::{LABEL_LEN_MAX, LABELS_MAX, Labels};
 use url::Url;
+
+pub use files::{ConfigError, passwords, plan_keys};
 
 /// Runs models on devices, under a plan from the controller.
 #[derive(Parser)]
@@ -63,6 +64,10 @@ pub struct CommonArgs {
     /// Longest wait between two tries to connect, seconds.
     #[arg(long, default_value_t = 120, value_name = "S")]
     pub reconnect_max_s: u64,
+    /// A device that loses its broker waits up to so long, at random, before it connects again, so that not
+    /// all do at once; up to a third of it when it starts. Seconds; 30, and 1 for a fleet in one process.
+    #[arg(long, env = "MODELFLEET_RECONNECT_SPREAD", value_name = "S")]
+    pub reconnect_spread_s: Option<u64>,
     /// First wait before a failed download is tried again, milliseconds.
     #[arg(long, default_value_t = 10_000, value_name = "MS")]
     pub fetch_backoff_ms: u64,
@@ -238,77 +243,6 @@ fn label(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Why the settings are of no use.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file could not be read.
-    #[error("read {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A plan key is something else.
-    #[error("{0} is not an ed25519 public key in hexadecimal or base64")]
-    PlanKey(PathBuf),
-    /// More labels than a device may have.
-    #[error("{0} labels; a device has at most {LABELS_MAX}")]
-    Labels(usize),
-    /// A line of the password file is not `id:password`.
-    #[error("{path} line {line} is not id:password")]
-    Password {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-    },
-}
-
-/// Reads a file.
-fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
-}
-
-/// Reads the keys whose plans are obeyed. Several may stand in one file, one on each line.
-///
-/// # Errors
-/// When a file cannot be read or holds something else.
-pub fn plan_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, ConfigError> {
-    let mut keys = Vec::new();
-    for path in paths {
-        let text = read(path)?;
-        let before = keys.len();
-        for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
-            let bytes = hex::decode(line).or_else(|_| base64::engine::general_purpose::STANDARD.decode(line));
-            let bytes: Option<[u8; 32]> = bytes.ok().and_then(|b| b.try_into().ok());
-            let key = bytes.and_then(|b| VerifyingKey::from_bytes(&b).ok());
-            keys.push(key.ok_or_else(|| ConfigError::PlanKey(path.clone()))?);
-        }
-        // A file without a key would silently make the device obey nobody.
-        if keys.len() == before {
-            return Err(ConfigError::PlanKey(path.clone()));
-        }
-    }
-    Ok(keys)
-}
-
-/// Reads `id:password` lines.
-///
-/// # Errors
-/// When the file cannot be read or has another line.
-pub fn passwords(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
-    let text = read(path)?;
-    let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
-    let entry = |(index, line): (usize, &str)| {
-        let malformed = || ConfigError::Password { path: path.to_owned(), line: index + 1 };
-        let (id, password) = line.split_once(':').ok_or_else(malformed)?;
-        Ok((id.to_owned(), password.to_owned()))
-    };
-    lines.map(entry).collect()
-}
-
 /// The labels of the command line.
 ///
 /// # Errors
@@ -340,19 +274,5 @@ mod tests {
         assert!("127.0.0.1:0".parse::<Listen>().is_ok());
         assert!("unix:/run/agent.sock".parse::<Listen>().is_ok());
         assert!("0.0.0.0:80".parse::<Listen>().is_err());
-    }
-
-    #[test]
-    fn plan_keys_are_hexadecimal_or_base64() {
-        let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("key");
-        let base64 = base64::engine::general_purpose::STANDARD.encode(key.as_bytes());
-        std::fs::write(&path, format!("# two forms\n{}\n{base64}\n", hex::encode(key.as_bytes()))).unwrap();
-        assert_eq!(plan_keys(std::slice::from_ref(&path)).unwrap(), vec![key, key]);
-        for bad in ["nonsense", "", "# none\n"] {
-            std::fs::write(&path, bad).unwrap();
-            assert!(plan_keys(std::slice::from_ref(&path)).is_err(), "{bad:?}");
-        }
     }
 }

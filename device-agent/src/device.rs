@@ -1,6 +1,11 @@
 //! One device: the loop that waits, feeds the core one input at a time, and carries out its outputs in order.
 
 mod carry;
+mod loads;
+mod parts;
+mod placing;
+mod restore;
+mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use modelfleet_agent_core::agent::Agent;
-use modelfleet_agent_core::words::{Identity, Input, Limits, Role, Step};
+use modelfleet_agent_core::words::{Input, Output, Record, Role, Step};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
@@ -16,15 +21,19 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use crate::admit::{Loader, Ready};
 use crate::clock::Clock;
 use crate::fetch::Fetcher;
-use crate::mqtt::{Inbox, Link, LinkEvent, Outbox, Settings};
+use crate::mqtt::{Link, LinkEvent, Outbox};
 use crate::probe::Probe;
 use crate::serve::Models;
-use crate::store::{STATE, Store, StoreError, windows_record};
+use crate::store::Store;
+use loads::{Loaded, Loads};
+pub use parts::Parts;
+use placing::Outcome;
+use restore::{boot, restore};
+use writing::Writing;
 
 /// Events of the connection and of downloads that wait for the loop at most.
 const EVENTS_MAX: usize = 32;
@@ -33,38 +42,13 @@ const TICK_MOST: Duration = Duration::from_secs(10);
 /// Failed predictions are told at most this often.
 const ALARM_EVERY: Duration = Duration::from_millis(200);
 
-/// What a device is made of.
-pub struct Parts {
-    /// Who it is.
-    pub identity: Identity,
-    /// How often, how long and how much.
-    pub limits: Limits,
-    /// Its folder.
-    pub store: Store,
-    /// Where the broker is.
-    pub settings: Settings,
-    /// Opens what arrives.
-    pub inbox: Arc<Inbox>,
-    /// Fetches builds.
-    pub fetcher: Fetcher,
-    /// Loads them.
-    pub loader: Arc<Loader>,
-    /// Looks at the process.
-    pub probe: Probe,
-    /// Memory that the process may use, bytes; 0: not limited.
-    pub memory_limit_bytes: u64,
-    /// Predictions of a model that are remembered for their ground truth.
-    pub predictions_remembered: usize,
-    /// Counts the devices of the process that are connected.
-    pub connected: Arc<AtomicUsize>,
-}
-
 /// Why a device stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// What was decided could not be written, and must not be acted upon unwritten.
-    #[error("write the agent's record")]
-    Save(#[source] StoreError),
+    /// A model hangs while it is loaded or tested, and only the end of the process frees its thread. What
+    /// follows from that is on the disk.
+    #[error("{0} has been loading for far too long")]
+    Stuck(String),
 }
 
 /// A running device.
@@ -82,6 +66,8 @@ pub struct Device {
     /// Loaded, but neither answering nor beside.
     admitted: Vec<(Digest, Arc<Ready>)>,
     fetch: Option<(Digest, JoinHandle<()>)>,
+    loads: Loads<Outcome>,
+    writing: Writing,
     jobs: mpsc::Sender<Input>,
     wake: Option<Instant>,
     /// Window length by what is observed.
@@ -98,6 +84,7 @@ pub struct Device {
 struct Sources {
     link: mpsc::Receiver<LinkEvent>,
     jobs: mpsc::Receiver<Input>,
+    loads: mpsc::Receiver<Loaded<Outcome>>,
 }
 
 impl Device {
@@ -112,27 +99,34 @@ impl Device {
     }
 
     /// Feeds an input and everything that follows from it.
-    async fn feed(&mut self, input: Input) -> Result<(), DeviceError> {
+    async fn feed(&mut self, input: Input) {
         self.pending.push_back(input);
+        self.feed_pending().await;
+    }
+
+    async fn feed_pending(&mut self) {
         while let Some(input) = self.pending.pop_front() {
             let now = self.clock.now();
             let Step { outputs, wake } = self.agent.step(now, input);
             // The wait is on a monotonic clock: a wall clock that is set does not stretch it.
             self.wake = wake.map(|(at, _)| Instant::now() + Duration::from_millis(at.since_ms(now)));
+            let mut written = true;
             for output in outputs {
-                self.carry_out(output).await?;
+                if output == Output::Save(Record::Control) {
+                    written = self.save_control().await;
+                } else if written || !output.rests_on_record() {
+                    self.carry_out(output).await;
+                }
             }
         }
-        Ok(())
     }
 
     /// Closes windows that have ended, and looks at what the process uses.
-    async fn tick(&mut self) -> Result<(), DeviceError> {
+    async fn tick(&mut self) {
         let now = self.clock.now();
         let usage = self.probe.usage();
         let share = u128::from(usage.memory_bytes) * 1_000_000 / u128::from(self.memory_bytes.max(1));
         let memory_ppm = u32::try_from(share).unwrap_or(u32::MAX);
-        let exceeded = self.memory_limit_bytes > 0 && usage.memory_bytes > self.memory_limit_bytes;
         let mut inputs = Vec::new();
         for model in self.models.all() {
             for role in [Role::Live, Role::Shadow] {
@@ -141,15 +135,28 @@ impl Device {
                     recorder.tick(now)
                 }));
             }
-            if exceeded && let Some(instance) = model.live() {
-                let digest = instance.build.digest;
-                inputs.push(Input::MemoryExceeded { model: model.name().clone(), digest });
-            }
+        }
+        if self.memory_limit_bytes > 0 {
+            let exceeded = usage.memory_bytes > self.memory_limit_bytes;
+            inputs.push(Input::Memory { exceeded });
         }
         for input in inputs {
-            self.feed(input).await?;
+            self.feed(input).await;
         }
-        Ok(())
+    }
+
+    /// Closes what is open and writes what is not on disk.
+    async fn stop(&mut self) {
+        self.tick().await;
+        let now = self.clock.now();
+        for model in self.models.all() {
+            for role in [Role::Live, Role::Shadow] {
+                for input in model.with_recorder(role, |recorder| recorder.stop(now)) {
+                    self.feed(input).await;
+                }
+            }
+        }
+        self.feed(Input::Stopping).await;
     }
 
     /// Time until windows are to be looked at again: just after the next one ends.
@@ -159,7 +166,7 @@ impl Device {
         left.min().map_or(TICK_MOST, |ms| Duration::from_millis(ms).min(TICK_MOST))
     }
 
-    async fn heard(&mut self, event: LinkEvent) -> Result<(), DeviceError> {
+    async fn heard(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Connected => {
                 self.connected.fetch_add(1, Ordering::Relaxed);
@@ -177,13 +184,14 @@ impl Device {
             LinkEvent::Plan(plan) => Input::Plan(plan),
             LinkEvent::Override(order) => Input::Override(order),
         };
-        self.feed(input).await
+        self.feed(input).await;
     }
 }
 
 async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Result<(), DeviceError> {
     let (link_events, link) = mpsc::channel(EVENTS_MAX);
     let (jobs, job_events) = mpsc::channel(EVENTS_MAX);
+    let (loads, load_events) = mpsc::channel(EVENTS_MAX);
     let (wills, will_events) = mpsc::channel(1);
     let outbox = Arc::new(Outbox::default());
     let connection = Link {
@@ -208,6 +216,8 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
         pending: VecDeque::new(),
         admitted: Vec::new(),
         fetch: None,
+        loads: Loads::new(loads),
+        writing: Writing::default(),
         jobs,
         wake: None,
         windows_ms: BTreeMap::new(),
@@ -217,10 +227,10 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
         connected: parts.connected,
         name,
     };
-    device.feed(Input::Started).await?;
+    device.feed(Input::Started { boot: boot() }).await;
     let over_link = CancellationToken::new();
     let connection = tokio::spawn(connection.run(over_link.clone()));
-    let outcome = events(&mut device, Sources { link, jobs: job_events }, &stop).await;
+    let outcome = events(&mut device, Sources { link, jobs: job_events, loads: load_events }, &stop).await;
     if let Some((_, task)) = device.fetch.take() {
         task.abort();
     }
@@ -236,23 +246,26 @@ async fn events(device: &mut Device, mut from: Sources, stop: &CancellationToken
     let mut quiet_until = Instant::now();
     loop {
         let wake = device.wake.unwrap_or_else(|| Instant::now() + TICK_MOST);
+        let load = device.loads.next_look();
+        let look = load.unwrap_or_else(|| Instant::now() + TICK_MOST);
         // What is observed, and in which windows, may have changed with the last input.
         tick = tick.min(Instant::now() + device.until_tick());
         tokio::select! {
-            Some(event) = from.link.recv() => device.heard(event).await?,
-            Some(input) = from.jobs.recv() => device.feed(input).await?,
-            () = tokio::time::sleep_until(wake), if device.wake.is_some() => device.feed(Input::Wake).await?,
+            Some(event) = from.link.recv() => device.heard(event).await,
+            Some(input) = from.jobs.recv() => device.feed(input).await,
+            Some(loaded) = from.loads.recv() => device.loaded(loaded).await,
+            () = tokio::time::sleep_until(look), if load.is_some() => device.look_at_loads().await?,
+            () = tokio::time::sleep_until(wake), if device.wake.is_some() => device.feed(Input::Wake).await,
             () = tokio::time::sleep_until(tick) => {
-                device.tick().await?;
+                device.tick().await;
                 tick = Instant::now() + device.until_tick();
             }
             () = alarm(&device.models, quiet_until) => {
-                device.tick().await?;
+                device.tick().await;
                 quiet_until = Instant::now() + ALARM_EVERY;
             }
             () = stop.cancelled() => {
-                // What was seen so far is worth keeping.
-                device.tick().await?;
+                device.stop().await;
                 return Ok(());
             }
         }
@@ -262,46 +275,4 @@ async fn events(device: &mut Device, mut from: Sources, stop: &CancellationToken
 async fn alarm(models: &Models, quiet_until: Instant) {
     tokio::time::sleep_until(quiet_until).await;
     models.alarmed().await;
-}
-
-/// The agent and the clock as the folder remembers them.
-fn restore(store: &Store, identity: Identity, limits: Limits) -> (Agent, Clock) {
-    let device = identity.device.to_string();
-    let found = store.load(STATE, |bytes| {
-        modelfleet_agent_core::saved::Saved::from_json(bytes).map_err(|e| crate::mqtt::chain(&e))
-    });
-    if let Some(note) = &found.note {
-        warn!(%device, %note, "the record was not whole");
-    }
-    let saved = found.state.unwrap_or_default();
-    let mut at = found.at;
-    let mut windows = BTreeMap::new();
-    for model in saved.models.keys() {
-        let seen = store.load(&windows_record(model), |bytes| Ok(bytes.to_vec()));
-        at = at.max(seen.at);
-        if let Some(bytes) = seen.state {
-            windows.insert(model.clone(), bytes);
-        }
-    }
-    let keep = named(&saved);
-    match store.keep_only(&keep) {
-        Ok(0) => {}
-        Ok(deleted) => info!(%device, deleted, "bytes that no slot holds were deleted"),
-        Err(error) => warn!(%device, error = %crate::mqtt::chain(&error), "bytes could not be tidied"),
-    }
-    (Agent::new(identity, limits, saved, &windows), Clock::starting_at(at))
-}
-
-/// Every build that the record speaks of: its bytes, or the beginning of them, are worth keeping.
-fn named(saved: &modelfleet_agent_core::saved::Saved) -> Vec<Digest> {
-    let mut keep = Vec::new();
-    for kept in saved.models.values() {
-        keep.extend(kept.slots.iter().map(|slot| slot.build.digest));
-        keep.extend(kept.attempts.iter().map(|tried| tried.attempt.digest));
-        if let Some(plan) = &kept.plan {
-            keep.extend(plan.stable.iter().map(|build| build.digest));
-            keep.extend(plan.candidate.iter().map(|candidate| candidate.build.digest));
-        }
-    }
-    keep
 }

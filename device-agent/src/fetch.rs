@@ -1,5 +1,6 @@
 //! Brings the bytes of a build onto the disk: resumed where they stopped, verified before anybody parses them.
 
+mod error;
 mod source;
 mod verify;
 
@@ -8,12 +9,12 @@ use std::time::Duration;
 
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::ModelBuild;
-use modelfleet_protocol::state::FailureCode;
 use tokio::fs::{self, OpenOptions};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
-use crate::http::{Client, HttpError};
+use crate::http::Client;
+pub use error::{Again, FetchError};
 use source::{Opened, Source};
 pub use verify::{Keys, KeysError};
 
@@ -21,127 +22,6 @@ pub use verify::{Keys, KeysError};
 const SPARE_BYTES: u64 = 4 * 1024 * 1024;
 /// Largest model that is fetched at all, bytes.
 const SIZE_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
-
-/// Why the bytes are not there.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The address is of no kind that is fetched.
-    #[error("{uri:?} is not an address that can be fetched")]
-    Address {
-        /// The address, at most its first characters.
-        uri: String,
-    },
-    /// The request was not answered.
-    #[error("fetch the model")]
-    Http(#[from] HttpError),
-    /// The server answered with something else than the bytes.
-    #[error("{host} answered {status}")]
-    Status {
-        /// Who answered.
-        host: String,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// A web page came instead of a model, as networks with a login page answer.
-    #[error("{host} answered with a web page")]
-    WebPage {
-        /// Who answered.
-        host: String,
-    },
-    /// The bytes stopped coming.
-    #[error("no bytes for {} s after {bytes} bytes", after.as_secs())]
-    Stalled {
-        /// How long nothing came.
-        after: Duration,
-        /// Bytes on disk.
-        bytes: u64,
-    },
-    /// It took too long as a whole.
-    #[error("not done after {} s, {bytes} bytes are there", after.as_secs())]
-    TooSlow {
-        /// How long it had.
-        after: Duration,
-        /// Bytes on disk.
-        bytes: u64,
-    },
-    /// The connection broke.
-    #[error("read the model after {bytes} bytes")]
-    Cut {
-        /// Bytes on disk.
-        bytes: u64,
-        /// Why it broke.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The disk has not enough room.
-    #[error("{needed} bytes are needed, {free} are free")]
-    DiskFull {
-        /// What is needed, with what is to stay free.
-        needed: u64,
-        /// What is free.
-        free: u64,
-    },
-    /// A file could not be read or written.
-    #[error("{what} {path}")]
-    Disk {
-        /// What was being done.
-        what: &'static str,
-        /// To which file.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The plan says a size that no device fetches.
-    #[error("a model of {0} bytes is not fetched")]
-    Size(u64),
-    /// The bytes are not those that the plan names.
-    #[error("expected {expected} and {size} bytes, found {found} and {bytes} bytes")]
-    DigestMismatch {
-        /// What the plan names.
-        expected: Digest,
-        /// The size in the plan.
-        size: u64,
-        /// What the bytes hash to.
-        found: Digest,
-        /// How many bytes came.
-        bytes: u64,
-    },
-    /// Old and new bytes together are not those that the plan names; it begins anew.
-    #[error("resumed bytes do not fit together")]
-    ResumedMismatch,
-    /// None of the device's keys signed the bytes.
-    #[error("no trusted key signed the model ({0} signatures)")]
-    SignatureInvalid(usize),
-}
-
-impl FetchError {
-    /// Whether another try may help.
-    #[must_use]
-    pub fn retryable(&self) -> bool {
-        use FetchError as E;
-        match self {
-            E::Address { .. } | E::Size(_) | E::DigestMismatch { .. } | E::SignatureInvalid(_) => false,
-            E::DiskFull { .. } => false,
-            // A client error stays, but for those that ask for patience; a store may still be filled (404).
-            E::Status { status, .. } => *status >= 500 || matches!(status, 404 | 408 | 425 | 429),
-            E::Http(HttpError::Address { .. }) => false,
-            E::Http(_) | E::WebPage { .. } | E::Stalled { .. } | E::TooSlow { .. } | E::Cut { .. } => true,
-            E::Disk { .. } | E::ResumedMismatch => true,
-        }
-    }
-
-    /// The code that the device reports when this is the end.
-    #[must_use]
-    pub fn code(&self) -> FailureCode {
-        match self {
-            FetchError::DigestMismatch { .. } => FailureCode::DigestMismatch,
-            FetchError::SignatureInvalid(_) => FailureCode::SignatureInvalid,
-            FetchError::DiskFull { .. } => FailureCode::DiskFull,
-            _ => FailureCode::DownloadExhausted,
-        }
-    }
-}
 
 /// How long a download may take.
 #[derive(Clone, Copy, Debug)]

@@ -27,6 +27,8 @@ pub use rows::{DeviceRow, RowsError, Traffic, read_devices};
 const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 /// Devices begin to connect spread over this time each.
 const START_SPREAD: Duration = Duration::from_millis(1);
+/// The wait after a lost connection is shorter here, unless it is asked for: people look on.
+const RECONNECT_SPREAD_S: u64 = 1;
 /// Predictions of a model on one device that are remembered for their ground truth.
 const PREDICTIONS_REMEMBERED: usize = 256;
 /// Files that a device has open: its connection, its lock, and some to spare.
@@ -68,7 +70,7 @@ pub enum FleetError {
 ///
 /// # Errors
 /// When the settings are of no use. A device that fails later is logged and leaves the others alone.
-pub async fn run(args: FleetArgs, stop: CancellationToken) -> Result<(), FleetError> {
+pub async fn run(mut args: FleetArgs, stop: CancellationToken) -> Result<(), FleetError> {
     if !(args.rate.is_finite() && args.rate > 0.0 && args.rate <= 10_000.0) {
         return Err(FleetError::Rate(args.rate));
     }
@@ -77,6 +79,7 @@ pub async fn run(args: FleetArgs, stop: CancellationToken) -> Result<(), FleetEr
     let traffic = args.traffic.as_ref().map(|path| Traffic::read(path, &rows, &args.positive)).transpose()?;
     let known = args.passwords.as_ref().map(|path| passwords(path)).transpose()?;
     raise_file_limit(rows.len());
+    args.common.reconnect_spread_s.get_or_insert(RECONNECT_SPREAD_S);
     let host = Host::new(&args.common, args.threads)?;
     let mut played = Vec::new();
     let mut tasks = JoinSet::new();

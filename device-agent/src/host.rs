@@ -82,13 +82,14 @@ impl Host {
             arch: std::env::consts::ARCH.to_owned(),
         };
         let most = Duration::from_secs(args.reconnect_max_s.max(1));
+        let spread = args.reconnect_spread_s.map_or(Backoff::default().spread, Duration::from_secs);
         let settings = SettingsOfAll {
             host: args.broker.host.clone(),
             port: args.broker.port,
             tls: args.broker.tls.then(|| tls.clone()),
             namespace: args.namespace.clone(),
             keep_alive: Duration::from_secs(args.keep_alive_s),
-            backoff: Backoff { most, ..Backoff::default() },
+            backoff: Backoff { most, spread, ..Backoff::default() },
         };
         Ok(Host {
             settings,

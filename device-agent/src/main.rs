@@ -16,8 +16,11 @@ use modelfleet_agent::store::Store;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// Threads for disk, loading and predictions of the local API.
-const BLOCKING_THREADS_MAX: usize = 8;
+/// Threads for disk, loading and predictions of the local API. They are made when they are needed; there are
+/// many, because a model that hangs keeps some of them until the process ends.
+const BLOCKING_THREADS_MAX: usize = 128;
+/// Longest that the device and its API may take to end.
+const ENDING: Duration = Duration::from_secs(15);
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
@@ -74,8 +77,20 @@ async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         stop.cancel();
         ended
     };
-    let (device, api) = tokio::join!(device, api);
-    device.and(api)
+    let both = async {
+        let (device, api) = tokio::join!(device, api);
+        device.and(api)
+    };
+    tokio::select! {
+        outcome = both => outcome,
+        () = overdue(&stop) => anyhow::bail!("not ended {} s after the stop", ENDING.as_secs()),
+    }
+}
+
+/// Waits until the end has taken too long. What was decided is on the disk by then.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(ENDING).await;
 }
 
 async fn stop_on_signal(stop: CancellationToken) {

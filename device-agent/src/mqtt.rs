@@ -3,55 +3,46 @@
 //! One connection after the other, each begun clean: everything on the wire is retained state, so nothing is
 //! worth keeping in a session but what the outbox keeps anyway.
 
+mod flight;
 mod inbox;
+mod options;
 mod outbox;
 mod settings;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use modelfleet_protocol::envelope::ENVELOPE_BYTES_MAX;
 use modelfleet_protocol::overrides::Override;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::presence::Presence;
-use modelfleet_protocol::report::REPORT_BYTES_MAX;
 use modelfleet_protocol::topic::{Channel, Topic, device_filters};
+use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Filter, LastWill, Packet, PubAckReason, SubscribeReasonCode};
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
-use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, PubAckReason, SubscribeReasonCode};
+use rumqttc::v5::{AsyncClient, Event, EventLoop};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use flight::{Flight, Stage};
 pub use inbox::Inbox;
+use options::{IN_FLIGHT_MAX, REQUESTS_MAX, options, plain};
+use outbox::TooLarge;
 pub use outbox::{Item, Outbox};
 pub use settings::{Backoff, Credentials, Settings, read_password};
 
-/// Publishes that wait for the broker's acknowledgement at most.
-const IN_FLIGHT_MAX: usize = 8;
-/// Requests handed to the library at most: those in flight, the subscription, the disconnect.
-const REQUESTS_MAX: usize = IN_FLIGHT_MAX + 8;
-/// Largest packet in either direction.
-const PACKET_BYTES_MAX: usize = ENVELOPE_BYTES_MAX + 1024;
-/// The agent hears of the broker at most this often.
-const HEARD_EVERY: Duration = Duration::from_secs(1);
 /// A connection that lasted this long makes the next wait short again.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
 /// Longest wait for the last words of a connection that is closed on purpose.
 const GOODBYE: Duration = Duration::from_secs(3);
-
-const _: () = assert!(REPORT_BYTES_MAX + 1024 <= PACKET_BYTES_MAX);
 
 /// What the connection tells the agent.
 #[derive(Debug)]
 pub enum LinkEvent {
     /// It is about to connect and needs a last will.
     Connecting,
-    /// The broker accepted.
+    /// The broker accepted the device, and its subscription.
     Connected,
     /// The connection is gone.
     Disconnected,
@@ -77,15 +68,25 @@ pub struct Link {
     pub wills: mpsc::Receiver<Presence>,
 }
 
+type LinkError = Box<dyn std::error::Error + Send + Sync>;
+
 enum End {
     Stopped,
-    Lost(Box<dyn std::error::Error + Send + Sync>),
+    Lost {
+        error: LinkError,
+        /// Whether the connection had come about.
+        open: bool,
+    },
 }
 
 impl Link {
     /// Connects, again and again, until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut tries = 0;
+        // A site that gets its power back does not knock in one instant.
+        if !pause(self.settings.backoff.at_start(rand::random()), &stop).await {
+            return;
+        }
         loop {
             if self.events.send(LinkEvent::Connecting).await.is_err() {
                 return;
@@ -96,52 +97,28 @@ impl Link {
             };
             let Some(will) = will else { return };
             let began = Instant::now();
-            let end = self.connection(will, &stop).await;
-            if let End::Lost(error) = end {
-                if began.elapsed() > STEADY_AFTER {
-                    tries = 0;
-                }
-                let wait = self.settings.backoff.wait(tries, rand::random());
-                let device = &self.settings.device;
-                info!(%device, error = %chain(&*error), wait_ms = wait.as_millis() as u64, "not connected");
-                tries = tries.saturating_add(1);
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = stop.cancelled() => return,
-                }
-            } else {
+            let End::Lost { error, open } = self.connection(will, &stop).await else { return };
+            if began.elapsed() > STEADY_AFTER {
+                tries = 0;
+            }
+            let backoff = self.settings.backoff;
+            let draw = rand::random();
+            let wait = if open && tries == 0 { backoff.after_loss(draw) } else { backoff.wait(tries, draw) };
+            let device = &self.settings.device;
+            info!(%device, error = %chain(&*error), wait_ms = wait.as_millis() as u64, "not connected");
+            tries = tries.saturating_add(1);
+            if !pause(wait, &stop).await {
                 return;
             }
         }
     }
 
-    fn options(&self, will: Presence) -> MqttOptions {
-        let s = &self.settings;
-        let mut options = MqttOptions::new(s.device.as_str(), &s.host, s.port);
-        let topic = self.topic(Channel::Presence(s.device.clone()));
-        let payload = serde_json::to_vec(&will).unwrap_or_default();
-        options.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, true, None));
-        options.set_keep_alive(s.keep_alive.max(Duration::from_secs(5)));
-        // Nothing is kept by the broker: plans and overrides are retained and come again.
-        options.set_clean_start(true).set_session_expiry_interval(Some(0));
-        options.set_max_packet_size(Some(PACKET_BYTES_MAX as u32));
-        options.set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX as u16);
-        options.set_connection_timeout(20);
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        network.set_connection_timeout(20);
-        options.set_network_options(network);
-        if let Some(Credentials { username, password }) = &s.credentials {
-            options.set_credentials(username, password);
-        }
-        if let Some(tls) = &s.tls {
-            options.set_transport(Transport::Tls(TlsConfiguration::Rustls(tls.clone())));
-        }
-        options
-    }
-
     fn topic(&self, channel: Channel) -> String {
         Topic { namespace: self.settings.namespace.clone(), channel }.name()
+    }
+
+    fn presence(&self) -> String {
+        self.topic(Channel::Presence(self.settings.device.clone()))
     }
 
     fn topic_of(&self, item: &Item) -> String {
@@ -155,40 +132,41 @@ impl Link {
 
     /// One connection from beginning to end.
     async fn connection(&mut self, will: Presence, stop: &CancellationToken) -> End {
-        let (client, mut events) = AsyncClient::new(self.options(will), REQUESTS_MAX);
+        let (client, mut events) =
+            AsyncClient::new(options(&self.settings, self.presence(), &will), REQUESTS_MAX);
         let mut flight = Flight::default();
-        let end = loop {
+        let lost = 'connection: loop {
             // The library's future is never dropped half way: it may be in the middle of a connect or write.
             let poll = events.poll();
             tokio::pin!(poll);
             let event = loop {
                 tokio::select! {
-                    event = &mut poll => break Some(event),
-                    () = self.outbox.changed(), if flight.open => self.send(&client, &mut flight),
-                    () = stop.cancelled() => break None,
+                    event = &mut poll => break event,
+                    () = self.outbox.changed(), if flight.stage == Stage::Open => self.send(&client, &mut flight),
+                    () = flight.stage.late() => break 'connection Some("the subscription was not answered".into()),
+                    () = stop.cancelled() => break 'connection None,
                 }
             };
-            match event {
-                None => break End::Stopped,
-                Some(Err(error)) => break End::Lost(plain(error)),
-                Some(Ok(event)) => {
-                    if let Err(error) = self.took(event, &client, &mut flight).await {
-                        break End::Lost(error);
-                    }
-                }
+            let took = match event {
+                Ok(event) => self.took(event, &client, &mut flight).await,
+                Err(error) => Err(plain(error)),
+            };
+            if let Err(error) = took {
+                break Some(error);
             }
         };
-        if matches!(end, End::Stopped) && flight.open {
+        let open = flight.stage == Stage::Open;
+        if lost.is_none() && flight.stage != Stage::Knocking {
             self.goodbye(will, &client, &mut events).await;
         }
-        for (item, payload) in flight.unacknowledged() {
-            self.outbox.put_back(item, payload);
+        for message in flight.unacknowledged() {
+            self.outbox.put_back(message);
         }
-        if flight.open {
+        if open {
             // The agent may be gone already when it stops.
             let _ = self.events.send(LinkEvent::Disconnected).await;
         }
-        end
+        lost.map_or(End::Stopped, |error| End::Lost { error, open })
     }
 
     async fn took(
@@ -196,29 +174,35 @@ impl Link {
         event: Event,
         client: &AsyncClient,
         flight: &mut Flight,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<(), LinkError> {
         match event {
-            Event::Incoming(Packet::ConnAck(_)) => {
+            Event::Incoming(Packet::ConnAck(ack)) => {
+                let limit = ack.properties.and_then(|p| p.max_packet_size);
+                self.outbox.keep_to(limit.map_or(usize::MAX, |bytes| bytes as usize));
                 let filters = device_filters(&self.settings.namespace, &self.settings.device);
                 let filters = filters.map(|path| Filter::new(path, QoS::AtLeastOnce));
                 client.try_subscribe_many(filters)?;
-                flight.open = true;
-                self.tell(LinkEvent::Connected).await;
-                self.send(client, flight);
+                flight.stage = Stage::accepted();
             }
             Event::Incoming(Packet::SubAck(ack)) => {
                 let refused = |code: &SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
                 if ack.return_codes.iter().any(refused) {
+                    // A device that hears no plan is not connected, however well it may talk.
                     let device = &self.settings.device;
-                    warn!(%device, codes = ?ack.return_codes, "the broker refuses a subscription");
+                    warn!(%device, codes = ?ack.return_codes, "the broker refuses a subscription; the account may lack the right to read plans and overrides");
+                    return Err("the broker refuses a subscription".into());
                 }
+                flight.stage = Stage::Open;
+                self.tell(LinkEvent::Connected).await;
                 self.heard(flight).await;
+                self.send(client, flight);
             }
             Event::Incoming(Packet::PubAck(ack)) => {
-                let item = flight.sent.remove(&ack.pkid);
+                let message = flight.acknowledged(ack.pkid);
                 if !matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
                     let device = &self.settings.device;
-                    warn!(%device, reason = ?ack.reason, what = ?item.map(|i| i.0), "the broker refuses a message");
+                    let what = message.map(|message| message.item);
+                    warn!(%device, reason = ?ack.reason, ?what, "the broker refuses a message");
                 }
                 self.heard(flight).await;
                 self.send(client, flight);
@@ -246,21 +230,29 @@ impl Link {
     /// Hands the library what is to be published, as far as there is room.
     fn send(&self, client: &AsyncClient, flight: &mut Flight) {
         while flight.len() < IN_FLIGHT_MAX {
-            let Some((item, payload)) = self.outbox.take() else { return };
-            let topic = self.topic_of(&item);
-            match client.try_publish(topic, QoS::AtLeastOnce, true, payload.clone()) {
-                Ok(()) => flight.handed.push_back((item, payload)),
+            let Some(message) = self.outbox.take() else { return };
+            let topic = self.topic_of(&message.item);
+            if let Some(TooLarge { bytes, most, news }) = self.outbox.too_large(&message, &topic) {
+                // The broker would end the connection over it, now and at every later try.
+                if news {
+                    let (device, what) = (&self.settings.device, &message.item);
+                    warn!(%device, ?what, bytes, most, "left out: larger than the broker takes");
+                }
+                continue;
+            }
+            match client.try_publish(topic, QoS::AtLeastOnce, true, message.payload.clone()) {
+                Ok(()) => flight.handed(message),
                 Err(error) => {
                     debug!(%error, "the library takes nothing now");
-                    return self.outbox.put_back(item, payload);
+                    return self.outbox.put_back(message);
                 }
             }
         }
     }
 
     async fn heard(&self, flight: &mut Flight) {
-        if flight.heard.is_none_or(|at| at.elapsed() >= HEARD_EVERY) {
-            flight.heard = Some(Instant::now());
+        // Before the subscription stands, an answer shows half a line only.
+        if flight.stage == Stage::Open && flight.news() {
             self.tell(LinkEvent::Heard).await;
         }
     }
@@ -272,10 +264,9 @@ impl Link {
 
     /// Says that the device goes offline on purpose; a clean disconnect drops the will.
     async fn goodbye(&self, will: Presence, client: &AsyncClient, events: &mut EventLoop) {
-        let topic = self.topic(Channel::Presence(self.settings.device.clone()));
         let payload = serde_json::to_vec(&will).unwrap_or_default();
         let last = async {
-            client.try_publish(topic, QoS::AtLeastOnce, true, payload).ok()?;
+            client.try_publish(self.presence(), QoS::AtLeastOnce, true, payload).ok()?;
             client.try_disconnect().ok()?;
             while !matches!(events.poll().await.ok()?, Event::Outgoing(Outgoing::Disconnect)) {}
             Some(())
@@ -285,37 +276,11 @@ impl Link {
     }
 }
 
-/// What was handed to the library and is not acknowledged yet.
-#[derive(Default)]
-struct Flight {
-    open: bool,
-    heard: Option<Instant>,
-    handed: VecDeque<(Item, Bytes)>,
-    sent: BTreeMap<u16, (Item, Bytes)>,
-}
-
-impl Flight {
-    fn len(&self) -> usize {
-        self.handed.len() + self.sent.len()
-    }
-
-    /// The oldest message that was handed over got this packet number.
-    fn numbered(&mut self, number: u16) {
-        if let Some(message) = self.handed.pop_front() {
-            self.sent.insert(number, message);
-        }
-    }
-
-    fn unacknowledged(&mut self) -> impl Iterator<Item = (Item, Bytes)> {
-        std::mem::take(&mut self.sent).into_values().chain(std::mem::take(&mut self.handed))
-    }
-}
-
-/// The library's error without its type; a refusal of the broker in words.
-fn plain(error: ConnectionError) -> Box<dyn std::error::Error + Send + Sync> {
-    match error {
-        ConnectionError::ConnectionRefused(code) => format!("the broker refuses: {code:?}").into(),
-        other => other.into(),
+/// Waits, unless it is time to stop; false at the stop.
+async fn pause(wait: Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => true,
+        () = stop.cancelled() => false,
     }
 }
 

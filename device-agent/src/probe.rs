@@ -1,8 +1,11 @@
 //! What the process itself uses: memory and processor time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// What was used since the last look.
+/// A share of processor time is measured over this time at least: over less, one prediction is a full core.
+const MEASURED_OVER: Duration = Duration::from_secs(1);
+
+/// What the process uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Share of one core, millionths.
@@ -15,27 +18,36 @@ pub struct Usage {
 pub struct Probe {
     /// Devices that share the process: each is charged its part.
     devices: u64,
+    over: Duration,
+    /// When the processor time was last read, and what it was, nanoseconds.
     seen: (Instant, u64),
+    /// What was found then.
+    cpu_ppm: u32,
 }
 
 impl Probe {
     /// A probe of a process that is shared by this many devices.
     #[must_use]
     pub fn shared_by(devices: usize) -> Probe {
-        let devices = u64::try_from(devices.max(1)).unwrap_or(1);
-        Probe { devices, seen: (Instant::now(), cpu_nanos()) }
+        Probe::measuring(devices, MEASURED_OVER)
     }
 
-    /// What was used since the last call.
+    fn measuring(devices: usize, over: Duration) -> Probe {
+        let devices = u64::try_from(devices.max(1)).unwrap_or(1);
+        Probe { devices, over, seen: (Instant::now(), cpu_nanos()), cpu_ppm: 0 }
+    }
+
+    /// What is used now: memory of this moment, and the share of processor time in the last second or more.
     pub fn usage(&mut self) -> Usage {
         let (then, before) = self.seen;
-        self.seen = (Instant::now(), cpu_nanos());
-        let passed = self.seen.0.duration_since(then).as_nanos().max(1);
-        let ppm = u128::from(self.seen.1.saturating_sub(before)) * 1_000_000 / passed;
-        Usage {
-            cpu_ppm: u32::try_from(ppm / u128::from(self.devices)).unwrap_or(u32::MAX),
-            memory_bytes: resident_bytes() / self.devices,
+        let now = Instant::now();
+        let passed = now.duration_since(then);
+        if passed >= self.over {
+            self.seen = (now, cpu_nanos());
+            let ppm = u128::from(self.seen.1.saturating_sub(before)) * 1_000_000 / passed.as_nanos().max(1);
+            self.cpu_ppm = u32::try_from(ppm / u128::from(self.devices)).unwrap_or(u32::MAX);
         }
+        Usage { cpu_ppm: self.cpu_ppm, memory_bytes: resident_bytes() / self.devices }
     }
 }
 
@@ -67,8 +79,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_share_is_kept_until_there_was_time_to_measure_another() {
+        let mut probe = Probe { cpu_ppm: 7, ..Probe::measuring(1, Duration::from_secs(3600)) };
+        std::hint::black_box((0..10_000).sum::<u64>());
+        assert_eq!(probe.usage().cpu_ppm, 7);
+        probe.over = Duration::ZERO;
+        assert_ne!(probe.usage().cpu_ppm, 7);
+    }
+
+    #[test]
     fn a_busy_process_uses_some_of_a_core() {
-        let mut probe = Probe::shared_by(1);
+        let mut probe = Probe::measuring(1, Duration::from_millis(10));
         let start = Instant::now();
         let mut work = 0_u64;
         while start.elapsed().as_millis() < 20 {

@@ -1,26 +1,30 @@
 //! Predictions. They never go through the device's loop: they run against the build that answers now, which is
 //! swapped in one atomic step, and are counted by the core's recorder.
 
+mod beside;
+mod booking;
 mod models;
+mod places;
 mod reading;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use modelfleet_agent_core::build::Build;
-use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder};
-use modelfleet_agent_core::words::{Input, Role, Watch};
-use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_agent_core::recorder::Outcome;
+use modelfleet_agent_core::words::Role;
+use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::model::Fallback;
-use modelfleet_protocol::time::Time;
 use tokio::sync::Notify;
 
 use crate::admit::Ready;
 use crate::engine::RunError;
 use crate::tensor::{Elements, NamedTensor};
+use booking::Observed;
 pub use models::Models;
+pub use places::{Place, Places};
 pub use reading::{Reading, ReadingError};
 
 /// Why there is no answer.
@@ -40,6 +44,14 @@ pub enum PredictError {
         #[source]
         source: RunError,
     },
+    /// The prediction ended in a panic.
+    #[error("the prediction of {model} {version} was dropped")]
+    Dropped {
+        /// The model.
+        model: ModelName,
+        /// Its version.
+        version: String,
+    },
     /// It took too long.
     #[error("{model} did not answer in {} ms", after.as_millis())]
     Timeout {
@@ -58,6 +70,22 @@ pub struct Instance {
     pub ready: Arc<Ready>,
     /// How its inputs and outputs are read.
     pub reading: Reading,
+}
+
+/// One request on its way through one build. The build is chosen once: when another one is switched to
+/// meanwhile, what becomes of the request is still the first one's doing.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    /// The build.
+    pub instance: &'a Instance,
+    /// Key of the prediction's id.
+    pub key: u64,
+    /// The inputs.
+    pub inputs: &'a [NamedTensor],
+    /// How long it may take.
+    pub patience: Duration,
+    /// Set by whoever books it: the caller may give up before the engine does.
+    pub booked: &'a AtomicBool,
 }
 
 /// What a prediction gave.
@@ -85,18 +113,10 @@ pub struct Model {
     alarmed: Arc<Notify>,
 }
 
-/// A recorder and the build that it observes. Between a switch and the order to observe, predictions of the new
-/// build are not booked to the old one.
-struct Observed {
-    digest: Option<Digest>,
-    recorder: Recorder,
-}
-
 impl Model {
     fn new(name: ModelName, remembered: usize, alarmed: Arc<Notify>) -> Model {
         let (live, shadow, last) = Default::default();
-        let recorders =
-            [(); 2].map(|()| Mutex::new(Observed { digest: None, recorder: Recorder::new(remembered) }));
+        let recorders = [(); 2].map(|()| Mutex::new(Observed::remembering(remembered)));
         Model { name, live, shadow, recorders, last, alarmed }
     }
 
@@ -112,6 +132,15 @@ impl Model {
         self.live.load_full()
     }
 
+    /// Whether something answers (or runs beside) in this role.
+    #[must_use]
+    pub fn can_answer(&self, role: Role) -> bool {
+        match role {
+            Role::Live => self.live.load().is_some(),
+            Role::Shadow => self.shadow.load().is_some(),
+        }
+    }
+
     /// Makes an instance answer, or run beside.
     pub fn place(&self, role: Role, instance: Option<Arc<Instance>>) {
         match role {
@@ -125,27 +154,7 @@ impl Model {
         }
     }
 
-    fn observed(&self, role: Role) -> MutexGuard<'_, Observed> {
-        let index = usize::from(role == Role::Shadow);
-        self.recorders[index].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does something with the recorder of a role.
-    pub fn with_recorder<T>(&self, role: Role, act: impl FnOnce(&mut Recorder) -> T) -> T {
-        act(&mut self.observed(role).recorder)
-    }
-
-    /// Observes as the agent says. What was seen before comes back.
-    pub fn watch(&self, now: Time, watch: &Watch) -> Vec<Input> {
-        let can_answer = self.can_answer(watch.role);
-        let mut observed = self.observed(watch.role);
-        observed.digest = watch.build.as_ref().map(|build| build.digest);
-        let inputs = observed.recorder.watch(now, watch);
-        observed.recorder.available(now, can_answer);
-        inputs
-    }
-
-    /// Answers a request, and then lets the shadow run on the same inputs.
+    /// Answers a request, and then lets the shadow run on the same inputs. Returns when both are done.
     ///
     /// # Errors
     /// When no build answers, it fails, or it took longer than `patience`, and there is no fallback.
@@ -155,203 +164,125 @@ impl Model {
         inputs: &[NamedTensor],
         patience: Duration,
     ) -> Result<Answer, PredictError> {
-        let answer = self.answer(key, inputs, patience, &AtomicBool::new(false));
-        self.shadow_too(key, inputs, patience);
+        let live = self.live.load();
+        let Some(instance) = live.as_deref() else { return self.absent(key) };
+        let answer = self.answer(&Case { instance, key, inputs, patience, booked: &AtomicBool::new(false) });
+        if let Some(instance) = self.shadow.load().as_deref() {
+            self.run_beside(&Case { instance, key, inputs, patience, booked: &AtomicBool::new(false) });
+        }
         answer
     }
 
-    /// Answers a request. `counted` is set by whoever counts it: the caller may give up before the engine
-    /// does, see [`Model::gave_up`].
+    /// Answers a request with its build.
     ///
     /// # Errors
-    /// As [`Model::predict`].
-    pub fn answer(
-        &self,
-        key: u64,
-        inputs: &[NamedTensor],
-        patience: Duration,
-        counted: &AtomicBool,
-    ) -> Result<Answer, PredictError> {
-        let live = self.live.load();
-        let Some(instance) = live.as_ref() else { return self.absent(key) };
+    /// When the build fails or takes too long, and there is no fallback.
+    pub fn answer(&self, case: &Case<'_>) -> Result<Answer, PredictError> {
+        let instance = case.instance;
         let mut scratch = Vec::new();
-        let features = instance.reading.features(inputs, &mut scratch);
-        let version = || instance.build.version.to_string();
-        if let Some(filter) = instance.reading.filter(features) {
-            let filtered_by = Some(filter.to_owned());
-            self.count(Role::Live, Some(instance), key, 0, Outcome::Fallback, features, Some(false));
-            let outputs = instance.reading.fallback_outputs(&instance.build).unwrap_or_default();
-            return Ok(Answer { outputs, version: version(), filtered_by, fallback: true });
+        let features = instance.reading.features(case.inputs, &mut scratch);
+        if let Some(answer) = self.filtered(case, features) {
+            return Ok(answer);
         }
         let start = Instant::now();
-        let outcome = instance.ready.session.run(inputs);
+        let outcome = instance.ready.session.run(case.inputs);
         let elapsed = start.elapsed();
-        let latency_ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        if counted.swap(true, Ordering::AcqRel) {
-            return Err(PredictError::Timeout { model: self.name.clone(), after: patience });
+        let booking = (case.key, nanos(elapsed));
+        if case.booked.swap(true, Ordering::AcqRel) {
+            return Err(self.timeout(case));
         }
-        let error = match outcome {
-            Ok(outputs) if elapsed <= patience => {
-                self.count_rows(Role::Live, instance, key, latency_ns, features, &outputs);
-                return Ok(Answer { outputs, version: version(), ..Answer::default() });
+        let (outcome, error) = match outcome {
+            Ok(outputs) if elapsed <= case.patience => {
+                self.count_rows(Role::Live, instance, case.key, booking.1, features, &outputs);
+                return Ok(Answer { outputs, version: instance.version(), ..Answer::default() });
             }
-            Ok(_) => {
-                self.count(Role::Live, Some(instance), key, latency_ns, Outcome::Timeout, features, None);
-                PredictError::Timeout { model: self.name.clone(), after: patience }
-            }
+            Ok(_) => (Outcome::Timeout, self.timeout(case)),
             Err(source) => {
-                self.count(Role::Live, Some(instance), key, latency_ns, Outcome::Error, features, None);
-                PredictError::Run { model: self.name.clone(), version: version(), source }
+                let (model, version) = (self.name.clone(), instance.version());
+                (Outcome::Error, PredictError::Run { model, version, source })
             }
         };
+        self.count(Role::Live, Some(instance), booking, outcome, features);
         self.alarmed.notify_one();
-        match instance.reading.fallback_outputs(&instance.build) {
-            Some(outputs) => Ok(Answer { outputs, version: version(), fallback: true, ..Answer::default() }),
-            None => Err(error),
-        }
+        instance.fallback(error)
     }
 
-    /// Counts a request as out of time whose engine is still at it, and answers with the fallback if there is
-    /// one.
+    /// Counts a request as out of time whose engine is still at it, or was never begun.
     ///
     /// # Errors
     /// When there is no fallback.
-    pub fn gave_up(
-        &self,
-        key: u64,
-        patience: Duration,
-        counted: &AtomicBool,
-    ) -> Result<Answer, PredictError> {
-        let live = self.live.load();
-        if !counted.swap(true, Ordering::AcqRel) {
-            let latency_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-            self.count(Role::Live, live.as_deref(), key, latency_ns, Outcome::Timeout, &[], None);
+    pub fn gave_up(&self, case: &Case<'_>) -> Result<Answer, PredictError> {
+        self.lost(case, Outcome::Timeout, self.timeout(case))
+    }
+
+    /// Counts a request as failed whose prediction ended in a panic.
+    ///
+    /// # Errors
+    /// When there is no fallback.
+    pub fn dropped(&self, case: &Case<'_>) -> Result<Answer, PredictError> {
+        let (model, version) = (self.name.clone(), case.instance.version());
+        self.lost(case, Outcome::Error, PredictError::Dropped { model, version })
+    }
+
+    fn lost(&self, case: &Case<'_>, outcome: Outcome, error: PredictError) -> Result<Answer, PredictError> {
+        let mut scratch = Vec::new();
+        let features = case.instance.reading.features(case.inputs, &mut scratch);
+        if let Some(answer) = self.filtered(case, features) {
+            return Ok(answer);
+        }
+        if !case.booked.swap(true, Ordering::AcqRel) {
+            let booking = (case.key, nanos(case.patience));
+            self.count(Role::Live, Some(case.instance), booking, outcome, features);
             self.alarmed.notify_one();
         }
-        let outputs = live.as_ref().and_then(|i| i.reading.fallback_outputs(&i.build));
-        let outputs =
-            outputs.ok_or_else(|| PredictError::Timeout { model: self.name.clone(), after: patience })?;
-        Ok(Answer { outputs, fallback: true, ..Answer::default() })
+        case.instance.fallback(error)
     }
 
-    /// Lets the shadow, if there is one, run on inputs that were answered.
-    pub fn shadow_too(&self, key: u64, inputs: &[NamedTensor], patience: Duration) {
-        let shadow = self.shadow.load();
-        let Some(instance) = shadow.as_ref() else { return };
-        let mut scratch = Vec::new();
-        let features = instance.reading.features(inputs, &mut scratch);
-        if instance.reading.filter(features).is_some() {
-            return self.count(
-                Role::Shadow,
-                Some(instance),
-                key,
-                0,
-                Outcome::Fallback,
-                features,
-                Some(false),
-            );
+    /// The answer of the filter that stops these features.
+    fn filtered(&self, case: &Case<'_>, features: &[f32]) -> Option<Answer> {
+        let instance = case.instance;
+        let filtered_by = Some(instance.reading.filter(features)?.to_owned());
+        if !case.booked.swap(true, Ordering::AcqRel) {
+            self.count(Role::Live, Some(instance), (case.key, 0), Outcome::Fallback, features);
         }
-        let start = Instant::now();
-        let outcome = instance.ready.session.run(inputs);
-        let elapsed = start.elapsed();
-        let latency_ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        match outcome {
-            Ok(outputs) if elapsed <= patience => {
-                self.count_rows(Role::Shadow, instance, key, latency_ns, features, &outputs);
-            }
-            Ok(_) => {
-                self.count(Role::Shadow, Some(instance), key, latency_ns, Outcome::Timeout, features, None)
-            }
-            Err(_) => {
-                self.count(Role::Shadow, Some(instance), key, latency_ns, Outcome::Error, features, None)
-            }
-        }
+        let outputs = instance.reading.fallback_outputs(&instance.build).unwrap_or_default();
+        Some(Answer { outputs, version: instance.version(), filtered_by, fallback: true })
     }
 
-    /// Whether something runs beside what answers.
-    #[must_use]
-    pub fn has_shadow(&self) -> bool {
-        self.shadow.load().is_some()
-    }
-
-    /// Books the truth about a prediction; false when it is not known (any more).
-    #[must_use]
-    pub fn truth(&self, key: u64, positive: bool) -> bool {
-        let live = self.observed(Role::Live).recorder.truth(key, positive);
-        if self.has_shadow() {
-            self.observed(Role::Shadow).recorder.truth(key, positive);
-        }
-        live
-    }
-
-    fn absent(&self, key: u64) -> Result<Answer, PredictError> {
+    /// Answers a request while no build does: with the fallback of the last one.
+    ///
+    /// # Errors
+    /// When there is no fallback.
+    pub fn absent(&self, key: u64) -> Result<Answer, PredictError> {
         let last = self.last.load();
         let values = match last.as_ref().map(|build| (&build.fallback, &build.decision)) {
             Some((Fallback::Constant(values), Some(decision))) => Some((values, decision.output.clone())),
             _ => None,
         };
-        self.count(Role::Live, None, key, 0, Outcome::Fallback, &[], None);
+        self.count(Role::Live, None, (key, 0), Outcome::Fallback, &[]);
         let (values, name) = values.ok_or_else(|| PredictError::NotReady(self.name.clone()))?;
         let data = Elements::F64(values.clone());
         let outputs = vec![NamedTensor { name, shape: vec![values.len()], data }];
         Ok(Answer { outputs, fallback: true, ..Answer::default() })
     }
 
-    /// Every row of a batch is a prediction; the truth can be told about the first.
-    fn count_rows(
-        &self,
-        role: Role,
-        instance: &Instance,
-        key: u64,
-        latency_ns: u64,
-        features: &[f32],
-        outputs: &[NamedTensor],
-    ) {
-        let rows = instance.reading.rows(features.len());
-        let width = features.len() / rows;
-        let mut observed = self.observed(role);
-        if observed.digest != Some(instance.build.digest) {
-            return;
-        }
-        for row in 0..rows {
-            let (positive, confidence) = instance.reading.decide(outputs, row, rows);
-            observed.recorder.record(&Prediction {
-                key: if row == 0 { key } else { 0 },
-                latency_ns,
-                outcome: Outcome::Answered,
-                confidence,
-                positive,
-                features: &features[row * width..(row + 1) * width],
-            });
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)] // The fields of a prediction, in their order.
-    fn count(
-        &self,
-        role: Role,
-        instance: Option<&Instance>,
-        key: u64,
-        latency_ns: u64,
-        outcome: Outcome,
-        features: &[f32],
-        positive: Option<bool>,
-    ) {
-        let prediction = Prediction { key, latency_ns, outcome, confidence: None, positive, features };
-        let mut observed = self.observed(role);
-        if observed.digest == instance.map(|i| i.build.digest) {
-            observed.recorder.record(&prediction);
-        }
+    fn timeout(&self, case: &Case<'_>) -> PredictError {
+        PredictError::Timeout { model: self.name.clone(), after: case.patience }
     }
 }
 
-impl Model {
-    /// Whether something answers (or runs beside) in this role.
-    #[must_use]
-    pub fn can_answer(&self, role: Role) -> bool {
-        match role {
-            Role::Live => self.live.load().is_some(),
-            Role::Shadow => self.has_shadow(),
-        }
+impl Instance {
+    fn version(&self) -> String {
+        self.build.version.to_string()
     }
+
+    /// The fallback's answer, or the error where there is none.
+    fn fallback(&self, error: PredictError) -> Result<Answer, PredictError> {
+        let outputs = self.reading.fallback_outputs(&self.build).ok_or(error)?;
+        Ok(Answer { outputs, version: self.version(), fallback: true, ..Answer::default() })
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -117,7 +117,7 @@ fn bad_requests_are_told_what_is_wrong() {
     }
     let path = format!("/v2/models/{MODEL}/infer");
     assert_eq!(bench.agent.ask("POST", &path, "not json").0, 400);
-    let huge = "1".repeat(9 * 1024 * 1024);
+    let huge = "1".repeat(2 * 1024 * 1024);
     // The server may close while the body is still on its way.
     assert!(matches!(bench.agent.ask("POST", &path, &huge).0, 413 | 0));
     let nested = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
@@ -147,4 +147,17 @@ fn a_model_that_is_too_slow_times_out() {
         let report = bench.console.report(&bench.agent.id)?;
         report.windows.iter().filter_map(|w| w.counters).any(|c| c.timeouts > 0).then_some(())
     });
+}
+
+#[test]
+fn an_unfinished_request_does_not_keep_the_process() {
+    let Some(mut bench) = Bench::with(|_| {}, &[]) else { return };
+    let mut stream = std::net::TcpStream::connect(bench.agent.api()).unwrap();
+    let head = format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{");
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    // An answer on another connection shows that this one was accepted.
+    assert_eq!(bench.agent.ask("GET", "/v2", "").0, 200);
+    assert!(bench.agent.stop(), "an orderly stop");
+    let presence = wait("it to be offline", || bench.console.presence(&bench.agent.id).filter(|p| !p.online));
+    assert!(!presence.online);
 }

@@ -7,7 +7,7 @@ mod support;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use modelfleet_agent::fetch::{FetchError, Fetcher, Keys, Patience};
+use modelfleet_agent::fetch::{Again, FetchError, Fetcher, Keys, Patience};
 use modelfleet_agent::http::Client;
 use modelfleet_agent::tls::client_config;
 use modelfleet_protocol::model::ModelBuild;
@@ -129,6 +129,17 @@ async fn statuses_say_whether_to_try_again() {
         let error = depot.fetch().await.unwrap_err();
         assert_eq!(error.retryable(), again, "{status} {error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_for_ever() {
+    for (status, again) in
+        [(401, Again::Later), (403, Again::Later), (410, Again::Later), (400, Again::Never)]
+    {
+        let depot = depot(Manners { status: Some(status), ..Manners::default() });
+        assert_eq!(depot.fetch().await.unwrap_err().again(), again, "{status}");
+    }
+    assert_eq!(FetchError::DiskFull { needed: 2, free: 1 }.again(), Again::Later);
 }
 
 #[tokio::test]

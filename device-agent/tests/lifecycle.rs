@@ -4,69 +4,15 @@
 
 mod support;
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use modelfleet_protocol::ids::Digest;
-use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::plan::Mode;
 use modelfleet_protocol::state::{FailureCode, Phase};
 use support::broker::{Console, Mosquitto};
-use support::server::{Manners, Server};
+use support::plant::{Plant, running};
 use support::*;
-
-/// A broker, a console, an artifact server with the pumps' models, and ONNX Runtime.
-struct Plant {
-    dir: tempfile::TempDir,
-    broker: Mosquitto,
-    console: Console,
-    server: Option<Server>,
-    runtime: PathBuf,
-}
-
-impl Plant {
-    fn new() -> Option<Plant> {
-        let dir = tempfile::tempdir().unwrap();
-        let broker = Mosquitto::start(dir.path())?;
-        let runtime = onnxruntime()?;
-        let versions = ["1.0.0", "1.1.0", "1.2.0", "1.5.0"];
-        let files = versions.map(|v| (format!("/{v}.onnx"), pump_model(v)));
-        let server = Some(Server::start(HashMap::from(files), Manners::default()));
-        let console = Console::connect(&broker);
-        Some(Plant { dir, broker, console, server, runtime })
-    }
-
-    fn build(&self, version: &str) -> ModelBuild {
-        let url = &self.server.as_ref().unwrap().url;
-        pump_build(version, &pump_model(version), format!("{url}/{version}.onnx"))
-    }
-
-    fn agent(&self) -> Agent {
-        self.agent_with(&[])
-    }
-
-    fn agent_with(&self, more: &[&str]) -> Agent {
-        let runtime = self.runtime.to_str().unwrap();
-        let more: Vec<&str> = ["--onnxruntime", runtime].iter().chain(more).copied().collect();
-        Agent::start("pump-001", &self.dir.path().join("pump-001"), &self.broker, &more)
-    }
-
-    /// The agent with 1.0.0 as its confirmed stable build.
-    fn with_stable(&self) -> Agent {
-        let agent = self.agent();
-        self.console.publish_plan(&plan(1, Some(self.build("1.0.0")), None));
-        agent.predict(3);
-        self.console.wait_model(&agent.id, "1.0.0 to be confirmed", |m| {
-            m.running.as_ref().is_some_and(|r| r.version.to_string() == "1.0.0" && r.confirmed)
-        });
-        agent
-    }
-}
-
-fn running(model: &modelfleet_protocol::state::ModelState) -> Option<Digest> {
-    model.running.as_ref().map(|running| running.digest)
-}
 
 #[test]
 fn a_good_candidate_is_downloaded_activated_confirmed_and_reported() {
@@ -191,6 +137,7 @@ fn a_second_agent_on_the_same_folder_does_not_start() {
     let mut second = plant.agent();
     assert!(!second.wait_end());
     assert!(second.logged().contains("in use by another agent"), "{}", second.logged());
+    wait("it to be online", || plant.console.presence(&agent.id).filter(|p| p.online));
     assert!(agent.stop(), "an orderly stop");
     let presence = wait("it to be offline", || plant.console.presence(&agent.id).filter(|p| !p.online));
     assert!(!presence.online);

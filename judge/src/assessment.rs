@@ -39,9 +39,9 @@ pub struct SloVerdict {
     pub relative_harm: bool,
     /// Ratio of the canaries' rate to what their past and the controls let expect (1 000 000 = as before).
     pub estimate_ppm: u64,
-    /// Lower 95 % limit of that ratio.
+    /// Lower 95 % limit of that ratio: the ratio is below it in 5 % of cases at most.
     pub low_ppm: u64,
-    /// Upper 95 % limit of that ratio; `u64::MAX` when nothing bounds it.
+    /// Upper 95 % limit of that ratio; `u64::MAX` when nothing bounds it. Both limits together are a 90 % interval.
     pub high_ppm: u64,
     /// Lower limit of the 95 % confidence sequence: holds at all looks together. 0 unless layer 2 runs.
     pub always_low_ppm: u64,
@@ -52,7 +52,9 @@ pub struct SloVerdict {
     /// Variance over mean of a device's count, in thousandths. The limits follow from it, `expected_milli` and
     /// the two arms' bad windows: see [`crate::exact::ratio`].
     pub dispersion_milli: u64,
-    /// The ratio that had to be ruled out for Healthy; `u64::MAX`: too few events, passed on exposure.
+    /// The ratio that had to be ruled out for Healthy, at this look's part of the 5 % that all looks together have
+    /// (4 % at the last planned one): so it is a little above `high_ppm` where it just is. `u64::MAX`: too few
+    /// events, passed on exposure.
     pub margin_ppm: u64,
     /// Threshold for `p_value_ppb` at this look, parts per billion; 0 when no test was due.
     pub threshold_ppb: u64,
@@ -64,6 +66,8 @@ pub struct SloVerdict {
     pub devices: u32,
     /// Controls with a known outcome.
     pub controls: u32,
+    /// Mean known windows per canary and per control where they differ too much to compare: no test was made.
+    pub unlike: Option<(u64, u64)>,
     /// Canary device-windows known and bad.
     pub canary: crate::Counts,
     /// Control device-windows known and bad.

@@ -6,7 +6,8 @@
 //! rules depend on each other; Holm's step-down adds nothing here, because the first rejection ends the
 //! stage). Within a rule, a sixteenth is kept for looks after the planned ones, where the j-th extra look may
 //! spend half of what is then left; the rest is spent in equal parts over the planned looks, and a missed
-//! look leaves its part to the next one (alpha spending: Lan & DeMets, Biometrika 1983, linear function).
+//! look leaves its part to the next one (alpha spending: Lan & DeMets, Biometrika 1983, linear function). Where
+//! rules or weights are edited while a stage runs, a rule gets at most what the others have left of the stage's.
 
 /// The rollout's error budget as it stood when the stage opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -66,7 +66,9 @@ pub struct DeviceOutcome<'a> {
     pub stratum: u16,
     /// Canary or control.
     pub arm: Arm,
-    /// Canary: tried to take the candidate. Control: was eligible and seen since the stage opened.
+    /// Canary: tried to take the candidate, and, if it is active, was in reach, heard or activated since the stage
+    /// opened. Control: was eligible, and in reach or heard since the stage opened. Who was away all the while, or has
+    /// left the fleet, says nothing of silence, in either arm.
     pub attempted: bool,
     /// Canary: activated the candidate. Not read for controls.
     pub active: bool,

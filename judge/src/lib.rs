@@ -20,7 +20,8 @@
 //!
 //! Once per closed window (or at least at each planned look) fold the reports into an [`Evidence`] and call
 //! [`assess`]. Keep [`Assessment::state`] (text, at most 8 KiB) and hand it in the next time; start a stage
-//! with [`StageState::new`]. Calling twice with the same input gives the same answer and spends nothing twice.
+//! with [`StageState::new`]; where the text cannot be read, go on with [`StageState::unreadable`], because a new one
+//! would forget harm. Calling twice with the same input gives the same answer and spends nothing twice.
 //! At the end of a stage add [`Assessment::spent_ppb`] to the rollout's [`Budget::spent_ppb`].
 //!
 //! ```
@@ -60,7 +61,8 @@
 //! - [`SloCounts::post`] counts whole windows **since the stage opened** for every device; for a canary
 //!   only those after its activation and warm-up. Start each control where a canary of its stratum starts
 //!   ([`matched_start`]): otherwise canaries have fewer windows and other hours of the day, and the promise is
-//!   lost (up to 5 % false rollbacks instead of 1 %).
+//!   lost (up to 5 % false rollbacks instead of 1 %). What small difference is left, in history too, is evened
+//!   out ([`exact::exposure`]); canaries that lack more than a tenth of the controls' windows are not compared.
 //! - A window whose ground truth has not arrived is not *known*; it is counted when it arrives.
 //! - A device that never ran the candidate because it cannot (incompatible) is not in the list.
 

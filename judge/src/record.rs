@@ -15,8 +15,9 @@ use crate::evidence::{Evidence, HardRule, Needs, SilenceRule, SloCounts};
 use crate::state::{StageState, StateError};
 use rows::{breach, device, merged, narrow, read_breach, read_counts, read_device, read_merged, rule};
 
-/// The form of a line; another one is refused.
-pub const FORMAT: &str = "modelfleet-judge-record/1";
+/// The form of a line; another one is refused. The second says of a device whether it is awaited, and its judge
+/// carries more from look to look than the first did.
+pub const FORMAT: &str = "modelfleet-judge-record/2";
 /// Longest line that is read, in bytes.
 pub const LINE_BYTES_MAX: usize = 1 << 30;
 /// Integers of a device before its counts.
@@ -44,7 +45,12 @@ impl std::fmt::Display for RecordError {
         match self {
             RecordError::TooLong => write!(f, "the line has more than {LINE_BYTES_MAX} bytes"),
             RecordError::Json(error) => write!(f, "the line is no record: {error}"),
-            RecordError::Format => write!(f, "the line is not of the form {FORMAT}"),
+            RecordError::Format => {
+                write!(
+                    f,
+                    "the line is not of the form {FORMAT}: another version wrote it, which has to replay it"
+                )
+            }
             RecordError::State(error) => error.fmt(f),
             RecordError::Row(what) => {
                 write!(f, "a row of {what} has the wrong length or a number out of range")

@@ -7,6 +7,10 @@ use crate::decide::hard_stop::suspicious;
 use crate::decide::plain::Streak;
 use crate::evidence::SloRule;
 
+/// A stage whose state is lost.
+pub const UNREADABLE: &str = "what the judge carried from look to look cannot be read, and starting anew could \
+                              forget harm: this stage is not judged any more, start the rollout again";
+
 /// Parts per million as percent: `5 %`, `0.25 %`.
 fn percent(ppm: u64) -> String {
     let text = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
@@ -37,6 +41,11 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> String {
     if record.devices == 0 {
         return format!("{name}: no canary has a known window yet");
     }
+    if let Some((canaries, controls)) = record.unlike.filter(|_| record.verdict == Verdict::Undecided) {
+        return format!(
+            "{name}: arms not comparable: canaries know {canaries} windows, controls {controls}; not tested"
+        );
+    }
     let over = if rule.allowance_ppm == 0 {
         "in any window".to_owned()
     } else {
@@ -50,7 +59,7 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> String {
     let rate = match (record.low_ppm, record.high_ppm) {
         (0, u64::MAX) => String::new(),
         (low, high) => format!(
-            "; rate {} of expected (95 %: {} to {})",
+            "; rate {} of expected (90 %: {} to {})",
             times(record.estimate_ppm),
             times(low),
             times(high)
@@ -69,7 +78,19 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> String {
         Verdict::Undecided if record.relative_harm => {
             format!("{counts}; worse than controls, p = {p} <= {threshold}, but within the allowance")
         }
+        Verdict::Undecided if record.threshold_ppb == 0 && record.controls == 0 => match record.margin_ppm {
+            u64::MAX => format!("{counts}; not tested without controls"),
+            margin => {
+                format!(
+                    "{counts}; not tested without controls; a rise to {} not ruled out yet",
+                    times(margin)
+                )
+            }
+        },
         Verdict::Undecided if record.threshold_ppb == 0 => format!("{counts}; no look taken yet"),
+        Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb => {
+            format!("{counts}; worse than their own past, p = {p} <= {threshold}")
+        }
         Verdict::Undecided if record.margin_ppm == u64::MAX => {
             format!("{counts}; harm not shown so far, p = {p} > {threshold}")
         }

@@ -73,21 +73,47 @@ fn damaged_lines_are_refused() {
     wide.devices[0][0] = u64::MAX;
     assert!(wide.replay().is_err());
     let mut other = record;
-    other.format = "modelfleet-judge-record/2".to_owned();
-    assert!(Record::from_line(&other.to_line().unwrap()).is_err());
+    other.format = "modelfleet-judge-record/1".to_owned();
+    let told = Record::from_line(&other.to_line().unwrap()).unwrap_err().to_string();
+    assert!(told.contains("modelfleet-judge-record/2") && told.contains("another version"), "{told}");
+}
+
+/// State texts, with numbers up to the largest.
+fn before() -> impl Strategy<Value = String> {
+    let entry = (any::<[bool; 2]>(), any::<[u16; 2]>(), any::<[u64; 6]>(), any::<i64>()).prop_map(
+        |([degraded, healthy], [looks, judged], [key, spent, anytime, p, threshold, margin], log_e)| {
+            let (degraded, healthy) = (u8::from(degraded), u8::from(healthy));
+            format!(
+                ";{key:x},{degraded},{looks},{spent},{anytime},{p},{threshold},{log_e},{judged},{healthy},{margin}"
+            )
+        },
+    );
+    let huge = Just(format!(";0,0,1,{m},{m},{m},{m},{},1,0,{m}", i64::MAX, m = u64::MAX));
+    let entries = prop::collection::vec(prop_oneof![3 => entry, 1 => huge], 2..6);
+    prop_oneof![
+        8 => (any::<u32>(), any::<u64>(), entries)
+            .prop_map(|(failed, retired, entries)| format!("judge2;{failed};{retired}{}", entries.concat())),
+        1 => Just("judge2;unreadable".to_owned()),
+        1 => Just(String::new()),
+    ]
 }
 
 proptest! {
     #[test]
     fn no_line_makes_it_panic(
         rows in proptest::collection::vec(proptest::collection::vec(any::<u64>(), 9..=13), 0..8),
-        needs: [u32; 3], budget: [u64; 3], looks: [u16; 2], merged: [i64; 9],
+        needs: [u32; 3], budget: [u64; 3], looks: [u16; 2], merged: [i64; 9], before in before(),
     ) {
         let mut record = recorded(3, 2, 1);
         record.devices.extend(rows);
         (record.needs, record.budget, record.looks) = (needs, budget, looks);
         record.merged.push(merged);
         let _ = record.replay();
+        // The same state with a fleet that can be read.
+        let mut whole = recorded(40, 12, 6);
+        whole.before = before;
+        whole.looks = looks;
+        prop_assert!(whole.replay().is_ok());
     }
 
     #[test]

@@ -174,3 +174,41 @@ fn the_plain_rule() {
     assert_eq!(both.advice, Advice::Pause);
     assert_eq!(plain(false, false).advice, Advice::Advance);
 }
+
+/// Canaries that are worse than their past, and nobody to compare with: the sentence says no more than that.
+#[test]
+fn without_controls_the_sentence_is_true() {
+    let counts = [SloCounts { history: Counts::new(600, 20), post: Counts::new(60, 20) }];
+    let judged = |canaries| {
+        let devices: Vec<_> =
+            (0..canaries).map(|id| DeviceOutcome::new(id, 0, Arm::Canary, &counts)).collect();
+        let evidence = Evidence {
+            slos: &[SloRule::statistical("false alarms", 0)],
+            devices: &devices,
+            merged: &[],
+            needs: needs(),
+            hard: HardRule::default(),
+            silence: SilenceRule::default(),
+            budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 1 },
+            looks: Looks { reached: 6, planned: 6 },
+            seed: 7,
+        };
+        assess(&evidence, &StageState::new())
+    };
+    let many = judged(300);
+    let told = &many.per_slo[0].sentence;
+    println!("{told}");
+    assert_eq!(many.advice, Advice::Pause);
+    assert!(told.contains("worse than their own past, p = ") && !told.contains(" > "), "{told}");
+    let few = judged(20);
+    println!("{}", few.sentence);
+    assert_eq!((few.verdict, few.advice), (Verdict::Undecided, Advice::Wait));
+    assert!(few.sentence.contains("not tested without controls"), "{}", few.sentence);
+}
+
+/// Limits of 95 % on each side are a 90 % interval.
+#[test]
+fn an_interval_is_called_by_its_name() {
+    let told = judged(0, 6, |_| ()).sentence;
+    assert!(told.contains("(90 %: "), "{told}");
+}

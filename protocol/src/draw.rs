@@ -4,10 +4,13 @@
 //! a greedy cover takes first the strata that show most label values not seen yet ("different ages, different
 //! loads, different environments": reference 000, section 7.8).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use crate::ids::DeviceId;
-use crate::membership::{Bound, Clause, Membership, NAMED_MAX, Rank, STRATA_MAX, Stratum, rank, stratum_key};
+use crate::membership::{
+    Bound, CLAUSES_MAX, Clause, Membership, NAMED_MAX, Rank, STRATA_MAX, Stratum, rank, stratum_key,
+};
 use crate::selector::{Labels, Selector};
 
 /// A device as the draw sees it.
@@ -67,6 +70,9 @@ impl Target {
     }
 }
 
+/// Most strata of all clauses together, each clause's "other" counted as one.
+pub const STRATA_TOGETHER_MAX: usize = 2 * STRATA_MAX;
+
 struct Place<'a> {
     member: bool,
     reachable: bool,
@@ -74,7 +80,16 @@ struct Place<'a> {
     id: &'a DeviceId,
 }
 
+/// The devices of one stratum; without a key, those of all strata that have no bound of their own.
+struct Pool<'a> {
+    key: Option<Vec<String>>,
+    places: Vec<Place<'a>>,
+}
+
 /// Grows `membership` so that the stage's share of `fleet` is in. Nobody who is in leaves.
+///
+/// However many labels and stages there are, the result has at most [`NAMED_MAX`] names, [`STRATA_MAX`] strata in a
+/// clause and [`STRATA_TOGETHER_MAX`] in all: more names become bounds, and the smallest strata share one.
 ///
 /// Costs one pass over the fleet and a sort; done once when a stage opens, never on a tick.
 #[must_use]
@@ -83,6 +98,39 @@ pub fn open_stage<'a>(
     share: &Share,
     fleet: impl IntoIterator<Item = Candidate<'a>>,
 ) -> Membership {
+    let mut strata = strata(membership, share, fleet);
+    let pool: usize = strata.iter().map(|s| s.places.len()).sum();
+    let target = usize::try_from(share.devices.of(pool as u64)).unwrap_or(pool);
+    let mut grown = membership.clone();
+    let fresh =
+        Clause { selector: share.selector.clone(), spread_by: share.spread_by.clone(), ..Clause::default() };
+    let at = grown.clauses.iter().position(|c| c.same_draw(&fresh)).unwrap_or_else(|| {
+        grown.clauses.push(fresh);
+        grown.clauses.len() - 1
+    });
+    if target <= NAMED_MAX && target < pool {
+        let counts = share_out(&strata, target);
+        let named: usize = grown.clauses.iter().map(|c| c.devices.len()).sum();
+        let more: usize =
+            strata.iter().zip(&counts).map(|(s, &count)| count.saturating_sub(s.members())).sum();
+        if named + more <= NAMED_MAX {
+            name_devices(&mut grown.clauses[at], &mut strata, &counts);
+            return grown;
+        }
+    }
+    let room = room(&grown.clauses, at);
+    let mut strata = merge_smallest(&grown.clauses[at], strata, room);
+    let counts = share_out(&strata, target);
+    raise_bounds(&mut grown.clauses[at], &mut strata, &counts, share.devices.open_bound());
+    grown
+}
+
+/// The devices that a stage draws from, by stratum, in key order.
+fn strata<'a>(
+    membership: &Membership,
+    share: &Share,
+    fleet: impl IntoIterator<Item = Candidate<'a>>,
+) -> Vec<Pool<'a>> {
     let mut strata: BTreeMap<Vec<String>, Vec<Place<'a>>> = BTreeMap::new();
     for device in fleet {
         if share.selector.matches(device.labels) && !membership.exclude.contains(device.id) {
@@ -95,30 +143,42 @@ pub fn open_stage<'a>(
             strata.entry(stratum_key(&share.spread_by, device.labels)).or_default().push(place);
         }
     }
-    let pool: usize = strata.values().map(Vec::len).sum();
-    let target = share.devices.of(pool as u64) as usize;
-    let by_name = target <= NAMED_MAX && target < pool;
-    let counts = share_out(&strata, target);
-    let mut grown = membership.clone();
-    let fresh =
-        Clause { selector: share.selector.clone(), spread_by: share.spread_by.clone(), ..Clause::default() };
-    let at = grown.clauses.iter().position(|c| c.same_draw(&fresh)).unwrap_or_else(|| {
-        grown.clauses.push(fresh);
-        grown.clauses.len() - 1
-    });
-    let clause = &mut grown.clauses[at];
-    if by_name {
-        name_devices(clause, &mut strata, &counts);
-    } else {
-        raise_bounds(clause, &mut strata, &counts, share.devices.open_bound());
-    }
-    grown
+    strata.into_iter().map(|(key, places)| Pool { key: Some(key), places }).collect()
 }
 
-fn name_devices(clause: &mut Clause, strata: &mut BTreeMap<Vec<String>, Vec<Place>>, counts: &[usize]) {
-    for (places, &count) in strata.values_mut().zip(counts) {
-        places.sort_by_key(|p| (!p.member, !p.reachable, p.rank));
-        for place in places.iter().take(count).filter(|p| !p.member) {
+/// How many strata clause `at` may have beside its "other". Every clause that may still come keeps room for one.
+fn room(clauses: &[Clause], at: usize) -> usize {
+    let others = clauses.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, c)| c.strata.len() + 1);
+    let taken = others.sum::<usize>() + CLAUSES_MAX.saturating_sub(clauses.len());
+    STRATA_TOGETHER_MAX.saturating_sub(taken).min(STRATA_MAX).saturating_sub(1)
+}
+
+/// Leaves at most `room` strata with a bound of their own: those that have one, then the largest.
+fn merge_smallest<'a>(clause: &Clause, strata: Vec<Pool<'a>>, room: usize) -> Vec<Pool<'a>> {
+    let bound: BTreeSet<&[String]> = clause.strata.iter().map(|s| s.key.as_slice()).collect();
+    let is_bound = |pool: &Pool| pool.key.as_deref().is_some_and(|key| bound.contains(key));
+    let mut fresh: Vec<usize> = (0..strata.len()).filter(|&i| !is_bound(&strata[i])).collect();
+    fresh.sort_by_key(|&i| (Reverse(strata[i].places.len()), i));
+    let merged: BTreeSet<usize> = fresh.into_iter().skip(room.saturating_sub(bound.len())).collect();
+    let mut kept = Vec::with_capacity(strata.len() - merged.len() + 1);
+    let mut other = Pool { key: None, places: Vec::new() };
+    for (i, pool) in strata.into_iter().enumerate() {
+        if merged.contains(&i) {
+            other.places.extend(pool.places);
+        } else {
+            kept.push(pool);
+        }
+    }
+    if !other.places.is_empty() {
+        kept.push(other);
+    }
+    kept
+}
+
+fn name_devices(clause: &mut Clause, strata: &mut [Pool], counts: &[usize]) {
+    for (pool, &count) in strata.iter_mut().zip(counts) {
+        pool.places.sort_by_key(|p| (!p.member, !p.reachable, p.rank));
+        for place in pool.places.iter().take(count).filter(|p| !p.member) {
             clause.devices.push(place.id.clone());
         }
     }
@@ -126,49 +186,52 @@ fn name_devices(clause: &mut Clause, strata: &mut BTreeMap<Vec<String>, Vec<Plac
     clause.devices.dedup();
 }
 
-fn raise_bounds(
-    clause: &mut Clause,
-    strata: &mut BTreeMap<Vec<String>, Vec<Place>>,
-    counts: &[usize],
-    open: Bound,
-) {
+fn raise_bounds(clause: &mut Clause, strata: &mut [Pool], counts: &[usize], open: Bound) {
     let mut bounds: BTreeMap<Vec<String>, Bound> =
         clause.strata.iter().map(|s| (s.key.clone(), s.below)).collect();
-    for ((key, places), &count) in strata.iter_mut().zip(counts) {
-        let before = clause.bound_for(key);
+    let mut other = clause.other_below.max(open);
+    for (pool, &count) in strata.iter_mut().zip(counts) {
+        let before = pool.key.as_ref().map_or(clause.other_below, |key| clause.bound_for(key));
         let bound = if open == Bound::ALL {
             Bound::ALL
         } else {
-            places.sort_by_key(|p| (!p.member, p.rank));
-            let last = places.iter().take(count).rfind(|p| !p.member);
+            pool.places.sort_by_key(|p| (!p.member, p.rank));
+            let last = pool.places.iter().take(count).rfind(|p| !p.member);
             last.map_or(before, |p| Bound(p.rank + 1)).max(before)
         };
-        if bounds.len() < STRATA_MAX || bounds.contains_key(key) {
-            bounds.insert(key.clone(), bound);
+        match &pool.key {
+            Some(key) => drop(bounds.insert(key.clone(), bound)),
+            // Devices lie under it: their number is to be exact, as in every stratum.
+            None => other = bound,
         }
     }
     clause.strata = bounds.into_iter().map(|(key, below)| Stratum { key, below }).collect();
-    clause.other_below = clause.other_below.max(open);
+    clause.other_below = other;
 }
 
-/// How many devices of each stratum, in key order; the sum is `target` unless more are members already.
-fn share_out(strata: &BTreeMap<Vec<String>, Vec<Place>>, target: usize) -> Vec<usize> {
-    let sizes: Vec<usize> = strata.values().map(Vec::len).collect();
-    let members: Vec<usize> = strata.values().map(|s| s.iter().filter(|p| p.member).count()).collect();
+impl Pool<'_> {
+    fn members(&self) -> usize {
+        self.places.iter().filter(|p| p.member).count()
+    }
+}
+
+/// How many devices of each stratum; the sum is `target` unless more are members already.
+fn share_out(strata: &[Pool], target: usize) -> Vec<usize> {
+    let sizes: Vec<usize> = strata.iter().map(|s| s.places.len()).collect();
     let pool: usize = sizes.iter().sum();
     if pool == 0 {
         return sizes;
     }
-    let mut counts = members;
-    let covered: Vec<usize> = (0..sizes.len()).filter(|&i| counts[i] > 0).collect();
-    let keys: Vec<&Vec<String>> = strata.keys().collect();
-    for i in cover(&keys, &sizes, covered) {
-        if counts.iter().sum::<usize>() < target && counts[i] == 0 {
-            counts[i] = 1;
+    let mut counts: Vec<usize> = strata.iter().map(Pool::members).collect();
+    let mut left = target.saturating_sub(counts.iter().sum());
+    for i in cover(strata, &sizes, &counts) {
+        if left == 0 {
+            break;
         }
+        counts[i] = 1;
+        left -= 1;
     }
     // Largest remainder by repeated choice of the stratum furthest below its proportional share.
-    let mut left = target.saturating_sub(counts.iter().sum());
     for i in 0..sizes.len() {
         let floor = sizes[i] * target / pool;
         let add = floor.saturating_sub(counts[i]).min(left);
@@ -193,22 +256,28 @@ fn share_out(strata: &BTreeMap<Vec<String>, Vec<Place>>, target: usize) -> Vec<u
     counts
 }
 
-/// Strata in the order that shows new label values soonest; ties go to the larger stratum.
-fn cover(keys: &[&Vec<String>], sizes: &[usize], covered: Vec<usize>) -> Vec<usize> {
-    let values = |i: usize| keys[i].iter().enumerate().map(|(label, value)| (label, value.as_str()));
-    let mut seen: BTreeSet<(usize, &str)> = covered.iter().flat_map(|&i| values(i)).collect();
-    let mut rest: Vec<usize> = (0..keys.len()).filter(|i| !covered.contains(i) && sizes[*i] > 0).collect();
-    let mut order = Vec::with_capacity(rest.len());
-    // Beyond a few hundred strata the cover is complete; the rest goes by size, so that cost stays bounded.
-    while !rest.is_empty() && order.len() < 4 * STRATA_MAX {
-        let news = |i: usize| values(i).filter(|v| !seen.contains(v)).count();
-        let best = (0..rest.len()).max_by_key(|&p| (news(rest[p]), sizes[rest[p]], usize::MAX - p));
-        let Some(best) = best else { break };
-        let i = rest.remove(best);
-        seen.extend(values(i));
-        order.push(i);
+/// The strata without a member, in the order that shows new label values soonest; ties go to the larger stratum.
+fn cover(strata: &[Pool], sizes: &[usize], members: &[usize]) -> Vec<usize> {
+    let values = |i: usize| {
+        let key = strata[i].key.iter().flatten();
+        key.enumerate().map(|(label, value)| (label, value.as_str()))
+    };
+    let (covered, rest): (Vec<usize>, Vec<usize>) = (0..strata.len()).partition(|&i| members[i] > 0);
+    let mut seen: BTreeSet<(usize, &str)> = covered.into_iter().flat_map(values).collect();
+    let news = |seen: &BTreeSet<(usize, &str)>, i: usize| values(i).filter(|v| !seen.contains(v)).count();
+    let entry = |news: usize, i: usize| (news, sizes[i], Reverse(i));
+    // What a stratum has to show only shrinks: an entry that still holds when it comes up is the best, and no other
+    // need be counted anew. So many strata cost no more than a sort.
+    let mut heap: BinaryHeap<_> = rest.into_iter().map(|i| entry(news(&seen, i), i)).collect();
+    let mut order = Vec::with_capacity(heap.len());
+    while let Some((known, _, Reverse(i))) = heap.pop() {
+        let shows = news(&seen, i);
+        if shows < known {
+            heap.push(entry(shows, i));
+        } else {
+            seen.extend(values(i));
+            order.push(i);
+        }
     }
-    rest.sort_by_key(|&i| (usize::MAX - sizes[i], i));
-    order.extend(rest);
     order
 }

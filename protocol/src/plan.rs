@@ -11,6 +11,12 @@ use crate::time::Time;
 
 /// Most bytes of a plan's JSON; a larger one is refused unread.
 pub const PLAN_BYTES_MAX: usize = 256 * 1024;
+/// Longest time over which devices spread the start of a download, milliseconds: a year.
+pub const SPREAD_MS_MAX: u64 = 366 * 24 * 3_600_000;
+/// Minutes of a day: the end of a daily window at most.
+pub const DAY_MINUTES: u16 = 24 * 60;
+/// Shortest window that devices observe in, milliseconds.
+pub const WINDOW_MS_MIN: u64 = 1_000;
 /// Most digests that a plan calls rejected.
 pub const REJECTED_MAX: usize = 64;
 
@@ -34,6 +40,9 @@ pub struct Plan {
     /// Builds that no device may activate, whatever else it has heard; at most [`REJECTED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Digest>,
+    /// How the bytes of the stable build are fetched; absent: as the device's own settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<Fetch>,
     /// What devices count.
     #[serde(default)]
     pub observe: Observe,
@@ -120,6 +129,15 @@ pub struct Fetch {
     pub window_utc_minutes: Option<(u16, u16)>,
 }
 
+impl Fetch {
+    /// Whether the spread is at most [`SPREAD_MS_MAX`] and the window lies within a day.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        let in_day = |(start, end): (u16, u16)| start <= DAY_MINUTES && end <= DAY_MINUTES;
+        self.spread_ms <= SPREAD_MS_MAX && self.window_utc_minutes.is_none_or(in_day)
+    }
+}
+
 /// What a plan means for one device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Wanted<'a> {
@@ -170,7 +188,11 @@ impl Plan {
         bound(self.observe.indicators.len() <= INDICATORS_MAX, "too many indicators")?;
         let builds = self.stable.iter().chain(self.candidate.iter().map(|c| &c.build));
         bound(builds.clone().all(|b| b.model == self.model), "a build of another model")?;
-        bound(builds.clone().all(|b| b.profile.as_ref().is_none_or(well_formed)), "a profile's bins")?;
+        builds.clone().try_for_each(check_build)?;
+        let window_ms = self.observe.window_ms;
+        bound(window_ms == 0 || window_ms >= WINDOW_MS_MIN, "too short a window")?;
+        let mut fetches = self.fetch.iter().chain(self.candidate.iter().map(|c| &c.fetch));
+        bound(fetches.all(Fetch::is_bounded), "a way to fetch")?;
         let Some(candidate) = &self.candidate else { return Ok(()) };
         let m = &candidate.membership;
         bound(m.clauses.len() <= CLAUSES_MAX, "too many clauses")?;
@@ -195,6 +217,15 @@ impl Plan {
             _ => Wanted::Nothing,
         }
     }
+}
+
+/// Holds the bounds of a build, whoever asks for it: a plan, or an override that pins it.
+///
+/// # Errors
+/// Names the first bound that is broken.
+pub fn check_build(build: &ModelBuild) -> Result<(), PlanError> {
+    let good = build.profile.as_ref().is_none_or(well_formed);
+    if good { Ok(()) } else { Err(PlanError::Content("a profile's bins")) }
 }
 
 /// The JSON of a plan, as it is signed and read.

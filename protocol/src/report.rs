@@ -13,6 +13,9 @@ use crate::window::WindowSummary;
 pub const REPORT_BYTES_MAX: usize = 256 * 1024;
 /// Most windows in a report; a device merges older ones in place.
 pub const WINDOWS_MAX: usize = 64;
+/// The last window that there is: numbers beyond would leave no room to count on from. With windows of a millisecond it
+/// lies some million years ahead.
+pub const INDEX_MAX: u64 = u64::MAX >> 9;
 /// Most features that a report counts one by one.
 pub const FEATURES_MAX: usize = 4096;
 
@@ -65,7 +68,8 @@ fn check(report: &Report) -> Result<(), ReportError> {
     let mut next = 0;
     for window in &report.windows {
         bound(window.span > 0 && window.index >= next, "windows overlap or run backwards")?;
-        next = window.index.saturating_add(u64::from(window.span));
+        bound(window.index <= INDEX_MAX, "a window beyond the end of time")?;
+        next = window.index + u64::from(window.span);
         bound(window.tally.as_ref().is_none_or(|t| fits(t, window.span)), "a tally beyond its windows")?;
         bound(window.features.len() <= FEATURES_MAX, "too many features")?;
         let bins = window.features.iter().chain(&window.confidence);

@@ -104,14 +104,11 @@ pub fn device_root(namespace: &Namespace, device: &DeviceId) -> String {
     format!("{ROOT}/{namespace}/device/{:02x}/{device}", shard(device))
 }
 
-/// What a controller subscribes to, for every namespace: presence, state, reports.
+/// What a controller subscribes to, for a namespace that it manages: presence, state, reports, in this order. A report
+/// is looked at when something is known of its model, and the state may be what says so.
 #[must_use]
-pub fn controller_filters() -> [String; 3] {
-    [
-        format!("{ROOT}/+/device/+/+/presence"),
-        format!("{ROOT}/+/device/+/+/state"),
-        format!("{ROOT}/+/device/+/+/report/+"),
-    ]
+pub fn controller_filters(namespace: &Namespace) -> [String; 3] {
+    ["presence", "state", "report/+"].map(|channel| format!("{ROOT}/{namespace}/device/+/+/{channel}"))
 }
 
 /// What a device subscribes to: every plan of its namespace, and its own override.

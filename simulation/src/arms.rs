@@ -1,7 +1,7 @@
 //! The two arms as the judge sees them, by the controller's rule (its `assess.rs` and `index/view.rs`): members are
-//! canaries, those that were set aside too, and count from their activation and warm-up on; devices that the stage could have drawn and that have
-//! nothing to do with the candidate are controls, and each takes the start of a canary of its stratum, so that both arms
-//! have the same exposure and the same hours of the day.
+//! canaries, those that were set aside too, and count from their activation and warm-up on; devices that the stage
+//! could have drawn and that have nothing to do with the candidate are controls, and each takes the start of a canary
+//! of its stratum, so that both arms have the same exposure and the same hours of the day.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ fn arm(fleet: &Fleet, device: &Device, controls: Controls) -> Option<Arm> {
         return Some(Arm::Canary);
     }
     let matching = fleet.matching[usize::from(device.stratum)];
-    let taken = controls == Controls::All || device.is(Fact::WasOnline);
+    let taken = controls != Controls::InReachAtDraw || device.is(Fact::WasOnline);
     (matching && taken && device.standing == Standing::Idle).then_some(Arm::Control)
 }
 
@@ -66,13 +66,16 @@ impl Arms {
         self.subjects.clear();
         self.counts.clear();
         self.indicators = fleet.tables.indicators;
-        let starts = starts(fleet, lens.warmup_windows);
-        // Whoever was heard since the stage opened and is not any more, is silent; who is in reach could have failed.
+        let strata = strata(fleet, lens.controls);
+        let starts = starts(fleet, strata, lens.warmup_windows);
+        // Whoever gave a sign of life since the stage opened and gives none any more, is silent, in both arms alike;
+        // who is in reach could have failed.
+        let cut = fleet.tables.cut_off(lens.window.saturating_sub(1));
         let opened = fleet.stage_first.saturating_sub(lens.warmup_windows);
         let delay = fleet.tables.scenario.network.report_delay_windows;
         for (slot, device) in fleet.devices.iter().enumerate() {
             let Some(arm) = arm(fleet, device, lens.controls) else { continue };
-            let stratum = fleet.compared[usize::from(device.stratum)];
+            let stratum = strata[usize::from(device.stratum)];
             let start = match arm {
                 Arm::Canary => None,
                 Arm::Control => starts
@@ -81,22 +84,24 @@ impl Arms {
             };
             let offset = start.map_or(0, |start| start.saturating_sub(u64::from(fleet.stage_first)));
             let offset = u32::try_from(offset).unwrap_or(u32::MAX);
-            let meters = &fleet.meters[slot * self.indicators..(slot + 1) * self.indicators];
-            self.counts.extend(meters.iter().map(|m| m.counts(offset)));
+            let counts = |indicator| fleet.counts(slot, indicator, offset, lens.warmup_windows);
+            self.counts.extend((0..self.indicators).map(counts));
             let failed = device.standing == Standing::Failed;
+            let away = cut.as_ref().is_some_and(|cut| cut[usize::from(device.stratum)]);
+            let online = device.is(Fact::Online) && !away;
+            let seen = online || device.reported.saturating_add(delay) >= opened;
             self.subjects.push(Subject {
                 slot: slot as u32,
                 stratum,
                 arm,
                 attempted: match arm {
+                    Arm::Canary if device.runs() => seen || device.entered >= opened,
                     Arm::Canary => device.ran(),
-                    Arm::Control => {
-                        device.is(Fact::Online) || device.reported.saturating_add(delay) >= opened
-                    }
+                    Arm::Control => seen,
                 },
                 active: device.runs(),
                 heard: fleet.is_heard(device, lens.window, lens.silent_windows),
-                awaited: device.is(Fact::Online) && !failed,
+                awaited: online && !failed,
                 failed,
             });
         }
@@ -126,15 +131,20 @@ impl Arms {
     }
 }
 
+/// By label set: which devices are compared with each other.
+fn strata<'a>(fleet: &'a Fleet, controls: Controls) -> &'a [u16] {
+    if controls == Controls::SameChances { &fleet.same_chances } else { &fleet.compared }
+}
+
 fn canaries<'a>(fleet: &'a Fleet) -> impl Iterator<Item = &'a Device> {
     fleet.devices.iter().filter(|d| d.is(Fact::Member) && d.runs())
 }
 
 /// Where the canaries of each stratum start, in order.
-fn starts(fleet: &Fleet, warmup_windows: u32) -> BTreeMap<u16, Vec<u64>> {
+fn starts(fleet: &Fleet, strata: &[u16], warmup_windows: u32) -> BTreeMap<u16, Vec<u64>> {
     let mut starts: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
     for device in canaries(fleet) {
-        let stratum = fleet.compared[usize::from(device.stratum)];
+        let stratum = strata[usize::from(device.stratum)];
         starts.entry(stratum).or_default().push(u64::from(first(fleet, device, warmup_windows)));
     }
     starts.values_mut().for_each(|starts| starts.sort_unstable());

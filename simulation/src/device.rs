@@ -1,10 +1,7 @@
-//! One device: a rate, a stream of chance, where it stands, and what it has counted.
+//! One device: a rate, a stream of chance, and where it stands.
 
 use modelfleet_judge::number::chance::Chance;
-use modelfleet_judge::{Counts, SloCounts};
 
-/// Windows of a stage that are kept one by one, so that a control can start where a canary did.
-pub const EARLY_WINDOWS: u32 = 64;
 /// No window.
 pub const NEVER: u32 = u32::MAX;
 
@@ -104,84 +101,27 @@ impl Device {
         matches!(self.standing, Standing::Running | Standing::Confirmed)
     }
 
+    /// Whether it left the fleet, and only what it said last is still known.
+    pub fn is_gone(&self) -> bool {
+        !self.is(Fact::Online) && self.moves_at == NEVER
+    }
+
+    /// Takes it out of the fleet; what it said last stays known.
+    pub fn leave(&mut self) {
+        self.set(Fact::Online, false);
+        self.moves_at = NEVER;
+    }
+
     /// Whether it has run the candidate at any time.
     pub fn ran(&self) -> bool {
         !matches!(self.standing, Standing::Idle | Standing::Waiting)
     }
 }
 
-/// What one device has counted of one indicator.
-#[derive(Clone, Debug)]
-pub struct Meter {
-    /// Events until the next bad one, as a waiting time in events.
-    pub left: f32,
-    past_known: u16,
-    past_bad: u16,
-    known: u16,
-    bad: u16,
-    early_known: u64,
-    early_bad: u64,
-}
-
-impl Meter {
-    /// A meter with a past.
-    pub fn new(left: f32, past_known: u32, past_bad: u32) -> Meter {
-        let short = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-        Meter {
-            left,
-            past_known: short(past_known),
-            past_bad: short(past_bad),
-            known: 0,
-            bad: 0,
-            early_known: 0,
-            early_bad: 0,
-        }
-    }
-
-    /// Forgets what was counted in the stage; the past stays.
-    pub fn restart(&mut self) {
-        (self.known, self.bad, self.early_known, self.early_bad) = (0, 0, 0, 0);
-    }
-
-    /// Counts the window that is `offset` windows after the stage opened.
-    pub fn count(&mut self, offset: u32, bad: bool) {
-        if offset < EARLY_WINDOWS {
-            self.early_known |= 1 << offset;
-            self.early_bad |= u64::from(bad) << offset;
-        }
-        self.known = self.known.saturating_add(1);
-        self.bad = self.bad.saturating_add(u16::from(bad));
-    }
-
-    /// Past and stage, the stage from `offset` windows after its opening on.
-    pub fn counts(&self, offset: u32) -> SloCounts {
-        let before = if offset >= EARLY_WINDOWS { u64::MAX } else { (1_u64 << offset) - 1 };
-        let known = u64::from(self.known).saturating_sub(u64::from((self.early_known & before).count_ones()));
-        let bad = u64::from(self.bad).saturating_sub(u64::from((self.early_bad & before).count_ones()));
-        SloCounts {
-            history: Counts::new(u64::from(self.past_known), u64::from(self.past_bad)),
-            post: Counts::new(known, bad),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_control_starts_where_it_is_told() {
-        let mut meter = Meter::new(1.0, 600, 30);
-        for offset in 0..100 {
-            meter.count(offset, offset % 10 == 0);
-        }
-        let post = |offset| meter.counts(offset).post;
-        assert_eq!(post(0), Counts::new(100, 10));
-        assert_eq!(post(1), Counts::new(99, 9));
-        assert_eq!(post(64), Counts::new(36, 3));
-        assert_eq!(post(999), Counts::new(36, 3), "later starts are not told apart");
-        assert_eq!(meter.counts(0).history, Counts::new(600, 30));
-    }
+    use crate::meter::Meter;
 
     #[test]
     fn devices_are_small() {

@@ -1,18 +1,20 @@
 //! All devices of a run, and who of them is drawn.
 
+mod draw;
 mod life;
+mod memory;
 mod view;
 
 use std::collections::BTreeMap;
 
 use modelfleet_judge::number::chance::Chance;
-use modelfleet_protocol::draw::{Candidate, Share, open_stage};
 use modelfleet_protocol::ids::DeviceId;
-use modelfleet_protocol::membership::{Membership, stratum_key};
+use modelfleet_protocol::membership::Membership;
 
 use crate::chances::{bad_windows, happens, spell, spread, waiting};
-use crate::device::{Device, Fact, Meter, NEVER, Standing};
+use crate::device::{Device, Fact, NEVER};
 use crate::harm::Tables;
+use crate::meter::Meter;
 use crate::scenario::OfflinePattern;
 use crate::windows::{SAMPLE_MAX, Windows};
 
@@ -32,6 +34,8 @@ pub struct Fleet<'a> {
     pub matching: Vec<bool>,
     /// Which devices the judge compares with each other, by stratum.
     pub compared: Vec<u16>,
+    /// Which devices had the same chances in all draws so far, by stratum.
+    pub same_chances: Vec<u16>,
     /// Whether any device was in reach in the last window.
     pub heard: bool,
     membership: Membership,
@@ -41,6 +45,8 @@ pub struct Fleet<'a> {
     seed: u64,
     chance: Chance,
     churn_due: f64,
+    /// Devices that left and are still known.
+    gone: usize,
 }
 
 /// What the plan says to devices.
@@ -68,6 +74,7 @@ impl<'a> Fleet<'a> {
             stage_first: NEVER,
             matching: vec![true; tables.labels.len()],
             compared: vec![0; tables.labels.len()],
+            same_chances: vec![0; tables.labels.len()],
             heard: true,
             membership: Membership::default(),
             waiting: Vec::new(),
@@ -75,6 +82,7 @@ impl<'a> Fleet<'a> {
             seed,
             chance: Chance::fork(seed, u64::MAX),
             churn_due: 0.0,
+            gone: 0,
         };
         for slot in 0..count {
             let (device, meters) =
@@ -147,37 +155,6 @@ impl<'a> Fleet<'a> {
         text.parse().ok()
     }
 
-    /// Draws a stage's devices by the shipped rule.
-    pub fn draw(&mut self, salt: &str, share: &Share) {
-        let fresh = || Membership { salt: salt.to_owned(), ..Membership::default() };
-        let base = if self.membership.salt == salt { std::mem::take(&mut self.membership) } else { fresh() };
-        self.matching = self.tables.labels.iter().map(|labels| share.selector.matches(labels)).collect();
-        let keys: Vec<_> = self.tables.labels.iter().map(|l| stratum_key(&share.spread_by, l)).collect();
-        let first_alike = |key| keys.iter().position(|other| other == key).unwrap_or(0);
-        self.compared = keys.iter().map(|key| first_alike(key) as u16).collect();
-        let ids: Vec<Option<DeviceId>> = (0..self.devices.len() as u32).map(|slot| self.id(slot)).collect();
-        let candidates = ids.iter().zip(&self.devices).filter_map(|(id, device)| {
-            let labels = &self.tables.labels[usize::from(device.stratum)];
-            Some(Candidate { id: id.as_ref()?, labels, reachable: device.is(Fact::Online) })
-        });
-        self.membership = open_stage(&base, share, candidates);
-        for (slot, id) in ids.iter().enumerate() {
-            let labels = &self.tables.labels[usize::from(self.devices[slot].stratum)];
-            let member = id.as_ref().is_some_and(|id| self.membership.includes(id, labels));
-            self.join(slot as u32, member);
-        }
-    }
-
-    fn join(&mut self, slot: u32, member: bool) {
-        let device = &mut self.devices[slot as usize];
-        device.set(Fact::Member, member);
-        if member && device.standing == Standing::Idle {
-            device.standing = Standing::Waiting;
-            device.entered = NEVER;
-            self.waiting.push(slot);
-        }
-    }
-
     /// Begins the count of a stage whose first window that may count is `first`.
     pub fn begin_stage(&mut self, first: u32, sample_all: bool) {
         self.stage_first = first;
@@ -194,20 +171,5 @@ impl<'a> Fleet<'a> {
             device.set(Fact::Sampled, seen[arm].is_multiple_of(strides[arm]));
             seen[arm] += 1;
         }
-    }
-
-    /// Sets devices aside: they are out, whatever the draw said.
-    pub fn exclude(&mut self, devices: &[DeviceId]) {
-        let new = |id: &&DeviceId| !self.membership.exclude.contains(*id);
-        let fresh: Vec<DeviceId> = devices.iter().filter(new).cloned().collect();
-        for id in &fresh {
-            let digits = id.as_str().trim_start_matches('d').split('.').next().unwrap_or_default();
-            let slot = digits.parse::<u32>().ok().filter(|slot| self.id(*slot).as_ref() == Some(id));
-            if let Some(device) = slot.and_then(|slot| self.devices.get_mut(slot as usize)) {
-                device.set(Fact::Member, false);
-                device.set(Fact::SetAside, true);
-            }
-        }
-        self.membership.exclude.extend(fresh);
     }
 }

@@ -47,6 +47,8 @@ pub struct Fate {
     pub breaks: f64,
     /// Share that falls silent.
     pub hangs: f64,
+    /// The scenario gives the stratum an effect of its own.
+    pub own: bool,
 }
 
 impl Tables {
@@ -74,11 +76,13 @@ impl Tables {
                     affected: effect.affected_share,
                     breaks: effect.hard_failure_share,
                     hangs: effect.silent_share,
+                    own: false,
                 },
                 |own| Fate {
                     affected: own.affected_share,
                     breaks: own.hard_failure_share,
                     hangs: own.silent_share,
+                    own: true,
                 },
             ));
         }

@@ -14,14 +14,17 @@
 //! - The judge is asked where its answer can change: at new looks, when a canary has failed, while controls look as in
 //!   an outage, every fourth window where an any-time test runs. Fleets of more than 20 000 devices are judged less often
 //!   ([`Setup::judge_every_windows`]), as nobody looks at a million devices every minute.
-//! - Devices report windows one by one; the merging of old windows on the device is left out.
-//! - A device that leaves the fleet is gone at once, and another one comes in its place.
+//! - Devices report windows one by one; the merging of old windows on the device is left out, unless a scenario asks
+//!   for it in one arm ([`ShortReports`]).
+//! - A device that leaves the fleet is gone at once, and another one comes in its place, unless a scenario lets its
+//!   retained state stay ([`FleetScenario::leavers_stay`]).
 
 mod arms;
 mod chances;
 mod device;
 mod fleet;
 mod harm;
+mod meter;
 mod outcome;
 mod run;
 mod scenario;
@@ -36,7 +39,7 @@ pub use outcome::{End, Outcome};
 pub use run::{Look, Simulation};
 pub use scenario::{
     Effect, Fleet as FleetScenario, LabelValues, Network, Offline, OfflinePattern, Outage, Partition, PerSli,
-    Scenario, ScenarioError, StratumEffect, StratumShare,
+    Scenario, ScenarioError, ShortReports, ShortenedArm, StratumEffect, StratumShare,
 };
 pub use setup::{Controls, LookPlan, Objective, Rule, Setup};
 pub use summary::{Share, Summary, Tested};

@@ -66,7 +66,10 @@ impl Notes {
             PauseCause::Incident => (self.paused, self.incident) = (true, true),
             PauseCause::SloBreach | PauseCause::TooManyFailed => self.paused = true,
             PauseCause::Undecided => self.undecided = true,
-            PauseCause::User | PauseCause::ApprovalTimedOut | PauseCause::Degraded => {}
+            PauseCause::User
+            | PauseCause::ApprovalTimedOut
+            | PauseCause::Degraded
+            | PauseCause::InvalidSpec => {}
         }
     }
 }

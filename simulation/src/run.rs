@@ -180,8 +180,8 @@ impl<'a> Course<'a> {
                     }
                     self.facts.production = Some(version);
                 }
-                Action::MarkRejected { message, retry_token, .. } => {
-                    self.facts.version = VersionFact::Rejected { reason: message, retry_token };
+                Action::MarkRejected { message, .. } => {
+                    self.facts.version = VersionFact::Rejected { reason: message, at: self.now };
                 }
                 Action::MarkVerified { .. } | Action::ArchiveOthers { .. } | Action::Event { .. } => {}
             }

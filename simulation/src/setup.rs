@@ -81,6 +81,10 @@ pub enum Controls {
     All,
     /// Of these only who was in reach when the stage was drawn, as small canaries are.
     InReachAtDraw,
+    /// As [`Controls::All`], but devices are compared with those only that had the same chances in every draw so far,
+    /// not in the current stage's alone: where an earlier stage drew from a part of the fleet, that part makes strata
+    /// of its own.
+    SameChances,
 }
 
 /// Who decides what the evidence says.

@@ -2,6 +2,7 @@
 //! full grid is `examples/grid`; its numbers are in docs/judge-proof.md.
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
+use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule};
 use modelfleet_simulation::{
     LookPlan, Objective, PerSli, Rule, Scenario, Setup, Simulation, Summary, Tested,
 };
@@ -63,6 +64,31 @@ fn harmful_models_are_found() {
         let s = summary(&stage(canaries), &scenario(1.0, burst, 0.2, ratio), 11);
         assert!(s.harm_shown.high_ppm >= wanted_ppm, "{canaries} canaries, burst {burst}, {ratio}x: {s:?}");
         assert!(s.harm_shown.share_ppm >= wanted_ppm - 60_000, "{canaries}, {burst}, {ratio}x: {s:?}");
+    }
+}
+
+#[test]
+fn harm_to_exactly_a_part_of_the_canaries_is_found() {
+    for (canaries, share, wanted_ppm) in [(5, 0.4, 600_000), (20, 0.3, 950_000)] {
+        let mut scenario = scenario(1.0, 1.0, 0.2, 5.0);
+        (scenario.effect.affected_share, scenario.effect.exact_share) = (share, true);
+        let s = summary(&stage(canaries), &scenario, 17);
+        assert!(s.harm_shown.share_ppm >= wanted_ppm, "{share} of {canaries}: {s:?}");
+    }
+}
+
+#[test]
+fn unchanged_models_are_let_through_by_all_rules_together() {
+    for (number, (offline, churn)) in [(0.0, 0.0), (0.1, 0.0), (0.0, 0.01)].into_iter().enumerate() {
+        let mut setup = stage(20);
+        setup.silence = SilenceRule::default();
+        setup.hard = HardRule::beside([(OnBreach::RollBack, EvidenceKind::Statistical)], setup.silence);
+        let mut scenario = scenario(1.0, 1.0, 0.2, 1.0);
+        (scenario.fleet.offline.share, scenario.fleet.offline.mean_windows) = (offline, 168.0);
+        (scenario.fleet.churn_per_day, scenario.fleet.leavers_stay) = (churn, true);
+        let s = summary(&setup, &scenario, number as u64);
+        assert!(s.harm_shown.hits <= 7, "{offline}, {churn}: {s:?}");
+        assert!(s.succeeded.share_ppm >= 930_000, "{offline}, {churn}: {s:?}");
     }
 }
 

@@ -65,7 +65,7 @@ impl AgentSettings {
         command.arg(subcommand).args(["--namespace", &self.namespace, "--broker", &self.broker_url]);
         // Seconds here stand for the minutes and hours of a real fleet.
         command.args(["--reconnect-max-s", "3", "--fetch-backoff-ms", "1000", "--stable-spread-ms", "2000"]);
-        command.args(["--keep-alive-s", "5"]);
+        command.args(["--keep-alive-s", "5", "--reconnect-spread-s", "1"]);
         command.arg("--plan-key").arg(&self.plan_key).arg("--onnxruntime").arg(&self.onnxruntime);
         if let Some(key) = &self.artifact_key {
             command.arg("--artifact-key").arg(key);

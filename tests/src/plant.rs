@@ -223,7 +223,10 @@ impl Plant {
 }
 
 /// Installs what `manifests/` holds, but for what needs a cluster's nodes to run, and makes the fleet.
-fn install(kubectl: &Kubectl) -> Result<(), PartError> {
+///
+/// # Errors
+/// When the API server refuses.
+pub fn install(kubectl: &Kubectl) -> Result<(), PartError> {
     let manifests = root().join("manifests");
     kubectl.run(&["apply", "--server-side", "-k", &manifests.to_string_lossy()])?;
     kubectl.run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])?;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ClusterFlags};
 use crate::outcome::Outcome;
+use crate::printing;
 use crate::rollout_patch::{self, WishError};
 use crate::units::counted;
 
@@ -34,13 +35,13 @@ pub async fn run(flags: &ClusterFlags, arguments: &AbortArguments) -> Result<Out
     rollout_patch::not_ended(&before, "abort")?;
     let (after, changes) =
         rollout_patch::apply(&cluster, &before, "abort", patch(arguments.reason.as_deref())).await?;
-    print!("{changes}");
+    printing::answer(&changes)?;
     let counts = after.status.as_ref().and_then(|status| status.counts).unwrap_or_default();
     let devices = counted(counts.activated, "device");
-    println!(
-        "the version is taken back from {devices}; follow it: kubectl modelfleet status {} --for rolled-back",
+    printing::answer(&format!(
+        "the version is taken back from {devices}; follow it: kubectl modelfleet status {} --for rolled-back\n",
         arguments.rollout
-    );
+    ))?;
     Ok(Outcome::Done)
 }
 

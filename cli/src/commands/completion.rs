@@ -5,6 +5,7 @@ use clap_complete::Shell;
 
 use crate::arguments::Arguments;
 use crate::outcome::Outcome;
+use crate::printing::{self, AnswerError};
 
 /// The command line of `completion`.
 #[derive(Debug, Args)]
@@ -19,10 +20,10 @@ pub struct CompletionArguments {
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn run(arguments: &CompletionArguments) -> Result<Outcome, std::io::Error> {
+pub fn run(arguments: &CompletionArguments) -> Result<Outcome, AnswerError> {
     let mut script = Vec::new();
     let mut command = Arguments::command().bin_name("kubectl-modelfleet");
     clap_complete::generate(arguments.shell, &mut command, "kubectl-modelfleet", &mut script);
-    std::io::Write::write_all(&mut std::io::stdout(), &script)?;
+    printing::answer(&String::from_utf8_lossy(&script))?;
     Ok(Outcome::Done)
 }

@@ -8,6 +8,7 @@ use modelfleet_crds::rollout::status::{
 
 use crate::cluster::{Cluster, ClusterError, ClusterFlags};
 use crate::outcome::Outcome;
+use crate::printing::{self, AnswerError};
 use crate::rollout_patch;
 use crate::table::{Table, one_line};
 use crate::units::{counted, moment, percent};
@@ -19,13 +20,24 @@ pub struct ExplainArguments {
     pub rollout: String,
 }
 
+/// Why nothing was explained.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// The API server does not answer.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The answer cannot be written.
+    #[error("write the answer")]
+    Answer(#[from] AnswerError),
+}
+
 /// Explains a rollout.
 ///
 /// # Errors
 /// When it is not there, or the API server does not answer.
-pub async fn run(flags: &ClusterFlags, arguments: &ExplainArguments) -> Result<Outcome, ClusterError> {
+pub async fn run(flags: &ClusterFlags, arguments: &ExplainArguments) -> Result<Outcome, ExplainError> {
     let cluster = Cluster::connect(flags).await?;
-    print!("{}", text(&rollout_patch::get(&cluster, &arguments.rollout).await?));
+    printing::answer(&text(&rollout_patch::get(&cluster, &arguments.rollout).await?))?;
     Ok(Outcome::Done)
 }
 

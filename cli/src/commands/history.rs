@@ -10,6 +10,7 @@ use modelfleet_crds::ModelVersion;
 
 use crate::cluster::{Cluster, ClusterError, ClusterFlags, ask};
 use crate::outcome::Outcome;
+use crate::printing::{self, AnswerError};
 use crate::table::Table;
 use crate::units;
 
@@ -58,6 +59,9 @@ pub enum HistoryError {
     /// The objects cannot be printed.
     #[error("write the versions as text")]
     Yaml(#[from] serde_yaml::Error),
+    /// The answer cannot be written.
+    #[error("write the answer")]
+    Answer(#[from] AnswerError),
 }
 
 /// Lists the versions of a model, the newest first.
@@ -75,11 +79,11 @@ pub async fn run(flags: &ClusterFlags, arguments: &HistoryArguments) -> Result<O
         let number = version.spec.version.parse::<semver::Version>().ok();
         Reverse((version.creation_timestamp().map(|time| time.0), number))
     });
-    match arguments.output {
-        None => print!("{}", table(&versions, Timestamp::now())),
-        Some(ListOutput::Json) => println!("{}", serde_json::to_string_pretty(&versions)?),
-        Some(ListOutput::Yaml) => print!("{}", serde_yaml::to_string(&versions)?),
-    }
+    printing::answer(&match arguments.output {
+        None => table(&versions, Timestamp::now()),
+        Some(ListOutput::Json) => serde_json::to_string_pretty(&versions)? + "\n",
+        Some(ListOutput::Yaml) => serde_yaml::to_string(&versions)?,
+    })?;
     Ok(Outcome::Done)
 }
 

@@ -8,7 +8,9 @@ use clap::{Args, Subcommand};
 use modelfleet_judge::record::{Answer, LINE_BYTES_MAX, Record, RecordError};
 
 use crate::outcome::Outcome;
+use crate::printing::{self, AnswerError};
 use crate::table::Table;
+use crate::units::counted;
 
 /// The command line of `judge`.
 #[derive(Debug, Args)]
@@ -29,7 +31,8 @@ pub enum JudgeCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "The exit code is 1 when a verdict differs from the recorded one by a single letter.")]
 pub struct ReplayArguments {
-    /// File with one look a line, as `simulate --record` writes it; - is the standard input.
+    /// File with one look a line, as `simulate --record` and the controller's `--record-dir` write it; - is the standard
+    /// input.
     pub file: PathBuf,
     /// Print every look, not only those with another advice than the look before.
     #[arg(long)]
@@ -48,15 +51,27 @@ pub enum ReplayError {
         source: io::Error,
     },
     /// A line is no record.
-    #[error("{path}, line {line}")]
+    #[error(
+        "{path}, line {line}: {reason}; lines that can be judged again are written by simulate --record and by the \
+         controller's --record-dir"
+    )]
     Line {
         /// Where.
         path: PathBuf,
         /// Its number, from 1.
-        line: usize,
+        line: i64,
         /// Why.
-        source: RecordError,
+        reason: RecordError,
     },
+    /// There is nothing in it.
+    #[error("{path} holds no look; write one with: kubectl modelfleet simulate -f ROLLOUT --record FILE")]
+    Empty {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The answer cannot be written.
+    #[error("write the answer")]
+    Answer(#[from] AnswerError),
 }
 
 /// Judges again.
@@ -86,7 +101,7 @@ fn replay(arguments: &ReplayArguments) -> Result<Outcome, ReplayError> {
             break;
         }
         number += 1;
-        let wrong = |source| ReplayError::Line { path: path.clone(), line: number, source };
+        let wrong = |reason| ReplayError::Line { path: path.clone(), line: number, reason };
         let record = Record::from_line(text.trim_end()).map_err(wrong)?;
         let answer = Answer::of(&record.replay().map_err(wrong)?);
         let same = answer == record.answer;
@@ -105,7 +120,16 @@ fn replay(arguments: &ReplayArguments) -> Result<Outcome, ReplayError> {
         }
         advice = answer.advice;
     }
-    print!("{}", table.render());
-    println!("{number} looks judged again, {different} with another verdict than recorded");
+    if number == 0 {
+        return Err(ReplayError::Empty { path: path.clone() });
+    }
+    let looks = counted(number, "look");
+    let different_is = match different {
+        0 => "all as recorded".to_owned(),
+        some => {
+            format!("{some} with another answer than recorded: by another version of the judge, or changed")
+        }
+    };
+    printing::answer(&format!("{}{looks} judged again, {different_is}\n", table.render()))?;
     Ok(if different == 0 { Outcome::Done } else { Outcome::Failed })
 }

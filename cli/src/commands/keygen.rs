@@ -8,6 +8,7 @@ use clap::Args;
 use minisign::KeyPair;
 
 use crate::outcome::Outcome;
+use crate::printing::{self, AnswerError};
 use crate::register::signing::{SigningError, key_id, password_in};
 
 /// The command line of `keygen`.
@@ -49,14 +50,25 @@ pub enum KeygenError {
     /// The keys were not made.
     #[error("make a key")]
     Make(#[source] minisign::PError),
-    /// A file is there, or cannot be written.
-    #[error("write {path}; a key that is there is never replaced")]
+    /// A file is there.
+    #[error("{path} is there, and a key is never replaced; choose another file with {flag}")]
+    Taken {
+        /// Where.
+        path: PathBuf,
+        /// The flag that names it.
+        flag: &'static str,
+    },
+    /// A file cannot be written.
+    #[error("write {path}")]
     Write {
         /// Where.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
+    /// The answer cannot be written.
+    #[error("write the answer")]
+    Answer(#[from] AnswerError),
 }
 
 /// Makes a pair of keys.
@@ -64,6 +76,12 @@ pub enum KeygenError {
 /// # Errors
 /// When a file is there, or cannot be written.
 pub fn run(arguments: &KeygenArguments) -> Result<Outcome, KeygenError> {
+    printing::answer(&make(arguments)?)?;
+    Ok(Outcome::Done)
+}
+
+/// Writes the pair and says where it is.
+fn make(arguments: &KeygenArguments) -> Result<String, KeygenError> {
     let password = match &arguments.password_file {
         Some(file) => Some(password_in(file)?),
         None if arguments.no_password || io::stdin().is_terminal() => None,
@@ -81,20 +99,24 @@ pub fn run(arguments: &KeygenArguments) -> Result<Outcome, KeygenError> {
     let id = key_id(pair.pk.keynum());
     let secret = pair.sk.to_box(Some(&format!("secret key {id}"))).map_err(KeygenError::Make)?.into_string();
     let public = pair.pk.to_box().map_err(KeygenError::Make)?.into_string();
-    write_new(&arguments.secret_key, &secret, 0o600)?;
-    if let Err(error) = write_new(&arguments.public_key, &public, 0o644) {
+    write_new(&arguments.secret_key, "--secret-key", &secret, 0o600)?;
+    if let Err(error) = write_new(&arguments.public_key, "--public-key", &public, 0o644) {
         // Half a pair would stand in the way of the next try.
         let _ = fs::remove_file(&arguments.secret_key);
         return Err(error);
     }
-    println!("key {id}");
-    println!("  secret  {}  (keep it where the models are built)", arguments.secret_key.display());
-    println!("  public  {}  (give it to the devices)", arguments.public_key.display());
-    Ok(Outcome::Done)
+    Ok(format!(
+        "key {id}\n  secret  {}  (keep it where the models are built)\n  public  {}  (give it to the devices)\n",
+        arguments.secret_key.display(),
+        arguments.public_key.display()
+    ))
 }
 
-fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), KeygenError> {
-    let failed = |source| KeygenError::Write { path: path.to_owned(), source };
+fn write_new(path: &Path, flag: &'static str, text: &str, mode: u32) -> Result<(), KeygenError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AlreadyExists => KeygenError::Taken { path: path.to_owned(), flag },
+        _ => KeygenError::Write { path: path.to_owned(), source },
+    };
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -120,7 +142,7 @@ mod tests {
             password_file: None,
             no_password: true,
         };
-        run(&arguments).unwrap();
+        make(&arguments).unwrap();
         let signature = sign(b"model", &path("k.key"), None, "comment").unwrap();
         assert!(fs::read_to_string(path("k.pub")).unwrap().contains(&signature.key_id));
         #[cfg(unix)]
@@ -129,7 +151,7 @@ mod tests {
             assert_eq!(fs::metadata(path("k.key")).unwrap().permissions().mode() & 0o777, 0o600);
         }
         let before = fs::read(path("k.key")).unwrap();
-        assert!(run(&arguments).unwrap_err().to_string().contains("never replaced"));
+        assert!(make(&arguments).unwrap_err().to_string().contains("never replaced"));
         assert_eq!(fs::read(path("k.key")).unwrap(), before);
     }
 }

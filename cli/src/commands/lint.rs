@@ -2,29 +2,26 @@
 
 mod advice;
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use modelfleet_crds::{GROUP, VERSION};
-use serde::Deserialize;
+use modelfleet_crds::{GROUP, Rollout, VERSION};
 use serde_json::Value;
 
 use crate::outcome::Outcome;
+use crate::printing::{self, AnswerError};
+use crate::rollout_setup;
 use crate::schema::{Problem, schemas};
 use crate::table::one_line;
+use crate::yaml_file::{self, FileError, TextError};
 
-/// Most bytes of a file; a Kubernetes object has less.
-const BYTES_MAX: u64 = 4 << 20;
-/// Most objects of a file.
-const OBJECTS_MAX: usize = 256;
+const ROLLOUT: &str = "Rollout";
 
 /// The command line of `lint`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An error is what the API server would refuse: the exit code is 1. A warning is what it takes, \
-                        and what will surprise you later."
+    after_help = "An error is what the API server or the controller would refuse: the exit code is 1. A warning \
+                        is what they take, and what will surprise you later."
 )]
 pub struct LintArguments {
     /// File with Rollouts and ModelVersions, as YAML or JSON; - is the standard input; repeatable.
@@ -32,31 +29,15 @@ pub struct LintArguments {
     pub files: Vec<PathBuf>,
 }
 
-/// Why a file cannot be checked.
+/// Why a file was not checked.
 #[derive(Debug, thiserror::Error)]
 pub enum LintError {
     /// It cannot be read.
-    #[error("read {path}")]
-    Read {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is too long.
-    #[error("{path} has more than {BYTES_MAX} bytes or {OBJECTS_MAX} objects")]
-    Long {
-        /// Where.
-        path: PathBuf,
-    },
-    /// It is not YAML.
-    #[error("read {path} as YAML")]
-    Yaml {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: serde_yaml::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The answer cannot be written.
+    #[error("write the answer")]
+    Answer(#[from] AnswerError),
 }
 
 /// What was found in one object.
@@ -64,9 +45,9 @@ pub enum LintError {
 pub struct Findings {
     /// Kind and name.
     pub object: String,
-    /// What the API server would refuse.
+    /// What the API server or the controller would refuse.
     pub errors: Vec<Problem>,
-    /// What it takes, and what is unwise.
+    /// What they take, and what is unwise.
     pub warnings: Vec<Problem>,
 }
 
@@ -77,32 +58,17 @@ pub struct Findings {
 pub fn run(arguments: &LintArguments) -> Result<Outcome, LintError> {
     let mut failed = false;
     for path in &arguments.files {
-        for findings in lint(&text_of(path)?).map_err(|error| error.at(path))? {
+        let all = lint(&yaml_file::text(path)?).map_err(|error| error.at(path))?;
+        if all.is_empty() {
+            failed = true;
+            printing::answer(&format!("{}: error: holds no object\n", path.display()))?;
+        }
+        for findings in all {
             failed |= !findings.errors.is_empty();
-            print!("{}", shown(path, &findings));
+            printing::answer(&shown(path, &findings))?;
         }
     }
     Ok(if failed { Outcome::Failed } else { Outcome::Done })
-}
-
-/// Why a text cannot be checked.
-#[derive(Debug, thiserror::Error)]
-pub enum TextError {
-    /// It is not YAML.
-    #[error("it is not YAML")]
-    Yaml(#[from] serde_yaml::Error),
-    /// It is too long.
-    #[error("it holds more than {OBJECTS_MAX} objects")]
-    Long,
-}
-
-impl TextError {
-    fn at(self, path: &Path) -> LintError {
-        match self {
-            TextError::Yaml(source) => LintError::Yaml { path: path.to_owned(), source },
-            TextError::Long => LintError::Long { path: path.to_owned() },
-        }
-    }
 }
 
 /// Checks the objects of a text.
@@ -110,46 +76,50 @@ impl TextError {
 /// # Errors
 /// When it is not YAML, or holds too much.
 pub fn lint(text: &str) -> Result<Vec<Findings>, TextError> {
+    Ok(yaml_file::objects(text)?.iter().map(findings).collect())
+}
+
+fn findings(object: &Value) -> Findings {
     let schemas = schemas();
-    let mut all = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(text) {
-        let object = Value::deserialize(document)?;
-        if object.is_null() {
-            continue;
+    let word = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (kind, api_version) = (word("/kind"), word("/apiVersion"));
+    let name = if word("/metadata/name").is_empty() {
+        word("/metadata/generateName")
+    } else {
+        word("/metadata/name")
+    };
+    let mut findings = Findings { object: format!("{kind}/{name}"), ..Findings::default() };
+    let problem = |field: &str, message: String| Problem { field: field.to_owned(), message };
+    match schemas.get(kind) {
+        _ if !api_version.starts_with(&format!("{GROUP}/")) => {
+            findings.warnings.push(problem("apiVersion", format!("is not of {GROUP}: not checked")));
         }
-        if all.len() == OBJECTS_MAX {
-            return Err(TextError::Long);
+        None => findings.errors.push(problem("kind", "is neither Rollout nor ModelVersion".to_owned())),
+        Some(_) if api_version != format!("{GROUP}/{VERSION}") => {
+            findings.errors.push(problem("apiVersion", format!("must be {GROUP}/{VERSION}")));
         }
-        let word = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let (kind, api_version) = (word("/kind"), word("/apiVersion"));
-        let name = if word("/metadata/name").is_empty() {
-            word("/metadata/generateName")
-        } else {
-            word("/metadata/name")
-        };
-        let mut findings = Findings { object: format!("{kind}/{name}"), ..Findings::default() };
-        let problem = |field: &str, message: String| Problem { field: field.to_owned(), message };
-        match schemas.get(kind) {
-            _ if !api_version.starts_with(&format!("{GROUP}/")) => {
-                findings.warnings.push(problem("apiVersion", format!("is not of {GROUP}: not checked")));
+        Some(schema) => {
+            findings.errors = schema.problems(object);
+            if name.is_empty() {
+                findings.errors.push(problem("metadata.name", "is required".to_owned()));
             }
-            None => findings.errors.push(problem("kind", "is neither Rollout nor ModelVersion".to_owned())),
-            Some(_) if api_version != format!("{GROUP}/{VERSION}") => {
-                findings.errors.push(problem("apiVersion", format!("must be {GROUP}/{VERSION}")));
+            let filled = schema.filled(object);
+            if findings.errors.is_empty() && kind == ROLLOUT {
+                findings.errors.extend(cannot_work(&filled));
             }
-            Some(schema) => {
-                findings.errors = schema.problems(&object);
-                if name.is_empty() {
-                    findings.errors.push(problem("metadata.name", "is required".to_owned()));
-                }
-                if findings.errors.is_empty() {
-                    findings.warnings = advice::advice(kind, schema.filled(&object));
-                }
+            if findings.errors.is_empty() {
+                findings.warnings = advice::advice(kind, filled);
             }
         }
-        all.push(findings);
     }
-    Ok(all)
+    findings
+}
+
+/// What the API server takes in a Rollout, and the controller does not.
+fn cannot_work(object: &Value) -> Option<Problem> {
+    let rollout: Rollout = serde_json::from_value(object.clone()).ok()?;
+    let refused = rollout_setup::setup(&rollout).err()?;
+    Some(Problem { field: refused.field, message: refused.what })
 }
 
 fn shown(path: &Path, findings: &Findings) -> String {
@@ -162,18 +132,6 @@ fn shown(path: &Path, findings: &Findings) -> String {
     };
     let errors = findings.errors.iter().map(|problem| line("error", problem));
     errors.chain(findings.warnings.iter().map(|problem| line("warning", problem))).collect()
-}
-
-fn text_of(path: &Path) -> Result<String, LintError> {
-    let failed = |source| LintError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    let source: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(path).map_err(failed)?)
-    };
-    source.take(BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > BYTES_MAX { Err(LintError::Long { path: path.to_owned() }) } else { Ok(text) }
 }
 
 #[cfg(test)]

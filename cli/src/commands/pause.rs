@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, ClusterFlags};
 use crate::outcome::Outcome;
+use crate::printing;
 use crate::rollout_patch::{self, WishError};
 
 /// The command line of `pause`.
@@ -26,6 +27,6 @@ pub async fn run(flags: &ClusterFlags, arguments: &PauseArguments) -> Result<Out
     rollout_patch::not_ended(&before, "pause")?;
     let patch = json!({ "spec": { "paused": true } });
     let (_, changes) = rollout_patch::apply(&cluster, &before, "pause", patch).await?;
-    print!("{changes}");
+    printing::answer(&changes)?;
     Ok(Outcome::Done)
 }

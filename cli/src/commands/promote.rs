@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, ClusterFlags};
 use crate::outcome::Outcome;
+use crate::printing;
 use crate::rollout_patch::{self, WishError, is_current};
 
 /// The command line of `promote`.
@@ -71,7 +72,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &PromoteArguments) -> Result<O
     let stage = stage(&before, arguments.stage.as_deref())?;
     let patch = json!({ "spec": { "promote": stage } });
     let (_, changes) = rollout_patch::apply(&cluster, &before, "promote", patch).await?;
-    print!("{changes}");
+    printing::answer(&changes).map_err(WishError::from)?;
     Ok(Outcome::Done)
 }
 

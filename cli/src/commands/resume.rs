@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, ClusterFlags};
 use crate::outcome::Outcome;
+use crate::printing;
 use crate::rollout_patch::{self, WishError};
 
 /// The command line of `resume`.
@@ -25,6 +26,6 @@ pub async fn run(flags: &ClusterFlags, arguments: &ResumeArguments) -> Result<Ou
     let before = rollout_patch::get(&cluster, &arguments.rollout).await?;
     let patch = json!({ "spec": { "paused": false } });
     let (_, changes) = rollout_patch::apply(&cluster, &before, "resume", patch).await?;
-    print!("{changes}");
+    printing::answer(&changes)?;
     Ok(Outcome::Done)
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::abort::REASON_ANNOTATION;
 use crate::cluster::{Cluster, ClusterFlags};
 use crate::outcome::Outcome;
+use crate::printing;
 use crate::rollout_patch::{self, WishError};
 
 /// The command line of `retry`.
@@ -40,9 +41,10 @@ pub async fn run(flags: &ClusterFlags, arguments: &RetryArguments) -> Result<Out
         "spec": { "retryToken": token, "abort": false, "promote": null },
     });
     let (after, changes) = rollout_patch::apply(&cluster, &before, "retry", patch).await?;
-    print!("{changes}");
+    printing::answer(&changes)?;
     if after.spec.paused {
-        println!("it is still paused; let it go on: kubectl modelfleet resume {}", arguments.rollout);
+        let name = &arguments.rollout;
+        printing::answer(&format!("it is still paused; let it go on: kubectl modelfleet resume {name}\n"))?;
     }
     Ok(Outcome::Done)
 }

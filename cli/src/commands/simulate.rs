@@ -7,19 +7,21 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
 use modelfleet_judge::record::{Record, RecordError};
 use modelfleet_rollout::PolicyError;
-use modelfleet_simulation::{
-    Outcome as RunOutcome, Rule, Scenario, ScenarioError, Simulation, Summary, Tested,
-};
+use modelfleet_simulation::{Rule, ScenarioError, Simulation, Summary, Tested};
 
 use crate::outcome::Outcome;
-use crate::rollout_file::{self, FileError};
-use crate::rollout_setup::{self, SetupError};
+use crate::printing::{self, AnswerError};
+use crate::trial::{Trial, TrialArguments, TrialError};
+use crate::units::counted;
 
 /// Most threads.
-const THREADS_MAX: usize = 64;
+const THREADS_MAX: i64 = 64;
+/// Most runs: an hour or more, and limits of a hundredth of a percent.
+const RUNS_MAX: i64 = 10_000_000;
 
 /// The command line of `simulate`.
 #[derive(Debug, Args)]
@@ -28,28 +30,23 @@ const THREADS_MAX: usize = 64;
                         the same numbers, whatever the number of threads."
 )]
 pub struct SimulateArguments {
-    /// File with the Rollout, as YAML or JSON; - is the standard input.
-    #[arg(long = "filename", short = 'f', value_name = "FILE")]
-    pub file: PathBuf,
-    /// File with the scenario: the fleet, what the version does to it, network, outages. Default: 200 devices and a
-    /// version that changes nothing.
-    #[arg(long, value_name = "FILE")]
-    pub scenario: Option<PathBuf>,
+    /// What is tried on whom.
+    #[command(flatten)]
+    pub trial: TrialArguments,
     /// How often it is rolled out.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    #[arg(long, default_value_t = 200, value_name = "N", allow_negative_numbers = true,
+          value_parser = RangedI64ValueParser::<u64>::new().range(1..=RUNS_MAX))]
     pub runs: u64,
     /// Seed of all chance.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
-    /// Devices of the fleet, instead of the scenario's.
-    #[arg(long)]
-    pub devices: Option<u64>,
     /// Threads; default: one for each processor.
-    #[arg(long)]
-    pub threads: Option<usize>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+          value_parser = RangedI64ValueParser::<u64>::new().range(1..=THREADS_MAX))]
+    pub threads: Option<u64>,
     /// Form of the answer.
-    #[arg(long, short = 'o', visible_alias = "output", value_enum, default_value_t = Form::Table)]
-    pub out: Form,
+    #[arg(long, short, value_enum, default_value_t = Form::Table)]
+    pub output: Form,
     /// Who decides: the judge, or what is used elsewhere.
     #[arg(long, value_enum, default_value_t = Decider::Judge)]
     pub rule: Decider,
@@ -85,17 +82,14 @@ pub enum Decider {
 /// Why nothing was simulated.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
-    /// A file cannot be used.
+    /// There is nothing to try.
     #[error(transparent)]
-    File(#[from] FileError),
-    /// The spec cannot be used.
-    #[error(transparent)]
-    Setup(#[from] SetupError),
+    Trial(#[from] TrialError),
     /// The scenario cannot be used.
-    #[error("scenario")]
+    #[error("simulate the scenario")]
     Scenario(#[from] ScenarioError),
     /// The rollout cannot work.
-    #[error(transparent)]
+    #[error("simulate the rollout")]
     Policy(#[from] PolicyError),
     /// The recording cannot be written.
     #[error("write {path}")]
@@ -111,6 +105,9 @@ pub enum SimulateError {
     /// The answer cannot be written as JSON.
     #[error("write the answer as JSON")]
     Json(#[from] serde_json::Error),
+    /// The answer cannot be written.
+    #[error("write the answer")]
+    Answer(#[from] AnswerError),
     /// A thread ended before its time.
     #[error("a thread of the simulation ended before its time")]
     Thread,
@@ -121,48 +118,54 @@ pub enum SimulateError {
 /// # Errors
 /// [`SimulateError`].
 pub fn run(arguments: &SimulateArguments) -> Result<Outcome, SimulateError> {
-    let rollout = rollout_file::rollout(&arguments.file)?;
-    let mut setup = rollout_setup::setup(&rollout)?;
+    let trial = Trial::of(&arguments.trial)?;
+    trial.notes().iter().for_each(|note| printing::note(note));
+    let Trial { rollout, mut setup, scenario } = trial;
     setup.rule = match arguments.rule {
         Decider::Judge => Rule::Judge,
         Decider::Threshold0 => Rule::Threshold { limit: 0 },
         Decider::Threshold3 => Rule::Threshold { limit: 3 },
         Decider::Pooled => Rule::Pooled,
     };
-    let mut scenario: Scenario = match &arguments.scenario {
-        Some(path) => rollout_file::document(path)?,
-        None => Scenario::default(),
-    };
-    scenario.fleet.devices = arguments.devices.unwrap_or(scenario.fleet.devices);
     let stages: Vec<String> = setup.parts.stages.iter().map(|stage| stage.name.clone()).collect();
     let simulation = Simulation::new(setup, &scenario)?;
     if let Some(path) = &arguments.record {
-        record(&simulation, arguments.seed, path)?;
+        let looks = counted(record(&simulation, arguments.seed, path)?, "look");
+        let path = path.display();
+        printing::note(&format!(
+            "{looks} of the first run written; judge again with: kubectl modelfleet judge replay {path}"
+        ));
     }
-    let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into));
-    let threads = threads.unwrap_or(1).clamp(1, THREADS_MAX);
+    let processors = || std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let threads = arguments.threads.unwrap_or_else(processors).min(THREADS_MAX.unsigned_abs());
     let outcomes = threads::run_all(&simulation, arguments.seed, arguments.runs, threads)?;
     let tested = if scenario.is_harmless() { Tested::FalseRollback } else { Tested::Detection };
     let summary = Summary::of(tested, stages.len(), &outcomes);
-    let told = shown::Told { rollout: &rollout, arguments, devices: scenario.fleet.devices, stages: &stages };
-    match arguments.out {
-        Form::Json => println!("{}", serde_json::to_string_pretty(&told.json(&summary))?),
-        Form::Table => print!("{}", told.table(&summary, outcomes.first())),
-    }
+    let devices = scenario.fleet.devices;
+    let told = shown::Told { rollout: &rollout, arguments, devices, stages: &stages, outcomes: &outcomes };
+    printing::answer(&match arguments.output {
+        Form::Json => serde_json::to_string_pretty(&told.json(&summary))? + "\n",
+        Form::Table => told.table(&summary),
+    })?;
     Ok(Outcome::Done)
 }
 
-/// Writes the looks of run 0.
-fn record(simulation: &Simulation, seed: u64, path: &Path) -> Result<RunOutcome, SimulateError> {
+/// Writes the looks of run 0 and gives their number.
+fn record(simulation: &Simulation, seed: u64, path: &Path) -> Result<i64, SimulateError> {
     let failed = |source| SimulateError::Write { path: path.to_owned(), source };
     let mut file = BufWriter::new(File::create(path).map_err(failed)?);
-    let mut problem = None;
-    let outcome = simulation.run(seed, 0, &mut |look| {
+    let (mut looks, mut problem) = (0, None);
+    simulation.run(seed, 0, &mut |look| {
         let record = Record::of(look.place, look.evidence, look.before, look.assessment);
         let written = record.to_line().map_err(SimulateError::Record);
         let written = written.and_then(|line| writeln!(file, "{line}").map_err(failed));
         problem = problem.take().or(written.err());
+        looks += 1;
     })?;
     file.flush().map_err(failed)?;
-    problem.map_or(Ok(outcome), Err)
+    problem.map_or(Ok(looks), Err)
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("must be a whole number from 0 to {}", u64::MAX))
 }

@@ -15,6 +15,7 @@ use modelfleet_crds::{Rollout, conditions};
 use crate::cluster::{Cluster, ClusterError, ClusterFlags};
 use crate::manifest::{self, ManifestError, Output};
 use crate::outcome::{EXIT_CODES, Outcome};
+use crate::printing::{self, AnswerError};
 use crate::rollout_patch;
 
 /// The command line of `status`.
@@ -64,6 +65,9 @@ pub enum StatusError {
     /// The object cannot be printed.
     #[error(transparent)]
     Print(#[from] ManifestError),
+    /// The answer cannot be written.
+    #[error("write the answer")]
+    Answer(#[from] AnswerError),
 }
 
 /// Where a rollout stands, for one who waits.
@@ -83,12 +87,12 @@ pub async fn run(flags: &ClusterFlags, arguments: &StatusArguments) -> Result<Ou
     let cluster = Cluster::connect(flags).await?;
     let rollout = rollout_patch::get(&cluster, &arguments.rollout).await?;
     if let Some(output) = arguments.output {
-        print!("{}", manifest::render(&rollout, output)?);
+        printing::answer(&manifest::render(&rollout, output)?)?;
         return Ok(Outcome::Done);
     }
     let waits = arguments.watch || arguments.awaited.is_some() || arguments.timeout.is_some();
     if !waits {
-        print!("{}", view::text(&rollout, Timestamp::now()));
+        printing::answer(&view::text(&rollout, Timestamp::now()))?;
         return Ok(Outcome::Done);
     }
     let awaited = arguments.awaited.unwrap_or(Awaited::Finished);
@@ -101,7 +105,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &StatusArguments) -> Result<Ou
             Err(_) => Outcome::TimedOut,
         },
     };
-    print!("{}", view::text(&last, Timestamp::now()));
+    printing::answer(&view::text(&last, Timestamp::now()))?;
     Ok(outcome)
 }
 
@@ -125,13 +129,13 @@ async fn follow(
             Ok(Some(None) | None) => return Err(StatusError::Deleted(arguments.rollout.clone())),
             // The stream goes on by itself; a server that restarts is no end of a rollout of weeks.
             Err(error) => {
-                eprintln!("note: watching rollout {} goes on after: {error}", arguments.rollout);
+                printing::note(&format!("watching rollout {} goes on after: {error}", arguments.rollout));
                 continue;
             }
         }
         let line = view::line(last);
         if arguments.watch && line != shown {
-            println!("{}  {line}", Timestamp::now().strftime("%H:%M:%SZ"));
+            printing::answer(&format!("{}  {line}\n", Timestamp::now().strftime("%H:%M:%SZ")))?;
             shown = line;
         }
         if let Some(outcome) = outcome(stand(last), awaited) {

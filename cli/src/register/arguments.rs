@@ -41,7 +41,7 @@ pub struct RegisterArguments {
     pub name: String,
 
     /// Its semantic version, such as 1.1.0.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_version)]
     pub version: semver::Version,
 
     /// Where the file is put: URL/NAME/VERSION/DIGEST.onnx.
@@ -51,6 +51,18 @@ pub struct RegisterArguments {
     /// What devices download from, when it is another address than the store's.
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
+
+    /// Show what would be registered; upload nothing, change nothing, ask no server.
+    #[arg(long, conflicts_with = "upload_only")]
+    pub dry_run: bool,
+
+    /// Upload, and print the ModelVersion instead of applying it: for a repository that is synced to the cluster.
+    #[arg(long)]
+    pub upload_only: bool,
+
+    /// Print the object.
+    #[arg(long, short, value_enum)]
+    pub output: Option<Output>,
 
     /// What the model was trained with and how it does.
     #[command(flatten)]
@@ -67,18 +79,6 @@ pub struct RegisterArguments {
     /// Who signs, and where the model comes from.
     #[command(flatten)]
     pub origin: OriginFlags,
-
-    /// Show what would be registered; upload nothing, change nothing, ask no server.
-    #[arg(long, conflicts_with = "upload_only")]
-    pub dry_run: bool,
-
-    /// Upload, and print the ModelVersion instead of applying it: for a repository that is synced to the cluster.
-    #[arg(long)]
-    pub upload_only: bool,
-
-    /// Print the object.
-    #[arg(long, short, value_enum)]
-    pub output: Option<Output>,
 }
 
 /// What the model was trained with and how it does.
@@ -189,6 +189,10 @@ pub struct OriginFlags {
     /// Commit of the training code; `auto` is the one that is checked out here.
     #[arg(long, value_name = "COMMIT|auto")]
     pub git_commit: Option<String>,
+}
+
+fn parse_version(text: &str) -> Result<semver::Version, String> {
+    text.parse().map_err(|error: semver::Error| format!("must be MAJOR.MINOR.PATCH, such as 1.1.0: {error}"))
 }
 
 fn parse_decimal(text: &str) -> Result<Decimal, String> {

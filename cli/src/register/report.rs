@@ -5,6 +5,7 @@ use modelfleet_crds::model_version::Tensor;
 use super::registry::Registered;
 use super::store::Upload;
 use crate::onnx::Header;
+use crate::printing;
 use crate::table::one_line;
 use crate::units;
 
@@ -65,13 +66,13 @@ impl Report {
 
     /// Notes go to standard error, so that what is printed stays an object.
     pub fn print_notes(&self) {
-        self.notes.iter().for_each(|note| eprintln!("note: {}", one_line(note)));
+        self.notes.iter().for_each(|note| printing::note(note));
     }
 
     /// Says what became of the bytes, to standard error.
     pub fn print_upload(&self, upload: Option<Upload>) {
         if let Some(upload) = upload {
-            eprintln!("artifact {}", word(upload));
+            printing::note(&format!("artifact {}", word(upload)));
         }
     }
 

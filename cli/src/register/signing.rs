@@ -34,12 +34,14 @@ pub enum SigningError {
         path: PathBuf,
     },
     /// Not a minisign secret key.
-    #[error("the key {path} is not a minisign secret key; make one with: kubectl modelfleet keygen")]
+    #[error(
+        "the key {path} is not a minisign secret key ({reason}); make one with: kubectl modelfleet keygen"
+    )]
     NotAKey {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: minisign::PError,
+        reason: minisign::PError,
     },
     /// There is a password, and nobody to ask for it.
     #[error("the key {path} has a password; give it with --key-password-file")]
@@ -95,7 +97,7 @@ pub fn key_id(number: &[u8]) -> String {
 
 fn open(path: &Path, password: Option<&Path>) -> Result<SecretKey, SigningError> {
     let text = text_of("key", path)?;
-    let not_a_key = |source| SigningError::NotAKey { path: path.to_owned(), source };
+    let not_a_key = |reason| SigningError::NotAKey { path: path.to_owned(), reason };
     let sealed = SecretKeyBox::from_string(text.trim_end()).map_err(not_a_key)?;
     if !has_password(&text) {
         return sealed.into_unencrypted_secret_key().map_err(not_a_key);

@@ -3,6 +3,8 @@ use modelfleet_crds::rollout::{RelativeTo, StageLimits};
 use modelfleet_crds::text::Bound;
 use modelfleet_rollout::Policy;
 
+use modelfleet_crds::DeviceSelector;
+
 use super::*;
 
 fn rollout() -> Rollout {
@@ -53,5 +55,5 @@ fn what_cannot_be_read_names_its_field() {
     let mut rollout = rollout();
     rollout.spec.stages[1].bake = "soon".into();
     let error = setup(&rollout).unwrap_err().to_string();
-    assert!(error.starts_with("spec.stages[1]: "), "{error}");
+    assert!(error.starts_with("spec.stages[1].bake: "), "{error}");
 }

@@ -163,7 +163,7 @@ mod tests {
             mode: modelfleet_protocol::plan::Mode::Live,
             margin_ppm: None,
         };
-        let window_ms = 1;
+        let window_ms = 1_000;
         let parts = PolicyParts {
             rollout: "r".to_owned(),
             uid: "u".to_owned(),

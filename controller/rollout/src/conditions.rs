@@ -109,8 +109,9 @@ fn is_stalled(state: &State) -> bool {
                 | PauseCause::ApprovalTimedOut
                 | PauseCause::Degraded
                 | PauseCause::TooManyFailed
+                | PauseCause::InvalidSpec
         ),
-        Phase::RollingBack => state.rollback.as_ref().is_some_and(|r| r.overdue),
+        Phase::RollingBack => state.is_overdue(),
         Phase::Queued | Phase::Progressing | Phase::AwaitingApproval | Phase::Succeeded => false,
     }
 }

@@ -33,6 +33,8 @@ pub struct FleetView {
     pub unreachable: u64,
     /// Connected devices, members or not, that run the candidate now.
     pub still_exposed: u64,
+    /// Of these, those not heard since the way back began: their connection may be a memory of the broker's.
+    pub still_exposed_mute: u64,
     /// Devices that are not connected and ran the candidate when last heard: they go back when they return.
     pub still_exposed_unreachable: u64,
     /// Devices that have run the candidate at any time in this attempt.

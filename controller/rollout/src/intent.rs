@@ -25,10 +25,13 @@ pub struct Facts {
     pub version: VersionFact,
     /// The version of the model that is in production.
     pub production: Option<String>,
-    /// The rollout of the same model that goes first; `None` when it is this one's turn.
+    /// The rollout of the same model that goes first; `None` when it is this one's turn. One that has ended is taken
+    /// back behind one that waits, but not while one is under way.
     pub queue: Option<Queue>,
     /// The Rollout is being deleted: go back, then let it go.
     pub deleted: bool,
+    /// The spec cannot work any more, and why: the policy is a stand-in, and nothing goes forward by it.
+    pub unreadable: Option<String>,
     /// The broker answers.
     pub broker_connected: bool,
     /// All retained states and reports have been read since this controller started.
@@ -57,16 +60,18 @@ pub enum VersionFact {
     Rejected {
         /// Why, for people.
         reason: String,
-        /// The retry token of that rollout at that time; another, non-empty one lifts the rejection.
-        retry_token: Option<String>,
+        /// When: tells one rejection from the next. A retry token that changes after it was seen lifts it.
+        at: Time,
     },
 }
 
 /// The place in the queue of a model's rollouts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// Name of the active rollout.
+    /// Name of the rollout that goes first.
     pub behind: String,
+    /// That one is under way; otherwise it waits as well.
+    pub active: bool,
     /// 1 for the next one.
     pub position: u32,
 }

@@ -25,6 +25,7 @@ mod intent;
 mod moves;
 mod policy;
 mod reason;
+mod rejection;
 mod state;
 mod text;
 mod view;
@@ -40,9 +41,10 @@ pub use intent::{Facts, Intent, Queue, VersionFact};
 pub use moves::{Move, PhaseKind, after};
 pub use policy::{
     Amount, Approval, Limits, OnUndecided, Policy, PolicyError, PolicyParts, RollbackPolicy, STAGES_MAX,
-    Stage,
+    Stage, StandIn,
 };
 pub use reason::{Reason, ReasonCode};
+pub use rejection::Rejection;
 pub use state::{
     Cause, Drawn, Figures, Harm, LOG_MAX, LOG_MESSAGE_MAX, LogEntry, Passed, PassedStage, PauseCause, Phase,
     QUARANTINED_MAX, Rollback, State,

@@ -1,12 +1,15 @@
 //! A validated spec: an invalid [`Policy`] cannot be built.
 
 mod rules;
+mod stand_in;
 
 use modelfleet_protocol::draw::{Share, Target};
 use modelfleet_protocol::membership::CLAUSES_MAX;
 use modelfleet_protocol::observe::Observe;
 use modelfleet_protocol::plan::{Fetch, Mode, Probation};
 use modelfleet_protocol::selector::Selector;
+
+pub use stand_in::StandIn;
 
 /// Most stages of a rollout: each may need a clause of its own in the membership.
 pub const STAGES_MAX: usize = CLAUSES_MAX;

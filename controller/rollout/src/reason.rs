@@ -80,6 +80,8 @@ codes! {
         Undecided,
         /// Harm was shown.
         Degraded,
+        /// The spec cannot work.
+        InvalidSpec,
         /// Devices are going back.
         RollingBack,
         /// Devices should be back by now.

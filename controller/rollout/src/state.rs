@@ -12,6 +12,7 @@ use crate::clock::StageClock;
 use crate::decision::EventKind;
 use crate::moves::PhaseKind;
 use crate::reason::ReasonCode;
+use crate::rejection::Rejection;
 use crate::text::clip;
 
 /// Most entries of the decision log; the oldest leave first.
@@ -58,6 +59,8 @@ pub struct State {
     pub promote_stale: Option<String>,
     /// The last `spec.retryToken` that was honoured or ignored.
     pub retry_token: Option<String>,
+    /// The rejection of the version that was seen last.
+    pub rejection: Option<Rejection>,
     /// Error budget that the stages passed so far have spent, parts per billion.
     pub spent_ppb: u64,
     /// Stages that were passed in this attempt.
@@ -108,6 +111,8 @@ pub enum PauseCause {
     ApprovalTimedOut,
     /// Harm was shown and the rollback policy is Manual; the way out is `abort`.
     Degraded,
+    /// The spec cannot work any more; goes on when it is edited.
+    InvalidSpec,
 }
 
 /// What the membership was drawn for.
@@ -287,6 +292,7 @@ impl PauseCause {
             PauseCause::Undecided => ReasonCode::Undecided,
             PauseCause::ApprovalTimedOut => ReasonCode::ApprovalTimedOut,
             PauseCause::Degraded => ReasonCode::Degraded,
+            PauseCause::InvalidSpec => ReasonCode::InvalidSpec,
         }
     }
 
@@ -315,6 +321,19 @@ impl State {
     #[must_use]
     pub fn next_stage(&self) -> u32 {
         if self.is_opened() { self.stage.saturating_add(1) } else { 0 }
+    }
+
+    /// Whether a way back took longer than it may: the next rollout of the model need not wait for it.
+    #[must_use]
+    pub fn is_overdue(&self) -> bool {
+        self.phase == Phase::RollingBack && self.rollback.as_ref().is_some_and(|r| r.overdue)
+    }
+
+    /// Whether the version's rejection, written at `at`, keeps this rollout from starting under this `spec.retryToken`.
+    #[must_use]
+    pub fn is_refused(&self, at: Time, retry_token: Option<&str>) -> bool {
+        let asked = retry_token.is_some() && retry_token != self.retry_token.as_deref();
+        !Rejection::seen(self.rejection, at, asked).lifted
     }
 
     /// When the current stage has been watched for `total_ms`; `None` while its clock stands.

@@ -47,6 +47,8 @@ pub enum Speaks {
     No,
     /// It has ended: while no other rollout of the model is active; of several the one that ended last.
     WhenNoOther,
+    /// It goes back and is overdue: until the next rollout of the model begins.
+    UntilNext,
     /// It is the model's active rollout.
     Now,
 }
@@ -69,6 +71,7 @@ pub fn plan_view(policy: &Policy, state: &State) -> PlanView {
     let promoted = state.phase == Phase::Succeeded && !candidate;
     PlanView {
         speaks: match state.phase {
+            _ if state.is_overdue() => Speaks::UntilNext,
             phase if phase.is_active() => Speaks::Now,
             phase if phase.is_terminal() => Speaks::WhenNoOther,
             _ => Speaks::No,

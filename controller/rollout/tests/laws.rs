@@ -23,6 +23,7 @@ fn phase() -> impl Strategy<Value = Phase> {
         C::Undecided,
         C::ApprovalTimedOut,
         C::Degraded,
+        C::InvalidSpec,
     ];
     prop_oneof![
         1 => Just(Phase::Queued),
@@ -38,7 +39,7 @@ fn phase() -> impl Strategy<Value = Phase> {
 
 fn counts() -> impl Strategy<Value = FleetView> {
     let count = || prop_oneof![Just(0_u64), 0..300_u64, Just(u64::MAX)];
-    let all = prop::collection::vec(count(), 15);
+    let all = prop::collection::vec(count(), 16);
     (prop::option::of(0..4_u32), all).prop_map(|(drawn, n)| FleetView {
         drawn,
         matching: n[0],
@@ -56,6 +57,7 @@ fn counts() -> impl Strategy<Value = FleetView> {
         still_exposed: n[12],
         still_exposed_unreachable: n[13],
         exposed_ever: n[14],
+        still_exposed_mute: n[15],
     })
 }
 
@@ -95,16 +97,27 @@ fn intent() -> impl Strategy<Value = Intent> {
         1 => Just(VersionFact::Unverifiable("digest".to_owned())),
         1 => Just(VersionFact::Production),
         1 => Just(VersionFact::Archived),
-        1 => Just(VersionFact::Rejected { reason: "harm".to_owned(), retry_token: None }),
-        1 => Just(VersionFact::Rejected { reason: "harm".to_owned(), retry_token: Some("a".to_owned()) }),
+        2 => Just(VersionFact::Rejected { reason: "harm".to_owned(), at: BEGIN }),
     ];
     let name = || prop::option::of(prop::sample::select(vec!["canary", "early", "broad", "full", "no"]));
     let token = prop::option::of(prop::sample::select(vec!["a".to_owned(), "b".to_owned()]));
     let flag = |p| prop::bool::weighted(p);
-    let queue = prop::option::weighted(0.1, Just(Queue { behind: "other".to_owned(), position: 1 }));
+    let queue = any::<bool>().prop_map(|active| Queue { behind: "other".to_owned(), active, position: 1 });
+    let queue = prop::option::weighted(0.1, queue);
+    let unreadable = prop::option::weighted(0.1, Just("spec.slos: cannot work".to_owned()));
     let heard = prop::option::weighted(0.9, 0..100_u64);
-    (flag(0.2), flag(0.2), name(), token, version, queue, flag(0.1), flag(0.8), flag(0.9), heard).prop_map(
-        |(paused, abort, promote, retry_token, version, queue, deleted, broker, complete, heard)| {
+    let facts = (version, queue, flag(0.1), unreadable);
+    (flag(0.2), flag(0.2), name(), token, facts, flag(0.8), flag(0.9), heard).prop_map(
+        |(
+            paused,
+            abort,
+            promote,
+            retry_token,
+            (version, queue, deleted, unreadable),
+            broker,
+            complete,
+            heard,
+        )| {
             let mut intent = World::new().intent;
             intent.paused = paused;
             intent.abort = abort;
@@ -112,6 +125,7 @@ fn intent() -> impl Strategy<Value = Intent> {
             intent.retry_token = retry_token;
             let facts = &mut intent.facts;
             (facts.version, facts.queue, facts.deleted) = (version, queue, deleted);
+            facts.unreadable = unreadable;
             (facts.broker_connected, facts.view_complete) = (broker, complete);
             facts.heard_at = heard.map(|m| Time(BEGIN.0 - m * MINUTE));
             intent
@@ -127,7 +141,7 @@ prop_compose! {
         drawn in prop::option::of((0..4_u32, 0..3_u64)), running in prop::option::of(0..60_u64),
         harmed in prop::bool::weighted(0.1), on_undecided in 0..3_u8, manual in any::<bool>(),
         approval in any::<bool>(), asked in prop::option::of(0..60_u64), holdback in prop_oneof![Just(0), Just(20_000)],
-        waived in any::<bool>(), prior in any::<bool>(),
+        waived in any::<bool>(), prior in any::<bool>(), produced in 0..3_u8,
     ) -> World {
         let mut world = World::new();
         let ago = |minutes: u64| Time(BEGIN.0 - minutes * MINUTE);
@@ -154,6 +168,16 @@ prop_compose! {
         }
         state.figures = Figures::default();
         (world.fleet, world.evidence, world.intent) = (fleet, evidence, intent);
+        // What any life, ended between any two writes, can leave in production.
+        let (before, ours) = ("1.0.0".to_owned(), "1.1.0".to_owned());
+        world.produced = match (&world.intent.facts.version, produced) {
+            (VersionFact::Production, 0) => vec![ours],
+            (VersionFact::Production, 1) => vec![before, ours],
+            (VersionFact::Production, _) => vec![ours, before],
+            (_, 0) => vec![],
+            (_, _) => vec![before],
+        };
+        world.intent.facts.production = world.produced.last().cloned();
         world
     }
 }
@@ -205,6 +229,23 @@ proptest! {
         let second = world.look();
         prop_assert_eq!(&second.actions, &vec![], "after {:?}", first);
         prop_assert_eq!(second.state, first.state);
+    }
+
+    /// Dead after any of its actions, before the state was stored: the repetition comes to the same end.
+    #[test]
+    fn a_state_that_was_not_stored_is_decided_again(world in any_world(), later in 0..3_u64) {
+        let mut whole = world.clone();
+        let first = whole.decide();
+        for done in 0..=first.actions.len() {
+            let mut again = world.clone();
+            // Who is drawn is stored with the state, and lost with it.
+            let kept = first.actions[..done].iter().filter(|a| !matches!(a, Action::OpenStage { .. }));
+            kept.for_each(|action| again.carry_out(action));
+            again.now = again.now.after_ms(later);
+            let _ = again.decide();
+            let (a, b) = (again.end(), whole.end());
+            prop_assert_eq!(a, b, "after {} of {:?}", done, first.actions);
+        }
     }
 
     #[test]

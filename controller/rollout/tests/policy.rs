@@ -4,6 +4,7 @@
 mod world;
 
 use modelfleet_protocol::draw::Target;
+use modelfleet_protocol::plan::SPREAD_MS_MAX;
 use modelfleet_rollout::{Amount, Policy, PolicyParts};
 
 fn refused(change: impl FnOnce(&mut PolicyParts)) -> String {
@@ -47,6 +48,15 @@ fn refusals_name_the_field() {
         "spec.stages[0].bake: is 18446744073709551615 ms; must be at most ten years",
     );
     check(|p| p.stages[0].margin_ppm = Some(1_000_000), "spec.stages[0].margin: must be above 1");
+    check(
+        |p| p.observe.window_ms = 999,
+        "spec.observe.window: is 999 ms; must be at least 1000 ms and at most ten years",
+    );
+    check(
+        |p| p.fetch.spread_ms = SPREAD_MS_MAX + 1,
+        "spec.fetch.spread: is 31622400001 ms; must be at most a year",
+    );
+    check(|p| p.fetch.window_utc_minutes = Some((0, 1_441)), "spec.fetch.window: must lie within a day");
     check(|p| p.error_budget_ppm = 0, "spec.errorBudget: is 0 millionths; 1 to 500000 are allowed");
     check(|p| p.holdback_ppm = 600_000, "spec.holdback: is 600000 millionths; 0 to 500000 are allowed");
 }

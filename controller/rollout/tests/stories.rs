@@ -45,17 +45,26 @@ fn run(world: &mut World, line: &str, out: &mut String) {
             let (online, away) = rest.split_once(" and ").unwrap_or((rest, "0"));
             world.fleet.still_exposed = number(online);
             world.fleet.still_exposed_unreachable = number(away);
+            world.fleet.still_exposed_mute = 0;
         }
+        "mute" => world.fleet.still_exposed_mute = number(rest),
         "judge" => judge(world, rest),
         "set" => set(world, rest),
         "version" => version(world, rest),
         "queue" => {
-            let queue = Queue { behind: rest.to_owned(), position: 1 };
+            let (behind, how) = rest.split_once(' ').unwrap_or((rest, "under way"));
+            let queue = Queue { behind: behind.to_owned(), active: how != "waits", position: 1 };
             world.intent.facts.queue = (rest != "none").then_some(queue);
         }
         "broker" => world.intent.facts.broker_connected = rest == "back",
         "devices" => world.heard = rest == "speak",
         "delete" => world.intent.facts.deleted = true,
+        "spec" => {
+            let problem = "spec.slos[0].metric: needs a profile".to_owned();
+            world.intent.facts.unreadable = (rest == "broken").then_some(problem);
+        }
+        // Decides and does the first actions; dies before the state is stored.
+        "dies" => dies(world, rest, out),
         _ => panic!("unknown command {line:?}"),
     }
 }
@@ -129,9 +138,20 @@ fn version(world: &mut World, rest: &str) {
         "verified" => VersionFact::Verified,
         "production" => VersionFact::Production,
         "broken" => VersionFact::Unverifiable("the bytes hash to another digest".to_owned()),
-        "rejected" => VersionFact::Rejected { reason: "1.1.0 did harm".to_owned(), retry_token: None },
+        "rejected" => VersionFact::Rejected { reason: "1.1.0 did harm".to_owned(), at: world.now },
         _ => panic!("unknown fact {rest:?}"),
     };
+}
+
+fn dies(world: &mut World, rest: &str, out: &mut String) {
+    let (time, after) =
+        rest.split_once(" after ").unwrap_or_else(|| panic!("{rest:?} is not like 1m after 2"));
+    world.pass(minutes(time));
+    let decision = world.look();
+    for action in decision.actions.iter().take(usize::try_from(number(after)).unwrap()) {
+        writeln!(out, "    {}", said(action)).unwrap();
+        world.carry_out(action);
+    }
 }
 
 fn look(world: &mut World, out: &mut String) {

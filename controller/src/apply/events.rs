@@ -5,15 +5,15 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Resource, ResourceExt};
-use modelfleet_crds::Rollout;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::time::Time;
 
 use super::MANAGER;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, chain};
+use crate::metrics::label;
 use crate::status::time::{cut, to_k8s};
-use crate::turn::Decided;
+use crate::turn::Turn;
 
 /// Longest text of an event; the API allows 1024 bytes.
 const NOTE_MAX: usize = 900;
@@ -33,24 +33,30 @@ pub struct Entry {
     pub at: Time,
 }
 
-/// Entries of the log that were not announced by this process yet.
-pub fn fresh(ctx: &Context, rollout: &Rollout, decided: &Decided, now: Time) -> Vec<Entry> {
-    let uid = rollout.uid().unwrap_or_default();
+/// Announces what a turn has brought, as far as this process has not yet. Best effort: an API server that takes no
+/// events keeps no plan from going out, and the next turn tries again.
+pub async fn tell_events(ctx: &Context, turn: &Turn, now: Time) {
+    let Ok(decided) = &turn.outcome else { return };
+    let uid = turn.rollout.uid().unwrap_or_default();
     let since = ctx.written().announced(&uid);
-    let log = decided.memory.state.log.iter();
-    let young = log.filter(|e| since.is_none_or(|since| e.at > since) && now.since_ms(e.at) < FRESH_MS);
-    let entries: Vec<Entry> = young
-        .map(|e| Entry {
-            reason: e.kind.as_str(),
-            warning: e.kind.is_warning(),
-            message: e.message.clone(),
-            at: e.at,
-        })
-        .collect();
-    if let Some(last) = decided.memory.state.log.back() {
-        ctx.written().note_announced(&uid, last.at);
+    let log = &decided.memory.state.log;
+    let Some(last) = log.back().map(|entry| entry.at).filter(|last| since != Some(*last)) else { return };
+    let young =
+        log.iter().filter(|e| since.is_none_or(|since| e.at > since) && now.since_ms(e.at) < FRESH_MS);
+    for line in young {
+        let entry = Entry {
+            reason: line.kind.as_str(),
+            warning: line.kind.is_warning(),
+            message: line.message.clone(),
+            at: line.at,
+        };
+        if let Err(error) = announce(ctx, &subject(turn.rollout.as_ref()), &entry).await {
+            tracing::warn!(reason = entry.reason, error = chain(&error), "a transition was not announced");
+            return;
+        }
+        ctx.metrics.decisions.get_or_create(&label("kind", entry.reason)).inc();
     }
-    entries
+    ctx.written().note_announced(&uid, last);
 }
 
 /// What an event is about.

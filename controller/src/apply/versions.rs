@@ -1,7 +1,5 @@
 //! What becomes of model versions.
 
-use std::sync::Arc;
-
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use modelfleet_crds::model_version::{ModelVersionStatus, Rejection, VersionStage};
@@ -60,7 +58,7 @@ async fn change(
     edit: impl Fn(&mut ModelVersionStatus),
 ) -> Result<(), Error> {
     let Some(object) = world.versions.get(version) else { return Ok(()) };
-    let object = ctx.written().version(Arc::clone(object));
+    let object = ctx.written().version_since(object);
     let before = object.status.clone().unwrap_or_default();
     let mut after = before.clone();
     edit(&mut after);

@@ -10,8 +10,9 @@ use modelfleet_protocol::time::Time;
 use super::intern::{Interner, NONE, Number};
 use super::windows::WindowTallies;
 
-/// Most models that devices of one namespace may speak of.
-pub const MODELS_MAX: usize = 1024;
+/// A device with so many models has no report about a further one taken. Its state may name
+/// [`modelfleet_protocol::state::MODELS_MAX`] beside them.
+pub const MODELS_MAX: usize = 2 * modelfleet_protocol::state::MODELS_MAX;
 
 /// Texts that devices of a namespace share.
 #[derive(Debug, Default)]
@@ -20,21 +21,12 @@ pub struct Texts {
     pub labels: Interner<Labels>,
     /// What devices can run.
     pub capabilities: Interner<Capabilities>,
-    /// Models.
+    /// Models; a device holds those of its entries.
     pub models: Interner<ModelName>,
     /// Digests.
     pub digests: Interner<Digest>,
     /// Rollout attempts.
     pub rollouts: Interner<String>,
-}
-
-impl Texts {
-    /// The number of a model, new ones included; `None` beyond [`MODELS_MAX`].
-    pub fn model(&mut self, model: &ModelName) -> Option<Number> {
-        let known = self.models.find(model);
-        let room = self.models.table_len() < MODELS_MAX;
-        known.or_else(|| room.then(|| self.models.hold(model.clone())))
-    }
 }
 
 /// One device.
@@ -127,17 +119,47 @@ impl Device {
         self.models.iter().find(|m| m.model == model)
     }
 
-    /// The entry of a model, made if it is not there.
-    pub fn model_mut(&mut self, model: Number) -> &mut DeviceModel {
-        let at = self.models.iter().position(|m| m.model == model).unwrap_or_else(|| {
+    fn place(&self, model: &ModelName, texts: &Texts) -> Option<usize> {
+        let number = texts.models.find(model)?;
+        self.models.iter().position(|m| m.model == number)
+    }
+
+    fn model_mut(&mut self, model: &ModelName, texts: &mut Texts) -> &mut DeviceModel {
+        let at = self.place(model, texts).unwrap_or_else(|| {
             self.models.reserve_exact(1);
-            self.models.push(DeviceModel::unknown(model));
+            self.models.push(DeviceModel::unknown(texts.models.hold(model.clone())));
             self.models.len() - 1
         });
         &mut self.models[at]
     }
 
-    /// Takes over a newer state. Models beyond [`MODELS_MAX`] of a namespace are left out.
+    /// The entry of a model that a report is about, made if it is not there; `None` when there are too many.
+    pub fn reported_mut(&mut self, model: &ModelName, texts: &mut Texts) -> Option<&mut DeviceModel> {
+        let room = self.models.len() < MODELS_MAX || self.place(model, texts).is_some();
+        room.then(|| self.model_mut(model, texts))
+    }
+
+    /// Drops the report about a model.
+    pub fn forget_report(&mut self, model: Number, texts: &mut Texts) {
+        let entry = self.models.iter_mut().find(|entry| entry.model == model);
+        if let Some(report) = entry.and_then(|entry| entry.report.take()) {
+            texts.digests.release(report.digest);
+            self.sweep(texts);
+        }
+    }
+
+    /// Drops the entries that say nothing any more.
+    fn sweep(&mut self, texts: &mut Texts) {
+        self.models.retain(|entry| {
+            let kept = entry.is_stated() || entry.report.is_some();
+            if !kept {
+                texts.models.release(entry.model);
+            }
+            kept
+        });
+    }
+
+    /// Takes over a newer state.
     pub fn take_state(&mut self, state: DeviceState, texts: &mut Texts) {
         let DeviceState { device: _, sequence, at, agent: _, labels, capabilities, models } = state;
         let before = std::mem::replace(&mut self.labels, texts.labels.hold(labels));
@@ -145,17 +167,15 @@ impl Device {
         let before = std::mem::replace(&mut self.capabilities, texts.capabilities.hold(capabilities));
         texts.capabilities.release(before);
         self.state = (sequence, at);
-        let named: Vec<Number> = models.into_iter().filter_map(|m| self.take_model(m, texts)).collect();
+        let named: Vec<Number> = models.into_iter().map(|m| self.take_model(m, texts)).collect();
         for entry in self.models.iter_mut().filter(|entry| !named.contains(&entry.model)) {
             entry.forget_state(texts);
         }
-        self.models
-            .retain(|entry| entry.running != NONE || entry.attempt.is_some() || entry.report.is_some());
+        self.sweep(texts);
     }
 
-    fn take_model(&mut self, state: ModelState, texts: &mut Texts) -> Option<Number> {
-        let model = texts.model(&state.model)?;
-        let entry = self.model_mut(model);
+    fn take_model(&mut self, state: ModelState, texts: &mut Texts) -> Number {
+        let entry = self.model_mut(&state.model, texts);
         entry.forget_state(texts);
         if let Some(running) = state.running {
             entry.running = texts.digests.hold(running.digest);
@@ -168,7 +188,7 @@ impl Device {
             code: attempt.failure.map(|failure| failure.code),
             since: attempt.since,
         });
-        Some(model)
+        entry.model
     }
 
     /// Gives back everything it holds.
@@ -180,6 +200,7 @@ impl Device {
             if let Some(report) = entry.report.take() {
                 texts.digests.release(report.digest);
             }
+            texts.models.release(entry.model);
         }
     }
 }
@@ -194,6 +215,12 @@ impl DeviceModel {
             attempt: None,
             report: None,
         }
+    }
+
+    /// Whether the device's state says anything of it.
+    #[must_use]
+    pub fn is_stated(&self) -> bool {
+        self.running != NONE || self.attempt.is_some()
     }
 
     fn forget_state(&mut self, texts: &mut Texts) {

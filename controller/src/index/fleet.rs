@@ -25,6 +25,8 @@ pub struct Fleet {
     pub(super) texts: Texts,
     pub(super) samples: BTreeMap<Number, Samples>,
     heard_at: Option<Time>,
+    /// Since when all that its devices had retained when we subscribed has arrived.
+    pub(super) complete_since: Option<Time>,
 }
 
 impl Fleet {
@@ -85,9 +87,9 @@ impl Fleet {
         report: &Report,
         heard: Time,
     ) -> Result<bool, String> {
-        let number = self.texts.model(model).ok_or("devices of the namespace speak of too many models")?;
         let Some(entry) = self.devices.get_mut(device) else { return Ok(false) };
-        let entry = entry.model_mut(number);
+        let entry = entry.reported_mut(model, &mut self.texts).ok_or("the device reports too many models")?;
+        let number = entry.model;
         let order = (report.sequence, Time(report.sent_at_ms));
         if !is_newer(order, entry.report.as_ref().map(|kept| kept.order)) {
             return Ok(false);
@@ -101,7 +103,8 @@ impl Fleet {
 
     /// Keeps report samples for a rollout of `model`; those of another candidate or way of counting go.
     pub fn watch(&mut self, model: &ModelName, candidate: Digest, observe_id: u64) {
-        let Some(number) = self.texts.model(model) else { return };
+        let watched = self.texts.models.find(model).filter(|number| self.samples.contains_key(number));
+        let number = watched.unwrap_or_else(|| self.texts.models.hold(model.clone()));
         if !self.samples.get(&number).is_some_and(|samples| samples.are_of(&candidate, observe_id)) {
             self.samples.insert(number, Samples::new(candidate, observe_id));
         }
@@ -109,9 +112,25 @@ impl Fleet {
 
     /// Keeps no report samples for `model` any more.
     pub fn unwatch(&mut self, model: &ModelName) {
-        if let Some(number) = self.texts.models.find(model) {
-            self.samples.remove(&number);
+        if let Some(number) = self.texts.models.find(model)
+            && self.samples.remove(&number).is_some()
+        {
+            self.texts.models.release(number);
         }
+    }
+
+    /// Nobody manages a model any more: what devices reported about it goes. What their states say of it stays theirs.
+    pub(super) fn forget_model(&mut self, model: &ModelName) {
+        self.unwatch(model);
+        let Some(number) = self.texts.models.find(model) else { return };
+        self.devices.values_mut().for_each(|device| device.forget_report(number, &mut self.texts));
+    }
+
+    /// Whether a device's own state names a model.
+    #[must_use]
+    pub fn names(&self, device: &DeviceId, model: &ModelName) -> bool {
+        let Some(number) = self.texts.models.find(model) else { return false };
+        self.devices.get(device).and_then(|d| d.model(number)).is_some_and(|entry| entry.is_stated())
     }
 
     /// The report samples of a model that is being rolled out.
@@ -125,6 +144,12 @@ impl Fleet {
     pub fn uses(&self, model: &ModelName) -> bool {
         let Some(number) = self.texts.models.find(model) else { return false };
         self.devices.values().any(|d| d.model(number).is_some_and(|m| m.running != NONE))
+    }
+
+    /// Since when all that its devices had retained when we connected is there; `None`: not yet.
+    #[must_use]
+    pub fn complete_since(&self) -> Option<Time> {
+        self.complete_since
     }
 
     /// When any device was last heard; `None` before the first.

@@ -65,6 +65,12 @@ impl<T: Eq + Hash> Interner<T> {
         self.slots.get(number as usize)?.as_ref().map(|(value, _)| value.as_ref())
     }
 
+    /// How often a value is held.
+    #[must_use]
+    pub fn holders(&self, number: Number) -> u32 {
+        self.slots.get(number as usize).and_then(Option::as_ref).map_or(0, |(_, holders)| *holders)
+    }
+
     /// The number of a value that somebody holds.
     #[must_use]
     pub fn find(&self, value: &T) -> Option<Number> {

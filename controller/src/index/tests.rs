@@ -55,13 +55,24 @@ fn report(device: &str, sequence: u64, digest: &Digest, bad: u32) -> Vec<u8> {
     report.encode_to_vec()
 }
 
+/// An index of the one fleet `plant` with a rollout of the model `m`.
+fn plant(devices_max: usize) -> Index {
+    let mut index = Index::new(devices_max);
+    index.note(&key("plant", "m"), Source::Rollout("uid".into()));
+    index
+}
+
+fn key(namespace: &str, model: &str) -> Key {
+    (namespace.parse().unwrap(), model.parse().unwrap())
+}
+
 fn fold(index: &mut Index, device: &str, what: &str, payload: &[u8]) -> Change {
     index.fold(&topic(device, what), payload, false, NOW)
 }
 
 #[test]
 fn the_newest_state_wins_and_a_wiped_device_is_heard_again() {
-    let mut index = Index::new(10);
+    let mut index = plant(10);
     let digest = Digest::of(b"a");
     let told = |s, at| state("d", s, at, runs(&digest, "r", "Confirmed", None));
     assert_eq!(fold(&mut index, "d", "state", &told(5, 50)), Change::Device("plant".parse().unwrap()));
@@ -76,7 +87,7 @@ fn the_newest_state_wins_and_a_wiped_device_is_heard_again() {
 
 #[test]
 fn garbage_is_counted_and_named_and_harms_nobody() {
-    let mut index = Index::new(3);
+    let mut index = plant(3);
     fold(&mut index, "good", "state", &state("good", 1, 1, json!({"model": "m"})));
     let huge = vec![b'x'; 300_000];
     let hostile: &[(&str, &[u8])] = &[
@@ -105,7 +116,7 @@ fn garbage_is_counted_and_named_and_harms_nobody() {
 
 /// Forty devices: the first ten drawn; a failed, an incompatible and a reverted one among them.
 fn forty(digest: &Digest) -> (Index, Membership) {
-    let mut index = Index::new(100);
+    let mut index = plant(100);
     for i in 0..40_u64 {
         let name = format!("d{i:02}");
         fold(&mut index, &name, "presence", br#"{"online":true,"since":1,"connection":1}"#);
@@ -146,12 +157,14 @@ fn lens<'a>(
         model: &parts.0,
         attempt: "r",
         candidate: digest,
+        scope: &parts.1,
         selector: &parts.1,
         spread_by: &parts.2,
         membership,
         drawn: Some(0),
         silent_after_ms: 3000,
         connected_since: NOW,
+        back_since: None,
         now: NOW,
     }
 }
@@ -216,7 +229,7 @@ fn the_quick_membership_is_the_protocols() {
 fn reports_feed_the_arm_of_their_digest_only() {
     let (candidate, stable) = (Digest::of(b"candidate"), Digest::of(b"stable"));
     let (mut index, membership) = forty(&candidate);
-    index.fleet_mut(&"plant".parse().unwrap()).watch(&"m".parse().unwrap(), candidate, 9);
+    index.fleet_mut(&"plant".parse().unwrap()).unwrap().watch(&"m".parse().unwrap(), candidate, 9);
     for i in 0..40 {
         let name = format!("d{i:02}");
         let member = membership.clauses[0].devices.iter().any(|d| d.as_str() == name);
@@ -244,7 +257,7 @@ fn reports_feed_the_arm_of_their_digest_only() {
 
 /// Every second device has an engine of its own kind.
 fn two_kinds() -> Index {
-    let mut index = Index::new(100);
+    let mut index = plant(100);
     for i in 0..40_u64 {
         let name = format!("d{i:02}");
         let engine = if i % 2 == 0 { "OnnxRuntime" } else { "Rten" };

@@ -6,8 +6,8 @@
 
 use modelfleet_judge::{Arm, Counts};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
-use modelfleet_protocol::membership::{Membership, Rank, rank, stratum_key};
-use modelfleet_protocol::selector::{Labels, Selector};
+use modelfleet_protocol::membership::{Membership, rank};
+use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::FleetView;
@@ -15,6 +15,7 @@ use modelfleet_rollout::FleetView;
 use super::device::{Device, DeviceModel, DeviceReport};
 use super::fleet::Fleet;
 use super::intern::Number;
+use super::label_sets::LabelSet;
 
 /// Most failed devices that are named.
 pub const FAILURES_MAX: usize = 16;
@@ -28,6 +29,8 @@ pub struct Lens<'a> {
     pub attempt: &'a str,
     /// The candidate's digest.
     pub candidate: Digest,
+    /// Which devices the rollout is for, whatever its stages draw from.
+    pub scope: &'a Selector,
     /// Which devices the current stage draws from.
     pub selector: &'a Selector,
     /// The labels that make its strata.
@@ -40,6 +43,8 @@ pub struct Lens<'a> {
     pub silent_after_ms: u64,
     /// The connection to the broker has stood since; time without it is nobody's silence.
     pub connected_since: Time,
+    /// When the way back began, while it goes on.
+    pub back_since: Option<Time>,
     /// Now.
     pub now: Time,
 }
@@ -78,7 +83,7 @@ pub struct Subject<'a> {
     pub id: &'a DeviceId,
     /// Canary or control.
     pub arm: Arm,
-    /// Its stratum, numbered in the order of first sight.
+    /// Its stratum; see [`super::label_sets`].
     pub stratum: u16,
     /// How it stands.
     pub standing: Standing,
@@ -104,20 +109,14 @@ pub struct FailedDevice {
 pub struct Sight<'a> {
     /// The counts.
     pub view: FleetView,
-    /// Devices that the current stage draws from and that are connected, drawn or not.
+    /// Devices that the rollout is for, drawn or not.
+    pub eligible: u64,
+    /// Those of them that are connected.
     pub online: u64,
     /// Canaries and controls, by id.
     pub subjects: Vec<Subject<'a>>,
     /// Some failed devices, by id.
     pub failures: Vec<FailedDevice>,
-}
-
-/// What a label set settles for all devices that carry it.
-struct LabelSet {
-    matching: bool,
-    stratum: u16,
-    /// By clause of the membership: whether its selector matches, and the bound.
-    clauses: Vec<Option<Rank>>,
 }
 
 impl Fleet {
@@ -140,7 +139,10 @@ impl Fleet {
             let entry = device.model(model);
             let standing = standing(lens, &own, id, device, entry, set);
             count(&mut sight.view, &standing);
-            sight.online += u64::from(standing.matching && standing.online);
+            sight.eligible += u64::from(set.in_scope);
+            sight.online += u64::from(set.in_scope && standing.online);
+            let mute = lens.back_since.is_some_and(|since| standing.heard_at < since);
+            sight.view.still_exposed_mute += u64::from(standing.runs && standing.online && mute);
             let failed = (standing.member || standing.set_aside)
                 && matches!(standing.phase, Some(Phase::Failed | Phase::Reverted));
             if let (true, Some(code)) = (failed && sight.failures.len() < FAILURES_MAX, standing.code) {
@@ -159,36 +161,16 @@ impl Fleet {
         for (id, labels, online) in self.labelled() {
             let matching = lens.selector.matches(labels);
             let member = u64::from(lens.membership.includes(id, labels));
+            let in_scope = lens.scope.matches(labels);
             sight.view.matching += u64::from(matching);
-            sight.online += u64::from(matching && online);
+            sight.eligible += u64::from(in_scope);
+            sight.online += u64::from(in_scope && online);
             sight.view.members += member;
             sight.view.eligible += member;
             sight.view.reachable += if online { member } else { 0 };
             sight.view.unreachable += if online { 0 } else { member };
         }
         sight
-    }
-
-    fn label_sets(&self, lens: &Lens<'_>) -> Vec<Option<LabelSet>> {
-        let mut strata: Vec<Vec<String>> = Vec::new();
-        let mut settle = |labels: &Labels| {
-            let key = stratum_key(lens.spread_by, labels);
-            let stratum = strata.iter().position(|known| *known == key).unwrap_or_else(|| {
-                strata.push(key);
-                strata.len() - 1
-            });
-            let bound = |clause: &modelfleet_protocol::membership::Clause| {
-                let key = stratum_key(&clause.spread_by, labels);
-                clause.selector.matches(labels).then(|| clause.bound_for(&key).0)
-            };
-            LabelSet {
-                matching: lens.selector.matches(labels),
-                stratum: u16::try_from(stratum).unwrap_or(u16::MAX),
-                clauses: lens.membership.clauses.iter().map(bound).collect(),
-            }
-        };
-        let numbers = 0..self.texts.labels.table_len();
-        numbers.map(|n| self.texts.labels.get(n as Number).map(&mut settle)).collect()
     }
 }
 

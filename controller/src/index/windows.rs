@@ -68,7 +68,9 @@ impl WindowTallies {
         self.end
     }
 
-    /// Windows of an indicator from window `first` on. A span that began before `first` is left out whole.
+    /// Windows of an indicator from window `first` on. Of a span that began before `first` its later part counts, in
+    /// proportion and rounded: left out whole, it would take more windows from a device with longer spans, and the
+    /// arms would differ in what they know.
     #[must_use]
     pub fn since(&self, indicator: usize, first: u64) -> Counts {
         let Some(bits) = self.bits.get(indicator) else { return Counts::default() };
@@ -79,13 +81,13 @@ impl WindowTallies {
             u64::from((bits.bad & mask).count_ones()),
         );
         let width = 2 + 2 * self.bits.len();
-        self.spans.chunks_exact(width).filter(|span| u64::from(span[0]) <= wanted).fold(
-            recent,
-            |sum, span| {
-                let at = 2 + 2 * indicator;
-                sum.plus(Counts::new(u64::from(span[at]), u64::from(span[at + 1])))
-            },
-        )
+        self.spans.chunks_exact(width).fold(recent, |sum, span| {
+            let (back, length) = (u64::from(span[0]), u64::from(span[1]).max(1));
+            let inside = length.saturating_sub(back.saturating_sub(wanted)).min(length);
+            let part = |count: u32| (u64::from(count) * inside + length / 2) / length;
+            let at = 2 + 2 * indicator;
+            sum.plus(Counts::new(part(span[at]), part(span[at + 1])))
+        })
     }
 
     /// The device's own past of an indicator, under the model before.
@@ -124,7 +126,13 @@ mod tests {
         assert_eq!(tallies.end(), 113);
         assert_eq!(since(0), (11, 5));
         assert_eq!(since(100), (11, 5));
-        assert_eq!(since(101), (3, 2), "a span that began earlier is left out");
+        assert_eq!(
+            since(101),
+            (10, 5),
+            "of a span that began earlier its later part counts: 7 of 8, 2.6 of 3"
+        );
+        assert_eq!(since(107), (4, 2), "1 of 8, 0.4 of 3");
+        assert_eq!(since(108), (3, 2));
         assert_eq!(since(109), (2, 1));
         assert_eq!(since(113), (0, 0));
         assert_eq!(since(999), (0, 0));

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as Field;
 use modelfleet_protocol::time::Time;
 
 use super::time::{cut, to_k8s};
-use crate::problem::Problem;
+use modelfleet_spec::Problem;
 
 const MESSAGE_MAX: usize = 512;
 const REASON_MAX: usize = 64;
@@ -42,12 +42,8 @@ pub fn report_problem(words: &mut [Word], problem: &Problem) {
             "Stalled" => true,
             _ => continue,
         };
-        *word = Word {
-            kind: word.kind,
-            holds,
-            reason: problem.reason.to_owned(),
-            message: problem.message.clone(),
-        };
+        *word =
+            Word { kind: word.kind, holds, reason: problem.reason.to_owned(), message: problem.to_string() };
     }
 }
 

@@ -10,8 +10,8 @@ use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase, Rollback,
-    StageClock, State,
+    Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase, Rejection,
+    Rollback, StageClock, State,
 };
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,8 @@ struct Text {
     promote_stale: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejection: Option<(Option<Time>, bool)>,
     spent_ppb: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     passed: Vec<(String, Time, Time, String)>,
@@ -99,7 +101,7 @@ const CAUSES: [Cause; 7] = [
     Cause::Superseded,
 ];
 
-const PHASES: [(&str, Phase); 14] = [
+const PHASES: [(&str, Phase); 15] = [
     ("Queued", Phase::Queued),
     ("Refused", Phase::Refused),
     ("Progressing", Phase::Progressing),
@@ -114,6 +116,7 @@ const PHASES: [(&str, Phase); 14] = [
     ("Paused:Undecided", Phase::Paused(PauseCause::Undecided)),
     ("Paused:ApprovalTimedOut", Phase::Paused(PauseCause::ApprovalTimedOut)),
     ("Paused:Degraded", Phase::Paused(PauseCause::Degraded)),
+    ("Paused:InvalidSpec", Phase::Paused(PauseCause::InvalidSpec)),
 ];
 
 const PASSED: [(&str, Passed); 4] = [
@@ -158,6 +161,7 @@ impl Memory {
             quarantined,
             promote_stale,
             retry_token,
+            rejection,
             spent_ppb,
             passed,
             figures,
@@ -184,6 +188,7 @@ impl Memory {
             quarantined,
             promote_stale,
             retry_token,
+            rejection: rejection.map(|Rejection { at, lifted }| (at, lifted)),
             spent_ppb,
             passed: passed.into_iter().map(passed_text).collect(),
             figures: (first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at),
@@ -228,6 +233,7 @@ impl Memory {
             quarantined: text.quarantined,
             promote_stale: text.promote_stale,
             retry_token: text.retry_token,
+            rejection: text.rejection.map(|(at, lifted)| Rejection { at, lifted }),
             spent_ppb: text.spent_ppb,
             passed: text.passed.into_iter().map(passed).collect::<Option<Vec<_>>>()?,
             figures: Figures { first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at },

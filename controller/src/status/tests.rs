@@ -4,10 +4,10 @@ use modelfleet_crds::{ModelVersionSpec, Rollout, RolloutSpec};
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::membership::{Bound, Clause, Stratum};
 use modelfleet_protocol::selector::{Operator, Requirement, Selector};
-use modelfleet_rollout::{Cause, Drawn, Figures, Harm, Passed, PassedStage, Rollback, StageClock};
+use modelfleet_rollout::{Cause, Drawn, Figures, Harm, Passed, PassedStage, Rejection, Rollback, StageClock};
 
 use super::*;
-use crate::validate::validate;
+use modelfleet_spec::{Problem, validate};
 
 fn full_state() -> State {
     State {
@@ -35,6 +35,7 @@ fn full_state() -> State {
         quarantined: vec!["pump-001".parse().unwrap(), "pump-002".parse().unwrap()],
         promote_stale: Some("broad".into()),
         retry_token: Some("again".into()),
+        rejection: Some(Rejection { at: Some(Time(5_500)), lifted: true }),
         spent_ppb: 123_456,
         passed: vec![PassedStage {
             name: "canary".into(),
@@ -132,6 +133,7 @@ fn what_decides_comes_back_from_the_status_exactly() {
         Phase::AwaitingApproval,
         Phase::Paused(PauseCause::SloBreach),
         Phase::Paused(PauseCause::ApprovalTimedOut),
+        Phase::Paused(PauseCause::InvalidSpec),
     ];
     for phase in phases {
         let state = State { phase, ..State::default() };
@@ -178,10 +180,73 @@ fn times_of_conditions_change_with_their_status_only() {
 fn a_problem_stalls_and_keeps_everything_else() {
     let before = told(full_state(), None, Time(7_000));
     let problem = Problem::spec("spec.slos[0].metric", "needs a reference profile");
-    let after = tell_problem(&problem, Some(&before), Some(3), Time(8_000));
+    let after = problem::tell_problem(&problem, Some(&before), Some(3), Time(8_000));
     assert_eq!((&after.judge, &after.membership), (&before.judge, &before.membership));
     let stalled = after.conditions.iter().find(|c| c.type_ == "Stalled").unwrap();
     assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "InvalidSpec"));
     assert!(stalled.message.contains("spec.slos[0].metric"));
     assert_eq!(after.observed_generation, Some(3));
+}
+
+#[test]
+fn a_refused_status_keeps_what_decides() {
+    let full = told(full_state(), None, Time(7_000));
+    let least = problem::minimal(full.clone());
+    let (memory, drawn) = recall(Some(&least));
+    let (whole, whole_drawn) = recall(Some(&full));
+    assert_eq!((State { log: whole.state.log.clone(), ..memory.state }, drawn), (whole.state, whole_drawn));
+    assert_eq!((least.epoch, least.plan_revision), (Some(4), Some(17)));
+    assert_eq!((&least.conditions, least.phase), (&full.conditions, full.phase));
+    assert!(least.verdicts.is_empty() && least.decisions.is_empty() && least.failures.is_empty());
+}
+
+#[test]
+fn a_stand_in_for_the_spec_leaves_no_trace() {
+    let mut before = told(State { phase: Phase::Progressing, ..full_state() }, None, Time(7_000));
+    before.judge.as_mut().unwrap().error_budget_ppm = 123;
+    before.margins = vec![field::StageMargin {
+        stage: "canary".into(),
+        margin_ppm: 2_000_000,
+        basis: field::MarginBasis::User,
+    }];
+    let (rollout, _) = valid();
+    let valid = modelfleet_spec::stand_in(&rollout, 2);
+    let state = State { phase: Phase::Paused(PauseCause::InvalidSpec), ..full_state() };
+    let memory = Memory { judged: (state.attempt, state.stage), state, judge: "judge1;0".into() };
+    let story = Story {
+        valid: &valid,
+        memory: &memory,
+        membership: &membership(),
+        reasons: &[],
+        seen: None,
+        answer: None,
+        plan: None,
+        generation: Some(2),
+        now: Time(8_000),
+    };
+    let after = problem::beside_stand_in(tell(&story, Some(&before)), Some(&before));
+    assert_eq!((&after.margins, &after.membership), (&before.margins, &before.membership));
+    assert_eq!(after.judge.as_ref().unwrap().error_budget_ppm, 123);
+    assert_eq!(after.stage.as_ref().map(|s| &s.name), before.stage.as_ref().map(|s| &s.name));
+    assert_eq!((after.phase, after.plan_revision), (Some(field::RolloutPhase::Stalled), Some(17)));
+}
+
+#[test]
+fn the_verdict_on_silence_has_a_name_that_no_objective_can_have() {
+    use modelfleet_judge::{Budget, Evidence, HardRule, Looks, Needs, SilenceRule, StageState, assess};
+    let evidence = Evidence {
+        slos: &[],
+        devices: &[],
+        merged: &[],
+        needs: Needs::default(),
+        hard: HardRule::default(),
+        silence: SilenceRule::default(),
+        budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 1 },
+        looks: Looks { reached: 1, planned: 6 },
+        seed: 1,
+    };
+    let (_, valid) = valid();
+    let told = verdicts::verdicts(&valid, &assess(&evidence, &StageState::new()), &[], Time(1));
+    assert!(told.iter().all(|verdict| verdict.slo == "(silence)"), "{told:?}");
+    assert!(!told.is_empty());
 }

@@ -6,10 +6,12 @@ use modelfleet_protocol::time::Time;
 use modelfleet_rollout::Stage;
 
 use super::time::{cut, signed, to_k8s};
-use crate::validate::Valid;
+use modelfleet_spec::Valid;
 
 const SENTENCE_MAX: usize = 200;
 const VERDICTS_MAX: usize = 16;
+/// The name of the verdict on silence, which no objective can have: theirs are DNS labels.
+const SILENCE: &str = "(silence)";
 
 /// The verdict on each objective, and on silence when there is room. One that says the same as `before` keeps its
 /// time, so that nothing is written for the time alone.
@@ -18,7 +20,7 @@ pub fn verdicts(valid: &Valid, answer: &Assessment, before: &[Verdict], now: Tim
     let incident = |slo: Option<u32>| answer.incident.as_ref().is_some_and(|i| Some(i.slo) == slo);
     let name = |slo: Option<u32>| match slo {
         Some(at) => valid.objectives.get(at as usize).map_or("", |o| &o.indicator.name),
-        None => "silence",
+        None => SILENCE,
     };
     let all = answer.per_slo.iter().chain(&answer.silence);
     let verdict = |v: &SloVerdict| {

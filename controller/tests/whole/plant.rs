@@ -100,6 +100,8 @@ impl Plant {
         command.args(["--namespace", &self.namespace, "--lease-namespace", &self.namespace]);
         // A fixed name: a process that was killed need not wait for its own lease.
         command.args(["--identity", "test"]);
+        // Versions are registered with files of the test's own folder.
+        command.arg("--artifact-root").arg(dir);
         self.controller = Some(spawn(&mut command, dir, "controller.log"));
     }
 
@@ -133,7 +135,7 @@ impl Plant {
     /// Creates a rollout with quick stages.
     pub async fn roll_out(&self, version: &str) {
         let stage = |name: &str, devices: &str| {
-            json!({"name": name, "devices": devices, "bake": "3s", "maxWait": "1m", "spreadBy": ["age"],
+            json!({"name": name, "devices": devices, "bake": "5s", "maxWait": "1m", "spreadBy": ["age"],
                    "limits": {"minWindows": 3}})
         };
         let object = json!({
@@ -143,7 +145,7 @@ impl Plant {
                 "model": "m", "version": version,
                 "stages": [stage("canary", "5"), stage("broad", "50%"), stage("full", "100%")],
                 "slos": [{"name": "errors", "metric": "ErrorRate", "threshold": "1%"}],
-                "observe": {"window": "500ms", "warmupWindows": 0},
+                "observe": {"window": "1s", "warmupWindows": 0},
                 "probation": {"timeout": "10s"},
             },
         });

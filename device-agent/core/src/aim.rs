@@ -80,7 +80,7 @@ impl Aim {
                 kind: Kind::Stable,
                 attempt: String::new(),
                 build,
-                fetch: limits.fetch,
+                fetch: plan.fetch.unwrap_or(limits.fetch),
                 probation: limits.probation,
                 admit: true,
                 expires: plan.order.expires,

@@ -44,6 +44,8 @@ impl Try {
             fetches: 0,
             admissions: 0,
             retry_at: None,
+            mismatches: 0,
+            source: None,
         }
     }
 
@@ -64,6 +66,11 @@ impl Try {
         self.attempt.since = now;
         self.attempt.failure = failure;
         self.admissions = 0;
+    }
+
+    /// Whether it may still come to something: it goes on, or is taken up again after a pause.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.has_ended() || self.retry_at.is_some()
     }
 
     /// Whether it is over, well or not.

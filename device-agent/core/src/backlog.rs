@@ -87,18 +87,61 @@ impl Backlog {
         Some(&self.0[at].summary)
     }
 
-    /// The two old neighbours with the fewest windows become one entry, until 64 are left.
+    /// Two old neighbours become one entry, until 64 are left: those that share the shortest block of 2^k windows that
+    /// begins at a multiple of its length. So devices merge at the same moments, whenever their records began, and can
+    /// be counted from the same window on.
     fn merge_old(&mut self) {
         while self.0.len() > WINDOWS_MAX {
             let old = self.0.len() - SINGLE_MAX;
-            let spans =
-                |at: &usize| u64::from(self.0[*at].summary.span) + u64::from(self.0[at + 1].summary.span);
-            let Some(at) = (0..old - 1).min_by_key(spans) else { return };
+            let block = |at: &usize| {
+                let (first, last) = (self.0[*at].summary.index, self.0[at + 1].last);
+                u64::BITS - (first ^ last).leading_zeros()
+            };
+            let Some(at) = (0..old - 1).min_by_key(block) else { return };
             let right = self.0.remove(at + 1);
             let left = &mut self.0[at];
             left.summary.merge(&right.summary);
             left.last = left.last.max(right.last);
             add_tally(&mut left.tally, &right.tally);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grown(windows: std::ops::Range<u64>) -> Backlog {
+        let mut backlog = Backlog::default();
+        for index in windows {
+            let window = WindowSummary { index, ..WindowSummary::default() };
+            backlog.add(&window, true, |_| Tally { known: vec![1], bad: vec![0] });
+        }
+        backlog
+    }
+
+    #[test]
+    fn merging_keeps_totals_and_a_bound() {
+        let backlog = grown(0..5_000);
+        let spans: u64 = backlog.0.iter().map(|e| u64::from(e.summary.span)).sum();
+        let known: u64 = backlog.0.iter().map(|e| u64::from(e.tally.known[0])).sum();
+        assert_eq!((spans, known), (5_000, 5_000));
+        assert!(backlog.0.len() <= WINDOWS_MAX);
+        assert!(backlog.0.iter().rev().take(SINGLE_MAX).all(|e| e.summary.span == 1));
+    }
+
+    /// Whenever a record began, its merged entries lie in the same blocks.
+    #[test]
+    fn merged_entries_lie_in_blocks_that_do_not_depend_on_the_beginning() {
+        for begin in [0, 1, 7, 100, 333] {
+            for entry in grown(begin..1_000).0 {
+                let (first, last) = (entry.summary.index, entry.last);
+                let block = 1_u64 << (u64::BITS - (first ^ last).leading_zeros());
+                let inside = first - first % block;
+                assert!(last < inside + block);
+                let cut = first == begin || first % (block / 2).max(1) == 0;
+                assert!(cut, "from {begin}: {first} to {last} in a block of {block}");
+            }
         }
     }
 }

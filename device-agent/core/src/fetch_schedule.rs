@@ -36,6 +36,18 @@ pub(crate) fn in_daily_window(at: Time, window_utc_minutes: Option<(u16, u16)>, 
     Time(at.0 - at.0 % MINUTE_MS).after_ms(wait_minutes * MINUTE_MS)
 }
 
+/// The end of the daily window that is open at `at`; `None` when it never closes, or is not open.
+pub(crate) fn window_end(at: Time, window_utc_minutes: Option<(u16, u16)>) -> Option<Time> {
+    let (start, end) = window_utc_minutes?;
+    let (start, end) = (u64::from(start) % DAY_MINUTES, u64::from(end) % DAY_MINUTES);
+    if start == end || in_daily_window(at, window_utc_minutes, 0) != at {
+        return None;
+    }
+    let minute = at.0 / MINUTE_MS % DAY_MINUTES;
+    let left_minutes = (end + DAY_MINUTES - minute) % DAY_MINUTES;
+    Some(Time(at.0 - at.0 % MINUTE_MS).after_ms(left_minutes * MINUTE_MS))
+}
+
 /// How long this device waits before its first fetch of this build.
 pub(crate) fn spread_ms(turn: &Turn<'_>, digest: &Digest, spread_ms: u64) -> u64 {
     turn.draw(&format!("fetch {digest}"), spread_ms)
@@ -70,6 +82,9 @@ mod tests {
         assert_eq!(in_daily_window(at(8, 0), day, 600_000), at(9, 10));
         assert_eq!(in_daily_window(at(17, 0), day, 0), at(24 + 9, 0));
         assert_eq!(in_daily_window(at(1, 1), Some((u16::MAX, u16::MAX)), 7), at(1, 1), "no window at all");
+        assert_eq!(window_end(at(23, 30), night), Some(at(24 + 4, 0)));
+        assert_eq!(window_end(Time(at(3, 59).0 + 59_999), night), Some(at(4, 0)));
+        assert_eq!((window_end(at(4, 0), night), window_end(at(4, 0), None)), (None, None));
         assert_eq!((window_ms(night), window_ms(None)), (6 * 3_600_000, 24 * 3_600_000));
         assert_eq!(in_daily_window(Time(u64::MAX), day, 0).0 / MINUTE_MS, u64::MAX / MINUTE_MS);
     }

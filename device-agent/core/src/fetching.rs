@@ -1,17 +1,20 @@
 //! Fetching: when it starts, how it goes on, and when it is given up for now.
 
 use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 
-use crate::aim::Goal;
+use crate::aim::{Aim, Goal};
 use crate::attempts;
-use crate::fetch_schedule::{backoff_ms, in_daily_window, spread_ms, window_ms, within};
-use crate::saved::Slot;
+use crate::fetch_schedule::{backoff_ms, in_daily_window, spread_ms, window_end, window_ms, within};
+use crate::saved::{Slot, Try};
 use crate::turn::Turn;
 use crate::unit::Unit;
 use crate::words::{Output, Retry, Why};
 
+/// Whole downloads of wrong bytes that are believed.
+const MISMATCHES_MAX: u32 = 2;
 /// How long a fetch waits for the line when another model has it.
 const LINE_BUSY_MS: u64 = 10_000;
 
@@ -28,8 +31,10 @@ impl Unit {
         if record.attempt.phase == Phase::Offered {
             at = record.attempt.since.after_ms(spread_ms(turn, &digest, goal.fetch.spread_ms));
         }
-        if let Some(retry_at) = record.retry_at {
-            at = at.max(within(now, retry_at, turn.limits.fetch_backoff_max_ms));
+        let elsewhere = record.is_elsewhere(&goal.build);
+        if let Some(retry_at) = record.retry_at.as_mut().filter(|_| !elsewhere) {
+            *retry_at = within(now, *retry_at, turn.limits.fetch_backoff_max_ms);
+            at = at.max(*retry_at);
         }
         let window = goal.fetch.window_utc_minutes;
         let late_ms = spread_ms(turn, &digest, goal.fetch.spread_ms.min(window_ms(window) / 2));
@@ -42,22 +47,33 @@ impl Unit {
             return turn.wake_at(now.after_ms(LINE_BUSY_MS), why);
         }
         record.enter(Phase::Downloading, now);
+        record.source = Some(Digest::of(goal.build.uri.as_bytes()));
+        if !self.kept.parts.contains(&digest) {
+            self.kept.parts.push(digest);
+        }
         self.work.fetching = Some(digest);
+        self.work.fetch_rate = goal.fetch.bytes_per_second;
         turn.fetching = true;
         turn.emit(Output::Fetch { build: goal.build.clone(), fetch: goal.fetch });
+        if let Some(end) = window_end(now, window) {
+            turn.wake_at(end, Why::FetchPause);
+        }
         turn.changed();
     }
 
     /// The bytes are there. `false`: nobody asked for them here.
     pub fn fetched(&mut self, digest: &Digest, turn: &mut Turn<'_>) -> bool {
-        if self.work.fetching.as_ref() != Some(digest) {
+        if self.work.fetching.take_if(|fetching| fetching == digest).is_some() {
+            turn.fetching = false;
+        } else if !self.kept.parts.contains(digest) {
             return self.slot(digest).is_some();
         }
-        self.work.fetching = None;
-        turn.fetching = false;
+        // A fetch that was stopped may have been through already; then its bytes are as good.
+        let held = self.aim == Aim::Keep;
         let Some(goal) = self.aim.goal().filter(|goal| &goal.build.digest == digest).cloned() else {
-            return false;
+            return held;
         };
+        self.kept.parts.retain(|part| part != digest);
         if self.slot(digest).is_none() {
             let stable = self.stable() == Some(*digest);
             let (engine, activated) = (String::new(), Time::ZERO);
@@ -97,21 +113,96 @@ impl Unit {
         let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, digest) else { return };
         turn.changed();
         record.fetches = record.fetches.saturating_add(1);
-        if retry == Retry::Never {
-            record.end(Phase::Failed, Some(failure), turn.now);
-            turn.emit(Output::CancelFetch { digest: *digest });
-            return self.pause_if_stable(&goal.attempt, digest, turn);
+        record.mismatches += u32::from(failure.code == FailureCode::DigestMismatch);
+        match outlook(&failure, retry, record, turn) {
+            Outlook::Soon => {
+                let wait_ms = backoff_ms(turn, digest, record.fetches);
+                record.retry_at = Some(turn.now.after_ms(wait_ms));
+            }
+            Outlook::Late(failure) => {
+                record.end(Phase::Failed, Some(failure), turn.now);
+                let pause_ms = turn.limits.long_pause_ms;
+                let jitter_ms = turn.draw("long pause", pause_ms / 4);
+                record.retry_at = Some(turn.now.after_ms(pause_ms).after_ms(jitter_ms));
+            }
+            Outlook::Never => {
+                record.end(Phase::Failed, Some(failure), turn.now);
+                record.retry_at = None;
+                self.pause_if_stable(&goal.attempt, digest, turn);
+            }
         }
-        if record.fetches < turn.limits.fetch_tries_max {
-            let wait_ms = backoff_ms(turn, digest, record.fetches);
-            record.retry_at = Some(turn.now.after_ms(wait_ms));
+    }
+
+    /// A fetch that runs goes on while it may: it stops, and keeps what is there, when the daily window closes
+    /// and while the rollout is paused. Another rate takes effect at once.
+    pub fn keep_fetching(&mut self, goal: &Goal, turn: &mut Turn<'_>) {
+        let Some(digest) = self.work.fetching else { return };
+        let (now, window) = (turn.now, goal.fetch.window_utc_minutes);
+        let open = in_daily_window(now, window, 0) == now;
+        if open && goal.admit && self.work.fetch_rate == goal.fetch.bytes_per_second {
+            if let Some(end) = window_end(now, window) {
+                turn.wake_at(end, Why::FetchPause);
+            }
             return;
         }
-        let detail = format!("{} tries; last {:?}: {}", record.fetches, failure.code, failure.detail);
-        let exhausted = Failure::new(FailureCode::DownloadExhausted, detail);
-        record.end(Phase::Failed, Some(exhausted), turn.now);
-        let pause_ms = turn.limits.long_pause_ms;
-        let jitter_ms = turn.draw("long pause", pause_ms / 4);
-        record.retry_at = Some(turn.now.after_ms(pause_ms).after_ms(jitter_ms));
+        self.work.fetching = None;
+        turn.fetching = false;
+        turn.emit(Output::PauseFetch { digest });
+    }
+
+    /// Drops what unfinished downloads have left whose attempts came to an end.
+    pub fn drop_parts(&mut self, turn: &mut Turn<'_>) {
+        let held = self.aim == Aim::Keep;
+        let goal = self.aim.goal().cloned();
+        let rejected = self.rejected().to_vec();
+        let attempts = &self.kept.attempts;
+        let full = |t: &Try| t.attempt.failure.as_ref().is_some_and(|f| f.code == FailureCode::DiskFull);
+        let of_use = |digest: &Digest| {
+            let goal = goal.as_ref().filter(|goal| &goal.build.digest == digest);
+            goal.is_some_and(|goal| {
+                let same = |t: &&Try| t.attempt.rollout == goal.attempt && &t.attempt.digest == digest;
+                attempts.iter().find(same).is_none_or(|t| t.is_open() && !full(t))
+            })
+        };
+        let keeps = |digest: &Digest| !rejected.contains(digest) && (held || of_use(digest));
+        let (keep, gone) = std::mem::take(&mut self.kept.parts).into_iter().partition(keeps);
+        self.kept.parts = keep;
+        for digest in gone {
+            turn.emit(Output::CancelFetch { digest });
+            turn.save = true;
+        }
+    }
+}
+
+/// What a failed fetch means for the next one.
+enum Outlook {
+    /// Again after a growing pause.
+    Soon,
+    /// Again after a long pause, or when the plan names another address; this is said meanwhile.
+    Late(Failure),
+    /// These bytes are not had, and would not be trusted.
+    Never,
+}
+
+fn outlook(failure: &Failure, retry: Retry, record: &Try, turn: &Turn<'_>) -> Outlook {
+    let limits = turn.limits;
+    match failure.code {
+        FailureCode::SignatureInvalid => Outlook::Never,
+        // A login page of a network, or a cache in between, may once have answered instead.
+        FailureCode::DigestMismatch if record.mismatches >= MISMATCHES_MAX => Outlook::Never,
+        FailureCode::DigestMismatch => Outlook::Soon,
+        _ if retry == Retry::Never => Outlook::Late(failure.clone()),
+        _ if record.fetches < limits.fetch_tries_max => Outlook::Soon,
+        _ => {
+            let detail = format!("{} tries; last {:?}: {}", record.fetches, failure.code, failure.detail);
+            Outlook::Late(Failure::new(FailureCode::DownloadExhausted, detail))
+        }
+    }
+}
+
+impl Try {
+    /// Whether the plan names another address than the one that was fetched from.
+    pub(crate) fn is_elsewhere(&self, build: &ModelBuild) -> bool {
+        self.source.is_some_and(|source| source != Digest::of(build.uri.as_bytes()))
     }
 }

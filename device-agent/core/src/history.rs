@@ -153,8 +153,12 @@ impl PastWindow {
 pub struct Past(pub VecDeque<PastWindow>);
 
 impl Past {
-    /// Adds a window; the oldest one makes room beyond `most`. True when its index was not there.
-    pub fn add(&mut self, window: PastWindow, most: usize) -> bool {
+    /// Adds a window; beyond `most` before `since`, and beyond `most` from there on, the oldest of either makes room.
+    /// True when its index was not there.
+    ///
+    /// Two bounds, because a device that waits for the candidate goes on adding windows: with one bound its past would
+    /// shrink while that of a device with the candidate stands still, and the two could not be compared.
+    pub fn add(&mut self, window: PastWindow, most: usize, since: u64) -> bool {
         let at = self.0.partition_point(|w| w.index < window.index);
         match self.0.get_mut(at) {
             Some(known) if known.index == window.index => {
@@ -163,9 +167,12 @@ impl Past {
             }
             _ => self.0.insert(at, window),
         }
-        while self.0.len() > most {
-            self.0.pop_front();
+        let before = self.0.partition_point(|w| w.index < since);
+        let after = self.0.len() - before;
+        if after > most {
+            self.0.drain(before..before + after - most);
         }
+        self.0.drain(..before.saturating_sub(most));
         true
     }
 
@@ -200,6 +207,13 @@ impl Past {
         }
         tally
     }
+
+    /// Where the last `most` windows before `to` begin.
+    #[must_use]
+    pub fn last_before(&self, most: usize, to: u64) -> u64 {
+        let end = self.0.partition_point(|w| w.index < to);
+        self.0.get(end.saturating_sub(most)).map_or(to, |window| window.index)
+    }
 }
 
 /// A tally of nothing.
@@ -217,5 +231,52 @@ pub fn count(tally: &mut Tally, indicators: &[Indicator], is_bad: impl Fn(&Indic
                 *count = count.saturating_add(1);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(index: u64) -> PastWindow {
+        PastWindow { index, ..PastWindow::default() }
+    }
+
+    /// A device with the candidate stops adding to the book of the build before; one without goes on.
+    #[test]
+    fn the_past_is_equal_however_long_a_device_goes_on() {
+        let (most, since) = (600, 2_000);
+        let grown = |until: u64| {
+            let mut past = Past::default();
+            (0..until).for_each(|index| {
+                past.add(window(index), most, since);
+            });
+            past
+        };
+        let with_candidate = grown(since + 3);
+        for after in [4, 60, 504, 600, 601, 5_000] {
+            let without = grown(since + after);
+            for past in [&with_candidate, &without] {
+                let from = past.last_before(most, since);
+                assert_eq!(
+                    (from, past.range(from, since).count()),
+                    (since - 600, 600),
+                    "{after} windows later"
+                );
+            }
+            assert!(without.0.len() <= 2 * most, "bounded");
+            assert_eq!(without.0.back().map(|w| w.index), Some(since + after - 1), "the newest stays");
+        }
+    }
+
+    #[test]
+    fn a_later_rollout_finds_the_newest_windows_before_it() {
+        let mut past = Past::default();
+        (0..1_000).for_each(|index| {
+            past.add(window(index), 600, 700);
+        });
+        assert_eq!(past.last_before(600, 1_000), 400);
+        past.add(window(1_000), 600, 1_000);
+        assert_eq!((past.0.len(), past.0.front().map(|w| w.index)), (601, Some(400)));
     }
 }

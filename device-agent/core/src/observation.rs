@@ -5,6 +5,7 @@ use modelfleet_protocol::generated::{self, Counters, Tally};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::Profile;
 use modelfleet_protocol::observe::Indicator;
+use modelfleet_protocol::report::INDEX_MAX;
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
 use prost::Message;
@@ -31,6 +32,8 @@ pub(crate) struct Observation {
     due: Option<Time>,
     last_report: Option<Time>,
     unsaved_since: Option<Time>,
+    /// Unsaved windows are to be saved now.
+    save: bool,
 }
 
 /// What was observed of one build.
@@ -94,18 +97,22 @@ impl Unit {
     pub fn window_closed(&mut self, digest: Digest, window_ms: u64, window: &WindowSummary, turn: &Turn<'_>) {
         let Some(plan) = self.kept.plan.clone() else { return };
         let Some(slot) = self.slot(&digest).cloned() else { return };
-        if window_ms != plan.observe.window_ms || window_ms == 0 {
+        // No clock comes to such a window, and no reader takes it.
+        if window_ms != plan.observe.window_ms || window_ms == 0 || window.index > INDEX_MAX {
             return;
         }
         let judge = judge(&plan.observe.indicators, slot.build.profile.as_ref());
         let short = PastWindow::of(window, slot.build.profile.as_ref());
-        let evidence = window.index >= self.observation.basis.1;
+        let since = self.observation.basis.1;
         let book = self.observation.book_mut(digest);
-        let new = book.past.add(short, turn.limits.history_windows.max(1));
-        if evidence && let Some(whole) = book.backlog.add(window, new, judge) {
+        let new = book.past.add(short, turn.limits.history_windows.max(1), since);
+        if window.index >= since
+            && let Some(whole) = book.backlog.add(window, new, judge)
+        {
             book.past.replace(PastWindow::of(whole, slot.build.profile.as_ref()));
         }
         self.observation.dirty(window_ms, plan.observe.report_every_ms, turn);
+        self.observation.save |= window_ms >= turn.limits.save_window_ms;
     }
 
     /// Ground truth for predictions of a window that was closed before.
@@ -159,9 +166,10 @@ impl Unit {
     pub fn report(&mut self, turn: &mut Turn<'_>) {
         let keep: Vec<Digest> = self.kept.slots.iter().map(|slot| slot.build.digest).collect();
         self.observation.books.retain(|book| keep.contains(&book.digest));
-        if let Some(since) = self.observation.unsaved_since {
-            let at = since.min(turn.now).after_ms(turn.limits.save_windows_every_ms);
-            if at <= turn.now {
+        if let Some(since) = &mut self.observation.unsaved_since {
+            *since = (*since).min(turn.now);
+            let at = since.after_ms(turn.limits.save_windows_every_ms);
+            if at <= turn.now || self.observation.save {
                 self.save_windows(turn);
             } else {
                 turn.wake_at(at, Why::SaveWindows);
@@ -175,20 +183,29 @@ impl Unit {
             return turn.wake_at(due, Why::Report);
         }
         self.observation.due = None;
+        if !turn.writable && self.kept.report_sequence.is_used_up() {
+            return; // A number that a restart would use again; the next window asks anew.
+        }
         if let Some(mut report) = self.compose(turn) {
             self.observation.last_report = Some(turn.now);
             let (sequence, write) = self.kept.report_sequence.take();
             turn.save |= write;
             report.sequence = sequence;
-            if self.observation.unsaved_since.is_some() {
-                self.save_windows(turn);
-            }
+            self.save_unsaved(turn);
             turn.emit(Output::PublishReport { model: self.model.clone(), report: Box::new(report) });
+        }
+    }
+
+    /// Writes what is not on disk yet.
+    pub fn save_unsaved(&mut self, turn: &mut Turn<'_>) {
+        if self.observation.unsaved_since.is_some() {
+            self.save_windows(turn);
         }
     }
 
     fn save_windows(&mut self, turn: &mut Turn<'_>) {
         self.observation.unsaved_since = None;
+        self.observation.save = false;
         turn.emit(Output::Save(Record::Windows(self.model.clone())));
     }
 }
@@ -207,11 +224,11 @@ impl Book {
         for window in &missing {
             self.backlog.add(window, true, &judge);
         }
-        let first = self.past.0.front().map_or(u64::MAX, |w| w.index);
         for entry in &mut self.backlog.0 {
-            // What the past no longer holds keeps its tally while the same things count.
-            if !same || entry.summary.index >= first {
-                let end = entry.last.saturating_add(1);
+            let end = entry.last.saturating_add(1);
+            let held = self.past.range(entry.summary.index, end).count() as u64;
+            // What the past no longer holds whole keeps its tally while the same things count.
+            if !same || held >= u64::from(entry.summary.span) {
                 entry.tally = self.past.tally(entry.summary.index, end, indicators, profile);
             }
         }
@@ -245,7 +262,7 @@ struct SavedBook {
 }
 
 impl Observation {
-    /// What is written, bounded by 4 books of 600 short windows and 64 entries.
+    /// What is written, bounded by 4 books of twice 600 short windows and 64 entries.
     pub fn to_bytes(&self) -> Vec<u8> {
         let book = |book: &Book| SavedBook {
             digest: book.digest.0.to_vec(),
@@ -267,7 +284,7 @@ impl Observation {
             let mut past = Past::default();
             let most = book.past.len();
             book.past.into_iter().for_each(|window| {
-                past.add(window, most);
+                past.add(window, most, saved.since_index);
             });
             let mut backlog = Backlog::default();
             for (window, last) in book.entries.iter().zip(book.last) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
-use modelfleet_protocol::plan::{Order, Plan};
+use modelfleet_protocol::plan::{Order, Plan, check_build};
 
 use crate::aim::Aim;
 use crate::build::Build;
@@ -13,8 +13,15 @@ use crate::unit::Unit;
 use crate::words::{Identity, Output};
 
 /// Whether a plan is for this device's fleet and newer than what was seen. What is merely a repetition is
-/// passed over in silence: retained messages come again with every connect.
-pub(crate) fn accepts(plan: &Plan, identity: &Identity, seen: &Order, turn: &mut Turn<'_>) -> bool {
+/// passed over in silence: retained messages come again with every connect. Where nothing is kept of the model
+/// (`here` is false) a repetition is looked at again: the device's labels may have changed since.
+pub(crate) fn accepts(
+    plan: &Plan,
+    identity: &Identity,
+    seen: &Order,
+    here: bool,
+    turn: &mut Turn<'_>,
+) -> bool {
     let refuse = |turn: &mut Turn<'_>, why: String| {
         turn.emit(Output::Note(format!("{}: plan refused: {why}", plan.model)));
         false
@@ -32,7 +39,7 @@ pub(crate) fn accepts(plan: &Plan, identity: &Identity, seen: &Order, turn: &mut
         let (old, new) = ((plan.order.epoch, plan.order.revision), (seen.epoch, seen.revision));
         return refuse(turn, format!("{old:?} is older than {new:?}"));
     }
-    false
+    !here
 }
 
 /// Whether an override is for this device and newer than what was seen.
@@ -42,7 +49,18 @@ pub(crate) fn accepts_override(order: &Override, seen: &Order, turn: &mut Turn<'
     if !mine || !bounded {
         turn.emit(Output::Note("override refused: for another device, or too long".to_owned()));
     }
-    mine && bounded && order.order.replaces(seen)
+    if !(mine && bounded && order.order.replaces(seen)) {
+        return false;
+    }
+    for said in &order.models {
+        if let OverrideAction::Pin(build) = &said.action
+            && let Err(error) = check_build(build)
+        {
+            turn.emit(Output::Note(format!("{}: override refused: {error}", said.model)));
+            return false;
+        }
+    }
+    true
 }
 
 impl Unit {

@@ -8,31 +8,44 @@ use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 use crate::attempts;
 use crate::saved::Trial;
 use crate::turn::Turn;
-use crate::unit::Unit;
+use crate::unit::{Unit, Work};
 use crate::words::{Output, Why};
 
-/// Longest that the agent waits for a probation that lasts longer, so that elapsed time is counted in bits.
+/// Longest that the agent waits for a probation that lasts longer, so that elapsed time is counted in bits; a
+/// loss of power forgets no more than that.
 const LOOK_MS: u64 = 60_000;
+/// The shortest probation is this part of its time, and a minute at most: one answer is no proof.
+const SHORTEST_PART: u64 = 10;
+const SHORTEST_MS_MAX: u64 = 60_000;
 
 #[derive(Debug)]
 enum Finding {
     Confirmed,
     Failed(Failure),
-    Open { left_ms: u64 },
+    /// It may be confirmed as soon as the broker is heard.
+    Silent,
+    Open,
 }
 
-fn judge(trial: &Trial, serving: bool, answered: u64, errors: u64) -> Finding {
+/// How long a build runs at least before it is confirmed. The fleet's stable build has been confirmed elsewhere.
+fn shortest_ms(rules: &Probation, stable: bool) -> u64 {
+    if stable { 0 } else { (rules.timeout_ms / SHORTEST_PART).min(SHORTEST_MS_MAX) }
+}
+
+fn judge(trial: &Trial, serving: bool, shortest_ms: u64, work: &Work) -> Finding {
     let Probation { timeout_ms, min_predictions, max_errors } = trial.rules;
+    let Work { answered, errors, run_ms, .. } = *work;
     if errors > max_errors {
         let detail = format!("{errors} errors; {max_errors} are allowed");
         return Finding::Failed(Failure::new(FailureCode::ProbationErrors, detail));
     }
     let healthy = serving && answered >= min_predictions;
-    if healthy && trial.heard {
+    let long_enough = run_ms >= shortest_ms;
+    if healthy && long_enough && trial.heard {
         return Finding::Confirmed;
     }
     if trial.elapsed_ms < timeout_ms {
-        return Finding::Open { left_ms: timeout_ms - trial.elapsed_ms };
+        return if healthy && long_enough { Finding::Silent } else { Finding::Open };
     }
     Finding::Failed(if healthy {
         let detail = format!("no contact within {timeout_ms} ms");
@@ -46,24 +59,58 @@ fn judge(trial: &Trial, serving: bool, answered: u64, errors: u64) -> Finding {
 }
 
 impl Unit {
+    /// Time has passed for the build on probation, and for one in shadow.
+    pub fn elapse(&mut self, turn: &mut Turn<'_>) {
+        let active = self.kept.active.as_ref().map(|active| active.digest);
+        if self.work.shadow.is_some() || (active.is_some() && self.serving == active) {
+            self.work.run_ms = self.work.run_ms.saturating_add(turn.passed_ms);
+        }
+        if let Some(active) = &mut self.kept.active
+            && let Some(trial) = &mut active.trial
+            // A build that waits for the disk to be switched to is not at fault.
+            && (turn.writable || self.serving == Some(active.digest))
+        {
+            let before = trial.elapsed_ms;
+            trial.elapsed_ms = before.saturating_add(turn.passed_ms);
+            turn.save |= before / LOOK_MS != trial.elapsed_ms / LOOK_MS;
+        }
+    }
+
     pub fn prove(&mut self, turn: &mut Turn<'_>) {
         self.watch_shadow(turn);
-        let (answered, errors, serving) = (self.work.answered, self.work.errors, self.serving);
-        let serves_stable = serving.and_then(|digest| self.slot(&digest)).is_some_and(|slot| slot.stable);
-        let Some(active) = &mut self.kept.active else { return };
-        let serves_stable = serves_stable && serving == Some(active.digest);
-        let Some(trial) = &mut active.trial else { return };
-        trial.elapsed_ms = trial.elapsed_ms.saturating_add(turn.passed_ms);
-        match judge(trial, serving == Some(active.digest), answered, errors) {
+        let serving = self.serving;
+        let Some(active) = &self.kept.active else { return };
+        let serves = serving == Some(active.digest);
+        let stable = self.slot(&active.digest).is_some_and(|slot| slot.stable);
+        let Some(trial) = &active.trial else { return };
+        let left_ms = trial.rules.timeout_ms.saturating_sub(trial.elapsed_ms).max(1);
+        let shortest_ms = shortest_ms(&trial.rules, stable);
+        let short_ms = shortest_ms.saturating_sub(self.work.run_ms);
+        match judge(trial, serves, shortest_ms, &self.work) {
             Finding::Confirmed => self.confirm(turn),
-            Finding::Failed(failure) if failure.code != FailureCode::ProbationErrors && serves_stable => {
+            Finding::Failed(failure) if failure.code != FailureCode::ProbationErrors && serves && stable => {
                 // The fleet's stable build is not left because nobody called or asked it.
                 self.confirm(turn);
             }
             Finding::Failed(failure) => self.revert(failure, turn),
-            Finding::Open { left_ms } => {
+            Finding::Silent => {
+                self.ask_for_contact(turn);
                 turn.wake_at(turn.now.after_ms(left_ms.min(LOOK_MS)), Why::Probation);
             }
+            Finding::Open => {
+                let look_ms = if serves && short_ms > 0 { short_ms } else { LOOK_MS };
+                turn.wake_at(turn.now.after_ms(left_ms.min(look_ms)), Why::Probation);
+            }
+        }
+    }
+
+    /// A state is published for its acknowledgement: where windows are long, nothing else may be said in time.
+    fn ask_for_contact(&mut self, turn: &mut Turn<'_>) {
+        let now_ms = self.work.run_ms;
+        let due = self.work.asked_contact_ms.is_none_or(|asked_ms| now_ms - asked_ms >= LOOK_MS);
+        if turn.connected && due {
+            self.work.asked_contact_ms = Some(now_ms);
+            turn.publish = true;
         }
     }
 
@@ -81,6 +128,7 @@ impl Unit {
 
     /// In shadow there is nothing to go back from: too many errors end it.
     fn watch_shadow(&mut self, turn: &mut Turn<'_>) {
+        self.trust_shadow(turn);
         let (Some(digest), Some(goal)) = (self.work.shadow, self.aim.goal().cloned()) else { return };
         let errors = self.work.errors;
         if goal.build.digest == digest && errors > goal.probation.max_errors {
@@ -89,7 +137,7 @@ impl Unit {
         }
     }
 
-    fn end_shadow(&mut self, failure: Failure, turn: &mut Turn<'_>) {
+    pub fn end_shadow(&mut self, failure: Failure, turn: &mut Turn<'_>) {
         let Some(digest) = self.work.shadow.take() else { return };
         turn.emit(Output::Shadow { model: self.model.clone(), build: None });
         if let Some(record) = self.kept.attempts.iter_mut().rev().find(|t| t.attempt.digest == digest) {
@@ -98,30 +146,23 @@ impl Unit {
         turn.changed();
     }
 
-    /// The process runs again. A build on probation that takes it down time and again is left.
-    pub fn restarted(&mut self, turn: &mut Turn<'_>) {
-        self.kept
-            .attempts
-            .retain(|t| !(t.attempt.rollout.is_empty() && t.attempt.phase == Phase::Incompatible));
-        let Some(trial) = self.kept.active.as_mut().and_then(|active| active.trial.as_mut()) else { return };
-        trial.restarts = trial.restarts.saturating_add(1);
-        turn.save = true;
-        if trial.restarts >= turn.limits.restarts_max {
-            let detail = format!("{} restarts on probation", trial.restarts);
-            self.revert(Failure::new(FailureCode::CrashLoop, detail), turn);
-        }
-    }
-
-    /// The broker answered. That counts for a build on probation once it answers, too.
-    pub fn heard(&mut self, turn: &mut Turn<'_>) {
-        let serving = self.serving;
+    /// The broker answered. That counts for a build on probation once it has run long enough, too.
+    pub fn heard(&mut self) {
+        let (serving, run_ms) = (self.serving, self.work.run_ms);
+        let stable = serving.and_then(|digest| self.slot(&digest)).is_some_and(|slot| slot.stable);
         if let Some(active) = &mut self.kept.active
             && serving == Some(active.digest)
             && let Some(trial) = &mut active.trial
-            && !trial.heard
         {
-            trial.heard = true;
-            turn.save = true;
+            trial.heard |= run_ms >= shortest_ms(&trial.rules, stable);
+        }
+    }
+
+    /// The connection is gone: what was heard before says nothing about now.
+    pub fn unheard(&mut self) {
+        self.work.asked_contact_ms = None;
+        if let Some(trial) = self.kept.active.as_mut().and_then(|active| active.trial.as_mut()) {
+            trial.heard = false;
         }
     }
 
@@ -130,31 +171,6 @@ impl Unit {
         if (self.on_trial() && self.is_active(digest)) || shadow {
             self.work.answered = answered;
             self.work.errors = errors;
-        }
-        let enough = self.aim.goal().is_some_and(|goal| answered >= goal.probation.min_predictions);
-        if shadow && enough {
-            self.kept
-                .attempts
-                .iter_mut()
-                .filter(|t| &t.attempt.digest == digest)
-                .for_each(|t| t.admissions = 0);
-        }
-    }
-
-    pub fn memory_exceeded(&mut self, digest: &Digest, turn: &mut Turn<'_>) {
-        let failure = Failure::new(FailureCode::MemoryExceeded, "more memory than allowed");
-        if self.work.shadow.as_ref() == Some(digest) {
-            self.end_shadow(failure, turn);
-        } else if self.is_active(digest) {
-            let stable = self.slot(digest).is_some_and(|slot| slot.stable);
-            if self.on_trial() || !stable {
-                self.revert(failure, turn);
-            } else {
-                turn.emit(Output::Note(format!(
-                    "{} {digest}: more memory than allowed, but it is the stable build",
-                    self.model
-                )));
-            }
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::fetch_schedule::within;
 use crate::saved::{Active, Trial, Try};
 use crate::turn::Turn;
 use crate::unit::Unit;
-use crate::words::{Output, Why};
+use crate::words::{Output, Role, Why};
 
 impl Goal {
     pub fn is_shadow(&self) -> bool {
@@ -23,7 +23,7 @@ impl Unit {
     pub fn pursue(&mut self, turn: &mut Turn<'_>) {
         let Some(goal) = self.aim.goal().cloned() else { return };
         let digest = goal.build.digest;
-        if self.rejects(&digest) {
+        if self.rejects(&digest) || !turn.writable {
             return;
         }
         if self.is_active(&digest) {
@@ -31,7 +31,7 @@ impl Unit {
         }
         if goal.kind == Kind::Stable && self.slot(&digest).is_some_and(|slot| slot.proven) {
             return self.make_active(
-                Some(Active { digest, activated: turn.now, rollout: String::new(), trial: None }),
+                Some(Active { digest, activated: turn.now, rollout: String::new(), trial: None, crashes: 0 }),
                 turn,
             );
         }
@@ -54,13 +54,16 @@ impl Unit {
         {
             turn.changed();
         }
-        let started = fetching || self.work.shadow == Some(digest);
+        if fetching {
+            self.keep_fetching(&goal, turn);
+        }
+        let started = self.work.fetching == Some(digest) || self.work.shadow == Some(digest);
         if started || !goal.admit || turn.now >= goal.expires || !turn.connected {
             return;
         }
         if !here {
             self.fetch(&goal, turn);
-        } else if !self.on_trial() {
+        } else if !self.on_trial() && turn.loading {
             self.admit(&goal, turn);
         }
     }
@@ -76,6 +79,7 @@ impl Unit {
         let promoted = goal.kind == Kind::Stable;
         if promoted {
             active.trial = None;
+            active.crashes = 0;
         }
         let phase = match &active.trial {
             None => Phase::Confirmed,
@@ -101,7 +105,8 @@ impl Unit {
         if record.has_ended() {
             let Some(at) = record.retry_at else { return false };
             let at = within(now, at, turn.limits.long_pause_ms.saturating_mul(2));
-            if at > now {
+            record.retry_at = Some(at);
+            if at > now && !record.is_elsewhere(&goal.build) {
                 turn.wake_at(at, Why::LongPause);
                 return false;
             }
@@ -143,8 +148,8 @@ impl Unit {
         }
         if goal.is_shadow() {
             self.work.shadow = Some(digest);
-            self.work.answered = 0;
-            self.work.errors = 0;
+            self.work.count_anew();
+            self.fresh = Some((Role::Shadow, turn.now));
             turn.emit(Output::Shadow { model: self.model.clone(), build: Some(goal.build.clone()) });
             if let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, &digest) {
                 record.enter(Phase::Activated, turn.now);
@@ -155,23 +160,23 @@ impl Unit {
         if rules.timeout_ms == 0 {
             rules.timeout_ms = turn.limits.probation.timeout_ms;
         }
-        let trial = Some(Trial { rules, elapsed_ms: 0, restarts: 0, heard: false });
+        let trial = Some(Trial { rules, elapsed_ms: 0, restarts: 0, reboots: 0, heard: false });
         let rollout = goal.attempt.clone();
-        self.make_active(Some(Active { digest, activated: turn.now, rollout, trial }), turn);
+        self.make_active(Some(Active { digest, activated: turn.now, rollout, trial, crashes: 0 }), turn);
     }
 
     /// Ends what is under way for a build that is no longer wanted.
     pub fn drop_stale_work(&mut self, turn: &mut Turn<'_>) {
         let goal = self.aim.goal().cloned().filter(|goal| !self.rejects(&goal.build.digest));
         let wanted = |digest: &Digest| goal.as_ref().is_some_and(|goal| &goal.build.digest == digest);
+        let held = self.aim == Aim::Keep;
         if let Some(digest) = self.work.fetching.take_if(|digest| !wanted(digest)) {
             turn.fetching = false;
-            turn.emit(Output::CancelFetch { digest });
+            turn.emit(Output::PauseFetch { digest }); // What is there is dropped below, or kept while held.
         }
         if let Some((digest, _)) = self.work.admitted.take_if(|(digest, _)| !wanted(digest)) {
             turn.emit(Output::Unload { digest });
         }
-        let held = self.aim == Aim::Keep;
         let in_shadow = |digest: &Digest| {
             (held && !self.rejects(digest))
                 || (wanted(digest) && goal.as_ref().is_some_and(|g| g.is_shadow()))
@@ -190,6 +195,7 @@ impl Unit {
             turn.changed();
         }
         self.forget_unbegun(turn);
+        self.drop_parts(turn);
     }
 
     /// Attempts that the plan dropped before they came to anything leave no trace.
@@ -237,6 +243,9 @@ impl Unit {
     }
 
     pub fn refused(&mut self, digest: &Digest, failure: Failure, turn: &mut Turn<'_>) {
+        if self.work.shadow.as_ref() == Some(digest) {
+            return self.end_shadow(failure, turn);
+        }
         if self.work.admitting.take_if(|admitting| admitting == digest).is_none() {
             return;
         }

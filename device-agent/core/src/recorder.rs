@@ -10,6 +10,7 @@ use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
 
+pub use crate::prediction::{Outcome, Prediction, key};
 use crate::shapes::Shapes;
 use crate::truth::{Known, Truth};
 use crate::words::{Input, Watch};
@@ -22,44 +23,6 @@ const GAP_MS: u64 = 120_000;
 const SET_BACK_MS: u64 = 24 * 3_600_000;
 /// Closed windows that ground truth is collected for between two ticks.
 const LATE_MAX: usize = 256;
-
-/// How a prediction ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The model answered.
-    Answered,
-    /// It ended with an error.
-    Error,
-    /// It ran out of time.
-    Timeout,
-    /// The fallback answered because the model might not.
-    Fallback,
-}
-
-/// One prediction.
-#[derive(Clone, Copy, Debug)]
-pub struct Prediction<'a> {
-    /// [`key`] of the id that ground truth will name; 0: none.
-    pub key: u64,
-    /// Duration, nanoseconds.
-    pub latency_ns: u64,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The model's confidence, if it gives one.
-    pub confidence: Option<f64>,
-    /// Whether the answer was positive (an alarm), if the build says how to read it.
-    pub positive: Option<bool>,
-    /// The elements of the first input; a missing one is NaN.
-    pub features: &'a [f32],
-}
-
-/// The key of a prediction id (FNV-1a, never 0).
-#[must_use]
-pub fn key(id: &str) -> u64 {
-    let hash =
-        id.bytes().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-    hash.max(1)
-}
 
 /// Records the predictions of one model in one role.
 #[derive(Debug)]
@@ -217,6 +180,15 @@ impl Recorder {
         }
         self.last_tick = now;
         self.tell_truth(&mut inputs);
+        inputs
+    }
+
+    /// As [`Recorder::tick`], and closes the open window, too: the process ends. The rest of the window, after a
+    /// restart, is added to it.
+    #[must_use = "inputs are to be fed to the agent"]
+    pub fn stop(&mut self, now: Time) -> Vec<Input> {
+        let mut inputs = self.tick(now);
+        self.close(&mut inputs);
         inputs
     }
 

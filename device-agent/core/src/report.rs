@@ -31,9 +31,10 @@ impl Unit {
         let before = if slot.stable { Some(slot) } else { self.former(&subject) };
         let history = before.filter(|_| since > 0).and_then(|before| {
             let past = &self.observation.book(&before.build.digest)?.past;
+            let most = turn.limits.history_windows.max(1);
             let through_index = past.range(0, since).last()?.index;
             let profile = before.build.profile.as_ref();
-            let tally = Some(past.tally(0, since, &observe.indicators, profile));
+            let tally = Some(past.tally(past.last_before(most, since), since, &observe.indicators, profile));
             Some(History { digest: before.build.digest.0.to_vec(), tally, through_index })
         });
         let windows: Vec<Window> =

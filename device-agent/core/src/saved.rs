@@ -18,6 +18,8 @@ use crate::build::Build;
 pub const SAVED_VERSION: u32 = 1;
 /// Attempts remembered per model; the oldest goes first.
 pub const ATTEMPTS_MAX: usize = 8;
+/// Models without a unit whose newest plan is remembered.
+pub const SEEN_MAX: usize = 256;
 /// Numbers that a sequence reserves with one write.
 const RESERVED: u64 = 64;
 
@@ -35,6 +37,24 @@ pub struct Saved {
     pub override_seen: Order,
     /// One entry per model.
     pub models: BTreeMap<ModelName, Kept>,
+    /// The run of the process that wrote it; absent before the first.
+    #[serde(default)]
+    pub run: Option<Run>,
+    /// The newest plans of models that nothing is kept of here; at most [`SEEN_MAX`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<ModelName, Order>,
+}
+
+/// One run of the process, so that the next one knows how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Run {
+    /// The machine's boot in which it ran, where the system says it.
+    pub boot: Option<String>,
+    /// It ended in order.
+    pub stopped: bool,
+    /// Crashes in a row, each soon after a start.
+    pub crashes: u32,
 }
 
 impl Default for Saved {
@@ -45,6 +65,8 @@ impl Default for Saved {
             connection: Sequence::default(),
             override_seen: Order::default(),
             models: BTreeMap::new(),
+            run: None,
+            seen: BTreeMap::new(),
         }
     }
 }
@@ -100,6 +122,8 @@ pub struct Kept {
     pub active: Option<Active>,
     /// What was tried, oldest first.
     pub attempts: Vec<Try>,
+    /// Builds of which a beginning may lie on disk: a fetch was asked for, and neither ended nor dropped.
+    pub parts: Vec<Digest>,
     /// How often the device went back by itself.
     pub reverts: u64,
     /// Numbers the reports.
@@ -150,6 +174,9 @@ pub struct Active {
     pub rollout: String,
     /// Probation, while it lasts.
     pub trial: Option<Trial>,
+    /// Crashes in a row since then, each soon after a start.
+    #[serde(default)]
+    pub crashes: u32,
 }
 
 /// A build on probation.
@@ -161,9 +188,12 @@ pub struct Trial {
     /// How long it has been at it. Counted in steps, so that a clock that is set, or time without power,
     /// neither ends nor stretches it.
     pub elapsed_ms: u64,
-    /// How often the agent started meanwhile.
+    /// How often the agent crashed meanwhile.
     pub restarts: u32,
-    /// The broker was heard since the build answers.
+    /// How often the machine lost its power meanwhile.
+    #[serde(default)]
+    pub reboots: u32,
+    /// The broker was heard after the shortest probation, and the connection has held since.
     pub heard: bool,
 }
 
@@ -180,6 +210,12 @@ pub struct Try {
     pub admissions: u32,
     /// Not before then.
     pub retry_at: Option<Time>,
+    /// Whole downloads that were other bytes.
+    #[serde(default)]
+    pub mismatches: u32,
+    /// Hash of the address that was fetched from: another one is another chance.
+    #[serde(default)]
+    pub source: Option<Digest>,
 }
 
 /// Numbers that grow across restarts. A block of them is reserved with one write, so that flash is not worn by
@@ -189,6 +225,8 @@ pub struct Try {
 pub struct Sequence {
     last: u64,
     reserved: u64,
+    /// What the last record that was written reserves.
+    written: u64,
 }
 
 impl Sequence {
@@ -203,6 +241,21 @@ impl Sequence {
         (self.last, write)
     }
 
+    /// The record with what was reserved is on disk.
+    pub(crate) fn was_written(&mut self) {
+        self.written = self.reserved;
+    }
+
+    /// It is not: a restart would give out the numbers again.
+    pub(crate) fn was_not_written(&mut self) {
+        self.reserved = self.written;
+    }
+
+    /// Whether the next number is one to write the record for.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.last >= self.reserved
+    }
+
     /// The last number that was taken.
     #[must_use]
     pub fn last(&self) -> u64 {
@@ -212,12 +265,12 @@ impl Sequence {
 
 impl From<u64> for Sequence {
     fn from(reserved: u64) -> Sequence {
-        Sequence { last: reserved, reserved }
+        Sequence { last: reserved, reserved, written: reserved }
     }
 }
 
 impl From<Sequence> for u64 {
     fn from(sequence: Sequence) -> u64 {
-        sequence.reserved
+        sequence.reserved.max(sequence.last)
     }
 }

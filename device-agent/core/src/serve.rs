@@ -23,8 +23,14 @@ impl Unit {
         if let Some(at) = self.work.switch_retry_at {
             let at = crate::fetch_schedule::within(turn.now, at, turn.limits.switch_retry_ms);
             if at > turn.now {
+                self.work.switch_retry_at = Some(at);
                 return turn.wake_at(at, Why::SwitchRetry);
             }
+        }
+        // Going back to what has proven itself needs no record: a restart would come to it again.
+        let proven = want.is_none_or(|digest| self.slot(&digest).is_some_and(|slot| slot.proven));
+        if (want.is_some() && !turn.loading) || !(turn.writable || proven) {
+            return;
         }
         let build = want.and_then(|digest| self.build(&digest));
         if want.is_some() && build.is_none() {
@@ -40,6 +46,12 @@ impl Unit {
         if self.serving != digest {
             self.serving = digest;
             turn.publish = true;
+            let on_trial = digest.is_some_and(|digest| self.is_active(&digest)) && self.on_trial();
+            if on_trial {
+                self.fresh = Some((Role::Live, turn.now));
+            } else {
+                self.fresh.take_if(|(role, _)| *role == Role::Live);
+            }
         }
         let Some(digest) = digest.filter(|digest| self.is_active(digest)) else { return };
         self.work.switch_tries = 0;
@@ -96,13 +108,14 @@ impl Unit {
 
     /// The bytes are gone: whatever needs them fetches them again.
     pub fn slot_lost(&mut self, digest: &Digest, turn: &mut Turn<'_>) {
+        // It may be the answer to a load of bytes that nobody wants any more.
+        self.work.admitting.take_if(|admitting| admitting == digest);
         let before = self.kept.slots.len();
         self.kept.slots.retain(|slot| &slot.build.digest != digest);
         if self.kept.slots.len() == before {
             return;
         }
         turn.changed();
-        self.work.admitting.take_if(|admitting| admitting == digest);
         if self.work.admitted.take_if(|(admitted, _)| admitted == digest).is_some() {
             turn.emit(Output::Unload { digest: *digest });
         }
@@ -116,6 +129,9 @@ impl Unit {
 
     /// Deletes what nobody needs: two builds stay.
     pub fn shelve(&mut self, turn: &mut Turn<'_>) {
+        if !turn.writable {
+            return;
+        }
         let way_back = self.way_back().map(|slot| slot.build.digest);
         let settled =
             self.kept.active.as_ref().is_some_and(|active| {

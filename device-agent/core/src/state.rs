@@ -1,6 +1,6 @@
 //! The state: what a device says about itself.
 
-use modelfleet_protocol::state::{Attempt, DeviceState, ModelState, Running};
+use modelfleet_protocol::state::{Attempt, DeviceState, ModelState, Phase, Running, STATE_BYTES_MAX};
 use modelfleet_protocol::time::Time;
 
 use crate::aim::Kind;
@@ -41,13 +41,18 @@ impl Unit {
     }
 }
 
+/// Texts of failures are cut to so many bytes before anything else goes.
+const SHORT_DETAIL: usize = 64;
+
+/// The state, within the bytes that a state may have: long texts go first, then what ended, then whole models
+/// from the last. What runs is said as long as there is room.
 pub(crate) fn compose<'a>(
     identity: &Identity,
     sequence: u64,
     now: Time,
     units: impl Iterator<Item = &'a Unit>,
 ) -> DeviceState {
-    DeviceState {
+    fitted(DeviceState {
         device: identity.device.clone(),
         sequence,
         at: now,
@@ -55,5 +60,35 @@ pub(crate) fn compose<'a>(
         labels: identity.labels.clone(),
         capabilities: identity.capabilities.clone(),
         models: units.map(Unit::state).collect(),
+    })
+}
+
+fn fitted(mut state: DeviceState) -> DeviceState {
+    let fits =
+        |state: &DeviceState| serde_json::to_vec(state).is_ok_and(|bytes| bytes.len() <= STATE_BYTES_MAX);
+    if fits(&state) {
+        return state;
     }
+    for most in [SHORT_DETAIL, 0] {
+        let attempts = state.models.iter_mut().filter_map(|m| m.candidate.as_mut());
+        for failure in attempts.filter_map(|a| a.failure.as_mut()) {
+            let cut: String = failure
+                .detail
+                .chars()
+                .scan(0, |bytes, c| {
+                    *bytes += c.len_utf8();
+                    (*bytes <= most).then_some(c)
+                })
+                .collect();
+            failure.detail = cut;
+        }
+        if fits(&state) {
+            return state;
+        }
+    }
+    for model in &mut state.models {
+        model.candidate.take_if(|attempt| attempt.phase > Phase::Confirmed);
+    }
+    while !fits(&state) && state.models.pop().is_some() {}
+    state
 }

@@ -16,6 +16,10 @@ pub(crate) struct Turn<'a> {
     pub connected: bool,
     /// A fetch runs, of whatever model.
     pub fetching: bool,
+    /// The record can be written, as far as is known: what rests on it may be begun.
+    pub writable: bool,
+    /// Builds may be loaded.
+    pub loading: bool,
     pub identity: &'a Identity,
     pub limits: &'a Limits,
     pub outputs: Vec<Output>,

@@ -5,6 +5,7 @@
 
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::state::{Failure, Phase};
+use modelfleet_protocol::time::Time;
 
 use crate::aim::Aim;
 use crate::attempts::{self};
@@ -13,7 +14,7 @@ use crate::observation::Observation;
 use crate::saved::{Active, Kept, Slot};
 use crate::slots;
 use crate::turn::Turn;
-use crate::words::Output;
+use crate::words::{Output, Role};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
@@ -23,6 +24,10 @@ pub(crate) struct Unit {
     /// What answers, in the shell's word.
     pub serving: Option<Digest>,
     pub work: Work,
+    /// What was asked for before this step.
+    pub asked_before: Asked,
+    /// What began to run since the process last used less memory than allowed, how and when.
+    pub fresh: Option<(Role, Time)>,
     pub observation: Observation,
 }
 
@@ -30,16 +35,46 @@ pub(crate) struct Unit {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Work {
     pub fetching: Option<Digest>,
+    /// Bytes per second of that fetch; 0: no limit.
+    pub fetch_rate: u64,
     pub admitting: Option<Digest>,
     /// Loaded beside what serves, with the engine that loaded it.
     pub admitted: Option<(Digest, String)>,
     pub shadow: Option<Digest>,
     pub switching: Option<Option<Digest>>,
     pub switch_tries: u32,
-    pub switch_retry_at: Option<modelfleet_protocol::time::Time>,
+    pub switch_retry_at: Option<Time>,
     /// Running totals of the build on probation, or in shadow.
     pub answered: u64,
     pub errors: u64,
+    /// How long the build on probation, or in shadow, has run without a break.
+    pub run_ms: u64,
+    /// The value of `run_ms` when contact was last asked for.
+    pub asked_contact_ms: Option<u64>,
+}
+
+/// The requests of [`Work`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
+    fetching: Option<Digest>,
+    admitting: Option<Digest>,
+    shadow: Option<Digest>,
+    switching: Option<Option<Digest>>,
+}
+
+impl Work {
+    pub fn asked(&self) -> Asked {
+        let Work { fetching, admitting, shadow, switching, .. } = *self;
+        Asked { fetching, admitting, shadow, switching }
+    }
+
+    /// Another build runs, or shall: what was counted of the one before means nothing.
+    pub fn count_anew(&mut self) {
+        self.answered = 0;
+        self.errors = 0;
+        self.run_ms = 0;
+        self.asked_contact_ms = None;
+    }
 }
 
 impl Unit {
@@ -50,6 +85,8 @@ impl Unit {
             aim: Aim::Keep,
             serving: None,
             work: Work::default(),
+            asked_before: Asked::default(),
+            fresh: None,
             observation: Observation::default(),
         }
     }
@@ -94,10 +131,33 @@ impl Unit {
         self.serve(turn); // Going back comes before anything else.
         self.drop_stale_work(turn);
         self.pursue(turn);
+        self.drop_parts(turn);
         self.serve(turn);
         self.shelve(turn);
         self.watch(turn);
         self.report(turn);
+    }
+
+    /// The last step's record could not be written: what it asked for was not done, and is asked for again once
+    /// the record is written.
+    pub fn forget_unsaved(&mut self) {
+        let before = self.asked_before;
+        if self.work.admitting != before.admitting
+            && let Some(digest) = self.work.admitting.take()
+        {
+            let tried = self.kept.attempts.iter_mut().filter(|t| t.attempt.digest == digest);
+            tried.for_each(|t| t.admissions = t.admissions.saturating_sub(1));
+        }
+        self.work.fetching = self.work.fetching.filter(|_| self.work.fetching == before.fetching);
+        self.work.shadow = self.work.shadow.filter(|_| self.work.shadow == before.shadow);
+        self.work.switching = self.work.switching.filter(|_| self.work.switching == before.switching);
+    }
+
+    /// Nothing is on disk, nothing runs, and nothing is wanted.
+    pub fn is_idle(&self) -> bool {
+        let Kept { directive, slots, active, parts, .. } = &self.kept;
+        let wanted = self.aim.goal().is_some() || directive.is_some();
+        !wanted && slots.is_empty() && active.is_none() && parts.is_empty() && self.serving.is_none()
     }
 
     /// A rejected build never answers; a build that no plan has called stable answers only while it is wanted.
@@ -164,15 +224,20 @@ impl Unit {
     pub fn go_back(&mut self, turn: &mut Turn<'_>) {
         let target = self.way_back().map(|slot| slot.build.digest);
         self.make_active(
-            target.map(|digest| Active { digest, activated: turn.now, rollout: String::new(), trial: None }),
+            target.map(|digest| Active {
+                digest,
+                activated: turn.now,
+                rollout: String::new(),
+                trial: None,
+                crashes: 0,
+            }),
             turn,
         );
     }
 
     pub fn make_active(&mut self, active: Option<Active>, turn: &mut Turn<'_>) {
         self.kept.active = active;
-        self.work.answered = 0;
-        self.work.errors = 0;
+        self.work.count_anew();
         self.work.switch_tries = 0;
         self.work.switch_retry_at = None;
         turn.changed();

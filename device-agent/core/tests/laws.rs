@@ -3,10 +3,6 @@
 
 mod world;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use modelfleet_agent_core::agent::Agent;
 use modelfleet_agent_core::saved::{Active, Kept, Saved};
 use modelfleet_agent_core::words::{Input, Output, Retry};
 use modelfleet_protocol::generated::Counters;
@@ -31,9 +27,15 @@ enum Event {
     Refuse(usize, Retry),
     Health(u8, u64, u64),
     Heard,
-    MemoryExceeded(u8),
+    Memory(bool),
     Lost(u8),
     Crash,
+    /// The process dies between two outputs of the next step that has more than so many.
+    CrashWithin(usize),
+    StopAndStart,
+    LosePower,
+    /// The disk takes no writes, or takes them again.
+    Full(bool),
     /// Answers that nobody asked for.
     Stray(u8, u8),
     Window(u8, u64, u64),
@@ -73,9 +75,13 @@ fn events() -> impl Strategy<Value = Event> {
         1 => (0_usize..4, prop_oneof![Just(Retry::Later), Just(Retry::Never)]).prop_map(|(n, r)| Event::Refuse(n, r)),
         3 => (1_u8..5, 0_u64..20, 0_u64..5).prop_map(|(n, a, e)| Event::Health(n, a, e)),
         2 => Just(Event::Heard),
-        1 => (1_u8..5).prop_map(Event::MemoryExceeded),
+        1 => any::<bool>().prop_map(Event::Memory),
         1 => (1_u8..5).prop_map(Event::Lost),
         1 => Just(Event::Crash),
+        2 => (0_usize..6).prop_map(Event::CrashWithin),
+        1 => Just(Event::StopAndStart),
+        1 => Just(Event::LosePower),
+        1 => any::<bool>().prop_map(Event::Full),
         1 => (0_u8..4, 1_u8..6).prop_map(|(k, n)| Event::Stray(k, n)),
         2 => (1_u8..5, any::<u64>(), 0_u64..100).prop_map(|(n, i, r)| Event::Window(n, i, r)),
     ]
@@ -106,12 +112,11 @@ fn apply(world: &mut World, event: Event) {
             let _ = world.feed(Input::Health { model, digest, answered, errors });
         }
         Event::Heard => drop(world.feed(Input::BrokerHeard)),
-        Event::MemoryExceeded(n) => {
-            let (model, digest) = of(n);
-            let _ = world.feed(Input::MemoryExceeded { model, digest });
-        }
+        Event::Memory(exceeded) => drop(world.feed(Input::Memory { exceeded })),
         Event::Lost(n) => {
-            world.files.remove(&digest(n));
+            if world.files.remove(&digest(n)) {
+                world.lost.insert(digest(n));
+            }
             world.pending.retain(|p| !matches!(p, Input::Admitted { digest: d, .. } if *d == digest(n)));
             if world.serving == Some(digest(n)) {
                 world.serving = None;
@@ -121,11 +126,17 @@ fn apply(world: &mut World, event: Event) {
         Event::Crash => {
             world.crash();
         }
+        Event::CrashWithin(outputs) => world.cut = Some(outputs),
+        Event::StopAndStart => world.stop_and_start(),
+        Event::LosePower => world.lose_power(),
+        Event::Full(true) => world.full = true,
+        Event::Full(false) if world.full => world.make_room(),
+        Event::Full(false) => {}
         Event::Stray(kind, n) => {
             let digest = digest(n);
             let _ = world.feed(match kind {
                 0 => Input::FetchProgress { digest, bytes: u64::MAX },
-                1 => Input::Started,
+                1 => Input::Started { boot: None },
                 2 => Input::Switched { model: "other".parse().unwrap(), digest: None, engine: String::new() },
                 _ => Input::Wake,
             });
@@ -158,8 +169,8 @@ fn kept(world: &World) -> Kept {
     world.agent.saved().models.get(&model()).cloned().unwrap_or_default()
 }
 
-/// Safety: what holds after every single step.
-fn safe(world: &World, before: &Kept, outputs: &[Output]) -> Result<(), TestCaseError> {
+/// Safety: what holds after every single step. `connected`: at its end, or until the process died in it.
+fn safe(world: &World, before: &Kept, outputs: &[Output], connected: bool) -> Result<(), TestCaseError> {
     let after = kept(world);
     let rejected = after.plan.as_ref().map_or(vec![], |plan| plan.rejected.clone());
     let touched = outputs.iter().filter_map(|o| match o {
@@ -180,7 +191,7 @@ fn safe(world: &World, before: &Kept, outputs: &[Output]) -> Result<(), TestCase
     if let Some(activated) = trial(&after.active)
         && trial(&before.active) != Some(activated)
     {
-        prop_assert!(world.connected, "activated while disconnected");
+        prop_assert!(connected, "activated while disconnected");
         let expired = after.plan.as_ref().is_some_and(|plan| world.now >= plan.order.expires);
         prop_assert!(!expired || after.directive.is_some(), "activated on an expired plan");
     }
@@ -194,8 +205,24 @@ fn safe(world: &World, before: &Kept, outputs: &[Output]) -> Result<(), TestCase
     Ok(())
 }
 
+fn apply_safely(world: &mut World, event: Event) -> Result<(), TestCaseError> {
+    let (memory, disk, full) = (kept(world), world.disk.models.get(&model()).cloned(), world.full);
+    let restarts = world.restarts;
+    apply(world, event);
+    let connected = world.connected || (world.died_connected && world.restarts != restarts);
+    // Only a disk that takes no writes makes a restart forget what memory knew.
+    let forgot = full && world.restarts != restarts;
+    let before = if forgot { disk.unwrap_or_default() } else { memory };
+    let outputs = std::mem::take(&mut world.log);
+    safe(world, &before, &outputs, connected)
+}
+
 /// Liveness: when all is well again, the device runs what the newest plan says.
 fn heals(world: &mut World) -> Result<(), TestCaseError> {
+    world.cut = None;
+    if world.full {
+        world.make_room();
+    }
     world.now = Time(world.now.0.clamp(world::START.0, world::START.0 * 2));
     world.feed(order(1000, 0));
     world.connect();
@@ -214,6 +241,7 @@ fn heals(world: &mut World) -> Result<(), TestCaseError> {
     }
     prop_assert_eq!(world.serving, Some(digest(5)));
     prop_assert_eq!(world.files.len(), 1);
+    prop_assert!(world.parts.is_empty(), "downloads that nobody wants leave nothing: {:?}", world.parts);
     Ok(())
 }
 
@@ -224,12 +252,11 @@ proptest! {
     fn a_device_is_safe_at_every_step_and_heals(events in prop::collection::vec(events(), 0..80)) {
         let mut world = World::new();
         for event in events {
-            let before = kept(&world);
             let repeated = if let Event::Plan(plan) = &event { Some(plan.clone()) } else { None };
-            apply(&mut world, event);
-            let outputs = std::mem::take(&mut world.log);
-            safe(&world, &before, &outputs)?;
-            if let Some(plan) = repeated {
+            let restarts = world.restarts;
+            apply_safely(&mut world, event)?;
+            // What died before it wrote the plan takes it anew; a full disk makes the device try other things.
+            if let Some(plan) = repeated.filter(|_| world.restarts == restarts && !world.full) {
                 let outputs = world.plan(*plan);
                 let acts = outputs.iter().any(|o| !matches!(o, Output::Note(_)));
                 prop_assert!(!acts, "the same plan acts once: {outputs:?}");
@@ -243,10 +270,7 @@ proptest! {
         let mut world = World::new();
         let (mut straight, mut crashed) = (world.clone(), None);
         for (i, event) in events.into_iter().enumerate() {
-            let before = kept(&world);
-            apply(&mut world, event.clone());
-            let outputs = std::mem::take(&mut world.log);
-            safe(&world, &before, &outputs)?;
+            apply_safely(&mut world, event.clone())?;
             apply(&mut straight, event);
             if i == at {
                 let mut other = world.clone();
@@ -263,83 +287,5 @@ proptest! {
             };
             prop_assert_eq!(picture(&crashed), picture(&straight));
         }
-    }
-
-    #[test]
-    fn reports_hold_every_window_since_the_rollout_began(
-        steps in prop::collection::vec((0_u64..4, 0_u64..1000, 0_u8..20), 1..300),
-        since in 0_u64..200,
-    ) {
-        let mut world = World::new();
-        world.connect();
-        let base = world::START.window_index(WINDOW_MS);
-        let mut first = plan(1, Some(1), None, &[]);
-        first.observe.since = Time(base * WINDOW_MS);
-        world.plan(first);
-        world.pass(120_000);
-        world.settle();
-        let (mut seen, mut index) = (Vec::<(u64, u64)>::new(), base);
-        let mut rebased = base;
-        for (i, (gap, requests, what)) in steps.into_iter().enumerate() {
-            index += gap;
-            match what {
-                0 => world.crash_after_report(),
-                1 => {
-                    let counters = Counters { true_positive: 1, ..Counters::default() };
-                    world.feed(Input::TruthArrived {
-                        model: model(), digest: digest(1), window_ms: WINDOW_MS, index, counters,
-                    });
-                }
-                _ => {
-                    world.feed(closed(model(), digest(1), index, requests));
-                    seen.push((index, requests));
-                }
-            }
-            if i == 100 {
-                rebased = base + since;
-                let mut next = plan(2, Some(1), None, &[]);
-                next.observe.since = Time(rebased * WINDOW_MS);
-                world.plan(next);
-            }
-        }
-        world.pass(10_000_000);
-        let expected: u64 = seen.iter().filter(|(i, _)| *i >= rebased).map(|(_, r)| r).sum();
-        if expected > 0 {
-            let report = world.reports.last().unwrap();
-            let total: u64 = report.windows.iter().filter_map(|w| w.counters).map(|c| c.requests).sum();
-            prop_assert_eq!(total, expected);
-            let windows: std::collections::BTreeSet<u64> =
-                seen.iter().map(|(i, _)| *i).filter(|i| *i >= rebased).collect();
-            let spans: u32 = report.windows.iter().map(|w| w.span).sum();
-            prop_assert_eq!(spans as usize, windows.len());
-            prop_assert!(report.windows.len() <= 64);
-            if rebased > base && let Some(history) = &report.history {
-                prop_assert!(history.through_index < rebased);
-            }
-        }
-    }
-}
-
-impl World {
-    /// A loss of power after everything that was reported is on disk, too.
-    fn crash_after_report(&mut self) {
-        self.pass(10_000_000);
-        self.crash();
-        self.answer_all();
-        self.connect();
-    }
-}
-
-#[test]
-fn arbitrary_bytes_are_no_windows() {
-    for bytes in [vec![], vec![0xff; 100], b"\x0a\x03\x0a\x01\x00".to_vec()] {
-        let windows = BTreeMap::from([(model(), bytes)]);
-        let mut saved = Saved::default();
-        let kept = Kept { plan: Some(Arc::new(plan(1, Some(1), None, &[]))), ..Kept::default() };
-        saved.models.insert(model(), kept);
-        let mut agent =
-            Agent::new(identity(), modelfleet_agent_core::words::Limits::default(), saved, &windows);
-        let step = agent.step(Time(0), Input::Started);
-        assert!(!step.outputs.iter().any(|o| matches!(o, Output::Switch { .. })));
     }
 }

@@ -57,7 +57,7 @@ fn phases() -> Vec<(&'static str, World)> {
     let mut failed = after(1);
     failed.refuse(0, Retry::Never);
     let mut reverted = after(3);
-    reverted.feed(Input::MemoryExceeded { model: model(), digest: digest(2) });
+    reverted.feed(Input::Memory { exceeded: true });
     reverted.answer_all();
     vec![
         ("Empty", World::new()),
@@ -97,7 +97,10 @@ fn inputs() -> Vec<(&'static str, Input)> {
     let retry = |retry| Input::FetchFailed { digest: d, failure: failure(), retry };
     let observed = (model.clone(), WINDOW_MS, 30_000_000);
     vec![
-        ("Started", Input::Started),
+        ("Started", Input::Started { boot: None }),
+        ("Stopping", Input::Stopping),
+        ("NotSaved", Input::NotSaved),
+        ("Saved", Input::Saved),
         ("Connecting", Input::Connecting),
         ("Connected", Input::Connected),
         ("Disconnected", Input::Disconnected),
@@ -142,7 +145,8 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ),
         ("Health: enough", health(10, 0)),
         ("Health: errors", health(10, 4)),
-        ("MemoryExceeded", Input::MemoryExceeded { model: model.clone(), digest: d }),
+        ("Memory: exceeded", Input::Memory { exceeded: true }),
+        ("Memory: enough", Input::Memory { exceeded: false }),
         ("Wake", Input::Wake),
     ]
 }
@@ -160,6 +164,7 @@ fn word(output: &Output) -> Option<String> {
         Output::PublishState(_) => "State".to_owned(),
         Output::PublishReport { .. } => "Report".to_owned(),
         Output::Fetch { build, .. } => format!("Fetch({})", build.version.minor),
+        Output::PauseFetch { digest } => format!("PauseFetch({})", n(digest)),
         Output::CancelFetch { digest } => format!("CancelFetch({})", n(digest)),
         Output::Admit { build } => format!("Admit({})", build.version.minor),
         Output::Unload { digest } => format!("Unload({})", n(digest)),

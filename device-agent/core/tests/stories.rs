@@ -118,7 +118,7 @@ fn errors_idleness_and_memory_end_probation() {
     world.pass(601_000);
     assert_eq!(code(&world), Some(FailureCode::ProbationTimeout), "it was asked and did not answer");
     let mut world = on_probation();
-    world.feed(Input::MemoryExceeded { model: model(), digest: digest(2) });
+    world.feed(Input::Memory { exceeded: true });
     assert_eq!(code(&world), Some(FailureCode::MemoryExceeded));
 }
 
@@ -241,7 +241,7 @@ fn a_download_is_given_up_after_its_tries_and_taken_up_after_the_long_pause() {
     world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
     world.refuse(0, Retry::Never);
     world.pass(48 * 3_600_000);
-    assert_eq!((world.pending.len(), code(&world)), (0, Some(FailureCode::DiskFull)));
+    assert_eq!((world.pending.len(), code(&world)), (0, Some(FailureCode::SignatureInvalid)));
 }
 
 #[test]

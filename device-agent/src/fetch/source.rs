@@ -16,6 +16,9 @@ use crate::http::{Client, range_start};
 /// Bytes read from a file at once.
 const FILE_CHUNK_BYTES: usize = 64 * 1024;
 
+/// Characters of an address that are shown at most.
+const SHOWN_MAX: usize = 80;
+
 /// An address of bytes.
 pub(super) enum Source {
     File(PathBuf),
@@ -39,7 +42,7 @@ type ChunkError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Source {
     pub(super) fn parse(uri: &str) -> Result<Source, FetchError> {
-        let refuse = || FetchError::Address { uri: uri.chars().take(80).collect() };
+        let refuse = || FetchError::Address { uri: bare(uri) };
         let url = Url::parse(uri).map_err(|_| refuse())?;
         match url.scheme() {
             "http" | "https" => Ok(Source::Http(url)),
@@ -83,6 +86,16 @@ async fn open_http(client: &Client, url: &Url, offset: u64, size: u64) -> Result
     Ok(Opened { start, stream: Stream::Http { body: answer.into_body(), sized: length.is_some() } })
 }
 
+/// An address, whatever it is, without its query, its fragment and its password: signatures in there are as
+/// good as keys.
+fn bare(uri: &str) -> String {
+    let end = uri.find(['?', '#']).unwrap_or(uri.len());
+    let (scheme, rest) = uri[..end].split_once("://").unwrap_or(("", &uri[..end]));
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let join = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{join}{rest}").chars().take(SHOWN_MAX).collect()
+}
+
 impl Opened {
     /// Nothing more to come.
     pub(super) fn nothing(start: u64) -> Opened {
@@ -116,5 +129,27 @@ impl Opened {
     /// Whether an early end may be a broken connection: an answer without a stated length just ends.
     pub(super) fn cut_short(&self) -> bool {
         matches!(self.stream, Stream::Http { sized: false, .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(uri: &str, shown: &str) {
+        match Source::parse(uri) {
+            Err(FetchError::Address { uri }) => assert_eq!(uri, shown),
+            Err(other) => panic!("{uri}: {other}"),
+            Ok(_) => panic!("{uri} is taken"),
+        }
+    }
+
+    #[test]
+    fn secrets_of_an_address_are_not_shown() {
+        check("s3://bucket/model?X-Amz-Signature=s3cret", "s3://bucket/model");
+        check("ftp://user:s3cret@host/model#s3cret", "ftp://host/model");
+        check("user:s3cret@host/model", "host/model");
+        check("model.onnx?sig=s3cret", "model.onnx");
+        check(&format!("ftp://{}", "x".repeat(200)), &format!("ftp://{}", "x".repeat(74)));
     }
 }

@@ -1,6 +1,8 @@
 //! What is to be published: the newest of each kind. Bounded by nature, however long the device is offline.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -18,35 +20,109 @@ pub enum Item {
     Report(ModelName),
 }
 
+/// A message on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    /// Of which kind.
+    pub(super) item: Item,
+    /// What it says.
+    pub(super) payload: Bytes,
+    /// Messages are numbered in the order in which they were put in: of two of a kind, the higher one counts.
+    number: u64,
+}
+
+/// What a publish adds to its topic and payload at most, bytes: header, length, number, properties.
+const PUBLISH_BYTES: usize = 16;
+/// What a report's topic has at most, bytes.
+const TOPIC_BYTES: usize = 512;
+
+/// A message that the broker does not take.
+pub(super) struct TooLarge {
+    /// Its size on the wire.
+    pub(super) bytes: usize,
+    /// What the broker takes.
+    pub(super) most: usize,
+    /// Whether it is the first of its kind.
+    pub(super) news: bool,
+}
+
 /// The newest message of each kind that the broker has not acknowledged.
-#[derive(Default)]
 pub struct Outbox {
-    waiting: Mutex<BTreeMap<Item, Bytes>>,
+    waiting: Mutex<Waiting>,
     changed: Notify,
+    packet_bytes_max: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Waiting {
+    messages: BTreeMap<Item, Message>,
+    /// The number of the last message that was put in.
+    last: u64,
+    /// Kinds of which a message was found to be too large.
+    too_large: BTreeSet<Item>,
+}
+
+impl Default for Outbox {
+    fn default() -> Outbox {
+        let (waiting, changed) = Default::default();
+        Outbox { waiting, changed, packet_bytes_max: AtomicUsize::new(usize::MAX) }
+    }
 }
 
 impl Outbox {
     /// Replaces what waits of this kind.
     pub fn put(&self, item: Item, payload: Vec<u8>) {
-        self.lock().insert(item, payload.into());
+        let mut waiting = self.lock();
+        waiting.last += 1;
+        let message = Message { item: item.clone(), payload: payload.into(), number: waiting.last };
+        waiting.messages.insert(item, message);
+        drop(waiting);
         self.changed.notify_one();
     }
 
     /// Forgets what waits of this kind: it belonged to a connection that is gone.
     pub fn drop_waiting(&self, item: &Item) {
-        self.lock().remove(item);
+        self.lock().messages.remove(item);
+    }
+
+    /// Most bytes of a payload that the broker takes, as far as it has told; a larger message is left out.
+    #[must_use]
+    pub fn payload_bytes_max(&self) -> usize {
+        self.packet_bytes_max.load(Ordering::Relaxed).saturating_sub(PUBLISH_BYTES + TOPIC_BYTES)
+    }
+
+    /// The broker takes packets of so many bytes at most.
+    pub(super) fn keep_to(&self, packet_bytes_max: usize) {
+        self.packet_bytes_max.store(packet_bytes_max, Ordering::Relaxed);
+    }
+
+    /// What is wrong with the size of a message, if anything.
+    pub(super) fn too_large(&self, message: &Message, topic: &str) -> Option<TooLarge> {
+        let most = self.packet_bytes_max.load(Ordering::Relaxed);
+        let bytes = PUBLISH_BYTES + topic.len() + message.payload.len();
+        (bytes > most).then(|| {
+            let news = self.lock().too_large.insert(message.item.clone());
+            TooLarge { bytes, most, news }
+        })
     }
 
     /// The next message: presence before state before reports.
-    pub(super) fn take(&self) -> Option<(Item, Bytes)> {
-        self.lock().pop_first()
+    pub(super) fn take(&self) -> Option<Message> {
+        self.lock().messages.pop_first().map(|(_, message)| message)
     }
 
     /// Takes a message back that was not acknowledged, unless a newer one has come. A presence belongs to its
     /// connection and is not taken back.
-    pub(super) fn put_back(&self, item: Item, payload: Bytes) {
-        if item != Item::Presence {
-            self.lock().entry(item).or_insert(payload);
+    pub(super) fn put_back(&self, message: Message) {
+        if message.item == Item::Presence {
+            return;
+        }
+        match self.lock().messages.entry(message.item.clone()) {
+            Entry::Vacant(empty) => drop(empty.insert(message)),
+            Entry::Occupied(mut other) if other.get().number < message.number => {
+                other.insert(message);
+            }
+            Entry::Occupied(_) => {}
         }
     }
 
@@ -55,7 +131,7 @@ impl Outbox {
         self.changed.notified().await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Item, Bytes>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -71,17 +147,35 @@ mod tests {
         outbox.put(report.clone(), b"one".to_vec());
         outbox.put(Item::State, b"state".to_vec());
         outbox.put(report.clone(), b"two".to_vec());
-        assert_eq!(outbox.take().unwrap().0, Item::State);
-        let (item, payload) = outbox.take().unwrap();
-        assert_eq!(&payload[..], b"two");
+        assert_eq!(outbox.take().unwrap().item, Item::State);
+        let message = outbox.take().unwrap();
+        assert_eq!(&message.payload[..], b"two");
         assert!(outbox.take().is_none());
 
-        outbox.put_back(item.clone(), payload.clone());
-        assert_eq!(&outbox.take().unwrap().1[..], b"two");
-        outbox.put(item.clone(), b"three".to_vec());
-        outbox.put_back(item, payload);
-        assert_eq!(&outbox.take().unwrap().1[..], b"three");
-        outbox.put_back(Item::Presence, Bytes::new());
+        outbox.put_back(message.clone());
+        assert_eq!(&outbox.take().unwrap().payload[..], b"two");
+        outbox.put(message.item.clone(), b"three".to_vec());
+        outbox.put_back(message);
+        assert_eq!(&outbox.take().unwrap().payload[..], b"three");
+        outbox.put(Item::Presence, Vec::new());
+        let presence = outbox.take().unwrap();
+        outbox.put_back(presence);
         assert!(outbox.take().is_none());
+    }
+
+    #[test]
+    fn of_two_that_come_back_the_newer_one_is_kept() {
+        for newer_first in [false, true] {
+            let outbox = Outbox::default();
+            let mut taken = [b"older", b"newer"].map(|payload| {
+                outbox.put(Item::State, payload.to_vec());
+                outbox.take().unwrap()
+            });
+            if newer_first {
+                taken.reverse();
+            }
+            taken.into_iter().for_each(|message| outbox.put_back(message));
+            assert_eq!(&outbox.take().unwrap().payload[..], b"newer");
+        }
     }
 }

@@ -50,15 +50,30 @@ pub struct Backoff {
     pub first: Duration,
     /// Any wait at most.
     pub most: Duration,
+    /// The wait at most after a connection was lost that had lasted; a third of it before the first one. All
+    /// devices of a broker that ends lose it in one instant, and then share this time.
+    pub spread: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Backoff {
-        Backoff { first: Duration::from_secs(1), most: Duration::from_secs(120) }
+        let seconds = Duration::from_secs;
+        Backoff { first: seconds(1), most: seconds(120), spread: seconds(30) }
     }
 }
 
 impl Backoff {
+    /// The wait before the first connection of a process, given a draw from 0 to 1: a site gets its power back
+    /// at once, too.
+    pub(super) fn at_start(&self, draw: f64) -> Duration {
+        self.after_loss(draw) / 3
+    }
+
+    /// The wait after a connection was lost that had lasted, given a draw from 0 to 1.
+    pub(super) fn after_loss(&self, draw: f64) -> Duration {
+        self.spread.mul_f64(draw.clamp(0.0, 1.0))
+    }
+
     /// The wait before try number `tries` (from 0), given a draw from 0 to 1.
     pub(super) fn wait(&self, tries: u32, draw: f64) -> Duration {
         let most = self.first.saturating_mul(1 << tries.min(20)).min(self.most);
@@ -86,6 +101,15 @@ mod tests {
         assert_eq!(backoff.wait(3, 1.0), Duration::from_secs(8));
         assert_eq!(backoff.wait(3, 0.0), Duration::from_secs(4));
         assert_eq!(backoff.wait(u32::MAX, 1.0), Duration::from_secs(120));
+    }
+
+    #[test]
+    fn a_fleet_that_lost_its_broker_shares_the_spread() {
+        let backoff = Backoff { spread: Duration::from_secs(30), ..Backoff::default() };
+        assert_eq!(backoff.after_loss(0.0), Duration::ZERO);
+        assert_eq!(backoff.after_loss(0.5), Duration::from_secs(15));
+        assert_eq!(backoff.after_loss(7.0), Duration::from_secs(30));
+        assert_eq!(backoff.at_start(1.0), Duration::from_secs(10));
     }
 
     #[test]

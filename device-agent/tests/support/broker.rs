@@ -17,7 +17,7 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{Client, Event, MqttOptions};
 
-use super::{MODEL, NAMESPACE, wait};
+use super::{MODEL, NAMESPACE, skipped, wait};
 
 pub const PASSWORD: &str = "of-all-devices";
 const USERS: [&str; 4] = ["console", "pump-001", "pump-002", "watch-001"];
@@ -45,7 +45,7 @@ impl Mosquitto {
 
     fn with(dir: &Path, rights: &str) -> Option<Mosquitto> {
         if program().is_none() {
-            eprintln!("SKIPPED: mosquitto is not installed");
+            skipped("mosquitto is not installed");
             return None;
         }
         let passwords = dir.join("passwords");

@@ -3,6 +3,7 @@
 use crate::budget::{Looks, Spending};
 use crate::evidence::Arm;
 use crate::exact::change::{Subject, change_scores};
+use crate::exact::exposure;
 use crate::exact::permutation::{Stratum, p_value};
 use crate::exact::scores;
 use crate::number::chance::Chance;
@@ -21,7 +22,7 @@ pub fn test(subjects: &[Subject], spending: Spending, looks: Looks, seed: u64, s
     if state.degraded || looks.reached <= state.looks_used {
         return state.degraded;
     }
-    let strata = ranked(&thinned(subjects, seed));
+    let strata = ranked(&exposure::matched(&thinned(subjects, seed), seed));
     if strata.is_empty() {
         return state.degraded;
     }

@@ -5,31 +5,40 @@ pub mod coverage;
 pub mod exact_layer;
 pub mod hard_stop;
 pub mod incident;
+pub mod margin;
 pub mod plain;
 pub mod silence;
 pub mod slo;
 pub mod tally;
 
 use crate::assessment::{Advice, Assessment, Coverage, HardAction, HardStop, Incident, SloVerdict, Verdict};
-use crate::budget::Spending;
+use crate::budget::{Budget, Looks, Spending};
 use crate::evidence::{Evidence, EvidenceKind, OnBreach};
 use crate::number::chance::Chance;
 use crate::sentence;
-use crate::state::{MAX_RULES, StageState};
+use crate::state::{MAX_RULES, SloState, StageState};
 use tally::Tally;
 
 /// Judges one look. Total: it answers for every input and never panics.
 ///
 /// `before` is [`Assessment::state`] of the look before, or [`StageState::new`] when the stage opens.
 pub fn assess(evidence: &Evidence<'_>, before: &StageState) -> Assessment {
+    if before.unreadable {
+        return without_state(evidence);
+    }
     let mut state = before.clone();
     let rules = evidence.slos.len().min(MAX_RULES);
-    state.slos.resize(rules, Default::default());
+    state.arrange(evidence.slos.iter().map(|rule| rule.name));
     let allotted = evidence.budget.stage_ppb();
     let weights = weights(evidence);
-    let share = |weight| Spending::of(allotted, weight, weights);
+    // Rules and weights may be edited while a stage runs: nobody spends what others have spent already.
+    let share = |weight, own: SloState, state: &StageState| {
+        let left = allotted.saturating_sub(state.spent_ppb()).saturating_add(own.total_ppb());
+        Spending { share_ppb: Spending::of(allotted, weight, weights).share_ppb.min(left) }
+    };
 
-    let hard_stop = hard_stop::judge(evidence, share(evidence.hard.weight), &mut state);
+    let spending = share(evidence.hard.weight, state.hard, &state);
+    let hard_stop = hard_stop::judge(evidence, spending, &mut state);
     let tallies: Vec<Tally> = evidence.slos[..rules]
         .iter()
         .enumerate()
@@ -42,7 +51,8 @@ pub fn assess(evidence: &Evidence<'_>, before: &StageState) -> Assessment {
         let record = match rule.evidence {
             EvidenceKind::Plain { .. } => plain::judge(evidence, index, rule, tally),
             EvidenceKind::Statistical => {
-                let spending = share(budget_weight(rule.on_breach, rule.evidence, rule.weight));
+                let weight = budget_weight(rule.on_breach, rule.evidence, rule.weight);
+                let spending = share(weight, state.slos[index], &state);
                 let found =
                     slo::judge(evidence, index, tally, spending, coverage.met, &mut state.slos[index]);
                 incident = incident.or(found.incident);
@@ -56,14 +66,23 @@ pub fn assess(evidence: &Evidence<'_>, before: &StageState) -> Assessment {
     }
     let silence = (evidence.silence.weight > 0).then(|| {
         let chance = Chance::fork(evidence.seed, u64::from(evidence.looks.reached));
-        let spending = share(budget_weight(
-            evidence.silence.on_breach,
-            EvidenceKind::Statistical,
-            evidence.silence.weight,
-        ));
+        let rule = evidence.silence;
+        let weight = budget_weight(rule.on_breach, EvidenceKind::Statistical, rule.weight);
+        let spending = share(weight, state.silence, &state);
         silence::judge(evidence, spending, chance, &mut state.silence)
     });
     conclude(evidence, allotted, state, Parts { hard_stop, coverage, per_slo, silence, incident })
+}
+
+/// What can be said without knowing what was shown and spent before: nothing that needs a promise.
+fn without_state(evidence: &Evidence<'_>) -> Assessment {
+    let budget = Budget { total_ppm: 0, ..evidence.budget };
+    let looks = Looks { reached: 0, ..evidence.looks };
+    let mut assessment = assess(&Evidence { budget, looks, ..*evidence }, &StageState::new());
+    if assessment.advice == Advice::Wait {
+        assessment.sentence = sentence::UNREADABLE.to_owned();
+    }
+    Assessment { state: StageState::unreadable(), ..assessment }
 }
 
 /// What the layers found, before it is put together.
@@ -77,8 +96,7 @@ struct Parts {
 
 fn conclude(evidence: &Evidence<'_>, allotted: u64, state: StageState, parts: Parts) -> Assessment {
     let (verdict, advice) = combine(evidence, &parts);
-    let spent =
-        state.slos.iter().chain([&state.silence, &state.hard]).map(|s| s.spent_ppb + s.anytime_ppb).sum();
+    let spent = state.spent_ppb();
     let sentence = sentence::reason(
         advice,
         parts.hard_stop.as_ref(),

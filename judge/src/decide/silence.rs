@@ -10,7 +10,7 @@ use crate::sentence;
 use crate::state::SloState;
 use std::collections::BTreeMap;
 
-/// Tests at planned looks: each activated canary and each control seen since the stage opened counts once,
+/// Tests at planned looks: each activated canary and each control, seen since the stage opened, counts once,
 /// 1 if it is silent now. Within strata, by permutation (which for 0/1 is Fisher's exact test).
 pub fn judge(
     evidence: &Evidence<'_>,
@@ -23,7 +23,7 @@ pub fn judge(
         let (canaries, controls) = strata.entry(device.stratum).or_default();
         let one = Counts::new(1, u64::from(!device.reporting));
         match device.arm {
-            Arm::Canary if device.active => *canaries = canaries.plus(one),
+            Arm::Canary if device.active && device.attempted => *canaries = canaries.plus(one),
             Arm::Control if device.attempted => *controls = controls.plus(one),
             _ => {}
         }

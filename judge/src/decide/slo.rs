@@ -4,21 +4,15 @@ use crate::anytime::half_width;
 use crate::assessment::{Incident, IncidentKind, SloVerdict, Verdict};
 use crate::budget::Spending;
 use crate::decide::tally::Tally;
-use crate::decide::{anytime_layer, exact_layer, incident, look_label};
+use crate::decide::{anytime_layer, exact_layer, incident, look_label, margin};
 use crate::evidence::{Arm, Evidence, OnBreach};
 use crate::exact::change::{Subject, subjects};
-use crate::exact::ratio::Ratio;
+use crate::exact::exposure;
+use crate::exact::ratio::{BEYOND, Ratio};
 use crate::number::chance::Chance;
 use crate::number::rounding::{milli, ppm};
 use crate::sentence;
 use crate::state::SloState;
-
-/// The default margin is never asked to be finer than this: a quarter more.
-const FINEST_MARGIN_PPM: u64 = 1_250_000;
-/// A ratio above this cannot be told from nothing: the stage passes on exposure, and says so.
-const COARSEST_MARGIN_PPM: u64 = 100_000_000;
-/// Chance per stage that a harmless candidate is not below the default margin.
-const HELD_BACK: f64 = 0.002;
 
 /// The record, and an incident when canaries got worse and no control is left to compare with.
 pub struct Found {
@@ -39,35 +33,31 @@ pub fn judge(
 ) -> Found {
     let rule = &evidence.slos[index];
     let subjects = subjects(evidence.devices.iter().map(|d| (d.id, d.stratum, d.arm, d.counts(index))));
-    test(evidence, index, &subjects, spending, state);
+    let unlike = exposure::unlike(&subjects);
+    if unlike.is_none() {
+        test(evidence, index, &subjects, spending, state);
+    }
     let alone = tally.controls == 0;
     let harm = state.degraded;
-    let ratio = Ratio::of(&subjects);
     let mut record = tally.record(Some(index), rule);
-    if let Some(ratio) = &ratio {
-        fill(&mut record, ratio);
-    }
-    if rule.margin_ppm.is_none() && evidence.looks.is_final() {
-        record.margin_ppm = smallest_margin(evidence, ratio.as_ref());
+    record.unlike = unlike;
+    if let Some(ratio) = Ratio::of(&subjects) {
+        fill(&mut record, &ratio);
     }
     record.relative_harm = harm && !alone;
-    record.spent_ppb = state.spent_ppb + state.anytime_ppb;
+    record.spent_ppb = state.spent_ppb.saturating_add(state.anytime_ppb);
     record.threshold_ppb = state.threshold_ppb;
     record.p_value_ppb = if state.threshold_ppb > 0 { state.p_value_ppb } else { 1_000_000_000 };
     record.log_e_milli = state.log_e_milli;
-    let ruled_out = record.margin_ppm == u64::MAX || record.high_ppm <= record.margin_ppm;
     // A first version has no past and no controls: beyond its allowance it can be neither blamed nor passed.
     let beyond = tally.canary.share_ppm() > u64::from(rule.allowance_ppm);
     let first_beyond = alone && tally.canary_history.known == 0 && covered && beyond;
+    let ready = !harm && !first_beyond && covered && unlike.is_none() && record.devices > 0;
+    let ruling = margin::judge(evidence, rule, &subjects, ready, state);
+    record.margin_ppm = ruling.margin_ppm;
     record.verdict = if record.relative_harm && record.absolute_breach {
         Verdict::Degraded
-    } else if !harm
-        && !first_beyond
-        && covered
-        && evidence.looks.is_final()
-        && ruled_out
-        && record.devices > 0
-    {
+    } else if ready && ruling.ruled_out {
         Verdict::Healthy
     } else {
         Verdict::Undecided
@@ -81,9 +71,9 @@ pub fn judge(
 /// The effect with its limits; the confidence sequence only where many devices make it hold.
 fn fill(record: &mut SloVerdict, ratio: &Ratio) {
     record.estimate_ppm = ppm(ratio.estimate());
-    record.low_ppm = ppm(ratio.low());
-    record.high_ppm = ppm(ratio.high());
-    record.expected_milli = milli(ratio.control * ratio.exposure).unsigned_abs();
+    record.low_ppm = ppm(ratio.low(BEYOND));
+    record.high_ppm = ppm(ratio.high(BEYOND));
+    record.expected_milli = milli(ratio.expected()).unsigned_abs();
     record.dispersion_milli = milli(ratio.dispersion).unsigned_abs();
     let smaller = record.devices.min(record.controls) as usize;
     if smaller >= anytime_layer::FEWEST_DEVICES && ratio.canary > 0.0 && ratio.control > 0.0 {
@@ -106,29 +96,27 @@ fn test(
 ) {
     let canaries = subjects.iter().filter(|s| s.arm == Arm::Canary).count();
     let alone = canaries == subjects.len();
+    let smaller = canaries.min(subjects.len() - canaries);
     let seed = Chance::fork(evidence.seed, look_label(index as u64)).next_u64();
     let exact =
         |spending, state: &mut SloState| exact_layer::test(subjects, spending, evidence.looks, seed, state);
-    let smaller = canaries.min(subjects.len() - canaries);
+    let any_time = |part, state: &mut SloState| {
+        // Exposure that differs a little averages out over many devices; a past that one arm lacks does not.
+        if smaller <= exact_layer::MOST_DEVICES || exposure::pasts_apart(subjects) {
+            anytime_layer::test(&exposure::matched(subjects, seed), part, spending, state)
+        } else {
+            anytime_layer::test(subjects, part, spending, state)
+        }
+    };
     // When the number of devices passes a limit between looks, what the other layer has spent stays spent.
     let rest = Spending { share_ppb: spending.share_ppb.saturating_sub(state.anytime_ppb) };
     if alone || smaller > exact_layer::MOST_DEVICES {
-        anytime_layer::test(subjects, spending, spending, state);
+        any_time(spending, state);
     } else if smaller >= anytime_layer::FEWEST_DEVICES {
         let half = spending.half();
         let part = Spending { share_ppb: half.share_ppb.min(rest.share_ppb) };
-        let _ = exact(part, state) || anytime_layer::test(subjects, half, spending, state);
+        let _ = exact(part, state) || any_time(half, state);
     } else {
         exact(rest, state);
     }
-}
-
-/// The smallest margin that a harmless candidate passes surely enough at this stage; `u64::MAX` when there
-/// are too few events for any. It looks at controls and at what canaries are expected to do, not at what
-/// they did.
-fn smallest_margin(evidence: &Evidence<'_>, ratio: Option<&Ratio>) -> u64 {
-    let gates = evidence.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count().max(1);
-    let pass = 1.0 - HELD_BACK / gates as f64;
-    let smallest = ratio.map_or(u64::MAX, |ratio| ppm(ratio.smallest_margin(pass)));
-    if smallest > COARSEST_MARGIN_PPM { u64::MAX } else { smallest.max(FINEST_MARGIN_PPM) }
 }

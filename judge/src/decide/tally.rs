@@ -85,6 +85,7 @@ impl Tally {
             log_e_milli: 0,
             devices: self.canaries,
             controls: self.controls,
+            unlike: None,
             canary: self.canary,
             control: self.control,
             devices_over: (self.canaries_over, self.controls_over),

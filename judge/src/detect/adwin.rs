@@ -12,8 +12,8 @@ struct Bucket {
 }
 
 /// Adaptive windowing (Bifet & Gavalda, SIAM SDM 2007) over an exponential histogram: memory grows with the
-/// logarithm of the window. An alarm is false with probability of order `delta` at each check. No alarm in
-/// 200 000 points of noise: the default detector.
+/// logarithm of the window. An alarm is false with probability of order `delta` at each check. The default
+/// detector: its run length without a change and its delays are in `docs/detectors.md`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adwin {
     delta: f64,

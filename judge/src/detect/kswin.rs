@@ -6,8 +6,8 @@ use crate::distance::ks_two_sample;
 use std::collections::VecDeque;
 
 /// Keeps the last `window` values; compares the newest `part` with as many drawn at random from the others
-/// (Raab, Heusinger & Schleif, Neurocomputing 2020). Costs a test per value and alarms on noise about 20 times
-/// in 10 000 values with its usual settings: not a default.
+/// (Raab, Heusinger & Schleif, Neurocomputing 2020). Costs a test per value and alarms on noise about once in 860
+/// values with its usual settings (`docs/detectors.md`): not a default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kswin {
     alpha: f64,

@@ -1,9 +1,9 @@
 //! Change detectors on a stream of values. None of them decides a rollout; they watch one stream.
 //!
-//! Each has the source in its docs and alarms at the same indices as River 0.26.1 on the same streams
-//! (`golden/make.py`). After an alarm the next value starts a fresh detector. What each costs in false
-//! alarms and delay is measured by `examples/detectors.rs`: [`Adwin`] is the default; [`PageHinkley`] and
-//! [`Eddm`] alarm on noise with their usual settings.
+//! Each has the source in its docs and, where River 0.26.1 has it, alarms and warns at the same values on the same
+//! streams (`golden/make.sh`). After an alarm the next value starts a fresh detector. What each costs in false
+//! alarms and delay is in `docs/detectors.md`, measured by `examples/detectors`: [`Adwin`] is the default;
+//! [`PageHinkley`] and [`Eddm`] alarm on noise with their usual settings.
 
 mod adwin;
 mod cusum;

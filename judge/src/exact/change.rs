@@ -20,6 +20,18 @@ pub struct Subject {
     pub usual: f64,
     /// Windows behind `usual`.
     pub past: f64,
+    /// Of those, the bad ones.
+    pub past_bad: f64,
+    /// Rate of its stratum's past, both arms together.
+    pub mean: f64,
+}
+
+impl Subject {
+    /// With the rate that its past and its stratum's mean let expect.
+    pub(crate) fn with_usual(self) -> Self {
+        let usual = (self.past_bad + PRIOR_WINDOWS * self.mean) / (self.past + PRIOR_WINDOWS);
+        Self { usual, ..self }
+    }
 }
 
 /// The past of a stratum counts as this many windows of each device's own past.
@@ -36,16 +48,10 @@ pub fn subjects(devices: impl Iterator<Item = (u32, u16, Arm, SloCounts)>) -> Ve
     for group in list.chunk_by(|a, b| a.1 == b.1) {
         let mean = mean_rate(group);
         result.extend(group.iter().map(|(id, stratum, arm, c)| {
-            let past = c.history.known as f64;
-            Subject {
-                id: *id,
-                stratum: *stratum,
-                arm: *arm,
-                bad: c.post.bad() as f64,
-                known: c.post.known as f64,
-                usual: (c.history.bad() as f64 + PRIOR_WINDOWS * mean) / (past + PRIOR_WINDOWS),
-                past,
-            }
+            let (past, past_bad) = (c.history.known as f64, c.history.bad() as f64);
+            let (known, bad) = (c.post.known as f64, c.post.bad() as f64);
+            let (id, stratum, arm) = (*id, *stratum, *arm);
+            Subject { id, stratum, arm, bad, known, usual: 0.0, past, past_bad, mean }.with_usual()
         }));
     }
     result

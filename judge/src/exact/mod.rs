@@ -1,7 +1,9 @@
 //! Exact tests: valid for five canaries because canaries are picked at random, not because of a model.
 
 pub mod change;
+pub mod exposure;
 pub mod fisher;
+pub mod flags;
 pub mod permutation;
 pub mod ratio;
 pub mod scores;

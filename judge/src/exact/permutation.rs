@@ -1,5 +1,6 @@
 //! Permutation test within strata: how often would a random pick of canaries look as bad as this one?
 
+use crate::exact::flags;
 use crate::number::chance::Chance;
 use crate::number::gamma;
 use crate::number::normal;
@@ -16,24 +17,38 @@ pub struct Stratum {
 
 /// Draws that a test may take in all (steps of the shuffle).
 const MOST_STEPS: f64 = 2e7;
+/// The same where an approximation is too near the level to be believed.
+const MOST_STEPS_NEAR: f64 = 4e8;
+/// An approximation this many times above or below the level decides: it is not so far off.
+const NEAR: f64 = 30.0;
 /// Hits that settle a test as not significant.
 const HITS: u64 = 30;
+/// Scores are cut to this, so that no sum of them overflows.
+const MOST_SCORE: u64 = 1 << 40;
 
 /// P(sum of the scores of a random pick >= sum of the canaries' scores).
 ///
-/// Up to a cost limit by seeded Monte-Carlo, (1 + hits) / (1 + draws), with draws enough to resolve `level`
-/// thirty-fold and an early end when it is clear that p > `level` (Besag & Clifford, Biometrika 1991: the
-/// p-value stays valid). Above the limit by a Pearson type III curve with the permutation distribution's own
-/// mean, variance and skewness (Mielke & Berry, *Permutation Methods*).
+/// Two-valued scores are counted out ([`flags`]). Others up to a cost limit by seeded Monte-Carlo, (1 + hits) /
+/// (1 + draws), with draws enough to resolve `level` thirty-fold and an early end when it is clear that p > `level`
+/// (Besag & Clifford, Biometrika 1991: the p-value stays valid). Above the limit by a Pearson type III curve with
+/// the permutation distribution's own mean, variance and skewness (Mielke & Berry, *Permutation Methods*); where
+/// that comes near the level, by Monte-Carlo up to a higher limit.
 pub fn p_value(strata: &[Stratum], level: f64, mut chance: Chance) -> f64 {
     let canaries: usize = strata.iter().map(|s| s.canaries.min(s.scores.len())).sum();
     let picks: usize = strata.iter().map(|s| picks(s).0).sum();
     if canaries == 0 || picks == 0 {
         return 1.0;
     }
+    if let Some(p) = flags::p_value(strata) {
+        return p;
+    }
     let draws = (HITS as f64 / level.max(1e-9)).ceil().max(1000.0);
-    if draws * picks as f64 > MOST_STEPS {
-        return pearson(strata);
+    let steps = draws * picks as f64;
+    if steps > MOST_STEPS {
+        let p = pearson(strata);
+        if steps > MOST_STEPS_NEAR || p < level / NEAR || p > level * NEAR {
+            return p;
+        }
     }
     sample(strata, draws as u64, &mut chance)
 }
@@ -48,13 +63,16 @@ fn picks(stratum: &Stratum) -> (usize, bool) {
 fn sample(strata: &[Stratum], draws: u64, chance: &mut Chance) -> f64 {
     let observed: u64 = strata
         .iter()
-        .map(|s| s.scores.iter().take(s.canaries).fold(0, |a: u64, b| a.saturating_add(*b)))
+        .flat_map(|s| s.scores.iter().take(s.canaries))
+        .map(|score| (*score).min(MOST_SCORE))
         .sum();
     let mut pools: Vec<(Vec<u64>, usize, bool, u64)> = strata
         .iter()
         .map(|s| {
             let (pick, is_canary) = picks(s);
-            (s.scores.clone(), pick, is_canary, s.scores.iter().sum())
+            let scores: Vec<u64> = s.scores.iter().map(|score| (*score).min(MOST_SCORE)).collect();
+            let total = scores.iter().sum();
+            (scores, pick, is_canary, total)
         })
         .collect();
     let mut hits = 0;
@@ -113,11 +131,56 @@ fn pearson(strata: &[Stratum]) -> f64 {
     }
     let z = distance / sqrt(variance);
     let skew = third / (variance * sqrt(variance));
-    if skew.abs() < 1e-6 {
+    // So little skew moves no tail that matters, and the gamma's shape would be too large for its sums.
+    if skew.abs() < 1e-4 {
         return normal::upper_tail(z);
     }
     // A gamma of shape 4/skew^2, scaled to variance 1, mean 0.
     let shape = 4.0 / (skew * skew);
     let x = shape + z * sqrt(shape) * skew.signum();
     if skew > 0.0 { gamma::upper(shape, x.max(0.0)) } else { gamma::lower(shape, x.max(0.0)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Stratum, p_value, pearson, sample};
+    use crate::exact::fisher::fisher_greater;
+    use crate::exact::scores::{SCALE, tail_weighted};
+    use crate::number::chance::Chance;
+
+    /// However many devices: flags are Fisher's test, not a curve through its moments.
+    #[test]
+    fn flags_are_exact() {
+        for (canaries, rest, marked, others) in [(1_000, 1_000, 12, 1), (40, 160, 5, 0), (100, 100, 13, 2)] {
+            let flags = |marked, all| (0..all).map(move |i| u64::from(i < marked));
+            let scores = flags(marked, canaries).chain(flags(others, rest)).collect();
+            let p = p_value(&[Stratum { scores, canaries }], 1e-5, Chance::new(1));
+            let want = fisher_greater(marked as u64, canaries as u64, others as u64, rest as u64);
+            assert!((p / want - 1.0).abs() < 1e-12, "{p}, want {want}");
+        }
+    }
+
+    /// Near the level the draws decide, far from it the curve; huge scores are no reason to panic.
+    #[test]
+    fn near_the_level_it_is_drawn() {
+        // Every third device of the ranks is a canary, and so many of the highest in a row.
+        let strata = |lead: usize| {
+            let worth: Vec<u64> = tail_weighted(300).iter().map(|w| (w * SCALE) as u64).collect();
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            for (i, score) in worth.iter().rev().enumerate() {
+                if i < lead || i % 3 == 0 { ours.push(*score) } else { theirs.push(*score) }
+            }
+            let canaries = ours.len();
+            ours.extend(theirs);
+            vec![Stratum { scores: ours, canaries }]
+        };
+        let level = 1e-4;
+        let (near, far) = (strata(17), strata(60));
+        let rough = pearson(&near);
+        assert!((level / 30.0..level * 30.0).contains(&rough), "{rough}");
+        assert_eq!(p_value(&near, level, Chance::new(3)), sample(&near, 300_000, &mut Chance::new(3)));
+        assert_eq!(p_value(&far, level, Chance::new(3)), pearson(&far));
+        let huge = [Stratum { scores: vec![u64::MAX, u64::MAX - 1, u64::MAX, 0, 0, 1], canaries: 3 }];
+        assert!(p_value(&huge, 0.01, Chance::new(1)) < 0.2);
+    }
 }

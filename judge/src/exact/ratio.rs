@@ -9,7 +9,7 @@
 
 use crate::evidence::Arm;
 use crate::exact::change::Subject;
-use crate::number::beta;
+use crate::number::{beta, gamma};
 
 /// Canaries against controls, summed over devices.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,10 +24,14 @@ pub struct Ratio {
     pub dispersion: f64,
 }
 
-/// Limits of one side: 95 %.
-const CONFIDENCE: f64 = 0.95;
+/// Chance that the ratio lies beyond one limit of those for people: both together are a 90 % interval.
+pub const BEYOND: f64 = 0.05;
 /// Dispersion is never taken below this.
 const LEAST_DISPERSION: f64 = 0.25;
+/// Nor above this where canaries alone can tell it: harm to a part of them would pass as scatter.
+const MOST_DISPERSION_ALONE: f64 = 4.0;
+/// Chance that fewer controls than canaries scatter so little that their bound cuts the canaries' true scatter.
+const CUT: f64 = 0.1;
 
 impl Ratio {
     /// From subjects ordered by stratum. Without controls canaries are held against their own past alone.
@@ -38,14 +42,10 @@ impl Ratio {
         if canaries == 0 {
             return None;
         }
-        // The larger arm tells best how devices scatter; each arm around its own level, so that harm
-        // that all canaries share is not taken for scatter.
-        let arm = if controls >= canaries { Arm::Control } else { Arm::Canary };
-        let dispersion = scatter(subjects, arm).max(LEAST_DISPERSION);
         if controls == 0 {
-            let past: f64 = subjects.iter().map(|s| s.past * s.usual).sum();
-            return Some(Self { canary, control: past, exposure: quotient(canary_usual, past), dispersion });
+            return Self::of_past(subjects);
         }
+        let dispersion = dispersion(subjects, canaries, controls);
         let fleet = (control_bad + 0.5) / (control_usual + 0.5);
         let mut expected = 0.0;
         for stratum in subjects.chunk_by(|a, b| a.stratum == b.stratum) {
@@ -56,9 +56,19 @@ impl Ratio {
         Some(Self { canary, control: control_bad, exposure, dispersion })
     }
 
+    /// Canaries against their own past alone. `None` without canaries.
+    pub fn of_past(subjects: &[Subject]) -> Option<Self> {
+        let ours = || subjects.iter().filter(|s| s.arm == Arm::Canary);
+        let (canaries, canary, usual) = totals(subjects, Arm::Canary);
+        let past: f64 = ours().map(|s| s.past * s.usual).sum();
+        let controls = subjects.len() - canaries;
+        let dispersion = dispersion(subjects, canaries, controls);
+        (canaries > 0).then(|| Self { canary, control: past, exposure: quotient(usual, past), dispersion })
+    }
+
     /// The ratio itself; infinite when controls had no bad window and canaries had one.
     pub fn estimate(&self) -> f64 {
-        let expected = self.control * self.exposure;
+        let expected = self.expected();
         if expected > 0.0 {
             self.canary / expected
         } else if self.canary > 0.0 {
@@ -68,34 +78,39 @@ impl Ratio {
         }
     }
 
-    /// Lower 95 % limit.
-    pub fn low(&self) -> f64 {
+    /// Bad windows that canaries would have without the candidate.
+    pub fn expected(&self) -> f64 {
+        self.control * self.exposure
+    }
+
+    /// The ratio is below this limit with probability `beyond`.
+    pub fn low(&self, beyond: f64) -> f64 {
         if self.canary <= 0.0 || self.exposure <= 0.0 {
             return 0.0;
         }
         let (c, k) = (self.canary / self.dispersion, self.control / self.dispersion);
-        self.ratio_of(beta::inverse(c, k + 1.0, 1.0 - CONFIDENCE))
+        self.ratio_of(beta::inverse(c, k + 1.0, beyond))
     }
 
-    /// Upper 95 % limit; infinite when controls had no bad window.
-    pub fn high(&self) -> f64 {
-        self.high_if(self.canary, self.control)
+    /// The ratio is above this limit with probability `beyond`; infinite when controls had no bad window.
+    pub fn high(&self, beyond: f64) -> f64 {
+        self.high_if(self.canary, self.control, beyond)
     }
 
     /// The smallest ratio that a harmless candidate's upper limit stays below with probability `pass`.
     /// Looks at the sum of both arms only, not at who had the bad windows.
-    pub fn smallest_margin(&self, pass: f64) -> f64 {
+    pub fn smallest_margin(&self, pass: f64, beyond: f64) -> f64 {
         let both = self.canary + self.control;
         let canary = self.harmless_count(both, pass);
-        self.high_if(canary, both - canary)
+        self.high_if(canary, both - canary, beyond)
     }
 
-    fn high_if(&self, canary: f64, control: f64) -> f64 {
+    fn high_if(&self, canary: f64, control: f64, beyond: f64) -> f64 {
         if self.exposure <= 0.0 || control <= 0.0 {
             return f64::INFINITY;
         }
         let (c, k) = (canary.max(0.0) / self.dispersion, control / self.dispersion);
-        self.ratio_of(beta::inverse(c + 1.0, k, CONFIDENCE))
+        self.ratio_of(beta::inverse(c + 1.0, k, 1.0 - beyond))
     }
 
     /// The ratio at which canaries have this share of all bad windows.
@@ -128,6 +143,23 @@ impl Ratio {
 
 fn quotient(a: f64, b: f64) -> f64 {
     if b > 0.0 { a / b } else { 0.0 }
+}
+
+/// How devices scatter when the candidate does no harm. Controls tell; each arm is taken around its own level, so
+/// that harm that all share is not taken for scatter. Where canaries are more, they tell it better, but harm to a
+/// part of them looks like scatter: they are believed up to what the controls' scatter (chi-squared) allows.
+fn dispersion(subjects: &[Subject], canaries: usize, controls: usize) -> f64 {
+    let control = || scatter(subjects, Arm::Control);
+    let own = match controls {
+        0 => scatter(subjects, Arm::Canary).min(MOST_DISPERSION_ALONE),
+        _ if controls >= canaries => control(),
+        _ => {
+            let freedom = (controls as f64 - 1.0).max(1.0);
+            let most = control() * freedom / (2.0 * gamma::lower_inverse(0.5 * freedom, CUT));
+            scatter(subjects, Arm::Canary).min(most)
+        }
+    };
+    own.max(LEAST_DISPERSION)
 }
 
 /// Variance over mean of one arm's device counts around their usual rates.

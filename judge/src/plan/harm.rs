@@ -1,6 +1,6 @@
 //! The smallest harm that a stage can show, and the smallest that it can rule out.
 
-use crate::exact::ratio::Ratio;
+use crate::exact::ratio::{BEYOND, Ratio};
 use crate::number::normal;
 use crate::number::rounding::{from_ppb, ppm};
 use crate::plan::habits::Habits;
@@ -79,7 +79,7 @@ pub fn smallest_margin_ppm(shape: &StageShape, habits: &Habits, pass_ppm: u32) -
         return u64::MAX;
     }
     let ratio = Ratio { canary, control, exposure: canary / control, dispersion: dispersion(shape, habits) };
-    ppm(ratio.smallest_margin(f64::from(pass_ppm.min(999_999)) * 1e-6))
+    ppm(ratio.smallest_margin(f64::from(pass_ppm.min(999_999)) * 1e-6, BEYOND))
 }
 
 /// Bad windows (all devices together; of which in canaries) until harm of this ratio is shown at

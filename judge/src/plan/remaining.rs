@@ -3,6 +3,9 @@
 use crate::number::hypergeometric::upper_tail;
 use libm::{ceil, log, log1p};
 
+/// A fleet is not larger: from here on more of it changes no bound.
+const MOST_DEVICES: u64 = 1 << 40;
+
 /// P(at most `failed` of `tried` fail) when `failing` of `fleet` would.
 fn lower_tail(failed: u64, fleet: u64, failing: u64, tried: u64) -> f64 {
     1.0 - upper_tail(failed + 1, fleet, failing, tried)
@@ -15,11 +18,17 @@ fn lower_tail(failed: u64, fleet: u64, failing: u64, tried: u64) -> f64 {
 /// Exact, hypergeometric (Konijn 1973; Buonaccorsi, *The American Statistician* 1987). `5 of 200 clean`
 /// allows 46 % at 95 %. 1 000 000 when nothing was tried, 0 when nothing is left.
 pub fn remaining_bound_ppm(fleet: u64, tried: u64, failed: u64, confidence_ppm: u32) -> u64 {
+    // Huge counts are cut in proportion, a huge fleet around them is cut alone.
     let tried = tried.min(fleet);
-    let failed = failed.min(tried);
+    let shift = (64 - tried.leading_zeros()).saturating_sub(MOST_DEVICES.trailing_zeros() - 1);
+    let (failed, tried) = (failed.min(tried) >> shift, tried >> shift);
+    let fleet = (fleet >> shift).min(MOST_DEVICES);
     let rest = fleet - tried;
     if rest == 0 {
         return 0;
+    }
+    if tried == 0 {
+        return 1_000_000;
     }
     let chance = 1.0 - f64::from(confidence_ppm.min(1_000_000)) * 1e-6;
     // The largest number of failing devices in the rest that is still credible.
@@ -37,7 +46,7 @@ pub fn remaining_bound_ppm(fleet: u64, tried: u64, failed: u64, confidence_ppm: 
 
 /// The fewest clean devices after which at most `share_ppm` of the rest is at risk, with confidence.
 pub fn devices_for_bound(fleet: u64, share_ppm: u64, confidence_ppm: u32) -> u64 {
-    let (mut few, mut enough) = (0, fleet);
+    let (mut few, mut enough) = (0, fleet.min(MOST_DEVICES));
     while enough - few > 1 {
         let middle = few + (enough - few) / 2;
         if remaining_bound_ppm(fleet, middle, 0, confidence_ppm) <= share_ppm {

@@ -1,7 +1,9 @@
 //! The proof grid: whole rollouts by the shipped core and judge, and by what users have today, on the same fleets.
 //!
-//! `cargo run --release -p modelfleet-simulation --example grid -- PART [runs] [seed] [only=TEXT]`
-//! where PART is null, large, odd, detect, rollout, rollout-large, fail, reach or today.
+//! `cargo run --release -p modelfleet-simulation --example grid -- PART [runs] [seed] [only=TEXT] [why]`
+//! where PART is null, null-rules, large, odd, odd-rules, detect, rollout, rollout-large, whole, silence, uneven, site,
+//! fail, reach or today. Cells of large fleets are run less often than asked.
+//! With `why` a line on standard error says how the first runs of each cell that waited for a person ended.
 //!
 //! Prints a Markdown table; the limits are Wilson's at 95 %.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
@@ -11,13 +13,14 @@ mod cells;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cells::{Cell, cells};
-use modelfleet_simulation::{Outcome, Rule, Share, Simulation, Summary, Tested};
+use modelfleet_simulation::{End, Outcome, Rule, Share, Simulation, Summary, Tested};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let part = args.first().map_or("detect", String::as_str);
     let runs = args.get(1).and_then(|a| a.parse().ok()).unwrap_or(200);
     let seed = args.get(2).and_then(|a| a.parse().ok()).unwrap_or(1);
+    let why = args.iter().any(|a| a == "why");
     let only = args.iter().find_map(|a| a.strip_prefix("only=")).unwrap_or("");
     let mut cells = cells(part);
     cells.retain(|cell| cell.name.contains(only));
@@ -31,7 +34,13 @@ fn main() {
     println!("|---|---|---|---|---|---|---|---|---|");
     let (mut shown, mut all, mut worst) = (0, 0, 0);
     for (number, cell) in cells.iter().enumerate() {
-        let s = run(cell, runs, seed ^ (number as u64) << 32);
+        let runs = (runs / cell.runs_part).max(1);
+        let outcomes = outcomes(cell, runs, seed ^ (number as u64) << 32);
+        if why {
+            let held = outcomes.iter().filter(|o| matches!(o.end, End::Held | End::Unfinished));
+            held.take(3).for_each(|o| eprintln!("{}: stage {}: {}", cell.name, o.stage, o.sentence));
+        }
+        let s = summary(cell, &outcomes);
         let hours = s.detected_ms.map_or("-".to_owned(), |(median, most)| {
             format!("{} ({})", median / 3_600_000, most / 3_600_000)
         });
@@ -71,7 +80,7 @@ fn percent(ppm: u32) -> String {
 }
 
 /// Runs a cell on two threads; run `n` is the same whoever takes it.
-fn run(cell: &Cell, runs: u64, seed: u64) -> Summary {
+fn outcomes(cell: &Cell, runs: u64, seed: u64) -> Vec<Outcome> {
     let simulation = Simulation::new(cell.setup.clone(), &cell.scenario).unwrap();
     let next = AtomicU64::new(0);
     let work = || {
@@ -84,12 +93,15 @@ fn run(cell: &Cell, runs: u64, seed: u64) -> Summary {
             own.push(simulation.run(seed, number, &mut |_| {}).unwrap());
         }
     };
-    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let threads = [scope.spawn(work), scope.spawn(work)];
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
+    })
+}
+
+fn summary(cell: &Cell, outcomes: &[Outcome]) -> Summary {
     let tested = if cell.scenario.is_harmless() { Tested::FalseRollback } else { Tested::Detection };
-    Summary::of(tested, cell.setup.parts.stages.len(), &outcomes)
+    Summary::of(tested, cell.setup.parts.stages.len(), outcomes)
 }
 
 /// Rolled back by each rule.
@@ -101,7 +113,8 @@ fn today(cells: &[Cell], runs: u64, seed: u64) {
             .map(|rule| {
                 let mut cell = cell.clone();
                 cell.setup.rule = rule;
-                text(&run(&cell, runs, seed ^ (number as u64) << 32).harm_shown)
+                let outcomes = outcomes(&cell, runs, seed ^ (number as u64) << 32);
+                text(&summary(&cell, &outcomes).harm_shown)
             });
         println!("| {} | {} |", cell.name, rules.join(" | "));
     }

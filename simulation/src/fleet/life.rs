@@ -2,9 +2,10 @@
 
 use modelfleet_judge::Arm;
 
-use super::{Fleet, Order};
+use super::{Fleet, Order, memory};
 use crate::chances::{burst, happens, waiting};
-use crate::device::{Fact, Meter, NEVER, Standing};
+use crate::device::{Fact, NEVER, Standing};
+use crate::meter::Meter;
 
 impl Fleet<'_> {
     /// Members in reach that take the candidate in this window, with their moment in it, in the order of time.
@@ -109,6 +110,7 @@ impl Fleet<'_> {
         let first =
             if runs { self.stage_first.max(device.entered.saturating_add(warmup)) } else { self.stage_first };
         let affected = runs && device.is(Fact::Affected);
+        let short = memory::shortened(tables, runs);
         let onset = device.entered.saturating_add(tables.scenario.effect.onset_windows);
         for (indicator, meter) in self.meters[meters].iter_mut().enumerate() {
             let Some(at) = window.checked_sub(tables.truth_delay[indicator]) else { continue };
@@ -124,7 +126,10 @@ impl Fleet<'_> {
                 bad |= happens(severity, &mut device.chance);
             }
             if at >= first {
-                meter.count(at - self.stage_first, bad);
+                memory::count(short, meter, at - self.stage_first, bad);
+            }
+            if !runs && memory::forgets(tables, meter, at) {
+                meter.forget_one(&mut device.chance);
             }
             if at >= self.stage_first && device.is(Fact::Sampled) {
                 let arm = if runs && at >= device.entered { Arm::Canary } else { Arm::Control };
@@ -137,24 +142,53 @@ impl Fleet<'_> {
         }
     }
 
-    /// Some devices leave, and new ones come in their place.
+    /// Some devices leave, and new ones come in their place, or beside what is still known of them.
     fn churn(&mut self, window: u32) {
-        let share = self.tables.scenario.fleet.churn_per_day / f64::from(self.tables.day_windows);
-        self.churn_due += share * self.devices.len() as f64;
+        let scenario = &self.tables.scenario.fleet;
+        let known = self.devices.len();
+        let there = known - self.gone;
+        self.churn_due += scenario.churn_per_day / f64::from(self.tables.day_windows) * there as f64;
         while self.churn_due >= 1.0 {
             self.churn_due -= 1.0;
-            let slot = self.chance.below(u32::try_from(self.devices.len()).unwrap_or(u32::MAX));
-            let generation = self.generations.entry(slot).or_default();
-            *generation += 1;
-            let label = u64::from(*generation) << 32 | u64::from(slot);
-            let (device, meters) = self.born(label, 0, window + 1);
-            let at = slot as usize * self.tables.indicators;
-            self.meters.splice(at..at + self.tables.indicators, meters);
-            let labels = &self.tables.labels[usize::from(device.stratum)];
-            let member = self.id(slot).is_some_and(|id| self.membership.includes(&id, labels));
-            self.devices[slot as usize] = device;
-            self.waiting.retain(|waiting| *waiting != slot);
-            self.join(slot, member);
+            let slot = self.chance.below(u32::try_from(known).unwrap_or(u32::MAX));
+            if !scenario.leavers_stay {
+                self.replace(slot, window);
+            } else if !self.devices[slot as usize].is_gone() {
+                self.devices[slot as usize].leave();
+                self.gone += 1;
+                self.arrive(window);
+            } else {
+                // It left before: another one is drawn.
+                self.churn_due += 1.0;
+            }
         }
+    }
+
+    /// A device is gone at once, and another one comes in its place.
+    fn replace(&mut self, slot: u32, window: u32) {
+        let generation = self.generations.entry(slot).or_default();
+        *generation += 1;
+        let label = u64::from(*generation) << 32 | u64::from(slot);
+        let (device, meters) = self.born(label, 0, window + 1);
+        let at = slot as usize * self.tables.indicators;
+        self.meters.splice(at..at + self.tables.indicators, meters);
+        self.devices[slot as usize] = device;
+        self.waiting.retain(|waiting| *waiting != slot);
+        self.join_by_rule(slot);
+    }
+
+    /// A device comes beside the others.
+    fn arrive(&mut self, window: u32) {
+        let slot = self.devices.len();
+        let (device, meters) = self.born(slot as u64, 0, window + 1);
+        self.devices.push(device);
+        self.meters.extend(meters);
+        self.join_by_rule(u32::try_from(slot).unwrap_or(u32::MAX));
+    }
+
+    fn join_by_rule(&mut self, slot: u32) {
+        let labels = &self.tables.labels[usize::from(self.devices[slot as usize].stratum)];
+        let member = self.id(slot).is_some_and(|id| self.membership.includes(&id, labels));
+        self.join(slot, member);
     }
 }

@@ -17,10 +17,18 @@ fn objects(folder: &str) -> Vec<(String, String)> {
 #[test]
 fn what_the_server_takes_is_good() {
     for (name, text) in objects("good") {
-        for findings in lint(&text).unwrap() {
-            assert_eq!(findings.errors, [], "{name}");
+        for object in yaml_file::objects(&text).unwrap() {
+            let kind = object["kind"].as_str().unwrap();
+            assert_eq!(schemas()[kind].problems(&object), [], "{name}");
         }
     }
+}
+
+#[test]
+fn what_only_the_controller_refuses_is_an_error_too() {
+    let stages = "[{name: a, devices: \"5\", limits: {minDevices: 50}}, {name: b, devices: 100%}]";
+    let found = errors(&format!("{HEAD}spec: {{model: pump, version: 1.0.0, stages: {stages}}}"));
+    assert!(found[0].contains("minDevices asks for 50 devices of a stage that has 5"), "{found:?}");
 }
 
 #[test]

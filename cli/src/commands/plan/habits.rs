@@ -4,8 +4,8 @@ use modelfleet_judge::number::normal;
 use modelfleet_judge::plan::Habits;
 use modelfleet_simulation::Scenario;
 
-/// Bad events of a window where nothing is said.
-const DEFAULT_RATE: f64 = 0.02;
+use crate::trial::DEFAULT_RATE;
+
 /// Points at which the spread between devices is averaged over.
 const POINTS: u32 = 101;
 

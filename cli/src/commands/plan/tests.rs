@@ -1,5 +1,6 @@
 use modelfleet_protocol::draw::Target;
-use modelfleet_simulation::{Objective, PerSli};
+use modelfleet_protocol::selector::{Operator, Requirement};
+use modelfleet_simulation::{Objective, PerSli, StratumShare};
 
 use super::*;
 
@@ -29,14 +30,14 @@ fn each_stage_says_what_it_can_prove() {
         cells.iter().rev().find_map(|c| c.strip_suffix('x')?.parse().ok()).unwrap()
     };
     assert!(finds("canary") > finds("broad"), "{text}");
-    assert!(text.contains("warning: full, each: no controls are left"), "{text}");
+    assert!(text.contains("warning: full: no controls are left"), "{text}");
     assert!(!text.contains("warning: canary"), "{text}");
 }
 
 #[test]
 fn a_stage_that_proves_nothing_is_warned_of() {
     let text = plan(&setup(), &scenario(0.000_001)).unwrap();
-    assert!(text.contains("warning: canary, each: this stage can prove nothing"), "{text}");
+    assert!(text.contains("this stage can prove nothing"), "{text}");
 }
 
 #[test]
@@ -53,4 +54,39 @@ fn objectives_that_differ_have_rows_of_their_own() {
     scenario.fleet.base_rate = PerSli::By([("slow".to_owned(), 0.01)].into());
     let text = plan(&setup(), &scenario).unwrap();
     assert!(text.contains("errors") && text.contains("slow"), "{text}");
+}
+
+#[test]
+fn what_is_true_of_several_stages_is_said_once() {
+    let mut scenario = scenario(0.2);
+    scenario.fleet.devices = 1;
+    let text = plan(&setup(), &scenario).unwrap();
+    assert!(text.contains("warning: canary, broad, full: no controls are left"), "{text}");
+    assert_eq!(text.matches("warning:").count(), 1, "{text}");
+}
+
+#[test]
+fn stages_are_shown_without_an_objective_too() {
+    let mut setup = setup();
+    setup.objectives.clear();
+    let text = plan(&setup, &scenario(0.2)).unwrap();
+    assert!(text.contains("canary   -           5         195"), "{text}");
+    assert!(text.contains("warning: no SLO is decided by a test"), "{text}");
+}
+
+#[test]
+fn devices_that_a_selector_leaves_out_do_not_count() {
+    let mut setup = setup();
+    let north = |share: f64, value: &str| StratumShare {
+        labels: [("site".to_owned(), value.to_owned())].into(),
+        share,
+        rate_factor: 1.0,
+    };
+    let mut scenario = scenario(0.2);
+    scenario.fleet.strata = vec![north(1.0, "north"), north(3.0, "south")];
+    let requirement =
+        Requirement { key: "site".to_owned(), operator: Operator::In, values: vec!["north".to_owned()] };
+    setup.parts.stages.iter_mut().for_each(|s| s.selector.match_expressions = vec![requirement.clone()]);
+    let text = plan(&setup, &scenario).unwrap();
+    assert!(text.contains("broad    each        25        25"), "{text}");
 }

@@ -1,12 +1,12 @@
 //! The answer of `simulate`.
 
 use modelfleet_crds::Rollout;
-use modelfleet_simulation::{Outcome, Share, Summary, Tested};
+use modelfleet_simulation::{End, Outcome, Share, Summary, Tested};
 use serde_json::{Value, json};
 
 use super::SimulateArguments;
 use crate::table::{Table, one_line};
-use crate::units::span;
+use crate::units::{counted, span};
 
 /// What was asked.
 pub struct Told<'a> {
@@ -14,11 +14,18 @@ pub struct Told<'a> {
     pub arguments: &'a SimulateArguments,
     pub devices: u64,
     pub stages: &'a [String],
+    pub outcomes: &'a [Outcome],
 }
 
 impl Told<'_> {
     fn name(&self) -> &str {
         self.rollout.metadata.name.as_deref().unwrap_or("-")
+    }
+
+    /// Runs that went back although no harm was shown.
+    fn went_back(&self) -> Share {
+        let without_harm = |o: &&Outcome| o.end == End::RolledBack && o.detected_ms.is_none();
+        Share::of(self.outcomes.iter().filter(without_harm).count() as u64, self.arguments.runs)
     }
 
     /// For programs: integers only.
@@ -30,18 +37,21 @@ impl Told<'_> {
             "runs": self.arguments.runs,
             "seed": self.arguments.seed,
             "stages": self.stages,
+            "wentBackWithoutHarmShown": self.went_back(),
             "summary": summary,
         })
     }
 
     /// For people.
-    pub fn table(&self, summary: &Summary, first: Option<&Outcome>) -> String {
+    pub fn table(&self, summary: &Summary) -> String {
         let (runs, seed) = (self.arguments.runs, self.arguments.seed);
+        let many = |count: u64, noun| counted(i64::try_from(count).unwrap_or(i64::MAX), noun);
         let mut text = format!(
-            "rollout {} of version {}: {runs} runs on {} devices, seed {seed}\n\n",
+            "rollout {} of version {}: {} on {}, seed {seed}\n\n",
             self.name(),
             self.rollout.spec.version,
-            self.devices
+            many(runs, "run"),
+            many(self.devices, "device")
         );
         let mut shares = Table::new(&["OF ALL RUNS", "SHARE", "95 % LIMITS", "MEANING"]);
         let harm = match summary.tested {
@@ -50,6 +60,10 @@ impl Told<'_> {
         };
         for ((name, meaning), share) in [
             (harm, summary.harm_shown),
+            (
+                ("went back", "no harm was shown: undecided at a deadline, or too many failed"),
+                self.went_back(),
+            ),
             (("success", "reached the whole fleet without a person"), summary.succeeded),
             (
                 ("paused", "by itself at some time: incident, breach that pauses, failed devices"),
@@ -74,7 +88,7 @@ impl Told<'_> {
             stages.row(vec![name.clone(), percent(share.share_ppm), limits]);
         }
         text.push_str(&stages.render());
-        if let Some(first) = first {
+        if let Some(first) = self.outcomes.first() {
             text.push_str(&format!("\nthe first run: {}\n", one_line(&first.sentence)));
         }
         text

@@ -12,7 +12,7 @@ pub fn run_all(
     simulation: &Simulation,
     seed: u64,
     runs: u64,
-    threads: usize,
+    threads: u64,
 ) -> Result<Vec<Outcome>, SimulateError> {
     let next = AtomicU64::new(0);
     let work = || -> Result<Vec<(u64, Outcome)>, PolicyError> {

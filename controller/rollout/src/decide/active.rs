@@ -13,7 +13,7 @@ use crate::text::{clip, many};
 
 pub(super) fn step(run: &mut Run) -> Next {
     // People first, then harm, then what forbids to decide at all, then what pauses; only then the stage.
-    let order = [called_back, harmed, paused_by_user, blind, promoted, breached];
+    let order = [called_back, harmed, unreadable, paused_by_user, blind, promoted, breached];
     for gate in order {
         if let Some(next) = gate(run) {
             return next;
@@ -41,18 +41,17 @@ fn called_back(run: &mut Run) -> Option<Next> {
 
 /// Harm that the evidence or the version's record shows now.
 pub(super) fn harm_shown(run: &Run) -> Option<(Cause, String)> {
-    if let VersionFact::Rejected { .. } = run.intent.facts.version
-        && let Some(why) = run.version_refused()
-    {
-        return Some((Cause::VersionRejected, why));
+    if run.is_of_attempt() && run.blind().is_none() {
+        if let Some(HardStop::RollBackAll { reason }) = &run.evidence.hard_stop {
+            return Some((Cause::HardStop, reason.clone()));
+        }
+        if run.evidence.verdict == Verdict::Degraded {
+            return Some((Cause::Degraded, run.evidence.sentence.clone()));
+        }
     }
-    if !run.is_of_attempt() || run.blind().is_some() {
-        return None;
-    }
-    if let Some(HardStop::RollBackAll { reason }) = &run.evidence.hard_stop {
-        return Some((Cause::HardStop, reason.clone()));
-    }
-    (run.evidence.verdict == Verdict::Degraded).then(|| (Cause::Degraded, run.evidence.sentence.clone()))
+    // After the evidence: the rejection may be our own, whose status was not stored.
+    let VersionFact::Rejected { .. } = run.intent.facts.version else { return None };
+    run.version_refused().map(|why| (Cause::VersionRejected, why))
 }
 
 /// Keeps harm in the state: from then on the attempt never goes forward.
@@ -78,6 +77,19 @@ fn harmed(run: &mut Run) -> Option<Next> {
         harm.sentence
     );
     Some(pause(run, PauseCause::Degraded, &message))
+}
+
+/// A spec that cannot work says neither what a stage needs nor what would be harm: nobody else gets the candidate.
+fn unreadable(run: &mut Run) -> Option<Next> {
+    if let Some(problem) = &run.intent.facts.unreadable {
+        let on = many(run.fleet.activated, "device");
+        let message = format!(
+            "{problem}; {on} keep the version, no other gets it; edit the spec to go on, set abort: true to go back"
+        );
+        return Some(pause(run, PauseCause::InvalidSpec, &message));
+    }
+    (run.state.phase == Phase::Paused(PauseCause::InvalidSpec))
+        .then(|| resume(run, "the spec can work again"))
 }
 
 fn paused_by_user(run: &mut Run) -> Option<Next> {
@@ -165,7 +177,7 @@ fn breached(run: &mut Run) -> Option<Next> {
         PauseCause::Incident | PauseCause::SloBreach => run.is_current(),
         PauseCause::TooManyFailed => run.view_is_current(),
         // Harm is gone from a state that was edited: nothing else leads here.
-        PauseCause::Degraded | PauseCause::User => true,
+        PauseCause::Degraded | PauseCause::User | PauseCause::InvalidSpec => true,
         PauseCause::Undecided | PauseCause::ApprovalTimedOut => return None,
     };
     if seen {

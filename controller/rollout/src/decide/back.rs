@@ -2,8 +2,10 @@
 
 use super::run::{MESSAGE_MAX, Next, Run};
 use crate::decision::{Action, EventKind};
+use crate::intent::VersionFact;
 use crate::moves::Move;
 use crate::reason::{Reason, ReasonCode};
+use crate::rejection::Rejection;
 use crate::state::{Cause, Phase, Rollback};
 use crate::text::{clip, many, span};
 
@@ -11,23 +13,7 @@ use crate::text::{clip, many, span};
 pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: bool) -> Next {
     let sentence = clip(sentence, MESSAGE_MAX);
     let version = run.state.version.clone();
-    if run.state.phase == Phase::Succeeded {
-        // First the version to go back to, so that the model is never without a stable one.
-        if let Some(prior) = run.state.prior.clone() {
-            run.actions.push(Action::MarkProduction { version: prior });
-        }
-        if !cause.rejects() {
-            run.actions.push(Action::MarkVerified { version: version.clone() });
-        }
-    }
-    if cause.rejects() {
-        run.actions.push(Action::MarkRejected {
-            version: version.clone(),
-            reason: cause.as_str(),
-            message: sentence.clone(),
-            retry_token: run.state.retry_token.clone(),
-        });
-    }
+    take_out_of_production(run, cause, &sentence);
     run.state.clock.freeze(run.now);
     run.state.figures.ended_at = None;
     let deadline = run.now.after_ms(run.stage().rollback_deadline_ms);
@@ -38,6 +24,47 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
     );
     run.state.rollback = Some(Rollback { cause, sentence, by_person, started_at, deadline, overdue });
     run.go(Move::RollBack, Phase::RollingBack, EventKind::RollbackStarted, &message)
+}
+
+/// What versions become. By the facts, never by the phase: a success whose status was not stored has left this version
+/// in production, and a way back whose status was not stored may have done the half of this.
+fn take_out_of_production(run: &mut Run, cause: Cause, sentence: &str) {
+    let (version, facts) = (run.state.version.clone(), &run.intent.facts);
+    // First the version to go back to, so that the model is never without a stable one.
+    if let Some(prior) = run.state.prior.clone().filter(|prior| facts.production.as_ref() != Some(prior)) {
+        run.actions.push(Action::MarkProduction { version: prior });
+    }
+    if cause.rejects() {
+        if !matches!(facts.version, VersionFact::Rejected { .. }) {
+            run.state.rejection = Some(Rejection::OWN);
+        }
+        run.actions.push(Action::MarkRejected {
+            version,
+            reason: cause.as_str(),
+            message: sentence.to_owned(),
+            retry_token: run.state.retry_token.clone(),
+        });
+    } else if facts.version == VersionFact::Production {
+        run.actions.push(Action::MarkVerified { version });
+    }
+}
+
+/// Devices that still run the candidate.
+struct Left {
+    /// Reachable ones.
+    near: u64,
+    /// Those that follow when they return.
+    away: u64,
+}
+
+impl Left {
+    /// Once it is late, a device that nobody has heard since is away, whatever the broker remembers of it.
+    fn of(run: &Run, late: bool) -> Left {
+        let fleet = run.fleet;
+        let mute = if late { fleet.still_exposed_mute.min(fleet.still_exposed) } else { 0 };
+        let away = fleet.still_exposed_unreachable.saturating_add(mute);
+        Left { near: fleet.still_exposed - mute, away }
+    }
 }
 
 pub(super) fn step(run: &mut Run) -> Next {
@@ -52,12 +79,13 @@ pub(super) fn step(run: &mut Run) -> Next {
     let (deadline, took) = (rollback.deadline, span(now.since_ms(rollback.started_at)));
     let sentence = rollback.sentence.clone();
     let blind = run.blind();
-    let fleet = run.fleet;
-    if blind.is_none() && fleet.still_exposed == 0 {
-        return finish(run, &took);
+    let left = Left::of(run, late);
+    // An overdue one keeps nobody waiting; once the next is under way, devices follow that one's plan.
+    let replaced = late && run.intent.facts.queue.as_ref().is_some_and(|queue| queue.active);
+    if replaced || (blind.is_none() && left.near == 0) {
+        return finish(run, &left, &took);
     }
-    let devices = many(fleet.still_exposed, "reachable device");
-    let away = fleet.still_exposed_unreachable;
+    let (devices, away) = (many(left.near, "reachable device"), left.away);
     let reason = if late {
         let text = format!(
             "still on {devices} after {took}, {away} unreachable; goes on, look at those devices: {sentence}"
@@ -74,16 +102,25 @@ pub(super) fn step(run: &mut Run) -> Next {
     Next::Wait(std::iter::once(reason).chain(blind).collect())
 }
 
-fn finish(run: &mut Run, took: &str) -> Next {
-    let to_follow = run.fleet.still_exposed_unreachable;
-    run.state.figures.safe_at = Some(run.now);
-    run.state.figures.to_follow = to_follow;
-    run.state.figures.ended_at = Some(run.now);
-    let follow = match to_follow {
+fn finish(run: &mut Run, left: &Left, took: &str) -> Next {
+    let figures = &mut run.state.figures;
+    if left.near == 0 {
+        figures.safe_at = Some(run.now);
+    }
+    figures.to_follow = left.away.saturating_add(left.near);
+    figures.ended_at = Some(run.now);
+    let follow = match left.away {
         0 => String::new(),
         n => format!("; {} will follow on return", many(n, "unreachable device")),
     };
-    let exposed = many(run.state.figures.exposed_devices, "device");
-    let message = format!("no reachable device runs it any more, after {took}; {exposed} had it{follow}");
+    let exposed = many(figures.exposed_devices, "device");
+    let ended = match left.near {
+        0 => format!("no reachable device runs it any more, after {took}"),
+        n => format!(
+            "{} still ran it after {took}, and the next rollout has begun",
+            many(n, "reachable device")
+        ),
+    };
+    let message = format!("{ended}; {exposed} had it{follow}");
     run.go(Move::Finish, Phase::RolledBack, EventKind::RolledBack, &message)
 }

@@ -4,11 +4,11 @@ use super::active::{harm_shown, note_harm};
 use super::back;
 use super::run::{MESSAGE_MAX, Next, Run};
 use crate::decision::EventKind;
-use crate::evidence::Verdict;
 use crate::intent::VersionFact;
 use crate::moves::Move;
 use crate::policy::RollbackPolicy;
 use crate::reason::{Reason, ReasonCode};
+use crate::rejection::Rejection;
 use crate::state::{Cause, Phase, State};
 use crate::text::{clip, many};
 
@@ -18,7 +18,7 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
     let other = run.policy.parts().version != run.state.version;
     if (asked || other) && !run.intent.deleted() {
         if !run.intent.abort {
-            return retry(run);
+            return retry(run, asked);
         }
         let text = "a retry waits for abort: false";
         return Next::wait(Reason::new(ReasonCode::AbortStillSet, text));
@@ -34,15 +34,19 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
     Next::wait(Reason::new(ReasonCode::RolledBack, clip(&text, MESSAGE_MAX)))
 }
 
-/// A new attempt: nothing but the log and the count of attempts is carried over.
-fn retry(run: &mut Run) -> Next {
+/// A new attempt: nothing but the log, the count of attempts and what is known of a rejection is carried over.
+fn retry(run: &mut Run, asked: bool) -> Next {
     let old = std::mem::take(&mut run.state);
+    // Who asks anew after harm means that harm; what another rollout rejected meanwhile is told first.
+    let own = asked && old.rollback.as_ref().is_some_and(|rollback| rollback.cause.rejects());
+    let rejection = old.rejection.map(|seen| Rejection { lifted: own, ..seen });
     run.state = State {
         phase: old.phase,
         attempt: old.attempt.saturating_add(1),
         version: run.policy.parts().version.clone(),
         promote_stale: run.intent.promote.clone(),
         retry_token: run.intent.retry_token.clone().or(old.retry_token),
+        rejection,
         log: old.log,
         ..State::default()
     };
@@ -53,7 +57,7 @@ fn retry(run: &mut Run) -> Next {
 pub(super) fn succeeded(run: &mut Run) -> Next {
     let facts = &run.intent.facts;
     if run.policy.parts().version != run.state.version && !run.intent.abort && !facts.deleted {
-        return retry(run);
+        return retry(run, false);
     }
     if let Some(next) = watched(run) {
         return next;
@@ -68,12 +72,21 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
     Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
 }
 
-/// The watch after success: as long as this version is the stable one, no other rollout of the model is active,
-/// and there is a version to go back to.
+/// The watch after success: as long as this version is the stable one, no other rollout of the model is under way, and
+/// there is a version to go back to.
 fn watched(run: &mut Run) -> Option<Next> {
     let facts = &run.intent.facts;
-    let stable = matches!(facts.version, VersionFact::Production);
-    if facts.deleted || facts.queue.is_some() || !stable || run.state.prior.is_none() {
+    let others = facts.queue.as_ref().is_some_and(|queue| queue.active);
+    if facts.deleted || others || run.state.prior.is_none() {
+        return None;
+    }
+    // The version before is back and this one is not archived: only a way back whose end was not stored leaves that.
+    let half_back = facts.production == run.state.prior
+        && matches!(facts.version, VersionFact::Verified | VersionFact::Rejected { .. });
+    // The object of a version may be gone while devices run it.
+    let stable = facts.version == VersionFact::Production
+        || (facts.version == VersionFact::Missing && facts.production.as_ref() == Some(&run.state.version));
+    if !stable && !half_back {
         return None;
     }
     if run.intent.abort {
@@ -83,9 +96,8 @@ fn watched(run: &mut Run) -> Option<Next> {
         return Some(back::roll_back(run, cause, &sentence, true));
     }
     if run.state.harm.is_none()
-        && (run.evidence.verdict == Verdict::Degraded || run.evidence.hard_stop.is_some())
+        && let Some((_, sentence)) = harm_shown(run)
     {
-        let (_, sentence) = harm_shown(run)?;
         note_harm(run);
         if run.policy.parts().rollback == RollbackPolicy::Manual {
             run.tell(EventKind::HarmShown, &format!("harm shown after success: {sentence}"));

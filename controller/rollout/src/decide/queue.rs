@@ -43,6 +43,10 @@ pub(super) fn step(run: &mut Run) -> Next {
 /// Why it cannot start yet.
 fn waits(run: &Run) -> Option<Reason> {
     let version = &run.state.version;
+    if let Some(problem) = &run.intent.facts.unreadable {
+        let text = format!("{problem}; edit the spec, and this rollout starts");
+        return Some(Reason::new(ReasonCode::InvalidSpec, clip(&text, super::run::MESSAGE_MAX)));
+    }
     if let Some(queue) = &run.intent.facts.queue {
         let text = format!(
             "waits for rollout {} of the same model to end (place {} in the queue); abort that one to go first",

@@ -10,6 +10,7 @@ use crate::intent::{Intent, VersionFact};
 use crate::moves::{Move, after};
 use crate::policy::{Policy, Stage};
 use crate::reason::{Reason, ReasonCode};
+use crate::rejection::Rejection;
 use crate::state::{Phase, QUARANTINED_MAX, State};
 use crate::text::{clip, many, span};
 
@@ -62,8 +63,19 @@ impl Run<'_> {
         if state.promote_stale != self.intent.promote {
             state.promote_stale = None;
         }
+        self.note_rejection();
         self.note_retry_token();
         self.quarantine();
+    }
+
+    /// Takes note of the version's rejection, before the token is noted: only a token that changes after it lifts it.
+    fn note_rejection(&mut self) {
+        let VersionFact::Rejected { at, .. } = self.intent.facts.version else { return };
+        let token = &self.intent.retry_token;
+        // While devices may have it, a token lifts nothing; after the end it asks for another attempt first.
+        let waits = matches!(self.state.phase, Phase::Queued | Phase::Refused);
+        let asked = waits && token.is_some() && *token != self.state.retry_token;
+        self.state.rejection = Some(Rejection::seen(self.state.rejection, at, asked));
     }
 
     /// A token that changes while nothing has ended is noted and does nothing: it must not restart an attempt
@@ -163,10 +175,10 @@ impl Run<'_> {
         let version = &self.state.version;
         match &self.intent.facts.version {
             VersionFact::Unverifiable(why) => Some(format!("version {version} failed its check: {why}")),
-            VersionFact::Rejected { reason, retry_token } => {
-                let lifts = self.intent.retry_token.is_some() && self.intent.retry_token != *retry_token;
+            VersionFact::Rejected { reason, .. } => {
+                let lifted = self.state.rejection.is_some_and(|rejection| rejection.lifted);
                 let say = || format!("version {version} was rejected: {reason}; a new retryToken lifts that");
-                (!lifts).then(say)
+                (!lifted).then(say)
             }
             VersionFact::Missing
             | VersionFact::Registered

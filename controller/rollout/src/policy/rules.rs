@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::membership::SPREAD_MAX;
 use modelfleet_protocol::observe::INDICATORS_MAX;
+use modelfleet_protocol::plan::{SPREAD_MS_MAX, WINDOW_MS_MIN};
 
 use super::{Amount, Approval, PolicyError, PolicyParts, STAGES_MAX, Stage};
 
 /// Longest time of any field, milliseconds: ten years, so that no sum of times can run over.
-const TIME_MAX_MS: u64 = 10 * 365 * 24 * 3_600_000;
-const NAME_MAX: usize = 63;
+pub(super) const TIME_MAX_MS: u64 = 10 * 365 * 24 * 3_600_000;
+pub(super) const NAME_MAX: usize = 63;
 
 pub(super) fn check(parts: &PolicyParts) -> Result<(), PolicyError> {
     let spec = |field: &str| format!("spec.{field}");
@@ -25,9 +26,13 @@ pub(super) fn check(parts: &PolicyParts) -> Result<(), PolicyError> {
     ppm(parts.holdback_ppm, 0, 500_000, spec("holdback"))?;
     ppm(parts.error_budget_ppm, 1, 500_000, spec("errorBudget"))?;
     time(parts.probation.timeout_ms, 1, spec("probation.timeout"))?;
-    time(parts.observe.window_ms, 1, spec("observe.window"))?;
+    time(parts.observe.window_ms, WINDOW_MS_MIN, spec("observe.window"))?;
     time(parts.stale_after_ms, 1, spec("observe.reportEvery"))?;
-    time(parts.fetch.spread_ms, 0, spec("fetch.spread"))?;
+    // Devices refuse a plan beyond these bounds, and everything else that is in it.
+    rule(parts.fetch.spread_ms <= SPREAD_MS_MAX, spec("fetch.spread"), || {
+        format!("is {} ms; must be at most a year", parts.fetch.spread_ms)
+    })?;
+    rule(parts.fetch.is_bounded(), spec("fetch.window"), || "must lie within a day".to_owned())?;
     let slos = parts.observe.indicators.len();
     rule(slos <= INDICATORS_MAX, spec("slos"), || {
         format!("has {slos} objectives; at most {INDICATORS_MAX} are allowed")
@@ -99,7 +104,11 @@ fn rule(ok: bool, field: String, problem: impl FnOnce() -> String) -> Result<(),
 
 fn time(ms: u64, min_ms: u64, field: String) -> Result<(), PolicyError> {
     rule((min_ms..=TIME_MAX_MS).contains(&ms), field, || {
-        let above = if min_ms > 0 { "longer than zero and " } else { "" };
+        let above = match min_ms {
+            0 => String::new(),
+            1 => "longer than zero and ".to_owned(),
+            _ => format!("at least {min_ms} ms and "),
+        };
         format!("is {ms} ms; must be {above}at most ten years")
     })
 }

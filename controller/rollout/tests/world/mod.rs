@@ -7,8 +7,8 @@ use modelfleet_protocol::plan::{Fetch, Mode, Probation};
 use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Action, Amount, Approval, Decision, Evidence, Facts, FleetView, Intent, Limits, OnUndecided, Policy,
-    PolicyParts, RollbackPolicy, Stage, State, VersionFact, decide, plan_view,
+    Action, Amount, Approval, Decision, Evidence, Facts, FleetView, Intent, Limits, OnUndecided, Phase,
+    Policy, PolicyParts, RollbackPolicy, Stage, State, VersionFact, decide, plan_view,
 };
 
 pub const MINUTE: u64 = 60_000;
@@ -59,8 +59,11 @@ pub fn parts() -> PolicyParts {
     }
 }
 
+/// See [`World::end`].
+pub type End = (Phase, u32, u32, bool, String, Option<String>, (bool, bool, bool, Option<String>, String));
+
 /// All that a decision is made from, and what followed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct World {
     pub parts: PolicyParts,
     pub state: State,
@@ -70,6 +73,8 @@ pub struct World {
     pub now: Time,
     /// Devices speak: the fleet is heard whenever time passes.
     pub heard: bool,
+    /// Versions in production, the last promoted one last.
+    pub produced: Vec<String>,
 }
 
 impl World {
@@ -90,6 +95,7 @@ impl World {
             intent: Intent { facts, ..Intent::default() },
             now: BEGIN,
             heard: true,
+            produced: vec!["1.0.0".to_owned()],
         }
     }
 
@@ -127,8 +133,23 @@ impl World {
         decision
     }
 
-    fn carry_out(&mut self, action: &Action) {
-        let facts = &mut self.intent.facts;
+    /// What a rollout has come to: all that devices, queue and people go by.
+    pub fn end(&self) -> End {
+        let state = &self.state;
+        let view = plan_view(&self.policy(), state);
+        let version = match &self.intent.facts.version {
+            VersionFact::Rejected { .. } => "Rejected".to_owned(),
+            version => format!("{version:?}"),
+        };
+        let production = self.intent.facts.production.clone();
+        let plan = (view.candidate, view.admit, view.rejected, view.stable, view.salt);
+        (state.phase, state.attempt, state.stage, state.harm.is_some(), version, production, plan)
+    }
+
+    /// What becomes of versions, by the rules of the shell.
+    pub fn carry_out(&mut self, action: &Action) {
+        let (ours, now) = (self.parts.version.clone(), self.now);
+        let (facts, produced) = (&mut self.intent.facts, &mut self.produced);
         match action {
             Action::OpenStage { index, share, .. } => {
                 let members = share.devices.of(self.fleet.matching);
@@ -139,18 +160,35 @@ impl World {
                 self.fleet.offered = members;
             }
             Action::MarkProduction { version } => {
-                facts.production = Some(version.clone());
-                if *version == self.parts.version {
+                if !produced.contains(version) {
+                    produced.push(version.clone());
+                }
+                if *version == ours {
                     facts.version = VersionFact::Production;
                 }
             }
-            Action::MarkRejected { message, retry_token, .. } => {
-                facts.version =
-                    VersionFact::Rejected { reason: message.clone(), retry_token: retry_token.clone() };
+            Action::ArchiveOthers { version } => {
+                produced.retain(|other| other == version);
+                if *version != ours && facts.version == VersionFact::Production {
+                    facts.version = VersionFact::Archived;
+                }
             }
-            Action::MarkVerified { .. } => facts.version = VersionFact::Verified,
-            Action::ArchiveOthers { .. } | Action::Event { .. } => {}
+            Action::MarkRejected { version, message, .. } => {
+                produced.retain(|other| other != version);
+                // The first rejection stays, with its time.
+                if !matches!(facts.version, VersionFact::Rejected { .. }) {
+                    facts.version = VersionFact::Rejected { reason: message.clone(), at: now };
+                }
+            }
+            Action::MarkVerified { version } => {
+                produced.retain(|other| other != version);
+                if matches!(facts.version, VersionFact::Rejected { .. } | VersionFact::Production) {
+                    facts.version = VersionFact::Verified;
+                }
+            }
+            Action::Event { .. } => {}
         }
+        facts.production = produced.last().cloned();
     }
 
     /// So many members run the candidate and are confirmed.

@@ -93,7 +93,7 @@ pub struct DeviceCounts {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub silent_after_activation: i64,
-    /// Devices that it is meant for and that are offline. Example: `1`.
+    /// Devices that it is meant for, that can run it as far as is known, and that are offline. Example: `1`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub unreachable: i64,

@@ -1,112 +1,21 @@
 //! A shell without a device: it carries out what the agent says, and answers when the test wants it to.
 #![allow(dead_code, missing_docs, clippy::unwrap_used, reason = "a test bench: each test uses its part")]
 
+mod plans;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use modelfleet_agent_core::agent::Agent;
-use modelfleet_agent_core::saved::Saved;
-use modelfleet_agent_core::words::{Identity, Input, Limits, Output, Record, Retry, Step};
+use modelfleet_agent_core::saved::{Kept, Saved};
+use modelfleet_agent_core::words::{Input, Limits, Output, Record, Retry, Step};
 use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::ids::{Digest, ModelName};
-use modelfleet_protocol::membership::{Bound, Clause, Membership};
-use modelfleet_protocol::metric::Metric;
-use modelfleet_protocol::model::{Fallback, Format, ModelBuild};
-use modelfleet_protocol::observe::{Indicator, Observe};
-use modelfleet_protocol::plan::{Candidate, Fetch, Mode, Order, Plan, Probation};
-use modelfleet_protocol::state::{Capabilities, DeviceState, EngineInfo, Failure, FailureCode};
+use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::state::{DeviceState, Failure, FailureCode};
 use modelfleet_protocol::time::Time;
 
-pub const START: Time = Time(1_800_000_000_000);
-pub const WINDOW_MS: u64 = 60_000;
-
-pub fn model() -> ModelName {
-    "pump-anomaly".parse().unwrap()
-}
-
-pub fn digest(n: u8) -> Digest {
-    Digest([n; 32])
-}
-
-pub fn build(n: u8) -> ModelBuild {
-    ModelBuild {
-        model: model(),
-        version: semver::Version::new(1, u64::from(n), 0),
-        digest: digest(n),
-        uri: format!("https://models/{n}"),
-        size_bytes: 1000,
-        format: Format::Onnx,
-        opsets: BTreeMap::from([("ai.onnx".to_owned(), 17)]),
-        engines: Vec::new(),
-        memory_bytes: 0,
-        device_labels: BTreeMap::new(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        self_test: Vec::new(),
-        profile: None,
-        decision: None,
-        pre_filters: Vec::new(),
-        fallback: Fallback::Error,
-        signatures: Vec::new(),
-    }
-}
-
-pub fn identity() -> Identity {
-    let opsets = BTreeMap::from([(String::new(), 21)]);
-    let engine = EngineInfo { name: "Rten".to_owned(), version: "0.27".to_owned(), opsets };
-    Identity {
-        namespace: "plant-a".parse().unwrap(),
-        device: "pump-001".parse().unwrap(),
-        agent: "0.1.0".to_owned(),
-        labels: BTreeMap::from([("site".to_owned(), "north".to_owned())]),
-        capabilities: Capabilities {
-            engines: vec![engine],
-            memory_bytes: 64 << 20,
-            arch: "aarch64".to_owned(),
-        },
-    }
-}
-
-pub fn everybody() -> Membership {
-    let clause = Clause { other_below: Bound::ALL, ..Clause::default() };
-    Membership { salt: "s".to_owned(), clauses: vec![clause], exclude: Vec::new() }
-}
-
-pub fn candidate(n: u8, rollout: &str) -> Candidate {
-    Candidate {
-        rollout: rollout.to_owned(),
-        build: build(n),
-        membership: everybody(),
-        admit: true,
-        mode: Mode::Live,
-        probation: Probation { timeout_ms: 600_000, min_predictions: 10, max_errors: 3 },
-        fetch: Fetch::default(),
-    }
-}
-
-pub fn plan(revision: u64, stable: Option<u8>, candidate: Option<Candidate>, rejected: &[u8]) -> Plan {
-    let indicator = |metric, threshold| Indicator {
-        name: format!("{metric:?}"),
-        metric,
-        feature: None,
-        threshold,
-        min_samples: 1,
-    };
-    Plan {
-        namespace: "plant-a".parse().unwrap(),
-        model: model(),
-        order: Order { epoch: 1, revision, issued: START, expires: Time(u64::MAX) },
-        stable: stable.map(build),
-        candidate,
-        rejected: rejected.iter().copied().map(digest).collect(),
-        observe: Observe {
-            window_ms: WINDOW_MS,
-            report_every_ms: 0,
-            since: Time::ZERO,
-            indicators: vec![indicator(Metric::ErrorRate, 10_000), indicator(Metric::Accuracy, 950_000)],
-        },
-    }
-}
+pub use plans::*;
 
 /// The shell's side of one device.
 #[derive(Clone)]
@@ -120,11 +29,27 @@ pub struct World {
     pub disk: Saved,
     pub windows: BTreeMap<ModelName, Vec<u8>>,
     pub files: BTreeSet<Digest>,
+    /// Files that the disk lost; whoever needs one is told.
+    pub lost: BTreeSet<Digest>,
     pub serving: Option<Digest>,
     pub state: Option<DeviceState>,
     pub reports: Vec<Report>,
     pub log: Vec<Output>,
     pub limits: Limits,
+    /// The disk takes no writes.
+    pub full: bool,
+    /// The record could not be written the last time.
+    pub failing: bool,
+    /// How often the process began anew.
+    pub restarts: u32,
+    /// Whether the last one that died was connected.
+    pub died_connected: bool,
+    /// The machine's boot, where the system says it.
+    pub boot: Option<String>,
+    /// Beginnings of downloads on disk.
+    pub parts: BTreeSet<Digest>,
+    /// The process dies after so many outputs of the next step that has more.
+    pub cut: Option<usize>,
 }
 
 impl World {
@@ -140,14 +65,38 @@ impl World {
             disk: Saved::default(),
             windows: BTreeMap::new(),
             files: BTreeSet::new(),
+            lost: BTreeSet::new(),
             serving: None,
             state: None,
             reports: Vec::new(),
             log: Vec::new(),
             limits,
+            full: false,
+            failing: false,
+            restarts: 0,
+            died_connected: false,
+            boot: Some("1".to_owned()),
+            parts: BTreeSet::new(),
+            cut: None,
         };
-        world.feed(Input::Started);
+        world.feed(Input::Started { boot: world.boot.clone() });
         world
+    }
+
+    /// A device that runs stable build 1, confirmed.
+    pub fn with_stable() -> World {
+        let mut world = World::new();
+        world.connect();
+        world.plan(plan(1, Some(1), None, &[]));
+        world.pass(120_000);
+        world.settle();
+        assert_eq!(world.serving, Some(digest(1)));
+        world
+    }
+
+    /// What is kept of the model.
+    pub fn kept(&self) -> Kept {
+        self.agent.saved().models.get(&model()).cloned().unwrap_or_default()
     }
 
     pub fn feed(&mut self, input: Input) -> Vec<Output> {
@@ -156,17 +105,40 @@ impl World {
             Input::Disconnected => self.connected = false,
             _ => {}
         }
-        let Step { outputs, wake } = self.agent.step(self.now, input);
+        let Step { mut outputs, wake } = self.agent.step(self.now, input);
         self.wake = wake.map(|(at, _)| at);
+        let cut = self.cut.take_if(|cut| *cut < outputs.len());
+        outputs.truncate(cut.unwrap_or(usize::MAX));
+        let saves = outputs.contains(&Output::Save(Record::Control));
+        if saves && self.full {
+            outputs.retain(|output| !output.rests_on_record());
+        }
         for output in &outputs {
             self.carry_out(output);
         }
         self.log.extend(outputs.iter().cloned());
+        if cut.is_some() {
+            self.crash();
+        } else if saves && self.full {
+            self.failing = true;
+            outputs.extend(self.feed(Input::NotSaved));
+        } else if saves && std::mem::take(&mut self.failing) {
+            outputs.extend(self.feed(Input::Saved));
+        }
         outputs
+    }
+
+    /// The disk takes writes again, and the record is tried again.
+    pub fn make_room(&mut self) {
+        self.full = false;
+        self.pass(60_000);
+        self.feed(Input::Wake); // At the end of all time no wake comes any more.
+        assert!(!self.failing, "the record is tried again");
     }
 
     fn carry_out(&mut self, output: &Output) {
         match output {
+            Output::Save(Record::Control) if self.full => {}
             Output::Save(Record::Control) => {
                 let bytes = self.agent.saved().to_json();
                 self.disk = Saved::from_json(&bytes).unwrap();
@@ -189,9 +161,26 @@ impl World {
                 assert!(self.reports.last().is_none_or(|r| r.sequence < report.sequence), "sequence");
                 self.reports.push((**report).clone());
             }
-            Output::Fetch { build, .. } => self.pending.push(Input::Fetched { digest: build.digest }),
-            Output::CancelFetch { digest } => {
+            Output::Fetch { build, .. } => {
+                self.parts.insert(build.digest);
+                self.pending.push(Input::Fetched { digest: build.digest });
+            }
+            Output::PauseFetch { digest } | Output::CancelFetch { digest } => {
+                if matches!(output, Output::CancelFetch { .. }) {
+                    assert_ne!(self.serving, Some(*digest), "deleted what answers");
+                    self.parts.remove(digest);
+                    self.files.remove(digest);
+                }
                 self.pending.retain(|p| !matches!(p, Input::Fetched { digest: d } if d == digest));
+            }
+            Output::Admit { build } if self.lost.contains(&build.digest) => {
+                self.pending.push(Input::SlotLost { digest: build.digest });
+            }
+            Output::Switch { model, build: Some(build) } if self.lost.contains(&build.digest) => {
+                let (model, digest) = (model.clone(), build.digest);
+                let failure = Failure::new(FailureCode::DigestMismatch, "lost");
+                self.pending.push(Input::SlotLost { digest });
+                self.pending.push(Input::SwitchFailed { model, digest, failure });
             }
             Output::Admit { build } => {
                 assert!(self.files.contains(&build.digest), "admitted without its bytes");
@@ -224,6 +213,8 @@ impl World {
         match &input {
             Input::Fetched { digest } => {
                 self.files.insert(*digest);
+                self.lost.remove(digest);
+                self.parts.remove(digest);
             }
             Input::Switched { digest, .. } => self.serving = *digest,
             _ => {}
@@ -233,10 +224,20 @@ impl World {
 
     /// Answers the `n`-th open request with a failure.
     pub fn refuse(&mut self, n: usize, retry: Retry) -> Vec<Output> {
+        let fetch = if retry == Retry::Never {
+            FailureCode::SignatureInvalid
+        } else {
+            FailureCode::DownloadExhausted
+        };
+        self.refuse_with(n, fetch, retry)
+    }
+
+    /// The same; a fetch fails with this code.
+    pub fn refuse_with(&mut self, n: usize, fetch: FailureCode, retry: Retry) -> Vec<Output> {
         let failure = |code| Failure::new(code, "no");
         match self.pending.remove(n) {
             Input::Fetched { digest } => {
-                self.feed(Input::FetchFailed { digest, failure: failure(FailureCode::DiskFull), retry })
+                self.feed(Input::FetchFailed { digest, failure: failure(fetch), retry })
             }
             Input::Admitted { digest, .. } => {
                 self.feed(Input::Refused { digest, failure: failure(FailureCode::SelfTestMismatch) })
@@ -276,13 +277,34 @@ impl World {
         self.now = end;
     }
 
+    /// The process ends in order and is started again.
+    pub fn stop_and_start(&mut self) {
+        self.feed(Input::Stopping);
+        self.crash();
+    }
+
+    /// The machine loses its power and boots.
+    pub fn lose_power(&mut self) {
+        let boots = self.boot.as_ref().map_or(0, |boot| boot.parse::<u32>().unwrap());
+        self.boot = Some((boots + 1).to_string());
+        self.crash();
+    }
+
     /// Everything in memory is gone; the disk stays.
     pub fn crash(&mut self) {
+        self.cut = None;
+        self.failing = false;
+        self.restarts += 1;
+        self.died_connected = self.connected;
         self.agent = Agent::new(identity(), self.limits, self.disk.clone(), &self.windows);
+        // As the shell tidies its folder when it starts.
+        let named = self.agent.digests();
+        self.files.retain(|digest| named.contains(digest));
+        self.parts.retain(|digest| named.contains(digest));
         self.pending.clear();
         self.serving = None;
         self.connected = false;
-        self.feed(Input::Started);
+        self.feed(Input::Started { boot: self.boot.clone() });
     }
 
     pub fn connect(&mut self) {
@@ -294,7 +316,9 @@ impl World {
         self.feed(Input::Plan(Arc::new(plan)))
     }
 
+    /// A minute goes by, the build answers, and the broker is heard.
     pub fn healthy(&mut self) {
+        self.pass(60_000);
         if let Some(digest) = self.serving {
             self.feed(Input::Health { model: model(), digest, answered: 10, errors: 0 });
         }

@@ -1,0 +1,145 @@
+//! The rows of the plan: what a stage can prove about an objective.
+
+use modelfleet_judge::plan::{
+    Habits, StageProof, StageShape, events_to_decision, prove, remaining_bound_ppm,
+};
+use modelfleet_judge::{Budget, EvidenceKind, OnBreach, Spending};
+use modelfleet_protocol::selector::{Labels, Selector};
+use modelfleet_rollout::Policy;
+use modelfleet_simulation::{Objective, Scenario, Setup};
+
+use super::habits::habits;
+use super::percent;
+use crate::units::span;
+
+/// Looks that a stage plans.
+const LOOKS_MAX: u64 = 6;
+/// The rise that events are counted for.
+const TWICE_PPM: u64 = 2_000_000;
+/// Rises above this are not told apart.
+const RISE_MAX_PPM: u64 = 1_000_000_000;
+/// How sure the bound on the devices at risk is.
+const CONFIDENCE_PPM: u32 = 950_000;
+
+/// A row.
+pub(super) struct Row {
+    /// Name of the stage.
+    pub stage: String,
+    /// Name of the objective; nothing where one row speaks for all, or there is none.
+    pub objective: Option<String>,
+    /// What should be known before the start; empty: nothing.
+    pub warning: String,
+    cells: Vec<String>,
+}
+
+impl Row {
+    /// As the table shows it.
+    pub fn cells(&self) -> Vec<String> {
+        self.cells.clone()
+    }
+}
+
+/// Objectives that a test decides about.
+pub(super) fn is_gate(objective: &Objective) -> bool {
+    objective.evidence == EvidenceKind::Statistical && objective.on_breach != OnBreach::Observe
+}
+
+/// One row for each objective of a stage, or one for all where they do not differ.
+pub(super) fn rows(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -> Vec<Row> {
+    let stage = policy.stage(index);
+    let (shape, windows) = shape(setup, scenario, policy, index);
+    let gates: Vec<&Objective> = setup.objectives.iter().filter(|o| is_gate(o)).collect();
+    let others = u64::from(setup.hard.weight + setup.silence.weight);
+    let share_ppb = Spending::of(stage_ppb(setup, policy, index), 1, gates.len() as u64 + others).share_ppb;
+    let time = span(i64::try_from(windows.saturating_mul(setup.window_ms())).unwrap_or(i64::MAX));
+    let row = |objective: Option<&str>, told: [String; 5], warning: String| {
+        let shown = objective.unwrap_or(if gates.is_empty() { "-" } else { "each" });
+        let [risk, finds, rules_out, events, looks] = told;
+        let (devices, controls) = (shape.canaries.to_string(), shape.controls.to_string());
+        let (name, objective) = (stage.name.clone(), objective.map(str::to_owned));
+        let cells = [&name, shown, &devices, &controls, &time, &looks, &risk, &finds, &rules_out, &events];
+        let cells = cells.map(str::to_owned).to_vec();
+        Row { stage: name, objective, warning, cells }
+    };
+    let none = || "-".to_owned();
+    if gates.is_empty() {
+        let risk = remaining_bound_ppm(shape.fleet, shape.canaries, 0, CONFIDENCE_PPM);
+        return vec![row(None, [percent(risk), none(), none(), none(), none()], String::new())];
+    }
+    let mut different: Vec<(&Objective, Habits)> = Vec::new();
+    for objective in gates.iter().copied() {
+        let own = habits(scenario, &objective.name);
+        if different.iter().all(|(_, before)| *before != own) {
+            different.push((objective, own));
+        }
+    }
+    let for_all = different.len() == 1 && gates.len() > 1;
+    let told = different.into_iter().map(|(objective, habits)| {
+        let proof = prove(&shape, &habits, share_ppb, stage.margin_ppm);
+        let told = told(&shape, &habits, &proof, share_ppb);
+        row((!for_all).then_some(objective.name.as_str()), told, proof.warning)
+    });
+    told.collect()
+}
+
+fn told(shape: &StageShape, habits: &Habits, proof: &StageProof, share_ppb: u64) -> [String; 5] {
+    let share_ppm = (shape.canaries * 1_000_000 / shape.fleet.max(1)) as u32;
+    let (needed, _) = events_to_decision(TWICE_PPM, share_ppm, (share_ppb / 1_000).max(1) as u32);
+    let expected =
+        u128::from(shape.fleet) * u128::from(shape.windows) * u128::from(habits.share_ppm) / 1_000_000;
+    let needed = if needed == u64::MAX { "-".to_owned() } else { needed.to_string() };
+    [
+        percent(proof.remaining_bound_ppm),
+        times(proof.smallest_harm_ppm),
+        times(proof.smallest_margin_ppm),
+        format!("{expected}/{needed}"),
+        shape.looks.to_string(),
+    ]
+}
+
+/// The stage as the planner takes it, and its windows with those of the warm-up.
+fn shape(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -> (StageShape, u64) {
+    let stage = policy.stage(index);
+    let fleet = eligible(scenario, &stage.selector);
+    let canaries = policy.target(index).of(fleet);
+    let windows = stage.bake_ms.div_ceil(setup.window_ms()).max(u64::from(stage.limits.min_windows)).max(1);
+    let offline = &scenario.fleet.offline;
+    let offline_ppm = if offline.works_on { 0 } else { (offline.share * 1e6) as u32 };
+    let shape = StageShape {
+        fleet,
+        canaries,
+        controls: fleet - canaries,
+        windows: windows.saturating_sub(setup.warmup_windows).max(1),
+        reporting_ppm: 1_000_000 - offline_ppm,
+        looks: windows.min(LOOKS_MAX) as u16,
+    };
+    (shape, windows)
+}
+
+/// Devices of the scenario that a stage can draw from.
+fn eligible(scenario: &Scenario, selector: &Selector) -> u64 {
+    let fleet = &scenario.fleet;
+    if fleet.strata.is_empty() {
+        return if selector.matches(&Labels::new()) { fleet.devices } else { 0 };
+    }
+    let all: f64 = fleet.strata.iter().map(|stratum| stratum.share).sum();
+    let fitting = fleet.strata.iter().filter(|stratum| selector.matches(&stratum.labels));
+    let share = fitting.map(|stratum| stratum.share).sum::<f64>() / all;
+    (fleet.devices as f64 * share).round() as u64
+}
+
+/// Error budget of a stage, as if every stage before had spent its share.
+fn stage_ppb(setup: &Setup, policy: &Policy, index: u32) -> u64 {
+    let total_ppm = setup.parts.error_budget_ppm;
+    let spent_ppb = u64::from(total_ppm) * 1_000 / u64::from(policy.stage_count()) * u64::from(index);
+    let stages_left = u16::try_from(policy.stage_count() - index).unwrap_or(u16::MAX);
+    Budget { total_ppm, spent_ppb, stages_left }.stage_ppb()
+}
+
+fn times(ppm: u64) -> String {
+    match ppm {
+        u64::MAX => "nothing".to_owned(),
+        RISE_MAX_PPM.. => format!("over {}x", RISE_MAX_PPM / 1_000_000),
+        ppm => format!("{:.2}x", ppm as f64 / 1e6),
+    }
+}

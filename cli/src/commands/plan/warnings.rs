@@ -1,0 +1,42 @@
+//! What should be known before the start, each thing once.
+
+use modelfleet_judge::EvidenceKind;
+use modelfleet_simulation::Objective;
+
+use super::rows::{Row, is_gate};
+
+/// The warnings of all stages: `canary, broad (errors): ...`.
+pub(super) fn warnings(stages: &[Vec<Row>], objectives: &[Objective]) -> Vec<String> {
+    let mut found: Vec<(&str, Vec<String>)> = Vec::new();
+    for rows in stages {
+        for row in rows.iter().filter(|row| !row.warning.is_empty()) {
+            let alike = rows.iter().all(|other| other.warning == row.warning);
+            let place = match &row.objective {
+                Some(objective) if !alike => format!("{} ({objective})", row.stage),
+                _ => row.stage.clone(),
+            };
+            match found.iter_mut().find(|(warning, _)| *warning == row.warning) {
+                Some((_, places)) if places.contains(&place) => {}
+                Some((_, places)) => places.push(place),
+                None => found.push((&row.warning, vec![place])),
+            }
+        }
+    }
+    let mut all: Vec<String> =
+        found.into_iter().map(|(warning, places)| format!("{}: {warning}", places.join(", "))).collect();
+    let plain: Vec<&str> = objectives
+        .iter()
+        .filter(|o| o.evidence != EvidenceKind::Statistical)
+        .map(|o| o.name.as_str())
+        .collect();
+    if !plain.is_empty() {
+        all.push(format!("{}: the plain rule has no error rate that could be planned", plain.join(", ")));
+    }
+    if !objectives.iter().any(is_gate) {
+        all.push(
+            "no SLO is decided by a test: a stage finds devices that fail or fall silent, and nothing else"
+                .to_owned(),
+        );
+    }
+    all
+}

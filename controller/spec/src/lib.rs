@@ -1,0 +1,184 @@
+//! A Rollout's spec as the core and the judge take it.
+//!
+//! The controller, the planner and the simulator read specs here and nowhere else: what is planned and simulated is what
+//! is rolled out.
+
+mod objective;
+mod problem;
+mod stage;
+mod stand_in;
+
+use modelfleet_crds::rollout::{RelativeTo, RollbackPolicy, UndecidedPolicy, WindowTimezone};
+use modelfleet_crds::selector::LabelOperator;
+use modelfleet_crds::text::{CountOrShare, DurationText, Percent};
+use modelfleet_crds::{DeviceSelector, ModelVersionSpec, Rollout, RolloutSpec};
+use modelfleet_protocol::observe::Observe;
+use modelfleet_protocol::plan::{Fetch, Probation};
+use modelfleet_protocol::selector::{Operator, Requirement, Selector};
+use modelfleet_protocol::time::Time;
+use modelfleet_rollout::{OnUndecided, Policy, PolicyParts, RollbackPolicy as CoreRollbackPolicy};
+
+pub use objective::Objective;
+pub use problem::Problem;
+pub use stand_in::stand_in;
+
+/// Errors in probation that end it at once.
+const PROBATION_ERRORS_MAX: u64 = 5;
+/// Windows without a report after which a device is silent.
+const SILENT_WINDOWS: u64 = 3;
+/// Nobody is silent before this time: a reconnect and a busy broker take seconds, however short the windows are.
+const SILENT_MIN_MS: u64 = 15_000;
+/// Nothing is decided when nobody was heard for this long, if windows are shorter.
+const STALE_MIN_MS: u64 = 5 * 60_000;
+
+/// A spec that can work.
+#[derive(Clone, Debug)]
+pub struct Valid {
+    /// For the core.
+    pub policy: Policy,
+    /// All devices that the rollout is for, whatever a stage draws from.
+    pub scope: Selector,
+    /// For the judge, in the order of the plan's indicators.
+    pub objectives: Vec<Objective>,
+    /// Windows after activation that do not count.
+    pub warmup_windows: u64,
+    /// A device that was not heard for so long is silent, milliseconds.
+    pub silent_after_ms: u64,
+}
+
+/// Reads a Rollout's spec. `version` is the ModelVersion that it names, if it exists.
+///
+/// # Errors
+/// Names the first field that cannot work, and what to do.
+pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result<Valid, Problem> {
+    let spec = &rollout.spec;
+    let window_ms = duration("spec.observe.window", &spec.observe.window)?;
+    let report_every_ms = match &spec.observe.report_every {
+        Some(text) => duration("spec.observe.reportEvery", text)?,
+        None => 0,
+    };
+    let objectives = objective::objectives(spec, version)?;
+    let indicators = objectives.iter().map(|o| o.indicator.clone()).collect();
+    let silent_after_ms = silent_after_ms(window_ms, report_every_ms);
+    let parts = PolicyParts {
+        rollout: rollout.metadata.name.clone().unwrap_or_default(),
+        uid: rollout.metadata.uid.clone().unwrap_or_default(),
+        version: spec.version.clone(),
+        stages: stage::stages(spec)?,
+        on_undecided: match spec.on_undecided {
+            UndecidedPolicy::Hold => OnUndecided::Hold,
+            UndecidedPolicy::Promote => OnUndecided::Promote,
+            UndecidedPolicy::RollBack => OnUndecided::RollBack,
+        },
+        rollback: match spec.rollback.policy {
+            RollbackPolicy::Automatic => CoreRollbackPolicy::Automatic,
+            RollbackPolicy::Manual => CoreRollbackPolicy::Manual,
+        },
+        holdback_ppm: holdback(spec)?,
+        probation: Probation {
+            timeout_ms: duration("spec.probation.timeout", &spec.probation.timeout)?,
+            min_predictions: u64::try_from(spec.probation.min_predictions).unwrap_or(0),
+            max_errors: PROBATION_ERRORS_MAX,
+        },
+        fetch: fetch(spec)?,
+        observe: Observe { window_ms, report_every_ms, since: Time::ZERO, indicators },
+        error_budget_ppm: percent("spec.errorBudget", &spec.error_budget)?,
+        stale_after_ms: silent_after_ms.max(STALE_MIN_MS),
+    };
+    let policy = Policy::new(parts).map_err(|e| Problem::spec(&e.field, &e.problem))?;
+    let warmup_windows = u64::try_from(spec.observe.warmup_windows).unwrap_or(0);
+    let scope = selector([Some(&spec.selector), None]);
+    Ok(Valid { policy, scope, objectives, warmup_windows, silent_after_ms })
+}
+
+fn silent_after_ms(window_ms: u64, report_every_ms: u64) -> u64 {
+    window_ms.saturating_mul(SILENT_WINDOWS).max(report_every_ms.saturating_mul(2)).max(SILENT_MIN_MS)
+}
+
+/// Whether an objective can only be worked out with the version's own record of its training.
+#[must_use]
+pub fn needs_version(spec: &RolloutSpec) -> bool {
+    spec.slos.iter().any(|slo| slo.relative_to == RelativeTo::Baseline)
+}
+
+fn holdback(spec: &RolloutSpec) -> Result<u32, Problem> {
+    let refuse = |what: &str| Problem::spec("spec.holdback", what);
+    match spec.holdback.value().map_err(|e| refuse(&e.to_string()))? {
+        CountOrShare::PartsPerMillion(ppm) => Ok(small(ppm)),
+        CountOrShare::Count(0) => Ok(0),
+        CountOrShare::Count(_) => {
+            Err(refuse("must be a percent such as 2%: devices work out alone whether they are held back"))
+        }
+    }
+}
+
+fn fetch(spec: &RolloutSpec) -> Result<Fetch, Problem> {
+    let window_utc_minutes = match &spec.fetch.window {
+        None => None,
+        Some(window) if window.timezone == WindowTimezone::Device => {
+            let what = "must be UTC: agents know no local time yet";
+            return Err(Problem::spec("spec.fetch.window.timezone", what));
+        }
+        Some(window) => {
+            let start = minutes("spec.fetch.window.start", &window.start)?;
+            Some((start, minutes("spec.fetch.window.end", &window.end)?))
+        }
+    };
+    Ok(Fetch {
+        spread_ms: duration("spec.fetch.spread", &spec.fetch.spread)?,
+        bytes_per_second: spec.fetch.bytes_per_second.map_or(0, |b| u64::try_from(b).unwrap_or(0)),
+        window_utc_minutes,
+    })
+}
+
+fn minutes(field: &str, text: &str) -> Result<u16, Problem> {
+    let parsed = text.split_once(':').and_then(|(hours, minutes)| {
+        let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+        (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+    });
+    parsed.ok_or_else(|| Problem::spec(field, "must be a time of day from 00:00 to 23:59, such as 22:30"))
+}
+
+/// The rollout's own selector and a stage's, both.
+fn selector(both: [Option<&DeviceSelector>; 2]) -> Selector {
+    let mut all = Selector::default();
+    for (key, value) in both.iter().flatten().flat_map(|s| &s.match_labels) {
+        let requirement =
+            Requirement { key: key.clone(), operator: Operator::In, values: vec![value.clone()] };
+        match all.match_labels.get(key) {
+            Some(taken) if taken != value => all.match_expressions.push(requirement),
+            _ => {
+                all.match_labels.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    for expression in both.iter().flatten().flat_map(|s| &s.match_expressions) {
+        all.match_expressions.push(Requirement {
+            key: expression.key.clone(),
+            operator: match expression.operator {
+                LabelOperator::In => Operator::In,
+                LabelOperator::NotIn => Operator::NotIn,
+                LabelOperator::Exists => Operator::Exists,
+                LabelOperator::DoesNotExist => Operator::DoesNotExist,
+            },
+            values: expression.values.clone(),
+        });
+    }
+    all
+}
+
+fn duration(field: &str, text: &DurationText) -> Result<u64, Problem> {
+    text.milliseconds().map_err(|e| Problem::spec(field, e))
+}
+
+fn percent(field: &str, text: &Percent) -> Result<u32, Problem> {
+    text.parts_per_million().map(small).map_err(|e| Problem::spec(field, e))
+}
+
+/// Millionths as the core has them; the schema bounds them, and beyond that they are cut.
+fn small(ppm: i64) -> u32 {
+    u32::try_from(ppm.clamp(0, 1_000_000)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

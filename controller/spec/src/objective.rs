@@ -1,0 +1,175 @@
+//! The objectives of a spec: what devices count, and what the judge makes of it.
+
+use modelfleet_crds::rollout::{BreachAction, Evidence, RelativeTo, Slo};
+use modelfleet_crds::text::BoundValue;
+use modelfleet_crds::{Metric as MetricField, ModelVersionSpec, RolloutSpec};
+use modelfleet_judge::{EvidenceKind, OnBreach};
+use modelfleet_protocol::metric::Metric;
+use modelfleet_protocol::observe::Indicator;
+
+use crate::Problem;
+use crate::percent;
+
+/// One objective.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objective {
+    /// What devices count.
+    pub indicator: Indicator,
+    /// What a breach does.
+    pub on_breach: OnBreach,
+    /// What proves a breach.
+    pub evidence: EvidenceKind,
+    /// Share of device-windows that may be beyond the bound, millionths.
+    pub allowance_ppm: u32,
+}
+
+pub(super) fn objectives(
+    spec: &RolloutSpec,
+    version: Option<&ModelVersionSpec>,
+) -> Result<Vec<Objective>, Problem> {
+    let slos = spec.slos.iter().enumerate();
+    slos.map(|(i, slo)| objective(&format!("spec.slos[{i}]"), slo, version)).collect()
+}
+
+fn objective(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<Objective, Problem> {
+    if let Some(version) = version {
+        can_be_measured(at, slo, version)?;
+    }
+    let indicator = Indicator {
+        name: slo.name.clone(),
+        metric: metric(slo.metric),
+        feature: slo.feature.clone(),
+        threshold: threshold(at, slo, version)?,
+        min_samples: u64::try_from(slo.min_samples).unwrap_or(1),
+    };
+    Ok(Objective {
+        indicator,
+        on_breach: match slo.on_breach {
+            BreachAction::RollBack => OnBreach::RollBack,
+            BreachAction::Pause => OnBreach::Pause,
+            BreachAction::Observe => OnBreach::Observe,
+        },
+        evidence: match slo.evidence {
+            Evidence::Statistical => EvidenceKind::Statistical,
+            Evidence::Plain => {
+                EvidenceKind::Plain { for_windows: u32::try_from(slo.for_windows).unwrap_or(u32::MAX) }
+            }
+        },
+        allowance_ppm: percent(&format!("{at}.allowance"), &slo.allowance)?,
+    })
+}
+
+fn tells_confidence(version: &ModelVersionSpec) -> bool {
+    let decision = version.pipeline.as_ref().and_then(|p| p.decision.as_ref());
+    decision.is_some_and(|d| d.confidence.is_some())
+}
+
+/// Refuses what no device can measure for this version, before the first device waits for it.
+fn can_be_measured(at: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<(), Problem> {
+    use MetricField as M;
+    let name = format!("{} {}", version.model, version.version);
+    let refuse = |what: String| Err(Problem::spec(format!("{at}.metric"), what));
+    let baseline = version.baseline.as_ref();
+    let features = baseline.map_or(&[][..], |b| &b.features);
+    match slo.metric {
+        M::FeaturePsi | M::FeatureKl => {
+            let binned: Vec<&str> =
+                features.iter().filter(|f| !f.edges.is_empty()).map(|f| f.name.as_str()).collect();
+            if binned.is_empty() {
+                return refuse(format!(
+                    "{:?} needs a reference profile, and the baseline of {name} has none; register the version \
+                     with training rows, or remove the objective",
+                    slo.metric
+                ));
+            }
+            match &slo.feature {
+                Some(feature) if !binned.contains(&feature.as_str()) => Err(Problem::spec(
+                    format!("{at}.feature"),
+                    format!("{feature:?} is not in the profile of {name}, which has {}", binned.join(", ")),
+                )),
+                _ => Ok(()),
+            }
+        }
+        M::OutOfRangeRate
+            if features.iter().all(|f| f.expected_min.is_none() && f.expected_max.is_none()) =>
+        {
+            refuse(format!("OutOfRangeRate needs expected ranges, and the baseline of {name} has none"))
+        }
+        M::LowConfidenceRate if baseline.is_none_or(|b| b.confidence.is_none()) => {
+            refuse(format!("LowConfidenceRate needs baseline.confidence, which {name} has not"))
+        }
+        M::LowConfidenceRate if !tells_confidence(version) => {
+            refuse(format!("LowConfidenceRate needs pipeline.decision.confidence, which {name} has not"))
+        }
+        M::FalsePositiveRate | M::MissedDetectionRate | M::Accuracy
+            if version.pipeline.as_ref().is_none_or(|p| p.decision.is_none()) =>
+        {
+            refuse(format!(
+                "{:?} needs to know when an answer is positive, and {name} has no pipeline.decision",
+                slo.metric
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn threshold(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<u64, Problem> {
+    let path = format!("{at}.threshold");
+    let bound = slo.threshold.value().map_err(|e| Problem::spec(&path, e))?;
+    match (slo.relative_to, bound) {
+        (RelativeTo::None, BoundValue::Milliseconds(ms)) if slo.metric.is_latency() => {
+            Ok(unsigned(ms).saturating_mul(1_000_000))
+        }
+        (RelativeTo::None, BoundValue::Millionths(millionths)) if !slo.metric.is_latency() => {
+            Ok(unsigned(millionths))
+        }
+        (RelativeTo::Baseline, BoundValue::Millionths(share)) => {
+            let Some(version) = version else { return Ok(0) };
+            let value = baseline(&format!("{at}.relativeTo"), slo, version)?;
+            // A baseline latency is in milliseconds: a millionth of one is a nanosecond.
+            let product = u128::from(unsigned(value)) * u128::from(unsigned(share)) / 1_000_000;
+            Ok(u64::try_from(product).unwrap_or(u64::MAX))
+        }
+        (_, BoundValue::Milliseconds(_)) => {
+            Err(Problem::spec(path, "must be a percent or a decimal number such as 1% or 0.2"))
+        }
+        (_, BoundValue::Millionths(_)) => Err(Problem::spec(path, "must be a time such as 500ms")),
+    }
+}
+
+fn baseline(field: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<i64, Problem> {
+    let metrics = version.baseline.as_ref().map_or(&[][..], |b| &b.metrics);
+    let Some(metric) = metrics.iter().find(|m| m.name == slo.metric) else {
+        let what = format!(
+            "the baseline of {} {} has no {:?}; add it to the version, or give the bound itself",
+            version.model, version.version, slo.metric
+        );
+        return Err(Problem::spec(field, what));
+    };
+    metric.value.millionths().map_err(|e| Problem::spec(field, e))
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+fn metric(field: MetricField) -> Metric {
+    match field {
+        MetricField::ErrorRate => Metric::ErrorRate,
+        MetricField::TimeoutRate => Metric::TimeoutRate,
+        MetricField::LatencyP50 => Metric::LatencyP50,
+        MetricField::LatencyP95 => Metric::LatencyP95,
+        MetricField::LatencyP99 => Metric::LatencyP99,
+        MetricField::FalsePositiveRate => Metric::FalsePositiveRate,
+        MetricField::MissedDetectionRate => Metric::MissedDetectionRate,
+        MetricField::Accuracy => Metric::Accuracy,
+        MetricField::LowConfidenceRate => Metric::LowConfidenceRate,
+        MetricField::MissingFeatureRate => Metric::MissingFeatureRate,
+        MetricField::OutOfRangeRate => Metric::OutOfRangeRate,
+        MetricField::FeaturePsi => Metric::FeaturePsi,
+        MetricField::FeatureKl => Metric::FeatureKl,
+        MetricField::CpuUsage => Metric::CpuUsage,
+        MetricField::MemoryUsage => Metric::MemoryUsage,
+        MetricField::Availability => Metric::Availability,
+    }
+}

@@ -1,0 +1,81 @@
+//! The stages of a spec.
+
+use modelfleet_crds::RolloutSpec;
+use modelfleet_crds::rollout::{Approval as ApprovalField, Stage as StageField, StageMode};
+use modelfleet_crds::text::CountOrShare;
+use modelfleet_protocol::draw::Target;
+use modelfleet_protocol::plan::Mode;
+use modelfleet_rollout::{Amount, Approval, Limits, Stage};
+
+use crate::Problem;
+use crate::{duration, percent, selector, small};
+
+/// Shortest default for the time that an undecided stage waits: a day.
+const MAX_WAIT_MIN_MS: u64 = 24 * 3_600_000;
+
+pub(super) fn stages(spec: &RolloutSpec) -> Result<Vec<Stage>, Problem> {
+    spec.stages.iter().enumerate().map(|(i, field)| stage(spec, i, field)).collect()
+}
+
+fn stage(spec: &RolloutSpec, index: usize, field: &StageField) -> Result<Stage, Problem> {
+    let at = |name: &str| format!("spec.stages[{index}].{name}");
+    let bake_ms = duration(&at("bake"), &field.bake)?;
+    let max_wait_ms = match &field.max_wait {
+        Some(text) => duration(&at("maxWait"), text)?,
+        None => bake_ms.max(MAX_WAIT_MIN_MS),
+    };
+    let margin_ppm = match &field.margin {
+        Some(text) => {
+            let millionths = text.millionths().map_err(|e| Problem::spec(at("margin"), e))?;
+            Some(u64::try_from(millionths).unwrap_or(0))
+        }
+        None => None,
+    };
+    Ok(Stage {
+        name: field.name.clone(),
+        target: match amount(&at("devices"), &field.devices)? {
+            Amount::Count(count) => Target::Count(count),
+            Amount::Ppm(ppm) => Target::Ppm(ppm),
+        },
+        selector: selector([Some(&spec.selector), field.selector.as_ref()]),
+        spread_by: field.spread_by.clone(),
+        bake_ms,
+        approval: approval(&at("approvalTimeout"), field)?,
+        limits: limits(&at("limits"), field)?,
+        rollback_deadline_ms: duration(&at("rollbackDeadline"), &field.rollback_deadline)?,
+        max_wait_ms,
+        mode: match field.mode {
+            StageMode::Live => Mode::Live,
+            StageMode::Shadow => Mode::Shadow,
+        },
+        margin_ppm,
+    })
+}
+
+fn approval(path: &str, field: &StageField) -> Result<Approval, Problem> {
+    Ok(match field.approval {
+        ApprovalField::Automatic => Approval::Automatic,
+        ApprovalField::Required => {
+            let timeout = field.approval_timeout.as_ref();
+            Approval::Required { timeout_ms: timeout.map(|text| duration(path, text)).transpose()? }
+        }
+    })
+}
+
+fn limits(path: &str, field: &StageField) -> Result<Limits, Problem> {
+    let limits = &field.limits;
+    Ok(Limits {
+        max_failed: amount(&format!("{path}.maxFailed"), &limits.max_failed)?,
+        max_unreachable: amount(&format!("{path}.maxUnreachable"), &limits.max_unreachable)?,
+        min_devices: limits.min_devices.map_or(1, |n| u64::try_from(n).unwrap_or(1)),
+        min_windows: u32::try_from(limits.min_windows).unwrap_or(u32::MAX),
+        min_reporting_ppm: percent(&format!("{path}.minReporting"), &limits.min_reporting)?,
+    })
+}
+
+fn amount(field: &str, text: &modelfleet_crds::text::Amount) -> Result<Amount, Problem> {
+    Ok(match text.value().map_err(|e| Problem::spec(field, e))? {
+        CountOrShare::Count(count) => Amount::Count(u64::try_from(count).unwrap_or(0)),
+        CountOrShare::PartsPerMillion(ppm) => Amount::Ppm(small(ppm)),
+    })
+}

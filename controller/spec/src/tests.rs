@@ -1,0 +1,142 @@
+use modelfleet_crds::Metric;
+use modelfleet_crds::model_version::{Artifact, Baseline, BaselineMetric, FeatureBaseline, ModelFormat};
+use modelfleet_crds::rollout::{Evidence, RelativeTo};
+use modelfleet_crds::text::{Amount, Bound, Decimal};
+
+use super::*;
+
+fn rollout(edit: impl FnOnce(&mut RolloutSpec)) -> Rollout {
+    let mut spec = RolloutSpec::new("m", "1.0.0");
+    edit(&mut spec);
+    let mut rollout = Rollout::new("r", spec);
+    rollout.metadata.uid = Some("5c0c1c3e-0000-0000-0000-000000000000".into());
+    rollout
+}
+
+fn version(edit: impl FnOnce(&mut ModelVersionSpec)) -> ModelVersionSpec {
+    let mut spec = ModelVersionSpec {
+        model: "m".into(),
+        version: "1.0.0".into(),
+        artifact: Artifact {
+            uri: "file:///m.onnx".into(),
+            digest: format!("sha256:{}", "0".repeat(64)),
+            size_bytes: 10,
+            format: ModelFormat::Onnx,
+        },
+        signature: Default::default(),
+        opsets: vec![],
+        requires: Default::default(),
+        self_test: vec![],
+        baseline: None,
+        pipeline: None,
+        fallback: None,
+        lineage: None,
+        signatures: vec![],
+    };
+    edit(&mut spec);
+    spec
+}
+
+fn slo(metric: Metric, threshold: &str) -> modelfleet_crds::rollout::Slo {
+    let mut slo = modelfleet_crds::rollout::default_slos().remove(0);
+    slo.metric = metric;
+    slo.threshold = Bound::from(threshold);
+    slo
+}
+
+/// The spec is refused, and the condition's message names the field and says these words.
+fn check(edit: impl FnOnce(&mut RolloutSpec), of: &ModelVersionSpec, words: &[&str]) {
+    let problem = validate(&rollout(edit), Some(of)).unwrap_err();
+    for word in words {
+        assert!(problem.to_string().contains(word), "{problem} lacks {word:?}");
+    }
+}
+
+#[test]
+fn the_defaults_can_work() {
+    let valid = validate(&rollout(|_| {}), Some(&version(|_| {}))).unwrap();
+    assert_eq!(valid.policy.stage_count(), 4);
+    assert_eq!(valid.objectives.len(), 4);
+    assert_eq!(valid.objectives[2].indicator.threshold, 500_000_000, "milliseconds become nanoseconds");
+    assert_eq!(valid.silent_after_ms, 3 * 3_600_000);
+    assert!(validate(&rollout(|_| {}), None).is_ok(), "an unknown version is waited for");
+}
+
+#[test]
+fn an_objective_that_nobody_can_report_is_refused_with_what_to_do() {
+    let plain = version(|_| {});
+    check(|s| s.slos = vec![slo(Metric::FeaturePsi, "0.2")], &plain, &["spec.slos[0].metric", "profile"]);
+    check(|s| s.slos = vec![slo(Metric::Accuracy, "95%")], &plain, &["pipeline.decision"]);
+    check(|s| s.slos = vec![slo(Metric::LowConfidenceRate, "5%")], &plain, &["baseline.confidence"]);
+    check(|s| s.slos = vec![slo(Metric::OutOfRangeRate, "1%")], &plain, &["expected ranges"]);
+    let feature = FeatureBaseline {
+        name: "rms".into(),
+        expected_min: None,
+        expected_max: None,
+        edges: vec![Decimal::from("1")],
+        counts: vec![5, 5],
+        missing: Default::default(),
+    };
+    let profiled = version(|v| {
+        v.baseline = Some(Baseline { features: vec![feature], ..Baseline::default() });
+    });
+    let named = |s: &mut RolloutSpec| {
+        s.slos = vec![slo(Metric::FeaturePsi, "0.2")];
+        s.slos[0].feature = Some("nose".into());
+    };
+    check(named, &profiled, &["spec.slos[0].feature", "nose", "rms"]);
+    let worst = rollout(|s| s.slos = vec![slo(Metric::FeaturePsi, "0.2")]);
+    assert!(validate(&worst, Some(&profiled)).is_ok());
+}
+
+#[test]
+fn a_bound_relative_to_the_baseline_is_worked_out() {
+    let measured = version(|v| {
+        let metric = BaselineMetric { name: Metric::LatencyP95, value: Decimal::from("80") };
+        v.baseline = Some(Baseline { metrics: vec![metric], ..Baseline::default() });
+    });
+    let relative = |metric| {
+        move |s: &mut RolloutSpec| {
+            s.slos = vec![slo(metric, "150%")];
+            s.slos[0].relative_to = RelativeTo::Baseline;
+            s.slos[0].evidence = Evidence::Plain;
+        }
+    };
+    let valid = validate(&rollout(relative(Metric::LatencyP95)), Some(&measured)).unwrap();
+    assert_eq!(valid.objectives[0].indicator.threshold, 120_000_000);
+    check(relative(Metric::ErrorRate), &measured, &["spec.slos[0].relativeTo", "ErrorRate"]);
+}
+
+#[test]
+fn what_devices_cannot_do_is_refused() {
+    let plain = version(|_| {});
+    check(|s| s.holdback = Amount::from("5"), &plain, &["spec.holdback", "percent"]);
+    check(|s| s.stages[1].devices = Amount::from("1%"), &plain, &["spec.stages[1].devices"]);
+    check(|s| s.observe.window = "0s".into(), &plain, &["spec.observe.window"]);
+    check(|s| s.slos[0].threshold = Bound::from("500ms"), &plain, &["spec.slos[0].threshold", "percent"]);
+}
+
+#[test]
+fn what_devices_would_refuse_is_refused_first() {
+    let plain = version(|_| {});
+    check(|s| s.observe.window = "500ms".into(), &plain, &["spec.observe.window", "at least 1000 ms"]);
+    check(|s| s.fetch.spread = "9000h".into(), &plain, &["spec.fetch.spread", "a year"]);
+}
+
+#[test]
+fn a_spec_that_cannot_work_leaves_enough_to_go_back() {
+    let broken = rollout(|s| {
+        s.slos = vec![slo(Metric::FeaturePsi, "0.2")];
+        s.observe.window = "soon".into();
+        s.stages[0].bake = "a while".into();
+        s.stages[1].rollback_deadline = "2h".into();
+        s.rollback.policy = RollbackPolicy::Manual;
+    });
+    assert!(validate(&broken, Some(&version(|_| {}))).is_err());
+    let left = stand_in(&broken, 2);
+    let parts = left.policy.parts();
+    assert_eq!((parts.rollout.as_str(), parts.version.as_str()), ("r", "1.0.0"));
+    assert_eq!(parts.stages.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().len(), 4);
+    assert_eq!(parts.stages[1].rollback_deadline_ms, 2 * 3_600_000);
+    assert_eq!((parts.rollback, left.objectives.len()), (CoreRollbackPolicy::Manual, 0));
+}

@@ -1,0 +1,85 @@
+use std::sync::Arc;
+
+use modelfleet_crds::ModelVersionSpec;
+use modelfleet_crds::model_version::{Artifact, ModelFormat, ModelVersionStatus, Rejection};
+use serde_json::json;
+
+use super::*;
+use crate::status::time::to_k8s;
+
+fn version(text: &str, status: ModelVersionStatus) -> Arc<ModelVersion> {
+    let spec: ModelVersionSpec = serde_json::from_value(json!({
+        "model": "m",
+        "version": text,
+        "artifact": Artifact {
+            uri: "file:///m.onnx".into(),
+            digest: Digest::of(text.as_bytes()).to_string(),
+            size_bytes: 1,
+            format: ModelFormat::Onnx,
+        },
+    }))
+    .unwrap();
+    let mut object = ModelVersion::new(&format!("m-{text}"), spec);
+    object.status = Some(status);
+    Arc::new(object)
+}
+
+fn rejected_at(at: Time) -> ModelVersionStatus {
+    let by = Rejection {
+        rollout: "r".into(),
+        reason: "Degraded".into(),
+        time: to_k8s(at),
+        retry_token: String::new(),
+    };
+    let stage = Some(VersionStage::Rejected);
+    ModelVersionStatus { stage, rejected_by: Some(by), ..ModelVersionStatus::default() }
+}
+
+fn world(versions: &[(&str, ModelVersionStatus)]) -> World {
+    let versions = versions.iter().map(|(text, status)| ((*text).to_owned(), version(text, status.clone())));
+    World { rollouts: vec![], versions: versions.collect() }
+}
+
+/// A plan with 1.0.0 as the stable version.
+fn held(rejected: &[&str]) -> Plan {
+    let rejected: Vec<String> = rejected.iter().map(|text| Digest::of(text.as_bytes()).to_string()).collect();
+    let build = json!({
+        "model": "m", "version": "1.0.0", "digest": Digest::of(b"1.0.0"), "uri": "file:///m.onnx", "sizeBytes": 1,
+        "format": "Onnx",
+    });
+    let plan = json!({
+        "namespace": "plant", "model": "m", "epoch": 1, "revision": 1, "issued": 0, "expires": 1,
+        "stable": build, "rejected": rejected,
+    });
+    serde_json::from_value(plan).unwrap()
+}
+
+#[test]
+fn the_version_in_production_outlives_its_object() {
+    let gone = world(&[("1.1.0", ModelVersionStatus::default())]);
+    assert_eq!(production(&gone, None), None);
+    assert_eq!(production(&gone, Some(&held(&[]))).as_deref(), Some("1.0.0"));
+    let stage = Some(VersionStage::Production);
+    let both = world(&[("1.1.0", ModelVersionStatus { stage, ..ModelVersionStatus::default() })]);
+    assert_eq!(production(&both, Some(&held(&[]))).as_deref(), Some("1.1.0"), "objects are what holds");
+    let taken_out = world(&[("1.0.0", ModelVersionStatus::default())]);
+    assert_eq!(production(&taken_out, Some(&held(&[]))), None, "its object says that it is not");
+}
+
+#[test]
+fn a_rejection_outlives_its_object_and_the_newest_goes_first() {
+    let (old, new) = (rejected_at(Time(1_000)), rejected_at(Time(9_000)));
+    let world = world(&[("1.2.0", old), ("1.3.0", new), ("1.4.0", ModelVersionStatus::default())]);
+    let told = held(&["gone", "1.4.0", "1.2.0"]);
+    let expected = ["1.3.0", "1.2.0", "gone"].map(|text| Digest::of(text.as_bytes()));
+    assert_eq!(rejected(&world, Some(&told)), expected, "1.4.0 is there, and was lifted");
+    let fact = version_fact(&world, "1.3.0");
+    assert!(matches!(fact, VersionFact::Rejected { at: Time(9_000), .. }), "{fact:?}");
+}
+
+#[test]
+fn a_lease_that_began_anew_is_seen_in_the_statuses() {
+    assert_eq!(later_epoch([None, Some(3), Some(8)].into_iter(), 4), Some(8));
+    assert_eq!(later_epoch([None, Some(3), Some(-1)].into_iter(), 4), None);
+    assert_eq!(later_epoch([Some(4)].into_iter(), 4), None, "our own");
+}

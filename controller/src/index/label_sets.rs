@@ -1,0 +1,83 @@
+//! What a label set settles for all devices that carry it: worked out once for each distinct set, not for each device.
+//!
+//! However many values a label has, the strata are bounded: the largest keep a number of their own and all others share
+//! one. Nothing here costs more than a sort of the label sets.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use modelfleet_protocol::membership::{Bound, Clause, Rank, STRATA_MAX, stratum_key};
+use modelfleet_protocol::selector::Labels;
+
+use super::fleet::Fleet;
+use super::intern::Number;
+use super::view::Lens;
+
+/// What a label set settles.
+pub(super) struct LabelSet {
+    /// Whether the rollout's own selector matches.
+    pub in_scope: bool,
+    /// Whether the current stage's selector matches.
+    pub matching: bool,
+    /// The stratum, in key order; [`STRATA_MAX`]: the one of all strata that are too many.
+    pub stratum: u16,
+    /// By clause of the membership: the bound, where its selector matches.
+    pub clauses: Vec<Option<Rank>>,
+}
+
+/// A clause with its strata in a tree, because a search by hand costs too much where every device has its own stratum.
+struct Bounds<'a> {
+    clause: &'a Clause,
+    strata: BTreeMap<&'a [String], Bound>,
+}
+
+impl<'a> Bounds<'a> {
+    fn new(clause: &'a Clause) -> Bounds<'a> {
+        // Of two entries with one key the first counts, as in `Clause::bound_for`.
+        let strata = clause.strata.iter().rev().map(|s| (s.key.as_slice(), s.below)).collect();
+        Bounds { clause, strata }
+    }
+
+    fn of(&self, labels: &Labels) -> Option<Rank> {
+        if !self.clause.selector.matches(labels) {
+            return None;
+        }
+        let key = stratum_key(&self.clause.spread_by, labels);
+        Some(self.strata.get(key.as_slice()).copied().unwrap_or(self.clause.other_below).0)
+    }
+}
+
+/// Numbers of the strata, given how many devices each has.
+fn numbers(sizes: BTreeMap<Vec<String>, u64>) -> BTreeMap<Vec<String>, u16> {
+    let mut order: Vec<(Vec<String>, u64)> = sizes.into_iter().collect();
+    if order.len() > STRATA_MAX {
+        // In key order where sizes are equal, so that a restarted controller has the same strata.
+        order.sort_by_key(|(_, size)| Reverse(*size));
+        order.truncate(STRATA_MAX);
+        order.sort();
+    }
+    order.into_iter().map(|(key, _)| key).zip(0..).collect()
+}
+
+impl Fleet {
+    /// By number of the label set.
+    pub(super) fn label_sets(&self, lens: &Lens<'_>) -> Vec<Option<LabelSet>> {
+        let table = &self.texts.labels;
+        let sets =
+            || (0..table.table_len()).map(|n| table.get(n as Number).map(|labels| (n as Number, labels)));
+        let mut sizes: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+        for (number, labels) in sets().flatten() {
+            *sizes.entry(stratum_key(lens.spread_by, labels)).or_default() +=
+                u64::from(table.holders(number));
+        }
+        let strata = numbers(sizes);
+        let clauses: Vec<Bounds<'_>> = lens.membership.clauses.iter().map(Bounds::new).collect();
+        let settle = |(_, labels): (Number, &Labels)| LabelSet {
+            in_scope: lens.scope.matches(labels),
+            matching: lens.selector.matches(labels),
+            stratum: strata.get(&stratum_key(lens.spread_by, labels)).copied().unwrap_or(STRATA_MAX as u16),
+            clauses: clauses.iter().map(|clause| clause.of(labels)).collect(),
+        };
+        sets().map(|set| set.map(settle)).collect()
+    }
+}

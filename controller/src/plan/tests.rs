@@ -1,0 +1,146 @@
+use modelfleet_protocol::model::Format;
+use modelfleet_protocol::plan::{Fetch, Mode, Probation, WINDOW_MS_MIN};
+
+use super::*;
+
+fn key() -> Key {
+    ("plant".parse().unwrap(), "m".parse().unwrap())
+}
+
+fn build(version: &str) -> ModelBuild {
+    ModelBuild {
+        model: "m".parse().unwrap(),
+        version: version.parse().unwrap(),
+        digest: Digest::of(version.as_bytes()),
+        uri: "file:///m.onnx".into(),
+        size_bytes: 1,
+        format: Format::Onnx,
+        opsets: BTreeMap::new(),
+        engines: vec![],
+        memory_bytes: 0,
+        device_labels: BTreeMap::new(),
+        inputs: vec![],
+        outputs: vec![],
+        self_test: vec![],
+        profile: None,
+        decision: None,
+        pre_filters: vec![],
+        fallback: modelfleet_protocol::model::Fallback::Error,
+        signatures: vec![],
+    }
+}
+
+fn builds() -> BTreeMap<String, ModelBuild> {
+    ["1.0.0", "1.1.0"].into_iter().map(|version| (version.to_owned(), build(version))).collect()
+}
+
+fn fetch() -> Fetch {
+    Fetch { spread_ms: 7, bytes_per_second: 8, window_utc_minutes: None }
+}
+
+/// A rollout of 1.1.0 over 1.0.0 that is under way.
+fn voice() -> Voice {
+    let view = PlanView {
+        speaks: Speaks::Now,
+        candidate: true,
+        admit: true,
+        rejected: false,
+        version: "1.1.0".into(),
+        stable: Some("1.0.0".into()),
+        attempt: "r".into(),
+        salt: "u/1".into(),
+        exclude: vec![],
+        mode: Mode::Live,
+        probation: Probation { timeout_ms: 1, min_predictions: 1, max_errors: 1 },
+        fetch: fetch(),
+        observe: Observe { window_ms: WINDOW_MS_MIN, ..Observe::default() },
+    };
+    let membership = Membership { salt: "u/1".into(), ..Membership::default() };
+    Voice { rollout: "r".into(), view, membership, ended_at: None, goes_back: false, stands_in: false }
+}
+
+fn back(voice: Voice) -> Voice {
+    let view = PlanView { candidate: false, admit: false, rejected: true, ..voice.view };
+    Voice { view, goes_back: true, ..voice }
+}
+
+fn plan(voices: &[Voice], rejected: Vec<Digest>, newest: Option<&Plan>) -> Wanted {
+    let (key, builds) = (key(), builds());
+    let production = Some("1.0.0");
+    wanted(Sources { key: &key, voices, builds: &builds, production, rejected, newest, in_use: true })
+}
+
+fn some(wanted: Wanted) -> Plan {
+    match wanted {
+        Wanted::Plan(plan) => *plan,
+        other => panic!("{other:?} is no plan"),
+    }
+}
+
+#[test]
+fn a_spec_that_cannot_work_admits_nobody_and_changes_nothing_else() {
+    let held = some(plan(&[voice()], vec![], None));
+    assert!(held.candidate.as_ref().unwrap().admit);
+    let mut broken = Voice { stands_in: true, ..voice() };
+    broken.view.admit = false;
+    broken.view.fetch = Fetch::default();
+    broken.view.observe.window_ms = 3_600_000;
+    let stands = some(plan(&[broken.clone()], vec![], Some(&held)));
+    let mut expected = held.clone();
+    expected.candidate.as_mut().unwrap().admit = false;
+    assert_eq!(stands, expected);
+    // It goes back all the same, and what devices count and how they fetch was meant by the spec that worked.
+    let gone_back = some(plan(&[back(broken)], vec![], Some(&stands)));
+    assert_eq!((gone_back.candidate, gone_back.rejected), (None, vec![build("1.1.0").digest]));
+    assert_eq!((gone_back.stable, gone_back.fetch), (held.stable, held.fetch));
+    assert_eq!(gone_back.observe, held.observe);
+}
+
+#[test]
+fn the_newest_rejections_stay_when_there_are_too_many() {
+    let old: Vec<Digest> = (0..100_u32).map(|i| Digest::of(&i.to_le_bytes())).collect();
+    let rejected = some(plan(&[back(voice())], old.clone(), None)).rejected;
+    assert_eq!(rejected.len(), REJECTED_MAX);
+    assert!(rejected.contains(&build("1.1.0").digest), "the one that is being taken back");
+    assert!(
+        old[..REJECTED_MAX - 1].iter().all(|digest| rejected.contains(digest)),
+        "the newest of the others"
+    );
+    assert!(rejected.is_sorted(), "its order tells nothing new");
+    let twice = some(plan(&[back(voice())], vec![old[0], old[0], build("1.1.0").digest], None)).rejected;
+    assert_eq!(twice.len(), 2);
+}
+
+#[test]
+fn how_the_stable_build_is_fetched_is_kept_when_nobody_speaks() {
+    let spoken = some(plan(&[voice()], vec![], None));
+    assert_eq!(spoken.fetch, Some(fetch()));
+    assert_eq!(some(plan(&[], vec![], Some(&spoken))).fetch, Some(fetch()));
+    assert_eq!(some(plan(&[], vec![], None)).fetch, None);
+}
+
+#[test]
+fn an_overdue_way_back_speaks_until_the_next_begins() {
+    let late = Voice { rollout: "late".into(), ..back(voice()) };
+    let late = Voice { view: PlanView { speaks: Speaks::UntilNext, ..late.view.clone() }, ..late };
+    let mut ended = Voice { rollout: "ended".into(), ended_at: Some(Time(9)), ..voice() };
+    ended.view.speaks = Speaks::WhenNoOther;
+    let name = |voices: &[Voice]| speaker(voices).map(|voice| voice.rollout.clone());
+    assert_eq!(name(&[late.clone(), ended.clone()]).as_deref(), Some("late"));
+    assert_eq!(name(&[late, ended, voice()]).as_deref(), Some("r"));
+}
+
+#[test]
+fn what_devices_would_refuse_is_a_problem() {
+    let good = plan(&[voice()], vec![], None);
+    assert_eq!(problem(&good), None);
+    let mut short = some(good.clone());
+    short.observe.window_ms = WINDOW_MS_MIN - 1;
+    let told = problem(&Wanted::Plan(Box::new(short))).unwrap();
+    assert!(told.to_string().contains("too short a window"), "{told}");
+    let mut large = some(good);
+    large.stable.as_mut().unwrap().uri = "x".repeat(PLAN_BYTES_MAX);
+    let told = problem(&Wanted::Plan(Box::new(large))).unwrap();
+    assert_eq!(told.reason, "PlanRefused");
+    assert!(told.to_string().contains("at most 262144"), "{told}");
+}

@@ -1,0 +1,173 @@
+//! The broker's messages: folded into index and ledger, and what they touch asked to be reconciled.
+
+use std::sync::Arc;
+
+use modelfleet_protocol::ids::Namespace;
+use modelfleet_protocol::topic::{Channel, Topic};
+use tokio_util::sync::CancellationToken;
+
+use super::Scope;
+use crate::context::{Context, Field, Link, now};
+use crate::index::{Change, Source};
+use crate::ledger::Key;
+use crate::metrics::label;
+use crate::mqtt::{Broker, Feed};
+
+/// Feeds the index with what the broker sends. Returns when `stop` is asked for.
+pub async fn listen(ctx: Arc<Context>, broker: Broker, scope: Scope, stop: CancellationToken) {
+    let leave = stop.clone();
+    broker.run(stop, move |feed| take(&ctx, &scope, feed, &leave)).await;
+}
+
+/// Listens to the fleets that there are by now, and to no others.
+pub(super) fn hear(ctx: &Context, field: &Field) {
+    ctx.publisher.hear(field.index.known().fleets().cloned().collect());
+}
+
+fn take(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &CancellationToken) {
+    match feed {
+        Feed::Connected => {
+            let mut field = ctx.field();
+            field.ledger.reconnect();
+            field.index.reconnect();
+            field.link = Link { connected: true, settled: false, since: now() };
+            drop(field);
+            ctx.metrics.link(true, false);
+            tracing::info!("broker connected");
+        }
+        Feed::Lost(reason) => {
+            let was = std::mem::take(&mut ctx.field().link);
+            ctx.metrics.link(false, false);
+            tracing::warn!(reason, "broker is away");
+            if was.connected {
+                everything(ctx, None);
+            }
+        }
+        Feed::PlansHeard => plans_heard(ctx),
+        Feed::Heard { fleets, all } => heard(ctx, fleets, all),
+        Feed::Denied { filters } => {
+            ctx.metrics.subscriptions_denied.inc_by(filters.len() as u64);
+            tracing::error!(
+                ?filters,
+                "the broker refuses subscriptions: nothing is decided about these fleets; allow the controller's \
+                 user to read them"
+            );
+        }
+        Feed::Message { topic, payload, retained } => message(ctx, scope, topic, payload, retained, leave),
+    }
+}
+
+/// A plan that we knew and that the broker has not sent is there no more.
+fn plans_heard(ctx: &Context) {
+    let mut guard = ctx.field();
+    let field = &mut *guard;
+    let lost: Vec<Key> =
+        field.index.known().planned().filter(|key| field.ledger.newest(key).is_none()).collect();
+    let mut moved = false;
+    for key in &lost {
+        moved |= field.index.forget(key, &Source::Plan);
+    }
+    if moved {
+        hear(ctx, field);
+    }
+}
+
+fn heard(ctx: &Context, fleets: &[Namespace], all: bool) {
+    let mut field = ctx.field();
+    for namespace in fleets {
+        field.index.complete(namespace, now());
+    }
+    let first = all && !field.link.settled;
+    field.link.settled |= all;
+    let (settled, devices) = (field.link.settled, field.index.devices());
+    drop(field);
+    ctx.metrics.link(true, settled);
+    ctx.metrics.devices(devices);
+    if first {
+        tracing::info!(devices, "all retained messages have arrived");
+    }
+    fleets.iter().for_each(|namespace| everything(ctx, Some(namespace)));
+}
+
+fn message(
+    ctx: &Context,
+    scope: &Scope,
+    topic: &str,
+    payload: &[u8],
+    retained: bool,
+    leave: &CancellationToken,
+) {
+    let parsed = Topic::parse(topic).ok();
+    let channel = parsed.as_ref().map_or("unknown", |topic| match topic.channel {
+        Channel::Plan(_) => "plan",
+        Channel::Presence(_) => "presence",
+        Channel::State(_) => "state",
+        Channel::Report(..) => "report",
+        Channel::Override(_) => "override",
+    });
+    ctx.metrics.messages.get_or_create(&label("channel", channel)).inc();
+    if parsed.as_ref().is_some_and(|topic| !scope.covers(topic.namespace.as_str())) {
+        return;
+    }
+    if let Some(Topic { namespace, channel: Channel::Plan(model) }) = parsed {
+        return plan_arrived(ctx, &(namespace, model), payload, leave);
+    }
+    let mut field = ctx.field();
+    let (malformed, devices) = (field.index.malformed.total(), field.index.devices());
+    let change = field.index.fold(topic, payload, retained, now());
+    if field.index.malformed.total() > malformed {
+        ctx.metrics.malformed.inc();
+    }
+    if field.index.devices() != devices {
+        ctx.metrics.devices(field.index.devices());
+    }
+    evidence(ctx, &field, change);
+}
+
+fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationToken) {
+    let mut field = ctx.field();
+    let epoch = field.ledger.take(key, payload);
+    if let Some(epoch) = epoch.filter(|epoch| *epoch > ctx.epoch) {
+        // Another leader; or the Lease was deleted and its count began anew. Devices would not obey us either way.
+        ctx.seen_epoch.fetch_max(epoch, std::sync::atomic::Ordering::Relaxed);
+        tracing::error!(epoch, ours = ctx.epoch, "there is a plan of a later leader; this process ends");
+        leave.cancel();
+        return;
+    }
+    let moved = match epoch {
+        Some(_) => field.index.note(key, Source::Plan),
+        None if payload.is_empty() => field.index.forget(key, &Source::Plan),
+        None => false,
+    };
+    if moved {
+        hear(ctx, &field);
+    }
+    if field.index.known().has(&key.0, &key.1) {
+        ctx.work.now(key.clone());
+    } else {
+        // Not ours, and about a model that nobody has named to us: another's, or nothing.
+        field.ledger.note_cleared(key);
+    }
+}
+
+/// Asks for what a change touches: models that are rolled out. Before all of a fleet has arrived nothing is decided
+/// about it, and then everything is.
+fn evidence(ctx: &Context, field: &Field, change: Change) {
+    let (namespace, model) = match change {
+        Change::Nothing => return,
+        Change::Model(namespace, model) => (namespace, Some(model)),
+        Change::Device(namespace) => (namespace, None),
+    };
+    if !field.link_of(&namespace).settled {
+        return;
+    }
+    let rolling = field.index.known().rolling(&namespace);
+    let touched = |key: &&Key| model.as_ref().is_none_or(|model| key.1 == *model);
+    rolling.iter().filter(touched).for_each(|key| ctx.work.evidence(key));
+}
+
+/// Every model that somebody names, of one fleet or of all.
+fn everything(ctx: &Context, of: Option<&Namespace>) {
+    let keys: Vec<Key> = ctx.field().index.known().keys(of).collect();
+    keys.into_iter().for_each(|key| ctx.work.now(key));
+}

@@ -1,0 +1,134 @@
+//! Kubernetes' objects: watched, and what each names noted.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::{Api, Client, ResourceExt};
+use modelfleet_crds::{ModelVersion, Rollout};
+use tokio::sync::mpsc;
+
+use super::Scope;
+use super::listen::hear;
+use crate::apply::rollout_labels;
+use crate::context::Context;
+use crate::error::chain;
+use crate::index::Source;
+use crate::ledger::Key;
+use crate::observe::key_of;
+use crate::registry;
+
+/// Watches a kind, keeps its cache, and hands each changed object on; `true`: it is gone.
+pub async fn watch<K>(
+    client: Client,
+    scope: Scope,
+    writer: Writer<K>,
+    changed: impl Fn(&K, bool) + Send + Sync,
+) where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    let api: Api<K> = match &scope {
+        Scope::Namespaces(names) if names.len() == 1 => Api::namespaced(client, &names[0]),
+        Scope::Namespaces(_) | Scope::All => Api::all(client),
+    };
+    let events = watcher(api, watcher::Config::default()).default_backoff().try_filter(move |event| {
+        let object = match event {
+            watcher::Event::Apply(object)
+            | watcher::Event::Delete(object)
+            | watcher::Event::InitApply(object) => Some(object),
+            watcher::Event::Init | watcher::Event::InitDone => None,
+        };
+        let ours = object.is_none_or(|o| scope.covers(&o.namespace().unwrap_or_default()));
+        futures::future::ready(ours)
+    });
+    let cache = writer.as_reader();
+    let mut before: Vec<Arc<K>> = Vec::new();
+    let mut events = std::pin::pin!(reflector(writer, events));
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => changed(&object, false),
+            Ok(watcher::Event::Delete(object)) => changed(&object, true),
+            Ok(watcher::Event::Init) => before = cache.state(),
+            Ok(watcher::Event::InitDone) => {
+                // What went while the watch was broken is told by nobody else.
+                gone(&std::mem::take(&mut before), &cache.state()).for_each(|object| changed(object, true));
+            }
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), error = chain(&error), "watch broke; tries again")
+            }
+        }
+    }
+}
+
+/// Those of `before` that are not in `after`; one of the same name and another uid is another one.
+fn gone<'a, K: ResourceExt>(before: &'a [Arc<K>], after: &[Arc<K>]) -> impl Iterator<Item = &'a K> {
+    let left: BTreeSet<Option<String>> = after.iter().map(|object| object.uid()).collect();
+    before.iter().filter(move |object| !left.contains(&object.uid())).map(AsRef::as_ref)
+}
+
+/// A rollout changed or is gone.
+pub fn rollout_changed(ctx: &Context, rollout: &Rollout, gone: bool) {
+    let uid = rollout.uid().unwrap_or_default();
+    if gone {
+        ctx.written().forget(&uid);
+        if let (Some(marks), Some(namespace)) = (&mut ctx.field().marks, rollout.namespace()) {
+            marks.remove(&(namespace, rollout.name_any()));
+        }
+        ctx.metrics.forget(&rollout_labels(rollout), &rollout.spec.model, &rollout.spec.version);
+    }
+    if let Some(key) = key_of(rollout.namespace(), &rollout.spec.model) {
+        named(ctx, &key, Source::Rollout(uid), gone);
+    }
+}
+
+/// A model version changed or is gone.
+pub fn version_changed(
+    ctx: &Context,
+    checks: &mpsc::UnboundedSender<registry::Name>,
+    version: &ModelVersion,
+    gone: bool,
+) {
+    let uid = version.uid().unwrap_or_default();
+    if gone {
+        ctx.written().forget(&uid);
+    } else if let Some(name) = registry::wants_check(version) {
+        // The other side ends only with the process.
+        let _ = checks.send(name);
+    }
+    if let Some(key) = key_of(version.namespace(), &version.spec.model) {
+        named(ctx, &key, Source::Version(uid), gone);
+    }
+}
+
+fn named(ctx: &Context, key: &Key, source: Source, gone: bool) {
+    let mut field = ctx.field();
+    let moved = if gone { field.index.forget(key, &source) } else { field.index.note(key, source) };
+    if moved {
+        hear(ctx, &field);
+    }
+    drop(field);
+    // One that is gone too: the last object of a model leaves a plan to be cleared.
+    ctx.work.now(key.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_while_the_watch_was_broken_is_found() {
+        let object = |name: &str, uid: &str| {
+            let metadata = serde_json::json!({"name": name, "uid": uid});
+            let object: k8s_openapi::api::core::v1::ConfigMap =
+                serde_json::from_value(serde_json::json!({"metadata": metadata})).unwrap();
+            Arc::new(object)
+        };
+        let before = [object("kept", "1"), object("gone", "2"), object("again", "3")];
+        let after = [object("kept", "1"), object("again", "4"), object("new", "5")];
+        let found: Vec<String> = gone(&before, &after).map(ResourceExt::name_any).collect();
+        assert_eq!(found, ["gone", "again"]);
+    }
+}

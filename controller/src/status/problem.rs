@@ -1,0 +1,61 @@
+//! What a status says where the whole of it cannot be said: a spec that cannot work, an API server that refuses.
+
+use modelfleet_crds::rollout::{RolloutStatus, status as field};
+use modelfleet_protocol::time::Time;
+use modelfleet_spec::Problem;
+
+use super::MESSAGE_MAX;
+use super::conditions::{self, Word};
+use super::time::cut;
+
+/// The status of a rollout that a problem keeps from everything: all stays as it is, and says why.
+#[must_use]
+pub fn tell_problem(
+    problem: &Problem,
+    before: Option<&RolloutStatus>,
+    generation: Option<i64>,
+    now: Time,
+) -> RolloutStatus {
+    let mut status = before.cloned().unwrap_or_default();
+    let kinds = ["Ready", "Progressing", "Paused", "Degraded", "RolledBack", "Stalled"];
+    let known = |kind: &'static str| match status.conditions.iter().find(|c| c.type_ == kind) {
+        Some(c) => {
+            Word { kind, holds: c.status == "True", reason: c.reason.clone(), message: c.message.clone() }
+        }
+        None => Word { kind, holds: false, reason: "NotStarted".to_owned(), message: String::new() },
+    };
+    let mut words: Vec<Word> = kinds.into_iter().map(known).collect();
+    conditions::report_problem(&mut words, problem);
+    status.conditions = conditions::to_fields(words, &status.conditions, generation, now);
+    status.observed_generation = generation;
+    status.phase = Some(field::RolloutPhase::Stalled);
+    status.message = Some(cut(&problem.to_string(), MESSAGE_MAX));
+    status
+}
+
+/// A status that was told by a stand-in for the spec: what only the spec says stays as it was.
+#[must_use]
+pub fn beside_stand_in(told: RolloutStatus, before: Option<&RolloutStatus>) -> RolloutStatus {
+    let Some(before) = before else { return told };
+    let judge = told.judge.map(|judge| match &before.judge {
+        Some(old) => field::JudgeState { error_budget_ppm: old.error_budget_ppm, ..judge },
+        None => judge,
+    });
+    RolloutStatus { judge, margins: before.margins.clone(), ..told }
+}
+
+/// What a status cannot do without: what decides after a restart, and what people wait for.
+#[must_use]
+pub fn minimal(status: RolloutStatus) -> RolloutStatus {
+    RolloutStatus {
+        observed_generation: status.observed_generation,
+        phase: status.phase,
+        message: status.message,
+        membership: status.membership,
+        judge: status.judge,
+        plan_revision: status.plan_revision,
+        epoch: status.epoch,
+        conditions: status.conditions,
+        ..RolloutStatus::default()
+    }
+}

@@ -1,0 +1,104 @@
+//! What one rollout sees of the fleet, what the judge makes of it, and whom a stage draws.
+
+use modelfleet_judge::StageState;
+use modelfleet_protocol::draw::{Share, open_stage};
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::membership::Membership;
+use modelfleet_protocol::model::ModelBuild;
+use modelfleet_rollout::{FleetView, Phase, PlanView};
+use modelfleet_spec::Valid;
+
+use super::Table;
+use crate::assess::{Answer, Question, Recording, assess};
+use crate::index::view::{FailedDevice, Lens, Sight};
+use crate::status::memory::Memory;
+
+/// What was seen of the fleet.
+pub struct Seen {
+    /// Counts.
+    pub view: FleetView,
+    /// Devices that the rollout is for.
+    pub eligible: u64,
+    /// Those of them that are connected.
+    pub online: u64,
+    /// Some failed devices.
+    pub failures: Vec<FailedDevice>,
+}
+
+impl Table<'_> {
+    pub(super) fn look(
+        &mut self,
+        valid: &Valid,
+        memory: &Memory,
+        membership: &Membership,
+        plan: &PlanView,
+        judged: bool,
+    ) -> (Option<Seen>, Option<Answer>) {
+        let state = &memory.state;
+        let build = self.builds.get(if state.version.is_empty() { &plan.version } else { &state.version });
+        let candidate = build.map_or(Digest([0; 32]), |build| build.digest);
+        let observe_id = plan.observe.id();
+        let watched = judged && state.phase.is_active() && state.phase != Phase::RollingBack;
+        if watched {
+            let fleet = self.field.index.fleet_mut(&self.key.0);
+            fleet.into_iter().for_each(|fleet| fleet.watch(&self.key.1, candidate, observe_id));
+        }
+        let Some(fleet) = self.field.index.fleet(&self.key.0) else { return (None, None) };
+        let stage = valid.policy.stage(state.stage);
+        let back = state.rollback.as_ref().filter(|_| state.phase == Phase::RollingBack);
+        let lens = Lens {
+            model: &self.key.1,
+            attempt: &plan.attempt,
+            candidate,
+            scope: &valid.scope,
+            selector: &stage.selector,
+            spread_by: &stage.spread_by,
+            membership,
+            drawn: state.drawn.filter(|_| membership.salt == plan.salt).map(|drawn| drawn.stage),
+            silent_after_ms: valid.silent_after_ms,
+            connected_since: self.link.since,
+            back_since: back.map(|back| back.started_at),
+            now: self.now,
+        };
+        let asks = (watched || (judged && state.phase == Phase::Succeeded))
+            && state.stage_opened_at.is_some()
+            && self.link.settled;
+        let Sight { view, eligible, online, subjects, failures } = fleet.look(&lens, asks);
+        let before = (memory.judged == (state.attempt, state.stage))
+            .then(|| StageState::from_text(&memory.judge).ok())
+            .flatten()
+            .unwrap_or_default();
+        let question = Question {
+            valid,
+            state,
+            before: &before,
+            observe_id,
+            profile: build.and_then(|build| build.profile.as_ref()),
+            subjects: &subjects,
+            samples: fleet.samples(&self.key.1),
+            recording: self.recording(&valid.policy.parts().rollout),
+        };
+        let answer = asks.then(|| assess(&question));
+        (Some(Seen { view, eligible, online, failures }), answer)
+    }
+
+    fn recording(&self, rollout: &str) -> Recording<'_> {
+        let name = (self.key.0.as_str().to_owned(), rollout.to_owned());
+        self.field.marks.as_ref().map_or(Recording::Off, |marks| Recording::Unless(marks.get(&name)))
+    }
+
+    pub(super) fn draw(
+        &self,
+        membership: Membership,
+        salt: &str,
+        share: &Share,
+        build: Option<&ModelBuild>,
+    ) -> Membership {
+        let exclude = membership.exclude.clone();
+        let fresh = || Membership { salt: salt.to_owned(), exclude, ..Membership::default() };
+        let base = if membership.salt == salt { membership } else { fresh() };
+        let fleet = self.field.index.fleet(&self.key.0);
+        let drawable = fleet.zip(build).map(|(fleet, build)| fleet.drawable(&share.selector, build));
+        open_stage(&base, share, drawable.unwrap_or_default())
+    }
+}

@@ -1,0 +1,94 @@
+use std::io::{Read as _, Write as _};
+
+use serde_json::json;
+
+use super::*;
+
+fn spec(uri: &str, bytes: &[u8], size: usize) -> ModelVersionSpec {
+    let digest = modelfleet_protocol::ids::Digest::of(bytes).to_string();
+    let artifact = json!({"uri": uri, "digest": digest, "sizeBytes": size});
+    serde_json::from_value(json!({"model": "m", "version": "1.0.0", "artifact": artifact})).unwrap()
+}
+
+/// Answers every request on a free port of this machine with `answer`.
+fn server(answer: String) -> String {
+    // As the process does at its start.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    format!("http://{at}/m.onnx")
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n{body}")
+}
+
+async fn said(trust: &Trust, spec: &ModelVersionSpec) -> (&'static str, String) {
+    match check(trust, spec).await.unwrap_err() {
+        CheckError::Refuse { reason, message } => (reason, message),
+        other => ("", chain(&other)),
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_read_below_the_root_only_and_nothing_is_told_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("passwd");
+    std::fs::write(&path, b"secret").unwrap();
+    let uri = format!("file://{}", path.display());
+    let off = Trust::default();
+    assert_eq!(said(&off, &spec(&uri, b"guess", 6)).await.0, "UriForbidden");
+    assert_eq!(said(&off, &spec("file:///etc/none", b"guess", 6)).await.0, "UriForbidden");
+    let root = folder.path().join("models");
+    std::fs::create_dir(&root).unwrap();
+    let elsewhere = Trust { artifact_root: Some(root), ..Trust::default() };
+    assert_eq!(said(&elsewhere, &spec(&uri, b"guess", 6)).await.0, "UriForbidden");
+    let trust = Trust { artifact_root: Some(folder.path().to_owned()), ..Trust::default() };
+    let (reason, message) = said(&trust, &spec(&uri, b"guess", 7)).await;
+    assert_eq!(reason, "SizeMismatch");
+    assert!(!message.contains("has 6"), "{message}");
+    let (reason, message) = said(&trust, &spec(&uri, b"guess", 6)).await;
+    let found = modelfleet_protocol::ids::Digest::of(b"secret").to_string();
+    assert_eq!(reason, "DigestMismatch");
+    assert!(!message.contains(&found) && message.contains("hashes to another digest"), "{message}");
+}
+
+#[tokio::test]
+async fn what_a_store_answers_is_not_told() {
+    for status in ["403 Forbidden", "400 Bad Request", "404 Not Found"] {
+        let uri = server(answer(status, "", "token=hunter2"));
+        let (reason, message) = said(&Trust::default(), &spec(&uri, b"m", 1)).await;
+        assert!(reason.is_empty() && message.contains("fetch http://"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn link_local_addresses_are_not_asked_not_even_by_a_redirect() {
+    let (reason, _) = said(&Trust::default(), &spec("http://169.254.169.254/latest", b"m", 1)).await;
+    assert_eq!(reason, "UriForbidden");
+    let away = server(answer("302 Found", "Location: http://169.254.169.254/latest\r\n", ""));
+    let started = tokio::time::Instant::now();
+    let (reason, message) = said(&Trust::default(), &spec(&away, b"m", 1)).await;
+    assert!(reason.is_empty() && message.contains("not reachable"), "{message}");
+    assert!(started.elapsed() < SILENCE_MAX, "nobody was asked");
+    // A redirect to where artifacts may be is followed.
+    let there = server(answer("200 OK", "", "m"));
+    let uri = server(answer("302 Found", &format!("Location: {there}\r\n"), ""));
+    assert_eq!(said(&Trust::default(), &spec(&uri, b"m", 1)).await.0, "FormatInvalid", "its digest is good");
+}
+
+#[test]
+fn time_goes_by_size_and_is_bounded() {
+    assert_eq!(time_for(0), TIME_MIN);
+    assert_eq!(time_for(100 * BYTES_PER_SECOND_MIN), TIME_MIN + Duration::from_secs(100));
+    assert_eq!(time_for(u64::MAX), TIME_MAX);
+}

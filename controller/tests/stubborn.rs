@@ -1,0 +1,239 @@
+//! A reconcile against an API server that refuses: what is stored, what goes out to devices, and in which order.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test may end where it stands")]
+
+#[path = "stubborn/server.rs"]
+mod server;
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use ed25519_dalek::SigningKey;
+use kube::runtime::{reflector, watcher};
+use modelfleet_controller::context::{Context, Field, Link};
+use modelfleet_controller::error::Error;
+use modelfleet_controller::index::Index;
+use modelfleet_controller::index::known::Source;
+use modelfleet_controller::ledger::{Key, Ledger};
+use modelfleet_controller::metrics::Metrics;
+use modelfleet_controller::mqtt::{self, Broker, BrokerSettings};
+use modelfleet_controller::reconcile::reconcile;
+use modelfleet_controller::work::Work;
+use modelfleet_controller::written::Written;
+use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::time::Time;
+use serde_json::{Value, json};
+use server::Server;
+
+fn key() -> Key {
+    ("plant".parse().unwrap(), "m".parse().unwrap())
+}
+
+fn version(version: &str, stage: &str) -> (String, Value) {
+    let name = format!("m-{version}");
+    let object = json!({
+        "apiVersion": "modelfleet.io/v1alpha1", "kind": "ModelVersion",
+        "metadata": {"name": name, "namespace": "plant", "uid": name, "resourceVersion": "1"},
+        "spec": {"model": "m", "version": version, "artifact": {
+            "uri": "file:///m.onnx", "digest": Digest::of(version.as_bytes()).to_string(), "sizeBytes": 1,
+        }},
+        "status": {"stage": stage, "promotedAt": "2026-01-01T00:00:00Z"},
+    });
+    (format!("modelversions/{name}"), object)
+}
+
+/// A rollout that has begun its first stage, when `phase` names one.
+fn rollout(version: &str, phase: Option<&str>, more: &Value) -> (String, Value) {
+    let name = format!("r-{version}");
+    let mut spec = json!({"model": "m", "version": version});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let state = phase.map(|phase| {
+        let memory = json!({
+            "phase": phase, "attempt": 1, "version": version, "prior": "1.0.0", "startedAt": 5, "stageOpenedAt": 6,
+            "drawn": [0, {"Ppm": 25_000}, 6], "phaseSince": 6,
+        });
+        json!({"judge": {"errorBudgetPpm": 1, "spentPpm": 0, "looks": 0, "state": format!("modelfleet1 {memory}")},
+               "membership": {"salt": format!("{name}/1")}})
+    });
+    let object = json!({
+        "apiVersion": "modelfleet.io/v1alpha1", "kind": "Rollout",
+        "metadata": {
+            "name": name, "namespace": "plant", "uid": name, "resourceVersion": "1",
+            "finalizers": ["modelfleet.io/retained-plan"],
+        },
+        "spec": spec,
+        "status": state,
+    });
+    (format!("rollouts/{name}"), object)
+}
+
+/// A controller that has just read these objects, and whose broker holds nothing.
+/// The connection is never run: what is sent waits in the outbox.
+async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Broker) {
+    let server = Server::default();
+    let (rollouts, mut rollout_writer) = reflector::store::<Rollout>();
+    let (versions, mut version_writer) = reflector::store::<ModelVersion>();
+    for (path, object) in objects {
+        server.keep(&path, object.clone());
+        if path.starts_with("rollouts") {
+            rollout_writer
+                .apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(object).unwrap()));
+        } else {
+            version_writer
+                .apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(object).unwrap()));
+        }
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = kube::Config::new(server.start().await.parse().unwrap());
+    let signer = SigningKey::from_bytes(&[7; 32]);
+    let mut index = Index::new(10);
+    index.note(&key(), Source::Plan);
+    index.complete(&key().0, Time(1));
+    let settings = BrokerSettings {
+        url: "mqtt://127.0.0.1:1".into(),
+        user: None,
+        password: None,
+        ca_pem: None,
+        identity: "test".into(),
+    };
+    let (publisher, broker) = mqtt::prepare(&settings).unwrap();
+    let ledger = Ledger::new(signer.verifying_key());
+    let link = Link { connected: true, settled: true, since: Time(1) };
+    let context = Context {
+        client: kube::Client::try_from(config).unwrap(),
+        rollouts,
+        versions,
+        written: Mutex::new(Written::default()),
+        field: Mutex::new(Field { index, ledger, link, marks: None }),
+        publisher,
+        signer,
+        epoch: 3,
+        seen_epoch: Arc::new(AtomicU64::new(0)),
+        plan_lifetime_ms: 3_600_000,
+        work: Work::default(),
+        metrics: Metrics::new(),
+        records: None,
+    };
+    (server, context, broker)
+}
+
+fn sent(context: &Context) -> Option<Plan> {
+    context.field().ledger.newest(&key()).cloned()
+}
+
+fn versions() -> Vec<(String, Value)> {
+    vec![version("1.0.0", "Production"), version("1.1.0", "Verified"), version("1.2.0", "Verified")]
+}
+
+fn of(mut objects: Vec<(String, Value)>, more: Vec<(String, Value)>) -> Vec<(String, Value)> {
+    objects.extend(more);
+    objects
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_that_cannot_be_written_keeps_no_other_from_its_plan() {
+    let active = rollout("1.2.0", Some("Progressing"), &json!({"abort": true}));
+    let waits = rollout("1.1.0", None, &json!({}));
+    let (server, context, _broker) = controller(of(versions(), vec![waits, active])).await;
+    server.refuse(|path, _| path.contains("r-1.1.0").then_some(500));
+    let error = reconcile(&context, &key()).await.unwrap_err();
+    assert!(matches!(error, Error::Kubernetes { .. }), "it is tried again: {error:?}");
+    let plan = sent(&context).expect("the plan of the other went out");
+    assert!(plan.candidate.is_none());
+    assert_eq!(plan.stable.unwrap().version.to_string(), "1.0.0");
+    let status = &server.object("rollouts/r-1.2.0")["status"];
+    assert_eq!(status["planRevision"], json!(plan.order.revision));
+    assert!(status["judge"]["state"].as_str().unwrap().contains("RollingBack"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_a_plan_is_told_by_the_rollout_that_it_is_for() {
+    let active = rollout("1.2.0", Some("Progressing"), &json!({}));
+    let ended = rollout("1.1.0", Some("RolledBack"), &json!({}));
+    let (server, context, _broker) = controller(of(versions(), vec![ended, active])).await;
+    reconcile(&context, &key()).await.unwrap();
+    assert_eq!(server.object("rollouts/r-1.2.0")["status"]["planRevision"], json!(1));
+    assert_eq!(server.object("rollouts/r-1.1.0")["status"]["planRevision"], Value::Null);
+    let writes = server.writes();
+    let events = writes.iter().position(|path| path.contains("events"));
+    let last_status = writes.iter().rposition(|path| path.ends_with("/status"));
+    assert!(events.is_none_or(|event| Some(event) > writes.iter().position(|p| p.ends_with("/status"))));
+    assert!(last_status.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_decide_keeps_no_status_from_being_stored() {
+    let active = rollout("1.2.0", Some("Progressing"), &json!({"abort": true}));
+    let (server, context, _broker) = controller(of(versions(), vec![active])).await;
+    server.refuse(|path, body| {
+        (path.ends_with("r-1.2.0/status") && !body["status"]["decisions"].is_null()).then_some(422)
+    });
+    reconcile(&context, &key()).await.unwrap();
+    let status = &server.object("rollouts/r-1.2.0")["status"];
+    assert!(status["judge"]["state"].as_str().unwrap().contains("RollingBack"), "{status}");
+    assert!(!status["conditions"].is_null() && status["decisions"].is_null());
+    assert!(sent(&context).unwrap().candidate.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_way_back_goes_out_although_nothing_of_it_can_be_stored_and_no_way_forward_does() {
+    for (code, abort, goes_out) in
+        [(422, true, true), (422, false, false), (409, true, false), (500, true, false)]
+    {
+        let active = rollout("1.2.0", Some("Progressing"), &json!({"abort": abort}));
+        let (server, context, _broker) = controller(of(versions(), vec![active])).await;
+        server.refuse(move |path, _| path.ends_with("r-1.2.0/status").then_some(code));
+        assert!(reconcile(&context, &key()).await.is_err());
+        assert_eq!(sent(&context).is_some(), goes_out, "{code}, abort {abort}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_refused_is_told_later_and_stops_nothing() {
+    let active = rollout("1.2.0", Some("Progressing"), &json!({"abort": true}));
+    let (server, context, _broker) = controller(of(versions(), vec![active])).await;
+    server.refuse(|path, _| path.contains("events").then_some(500));
+    reconcile(&context, &key()).await.unwrap();
+    assert!(sent(&context).is_some());
+    server.refuse(|_, _| None);
+    server.writes();
+    reconcile(&context, &key()).await.unwrap();
+    assert!(server.writes().iter().any(|path| path.contains("events")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_broker_is_away_nothing_is_written_twice() {
+    let active = rollout("1.2.0", Some("Progressing"), &json!({}));
+    let (server, context, _broker) = controller(of(versions(), vec![active])).await;
+    context.field().link = Link::default();
+    reconcile(&context, &key()).await.unwrap();
+    server.writes();
+    for _ in 0..5 {
+        reconcile(&context, &key()).await.unwrap();
+    }
+    assert_eq!(server.writes(), Vec::<String>::new());
+    let status = &server.object("rollouts/r-1.2.0")["status"];
+    assert_eq!((sent(&context), &status["planRevision"]), (None, &Value::Null));
+}
+
+/// The life of a rollout that was in production, ended between its writes, and then continued.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_after_success_survives_a_status_that_was_not_stored() {
+    let mut objects = of(versions(), vec![rollout("1.2.0", Some("Succeeded"), &json!({"abort": true}))]);
+    objects[0] = version("1.0.0", "Archived");
+    objects[2] = version("1.2.0", "Production");
+    let (server, context, _broker) = controller(objects).await;
+    server.refuse(|path, _| path.ends_with("r-1.2.0/status").then_some(500));
+    assert!(reconcile(&context, &key()).await.is_err());
+    let stage =
+        |version: &str| server.object(&format!("modelversions/m-{version}"))["status"]["stage"].clone();
+    assert_eq!((stage("1.0.0"), stage("1.2.0")), (json!("Production"), json!("Verified")));
+    server.refuse(|_, _| None);
+    reconcile(&context, &key()).await.unwrap();
+    assert_eq!((stage("1.0.0"), stage("1.2.0")), (json!("Production"), json!("Verified")));
+    let status = &server.object("rollouts/r-1.2.0")["status"];
+    assert!(status["judge"]["state"].as_str().unwrap().contains("RollingBack"), "{status}");
+    assert_eq!(sent(&context).unwrap().stable.unwrap().version.to_string(), "1.0.0");
+}

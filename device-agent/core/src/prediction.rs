@@ -1,0 +1,39 @@
+//! One prediction, as it is counted.
+
+/// How a prediction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The model answered.
+    Answered,
+    /// It ended with an error.
+    Error,
+    /// It ran out of time.
+    Timeout,
+    /// The fallback answered because the model might not.
+    Fallback,
+}
+
+/// One prediction.
+#[derive(Clone, Copy, Debug)]
+pub struct Prediction<'a> {
+    /// [`key`] of the id that ground truth will name; 0: none.
+    pub key: u64,
+    /// Duration, nanoseconds.
+    pub latency_ns: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The model's confidence, if it gives one.
+    pub confidence: Option<f64>,
+    /// Whether the answer was positive (an alarm), if the build says how to read it.
+    pub positive: Option<bool>,
+    /// The elements of the first input; a missing one is NaN.
+    pub features: &'a [f32],
+}
+
+/// The key of a prediction id (FNV-1a, never 0).
+#[must_use]
+pub fn key(id: &str) -> u64 {
+    let hash =
+        id.bytes().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    hash.max(1)
+}

@@ -1,0 +1,200 @@
+//! Downloads: when they pause, when they are given up, and what they leave behind.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod world;
+
+use modelfleet_agent_core::words::{Input, Output, Retry};
+use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
+use modelfleet_protocol::plan::{Candidate, Fetch, Order};
+use modelfleet_protocol::state::{Attempt, FailureCode, Phase};
+use modelfleet_protocol::time::Time;
+use world::{START, World, candidate, digest, identity, model, plan};
+
+const HOUR: u64 = 3_600_000;
+const DAY: u64 = 24 * HOUR;
+
+fn attempt(world: &World) -> Attempt {
+    world.state.as_ref().unwrap().model(&model()).unwrap().candidate.clone().unwrap()
+}
+
+fn code(world: &World) -> Option<FailureCode> {
+    attempt(world).failure.map(|failure| failure.code)
+}
+
+/// At this hour of a day, with the stable build.
+fn at_hour(hour: u64) -> World {
+    let mut world = World::with_stable();
+    world.now = Time(START.0 - START.0 % DAY + DAY + hour * HOUR);
+    world.feed(Input::Wake);
+    world
+}
+
+fn nightly(rollout: &str) -> Candidate {
+    let mut c = candidate(2, rollout);
+    c.fetch.window_utc_minutes = Some((60, 240));
+    c
+}
+
+fn fetches(world: &World) -> Vec<Fetch> {
+    let fetch = |o: &Output| if let Output::Fetch { fetch, .. } = o { Some(*fetch) } else { None };
+    world.log.iter().filter_map(fetch).collect()
+}
+
+fn hold(revision: u64, action: OverrideAction) -> Input {
+    let order = Order { epoch: 1, revision, issued: Time(0), expires: Time(u64::MAX) };
+    let (id, models) = (identity(), vec![ModelOverride { model: model(), action }]);
+    Input::Override(Box::new(Override { namespace: id.namespace, device: id.device, order, models }))
+}
+
+#[test]
+fn a_download_pauses_when_its_window_closes_and_goes_on_in_the_next() {
+    let mut world = at_hour(2);
+    world.plan(plan(2, Some(1), Some(nightly("r")), &[]));
+    assert_eq!(world.pending.len(), 1);
+    world.pass(2 * HOUR - 1);
+    assert_eq!(world.pending.len(), 1);
+    world.pass(1);
+    assert!(world.pending.is_empty() && world.parts.contains(&digest(2)), "paused, not dropped");
+    world.pass(20 * HOUR);
+    assert!(world.pending.is_empty());
+    world.pass(2 * HOUR);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+}
+
+#[test]
+fn a_download_pauses_with_the_rollout_and_while_the_device_is_held() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    let mut paused = candidate(2, "r");
+    paused.admit = false;
+    world.plan(plan(3, Some(1), Some(paused), &[]));
+    assert!(world.pending.is_empty() && world.parts.contains(&digest(2)));
+    world.plan(plan(4, Some(1), Some(candidate(2, "r")), &[]));
+    assert_eq!(world.pending.len(), 1);
+    world.feed(hold(1, OverrideAction::Hold));
+    assert!(world.pending.is_empty() && world.parts.contains(&digest(2)));
+    world.feed(hold(2, OverrideAction::Release));
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+}
+
+#[test]
+fn another_rate_takes_effect_at_once() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    let mut slower = candidate(2, "r");
+    slower.fetch.bytes_per_second = 1_000;
+    world.log.clear();
+    world.plan(plan(3, Some(1), Some(slower), &[]));
+    assert!(world.log.contains(&Output::PauseFetch { digest: digest(2) }));
+    assert_eq!(fetches(&world).iter().map(|f| f.bytes_per_second).collect::<Vec<_>>(), [1_000]);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+}
+
+#[test]
+fn bytes_that_came_through_as_the_fetch_was_paused_are_as_good() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    let done = world.pending[0].clone();
+    let mut paused = candidate(2, "r");
+    paused.admit = false;
+    world.plan(plan(3, Some(1), Some(paused), &[]));
+    world.files.insert(digest(2));
+    world.feed(done);
+    assert_eq!(attempt(&world).phase, Phase::Downloaded);
+    assert!(world.files.contains(&digest(2)));
+}
+
+#[test]
+fn what_an_attempt_has_begun_goes_with_it() {
+    for again in [
+        plan(3, Some(1), None, &[2]),
+        plan(3, Some(1), None, &[]),
+        plan(3, Some(1), Some(candidate(3, "s")), &[]),
+    ] {
+        let mut world = World::with_stable();
+        world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+        world.refuse(0, Retry::Later);
+        assert!(world.parts.contains(&digest(2)), "a later try goes on where this one stopped");
+        world.crash();
+        world.connect();
+        world.plan(again);
+        assert!(!world.parts.contains(&digest(2)));
+        assert!(!world.agent.digests().contains(&digest(2)));
+    }
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.refuse(0, Retry::Never);
+    assert!(world.parts.is_empty(), "an attempt that ended for good leaves nothing");
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.refuse_with(0, FailureCode::DiskFull, Retry::Never);
+    assert!(world.parts.is_empty(), "the room is needed");
+}
+
+#[test]
+fn a_refusal_of_the_server_and_a_full_disk_pass_with_time_or_another_address() {
+    for failure in [FailureCode::DownloadExhausted, FailureCode::DiskFull] {
+        let start = || {
+            let mut world = World::with_stable();
+            world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+            world.refuse_with(0, failure, Retry::Never);
+            assert_eq!((attempt(&world).phase, code(&world)), (Phase::Failed, Some(failure)));
+            world
+        };
+        let mut world = start();
+        world.pass(20 * HOUR);
+        assert!(world.pending.is_empty());
+        world.pass(12 * HOUR);
+        world.settle();
+        assert_eq!(world.serving, Some(digest(2)));
+        let mut world = start();
+        let mut fresh = candidate(2, "r");
+        fresh.build.uri.push_str("?signature=fresh");
+        world.plan(plan(3, Some(1), Some(fresh), &[]));
+        world.settle();
+        assert_eq!(world.serving, Some(digest(2)));
+    }
+}
+
+#[test]
+fn wrong_bytes_are_believed_when_they_come_twice() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.refuse_with(0, FailureCode::DigestMismatch, Retry::Never);
+    assert_eq!((attempt(&world).phase, code(&world)), (Phase::Downloading, None));
+    world.pass(HOUR);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)), "a login page may have been in between");
+
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    for _ in 0..2 {
+        world.refuse_with(0, FailureCode::DigestMismatch, Retry::Never);
+        world.pass(HOUR);
+    }
+    assert_eq!((attempt(&world).phase, code(&world)), (Phase::Failed, Some(FailureCode::DigestMismatch)));
+    world.pass(90 * DAY);
+    assert!(world.pending.is_empty() && world.parts.is_empty());
+}
+
+#[test]
+fn a_stable_build_is_fetched_as_the_plan_says() {
+    let policy = Fetch { spread_ms: HOUR, bytes_per_second: 1_000, window_utc_minutes: Some((60, 240)) };
+    let mut world = at_hour(12);
+    let mut promoted = plan(2, Some(2), None, &[]);
+    promoted.fetch = Some(policy);
+    world.log.clear();
+    world.plan(promoted);
+    world.pass(12 * HOUR);
+    assert!(fetches(&world).is_empty(), "the window is closed");
+    world.pass(4 * HOUR);
+    assert_eq!(fetches(&world), [policy]);
+    let mut world = at_hour(12);
+    world.log.clear();
+    world.plan(plan(2, Some(2), None, &[]));
+    world.pass(HOUR);
+    assert_eq!(fetches(&world), [world.limits.fetch], "without a word the device's own settings hold");
+}

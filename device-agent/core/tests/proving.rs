@@ -1,0 +1,283 @@
+//! How long a build proves itself, and what takes it back afterwards.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod world;
+
+use modelfleet_agent_core::words::{Input, Output};
+use modelfleet_protocol::plan::Mode;
+use modelfleet_protocol::state::{Attempt, FailureCode, Phase};
+use world::{World, candidate, digest, model, plan};
+
+fn attempt(world: &World) -> Attempt {
+    world.state.as_ref().unwrap().model(&model()).unwrap().candidate.clone().unwrap()
+}
+
+fn code(world: &World) -> Option<FailureCode> {
+    attempt(world).failure.map(|failure| failure.code)
+}
+
+/// Stable build 1 answers; candidate 2, which one answer proves, has just been switched to.
+fn on_probation() -> World {
+    let mut world = World::with_stable();
+    let mut c = candidate(2, "r");
+    c.probation.min_predictions = 1;
+    world.plan(plan(2, Some(1), Some(c), &[]));
+    world.answer_all();
+    assert_eq!((world.serving, attempt(&world).phase), (Some(digest(2)), Phase::Activated));
+    world
+}
+
+fn confirmed() -> World {
+    let mut world = on_probation();
+    world.healthy();
+    assert_eq!(attempt(&world).phase, Phase::Confirmed);
+    world
+}
+
+fn answers(world: &mut World) {
+    world.feed(Input::Health { model: model(), digest: digest(2), answered: 1, errors: 0 });
+}
+
+#[test]
+fn one_answer_in_the_first_second_is_no_proof() {
+    let mut world = on_probation();
+    world.pass(1_000);
+    answers(&mut world);
+    world.feed(Input::BrokerHeard);
+    assert_eq!(attempt(&world).phase, Phase::Activated);
+    // Contact before the shortest probation is over says nothing about how it goes on.
+    let states = |world: &World| world.log.iter().filter(|o| matches!(o, Output::PublishState(_))).count();
+    let before = states(&world);
+    world.pass(59_000);
+    assert_eq!(attempt(&world).phase, Phase::Activated);
+    assert_eq!(states(&world), before + 1, "a state is published, so that the broker answers");
+    world.feed(Input::BrokerHeard);
+    assert_eq!(attempt(&world).phase, Phase::Confirmed);
+}
+
+#[test]
+fn the_shortest_probation_is_a_tenth_of_a_short_one() {
+    let mut world = World::with_stable();
+    let mut c = candidate(2, "r");
+    c.probation.timeout_ms = 20_000;
+    c.probation.min_predictions = 1;
+    world.plan(plan(2, Some(1), Some(c), &[]));
+    world.answer_all();
+    answers(&mut world);
+    world.pass(1_999);
+    world.feed(Input::BrokerHeard);
+    assert_eq!(attempt(&world).phase, Phase::Activated);
+    world.pass(1);
+    world.feed(Input::BrokerHeard);
+    assert_eq!(attempt(&world).phase, Phase::Confirmed);
+}
+
+#[test]
+fn contact_that_was_lost_is_no_contact() {
+    let mut world = on_probation();
+    world.pass(60_000);
+    world.feed(Input::BrokerHeard);
+    world.feed(Input::Disconnected);
+    world.pass(400_000);
+    answers(&mut world);
+    assert!(world.kept().active.unwrap().trial.is_some(), "not confirmed while it is offline");
+    world.pass(200_000);
+    world.answer_all();
+    world.connect();
+    assert_eq!((attempt(&world).phase, code(&world)), (Phase::Reverted, Some(FailureCode::ContactLost)));
+    assert_eq!(world.serving, Some(digest(1)));
+}
+
+#[test]
+fn a_restart_begins_the_shortest_probation_anew() {
+    let mut world = on_probation();
+    world.pass(60_000);
+    world.feed(Input::BrokerHeard);
+    world.stop_and_start();
+    world.answer_all();
+    answers(&mut world);
+    world.connect();
+    assert!(world.kept().active.unwrap().trial.is_some());
+    world.healthy();
+    assert_eq!(attempt(&world).phase, Phase::Confirmed);
+}
+
+#[test]
+fn a_confirmed_build_that_crashes_soon_after_each_start_is_left() {
+    let mut world = confirmed();
+    for _ in 0..4 {
+        world.crash();
+        world.pass(60_000);
+        world.answer_all();
+        assert_eq!(world.serving, Some(digest(2)));
+    }
+    world.crash();
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(1)), "without a connection, and without a wait for one");
+    world.connect();
+    assert_eq!((attempt(&world).phase, code(&world)), (Phase::Reverted, Some(FailureCode::CrashLoop)));
+}
+
+#[test]
+fn crashes_that_lie_far_apart_are_no_loop_and_a_stable_build_stays() {
+    let mut world = confirmed();
+    for _ in 0..20 {
+        world.crash();
+        world.answer_all();
+        world.pass(world.limits.steady_ms);
+    }
+    assert_eq!(world.serving, Some(digest(2)));
+    let mut world = World::with_stable();
+    for _ in 0..20 {
+        world.crash();
+        world.pass(60_000);
+        world.answer_all();
+    }
+    assert_eq!(world.serving, Some(digest(1)));
+}
+
+#[test]
+fn after_a_row_of_crashes_a_word_to_go_back_is_heard_before_anything_is_loaded() {
+    let mut world = World::with_stable();
+    for _ in 0..4 {
+        world.crash();
+    }
+    assert!(world.pending.is_empty(), "nothing is loaded yet");
+    world.connect();
+    world.pass(1_000);
+    assert!(world.pending.is_empty(), "the newest plan is on its way");
+    world.plan(plan(9, None, None, &[1]));
+    world.pass(60_000);
+    world.answer_all();
+    assert_eq!(world.serving, None);
+
+    let mut world = World::with_stable();
+    for _ in 0..4 {
+        world.crash();
+    }
+    world.pass(world.limits.connect_first_ms);
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(1)), "without a connection it goes on all the same");
+}
+
+#[test]
+fn orderly_stops_and_losses_of_power_are_no_crashes() {
+    let mut world = on_probation();
+    for n in 0..8 {
+        if n % 2 == 0 {
+            world.stop_and_start()
+        } else {
+            world.lose_power()
+        }
+        world.answer_all();
+        assert_eq!(world.serving, Some(digest(2)));
+    }
+    world.connect();
+    world.healthy();
+    assert_eq!(attempt(&world).phase, Phase::Confirmed);
+    // What was no crash does not excuse what is one.
+    let mut world = on_probation();
+    world.stop_and_start();
+    for _ in 0..3 {
+        world.crash();
+        world.answer_all();
+    }
+    assert_eq!(world.serving, Some(digest(1)));
+}
+
+#[test]
+fn a_machine_that_reboots_again_and_again_goes_back_and_accuses_nobody() {
+    let mut world = on_probation();
+    for _ in 0..world.limits.reboots_max {
+        world.lose_power();
+        world.answer_all();
+    }
+    world.connect();
+    assert_eq!((world.serving, code(&world)), (Some(digest(1)), Some(FailureCode::Unproven)));
+    assert!(!code(&world).unwrap().is_hard_stop());
+}
+
+#[test]
+fn time_on_probation_outlasts_losses_of_power() {
+    let mut world = on_probation();
+    for _ in 0..6 {
+        world.pass(150_000);
+        world.lose_power();
+        world.answer_all();
+    }
+    assert_eq!(world.serving, Some(digest(1)), "ten minutes were over in the fifth run");
+}
+
+fn in_shadow() -> World {
+    let mut world = World::with_stable();
+    let mut c = candidate(2, "r");
+    c.mode = Mode::Shadow;
+    world.plan(plan(2, Some(1), Some(c), &[]));
+    world.answer_all();
+    assert_eq!(attempt(&world).phase, Phase::Activated);
+    world
+}
+
+#[test]
+fn a_shadow_outlasts_restarts_that_lie_far_apart_and_orderly_ones() {
+    let mut world = in_shadow();
+    for n in 0..12 {
+        world.pass(3_600_000);
+        if n % 3 == 0 {
+            world.stop_and_start()
+        } else {
+            world.crash()
+        }
+        world.answer_all();
+        world.connect();
+        world.answer_all();
+        assert_eq!((attempt(&world).phase, code(&world)), (Phase::Activated, None), "{n}");
+    }
+    for _ in 0..4 {
+        world.lose_power();
+        world.answer_all();
+        world.connect();
+        world.answer_all();
+    }
+    assert_eq!(attempt(&world).phase, Phase::Activated);
+    for _ in 0..3 {
+        world.crash();
+        world.answer_all();
+        world.connect();
+        world.pass(60_000);
+        world.answer_all();
+    }
+    assert_eq!(code(&world), Some(FailureCode::CrashLoop), "one that takes the process down is found out");
+}
+
+fn memory(world: &mut World, exceeded: bool) -> Vec<Output> {
+    world.feed(Input::Memory { exceeded })
+}
+
+#[test]
+fn memory_is_charged_to_what_began_since_there_was_enough() {
+    let mut world = World::with_stable();
+    memory(&mut world, false);
+    let notes = |outputs: Vec<Output>| outputs.iter().filter(|o| matches!(o, Output::Note(_))).count();
+    assert_eq!(notes(memory(&mut world, true)), 1);
+    assert_eq!(notes(memory(&mut world, true)), 0, "told once");
+    memory(&mut world, false);
+    assert_eq!(notes(memory(&mut world, true)), 1, "and with the next crossing");
+    assert_eq!(world.serving, Some(digest(1)));
+
+    // The build came when there was enough, and there still was: others are at fault.
+    let mut world = on_probation();
+    memory(&mut world, false);
+    memory(&mut world, true);
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(2)));
+
+    let mut world = on_probation();
+    memory(&mut world, true);
+    world.answer_all();
+    assert_eq!((world.serving, code(&world)), (Some(digest(1)), Some(FailureCode::MemoryExceeded)));
+
+    let mut world = in_shadow();
+    memory(&mut world, true);
+    assert_eq!((world.serving, code(&world)), (Some(digest(1)), Some(FailureCode::MemoryExceeded)));
+}

@@ -1,0 +1,97 @@
+//! A disk that takes no writes: what runs goes on, nothing new is begun, and all is well again with the disk.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod world;
+
+use modelfleet_agent_core::words::{Input, Output, Record};
+use modelfleet_protocol::state::Phase;
+use world::{World, candidate, digest, model, plan};
+
+fn acts(outputs: &[Output]) -> Vec<&Output> {
+    outputs.iter().filter(|o| o.rests_on_record()).collect()
+}
+
+#[test]
+fn what_runs_goes_on_and_nothing_is_begun_until_the_record_is_written() {
+    let mut world = World::with_stable();
+    world.full = true;
+    world.log.clear();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.pass(3_600_000);
+    world.answer_all();
+    assert_eq!((world.serving, world.parts.len()), (Some(digest(1)), 0));
+    assert!(world.pending.is_empty(), "nothing was asked for: {:?}", world.pending);
+    let tries = world.log.iter().filter(|o| **o == Output::Save(Record::Control)).count();
+    assert!((60..80).contains(&tries), "once a minute after the first ones: {tries}");
+    world.make_room();
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+}
+
+#[test]
+fn a_device_that_starts_on_such_a_disk_serves_what_the_record_names() {
+    let mut world = World::with_stable();
+    world.full = true;
+    world.crash();
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(1)));
+    world.connect();
+    assert!(world.log.iter().any(|o| matches!(o, Output::Connect { .. })), "and says that it is there");
+}
+
+#[test]
+fn going_back_does_not_wait_for_the_disk_and_activating_does() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.answer(0);
+    world.full = true;
+    world.answer_all();
+    world.pass(600_000);
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(1)), "admitted, not activated");
+    world.make_room();
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(2)));
+
+    world.full = true;
+    world.plan(plan(3, Some(1), None, &[2]));
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(1)));
+    assert!(world.files.contains(&digest(2)), "a slot that the record names keeps its bytes");
+    world.make_room();
+    world.answer_all();
+    assert!(!world.files.contains(&digest(2)));
+    assert_eq!(
+        world.state.as_ref().unwrap().model(&model()).unwrap().candidate.as_ref().unwrap().phase,
+        Phase::RolledBack
+    );
+}
+
+#[test]
+fn a_disk_that_comes_and_goes_convicts_nobody() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    for _ in 0..10 {
+        world.full = true;
+        let outputs = world.answer(0);
+        world.pass(60_000);
+        assert!(acts(&outputs).is_empty() || world.serving == Some(digest(1)));
+        world.make_room();
+        if world.pending.is_empty() {
+            break;
+        }
+    }
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+}
+
+#[test]
+fn an_orderly_stop_writes_though_the_disk_was_full() {
+    let mut world = World::with_stable();
+    world.full = true;
+    world.plan(plan(2, Some(1), None, &[]));
+    world.full = false;
+    world.feed(Input::Stopping);
+    assert!(world.disk.run.as_ref().unwrap().stopped);
+    assert_eq!(world.disk.models[&model()].seen.revision, 2);
+}

@@ -1,0 +1,174 @@
+//! Makes builds answer, or run beside: at once when they are loaded, else when their load has ended.
+
+use std::sync::Arc;
+
+use modelfleet_agent_core::build::Build;
+use modelfleet_agent_core::words::{Input, Role};
+use modelfleet_protocol::ids::ModelName;
+use modelfleet_protocol::state::{Failure, FailureCode};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::loads::{Loaded, Purpose};
+use super::{Device, DeviceError};
+use crate::admit::{AdmitError, Ready};
+use crate::mqtt::chain;
+use crate::serve::{Instance, Reading};
+use crate::slots;
+
+/// What came of a load, and the memory that the process took meanwhile, bytes.
+pub(super) struct Outcome {
+    ready: Result<Arc<Ready>, AdmitError>,
+    memory_bytes: u64,
+}
+
+impl Device {
+    /// Begins to load a build for its golden inputs.
+    pub(super) fn admit(&mut self, build: Build) {
+        match Reading::of(&build) {
+            Err(e) => {
+                let failure = Failure::new(FailureCode::SignatureMismatch, e.to_string());
+                self.gave_up(&Purpose::Admit, &build, failure, false);
+            }
+            Ok(_) => self.load(Purpose::Admit, build),
+        }
+    }
+
+    pub(super) fn switch(&mut self, model: ModelName, build: Option<Build>) {
+        // Whatever was to answer before is not waited for any more.
+        let purpose = Purpose::Switch(model.clone());
+        match build {
+            Some(build) => self.place_or_load(&model, Role::Live, purpose, build),
+            None => {
+                self.loads.drop(&purpose);
+                self.place(&model, Role::Live, None);
+                self.pending.push_back(Input::Switched { model, digest: None, engine: String::new() });
+            }
+        }
+    }
+
+    pub(super) fn shadow(&mut self, model: ModelName, build: Option<Build>) {
+        let purpose = Purpose::Shadow(model.clone());
+        match build {
+            Some(build) => self.place_or_load(&model, Role::Shadow, purpose, build),
+            None => {
+                self.loads.drop(&purpose);
+                self.place(&model, Role::Shadow, None);
+            }
+        }
+    }
+
+    fn place_or_load(&mut self, model: &ModelName, role: Role, purpose: Purpose, build: Build) {
+        if self.loads.is_awaited(&purpose, &build) {
+            return;
+        }
+        let live = self.models.entry(model).live().filter(|i| i.build.digest == build.digest);
+        let admitted = self.admitted.iter().find(|(digest, _)| *digest == build.digest);
+        match (live, admitted) {
+            (Some(live), _) => self.put(model, role, &purpose, build, live.ready.clone()),
+            (None, Some((_, ready))) => self.put(model, role, &purpose, build, ready.clone()),
+            (None, None) => return self.load(purpose, build),
+        }
+        self.loads.drop(&purpose);
+    }
+
+    fn load(&mut self, purpose: Purpose, build: Build) {
+        let (loader, path, wanted) = (self.loader.clone(), self.store.blob(&build.digest), build.clone());
+        self.loads.begin(purpose, build, move || {
+            let before = crate::probe::resident_bytes();
+            let ready = loader.ready(&path, &wanted);
+            let memory_bytes = crate::probe::resident_bytes().saturating_sub(before);
+            Outcome { ready, memory_bytes }
+        });
+    }
+
+    /// A load has ended.
+    pub(super) async fn loaded(&mut self, loaded: Loaded<Outcome>) {
+        let Some((purpose, build)) = self.loads.ended(&loaded) else { return };
+        let digest = build.digest;
+        match loaded.outcome.map(|outcome| (outcome.ready, outcome.memory_bytes)) {
+            Err(panic) => {
+                self.gave_up(&purpose, &build, Failure::new(FailureCode::LoadRefused, panic), false);
+            }
+            Ok((Err(error), _)) => self.gave_up(&purpose, &build, error.failure(), error.is_lost()),
+            Ok((Ok(ready), memory_bytes)) => match &purpose {
+                Purpose::Admit => {
+                    let engine = ready.engine.clone();
+                    self.admitted.retain(|(loaded, _)| *loaded != digest);
+                    self.admitted.push((digest, ready));
+                    self.pending.push_back(Input::Admitted { digest, engine, memory_bytes });
+                }
+                Purpose::Switch(model) => self.put(&model.clone(), Role::Live, &purpose, build, ready),
+                Purpose::Shadow(model) => self.put(&model.clone(), Role::Shadow, &purpose, build, ready),
+            },
+        }
+        self.feed_pending().await;
+    }
+
+    /// Gives up waiting for loads that are late.
+    ///
+    /// # Errors
+    /// When one is stuck for good.
+    pub(super) async fn look_at_loads(&mut self) -> Result<(), DeviceError> {
+        let now = Instant::now();
+        for (purpose, build, failure) in self.loads.late(now) {
+            self.gave_up(&purpose, &build, failure, false);
+        }
+        self.feed_pending().await;
+        self.loads.stuck(now).map_or(Ok(()), |build| Err(DeviceError::Stuck(format!("{build:?}"))))
+    }
+
+    /// A build could not be had. `lost`: its bytes are gone or damaged.
+    fn gave_up(&mut self, purpose: &Purpose, build: &Build, failure: Failure, lost: bool) {
+        let (device, code, detail) = (&self.name, failure.code, &failure.detail);
+        warn!(%device, ?build, ?purpose, ?code, %detail, "not loaded");
+        let digest = build.digest;
+        match purpose {
+            Purpose::Switch(model) => {
+                if lost {
+                    self.pending.push_back(Input::SlotLost { digest });
+                }
+                self.pending.push_back(Input::SwitchFailed { model: model.clone(), digest, failure });
+            }
+            // They are fetched again; that is no word about the build.
+            Purpose::Admit if lost => self.pending.push_back(Input::SlotLost { digest }),
+            Purpose::Admit | Purpose::Shadow(_) => {
+                self.pending.push_back(Input::Refused { digest, failure });
+            }
+        }
+    }
+
+    /// Makes a loaded build answer, or run beside.
+    fn put(&mut self, model: &ModelName, role: Role, purpose: &Purpose, build: Build, ready: Arc<Ready>) {
+        let digest = build.digest;
+        let reading = match Reading::of(&build) {
+            Ok(reading) => reading,
+            Err(e) => {
+                let failure = Failure::new(FailureCode::SignatureMismatch, e.to_string());
+                return self.gave_up(purpose, &build, failure, false);
+            }
+        };
+        let engine = ready.engine.clone();
+        self.place(model, role, Some(Arc::new(Instance { build, ready, reading })));
+        self.admitted.retain(|(loaded, _)| *loaded != digest);
+        if role == Role::Live {
+            self.pending.push_back(Input::Switched { model: model.clone(), digest: Some(digest), engine });
+        }
+    }
+
+    fn place(&self, name: &ModelName, role: Role, instance: Option<Arc<Instance>>) {
+        let digest = instance.as_ref().map(|i| i.build.digest);
+        let version = instance.as_ref().map(|i| i.build.version.to_string()).unwrap_or_default();
+        let model = self.models.entry(name);
+        model.place(role, instance);
+        model.with_recorder(role, |recorder| recorder.available(self.clock.now(), digest.is_some()));
+        if role == Role::Live {
+            info!(device = %self.name, model = %name, %version, "answers now");
+            let linked = slots::activate(self.store.dir(), name, digest.as_ref(), self.store.durable());
+            if let Err(error) = linked {
+                // The record decides, the links only show.
+                warn!(device = %self.name, error = %chain(&error), "slot links not written");
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Writes the records. A disk that takes none stops nothing that runs: the core waits with what is new, and tries
+//! again.
+
+use std::time::Duration;
+
+use modelfleet_agent_core::words::Input;
+use modelfleet_protocol::ids::ModelName;
+use tokio::time::Instant;
+use tracing::{error, info};
+
+use super::Device;
+use crate::mqtt::chain;
+use crate::store::{STATE, StoreError, windows_record};
+
+/// A disk that takes no writes is told about at most this often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// How writing goes.
+#[derive(Default)]
+pub(super) struct Writing {
+    /// The control record could not be written the last time.
+    failing: bool,
+    told: Option<Instant>,
+}
+
+impl Device {
+    /// Writes what the agent must not forget; false when that failed. The core hears of it next.
+    pub(super) async fn save_control(&mut self) -> bool {
+        let saved = self.agent.saved();
+        self.clock.learn(&saved);
+        let payload = saved.to_json();
+        let cause = match self.write(STATE.to_owned(), payload).await {
+            Ok(()) if self.writing.failing => {
+                info!(device = %self.name, "the record is written again");
+                self.writing = Writing::default();
+                self.pending.push_front(Input::Saved);
+                return true;
+            }
+            Ok(()) => return true,
+            Err(cause) => cause,
+        };
+        self.writing.failing = true;
+        self.tell(&cause, "the record cannot be written: what runs goes on, nothing new is begun");
+        self.pending.push_front(Input::NotSaved);
+        false
+    }
+
+    /// Writes what the agent has observed: evidence, not safety.
+    pub(super) async fn save_windows(&mut self, model: &ModelName) {
+        let payload = self.agent.saved_windows(model);
+        if let Err(cause) = self.write(windows_record(model), payload).await {
+            self.tell(&cause, "windows cannot be written");
+        }
+    }
+
+    async fn write(&self, name: String, payload: Vec<u8>) -> Result<(), StoreError> {
+        let (store, now) = (self.store.clone(), self.clock.now());
+        if !store.durable() {
+            return store.save(&name, now, &payload);
+        }
+        let write = tokio::task::spawn_blocking(move || store.save(&name, now, &payload));
+        write.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
+    }
+
+    fn tell(&mut self, cause: &StoreError, what: &str) {
+        if self.writing.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+            self.writing.told = Some(Instant::now());
+            error!(device = %self.name, error = %chain(cause), "{what}");
+        }
+    }
+}

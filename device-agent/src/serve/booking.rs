@@ -1,0 +1,104 @@
+//! Books predictions: to the recorder of the build that made them, or nowhere.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder};
+use modelfleet_agent_core::words::{Input, Role, Watch};
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::time::Time;
+
+use super::{Instance, Model};
+use crate::tensor::NamedTensor;
+
+/// A recorder and the build that it observes. Between a switch and the order to observe, predictions of the new
+/// build are not booked to the old one.
+pub(super) struct Observed {
+    digest: Option<Digest>,
+    recorder: Recorder,
+}
+
+impl Observed {
+    /// Nothing is observed yet; so many predictions will be remembered for their ground truth.
+    pub(super) fn remembering(predictions: usize) -> Observed {
+        Observed { digest: None, recorder: Recorder::new(predictions) }
+    }
+}
+
+impl Model {
+    fn observed(&self, role: Role) -> MutexGuard<'_, Observed> {
+        let index = usize::from(role == Role::Shadow);
+        self.recorders[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the recorder of a role.
+    pub fn with_recorder<T>(&self, role: Role, act: impl FnOnce(&mut Recorder) -> T) -> T {
+        act(&mut self.observed(role).recorder)
+    }
+
+    /// Observes as the agent says. What was seen before comes back.
+    pub fn watch(&self, now: Time, watch: &Watch) -> Vec<Input> {
+        let can_answer = self.can_answer(watch.role);
+        let mut observed = self.observed(watch.role);
+        observed.digest = watch.build.as_ref().map(|build| build.digest);
+        let inputs = observed.recorder.watch(now, watch);
+        observed.recorder.available(now, can_answer);
+        inputs
+    }
+
+    /// Books the truth about a prediction; false when it is not known (any more).
+    #[must_use]
+    pub fn truth(&self, key: u64, positive: bool) -> bool {
+        let live = self.observed(Role::Live).recorder.truth(key, positive);
+        if self.can_answer(Role::Shadow) {
+            self.observed(Role::Shadow).recorder.truth(key, positive);
+        }
+        live
+    }
+
+    /// Every row of a batch is a prediction; the truth can be told about the first.
+    pub(super) fn count_rows(
+        &self,
+        role: Role,
+        instance: &Instance,
+        key: u64,
+        latency_ns: u64,
+        features: &[f32],
+        outputs: &[NamedTensor],
+    ) {
+        let rows = instance.reading.rows(features.len());
+        let width = features.len() / rows;
+        let mut observed = self.observed(role);
+        if observed.digest != Some(instance.build.digest) {
+            return;
+        }
+        for row in 0..rows {
+            let (positive, confidence) = instance.reading.decide(outputs, row, rows);
+            observed.recorder.record(&Prediction {
+                key: if row == 0 { key } else { 0 },
+                latency_ns,
+                outcome: Outcome::Answered,
+                confidence,
+                positive,
+                features: &features[row * width..(row + 1) * width],
+            });
+        }
+    }
+
+    /// Books a prediction that the model did not make. `instance`: what should have; none where nothing runs.
+    pub(super) fn count(
+        &self,
+        role: Role,
+        instance: Option<&Instance>,
+        (key, latency_ns): (u64, u64),
+        outcome: Outcome,
+        features: &[f32],
+    ) {
+        // What a filter stops is no alarm; what failed is neither an alarm nor none.
+        let positive = (instance.is_some() && outcome == Outcome::Fallback).then_some(false);
+        let prediction = Prediction { key, latency_ns, outcome, confidence: None, positive, features };
+        let mut observed = self.observed(role);
+        if observed.digest == instance.map(|i| i.build.digest) {
+            observed.recorder.record(&prediction);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The connection of a device to brokers that refuse things.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use modelfleet_agent::mqtt::{Backoff, Inbox, Item, Link, LinkEvent, Outbox, Settings};
+use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::time::Time;
+use rumqttc::v5::mqttbytes::v5::Packet;
+use support::wire::Wire;
+use support::{LIMIT, MODEL, NAMESPACE};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+const GRANTED: [u8; 2] = [1, 1];
+const NOT_AUTHORIZED: [u8; 2] = [1, 0x87];
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// A connection under way.
+struct Line {
+    runtime: Option<tokio::runtime::Runtime>,
+    outbox: Arc<Outbox>,
+    events: mpsc::Receiver<LinkEvent>,
+    stop: CancellationToken,
+}
+
+impl Line {
+    /// Connects a device to the broker; `outbox` is what it has to say.
+    fn to(wire: &Wire, outbox: Outbox) -> Line {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.unwrap();
+        let (outbox, stop) = (Arc::new(outbox), CancellationToken::new());
+        let (sender, mut told) = mpsc::channel(32);
+        let (will, wills) = mpsc::channel(1);
+        let backoff = Backoff { first: FIRST_WAIT, spread: Duration::ZERO, ..Backoff::default() };
+        let link = Link {
+            settings: Settings {
+                host: "127.0.0.1".into(),
+                port: wire.port(),
+                tls: None,
+                credentials: None,
+                namespace: NAMESPACE.parse().unwrap(),
+                device: "pump-001".parse().unwrap(),
+                keep_alive: Duration::from_secs(5),
+                backoff,
+            },
+            outbox: outbox.clone(),
+            inbox: Arc::new(Inbox::trusting(Vec::new())),
+            events: sender,
+            wills,
+        };
+        runtime.spawn(link.run(stop.clone()));
+        let (passed_on, events) = mpsc::channel(32);
+        runtime.spawn(async move {
+            while let Some(event) = told.recv().await {
+                let presence = Presence { online: false, since: Time::ZERO, connection: 1 };
+                match event {
+                    LinkEvent::Connecting => will.send(presence).await.unwrap(),
+                    other => passed_on.send(other).await.unwrap(),
+                }
+            }
+        });
+        Line { runtime: Some(runtime), outbox, events, stop }
+    }
+
+    /// What the agent is told next.
+    fn told(&mut self) -> LinkEvent {
+        let next = async { tokio::time::timeout(LIMIT, self.events.recv()).await };
+        self.runtime.as_ref().unwrap().block_on(next).expect("an event in time").unwrap()
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.runtime.take().unwrap().shutdown_background();
+    }
+}
+
+fn report() -> Item {
+    Item::Report(MODEL.parse().unwrap())
+}
+
+#[test]
+fn a_refused_subscription_is_no_contact_and_ends_the_connection() {
+    let wire = Wire::start();
+    let mut line = Line::to(&wire, Outbox::default());
+    let mut began = Instant::now();
+    for attempt in 0..3 {
+        let mut peer = wire.accept(None);
+        assert!(began.elapsed() >= FIRST_WAIT / 2 * attempt, "{attempt} after {:?}", began.elapsed());
+        began = Instant::now();
+        let number = peer.subscription();
+        peer.subscribed(number, NOT_AUTHORIZED);
+        assert!(peer.next().is_none(), "the device hangs up");
+    }
+    let mut peer = wire.accept(None);
+    let number = peer.subscription();
+    peer.subscribed(number, GRANTED);
+    assert!(matches!(line.told(), LinkEvent::Connected), "of four connections the last one counts");
+}
+
+#[test]
+fn nothing_is_said_before_the_subscription_stands() {
+    let wire = Wire::start();
+    let outbox = Outbox::default();
+    outbox.put(Item::State, b"state".to_vec());
+    let mut line = Line::to(&wire, outbox);
+    let mut peer = wire.accept(None);
+    let number = peer.subscription();
+    // A message of the broker: what is answered to it would come after anything that was sent before.
+    let topic = format!("mf/1/{NAMESPACE}/plan/{MODEL}");
+    let length = 2 + topic.len() + 2 + 1;
+    let head = [0x32, length as u8, 0, topic.len() as u8];
+    peer.send(&[&head[..], topic.as_bytes(), &[0, 7, 0]].concat());
+    let answer = peer.next();
+    assert!(matches!(&answer, Some(Packet::PubAck(ack)) if ack.pkid == 7), "{answer:?}");
+    peer.subscribed(number, GRANTED);
+    assert_eq!(&peer.message().payload[..], b"state");
+    assert!(matches!(line.told(), LinkEvent::Connected));
+}
+
+#[test]
+fn what_the_broker_does_not_take_is_left_out_and_the_rest_goes_on() {
+    let wire = Wire::start();
+    let outbox = Outbox::default();
+    outbox.put(report(), vec![b'x'; 4000]);
+    outbox.put(Item::State, b"state".to_vec());
+    let line = Line::to(&wire, outbox);
+    let mut peer = wire.accept(Some(1000));
+    let number = peer.subscription();
+    peer.subscribed(number, GRANTED);
+    assert_eq!(&peer.message().payload[..], b"state");
+    line.outbox.put(report(), b"small".to_vec());
+    assert_eq!(&peer.message().payload[..], b"small");
+    assert!(line.outbox.payload_bytes_max() < 1000);
+}

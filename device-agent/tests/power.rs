@@ -1,0 +1,71 @@
+//! An agent that is killed, and one that is stopped: both go on where they were.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+
+use modelfleet_protocol::state::Phase;
+use support::plant::{Plant, running};
+use support::*;
+
+/// Killed after each of the states that it publishes on the way from an offer to a confirmed build. Two builds
+/// take turns, so that every attempt is a download, a load and a switch.
+#[test]
+fn a_device_killed_after_any_of_its_states_gets_there() {
+    let Some(plant) = Plant::new() else { return };
+    let mut agent = plant.with_stable();
+    let old = plant.build("1.0.0");
+    for states in 1..=6 {
+        let version = if states % 2 == 1 { "1.1.0" } else { "1.2.0" };
+        let (attempt, new) = (format!("r{states}"), plant.build(version));
+        let before = plant.console.state(&agent.id).unwrap().sequence;
+        let revision = 1 + states;
+        plant.console.publish_plan(&plan(
+            revision,
+            Some(old.clone()),
+            Some(candidate(&attempt, new.clone())),
+        ));
+        wait("the state to be killed after", || {
+            agent.predict(1);
+            plant.console.state(&agent.id).filter(|state| state.sequence >= before + states)
+        });
+        agent.kill();
+        agent = plant.agent();
+        let state = plant.console.wait_model(&agent.id, "the attempt to be confirmed", |m| {
+            agent.predict(1);
+            let c = m.candidate.as_ref();
+            c.is_some_and(|c| c.rollout == attempt && c.phase == Phase::Confirmed)
+        });
+        assert_eq!((running(&state), state.spare), (Some(new.digest), Some(old.digest)), "{states}");
+    }
+    let parts = fs::read_dir(agent.dir.join("state/blobs")).unwrap().map(|e| e.unwrap().path());
+    let parts: Vec<PathBuf> = parts.filter(|path| path.extension().is_some()).collect();
+    assert!(parts.is_empty(), "{parts:?}");
+}
+
+/// What a stop in order leaves behind: the windows that were open, and a mark that it was no crash.
+#[test]
+fn an_orderly_stop_loses_no_request_and_is_no_crash() {
+    let Some(plant) = Plant::new() else { return };
+    let mut agent = plant.with_stable();
+    let new = plant.build("1.1.0");
+    let mut patient = candidate("r1", new.clone());
+    patient.probation.min_predictions = 1_000;
+    let mut hourly = plan(2, Some(plant.build("1.0.0")), Some(patient));
+    hourly.observe.window_ms = 3_600_000;
+    plant.console.publish_plan(&hourly);
+    plant.console.wait_phase(&agent.id, "r1", Phase::Activated);
+    // One more than the crashes that make a loop.
+    for _ in 0..4 {
+        agent.predict(5);
+        assert!(agent.stop());
+        agent = plant.agent();
+    }
+    agent.predict(1);
+    let state = plant.console.wait_phase(&agent.id, "r1", Phase::Activated);
+    assert_eq!((running(&state), state.reverts), (Some(new.digest), 0));
+    assert!(fs::metadata(agent.dir.join(format!("state/windows.{MODEL}"))).is_ok());
+}

@@ -1,0 +1,119 @@
+//! Which rise a stage has ruled out: what Healthy means.
+
+use crate::budget::Looks;
+use crate::evidence::{Evidence, OnBreach, SloRule};
+use crate::exact::change::Subject;
+use crate::exact::ratio::Ratio;
+use crate::number::rounding::{from_ppb, ppm};
+use crate::state::SloState;
+
+/// The default margin is never asked to be finer than this: a quarter more.
+const FINEST_PPM: u64 = 1_250_000;
+/// To rule out more than this says little: canaries must not be worse than their own past either.
+const COARSE_PPM: u64 = 10_000_000;
+/// A ratio above this cannot be told from nothing.
+const COARSEST_PPM: u64 = 100_000_000;
+/// Chance per stage that a harmless candidate is not below the default margin.
+const HELD_BACK: f64 = 0.002;
+/// Chance per stage that a harmless candidate looks worse than its controls or its past: it then waits.
+const SEEMS_WORSE: f64 = 0.005;
+/// Effective bad windows (counts over dispersion) below which an arm has too few events to rule anything out: of
+/// twelve expected at least one comes, as surely as a harmless candidate is below the default margin.
+const FEW_EVENTS: f64 = 12.0;
+/// Chance that a candidate exactly as bad as the margin passes at the last planned look, parts per billion.
+const MISSED_PPB: u64 = 40_000_000;
+/// The same at all looks after it together: the j-th may use half of what is then left. 5 % over all looks.
+const MISSED_LATER_PPB: u64 = 10_000_000;
+
+/// What one look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ruling {
+    /// The rise that had to be ruled out; `u64::MAX`: too few events for any.
+    pub margin_ppm: u64,
+    /// It is ruled out, or nothing can be and nothing speaks against the candidate.
+    pub ruled_out: bool,
+}
+
+/// Chance of passing wrongly that is used up when so many looks are reached, parts per billion.
+fn missed_ppb(looks: Looks) -> u64 {
+    if !looks.is_final() {
+        return 0;
+    }
+    let later = u32::from(looks.reached.saturating_sub(looks.planned.max(1)));
+    MISSED_PPB + MISSED_LATER_PPB - (MISSED_LATER_PPB >> later.min(63))
+}
+
+/// What the look may use: the looks between the one judged last and this one leave their part to it.
+fn missed(looks: Looks, judged: u16) -> f64 {
+    let before = missed_ppb(Looks { reached: judged, ..looks });
+    from_ppb(missed_ppb(looks).saturating_sub(before))
+}
+
+/// Judges the margin once for each look that is reached, the last planned one and those after it: to ask again at
+/// every turn until the answer is right would let a candidate as bad as the margin pass three times as often. The
+/// answer stays until the next look. `ready`: covered, and nothing else is in the way.
+pub fn judge(
+    evidence: &Evidence<'_>,
+    rule: &SloRule<'_>,
+    subjects: &[Subject],
+    ready: bool,
+    state: &mut SloState,
+) -> Ruling {
+    let looks = evidence.looks;
+    if !looks.is_final() {
+        return Ruling { margin_ppm: rule.margin_ppm.unwrap_or(u64::MAX), ruled_out: false };
+    }
+    if state.judged_look == looks.reached {
+        // A margin that the user changed since is another question: it is asked at the next look.
+        let same = rule.margin_ppm.is_none_or(|margin| margin == state.margin_ppm);
+        let margin_ppm = if same { state.margin_ppm } else { rule.margin_ppm.unwrap_or(u64::MAX) };
+        return Ruling { margin_ppm, ruled_out: state.healthy && same };
+    }
+    let ruling = rule_out(evidence, rule, subjects, missed(looks, state.judged_look));
+    if !ready {
+        return Ruling { ruled_out: false, ..ruling };
+    }
+    state.judged_look = looks.reached;
+    state.margin_ppm = ruling.margin_ppm;
+    state.healthy = ruling.ruled_out;
+    ruling
+}
+
+fn rule_out(evidence: &Evidence<'_>, rule: &SloRule<'_>, subjects: &[Subject], beyond: f64) -> Ruling {
+    let Some(ratio) = Ratio::of(subjects) else {
+        return Ruling { margin_ppm: rule.margin_ppm.unwrap_or(u64::MAX), ruled_out: false };
+    };
+    let below = |margin_ppm| ppm(ratio.high(beyond)) <= margin_ppm;
+    if let Some(margin_ppm) = rule.margin_ppm {
+        return Ruling { margin_ppm, ruled_out: margin_ppm == u64::MAX || below(margin_ppm) };
+    }
+    let gates = evidence.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count().max(1);
+    let (held_back, worse) = (HELD_BACK / gates as f64, SEEMS_WORSE / gates as f64);
+    // It looks at controls and at what canaries are expected to do, not at what they did.
+    let smallest = ppm(ratio.smallest_margin(1.0 - held_back, beyond));
+    let as_before =
+        || smallest <= COARSE_PPM || Ratio::of_past(subjects).is_none_or(|past| past.low(worse) <= 1.0);
+    let calm = ratio.low(worse) <= 1.0 && as_before();
+    let few = ratio.expected().min(ratio.control) < FEW_EVENTS * ratio.dispersion;
+    if smallest > COARSEST_PPM && few {
+        return Ruling { margin_ppm: u64::MAX, ruled_out: calm };
+    }
+    let margin_ppm = smallest.clamp(FINEST_PPM, COARSEST_PPM);
+    Ruling { margin_ppm, ruled_out: calm && below(margin_ppm) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_looks_together_miss_five_percent_at_most() {
+        let looks = |reached| Looks { reached, planned: 6 };
+        assert_eq!(missed_ppb(looks(5)), 0);
+        assert_eq!(missed(looks(6), 0), 0.04);
+        assert_eq!(missed(looks(7), 6), 0.005);
+        let all: f64 = (6..100).map(|reached| missed(looks(reached), reached - 1)).sum();
+        assert!(all <= 0.05 + 1e-12, "{all}");
+        assert_eq!(missed_ppb(Looks { reached: u16::MAX, planned: 0 }), 50_000_000);
+    }
+}

@@ -1,0 +1,139 @@
+//! Whatever a fleet looks like, a membership stays within what a Rollout's status may hold, and a report within what
+//! can be counted.
+
+#![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
+
+use std::collections::BTreeMap;
+
+use modelfleet_protocol::draw::{Candidate, STRATA_TOGETHER_MAX, Share, Target, open_stage};
+use modelfleet_protocol::generated::{Report, Tally, Window};
+use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::membership::{Bound, Membership, NAMED_MAX, STRATA_MAX};
+use modelfleet_protocol::report::{self, INDEX_MAX};
+use modelfleet_protocol::selector::{Labels, Selector};
+use proptest::prelude::*;
+use prost::Message as _;
+
+type Fleet = Vec<(DeviceId, Labels)>;
+
+fn fleet(count: usize, labels: impl Fn(usize) -> Vec<(&'static str, String)>) -> Fleet {
+    let device = |i: usize| {
+        let labels: BTreeMap<String, String> =
+            labels(i).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        (format!("d{i}").parse().unwrap(), labels)
+    };
+    (0..count).map(device).collect()
+}
+
+fn open(membership: &Membership, share: &Share, fleet: &Fleet) -> Membership {
+    let devices = fleet.iter().map(|(id, labels)| Candidate { id, labels, reachable: true });
+    open_stage(membership, share, devices)
+}
+
+fn share(site: Option<&str>, spread_by: &[&str], devices: Target) -> Share {
+    let match_labels = site.map(|site| ("site".to_owned(), site.to_owned())).into_iter().collect();
+    let selector = Selector { match_labels, match_expressions: Vec::new() };
+    Share { selector, spread_by: spread_by.iter().map(|label| (*label).to_owned()).collect(), devices }
+}
+
+fn empty() -> Membership {
+    Membership { salt: "s".to_owned(), ..Membership::default() }
+}
+
+fn members(membership: &Membership, fleet: &Fleet) -> usize {
+    fleet.iter().filter(|(id, labels)| membership.includes(id, labels)).count()
+}
+
+/// As many entries as the status has: the strata of each clause, and one for all others.
+fn assert_fits(membership: &Membership) {
+    let entries = |c: &modelfleet_protocol::membership::Clause| {
+        c.strata.len() + usize::from(c.other_below > Bound::NONE)
+    };
+    assert!(membership.clauses.iter().all(|c| entries(c) <= STRATA_MAX));
+    assert!(membership.clauses.iter().map(entries).sum::<usize>() <= STRATA_TOGETHER_MAX);
+    assert!(membership.clauses.iter().map(|c| c.devices.len()).sum::<usize>() <= NAMED_MAX);
+}
+
+#[test]
+fn a_hundred_strata_fit_and_the_share_is_exact() {
+    let fleet = fleet(10_000, |i| vec![("age", (i % 10).to_string()), ("load", (i / 10 % 10).to_string())]);
+    let mut membership = empty();
+    for (ppm, expected) in [(100_000, 1_000), (500_000, 5_000), (1_000_000, 10_000)] {
+        let grown = open(&membership, &share(None, &["age", "load"], Target::Ppm(ppm)), &fleet);
+        assert_fits(&grown);
+        assert!(grown.grew_from(&membership) || membership.clauses.is_empty());
+        assert_eq!(members(&grown, &fleet), expected);
+        membership = grown;
+    }
+}
+
+#[test]
+fn names_are_bounded_over_all_stages_and_the_count_is_exact() {
+    let fleet = fleet(1_000, |i| vec![("site", if i < 500 { "a" } else { "b" }.to_owned())]);
+    let first = open(&empty(), &share(Some("a"), &[], Target::Count(40)), &fleet);
+    assert_eq!(first.clauses[0].devices.len(), 40, "a small stage is named");
+    let second = open(&first, &share(Some("b"), &[], Target::Count(40)), &fleet);
+    assert_fits(&second);
+    assert!(second.grew_from(&first));
+    assert_eq!(members(&second, &fleet), 80);
+}
+
+#[test]
+fn a_label_with_a_value_for_each_device_fits() {
+    let fleet = fleet(5_000, |i| vec![("serial", format!("{i:06}"))]);
+    let canary = open(&empty(), &share(None, &["serial"], Target::Count(50)), &fleet);
+    let half = open(&canary, &share(None, &["serial"], Target::Ppm(500_000)), &fleet);
+    assert_eq!((members(&canary, &fleet), members(&half, &fleet)), (50, 2_500));
+    assert_fits(&half);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn eight_stages_of_any_shape_fit_and_only_grow(
+        kinds in 1_usize..300,
+        stages in proptest::collection::vec((0_usize..4, 0_usize..3, 1_u64..90, 1_u32..1_000_000, any::<bool>()), 1..=8),
+    ) {
+        let fleet = fleet(600, |i| {
+            vec![("site", ["a", "b", "c"][i % 3].to_owned()), ("kind", (i % kinds).to_string()), ("age", (i % 7).to_string())]
+        });
+        let mut membership = empty();
+        for (site, spread, count, ppm, by_count) in stages {
+            let site = ["a", "b", "c"].get(site).copied();
+            let spread: &[&str] = [&[][..], &["kind"], &["kind", "age"]][spread];
+            let target = if by_count { Target::Count(count) } else { Target::Ppm(ppm) };
+            let grown = open(&membership, &share(site, spread, target), &fleet);
+            assert_fits(&grown);
+            prop_assert!(grown.grew_from(&membership));
+            let inside = |m: &Membership| {
+                let of_stage = |l: &Labels| site.is_none_or(|site| l["site"] == site);
+                fleet.iter().filter(|(id, l)| of_stage(l) && m.includes(id, l)).count() as u64
+            };
+            let pool = fleet.iter().filter(|(_, l)| site.is_none_or(|site| l["site"] == site)).count() as u64;
+            prop_assert_eq!(inside(&grown), target.of(pool).max(inside(&membership)));
+            membership = grown;
+        }
+    }
+}
+
+#[test]
+fn a_window_at_the_end_of_time_is_refused() {
+    let read = |index, span| {
+        let tally = Tally { known: vec![1], bad: vec![1] };
+        let report = Report {
+            device: "d".into(),
+            namespace: "n".into(),
+            model: "m".into(),
+            digest: vec![0; 32],
+            window_ms: 1,
+            windows: vec![Window { index, span, tally: Some(tally), ..Window::default() }],
+            ..Report::default()
+        };
+        let (ns, id, model) = ("n".parse().unwrap(), "d".parse().unwrap(), "m".parse().unwrap());
+        report::read(&ns, &id, &model, &report.encode_to_vec())
+    };
+    assert!(read(INDEX_MAX, u32::MAX).is_ok());
+    assert!(read(INDEX_MAX + 1, 1).is_err());
+    assert!(read(u64::MAX, 1).is_err());
+}

@@ -1,0 +1,60 @@
+//! What the candidate changes.
+
+use serde::{Deserialize, Serialize};
+
+use super::{LabelValues, PerSli, one};
+
+/// What the candidate changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Effect {
+    /// Rates with the candidate as a multiple of those without, by objective; default 1.
+    pub rate_ratio: PerSli,
+    /// Share of the devices that are affected at all.
+    pub affected_share: f64,
+    /// Whether of the devices that a stage draws exactly that share is affected, rounded to whole devices; otherwise
+    /// each device is, with that chance. Strata with an effect of their own are left to chance.
+    pub exact_share: bool,
+    /// Windows from activation until the rates change.
+    pub onset_windows: u32,
+    /// Share of the devices on which the candidate does not start, or crashes.
+    pub hard_failure_share: f64,
+    /// Share of the devices that report nothing any more once the candidate runs.
+    pub silent_share: f64,
+    /// Strata in which it is different; the first whose labels a device carries counts.
+    pub strata: Vec<StratumEffect>,
+}
+
+impl Default for Effect {
+    fn default() -> Effect {
+        Effect {
+            rate_ratio: PerSli::default(),
+            affected_share: 1.0,
+            exact_share: false,
+            onset_windows: 0,
+            hard_failure_share: 0.0,
+            silent_share: 0.0,
+            strata: Vec::new(),
+        }
+    }
+}
+
+/// What the candidate changes on devices with these labels, instead of what it changes on the others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StratumEffect {
+    /// The labels.
+    pub labels: LabelValues,
+    /// As [`Effect::rate_ratio`].
+    #[serde(default)]
+    pub rate_ratio: PerSli,
+    /// As [`Effect::affected_share`].
+    #[serde(default = "one")]
+    pub affected_share: f64,
+    /// As [`Effect::hard_failure_share`].
+    #[serde(default)]
+    pub hard_failure_share: f64,
+    /// As [`Effect::silent_share`].
+    #[serde(default)]
+    pub silent_share: f64,
+}

@@ -1,0 +1,103 @@
+//! The devices under the model that they have: how many, how alike, and when they are out of reach.
+
+use serde::{Deserialize, Serialize};
+
+use super::{LabelValues, PerSli, one};
+
+/// The devices under the model that they have.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Fleet {
+    /// How many.
+    pub devices: u64,
+    /// Kinds of devices by label; empty: one kind without labels.
+    pub strata: Vec<StratumShare>,
+    /// Spread between devices: standard deviation of the logarithm of their rates.
+    pub sigma: f64,
+    /// Bad events of a device and window, on average over the fleet, by objective.
+    pub base_rate: PerSli,
+    /// Bad events that come together, on average.
+    pub burst: f64,
+    /// Height of the daily rhythm of the rates: 0.8 swings between 0.2 and 1.8 times the mean.
+    pub rhythm: f64,
+    /// Share of the devices that are replaced by new ones in a day.
+    pub churn_per_day: f64,
+    /// Whether what a device said last outlives it, as a broker's retained messages do: then a device that left stays
+    /// known, out of reach for good, and the new one comes beside it. Otherwise it is forgotten at once.
+    pub leavers_stay: bool,
+    /// When devices are out of reach.
+    pub offline: Offline,
+    /// Windows that devices have lived through before the rollout.
+    pub history_windows: u32,
+    /// Windows that a device remembers of the model it had first, those since the rollout began included; 0: all.
+    /// Above 0 a device that goes on with that model loses a window of its past for each that it adds once its memory
+    /// is full, while one with the candidate keeps its past. The shipped agent bounds the two apart so that this does
+    /// not happen; the number shows what the judge does where it happens.
+    pub memory_windows: u32,
+    /// Predictions of a device in a window, for plain evidence.
+    pub predictions_per_window: u32,
+}
+
+impl Default for Fleet {
+    fn default() -> Fleet {
+        Fleet {
+            devices: 200,
+            strata: Vec::new(),
+            sigma: 1.0,
+            base_rate: PerSli::default(),
+            burst: 1.0,
+            rhythm: 0.0,
+            churn_per_day: 0.0,
+            leavers_stay: false,
+            offline: Offline::default(),
+            history_windows: 600,
+            memory_windows: 0,
+            predictions_per_window: 100,
+        }
+    }
+}
+
+/// A kind of devices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StratumShare {
+    /// Its labels.
+    pub labels: LabelValues,
+    /// Its share of the fleet; shares are relative to their sum.
+    pub share: f64,
+    /// Its rates as a multiple of the fleet's.
+    #[serde(default = "one")]
+    pub rate_factor: f64,
+}
+
+/// When devices are out of reach.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Offline {
+    /// Mean share of the time.
+    pub share: f64,
+    /// Mean length of a time out of reach.
+    pub mean_windows: f64,
+    /// How it is spread.
+    pub pattern: OfflinePattern,
+    /// Whether the device works on meanwhile and reports later; otherwise it is switched off.
+    pub works_on: bool,
+}
+
+impl Default for Offline {
+    fn default() -> Offline {
+        Offline { share: 0.0, mean_windows: 12.0, pattern: OfflinePattern::Spells, works_on: true }
+    }
+}
+
+/// How the times out of reach are spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OfflinePattern {
+    /// Every device alike, at random.
+    #[default]
+    Spells,
+    /// Some devices hardly ever, some most of the time.
+    Chronic,
+    /// All at the same hours of the day.
+    Night,
+}
