@@ -26,7 +26,9 @@ use hearing::{Heard, Hearing, Next};
 const OUTBOX_MAX: usize = 1024;
 /// Most bytes of a message that the broker may send us; it leaves out larger ones.
 const PACKET_BYTES_MAX: u32 = ENVELOPE_BYTES_MAX as u32 + 4 * 1024;
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The answer to a ping stands in line behind what a fleet has retained: three million messages of a million devices take
+/// the better part of a minute, and a connection given up meanwhile would begin anew for ever.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
 

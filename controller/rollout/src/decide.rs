@@ -43,7 +43,7 @@ pub fn decide(
         policy,
         fleet,
         evidence,
-        intent,
+        intent: intent.clone(),
         now,
         state: state_now,
         actions: vec![],

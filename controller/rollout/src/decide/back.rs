@@ -29,23 +29,24 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
 /// What versions become. By the facts, never by the phase: a success whose status was not stored has left this version
 /// in production, and a way back whose status was not stored may have done the half of this.
 fn take_out_of_production(run: &mut Run, cause: Cause, sentence: &str) {
-    let (version, facts) = (run.state.version.clone(), &run.intent.facts);
+    let version = run.state.version.clone();
+    let (before, stable) = (run.intent.facts.version.clone(), run.intent.facts.production.clone());
     // First the version to go back to, so that the model is never without a stable one.
-    if let Some(prior) = run.state.prior.clone().filter(|prior| facts.production.as_ref() != Some(prior)) {
-        run.actions.push(Action::MarkProduction { version: prior });
+    if let Some(prior) = run.state.prior.clone().filter(|prior| stable.as_ref() != Some(prior)) {
+        run.change(Action::MarkProduction { version: prior });
     }
     if cause.rejects() {
-        if !matches!(facts.version, VersionFact::Rejected { .. }) {
+        if !matches!(before, VersionFact::Rejected { .. }) {
             run.state.rejection = Some(Rejection::OWN);
         }
-        run.actions.push(Action::MarkRejected {
+        run.change(Action::MarkRejected {
             version,
             reason: cause.as_str(),
             message: sentence.to_owned(),
             retry_token: run.state.retry_token.clone(),
         });
-    } else if facts.version == VersionFact::Production {
-        run.actions.push(Action::MarkVerified { version });
+    } else if before == VersionFact::Production {
+        run.change(Action::MarkVerified { version });
     }
 }
 

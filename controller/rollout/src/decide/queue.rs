@@ -73,10 +73,8 @@ fn waits(run: &Run) -> Option<Reason> {
 }
 
 fn start(run: &mut Run) -> Next {
-    // A retry may follow so closely that its version's rejection is not seen yet.
-    let just_rejected = run.actions.iter().any(|a| matches!(a, Action::MarkRejected { .. }));
-    if just_rejected || matches!(run.intent.facts.version, VersionFact::Rejected { .. }) {
-        run.actions.push(Action::MarkVerified { version: run.state.version.clone() });
+    if matches!(run.intent.facts.version, VersionFact::Rejected { .. }) {
+        run.change(Action::MarkVerified { version: run.state.version.clone() });
     }
     let version = &run.state.version;
     run.state.prior = run.intent.facts.production.clone().filter(|prior| prior != version);

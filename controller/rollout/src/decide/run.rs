@@ -24,7 +24,8 @@ pub(super) struct Run<'a> {
     pub(super) policy: &'a Policy,
     pub(super) fleet: &'a FleetView,
     pub(super) evidence: &'a Evidence,
-    pub(super) intent: &'a Intent,
+    /// The facts in it follow what this decision does: its later steps must not go by what it has just changed.
+    pub(super) intent: Intent,
     pub(super) now: Time,
     pub(super) state: State,
     pub(super) actions: Vec<Action>,
@@ -122,6 +123,25 @@ impl Run<'_> {
         self.state.quarantined.extend(fresh);
         self.state.quarantined.sort();
         self.tell(EventKind::DevicesQuarantined, &message);
+    }
+
+    /// Does something to a version.
+    pub(super) fn change(&mut self, action: Action) {
+        let facts = &mut self.intent.facts;
+        match &action {
+            Action::MarkProduction { version } => {
+                facts.production = Some(version.clone());
+                if *version == self.state.version {
+                    facts.version = VersionFact::Production;
+                }
+            }
+            Action::MarkRejected { message, .. } => {
+                facts.version = VersionFact::Rejected { reason: message.clone(), at: self.now };
+            }
+            Action::MarkVerified { .. } => facts.version = VersionFact::Verified,
+            Action::ArchiveOthers { .. } | Action::OpenStage { .. } | Action::Event { .. } => {}
+        }
+        self.actions.push(action);
     }
 
     /// Moves to a phase, by the table, and tells people.

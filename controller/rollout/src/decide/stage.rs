@@ -279,8 +279,8 @@ fn succeed(run: &mut Run, how: Passed) -> Next {
     let version = run.state.version.clone();
     run.state.clock.freeze(run.now);
     run.state.figures.ended_at = Some(run.now);
-    run.actions.push(Action::MarkProduction { version: version.clone() });
-    run.actions.push(Action::ArchiveOthers { version: version.clone() });
+    run.change(Action::MarkProduction { version: version.clone() });
+    run.change(Action::ArchiveOthers { version: version.clone() });
     let on = many(run.fleet.confirmed, "device");
     let message = format!("version {version} is in production, confirmed on {on}{left}");
     run.go(Move::Succeed, Phase::Succeeded, EventKind::Succeeded, &message)

@@ -133,6 +133,14 @@ impl World {
         decision
     }
 
+    /// Decides in moments that follow each other at once, until nothing is left to do.
+    pub fn settle(&mut self) {
+        for _ in 0..8 {
+            self.now = self.now.after_ms(1);
+            let _ = self.decide();
+        }
+    }
+
     /// What a rollout has come to: all that devices, queue and people go by.
     pub fn end(&self) -> End {
         let state = &self.state;
