@@ -99,6 +99,24 @@ fn a_harmless_candidate_passes() {
     }
 }
 
+/// Where bad windows are rare, one of them is no harm: the stage passes on exposure.
+#[test]
+fn a_single_bad_window_passes() {
+    for elsewhere in [0, 1, 2] {
+        let mut list = fleet(200, 5, 0.0, 0, 1.0, 1);
+        list[2].now.bad = 1;
+        for device in &mut list[50..65] {
+            device.past.bad = 1;
+        }
+        list[100..100 + elsewhere].iter_mut().for_each(|d| d.now.bad = 1);
+        let assessment = judged(&list, None, 6, 1, &StageState::new());
+        assert_eq!(assessment.advice, Advice::Advance, "{}", assessment.sentence);
+        list[2].now.bad = 9;
+        let assessment = judged(&list, None, 6, 1, &StageState::new());
+        assert_ne!(assessment.advice, Advice::Advance, "{}", assessment.sentence);
+    }
+}
+
 /// A candidate as bad as the margin, asked at every window from 60 to 120: it passes in 5 % at most, and what is
 /// found at a look stays until the next. The rule has no weight, so that nothing but the margin stops it.
 #[test]

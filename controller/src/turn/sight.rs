@@ -65,8 +65,7 @@ impl Table<'_> {
             && self.link.settled;
         let Sight { view, eligible, online, subjects, failures } = fleet.look(&lens, asks);
         let before = (memory.judged == (state.attempt, state.stage))
-            .then(|| StageState::from_text(&memory.judge).ok())
-            .flatten()
+            .then(|| StageState::from_text(&memory.judge).unwrap_or_else(|_| StageState::unreadable()))
             .unwrap_or_default();
         let question = Question {
             valid,

@@ -13,10 +13,9 @@ const FINEST_PPM: u64 = 1_250_000;
 const COARSE_PPM: u64 = 10_000_000;
 /// A ratio above this cannot be told from nothing.
 const COARSEST_PPM: u64 = 100_000_000;
-/// Chance per stage that a harmless candidate is not below the default margin.
+/// Chance per stage that a harmless candidate is not below the default margin, and that it seems worse than its
+/// controls or its past; it then waits.
 const HELD_BACK: f64 = 0.002;
-/// Chance per stage that a harmless candidate looks worse than its controls or its past: it then waits.
-const SEEMS_WORSE: f64 = 0.005;
 /// Effective bad windows (counts over dispersion) below which an arm has too few events to rule anything out: of
 /// twelve expected at least one comes, as surely as a harmless candidate is below the default margin.
 const FEW_EVENTS: f64 = 12.0;
@@ -88,13 +87,14 @@ fn rule_out(evidence: &Evidence<'_>, rule: &SloRule<'_>, subjects: &[Subject], b
         return Ruling { margin_ppm, ruled_out: margin_ppm == u64::MAX || below(margin_ppm) };
     }
     let gates = evidence.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count().max(1);
-    let (held_back, worse) = (HELD_BACK / gates as f64, SEEMS_WORSE / gates as f64);
+    let held_back = HELD_BACK / gates as f64;
     // It looks at controls and at what canaries are expected to do, not at what they did.
     let smallest = ppm(ratio.smallest_margin(1.0 - held_back, beyond));
     let as_before =
-        || smallest <= COARSE_PPM || Ratio::of_past(subjects).is_none_or(|past| past.low(worse) <= 1.0);
-    let calm = ratio.low(worse) <= 1.0 && as_before();
+        || smallest <= COARSE_PPM || Ratio::of_past(subjects).is_none_or(|past| past.low(held_back) <= 1.0);
     let few = ratio.expected().min(ratio.control) < FEW_EVENTS * ratio.dispersion;
+    let told = if few { ratio.forgiving(subjects) } else { ratio };
+    let calm = told.low(held_back) <= 1.0 && as_before();
     if smallest > COARSEST_PPM && few {
         return Ruling { margin_ppm: u64::MAX, ruled_out: calm };
     }

@@ -64,4 +64,16 @@ mod tests {
         assert_eq!(fisher_greater(9, 0, 9, 0), 1.0);
         assert!(fisher_greater(u64::MAX, u64::MAX, 0, u64::MAX).is_finite());
     }
+
+    /// Counts beyond any fleet are answered at once, and rightly.
+    #[test]
+    fn huge_tables_end() {
+        assert_eq!(fisher_greater(1 << 40, 1 << 41, 1 << 39, 1 << 41), 0.0);
+        assert_eq!(fisher_greater(1 << 62, 1 << 62, 0, 1 << 62), 0.0);
+        assert_eq!(fisher_greater(u64::MAX, u64::MAX, u64::MAX, u64::MAX), 1.0);
+        assert!((fisher_greater(1, 1 << 62, 1 << 61, 1 << 62) - 1.0).abs() < 1e-9);
+        // Five bad ones of two equal halves: all five on one side.
+        assert!((fisher_greater(5, u64::MAX / 2, 0, u64::MAX / 2) - 1.0 / 32.0).abs() < 1e-9);
+        assert!(attainable_level(5, 1 << 40, 1 << 41, 1e-3) <= 1e-3);
+    }
 }

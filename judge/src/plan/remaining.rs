@@ -112,4 +112,15 @@ mod tests {
         assert!(remaining_bound_ppm(200, size, 0, 950_000) <= 140_000);
         assert!(remaining_bound_ppm(200, size - 1, 0, 950_000) > 140_000);
     }
+
+    #[test]
+    fn huge_fleets_are_answered() {
+        assert_eq!(remaining_bound_ppm(u64::MAX, 0, 0, 950_000), 1_000_000);
+        assert_eq!(remaining_bound_ppm(u64::MAX, u64::MAX - 1, 0, 950_000), 0);
+        assert_eq!(remaining_bound_ppm(u64::MAX, 5, 0, 950_000), remaining_bound_ppm(1 << 40, 5, 0, 950_000));
+        let half = remaining_bound_ppm(u64::MAX, 1 << 50, 1 << 49, 950_000);
+        assert!((500_000..501_000).contains(&half), "{half}");
+        // As for a fleet without end: log(0.05) / log(0.99) = 298.07.
+        assert_eq!(devices_for_bound(u64::MAX, 10_000, 950_000), 299);
+    }
 }
