@@ -131,7 +131,7 @@ pub struct RolloutSpec {
     #[serde(default = "default_holdback")]
     #[x_kube(validation = (
         "!self.matches('^(5[0-9]|[6-9][0-9]|100)') || !self.endsWith('%') || self.matches('^50([.]0+)?%$')",
-        "must be a percent of at most 50%, such as 2%"
+        "must be at most 50%, such as 2%"
     ))]
     pub holdback: Amount,
 
