@@ -43,7 +43,7 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> String {
     }
     if let Some((canaries, controls)) = record.unlike.filter(|_| record.verdict == Verdict::Undecided) {
         return format!(
-            "{name}: arms not comparable: canaries know {canaries} windows, controls {controls}; not tested"
+            "{name}: arms not comparable: canaries know {canaries} windows, controls {controls}; harm not shown, passes nothing"
         );
     }
     let over = if rule.allowance_ppm == 0 {

@@ -136,20 +136,26 @@ fn canaries_may_know_more() {
     assert!(found <= 2, "{found} of 60");
     let harmful = Fleet { ratio: 3.0, canaries: 5, ..unchanged };
     assert!(rolled_back(harmful, 20) >= 19);
-    let apart = judged(Fleet { known: (60, 30), ..harmful }, 1);
+    let apart = judged(Fleet { known: (60, 30), ..unchanged }, 1);
     assert!(apart.sentence.contains("canaries know 60 windows, controls 30"), "{}", apart.sentence);
 }
 
-/// A third of the windows unknown in one arm: which windows are missing may be what differs.
+/// A third of the windows unknown in one arm: which windows are missing may be what differs, so nothing passes. A model
+/// that is too slow to fill its windows must not hide its harm by that.
 #[test]
-fn arms_that_are_not_alike_are_not_compared() {
-    let fleet = Fleet { known: (40, 60), base: 0.2, ratio: 5.0, canaries: 5, ..FLEET };
+fn arms_that_are_not_alike_pass_nothing_and_hide_no_harm() {
+    let fleet = Fleet { known: (40, 60), base: 0.2, canaries: 5, ..FLEET };
     let assessment = judged(fleet, 1);
     println!("{}", assessment.sentence);
     assert_eq!((assessment.verdict, assessment.advice), (Verdict::Undecided, Advice::Wait));
-    assert_eq!(assessment.spent_ppb, 0);
-    assert_eq!(assessment.state.slos[0].looks_used, 0);
     assert!(assessment.sentence.contains("arms not comparable: canaries know 40 windows, controls 60"));
+    let harmful = judged(Fleet { ratio: 5.0, ..fleet }, 1);
+    assert_eq!(
+        (harmful.verdict, harmful.advice),
+        (Verdict::Degraded, Advice::RollBack),
+        "{}",
+        harmful.sentence
+    );
 }
 
 /// False rollbacks where exposure differs, over all six looks: prints the table of `MEASURED.md`.
