@@ -32,6 +32,26 @@ pub fn rollout(devices: u64) -> Vec<Cell> {
         let name = format!("{devices} devices, sigma {sigma}, burst {burst}, base {base}, rate {ratio}x");
         cells.push(Cell { name, runs_part: 1, setup, scenario });
     }
+    for (name, rhythm, churn, holdback_ppm) in [
+        ("rhythm 0.8", 0.8, 0.0, 0),
+        ("rhythm 0.3, churn 1 % a day", 0.3, 0.01, 0),
+        ("rhythm 0.8, 5 % held back", 0.8, 0.0, 50_000),
+    ] {
+        let mut setup = Setup::hourly(Setup::default_stages(), vec![Objective::statistical("slo", 0)]);
+        setup.parts.holdback_ppm = holdback_ppm;
+        let scenario = with(|s| {
+            s.fleet.devices = devices;
+            s.fleet.rhythm = rhythm;
+            s.fleet.churn_per_day = churn;
+            s.fleet.leavers_stay = true;
+        });
+        cells.push(Cell {
+            name: format!("{devices} devices, {name}, rate 1x"),
+            runs_part: 1,
+            setup,
+            scenario,
+        });
+    }
     cells
 }
 
