@@ -64,9 +64,11 @@ impl Table<'_> {
             && state.stage_opened_at.is_some()
             && self.link.settled;
         let Sight { view, eligible, online, subjects, failures } = fleet.look(&lens, asks);
-        let before = (memory.judged == (state.attempt, state.stage))
-            .then(|| StageState::from_text(&memory.judge).unwrap_or_else(|_| StageState::unreadable()))
-            .unwrap_or_default();
+        let before = if memory.judged == (state.attempt, state.stage) {
+            StageState::from_text(&memory.judge).unwrap_or_else(|_| StageState::unreadable())
+        } else {
+            StageState::default()
+        };
         let question = Question {
             valid,
             state,
