@@ -38,7 +38,7 @@ pub struct Contrast {
 
 impl Contrast {
     /// From subjects ordered by stratum. Without controls in any stratum canaries are held against their own
-    /// past alone; a stratum with one arm only adds nothing otherwise.
+    /// past alone, at the day's busiest hour; a stratum with one arm only adds nothing otherwise.
     pub fn of(subjects: &[Subject]) -> Self {
         let alone = subjects.iter().all(|s| s.arm == Arm::Canary);
         let mut sum = Self::default();
@@ -49,11 +49,14 @@ impl Contrast {
     }
 
     fn add(&mut self, group: &[Subject], alone: bool) {
+        // Controls live through the same hours. The own past does not: without controls, what a rhythm of the day
+        // explains is expected.
+        let usual = |s: &Subject| if alone { s.at_the_busiest_hour() } else { s.known * s.usual };
         let total = |arm: Arm| {
             group
                 .iter()
                 .filter(|s| s.arm == arm)
-                .fold((0, 0.0, 0.0), |(n, bad, usual), s| (n + 1, bad + s.bad, usual + s.known * s.usual))
+                .fold((0, 0.0, 0.0), |(n, bad, sum), s| (n + 1, bad + s.bad, sum + usual(s)))
         };
         let (canaries, canary_bad, canary_usual) = total(Arm::Canary);
         let (controls, control_bad, control_usual) = total(Arm::Control);
@@ -63,11 +66,11 @@ impl Contrast {
         let (common, share) = if alone {
             (1.0, 0.0)
         } else {
-            let usual = canary_usual + control_usual;
-            ((canary_bad + control_bad) / usual, canary_usual / usual)
+            let both = canary_usual + control_usual;
+            ((canary_bad + control_bad) / both, canary_usual / both)
         };
         for s in group {
-            let rest = s.bad - common * s.known * s.usual;
+            let rest = s.bad - common * usual(s);
             let weight = if s.arm == Arm::Canary { 1.0 - share } else { share };
             self.variance += weight * weight * rest * rest;
         }

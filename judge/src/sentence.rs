@@ -53,7 +53,7 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> String {
     };
     let (canaries, controls) = record.devices_over;
     let against = match record.controls {
-        0 => "nothing to compare with".to_owned(),
+        0 => "no controls to compare with".to_owned(),
         all => format!("{controls} of {all} controls"),
     };
     let rate = match (record.low_ppm, record.high_ppm) {
@@ -74,6 +74,10 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> String {
         Verdict::Healthy if record.margin_ppm == u64::MAX => {
             format!("{counts}; too few events to rule out a rise: passed on exposure")
         }
+        Verdict::Healthy if record.controls == 0 => format!(
+            "{counts}; a rise to {} of their own past is ruled out, less may be the hour of the day",
+            times(record.margin_ppm)
+        ),
         Verdict::Healthy => format!("{counts}; a rise to {} is ruled out", times(record.margin_ppm)),
         Verdict::Undecided if record.relative_harm => {
             format!("{counts}; worse than controls, p = {p} <= {threshold}, but within the allowance")

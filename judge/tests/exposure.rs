@@ -1,88 +1,11 @@
 //! Canaries and controls that were watched for different times: no harm, and no reason to blame the model.
 #![allow(clippy::unwrap_used)]
 
-use modelfleet_judge::number::{chance::Chance, normal};
+#[path = "../examples/exposure/fleet.rs"]
+mod fleet;
+
+use fleet::{FLEET, Fleet, Run};
 use modelfleet_judge::*;
-
-/// A fleet with an unchanged (or harmful) model, and how long each arm was watched.
-#[derive(Clone, Copy)]
-struct Fleet {
-    devices: u32,
-    canaries: u32,
-    base: f64,
-    ratio: f64,
-    /// Windows of history of canaries and controls.
-    history: (u64, u64),
-    /// Windows known since of canaries and controls.
-    known: (u64, u64),
-}
-
-const FLEET: Fleet =
-    Fleet { devices: 200, canaries: 50, base: 0.002, ratio: 1.0, history: (600, 600), known: (60, 60) };
-
-/// A run of a fleet: rates, history and what was seen so far.
-struct Run {
-    fleet: Fleet,
-    rates: Vec<f64>,
-    counts: Vec<[SloCounts; 1]>,
-    chance: Chance,
-}
-
-impl Run {
-    fn new(fleet: Fleet, run: u64) -> Self {
-        let mut levels = Chance::fork(98, run);
-        let rate = |_| fleet.base * libm::exp(normal::quantile(levels.unit()) - 0.5);
-        let rates: Vec<f64> = (0..fleet.devices).map(rate).collect();
-        let mut run = Self { fleet, rates, counts: Vec::new(), chance: Chance::fork(99, run) };
-        for id in 0..fleet.devices {
-            let windows = run.pick(id, fleet.history);
-            let history = run.lived(windows, run.rates[id as usize]);
-            run.counts.push([SloCounts { history, post: Counts::default() }]);
-        }
-        run
-    }
-
-    fn pick(&self, id: u32, (ours, theirs): (u64, u64)) -> u64 {
-        if id < self.fleet.canaries { ours } else { theirs }
-    }
-
-    fn lived(&mut self, windows: u64, rate: f64) -> Counts {
-        let share = -libm::expm1(-rate);
-        Counts::new(windows, (0..windows).filter(|_| self.chance.unit() < share).count() as u64)
-    }
-
-    /// On to so many windows of sixty; an arm that knows fewer in the end lacks the first ones.
-    fn until(&mut self, window: u64) {
-        for id in 0..self.fleet.devices {
-            let lacking = 60_u64.saturating_sub(self.pick(id, self.fleet.known));
-            let risen = if id < self.fleet.canaries { self.fleet.ratio } else { 1.0 };
-            let known = self.counts[id as usize][0].post.known;
-            let more = window.saturating_sub(lacking).saturating_sub(known);
-            let lived = self.lived(more, self.rates[id as usize] * risen);
-            let post = &mut self.counts[id as usize][0].post;
-            *post = post.plus(lived);
-        }
-    }
-
-    /// With the whole budget on one rule.
-    fn judged(&self, reached: u16, state: &StageState, seed: u64) -> Assessment {
-        let arm = |id| if id < self.fleet.canaries { Arm::Canary } else { Arm::Control };
-        let devices: Vec<_> =
-            (0..).zip(&self.counts).map(|(id, c)| DeviceOutcome::new(id, 0, arm(id), c)).collect();
-        let evidence = Evidence {
-            slos: &[SloRule::statistical("alarms", 0)],
-            devices: &devices,
-            merged: &[],
-            needs: Needs { min_devices: 1, min_windows: 5, min_reporting_ppm: 800_000 },
-            hard: HardRule { weight: 0, ..HardRule::default() },
-            silence: SilenceRule { weight: 0, ..SilenceRule::default() },
-            budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 1 },
-            looks: Looks { reached, planned: 6 },
-            seed,
-        };
-        assess(&evidence, state)
-    }
-}
 
 /// The answer at the sixth of six looks, the only one.
 fn judged(fleet: Fleet, run: u64) -> Assessment {
@@ -156,33 +79,4 @@ fn arms_that_are_not_alike_pass_nothing_and_hide_no_harm() {
         "{}",
         harmful.sentence
     );
-}
-
-/// False rollbacks where exposure differs, over all six looks: prints the table of `MEASURED.md`.
-#[test]
-#[ignore = "a measurement: minutes, in release"]
-fn table_of_unequal_exposure() {
-    let looked = |fleet: Fleet, run: u64| {
-        let (mut lived, mut state) = (Run::new(fleet, run), StageState::new());
-        (1..=6_u16).any(|look| {
-            lived.until(10 * u64::from(look));
-            let answer = lived.judged(look, &state, run);
-            state = answer.state;
-            answer.advice == Advice::RollBack
-        })
-    };
-    for (devices, canaries, runs) in
-        [(200, 5, 1_000_u64), (200, 20, 1_000), (200, 50, 1_000), (3_000, 600, 150)]
-    {
-        for base in [0.2, 0.04, 0.002, 0.000_4] {
-            for (history, known) in [(540, 60), (100, 60), (0, 60), (600, 59), (600, 55), (540, 55)] {
-                let fleet =
-                    Fleet { devices, canaries, base, history: (600, history), known: (known, 60), ..FLEET };
-                let found = (0..runs).filter(|&run| looked(fleet, run)).count();
-                println!(
-                    "{canaries} of {devices}, {base} a window, history 600 and {history}, known {known} and 60: {found} of {runs}"
-                );
-            }
-        }
-    }
 }

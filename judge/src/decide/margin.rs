@@ -3,7 +3,7 @@
 use crate::budget::Looks;
 use crate::evidence::{Evidence, OnBreach, SloRule};
 use crate::exact::change::Subject;
-use crate::exact::ratio::Ratio;
+use crate::exact::ratio::{Ratio, rhythm};
 use crate::number::rounding::{from_ppb, ppm};
 use crate::state::SloState;
 
@@ -88,13 +88,15 @@ fn rule_out(evidence: &Evidence<'_>, rule: &SloRule<'_>, subjects: &[Subject], b
     }
     let gates = evidence.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count().max(1);
     let held_back = HELD_BACK / gates as f64;
+    let rhythm = rhythm(subjects);
     // It looks at controls and at what canaries are expected to do, not at what they did.
-    let smallest = ppm(ratio.smallest_margin(1.0 - held_back, beyond));
-    let as_before =
-        || smallest <= COARSE_PPM || Ratio::of_past(subjects).is_none_or(|past| past.low(held_back) <= 1.0);
+    let smallest = ppm(ratio.smallest_margin(1.0 - held_back, beyond) * rhythm);
+    let as_before = || {
+        smallest <= COARSE_PPM || Ratio::of_past(subjects).is_none_or(|past| past.low(held_back) <= rhythm)
+    };
     let few = ratio.expected().min(ratio.control) < FEW_EVENTS * ratio.dispersion;
     let told = if few { ratio.forgiving(subjects) } else { ratio };
-    let calm = told.low(held_back) <= 1.0 && as_before();
+    let calm = told.low(held_back) <= rhythm && as_before();
     if smallest > COARSEST_PPM && few {
         return Ruling { margin_ppm: u64::MAX, ruled_out: calm };
     }

@@ -34,6 +34,14 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// Bad windows that its own past lets expect when nothing but the hour of the day is unlike the past's mean: up
+    /// to those of twice the events. Any rhythm that is a sine stays below, and so many come only at its height.
+    pub(crate) fn at_the_busiest_hour(&self) -> f64 {
+        self.known * self.usual * (2.0 - self.usual.clamp(0.0, 1.0))
+    }
+}
+
 /// The past of a stratum counts as this many windows of each device's own past.
 const PRIOR_WINDOWS: f64 = 4.0;
 

@@ -189,6 +189,16 @@ pub(crate) fn scatter(subjects: &[Subject], arm: Arm) -> f64 {
     (squares * freedom + 2.0) / (mean + 2.0)
 }
 
+/// What a rhythm of the day may make of the canaries' count where no controls live through the same hours: at most
+/// about 2. With controls 1.
+pub(crate) fn rhythm(subjects: &[Subject]) -> f64 {
+    if subjects.iter().any(|s| s.arm == Arm::Control) {
+        return 1.0;
+    }
+    let busiest: f64 = subjects.iter().map(Subject::at_the_busiest_hour).sum();
+    quotient(busiest, totals(subjects, Arm::Canary).2).max(1.0)
+}
+
 /// Devices, bad windows and usual bad windows of one arm.
 fn totals(subjects: &[Subject], arm: Arm) -> (usize, f64, f64) {
     subjects
