@@ -1,7 +1,7 @@
 //! The proof grid: how often the judge rolls back an unchanged model, finds a harmful one, and lets a good
 //! one through.
 //!
-//! `cargo run --release -p modelfleet-judge --example grid -- [null|detect|margin|rollout|today|all] [runs] [seed] [full] [only=TEXT]`
+//! `cargo run --release -p modelfleet-judge --example stage_grid -- [null|detect|margin|rollout|today|all] [runs] [seed] [full] [only=TEXT]`
 //!
 //! Every line is one cell: settings, runs, and shares with Clopper-Pearson 95 % limits.
 
