@@ -1,4 +1,4 @@
-//! A real Mosquitto with passwords and the access rules that `manifests/` ships.
+//! A real Mosquitto with TLS, passwords and the access rules that `manifests/` ships.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::certificate::issue;
 use crate::part::{Part, PartError, run};
 use crate::place::{free_port, root};
 
@@ -17,7 +18,10 @@ pub const CONTROLLER_USER: &str = "modelfleet-controller";
 pub struct Broker {
     part: Part,
     dir: PathBuf,
+    /// Without TLS, for tools by hand.
     port: u16,
+    /// For the controller and the devices; none: everybody uses the other one.
+    tls_port: Option<u16>,
 }
 
 impl Broker {
@@ -43,10 +47,12 @@ impl Broker {
             Command::new("mosquitto_passwd").arg("-U").arg(dir.join("users")),
         )?;
         std::fs::copy(root().join("manifests/broker/acl"), dir.join("acl")).map_err(failed)?;
+        issue(dir)?;
         let port = free_port().map_err(failed)?;
-        std::fs::write(dir.join("mosquitto.conf"), config(dir, port)).map_err(failed)?;
+        let tls_port = free_port().map_err(failed)?;
+        std::fs::write(dir.join("mosquitto.conf"), config(dir, port, tls_port)).map_err(failed)?;
         let part = Broker::launch(dir, port)?;
-        Ok(Broker { part, dir: dir.to_owned(), port })
+        Ok(Broker { part, dir: dir.to_owned(), port, tls_port: Some(tls_port) })
     }
 
     /// Starts a broker that lets everybody do everything, for measuring without a password for each of many devices.
@@ -62,7 +68,7 @@ impl Broker {
             "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nlog_dest stderr\n"
         );
         std::fs::write(dir.join("mosquitto.conf"), config).map_err(failed)?;
-        Ok(Broker { part: Broker::launch(dir, port)?, dir: dir.to_owned(), port })
+        Ok(Broker { part: Broker::launch(dir, port)?, dir: dir.to_owned(), port, tls_port: None })
     }
 
     fn launch(dir: &Path, port: u16) -> Result<Part, PartError> {
@@ -77,13 +83,22 @@ impl Broker {
         Ok(part)
     }
 
-    /// Where to connect: `mqtt://127.0.0.1:PORT`.
+    /// Where controller and devices connect.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
+        match self.tls_port {
+            Some(port) => format!("mqtts://localhost:{port}"),
+            None => format!("mqtt://127.0.0.1:{}", self.port),
+        }
     }
 
-    /// Its port.
+    /// The file with the authority that vouches for it, where it speaks TLS.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        self.tls_port.map(|_| self.dir.join("ca.crt"))
+    }
+
+    /// The port without TLS, for tools by hand.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -132,7 +147,7 @@ impl Broker {
     }
 }
 
-fn config(dir: &Path, port: u16) -> String {
+fn config(dir: &Path, port: u16, tls_port: u16) -> String {
     let shipped = std::fs::read_to_string(root().join("manifests/broker/mosquitto.conf")).unwrap_or_default();
     // Every setting that is not a place is the shipped one.
     let placed = [
@@ -151,8 +166,9 @@ fn config(dir: &Path, port: u16) -> String {
     let kept: Vec<&str> = shipped.lines().filter(kept).collect();
     let dir = dir.display();
     format!(
-        "{}\nlistener {port} 127.0.0.1\npassword_file {dir}/users\nacl_file {dir}/acl\n\
-         persistence_location {dir}/\nuser root\nlog_dest stderr\n",
+        "{}\npassword_file {dir}/users\nacl_file {dir}/acl\npersistence_location {dir}/\nuser root\nlog_dest stderr\n\
+         listener {port} 127.0.0.1\nlistener {tls_port} 127.0.0.1\n\
+         cafile {dir}/ca.crt\ncertfile {dir}/tls.crt\nkeyfile {dir}/tls.key\n",
         kept.join("\n")
     )
 }

@@ -18,6 +18,7 @@ pub struct ControllerSettings {
     dir: PathBuf,
     kubeconfig: PathBuf,
     broker_url: String,
+    broker_ca: Option<PathBuf>,
     password_file: PathBuf,
     artifact_key: Option<PathBuf>,
     http_port: u16,
@@ -42,6 +43,7 @@ impl ControllerSettings {
             dir: dir.to_owned(),
             kubeconfig,
             broker_url: broker.url(),
+            broker_ca: broker.ca_file(),
             password_file: broker.password_file(CONTROLLER_USER),
             artifact_key,
             http_port: free_port().map_err(failed)?,
@@ -98,6 +100,9 @@ impl ControllerSettings {
         command.args(["--http-addr", &format!("127.0.0.1:{}", self.http_port)]);
         command.args(["--lease-namespace", SYSTEM_NAMESPACE]);
         command.arg("--record-dir").arg(self.records());
+        if let Some(ca) = &self.broker_ca {
+            command.arg("--mqtt-ca").arg(ca);
+        }
         if let Some(key) = &self.artifact_key {
             command.arg("--artifact-key").arg(key);
         }

@@ -27,6 +27,8 @@ pub struct AgentSettings {
     pub namespace: String,
     /// Where the broker is.
     pub broker_url: String,
+    /// The authority that vouches for it, where it speaks TLS.
+    pub broker_ca: Option<PathBuf>,
     /// Folder with a password file for each device.
     pub passwords: PathBuf,
     /// File with `id:password` lines.
@@ -67,6 +69,9 @@ impl AgentSettings {
         command.args(["--reconnect-max-s", "3", "--fetch-backoff-ms", "1000", "--stable-spread-ms", "2000"]);
         command.args(["--keep-alive-s", "5", "--reconnect-spread-s", "1"]);
         command.arg("--plan-key").arg(&self.plan_key).arg("--onnxruntime").arg(&self.onnxruntime);
+        if let Some(ca) = &self.broker_ca {
+            command.arg("--ca").arg(ca);
+        }
         if let Some(key) = &self.artifact_key {
             command.arg("--artifact-key").arg(key);
         }
@@ -174,6 +179,7 @@ pub fn settings(
         dir: dir.to_owned(),
         namespace: namespace.to_owned(),
         broker_url: broker.url(),
+        broker_ca: broker.ca_file(),
         passwords: broker.passwords(),
         password_list: broker.password_list(),
         plan_key,

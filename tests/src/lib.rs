@@ -5,6 +5,7 @@
 
 pub mod artifact_server;
 pub mod broker;
+mod certificate;
 pub mod control_plane;
 pub mod controller;
 pub mod devices;

@@ -47,6 +47,9 @@ pub enum PartError {
         #[source]
         source: WaitedTooLong,
     },
+    /// The broker's certificate could not be made.
+    #[error("make a certificate")]
+    Certificate(#[source] rcgen::Error),
     /// A command ended badly.
     #[error("{what}: {message}")]
     Command {
