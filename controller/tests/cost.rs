@@ -6,7 +6,7 @@ use modelfleet_controller::index::view::Lens;
 use modelfleet_controller::index::{Change, Index, Source};
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
-use modelfleet_protocol::membership::Membership;
+use modelfleet_protocol::membership::{Clause, Membership};
 use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::time::Time;
 use prost::Message as _;
@@ -74,16 +74,15 @@ fn cost_of_a_device_is_bounded() {
     let bytes = resident().saturating_sub(before) / count;
     println!("{bytes} bytes a device");
     assert!(bytes < 1_500, "{bytes} bytes a device");
-    let membership = Membership { salt: "s".into(), ..Membership::default() };
-    let (model, selector, spread_by): (ModelName, _, _) =
-        ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
+    let clause = Clause { spread_by: vec!["age".into()], ..Clause::default() };
+    let membership = Membership { salt: "s".into(), clauses: vec![clause], ..Membership::default() };
+    let (model, selector): (ModelName, _) = ("m".parse().unwrap(), Selector::default());
     let lens = Lens {
         model: &model,
         attempt: "r",
         candidate: digest,
         scope: &selector,
         selector: &selector,
-        spread_by: &spread_by,
         membership: &membership,
         drawn: Some(0),
         silent_after_ms: 3000,

@@ -133,7 +133,7 @@ impl Arms {
 
 /// By label set: which devices are compared with each other.
 fn strata<'a>(fleet: &'a Fleet, controls: Controls) -> &'a [u16] {
-    if controls == Controls::SameChances { &fleet.same_chances } else { &fleet.compared }
+    if controls == Controls::ThisDrawAlone { &fleet.compared } else { &fleet.same_chances }
 }
 
 fn canaries<'a>(fleet: &'a Fleet) -> impl Iterator<Item = &'a Device> {

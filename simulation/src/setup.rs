@@ -76,15 +76,16 @@ pub enum LookPlan {
 /// Whom canaries are compared with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Controls {
-    /// As in the controller: every device that the stage could have drawn and that has not got the candidate.
+    /// As in the controller: every device that the stage could have drawn and that has not got the candidate, and that
+    /// had the same chances in every draw so far: where an earlier stage drew from a part of the fleet, that part makes
+    /// strata of its own.
     #[default]
     All,
     /// Of these only who was in reach when the stage was drawn, as small canaries are.
     InReachAtDraw,
-    /// As [`Controls::All`], but devices are compared with those only that had the same chances in every draw so far,
-    /// not in the current stage's alone: where an earlier stage drew from a part of the fleet, that part makes strata
-    /// of its own.
-    SameChances,
+    /// As [`Controls::All`], but compared within the strata of the current stage's draw, whatever earlier stages drew
+    /// from.
+    ThisDrawAlone,
 }
 
 /// Who decides what the evidence says.

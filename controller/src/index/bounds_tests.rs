@@ -2,7 +2,7 @@
 
 use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::ids::Digest;
-use modelfleet_protocol::membership::{Membership, STRATA_MAX};
+use modelfleet_protocol::membership::{Clause, Membership, STRATA_MAX};
 use modelfleet_protocol::selector::Selector;
 use prost::Message as _;
 use serde_json::json;
@@ -148,15 +148,15 @@ fn a_label_with_a_value_for_each_device_makes_few_strata() {
         let told = state(&name, 1, json!({"serial": format!("{i:06}"), "age": "old"}), &["m"]);
         fold(&mut index, &topic("plant", &name, "state"), &told);
     }
-    let membership = Membership { salt: "s".into(), ..Membership::default() };
-    let (model, selector, spread_by) = ("m".parse().unwrap(), Selector::default(), ["serial".to_owned()]);
+    let clause = Clause { spread_by: vec!["serial".into()], ..Clause::default() };
+    let membership = Membership { salt: "s".into(), clauses: vec![clause], ..Membership::default() };
+    let (model, selector) = ("m".parse().unwrap(), Selector::default());
     let lens = Lens {
         model: &model,
         attempt: "r",
         candidate: Digest::of(b"a"),
         scope: &selector,
         selector: &selector,
-        spread_by: &spread_by,
         membership: &membership,
         drawn: Some(0),
         silent_after_ms: 3000,
@@ -169,4 +169,36 @@ fn a_label_with_a_value_for_each_device_makes_few_strata() {
     let strata: std::collections::BTreeSet<u16> =
         fleet.label_sets(&lens).into_iter().flatten().map(|set| set.stratum).collect();
     assert_eq!(strata.len(), STRATA_MAX + 1, "the others share one");
+}
+
+/// Its canaries are compared with its own controls: an outage of the site is then seen in both.
+#[test]
+fn an_earlier_draw_from_a_site_makes_a_stratum_of_it() {
+    let mut index = Index::new(10);
+    index.note(&key("plant", "m"), Source::Plan);
+    for (i, site) in ["north", "south", "south", "west"].iter().enumerate() {
+        let name = format!("d{i}");
+        fold(&mut index, &topic("plant", &name, "state"), &state(&name, 1, json!({"site": site}), &["m"]));
+    }
+    let pilot =
+        Selector { match_labels: [("site".to_owned(), "south".to_owned())].into(), ..Selector::default() };
+    let clauses = vec![Clause { selector: pilot, ..Clause::default() }, Clause::default()];
+    let membership = Membership { salt: "s".into(), clauses, ..Membership::default() };
+    let (model, selector) = ("m".parse().unwrap(), Selector::default());
+    let lens = Lens {
+        model: &model,
+        attempt: "r",
+        candidate: Digest::of(b"a"),
+        scope: &selector,
+        selector: &selector,
+        membership: &membership,
+        drawn: Some(1),
+        silent_after_ms: 3000,
+        connected_since: NOW,
+        back_since: None,
+        now: NOW,
+    };
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let strata: Vec<u16> = fleet.label_sets(&lens).into_iter().flatten().map(|set| set.stratum).collect();
+    assert_eq!(strata, [0, 1, 0], "by site; sites that no draw tells apart stay together");
 }

@@ -159,7 +159,6 @@ fn lens<'a>(
         candidate: digest,
         scope: &parts.1,
         selector: &parts.1,
-        spread_by: &parts.2,
         membership,
         drawn: Some(0),
         silent_after_ms: 3000,

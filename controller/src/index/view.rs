@@ -33,8 +33,6 @@ pub struct Lens<'a> {
     pub scope: &'a Selector,
     /// Which devices the current stage draws from.
     pub selector: &'a Selector,
-    /// The labels that make its strata.
-    pub spread_by: &'a [String],
     /// Who was drawn so far, quarantined devices excluded.
     pub membership: &'a Membership,
     /// The stage that the membership was drawn for.

@@ -52,7 +52,6 @@ impl Table<'_> {
             candidate,
             scope: &valid.scope,
             selector: &stage.selector,
-            spread_by: &stage.spread_by,
             membership,
             drawn: state.drawn.filter(|_| membership.salt == plan.salt).map(|drawn| drawn.stage),
             silent_after_ms: valid.silent_after_ms,

@@ -12,8 +12,8 @@ use super::{Cell, sites, with};
 
 /// How the second stage compares, and whether it is spread over sites.
 const WAYS: [(&str, Controls, bool); 3] = [
-    ("compared with all", Controls::All, false),
-    ("compared by chances in all draws", Controls::SameChances, false),
+    ("compared with all", Controls::ThisDrawAlone, false),
+    ("compared by chances in all draws", Controls::All, false),
     ("spread by site", Controls::All, true),
 ];
 
