@@ -3,6 +3,7 @@
 //!
 //! `cargo run --release -p modelfleet-tests --bin scale -- --dir DIR --devices 100000`; the programs must be built.
 
+mod listeners;
 mod retained;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+use listeners::Listeners;
 use modelfleet_protocol::ids::{Digest, Namespace};
 use modelfleet_tests::artifact_server::ArtifactServer;
 use modelfleet_tests::broker::Broker;
@@ -23,6 +25,8 @@ use modelfleet_tests::plant::{MODEL, NAMESPACE, install, pumps};
 use modelfleet_tests::wait::until;
 
 const LIMIT: Duration = Duration::from_mins(10);
+/// About the plan without a candidate, in its envelope.
+const PLAN_BYTES: usize = 1_000;
 /// The plan of the model.
 const STABLE: &str = "1.0.0";
 const CANDIDATE: &str = "1.1.0";
@@ -36,6 +40,9 @@ struct Arguments {
     /// Devices that have left their messages at the broker.
     #[arg(long, default_value_t = 100_000)]
     devices: u64,
+    /// Clients that are connected and listen to the plan.
+    #[arg(long, default_value_t = 0)]
+    connected: u64,
 }
 
 fn main() -> Result<()> {
@@ -81,11 +88,16 @@ fn main() -> Result<()> {
         resident_mb(controller.pid())?,
         resident_mb(controller.pid())? * 1_000_000 / devices
     );
-    abort(dir, &kubectl, &broker, port)
+    open(dir, &kubectl, &broker)?;
+    let listeners = match arguments.connected {
+        0 => None,
+        count => Some(listeners(&broker, count)?),
+    };
+    abort(&kubectl, &broker, port, listeners.as_ref())
 }
 
-/// Opens a stage of half the fleet, aborts it, and waits for the plan without the candidate.
-fn abort(dir: &Path, kubectl: &Kubectl, broker: &Broker, port: u16) -> Result<()> {
+/// Opens a stage of half the fleet and waits for the plan with the candidate.
+fn open(dir: &Path, kubectl: &Kubectl, broker: &Broker) -> Result<()> {
     let file = dir.join("rollout.yaml");
     let spec = format!(
         "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetadata: {{ name: large }}\nspec:\n  model: {MODEL}\n  \
@@ -94,9 +106,32 @@ fn abort(dir: &Path, kubectl: &Kubectl, broker: &Broker, port: u16) -> Result<()
     );
     std::fs::write(&file, spec)?;
     kubectl.apply(NAMESPACE, &file)?;
-    let (has, opened) = (|plan: &serde_json::Value| !plan["candidate"].is_null(), Instant::now());
-    until("the plan with the candidate", LIMIT, || plan_is(broker, has))?;
+    let opened = Instant::now();
+    until("the plan with the candidate", LIMIT, || plan_is(broker, |plan| !plan["candidate"].is_null()))?;
     println!("apply to plan with the candidate: {:.2?}", opened.elapsed());
+    Ok(())
+}
+
+fn plan_topic() -> String {
+    format!("mf/1/{NAMESPACE}/plan/{MODEL}")
+}
+
+/// Connects listeners to the plan and measures what the broker needs for a message of a plan's size.
+fn listeners(broker: &Broker, count: u64) -> Result<Listeners> {
+    let started = Instant::now();
+    let listeners = Listeners::connect(broker.port(), &plan_topic(), count)?;
+    listeners.all_heard()?;
+    println!("{count} clients connected and sent the plan in {:.1?}", started.elapsed());
+    let mut alone = (0..5).map(|_| listeners.broker_alone(PLAN_BYTES)).collect::<Result<Vec<_>>>()?;
+    alone.sort();
+    println!("the broker alone, a message of {PLAN_BYTES} bytes to all: {:.2?}, of 5: {alone:.2?}", alone[2]);
+    listeners.start_anew();
+    Ok(listeners)
+}
+
+/// Aborts and waits for the plan without the candidate.
+fn abort(kubectl: &Kubectl, broker: &Broker, port: u16, listeners: Option<&Listeners>) -> Result<()> {
+    let has = |plan: &serde_json::Value| !plan["candidate"].is_null();
     let plans = number(port, "modelfleet_plans_published_total").unwrap_or(0);
     let started = Instant::now();
     kubectl.run(&[
@@ -110,6 +145,10 @@ fn abort(dir: &Path, kubectl: &Kubectl, broker: &Broker, port: u16) -> Result<()
         r#"{"spec":{"abort":true}}"#,
     ])?;
     let patched = started.elapsed();
+    if let Some(listeners) = listeners {
+        let spread = listeners.all_heard()?;
+        println!("abort to the last listener: {:.2?}, {spread:.2?} after the first", started.elapsed());
+    }
     until("the plan without the candidate", LIMIT, || plan_is(broker, |plan| !has(plan)))?;
     let took = started.elapsed();
     let sent = number(port, "modelfleet_plans_published_total").unwrap_or(0) - plans;
@@ -124,7 +163,7 @@ fn abort(dir: &Path, kubectl: &Kubectl, broker: &Broker, port: u16) -> Result<()
 
 fn plan_is(broker: &Broker, wanted: impl Fn(&serde_json::Value) -> bool) -> Result<(), String> {
     use base64::Engine as _;
-    let topic = format!("mf/1/{NAMESPACE}/plan/{MODEL}");
+    let topic = plan_topic();
     let port = broker.port().to_string();
     let mut command = Command::new("mosquitto_sub");
     let out = command
