@@ -193,6 +193,7 @@ pub fn reason<'a>(
     hard: Option<&HardStop>,
     coverage: &Coverage,
     incident: Option<&Incident>,
+    quiet: bool,
     mut records: impl Iterator<Item = &'a SloVerdict> + Clone,
 ) -> String {
     let degraded = records.clone().find(|record| record.verdict == Verdict::Degraded);
@@ -214,6 +215,9 @@ pub fn reason<'a>(
         Advice::Wait if hard.is_some_and(suspicious) => {
             hard.map_or_else(String::new, |stop| format!("waiting: {}", stop.sentence))
         }
+        Advice::Wait if quiet => records
+            .find(|record| record.slo.is_none())
+            .map_or_else(String::new, |silence| format!("waiting: {}", silence.sentence)),
         Advice::Wait if !coverage.met => format!("waiting for evidence: {}", coverage.sentence),
         Advice::Wait => records
             .find(|record| record.slo.is_some() && record.verdict == Verdict::Undecided)

@@ -212,3 +212,38 @@ fn an_interval_is_called_by_its_name() {
     let told = judged(0, 6, |_| ()).sentence;
     assert!(told.contains("(90 %: "), "{told}");
 }
+
+/// A tenth of the canaries are silent, too few to take the candidate back: it does not go on either.
+#[test]
+fn silence_that_proves_nothing_yet_holds() {
+    let counts = [SloCounts { history: Counts::new(600, 20), post: Counts::new(60, 2) }];
+    let judged = |silent: u32| {
+        let device = |id: u32| {
+            let arm = if id < 100 { Arm::Canary } else { Arm::Control };
+            DeviceOutcome { reporting: id >= silent, ..DeviceOutcome::new(id, 0, arm, &counts) }
+        };
+        let devices: Vec<_> = (0..200).map(device).collect();
+        let evidence = Evidence {
+            slos: &[SloRule::statistical("false alarms", 0)],
+            devices: &devices,
+            merged: &[],
+            needs: needs(),
+            hard: HardRule::default(),
+            silence: SilenceRule::default(),
+            budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 4 },
+            looks: Looks { reached: 6, planned: 6 },
+            seed: 7,
+        };
+        assess(&evidence, &StageState::new())
+    };
+    let held = judged(9);
+    println!("{}", held.sentence);
+    assert_eq!((held.verdict, held.advice), (Verdict::Undecided, Advice::Wait));
+    assert!(
+        held.sentence.starts_with("waiting: silence: 9 of 100 canaries, 0 of 100 controls"),
+        "{}",
+        held.sentence
+    );
+    assert_eq!(judged(1).advice, Advice::Advance, "{}", judged(1).sentence);
+    assert_eq!(judged(30).advice, Advice::RollBack, "silence of so many is harm: {}", judged(30).sentence);
+}

@@ -71,7 +71,9 @@ pub fn assess(evidence: &Evidence<'_>, before: &StageState) -> Assessment {
         let spending = share(weight, state.silence, &state);
         silence::judge(evidence, spending, chance, &mut state.silence)
     });
-    conclude(evidence, allotted, state, Parts { hard_stop, coverage, per_slo, silence, incident })
+    let quiet = silence.as_ref().is_some_and(|found| found.suspicious);
+    let silence = silence.map(|found| found.record);
+    conclude(evidence, allotted, state, Parts { hard_stop, coverage, per_slo, silence, quiet, incident })
 }
 
 /// What can be said without knowing what was shown and spent before: nothing that needs a promise.
@@ -91,6 +93,8 @@ struct Parts {
     coverage: Coverage,
     per_slo: Vec<SloVerdict>,
     silence: Option<SloVerdict>,
+    /// The canaries' silence keeps the candidate from being Healthy.
+    quiet: bool,
     incident: Option<Incident>,
 }
 
@@ -102,6 +106,7 @@ fn conclude(evidence: &Evidence<'_>, allotted: u64, state: StageState, parts: Pa
         parts.hard_stop.as_ref(),
         &parts.coverage,
         parts.incident.as_ref(),
+        parts.quiet,
         parts.per_slo.iter().chain(&parts.silence),
     );
     Assessment {
@@ -143,7 +148,7 @@ fn combine(evidence: &Evidence<'_>, parts: &Parts) -> (Verdict, Advice) {
     // Rules beyond the limit were not judged: they must not pass unseen.
     let all_judged = parts.per_slo.len() == evidence.slos.len();
     let healthy = all_judged && gates.iter().all(|(_, verdict)| *verdict == Verdict::Healthy);
-    let suspicious = parts.hard_stop.as_ref().is_some_and(hard_stop::suspicious);
+    let suspicious = parts.quiet || parts.hard_stop.as_ref().is_some_and(hard_stop::suspicious);
     if healthy && !suspicious && parts.coverage.met && evidence.looks.is_final() {
         return (Verdict::Healthy, Advice::Advance);
     }

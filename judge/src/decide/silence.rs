@@ -10,14 +10,21 @@ use crate::sentence;
 use crate::state::SloState;
 use std::collections::BTreeMap;
 
+/// Nothing is Healthy while more canaries than controls are silent by less chance than this. It is no harm shown, so it
+/// takes nothing back and costs no budget; a harmless candidate waits this often at the most.
+const SUSPICIOUS: f64 = 0.005;
+
+/// The record, and whether the canaries' silence keeps the candidate from being Healthy.
+pub struct Found {
+    /// The verdict record.
+    pub record: SloVerdict,
+    /// More canaries than controls are silent now, by more than chance explains well.
+    pub suspicious: bool,
+}
+
 /// Tests at planned looks: each activated canary and each control, seen since the stage opened, counts once,
 /// 1 if it is silent now. Within strata, by permutation (which for 0/1 is Fisher's exact test).
-pub fn judge(
-    evidence: &Evidence<'_>,
-    spending: Spending,
-    chance: Chance,
-    state: &mut SloState,
-) -> SloVerdict {
+pub fn judge(evidence: &Evidence<'_>, spending: Spending, chance: Chance, state: &mut SloState) -> Found {
     let mut strata: BTreeMap<u16, (Counts, Counts)> = BTreeMap::new();
     for device in evidence.devices {
         let (canaries, controls) = strata.entry(device.stratum).or_default();
@@ -36,12 +43,15 @@ pub fn judge(
             canaries: canaries.known as usize,
         })
         .collect();
+    let again = chance.clone();
     let new_look = evidence.looks.reached > state.looks_used;
     let harm = if new_look && !list.is_empty() {
         exact_layer::record(spending, evidence.looks, state, |level| p_value(&list, level, chance))
     } else {
         state.degraded
     };
+    let suspicious =
+        evidence.looks.is_final() && !list.is_empty() && p_value(&list, SUSPICIOUS, again) <= SUSPICIOUS;
     let total =
         |f: fn(&(Counts, Counts)) -> Counts| strata.values().map(f).fold(Counts::default(), |a, b| a.plus(b));
     let (canary, control) = (total(|s| s.0), total(|s| s.1));
@@ -63,7 +73,7 @@ pub fn judge(
     record.threshold_ppb = state.threshold_ppb;
     record.spent_ppb = state.spent_ppb;
     record.sentence = sentence::silence(&record);
-    record
+    Found { record, suspicious }
 }
 
 /// Ones for silent devices, canaries first.
