@@ -4,6 +4,7 @@
 //! as well. It needs a running API server and no running controller.
 
 pub mod arguments;
+pub mod cautions;
 pub mod cluster;
 pub mod commands;
 pub mod decimal;

@@ -100,9 +100,12 @@ fn check(schema: &Value, value: &Value, field: &str, depth: usize, found: &mut V
     };
     if !fits {
         let hint = if kind == "string" && (value.is_number() || value.is_boolean()) {
-            "; put it in quotes"
+            match rule(schema) {
+                Some(rule) => format!("; in quotes it {rule}"),
+                None => "; put it in quotes".to_owned(),
+            }
         } else {
-            ""
+            String::new()
         };
         return say(format!("must be of type {kind}, and is {}{hint}", shown(value)));
     }
@@ -126,6 +129,12 @@ fn check(schema: &Value, value: &Value, field: &str, depth: usize, found: &mut V
         }
         _ => {}
     }
+}
+
+/// What a text must be, by the first of its own rules.
+fn rule(schema: &Value) -> Option<&str> {
+    let message = schema.pointer("/x-kubernetes-validations/0/message")?.as_str()?;
+    message.starts_with("must be ").then_some(message)
 }
 
 fn object(schema: &Value, fields: &Map<String, Value>, field: &str, depth: usize, found: &mut Vec<Problem>) {

@@ -6,7 +6,7 @@ use clap::Args;
 use modelfleet_crds::Rollout;
 use modelfleet_protocol::selector::Labels;
 use modelfleet_rollout::Stage;
-use modelfleet_simulation::{PerSli, Scenario, ScenarioError, Setup};
+use modelfleet_simulation::{LabelValues, PerSli, Scenario, ScenarioError, Setup};
 
 use crate::rollout_file::{self, RolloutFileError};
 use crate::rollout_setup;
@@ -71,7 +71,7 @@ pub enum TrialError {
     #[error("{flag} {problem}")]
     Flag {
         /// Which one.
-        flag: &'static str,
+        flag: String,
         /// What is allowed.
         problem: &'static str,
     },
@@ -114,6 +114,7 @@ impl Trial {
         let mut notes = self.unknown_objectives();
         notes.extend(self.assumed_rates());
         notes.extend(self.empty_stages());
+        notes.extend(self.unknown_labels());
         notes
     }
 
@@ -156,6 +157,31 @@ impl Trial {
         })
     }
 
+    /// Parts of the scenario that speak of devices which it does not have.
+    fn unknown_labels(&self) -> Vec<String> {
+        let Scenario { fleet, effect, network, outages, .. } = &self.scenario;
+        let carried = |labels: &LabelValues| {
+            let carries = |own: &LabelValues| labels.iter().all(|(key, value)| own.get(key) == Some(value));
+            labels.is_empty() || fleet.strata.iter().any(|stratum| carries(&stratum.labels))
+        };
+        let effects =
+            effect.strata.iter().enumerate().map(|(i, it)| (format!("effect.strata[{i}]"), &it.labels));
+        let partitions = network.partitions.iter().enumerate();
+        let partitions = partitions.map(|(i, it)| (format!("network.partitions[{i}]"), &it.labels));
+        let outages = outages.iter().enumerate().map(|(i, it)| (format!("outages[{i}]"), &it.labels));
+        let unknown = effects.chain(partitions).chain(outages).filter(|(_, labels)| !carried(labels));
+        let shown = |labels: &LabelValues| {
+            labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+        };
+        let said = |(field, labels): (String, &LabelValues)| {
+            format!(
+                "{field} of the scenario is for devices with {}, and there are none; give such devices with fleet.strata",
+                shown(labels)
+            )
+        };
+        unknown.map(said).collect()
+    }
+
     fn empty_stages(&self) -> Option<String> {
         let strata = &self.scenario.fleet.strata;
         let without = Labels::new();
@@ -186,10 +212,12 @@ impl TrialArguments {
             fleet.base_rate = PerSli::All(rate);
         }
         // The scenario itself was found good, so that only a flag can be wrong.
-        let wrong =
-            |error: ScenarioError| TrialError::Flag { flag: flag(error.field), problem: error.problem };
-        scenario.check().map_err(wrong)?;
-        Ok(scenario)
+        match scenario.check().map_err(|error| error.fields.into_iter().next()) {
+            Ok(()) | Err(None) => Ok(scenario),
+            Err(Some(wrong)) => {
+                Err(TrialError::Flag { flag: flag(&wrong.field).to_owned(), problem: wrong.problem })
+            }
+        }
     }
 }
 
@@ -200,7 +228,7 @@ fn scenario(path: &Path) -> Result<Scenario, TrialError> {
 }
 
 /// The flag that sets a field of the scenario.
-fn flag(field: &'static str) -> &'static str {
+fn flag(field: &str) -> &str {
     match field {
         "fleet.devices" => "--devices",
         "fleet.sigma" => "--sigma",

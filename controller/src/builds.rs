@@ -23,7 +23,7 @@ pub fn build(spec: &ModelVersionSpec) -> Result<wire::ModelBuild, Problem> {
         model: parsed("spec.model", &spec.model)?,
         version: parsed("spec.version", &spec.version)?,
         digest: parsed("spec.artifact.digest", &artifact.digest)?,
-        uri: artifact.uri.clone(),
+        uri: downloadable(&artifact.uri)?,
         size_bytes: unsigned(artifact.size_bytes),
         format: match artifact.format {
             crd::ModelFormat::Onnx => wire::Format::Onnx,
@@ -44,6 +44,19 @@ pub fn build(spec: &ModelVersionSpec) -> Result<wire::ModelBuild, Problem> {
         fallback: fallback(spec.fallback.as_ref())?,
         signatures: indexed("spec.signatures", &spec.signatures, signature)?,
     })
+}
+
+/// Devices have no keys to buckets.
+fn downloadable(uri: &str) -> Result<String, Problem> {
+    let scheme = uri.split("://").next().unwrap_or_default();
+    if matches!(scheme, "http" | "https" | "file") {
+        return Ok(uri.to_owned());
+    }
+    let what = format!(
+        "begins with {scheme}://, and devices download over http://, https:// or file:// only; delete the version and \
+         register it with --public-url"
+    );
+    Err(Problem::spec("spec.artifact.uri", what))
 }
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Problem> {
@@ -196,10 +209,6 @@ fn pre_filter(field: &str, filter: &crd::PreFilter) -> Result<wire::PreFilter, P
         crd::Comparison::GreaterOrEqual => wire::Comparison::AtLeast,
         crd::Comparison::LessThan => wire::Comparison::LessThan,
         crd::Comparison::LessOrEqual => wire::Comparison::AtMost,
-        crd::Comparison::Equal | crd::Comparison::NotEqual => {
-            let allowed = "devices compare with GreaterThan, GreaterOrEqual, LessThan or LessOrEqual only";
-            return Err(Problem::spec(format!("{field}.op"), allowed));
-        }
     };
     let value = number(&format!("{field}.value"), &filter.value)?;
     Ok(wire::PreFilter { name: filter.name.clone(), feature: filter.feature.clone(), op, value })
@@ -208,8 +217,7 @@ fn pre_filter(field: &str, filter: &crd::PreFilter) -> Result<wire::PreFilter, P
 fn fallback(fallback: Option<&crd::Fallback>) -> Result<wire::Fallback, Problem> {
     let Some(fallback) = fallback else { return Ok(wire::Fallback::Error) };
     match fallback.action {
-        // A device that cannot run this version goes back to the one before by itself.
-        crd::FallbackAction::Error | crd::FallbackAction::LastStable => Ok(wire::Fallback::Error),
+        crd::FallbackAction::Error => Ok(wire::Fallback::Error),
         crd::FallbackAction::Constant => {
             Ok(wire::Fallback::Constant(numbers("spec.fallback.answer", &fallback.answer)?))
         }
@@ -223,4 +231,20 @@ fn signature(field: &str, signature: &crd::PublisherSignature) -> Result<String,
     })?;
     String::from_utf8(bytes)
         .map_err(|_| Problem::spec(format!("{field}.value"), "is not the base64 text of a minisign file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_devices_cannot_download_is_told_before_it_is_sent() {
+        for uri in ["https://models.example.com/a.onnx", "http://10.0.0.1/a", "file:///srv/models/a.onnx"] {
+            assert_eq!(downloadable(uri).unwrap(), uri);
+        }
+        for uri in ["s3://models/a.onnx", "gs://models/a", "az://models/a"] {
+            let told = downloadable(uri).unwrap_err().to_string();
+            assert!(told.contains("spec.artifact.uri") && told.contains("--public-url"), "{told}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules::{DNS_LABEL, RuleText, SEMVER};
 use crate::selector::DeviceSelector;
-use crate::text::{Amount, Percent};
+use crate::text::Percent;
 
 const PROMOTE_NAMES_A_STAGE: RuleText = (
     "!has(self.promote) || self.stages.exists(stage, stage.name == self.promote)",
@@ -131,9 +131,9 @@ pub struct RolloutSpec {
     #[serde(default = "default_holdback")]
     #[x_kube(validation = (
         "!self.matches('^(5[0-9]|[6-9][0-9]|100)') || !self.endsWith('%') || self.matches('^50([.]0+)?%$')",
-        "must be at most 50%, such as 2%"
+        "must be a percent from 0% to 50%, such as 2%"
     ))]
-    pub holdback: Amount,
+    pub holdback: Percent,
 
     /// How devices download: spread over time, speed, time of day.
     #[serde(default)]
@@ -205,8 +205,8 @@ impl RolloutSpec {
     }
 }
 
-fn default_holdback() -> Amount {
-    Amount::from("0%")
+fn default_holdback() -> Percent {
+    Percent::from("0%")
 }
 
 fn default_error_budget() -> Percent {

@@ -17,7 +17,10 @@ pub(crate) const SEMVER: RuleText = (
 );
 
 /// Waiting for nothing is a mistake in these fields, and a division by zero later.
-pub(crate) const LONGER_THAN_ZERO: RuleText = ("self.matches('[1-9]')", "must be longer than 0s, such as 1h");
+///
+/// Only of a duration: what is none is told so by its own rule, once.
+pub(crate) const LONGER_THAN_ZERO: RuleText =
+    ("!self.matches('^(0+(d|h|m|s|ms))+$')", "must be longer than 0s, such as 1h");
 
 /// A label key without its own length in the schema: keys of maps cannot be bounded there.
 pub(crate) const LABEL_KEYS: RuleText = (

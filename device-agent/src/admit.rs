@@ -60,15 +60,25 @@ pub enum AdmitError {
     },
 }
 
+/// What a failure speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The build.
+    Build,
+    /// The bytes in the slot: they are gone or damaged, and can be fetched again.
+    Bytes,
+    /// The device's disk, which holds them and does not give them now.
+    Disk,
+}
+
 impl AdmitError {
     /// What the device reports.
     #[must_use]
     pub fn failure(&self) -> Failure {
         let code = match self {
             AdmitError::Damaged(_) => FailureCode::DigestMismatch,
-            // A disk that does not read says nothing about the bytes, unless there are none.
             AdmitError::Read { .. } if self.is_lost() => FailureCode::DigestMismatch,
-            AdmitError::Read { .. } => FailureCode::LoadRefused,
+            AdmitError::Read { .. } => FailureCode::DiskUnreadable,
             AdmitError::Unsigned => FailureCode::SignatureInvalid,
             AdmitError::Load(e) => e.code(),
             AdmitError::Signature(_) => FailureCode::SignatureMismatch,
@@ -77,9 +87,19 @@ impl AdmitError {
         Failure::new(code, crate::mqtt::chain(self))
     }
 
-    /// Whether the bytes in the slot are gone or damaged. A disk that does not read now may read later.
+    /// What it speaks of.
     #[must_use]
-    pub fn is_lost(&self) -> bool {
+    pub fn blame(&self) -> Blame {
+        match self {
+            AdmitError::Read { .. } if self.is_lost() => Blame::Bytes,
+            AdmitError::Read { .. } => Blame::Disk,
+            AdmitError::Damaged(_) => Blame::Bytes,
+            _ => Blame::Build,
+        }
+    }
+
+    /// Whether the bytes in the slot are gone or damaged. A disk that does not read now may read later.
+    fn is_lost(&self) -> bool {
         match self {
             AdmitError::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             AdmitError::Damaged(_) => true,
@@ -223,14 +243,17 @@ mod tests {
     #[test]
     fn only_bytes_that_are_gone_or_damaged_are_lost() {
         let read = |kind: std::io::ErrorKind| AdmitError::Read { path: "x".into(), source: kind.into() };
-        assert!(read(std::io::ErrorKind::NotFound).is_lost());
-        assert!(AdmitError::Damaged(Digest::of(b"x")).is_lost());
+        assert_eq!(read(std::io::ErrorKind::NotFound).blame(), Blame::Bytes);
+        assert_eq!(AdmitError::Damaged(Digest::of(b"x")).blame(), Blame::Bytes);
         for kind in [std::io::ErrorKind::PermissionDenied, std::io::ErrorKind::TimedOut] {
             let error = read(kind);
-            assert!(!error.is_lost(), "{error:?}");
-            assert_ne!(error.failure().code, FailureCode::DigestMismatch);
+            assert_eq!(error.blame(), Blame::Disk, "{error:?}");
+            assert_eq!(error.failure().code, FailureCode::DiskUnreadable);
         }
-        assert!(!AdmitError::Unsigned.is_lost());
+        assert_eq!(AdmitError::Unsigned.blame(), Blame::Build);
+        assert!(
+            !FailureCode::DiskUnreadable.is_hard_stop() && !FailureCode::DiskUnreadable.is_incompatibility()
+        );
     }
 
     fn check(answer: &[f64], expected: &[f64], good: bool) {

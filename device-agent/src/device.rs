@@ -178,7 +178,7 @@ impl Device {
         }
         let input = match event {
             LinkEvent::Connecting => Input::Connecting,
-            LinkEvent::Connected => Input::Connected,
+            LinkEvent::Connected => Input::Connected { payload_bytes_max: self.outbox.payload_bytes_max() },
             LinkEvent::Disconnected => Input::Disconnected,
             LinkEvent::Heard => Input::BrokerHeard,
             LinkEvent::Plan(plan) => Input::Plan(plan),

@@ -1,7 +1,9 @@
 //! Many devices in one process: each with its own connection, identity, folder and inference. Engines and
 //! loaded models are shared by digest.
 
+mod asked;
 mod drive;
+mod player;
 mod rows;
 
 use std::path::PathBuf;

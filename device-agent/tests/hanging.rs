@@ -6,9 +6,12 @@ mod support;
 
 use std::collections::HashMap;
 
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::membership::Clause;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::state::Phase;
 use support::broker::{Console, Mosquitto};
+use support::fleet::{self, Fleet};
 use support::server::{Manners, Server};
 use support::*;
 
@@ -86,4 +89,41 @@ fn an_agent_whose_only_build_hangs_ends() {
     }
     assert!(!plant.agent.wait_end(), "it asks to be started again");
     assert!(plant.agent.logged().contains("only a new process helps"), "{}", plant.agent.logged());
+}
+
+/// Requests that a device of the fleet has counted for 1.0.0, by its newest report.
+fn counted(console: &Console, id: &str) -> u64 {
+    let report = console.report(&id.parse().unwrap());
+    let report = report.filter(|r| r.digest == Digest::of(&pump_model("1.0.0")).0);
+    report.map_or(0, |r| r.windows.iter().filter_map(|w| w.counters).map(|c| c.requests).sum())
+}
+
+/// All devices of the process share one thread, and one of them gets a build that never comes to an end.
+#[test]
+fn a_build_that_hangs_on_one_device_of_a_process_leaves_the_others_going() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(broker) = Mosquitto::anonymous(dir.path()) else { return };
+    let more = ["--count", "3", "--rate", "10", "--threads", "1", "--prediction-timeout-ms", "300"];
+    let Some(_fleet) = Fleet::start(dir.path(), &broker, &more) else { return };
+    let console = Console::connect(&broker);
+    let stable = fleet::stable();
+    console.publish_plan(&stable);
+    let (ill, well) = ("pump-001", ["pump-002", "pump-003"]);
+    console.wait_model(&ill.parse().unwrap(), "1.0.0 to be confirmed", |m| {
+        m.running.as_ref().is_some_and(|r| r.confirmed)
+    });
+
+    let path = dir.path().join("endless.onnx");
+    std::fs::write(&path, endless()).unwrap();
+    let mut build = pump_build("2.0.0", &endless(), format!("file://{}", path.display()));
+    (build.opsets, build.outputs, build.decision) = (Default::default(), Vec::new(), None);
+    let mut hung = candidate("r1", build);
+    hung.membership.clauses = vec![Clause { devices: vec![ill.parse().unwrap()], ..Clause::default() }];
+    console.publish_plan(&plan(2, stable.stable.clone(), Some(hung)));
+    console.wait_phase(&ill.parse().unwrap(), "r1", Phase::Reverted);
+    // Everybody goes on, the one that went back as well.
+    for id in well.iter().chain([&ill]) {
+        let before = counted(&console, id);
+        wait("further predictions", || (counted(&console, id) > before + 10).then_some(()));
+    }
 }

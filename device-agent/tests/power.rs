@@ -11,23 +11,27 @@ use modelfleet_protocol::state::Phase;
 use support::plant::{Plant, running};
 use support::*;
 
-/// Killed after each of the states that it publishes on the way from an offer to a confirmed build. Two builds
-/// take turns, so that every attempt is a download, a load and a switch.
+/// Killed after each of the states that it publishes on the way from an offer to a confirmed build: agents at the same
+/// time, each killed at two of the six moments. Two builds take turns, so that every attempt is a download, a load and
+/// a switch.
 #[test]
 fn a_device_killed_after_any_of_its_states_gets_there() {
+    std::thread::scope(|scope| {
+        for moments in [[1, 4], [2, 5], [3, 6]] {
+            scope.spawn(move || killed_after(moments));
+        }
+    });
+}
+
+fn killed_after(moments: [u64; 2]) {
     let Some(plant) = Plant::new() else { return };
     let mut agent = plant.with_stable();
     let old = plant.build("1.0.0");
-    for states in 1..=6 {
-        let version = if states % 2 == 1 { "1.1.0" } else { "1.2.0" };
+    for (revision, (states, version)) in (2..).zip(moments.into_iter().zip(["1.1.0", "1.2.0"])) {
         let (attempt, new) = (format!("r{states}"), plant.build(version));
         let before = plant.console.state(&agent.id).unwrap().sequence;
-        let revision = 1 + states;
-        plant.console.publish_plan(&plan(
-            revision,
-            Some(old.clone()),
-            Some(candidate(&attempt, new.clone())),
-        ));
+        let next = plan(revision, Some(old.clone()), Some(candidate(&attempt, new.clone())));
+        plant.console.publish_plan(&next);
         wait("the state to be killed after", || {
             agent.predict(1);
             plant.console.state(&agent.id).filter(|state| state.sequence >= before + states)

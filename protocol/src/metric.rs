@@ -67,6 +67,13 @@ impl Metric {
         matches!(self, Metric::Accuracy | Metric::Availability)
     }
 
+    /// Whether it is read from a histogram; all others are read from counters.
+    #[must_use]
+    pub fn rests_on_histogram(self) -> bool {
+        use Metric::{FeatureKl, FeaturePsi, LatencyP50, LatencyP95, LatencyP99};
+        matches!(self, LatencyP50 | LatencyP95 | LatencyP99 | FeaturePsi | FeatureKl)
+    }
+
     /// Whether a feature may be named with it.
     #[must_use]
     pub fn of_feature(self) -> bool {

@@ -8,6 +8,9 @@ use crate::time::Time;
 
 /// Most indicators of a plan.
 pub const INDICATORS_MAX: usize = 16;
+/// Windows whose histograms are read at least: the watch for incidents looks at the newest three, and so does the plain
+/// rule where an objective says nothing else.
+pub const HISTOGRAM_WINDOWS: u32 = 3;
 
 /// One thing that a device cuts to 0/1 per window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +41,17 @@ pub struct Observe {
     /// Windows before it are a device's history, later ones its evidence. Set when a rollout starts, for
     /// devices with the candidate and for their controls alike.
     pub since: Time,
+    /// Newest windows whose histograms are read; fewer than [`HISTOGRAM_WINDOWS`] count as that. Of older windows
+    /// devices report tallies and counters alone.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub histogram_windows: u32,
     /// What is counted, at most [`INDICATORS_MAX`].
     pub indicators: Vec<Indicator>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Identity of a list of indicators: reports that carry another one count something else and are left out.

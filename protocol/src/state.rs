@@ -202,6 +202,8 @@ pub enum FailureCode {
     LabelMissing,
     /// A format or mode that the agent does not know.
     FormatUnknown,
+    /// The device's disk did not give the bytes that it holds, time and again. Says nothing about the model.
+    DiskUnreadable,
     /// A code of a newer agent.
     #[serde(other)]
     Unknown,

@@ -92,7 +92,7 @@ pub fn plan(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
     text.push_str(&table.render());
     text.push_str(LEGEND);
     text.push_str(&rules_of_thumb(setup, scenario));
-    let warnings = warnings::warnings(&all, &setup.objectives);
+    let warnings = warnings::warnings(&all, setup);
     if !warnings.is_empty() {
         text.push('\n');
         warnings.iter().for_each(|warning| text.push_str(&format!("warning: {warning}\n")));
@@ -103,7 +103,8 @@ pub fn plan(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
 const LEGEND: &str = "
 AT RISK AFTER  if no device fails hard: at most this share of the rest would (95 %)
 FINDS          rise of the rate of bad windows on all canaries that is found in four of five rollouts
-RULES OUT      rise that a pass rules out (95 %); without a margin of your own this is the stage's margin
+RULES OUT      rise that a pass rules out (95 %): the stage's margin, which without one of your own is the smallest that
+               the judge can rule out there; nothing: too few events, the stage passes on exposure
 EVENTS/2x      bad windows expected in the stage, of those that a doubled rate takes to be shown
 ";
 
@@ -116,12 +117,13 @@ fn rules_of_thumb(setup: &Setup, scenario: &Scenario) -> String {
         met(50_000),
         met(10_000)
     );
-    if let Some(objective) = setup.objectives.first() {
+    if let Some(objective) = setup.objectives.iter().find(|objective| rows::is_gate(objective)) {
         let share_ppm = habits::habits(scenario, &objective.name).share_ppm;
         let windows = per_group(share_ppm, 250_000, 50_000, 800_000);
         text.push_str(&format!(
-            "two proportions at 5 % and 80 % power, if all devices were alike: {windows} device-windows a side see \
+            "{}: two proportions at 5 % and 80 % power, if all devices were alike: {windows} device-windows a side see \
              {} bad windows become {}\n",
+            objective.name,
             percent(share_ppm),
             percent(share_ppm + share_ppm / 4)
         ));

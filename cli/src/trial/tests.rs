@@ -34,6 +34,14 @@ fn what_cannot_be_used_is_said_with_its_place() {
     let keep = |_: &mut TrialArguments| {};
     let said_of = said("fleet: {sigma: 9}", keep);
     assert!(said_of.contains("scenario.yaml: fleet.sigma: must be from 0 to 5"), "{said_of}");
+    let said_of = said("fleet: {sigma: 9, strata: [{labels: {a: b}, share: 0}]}", keep);
+    assert!(said_of.contains("fleet.strata[0].share: must be above 0"), "{said_of}");
+    assert!(said_of.contains("; fleet.sigma: must be from 0 to 5"), "{said_of}");
+    let said_of = said("fleet: {baseRate: [1]}", keep);
+    assert!(
+        said_of.contains("fleet.baseRate: invalid type: sequence, expected a number for all SLOs"),
+        "{said_of}"
+    );
     let said_of = said("fleet: {devces: 5}", keep);
     assert!(said_of.contains("scenario.yaml") && said_of.contains("unknown field `devces`"), "{said_of}");
     assert_eq!(said("", |a| a.devices = Some(0)), "--devices must be from 1 to 10000000");
@@ -65,5 +73,19 @@ fn it_is_noted_where_rollout_and_scenario_speak_of_different_things() {
     assert_eq!(
         notes(north, &format!("fleet: {{{rates}, strata: [{{labels: {{site: north}}, share: 1}}]}}")),
         [""; 0]
+    );
+}
+
+#[test]
+fn it_is_noted_where_a_scenario_speaks_of_devices_that_it_does_not_have() {
+    let rates = "baseRate: {errors: 0.1}";
+    let strata = "strata: [{labels: {site: south}, share: 1}]";
+    let effect = |site: &str| format!("effect: {{strata: [{{labels: {{site: {site}}}, rateRatio: 2}}]}}");
+    let notes = |scenario: &str| trial("", scenario, |_| {}).unwrap().notes();
+    assert_eq!(notes(&format!("fleet: {{{rates}, {strata}}}\n{}", effect("south"))), [""; 0]);
+    let none = notes(&format!("fleet: {{{rates}, {strata}}}\n{}", effect("north")));
+    assert!(
+        none[0].starts_with("effect.strata[0] of the scenario is for devices with site=north"),
+        "{none:?}"
     );
 }

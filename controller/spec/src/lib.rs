@@ -8,11 +8,12 @@ mod problem;
 mod stage;
 mod stand_in;
 
-use modelfleet_crds::rollout::{RelativeTo, RollbackPolicy, UndecidedPolicy, WindowTimezone};
+use modelfleet_crds::rollout::{RelativeTo, RollbackPolicy, UndecidedPolicy};
 use modelfleet_crds::selector::LabelOperator;
-use modelfleet_crds::text::{CountOrShare, DurationText, Percent};
+use modelfleet_crds::text::{DurationText, Percent};
 use modelfleet_crds::{DeviceSelector, ModelVersionSpec, Rollout, RolloutSpec};
-use modelfleet_protocol::observe::Observe;
+use modelfleet_judge::EvidenceKind;
+use modelfleet_protocol::observe::{HISTOGRAM_WINDOWS, Observe};
 use modelfleet_protocol::plan::{Fetch, Probation};
 use modelfleet_protocol::selector::{Operator, Requirement, Selector};
 use modelfleet_protocol::time::Time;
@@ -74,14 +75,20 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
             RollbackPolicy::Automatic => CoreRollbackPolicy::Automatic,
             RollbackPolicy::Manual => CoreRollbackPolicy::Manual,
         },
-        holdback_ppm: holdback(spec)?,
+        holdback_ppm: percent("spec.holdback", &spec.holdback)?,
         probation: Probation {
             timeout_ms: duration("spec.probation.timeout", &spec.probation.timeout)?,
             min_predictions: u64::try_from(spec.probation.min_predictions).unwrap_or(0),
             max_errors: PROBATION_ERRORS_MAX,
         },
         fetch: fetch(spec)?,
-        observe: Observe { window_ms, report_every_ms, since: Time::ZERO, indicators },
+        observe: Observe {
+            window_ms,
+            report_every_ms,
+            since: Time::ZERO,
+            histogram_windows: histogram_windows(&objectives),
+            indicators,
+        },
         error_budget_ppm: percent("spec.errorBudget", &spec.error_budget)?,
         stale_after_ms: silent_after_ms.max(STALE_MIN_MS),
     };
@@ -89,6 +96,16 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
     let warmup_windows = u64::try_from(spec.observe.warmup_windows).unwrap_or(0);
     let scope = selector([Some(&spec.selector), None]);
     Ok(Valid { policy, scope, objectives, warmup_windows, silent_after_ms })
+}
+
+/// Newest windows of which the plain rule merges histograms, where it asks for more than devices send anyway.
+fn histogram_windows(objectives: &[Objective]) -> u32 {
+    let windows = |objective: &Objective| match objective.evidence {
+        EvidenceKind::Plain { for_windows } if objective.indicator.metric.rests_on_histogram() => for_windows,
+        _ => 0,
+    };
+    let most = objectives.iter().map(windows).max();
+    most.filter(|&windows| windows > HISTOGRAM_WINDOWS).unwrap_or(0)
 }
 
 fn silent_after_ms(window_ms: u64, report_every_ms: u64) -> u64 {
@@ -101,24 +118,9 @@ pub fn needs_version(spec: &RolloutSpec) -> bool {
     spec.slos.iter().any(|slo| slo.relative_to == RelativeTo::Baseline)
 }
 
-fn holdback(spec: &RolloutSpec) -> Result<u32, Problem> {
-    let refuse = |what: &str| Problem::spec("spec.holdback", what);
-    match spec.holdback.value().map_err(|e| refuse(&e.to_string()))? {
-        CountOrShare::PartsPerMillion(ppm) => Ok(small(ppm)),
-        CountOrShare::Count(0) => Ok(0),
-        CountOrShare::Count(_) => {
-            Err(refuse("must be a percent such as 2%: devices work out alone whether they are held back"))
-        }
-    }
-}
-
 fn fetch(spec: &RolloutSpec) -> Result<Fetch, Problem> {
     let window_utc_minutes = match &spec.fetch.window {
         None => None,
-        Some(window) if window.timezone == WindowTimezone::Device => {
-            let what = "must be UTC: agents know no local time yet";
-            return Err(Problem::spec("spec.fetch.window.timezone", what));
-        }
         Some(window) => {
             let start = minutes("spec.fetch.window.start", &window.start)?;
             Some((start, minutes("spec.fetch.window.end", &window.end)?))

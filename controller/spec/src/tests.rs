@@ -107,10 +107,25 @@ fn a_bound_relative_to_the_baseline_is_worked_out() {
     check(relative(Metric::ErrorRate), &measured, &["spec.slos[0].relativeTo", "ErrorRate"]);
 }
 
+/// Histograms are most of a report: devices send those that are merged.
+#[test]
+fn devices_keep_histograms_of_as_many_windows_as_the_plain_rule_merges() {
+    let asked = |metric, threshold: &'static str, for_windows| {
+        let plain = move |s: &mut RolloutSpec| {
+            s.slos = vec![slo(metric, threshold)];
+            (s.slos[0].evidence, s.slos[0].for_windows) = (Evidence::Plain, for_windows);
+        };
+        validate(&rollout(plain), None).unwrap().policy.parts().observe.histogram_windows
+    };
+    assert_eq!(asked(Metric::LatencyP95, "500ms", 12), 12);
+    assert_eq!(asked(Metric::LatencyP95, "500ms", 3), 0, "as many as devices send anyway");
+    assert_eq!(asked(Metric::ErrorRate, "1%", 12), 0, "counters are there for all windows");
+}
+
 #[test]
 fn what_devices_cannot_do_is_refused() {
     let plain = version(|_| {});
-    check(|s| s.holdback = Amount::from("5"), &plain, &["spec.holdback", "percent"]);
+    check(|s| s.holdback = Percent::from("5"), &plain, &["spec.holdback", "percent"]);
     check(|s| s.stages[1].devices = Amount::from("1%"), &plain, &["spec.stages[1].devices"]);
     check(|s| s.observe.window = "0s".into(), &plain, &["spec.observe.window"]);
     check(|s| s.slos[0].threshold = Bound::from("500ms"), &plain, &["spec.slos[0].threshold", "percent"]);

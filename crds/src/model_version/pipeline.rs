@@ -38,8 +38,8 @@ pub struct PreFilter {
     #[schemars(length(min = 1, max = 128))]
     pub feature: String,
 
-    /// How the feature is compared with `value`: `GreaterThan`, `GreaterOrEqual`, `LessThan`, `LessOrEqual`,
-    /// `Equal` or `NotEqual`. Required. Example: `GreaterThan`.
+    /// How the feature is compared with `value`: `GreaterThan`, `GreaterOrEqual`, `LessThan` or
+    /// `LessOrEqual`. Required. Example: `GreaterThan`.
     pub op: Comparison,
 
     /// The value to compare with, as a decimal number in the feature's own unit. Required. Example: `"0.5"`.
@@ -57,10 +57,6 @@ pub enum Comparison {
     LessThan,
     /// The feature is the value or below.
     LessOrEqual,
-    /// The feature is the value.
-    Equal,
-    /// The feature is anything but the value.
-    NotEqual,
 }
 
 /// How a positive answer is read from the outputs of a model.
@@ -115,8 +111,8 @@ pub enum PositiveWhen {
     "answer must be given with action Constant and only then"
 ))]
 pub struct Fallback {
-    /// What is done: `Error` (the caller gets an error), `LastStable` (the version before answers),
-    /// `Constant` (the values of `answer`). Default: `Error`. Example: `LastStable`.
+    /// What is done: `Error` (the caller gets an error), `Constant` (the values of `answer`). Default: `Error`.
+    /// Example: `Constant`.
     #[serde(default)]
     pub action: FallbackAction,
 
@@ -133,8 +129,6 @@ pub enum FallbackAction {
     /// The caller gets an error.
     #[default]
     Error,
-    /// The version before answers.
-    LastStable,
     /// A fixed answer is given.
     Constant,
 }

@@ -102,7 +102,7 @@ pub struct FetchWindow {
     #[x_kube(validation = TIME_OF_DAY)]
     pub end: String,
 
-    /// The clock that is meant: `UTC`, or `Device` for the local time of each device. Default: `UTC`.
+    /// The clock that is meant: `UTC`; devices know no local time. Default: `UTC`.
     #[serde(default)]
     pub timezone: WindowTimezone,
 }
@@ -114,8 +114,6 @@ pub enum WindowTimezone {
     #[default]
     #[serde(rename = "UTC")]
     Utc,
-    /// The local time of each device.
-    Device,
 }
 
 fn default_window() -> DurationText {

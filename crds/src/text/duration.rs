@@ -2,8 +2,8 @@
 
 use super::{Malformed, digits, string_form};
 
-const WANTED: &str = "must be a duration such as 7d, 1h30m, 30s or 500ms: whole numbers with the units d, \
-                      h, m, s, ms, each at most once and from long to short";
+const WANTED: &str = "must be a duration such as 7d, 1h30m, 30s or 500ms: whole numbers of at most six digits, each with its \
+                      unit d, h, m, s or ms, from long to short, each unit at most once, without spaces";
 
 /// Milliseconds in each unit, in the order they must be written.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -11,9 +11,8 @@ const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_0
 string_form! {
     /// A duration as a person writes it: `7d`, `1h30m`, `30s`, `500ms`.
     DurationText, max: 32,
-    "minLength": 2,
     "x-kubernetes-validations": [{
-        "rule": "self.matches('^([0-9]{1,6}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$')",
+        "rule": "size(self) > 1 && self.matches('^([0-9]{1,6}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$')",
         "message": WANTED,
     }],
 }

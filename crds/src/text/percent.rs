@@ -8,7 +8,6 @@ const WANTED: &str =
 string_form! {
     /// A percent as a person writes it: `5%`, `2.5%`, `0.01%`. Exact to one part per million.
     Percent, max: 8,
-    "minLength": 2,
     "x-kubernetes-validations": [{
         "rule": r"self.matches('^(100(\\.0{1,4})?|[0-9]{1,2}(\\.[0-9]{1,4})?)%$')",
         "message": WANTED,

@@ -43,6 +43,7 @@ impl Try {
             },
             fetches: 0,
             admissions: 0,
+            reads: 0,
             retry_at: None,
             mismatches: 0,
             source: None,

@@ -87,12 +87,32 @@ impl Backlog {
         Some(&self.0[at].summary)
     }
 
-    /// Two old neighbours become one entry, until 64 are left: those that share the shortest block of 2^k windows that
-    /// begins at a multiple of its length. So devices merge at the same moments, whenever their records began, and can
-    /// be counted from the same window on.
+    /// At most `most` entries for a report, the newer half of them as they are here; the newest `histograms` keep
+    /// theirs.
+    #[must_use]
+    pub fn shown(&self, most: usize, histograms: usize) -> Backlog {
+        let bare_until = self.0.len().saturating_sub(histograms);
+        let entry = |(at, entry): (usize, &Entry)| match at < bare_until {
+            true => Entry { summary: bare(&entry.summary), last: entry.last, tally: entry.tally.clone() },
+            false => entry.clone(),
+        };
+        let mut shown = Backlog(self.0.iter().enumerate().map(entry).collect());
+        if most < WINDOWS_MAX {
+            shown.merge_until(most.max(1), most / 2);
+        }
+        shown
+    }
+
     fn merge_old(&mut self) {
-        while self.0.len() > WINDOWS_MAX {
-            let old = self.0.len() - SINGLE_MAX;
+        self.merge_until(WINDOWS_MAX, SINGLE_MAX);
+    }
+
+    /// Two old neighbours become one entry, until `most` are left; the newest `single` stay. Those become one that share
+    /// the shortest block of 2^k windows that begins at a multiple of its length. So devices merge at the same moments,
+    /// whenever their records began, and can be counted from the same window on.
+    fn merge_until(&mut self, most: usize, single: usize) {
+        while self.0.len() > most {
+            let old = self.0.len() - single;
             let block = |at: &usize| {
                 let (first, last) = (self.0[*at].summary.index, self.0[at + 1].last);
                 u64::BITS - (first ^ last).leading_zeros()
@@ -105,6 +125,12 @@ impl Backlog {
             add_tally(&mut left.tally, &right.tally);
         }
     }
+}
+
+/// A summary without its histograms.
+fn bare(summary: &WindowSummary) -> WindowSummary {
+    let WindowSummary { index, span, counters, cpu_ppm, memory_bytes, memory_ppm, .. } = *summary;
+    WindowSummary { index, span, counters, cpu_ppm, memory_bytes, memory_ppm, ..WindowSummary::default() }
 }
 
 #[cfg(test)]

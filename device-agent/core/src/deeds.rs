@@ -36,6 +36,9 @@ pub(crate) fn fold(units: &mut BTreeMap<ModelName, Unit>, input: Input, turn: &m
         Input::Refused { digest, failure } => {
             units.values_mut().for_each(|unit| unit.refused(&digest, failure.clone(), turn));
         }
+        Input::Unreadable { digest, failure } => {
+            units.values_mut().for_each(|unit| unit.unreadable(&digest, failure.clone(), turn));
+        }
         Input::SlotLost { digest } => units.values_mut().for_each(|unit| unit.slot_lost(&digest, turn)),
         Input::Switched { model, digest, engine } => {
             on(units, &model, |unit| unit.switched(digest, engine, turn));
@@ -58,7 +61,7 @@ pub(crate) fn fold(units: &mut BTreeMap<ModelName, Unit>, input: Input, turn: &m
         | Input::Saved
         | Input::Memory { .. }
         | Input::Connecting
-        | Input::Connected
+        | Input::Connected { .. }
         | Input::Disconnected
         | Input::BrokerHeard
         | Input::Plan(_)

@@ -28,7 +28,10 @@ pub enum Input {
     /// The shell is about to connect and needs its last will; answered by [`crate::words::Output::Connect`].
     Connecting,
     /// The broker accepted the connection.
-    Connected,
+    Connected {
+        /// Most bytes of a message's payload that it takes; `usize::MAX` where it has told no limit.
+        payload_bytes_max: usize,
+    },
     /// The connection is gone.
     Disconnected,
     /// The broker answered (an acknowledged publish, a ping): the line works in both directions. Feeding it
@@ -75,6 +78,13 @@ pub enum Input {
         /// The build.
         digest: Digest,
         /// Why.
+        failure: Failure,
+    },
+    /// The bytes of the build are on disk and could not be read; it was not loaded. No word about the build.
+    Unreadable {
+        /// The build.
+        digest: Digest,
+        /// What the disk said.
         failure: Failure,
     },
     /// The build answers now; `None`: the fallback does.

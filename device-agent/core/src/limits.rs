@@ -29,6 +29,9 @@ pub struct Limits {
     pub switch_tries_max: u32,
     /// Wait between two such tries.
     pub switch_retry_ms: u64,
+    /// Loads of one attempt that find its bytes on disk and cannot read them, until the device says so; between
+    /// them it waits as between fetches.
+    pub read_tries_max: u32,
     /// Base windows kept per build for the device's own history.
     pub history_windows: usize,
     /// Windows of this length or more are written to disk when they close.
@@ -55,6 +58,7 @@ impl Default for Limits {
             connect_first_ms: 30_000,
             switch_tries_max: 3,
             switch_retry_ms: 10_000,
+            read_tries_max: 6,
             history_windows: 600,
             save_window_ms: 5 * 60_000,
             save_windows_every_ms: 15 * 60_000,

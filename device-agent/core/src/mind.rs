@@ -27,6 +27,8 @@ pub(crate) struct Mind {
     writing: Writing,
     memory: Memory,
     connected: bool,
+    /// What the broker takes.
+    payload_bytes_max: usize,
     /// A state is to be published as soon as that may be.
     publish: bool,
     /// When the last step was, and when it wanted to be woken.
@@ -50,6 +52,7 @@ impl Mind {
             writing: Writing::default(),
             memory: Memory::default(),
             connected: false,
+            payload_bytes_max: usize::MAX,
             publish: false,
             last: None,
         }
@@ -63,15 +66,18 @@ impl Mind {
         identity: &'a Identity,
         limits: &'a Limits,
     ) -> Turn<'a> {
-        self.connected = match input {
-            Input::Connected => true,
-            Input::Disconnected | Input::Started { .. } => false,
-            _ => self.connected,
-        };
+        match input {
+            Input::Connected { payload_bytes_max } => {
+                (self.connected, self.payload_bytes_max) = (true, *payload_bytes_max);
+            }
+            Input::Disconnected | Input::Started { .. } => self.connected = false,
+            _ => {}
+        }
         let mut turn = Turn {
             now,
             passed_ms: self.last.map_or(0, |(last, wake)| passed_ms(last, wake, now)),
             connected: self.connected,
+            payload_bytes_max: self.payload_bytes_max,
             fetching: self.roster.units.values().any(|unit| unit.work.fetching.is_some()),
             writable: self.writing.is_well() && *input != Input::NotSaved,
             loading: true,
@@ -132,7 +138,7 @@ impl Mind {
                 turn.save |= write;
                 turn.emit(Output::Connect { will: Presence { online: false, since: turn.now, connection } });
             }
-            Input::Connected => {
+            Input::Connected { .. } => {
                 let connection = self.connection.last();
                 turn.emit(Output::PublishPresence(Presence { online: true, since: turn.now, connection }));
                 turn.publish = true;
@@ -173,7 +179,8 @@ impl Mind {
         if publish && (writable || !self.state_sequence.is_used_up()) {
             let (sequence, write) = self.state_sequence.take();
             save |= write;
-            let state = state::compose(identity, sequence, now, self.roster.units.values());
+            let most_bytes = self.payload_bytes_max;
+            let state = state::compose(identity, sequence, now, most_bytes, self.roster.units.values());
             outputs.push(Output::PublishState(Box::new(state)));
         } else if publish {
             self.publish = true;

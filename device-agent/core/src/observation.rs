@@ -1,26 +1,23 @@
 //! What was observed of one model: a book for each build, kept apart so that nobody's past is another's, and
 //! the moments at which it is written and reported.
 
-use modelfleet_protocol::generated::{self, Counters, Tally};
+use modelfleet_protocol::generated::{Counters, Tally};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::Profile;
-use modelfleet_protocol::observe::Indicator;
+use modelfleet_protocol::observe::{Indicator, Observe};
 use modelfleet_protocol::report::INDEX_MAX;
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
-use prost::Message;
 
-use crate::backlog::{Backlog, Entry};
+use crate::backlog::Backlog;
 use crate::history::{Past, PastWindow, count, empty_tally};
+use crate::pace::{News, Pace};
 use crate::turn::Turn;
 use crate::unit::Unit;
 use crate::words::{Output, Record, Role, Why};
 
 /// Builds whose observations are kept: what answers, the way back, what runs in shadow, and one going.
 pub const BOOKS_MAX: usize = 4;
-/// Reports of a fleet are spread over this part of a window, and over a minute at most.
-const SPREAD_PART: u64 = 10;
-const SPREAD_MS_MAX: u64 = 60_000;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observation {
@@ -28,7 +25,9 @@ pub(crate) struct Observation {
     live: Option<(Digest, u64)>,
     shadow: Option<(Digest, u64)>,
     /// What the tallies count: identity, first window of evidence, window length.
-    basis: (u64, u64, u64),
+    pub basis: (u64, u64, u64),
+    /// How often was reported so far; nothing before the first plan was looked at.
+    pace: Option<Pace>,
     due: Option<Time>,
     last_report: Option<Time>,
     unsaved_since: Option<Time>,
@@ -45,6 +44,11 @@ pub(crate) struct Book {
 }
 
 impl Observation {
+    /// What was written before.
+    pub fn restored(books: Vec<Book>, basis: (u64, u64, u64)) -> Observation {
+        Observation { books, basis, ..Observation::default() }
+    }
+
     pub fn book(&self, digest: &Digest) -> Option<&Book> {
         self.books.iter().find(|book| &book.digest == digest)
     }
@@ -68,11 +72,11 @@ impl Observation {
         *(if role == Role::Live { &mut self.live } else { &mut self.shadow }) = key;
     }
 
-    fn dirty(&mut self, window_ms: u64, every_ms: u64, turn: &Turn<'_>) {
+    /// There is something to write, and to report when `pace` says.
+    fn dirty(&mut self, pace: Pace, news: News, observe: &Observe, turn: &Turn<'_>) {
         self.unsaved_since.get_or_insert(turn.now);
-        let spread_ms = turn.draw("report", (window_ms / SPREAD_PART).min(SPREAD_MS_MAX));
-        let next = self.last_report.map_or(Time::ZERO, |last| last.min(turn.now).after_ms(every_ms));
-        self.due.get_or_insert(turn.now.after_ms(spread_ms).max(next));
+        let at = pace.due(news, observe, self.last_report, turn);
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 }
 
@@ -111,7 +115,7 @@ impl Unit {
         {
             book.past.replace(PastWindow::of(whole, slot.build.profile.as_ref()));
         }
-        self.observation.dirty(window_ms, plan.observe.report_every_ms, turn);
+        self.observation.dirty(self.pace(), News::Window, &plan.observe, turn);
         self.observation.save |= window_ms >= turn.limits.save_window_ms;
     }
 
@@ -135,7 +139,7 @@ impl Unit {
         if let Some(whole) = book.backlog.amend(index, counters, judge) {
             book.past.replace(PastWindow::of(whole, slot.build.profile.as_ref()));
         }
-        self.observation.dirty(window_ms, plan.observe.report_every_ms, turn);
+        self.observation.dirty(self.pace(), News::Truth, &plan.observe, turn);
     }
 
     /// The plan has changed: what counts as evidence, and by which indicators, is worked out anew from what is
@@ -146,7 +150,12 @@ impl Unit {
         let window_ms = observe.window_ms;
         let basis = (observe.id(), observe.since.window_index(window_ms), window_ms);
         let before = std::mem::replace(&mut self.observation.basis, basis);
+        let pace = self.pace();
+        let hurries = self.observation.pace.replace(pace) == Some(Pace::Idle) && pace == Pace::Watched;
         if before == basis {
+            if hurries && !self.observation.books.is_empty() {
+                self.observation.dirty(pace, News::Plan, observe, turn);
+            }
             return;
         }
         if before.2 != window_ms && before.2 != 0 {
@@ -158,7 +167,7 @@ impl Unit {
             book.rebase(basis.1, before.0 == basis.0, &observe.indicators, profile);
         }
         if !self.observation.books.is_empty() {
-            self.observation.dirty(window_ms, observe.report_every_ms, turn);
+            self.observation.dirty(pace, News::Plan, observe, turn);
         }
     }
 
@@ -176,8 +185,8 @@ impl Unit {
             }
         }
         let Some(due) = self.observation.due.filter(|_| turn.connected) else { return };
-        let every_ms = self.kept.plan.as_ref().map_or(0, |plan| plan.observe.report_every_ms);
-        let due = due.min(turn.now.after_ms(every_ms.max(SPREAD_MS_MAX)));
+        let longest_ms = self.kept.plan.as_ref().map_or(0, |plan| self.pace().longest_ms(&plan.observe));
+        let due = due.min(turn.now.after_ms(longest_ms));
         if due > turn.now {
             self.observation.due = Some(due);
             return turn.wake_at(due, Why::Report);
@@ -232,71 +241,5 @@ impl Book {
                 entry.tally = self.past.tally(entry.summary.index, end, indicators, profile);
             }
         }
-    }
-}
-
-/// The bytes of the windows record.
-#[derive(Clone, PartialEq, Message)]
-struct SavedWindows {
-    #[prost(message, repeated, tag = "1")]
-    books: Vec<SavedBook>,
-    #[prost(uint64, tag = "2")]
-    observe_id: u64,
-    #[prost(uint64, tag = "3")]
-    since_index: u64,
-    #[prost(uint64, tag = "4")]
-    window_ms: u64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct SavedBook {
-    #[prost(bytes = "vec", tag = "1")]
-    digest: Vec<u8>,
-    #[prost(message, repeated, tag = "2")]
-    past: Vec<PastWindow>,
-    #[prost(message, repeated, tag = "3")]
-    entries: Vec<generated::Window>,
-    /// The last base window of each entry.
-    #[prost(uint64, repeated, tag = "4")]
-    last: Vec<u64>,
-}
-
-impl Observation {
-    /// What is written, bounded by 4 books of twice 600 short windows and 64 entries.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let book = |book: &Book| SavedBook {
-            digest: book.digest.0.to_vec(),
-            past: book.past.0.iter().cloned().collect(),
-            entries: book.backlog.0.iter().map(|e| (&e.summary, e.tally.clone()).into()).collect(),
-            last: book.backlog.0.iter().map(|e| e.last).collect(),
-        };
-        let (observe_id, since_index, window_ms) = self.basis;
-        let books = self.books.iter().map(book).collect();
-        SavedWindows { books, observe_id, since_index, window_ms }.encode_to_vec()
-    }
-
-    /// Reads what was written; nothing where it cannot be read.
-    pub fn from_bytes(bytes: &[u8]) -> Observation {
-        let saved = SavedWindows::decode(bytes).unwrap_or_default();
-        let basis = (saved.observe_id, saved.since_index, saved.window_ms);
-        let books = saved.books.into_iter().take(BOOKS_MAX).filter_map(|book| {
-            let digest = Digest::from_slice(&book.digest)?;
-            let mut past = Past::default();
-            let most = book.past.len();
-            book.past.into_iter().for_each(|window| {
-                past.add(window, most, saved.since_index);
-            });
-            let mut backlog = Backlog::default();
-            for (window, last) in book.entries.iter().zip(book.last) {
-                let end = backlog.0.last().map(|entry: &Entry| entry.last);
-                let in_order = last >= window.index && end.is_none_or(|end| window.index > end);
-                if in_order && window.span > 0 {
-                    let tally = window.tally.clone().unwrap_or_default();
-                    backlog.0.push(Entry { summary: window.into(), last, tally });
-                }
-            }
-            Some(Book { digest, past, backlog })
-        });
-        Observation { books: books.collect(), basis, ..Observation::default() }
     }
 }

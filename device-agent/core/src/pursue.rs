@@ -7,7 +7,7 @@ use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 
 use crate::aim::{Aim, Goal, Kind};
 use crate::attempts;
-use crate::fetch_schedule::within;
+use crate::fetch_schedule::{backoff_ms, within};
 use crate::saved::{Active, Trial, Try};
 use crate::turn::Turn;
 use crate::unit::Unit;
@@ -129,12 +129,18 @@ impl Unit {
             return self.activate(goal, turn);
         }
         let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, &digest) else { return };
+        if let Some(at) = record.retry_at.map(|at| within(now, at, turn.limits.fetch_backoff_max_ms))
+            && at > now
+        {
+            return turn.wake_at(at, Why::ReadRetry);
+        }
         if record.admissions >= turn.limits.restarts_max {
             let detail = "the agent did not survive loading it".to_owned();
             record.end(Phase::Failed, Some(Failure::new(FailureCode::CrashLoop, detail)), now);
             self.pause_if_stable(&goal.attempt, &digest, turn);
             return turn.changed();
         }
+        record.retry_at = None; // The wait is over; were it kept, an attempt that ends would begin anew.
         record.admissions += 1;
         turn.save = true;
         self.work.admitting = Some(digest);
@@ -240,6 +246,31 @@ impl Unit {
             turn.save = true;
         }
         true
+    }
+
+    /// The disk holds the bytes and does not give them: tried again after a growing pause, then told as the device's
+    /// own trouble, and tried again after a long one.
+    pub fn unreadable(&mut self, digest: &Digest, failure: Failure, turn: &mut Turn<'_>) {
+        if self.work.shadow.as_ref() == Some(digest) {
+            return self.end_shadow(failure, turn);
+        }
+        if self.work.admitting.take_if(|admitting| admitting == digest).is_none() {
+            return;
+        }
+        let Some(goal) = self.aim.goal().filter(|goal| &goal.build.digest == digest) else { return };
+        let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, digest) else { return };
+        record.admissions = record.admissions.saturating_sub(1); // The agent has survived it.
+        record.reads = record.reads.saturating_add(1);
+        turn.save = true;
+        let wait_ms = if record.reads < turn.limits.read_tries_max {
+            backoff_ms(turn, digest, record.reads)
+        } else {
+            record.end(Phase::Failed, Some(failure), turn.now);
+            turn.changed();
+            let pause_ms = turn.limits.long_pause_ms;
+            pause_ms.saturating_add(turn.draw("long pause", pause_ms / 4))
+        };
+        record.retry_at = Some(turn.now.after_ms(wait_ms));
     }
 
     pub fn refused(&mut self, digest: &Digest, failure: Failure, turn: &mut Turn<'_>) {

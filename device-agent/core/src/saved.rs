@@ -208,6 +208,9 @@ pub struct Try {
     pub fetches: u32,
     /// Loads that were begun and not ended: a build that takes the process down with it is found out.
     pub admissions: u32,
+    /// Loads for which the disk did not give the bytes.
+    #[serde(default)]
+    pub reads: u32,
     /// Not before then.
     pub retry_at: Option<Time>,
     /// Whole downloads that were other bytes.

@@ -50,9 +50,10 @@ pub(crate) fn compose<'a>(
     identity: &Identity,
     sequence: u64,
     now: Time,
+    payload_bytes_max: usize,
     units: impl Iterator<Item = &'a Unit>,
 ) -> DeviceState {
-    fitted(DeviceState {
+    let state = DeviceState {
         device: identity.device.clone(),
         sequence,
         at: now,
@@ -60,12 +61,12 @@ pub(crate) fn compose<'a>(
         labels: identity.labels.clone(),
         capabilities: identity.capabilities.clone(),
         models: units.map(Unit::state).collect(),
-    })
+    };
+    fitted(state, payload_bytes_max.min(STATE_BYTES_MAX))
 }
 
-fn fitted(mut state: DeviceState) -> DeviceState {
-    let fits =
-        |state: &DeviceState| serde_json::to_vec(state).is_ok_and(|bytes| bytes.len() <= STATE_BYTES_MAX);
+fn fitted(mut state: DeviceState, most_bytes: usize) -> DeviceState {
+    let fits = |state: &DeviceState| serde_json::to_vec(state).is_ok_and(|bytes| bytes.len() <= most_bytes);
     if fits(&state) {
         return state;
     }

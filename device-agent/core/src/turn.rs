@@ -14,6 +14,8 @@ pub(crate) struct Turn<'a> {
     /// Time that really passed since the last step.
     pub passed_ms: u64,
     pub connected: bool,
+    /// Most bytes of a payload that the broker takes.
+    pub payload_bytes_max: usize,
     /// A fetch runs, of whatever model.
     pub fetching: bool,
     /// The record can be written, as far as is known: what rests on it may be begun.

@@ -38,6 +38,8 @@ pub enum Why {
     FetchPause,
     /// A build that would not load is tried again.
     SwitchRetry,
+    /// A build whose bytes could not be read is loaded again.
+    ReadRetry,
     /// Probation ends.
     Probation,
     /// An attempt is tried again after the long pause.

@@ -6,7 +6,7 @@ mod world;
 use modelfleet_agent_core::words::{Input, Output, Retry};
 use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
 use modelfleet_protocol::plan::{Candidate, Fetch, Order};
-use modelfleet_protocol::state::{Attempt, FailureCode, Phase};
+use modelfleet_protocol::state::{Attempt, Failure, FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 use world::{START, World, candidate, digest, identity, model, plan};
 
@@ -197,4 +197,63 @@ fn a_stable_build_is_fetched_as_the_plan_says() {
     world.plan(plan(2, Some(2), None, &[]));
     world.pass(HOUR);
     assert_eq!(fetches(&world), [world.limits.fetch], "without a word the device's own settings hold");
+}
+
+/// The disk has the bytes of the candidate and does not give them.
+fn unreadable(world: &mut World) {
+    assert!(matches!(world.pending[..], [Input::Admitted { .. }]), "{:?}", world.pending);
+    world.pending.clear();
+    let failure = Failure::new(FailureCode::DiskUnreadable, "Input/output error");
+    world.feed(Input::Unreadable { digest: digest(2), failure });
+}
+
+#[test]
+fn a_disk_that_does_not_read_is_asked_again_and_then_named_instead_of_the_model() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.answer(0);
+    let tries = world.limits.read_tries_max;
+    let mut waits = Vec::new();
+    for n in 1..tries {
+        let asked = world.now;
+        unreadable(&mut world);
+        assert_eq!((attempt(&world).phase, code(&world)), (Phase::Downloaded, None), "{n}");
+        assert!(world.pending.is_empty(), "not at once");
+        while world.pending.is_empty() {
+            world.pass(1_000);
+        }
+        waits.push(world.now.since_ms(asked));
+    }
+    assert!(waits.windows(2).all(|pair| pair[0] < pair[1]) && waits.iter().sum::<u64>() < HOUR, "{waits:?}");
+    unreadable(&mut world);
+    assert_eq!((attempt(&world).phase, code(&world)), (Phase::Failed, Some(FailureCode::DiskUnreadable)));
+    assert!(!FailureCode::DiskUnreadable.is_hard_stop(), "no word about the model");
+    world.pass(DAY / 2);
+    assert!(world.pending.is_empty(), "it rests");
+    // After the long pause the disk may be well again.
+    world.pass(DAY);
+    world.settle();
+    assert_eq!((attempt(&world).phase, world.serving), (Phase::Confirmed, Some(digest(2))));
+}
+
+#[test]
+fn a_disk_that_reads_the_second_time_leaves_nothing_behind() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.answer(0);
+    // As often as crashes would make a loop: the agent has survived them all.
+    for _ in 0..world.limits.restarts_max {
+        unreadable(&mut world);
+        world.pass(HOUR);
+    }
+    world.answer_all();
+    world.pass(3 * HOUR);
+    world.answer_all();
+    assert_eq!(
+        (attempt(&world).phase, world.serving),
+        (Phase::Reverted, Some(digest(1))),
+        "nothing was asked of it"
+    );
+    world.pass(3 * DAY);
+    assert_eq!(attempt(&world).phase, Phase::Reverted, "the attempt is over");
 }

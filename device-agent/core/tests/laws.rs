@@ -99,7 +99,7 @@ fn apply(world: &mut World, event: Event) {
         }
         Event::Connect => {
             world.feed(Input::Connecting);
-            let _ = world.feed(Input::Connected);
+            let _ = world.feed(Input::Connected { payload_bytes_max: usize::MAX });
         }
         Event::Disconnect => drop(world.feed(Input::Disconnected)),
         Event::Plan(plan) => drop(world.plan(*plan)),

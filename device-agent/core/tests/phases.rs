@@ -102,7 +102,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("NotSaved", Input::NotSaved),
         ("Saved", Input::Saved),
         ("Connecting", Input::Connecting),
-        ("Connected", Input::Connected),
+        ("Connected", Input::Connected { payload_bytes_max: usize::MAX }),
         ("Disconnected", Input::Disconnected),
         ("BrokerHeard", Input::BrokerHeard),
         ("Plan: the same candidate", plan(world::plan(9, Some(1), Some(candidate(2, "r")), &[]))),
@@ -123,6 +123,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Refused", Input::Refused { digest: d, failure: failure() }),
         ("Switched", Input::Switched { model: model.clone(), digest: Some(d), engine: engine() }),
         ("SwitchFailed", Input::SwitchFailed { model: model.clone(), digest: d, failure: failure() }),
+        ("Unreadable", Input::Unreadable { digest: d, failure: failure() }),
         ("SlotLost", Input::SlotLost { digest: d }),
         (
             "WindowClosed",

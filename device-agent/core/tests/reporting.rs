@@ -14,7 +14,8 @@ use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
 use proptest::prelude::*;
-use world::{WINDOW_MS, World, digest, identity, model, plan};
+use prost::Message as _;
+use world::{WINDOW_MS, World, candidate, digest, identity, model, plan};
 
 fn closed(model: modelfleet_protocol::ids::ModelName, digest: Digest, index: u64, requests: u64) -> Input {
     let counters = Counters { requests, errors: requests / 10, ..Counters::default() };
@@ -88,6 +89,30 @@ impl World {
         self.answer_all();
         self.connect();
     }
+}
+
+/// A broker with a small limit, which is told with every connection.
+#[test]
+fn a_report_is_no_larger_than_the_connection_takes() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+    let base = world.now.window_index(WINDOW_MS);
+    (0..60).for_each(|n| drop(world.feed(closed(model(), digest(2), base + n, 100))));
+    for payload_bytes_max in [700, 400, usize::MAX] {
+        world.feed(Input::Disconnected);
+        world.feed(Input::Connecting);
+        world.feed(Input::Connected { payload_bytes_max });
+        world.feed(closed(model(), digest(2), base, 1));
+        world.pass(10 * WINDOW_MS);
+        let report = world.reports.last().unwrap();
+        assert!(report.encoded_len() <= payload_bytes_max, "{} bytes", report.encoded_len());
+        assert_eq!(report.windows.iter().map(|w| w.span).sum::<u32>(), 60);
+    }
+    let report = world.reports.last().unwrap();
+    let requests: u64 = report.windows.iter().filter_map(|w| w.counters).map(|c| c.requests).sum();
+    assert_eq!((report.windows.len(), requests), (60, 60 * 100 + 3), "with room all windows stand alone");
 }
 
 #[test]

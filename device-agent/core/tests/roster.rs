@@ -160,7 +160,7 @@ fn a_state_always_has_the_size_of_a_state() {
         }
     };
     feed(Input::Started { boot: None });
-    feed(Input::Connected);
+    feed(Input::Connected { payload_bytes_max: usize::MAX });
     for n in 0..MODELS_MAX {
         let mut plan = other(n, 1, true);
         let c = plan.candidate.as_mut().unwrap();

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::loads::{Loaded, Purpose};
 use super::{Device, DeviceError};
-use crate::admit::{AdmitError, Ready};
+use crate::admit::{AdmitError, Blame, Ready};
 use crate::mqtt::chain;
 use crate::serve::{Instance, Reading};
 use crate::slots;
@@ -28,7 +28,7 @@ impl Device {
         match Reading::of(&build) {
             Err(e) => {
                 let failure = Failure::new(FailureCode::SignatureMismatch, e.to_string());
-                self.gave_up(&Purpose::Admit, &build, failure, false);
+                self.gave_up(&Purpose::Admit, &build, failure, Blame::Build);
             }
             Ok(_) => self.load(Purpose::Admit, build),
         }
@@ -88,9 +88,9 @@ impl Device {
         let digest = build.digest;
         match loaded.outcome.map(|outcome| (outcome.ready, outcome.memory_bytes)) {
             Err(panic) => {
-                self.gave_up(&purpose, &build, Failure::new(FailureCode::LoadRefused, panic), false);
+                self.gave_up(&purpose, &build, Failure::new(FailureCode::LoadRefused, panic), Blame::Build);
             }
-            Ok((Err(error), _)) => self.gave_up(&purpose, &build, error.failure(), error.is_lost()),
+            Ok((Err(error), _)) => self.gave_up(&purpose, &build, error.failure(), error.blame()),
             Ok((Ok(ready), memory_bytes)) => match &purpose {
                 Purpose::Admit => {
                     let engine = ready.engine.clone();
@@ -112,26 +112,29 @@ impl Device {
     pub(super) async fn look_at_loads(&mut self) -> Result<(), DeviceError> {
         let now = Instant::now();
         for (purpose, build, failure) in self.loads.late(now) {
-            self.gave_up(&purpose, &build, failure, false);
+            self.gave_up(&purpose, &build, failure, Blame::Build);
         }
         self.feed_pending().await;
         self.loads.stuck(now).map_or(Ok(()), |build| Err(DeviceError::Stuck(format!("{build:?}"))))
     }
 
-    /// A build could not be had. `lost`: its bytes are gone or damaged.
-    fn gave_up(&mut self, purpose: &Purpose, build: &Build, failure: Failure, lost: bool) {
+    /// A build could not be had.
+    fn gave_up(&mut self, purpose: &Purpose, build: &Build, failure: Failure, blame: Blame) {
         let (device, code, detail) = (&self.name, failure.code, &failure.detail);
         warn!(%device, ?build, ?purpose, ?code, %detail, "not loaded");
         let digest = build.digest;
         match purpose {
             Purpose::Switch(model) => {
-                if lost {
+                if blame == Blame::Bytes {
                     self.pending.push_back(Input::SlotLost { digest });
                 }
                 self.pending.push_back(Input::SwitchFailed { model: model.clone(), digest, failure });
             }
             // They are fetched again; that is no word about the build.
-            Purpose::Admit if lost => self.pending.push_back(Input::SlotLost { digest }),
+            Purpose::Admit if blame == Blame::Bytes => self.pending.push_back(Input::SlotLost { digest }),
+            Purpose::Admit | Purpose::Shadow(_) if blame == Blame::Disk => {
+                self.pending.push_back(Input::Unreadable { digest, failure });
+            }
             Purpose::Admit | Purpose::Shadow(_) => {
                 self.pending.push_back(Input::Refused { digest, failure });
             }
@@ -145,7 +148,7 @@ impl Device {
             Ok(reading) => reading,
             Err(e) => {
                 let failure = Failure::new(FailureCode::SignatureMismatch, e.to_string());
-                return self.gave_up(purpose, &build, failure, false);
+                return self.gave_up(purpose, &build, failure, Blame::Build);
             }
         };
         let engine = ready.engine.clone();

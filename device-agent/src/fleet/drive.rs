@@ -1,36 +1,33 @@
 //! Predicts for many devices at a steady rate, on threads of its own: a slow model then holds up predictions,
-//! never connections.
+//! never connections. A model that hangs holds its thread, and nothing else: the devices of that thread are given
+//! another one.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BinaryHeap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use modelfleet_agent_core::recorder::key;
 use modelfleet_protocol::ids::{DeviceId, ModelName};
-use modelfleet_protocol::model::Values;
 use modelfleet_protocol::selector::Labels;
-use rand::rngs::SmallRng;
-use rand::seq::SliceRandom as _;
-use rand::{Rng as _, SeedableRng as _};
-use sha2::{Digest as _, Sha256};
+use rand::Rng as _;
 use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
 
-use super::class_of;
-use super::rows::{Class, Traffic};
+use super::asked::Asked;
+use super::player::Player;
+use super::rows::Traffic;
 use crate::config::FleetArgs;
-use crate::serve::{Model, Models};
-use crate::tensor::{Elements, NamedTensor, shaped};
+use crate::serve::Models;
 
 /// A device takes at most one part in so many of a thread, so that a slow model does not starve its
 /// neighbours, which on real devices it could not.
 const SHARE: u32 = 10;
-/// Truths of one device that wait to be told at most.
-const TRUTHS_MAX: usize = 1024;
 /// Longest sleep, so that a stop is noticed.
 const NAP: Duration = Duration::from_millis(100);
+/// Threads that hang at once at most; with more, devices share the fate of the model.
+const LOST_MAX: usize = 64;
 
 /// A device that is played.
 pub(super) struct Played {
@@ -46,18 +43,20 @@ pub(super) struct Driver {
     pub(super) predictions: Arc<AtomicU64>,
     /// Those without an answer.
     pub(super) failed: Arc<AtomicU64>,
-    threads: Vec<JoinHandle<()>>,
+    watch: Option<JoinHandle<()>>,
 }
 
-struct Shared {
-    traffic: Traffic,
-    model: Option<ModelName>,
+/// What all threads share.
+pub(super) struct Shared {
+    pub(super) traffic: Traffic,
+    pub(super) model: Option<ModelName>,
     period: Duration,
-    patience: Duration,
-    truth_delay: Duration,
-    positive_share: Option<f64>,
-    predictions: Arc<AtomicU64>,
-    failed: Arc<AtomicU64>,
+    pub(super) patience: Duration,
+    pub(super) truth_delay: Duration,
+    pub(super) positive_share: Option<f64>,
+    pub(super) predictions: Arc<AtomicU64>,
+    pub(super) failed: Arc<AtomicU64>,
+    stop: CancellationToken,
 }
 
 impl Driver {
@@ -78,158 +77,168 @@ impl Driver {
             positive_share: args.positive_share,
             predictions: driver.predictions.clone(),
             failed: driver.failed.clone(),
+            stop,
         });
         let threads = args.threads.max(1);
         let mut parts: Vec<Vec<Player>> = (0..threads).map(|_| Vec::new()).collect();
         for (index, device) in played.into_iter().enumerate() {
             parts[index % threads].push(Player::new(device, &shared, args.seed));
         }
-        for players in parts {
-            let (shared, stop) = (shared.clone(), stop.clone());
-            let thread = std::thread::Builder::new().name("predict".into());
-            driver.threads.push(thread.spawn(move || play(players, &shared, &stop))?);
-        }
+        let start = |players| Worker::start(Arc::new(Mutex::new(Part::of(players, shared.period))), &shared);
+        let workers = parts.into_iter().map(start).collect::<Result<Vec<Worker>, _>>()?;
+        let thread = std::thread::Builder::new().name("watch".into());
+        driver.watch = Some(thread.spawn(move || watch(workers, &shared))?);
         Ok(driver)
     }
 
-    /// Waits for the threads, which end at the stop.
+    /// Waits for the threads, which end at the stop; not for those that hang.
     pub(super) fn join(self) {
-        for thread in self.threads {
-            // A panic has been printed by its thread.
-            let _ = thread.join();
-        }
+        // A panic has been printed by its thread.
+        let _ = self.watch.map(JoinHandle::join);
     }
 }
 
-/// Lets the players predict when they are due.
-fn play(mut players: Vec<Player>, shared: &Shared, stop: &CancellationToken) {
-    let start = Instant::now();
-    let first = |(index, player): (usize, &mut Player)| {
-        let phase = player.random.random::<f64>();
-        Reverse((start + shared.period.mul_f64(phase), index))
-    };
-    let mut due: BinaryHeap<_> = players.iter_mut().enumerate().map(first).collect();
-    while let Some(&Reverse((at, index))) = due.peek() {
+/// Some of the devices, and when each is due.
+struct Part {
+    players: Vec<Player>,
+    due: BinaryHeap<Reverse<(Instant, usize)>>,
+}
+
+impl Part {
+    fn of(mut players: Vec<Player>, period: Duration) -> Part {
+        let start = Instant::now();
+        let first = |(index, player): (usize, &mut Player)| {
+            Reverse((start + period.mul_f64(player.random.random::<f64>()), index))
+        };
+        let due = players.iter_mut().enumerate().map(first).collect();
+        Part { players, due }
+    }
+
+    /// Who is due, since when, and what it asks; else how long to wait.
+    fn next(&mut self, shared: &Shared, now: Instant) -> Result<(usize, Instant, Vec<Asked>), Duration> {
+        match self.due.peek() {
+            Some(&Reverse((at, _))) if at > now => return Err((at - now).min(NAP)),
+            Some(_) => {}
+            None => return Err(NAP),
+        }
+        let Some(Reverse((at, index))) = self.due.pop() else { return Err(NAP) };
+        Ok((index, at, self.players[index].turn(shared, now)))
+    }
+}
+
+/// What a thread is at.
+enum Hand {
+    /// Nothing that could hang.
+    Free,
+    /// This prediction, of this device, which was due then.
+    Busy { asked: Arc<Asked>, since: Instant, index: usize, at: Instant },
+    /// Something that hangs, or did: another thread plays its devices.
+    Left,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Begins something that could hang; false where another thread plays the devices by now.
+fn begins(hand: &Mutex<Hand>, busy: Hand) -> bool {
+    let mut hand = lock(hand);
+    let own = !matches!(*hand, Hand::Left);
+    if own {
+        *hand = busy;
+    }
+    own
+}
+
+/// Lets the devices predict when they are due, until the stop or until the thread was given up.
+fn play(part: &Mutex<Part>, hand: &Mutex<Hand>, shared: &Shared) {
+    while !shared.stop.is_cancelled() {
         let now = Instant::now();
-        if stop.is_cancelled() {
-            return;
+        let next = lock(part).next(shared, now);
+        let (index, at, asked) = match next {
+            Ok(turn) => turn,
+            Err(wait) => {
+                std::thread::sleep(wait);
+                continue;
+            }
+        };
+        for asked in asked {
+            let beside = asked.beside();
+            for asked in [Some(asked), beside].into_iter().flatten().map(Arc::new) {
+                if !begins(hand, Hand::Busy { asked: asked.clone(), since: Instant::now(), index, at }) {
+                    return lock(part).due.push(Reverse((at + shared.period, index)));
+                }
+                let answered = asked.run();
+                if matches!(std::mem::replace(&mut *lock(hand), Hand::Free), Hand::Left) {
+                    return;
+                }
+                asked.count(answered, shared);
+            }
         }
-        if at > now {
-            std::thread::sleep((at - now).min(NAP));
-            continue;
-        }
-        due.pop();
-        players[index].turn(shared, now);
-        let took = now.elapsed();
         // What was missed is not made up for: a device measures now or not at all.
-        let next = (at + shared.period).max(now + took * SHARE);
-        due.push(Reverse((next, index)));
+        let next = (at + shared.period).max(now + now.elapsed() * SHARE);
+        lock(part).due.push(Reverse((next, index)));
     }
 }
 
-/// One device's readings, in an order of its own.
-struct Player {
-    models: Arc<Models>,
-    class: Vec<String>,
-    random: SmallRng,
-    positive: Shuffled,
-    negative: Shuffled,
-    truths: VecDeque<(Instant, u64, bool, Arc<Model>)>,
-    sent: u64,
-    id: DeviceId,
+/// A thread and its devices.
+struct Worker {
+    part: Arc<Mutex<Part>>,
+    hand: Arc<Mutex<Hand>>,
+    thread: JoinHandle<()>,
 }
 
-/// Indices in random order, shuffled again at every end.
-struct Shuffled(Vec<u32>, usize);
-
-impl Shuffled {
-    fn of(count: usize, random: &mut SmallRng) -> Shuffled {
-        let mut order: Vec<u32> = (0..u32::try_from(count).unwrap_or(u32::MAX)).collect();
-        order.shuffle(random);
-        Shuffled(order, 0)
+impl Worker {
+    fn start(part: Arc<Mutex<Part>>, shared: &Arc<Shared>) -> std::io::Result<Worker> {
+        let hand = Arc::new(Mutex::new(Hand::Free));
+        let (devices, own, shared) = (part.clone(), hand.clone(), shared.clone());
+        let thread = std::thread::Builder::new().name("predict".into());
+        let thread = thread.spawn(move || play(&devices, &own, &shared))?;
+        Ok(Worker { part, hand, thread })
     }
 
-    fn next(&mut self, random: &mut SmallRng) -> usize {
-        if self.1 >= self.0.len() {
-            self.0.shuffle(random);
-            self.1 = 0;
-        }
-        self.1 += 1;
-        self.0[self.1 - 1] as usize
+    fn is_late(&self) -> bool {
+        matches!(&*lock(&self.hand), Hand::Busy { asked, since, .. } if since.elapsed() > asked.patience())
+    }
+
+    /// Gives the prediction up that is late, and lets its device be due again.
+    fn leave(&self, shared: &Shared) {
+        let mut hand = lock(&self.hand);
+        let Hand::Busy { asked, index, at, .. } = std::mem::replace(&mut *hand, Hand::Left) else {
+            // It has ended meanwhile; the thread ends with the next one, as another has its devices.
+            return;
+        };
+        drop(hand);
+        asked.count(asked.give_up(), shared);
+        let next = (at + shared.period).max(Instant::now());
+        lock(&self.part).due.push(Reverse((next, index)));
     }
 }
 
-impl Player {
-    fn new(device: Played, shared: &Shared, seed: u64) -> Player {
-        // Each device has a stream of its own: one more device does not change the others.
-        let hash = Sha256::new().chain_update(seed.to_be_bytes()).chain_update(device.id.as_str()).finalize();
-        let seed = u64::from_be_bytes(hash[..8].try_into().expect("a SHA-256 has 32 bytes"));
-        let mut random = SmallRng::seed_from_u64(seed);
-        let class = class_of(&device.labels, &shared.traffic.columns);
-        let rows = &shared.traffic.classes[&class];
-        let positive = Shuffled::of(rows.positive.len(), &mut random);
-        let negative = Shuffled::of(rows.negative.len(), &mut random);
-        let (models, id, truths) = (device.models, device.id, VecDeque::new());
-        Player { models, class, random, positive, negative, truths, sent: 0, id }
-    }
-
-    fn turn(&mut self, shared: &Shared, now: Instant) {
-        while let Some((_, key, truth, model)) = self.truths.pop_front_if(|(at, ..)| *at <= now) {
-            // A prediction under a build that was taken back may be forgotten by now.
-            let _ = model.truth(key, truth);
-        }
-        match &shared.model {
-            Some(name) => {
-                if let Some(model) = self.models.get(name) {
-                    self.predict(shared, &model, now);
-                }
+/// Replaces threads whose prediction does not end in time, and waits for the others at the stop.
+fn watch(mut workers: Vec<Worker>, shared: &Arc<Shared>) {
+    let mut lost: Vec<JoinHandle<()>> = Vec::new();
+    while !shared.stop.is_cancelled() {
+        std::thread::sleep(NAP);
+        lost.retain(|thread| !thread.is_finished());
+        for worker in &mut workers {
+            if lost.len() >= LOST_MAX || !worker.is_late() {
+                continue;
             }
-            None => {
-                for model in self.models.all() {
-                    self.predict(shared, &model, now);
+            match Worker::start(worker.part.clone(), shared) {
+                Ok(fresh) => {
+                    let hung = std::mem::replace(worker, fresh);
+                    hung.leave(shared);
+                    lost.push(hung.thread);
+                    warn!(threads = lost.len(), "a prediction does not end; its thread is left");
                 }
+                Err(error) => error!(%error, "no thread in the place of one that hangs"),
             }
         }
     }
-
-    fn predict(&mut self, shared: &Shared, model: &Arc<Model>, now: Instant) {
-        let Some(live) = model.live() else { return };
-        let class = &shared.traffic.classes[&self.class];
-        let (truth, row) = self.reading(class, shared.positive_share);
-        let inputs = [tensor(live.build.inputs.first(), row)];
-        self.sent += 1;
-        let key = key(&format!("{}-{}", self.id, self.sent));
-        let failed = model.predict(key, &inputs, shared.patience).is_err();
-        shared.predictions.fetch_add(1, Ordering::Relaxed);
-        shared.failed.fetch_add(u64::from(failed), Ordering::Relaxed);
-        if shared.traffic.truth && self.truths.len() < TRUTHS_MAX {
-            self.truths.push_back((now + shared.truth_delay, key, truth, model.clone()));
+    for worker in workers {
+        while !worker.thread.is_finished() && !worker.is_late() {
+            std::thread::sleep(NAP / 10);
         }
     }
-
-    fn reading<'a>(&mut self, class: &'a Class, positive_share: Option<f64>) -> (bool, &'a [f32]) {
-        let (positive, negative) = (class.positive.len(), class.negative.len());
-        #[allow(clippy::cast_precision_loss)] // A file has few rows.
-        let share = positive_share.unwrap_or(positive as f64 / (positive + negative).max(1) as f64);
-        let truth = negative == 0 || (positive > 0 && self.random.random::<f64>() < share);
-        if truth {
-            (true, &class.positive[self.positive.next(&mut self.random)])
-        } else {
-            (false, &class.negative[self.negative.next(&mut self.random)])
-        }
-    }
-}
-
-/// A reading as the model takes it; one row of floats where its signature is not known or does not fit.
-fn tensor(signature: Option<&modelfleet_protocol::model::Tensor>, row: &[f32]) -> NamedTensor {
-    let plain =
-        |name: String| NamedTensor { name, shape: vec![1, row.len()], data: Elements::F32(row.to_vec()) };
-    let Some(signature) = signature else { return plain("features".into()) };
-    let flat = signature.datatype == "FP32" && signature.shape.len() == 2;
-    if flat {
-        return plain(signature.name.clone());
-    }
-    let values = row.iter().map(|&x| f64::from(x)).collect();
-    let values = Values { name: signature.name.clone(), values };
-    shaped(signature, &values).unwrap_or_else(|| plain(signature.name.clone()))
 }

@@ -118,7 +118,7 @@ pub fn plan(revision: u64, stable: Option<ModelBuild>, candidate: Option<Candida
         candidate,
         rejected: Vec::new(),
         fetch: None,
-        observe: Observe { window_ms: 1_000, report_every_ms: 0, since: Time::ZERO, indicators: Vec::new() },
+        observe: Observe { window_ms: 1_000, ..Observe::default() },
     }
 }
 

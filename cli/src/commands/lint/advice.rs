@@ -4,8 +4,12 @@ use modelfleet_crds::metric::Metric;
 use modelfleet_crds::rollout::{Evidence, RelativeTo, Stage, UndecidedPolicy};
 use modelfleet_crds::text::DurationText;
 use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_judge::{EvidenceKind, OnBreach};
+use modelfleet_simulation::Objective;
 use serde_json::Value;
 
+use crate::cautions;
+use crate::rollout_setup;
 use crate::schema::Problem;
 use crate::units::span;
 
@@ -52,6 +56,7 @@ fn rollout_advice(rollout: &Rollout) -> Vec<Problem> {
              harm; name the labels that tell kinds apart",
         ));
     }
+    found.extend(comparison_advice(rollout));
     if spec.slos.is_empty() {
         found
             .push(problem("spec.slos", "is empty: only devices that fail to take the version count as harm"));
@@ -91,6 +96,22 @@ fn rollout_advice(rollout: &Rollout) -> Vec<Problem> {
         found.push(problem("spec.abort", "is true: the rollout ends before it begins"));
     }
     found
+}
+
+/// Whom canaries are compared with.
+fn comparison_advice(rollout: &Rollout) -> Vec<Problem> {
+    let Ok(setup) = rollout_setup::setup(rollout) else { return Vec::new() };
+    let compares =
+        |o: &Objective| o.evidence == EvidenceKind::Statistical && o.on_breach != OnBreach::Observe;
+    if !setup.objectives.iter().any(compares) {
+        return Vec::new();
+    }
+    let (stages, holdback_ppm) = (&setup.parts.stages, setup.parts.holdback_ppm);
+    let uneven = cautions::uneven(stages, holdback_ppm).into_iter().map(|it| {
+        problem(format!("spec.stages[{}].spreadBy", it.stage), format!("lacks {}: {}", it.labels, it.said))
+    });
+    let alone = cautions::no_controls(stages, holdback_ppm);
+    uneven.chain(alone.map(|said| problem("spec.holdback", format!("is 0%: {said}")))).collect()
 }
 
 fn stage_advice(stage: &Stage, index: usize, window: i64, warmup: i64, is_last: bool) -> Option<Problem> {

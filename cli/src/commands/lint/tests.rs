@@ -61,6 +61,21 @@ fn errors_name_the_field_and_what_is_allowed() {
         wrong_kind[0].contains("spec.stages[0].devices") && wrong_kind[0].contains("quotes"),
         "{wrong_kind:?}"
     );
+    assert_eq!(
+        rollout("observe: {window: 1h 30m}"),
+        [
+            "spec.observe.window must be a duration such as 7d, 1h30m, 30s or 500ms: whole numbers of at most six digits, \
+          each with its unit d, h, m, s or ms, from long to short, each unit at most once, without spaces"
+        ]
+    );
+    assert_eq!(rollout("observe: {window: soon}").len(), 1);
+    assert_eq!(rollout("observe: {window: 00s}"), ["spec.observe.window must be longer than 0s, such as 1h"]);
+    let number = rollout("observe: {window: 90}");
+    assert!(number[0].contains("is 90; in quotes it must be a duration such as 7d"), "{number:?}");
+    let count = rollout("holdback: \"5\"");
+    assert!(count[0].starts_with("spec.holdback must be a percent from 0% to 100%"), "{count:?}");
+    let local = rollout("fetch: {window: {start: \"22:00\", end: \"05:00\", timezone: Device}}");
+    assert_eq!(local, ["spec.fetch.window.timezone is \"Device\"; allowed are \"UTC\""]);
     assert!(rollout("pased: true")[0].contains("spec.pased is not a field"));
     assert!(rollout("onUndecided: Wait")[0].contains("Hold"));
     let last = rollout("stages: [{name: canary, devices: 5%}]");
@@ -86,6 +101,20 @@ fn advice_is_given_on_what_the_server_takes() {
         "stages: [{name: a, devices: 5%, spreadBy: [age], bake: 1m, maxWait: 1m}, {name: b, devices: 100%}]",
     );
     assert!(hasty[0].contains("ends Undecided") && hasty[0].contains("take 6h"), "{hasty:?}");
+    let piloted = |more: &str| {
+        let pilot = "{name: pilot, devices: \"5\", spreadBy: [age], selector: {matchLabels: {site: north}}}";
+        rollout(&format!(
+            "stages: [{pilot}, {{name: early, devices: 20%{more}}}, {{name: all, devices: 100%}}]"
+        ))
+    };
+    let uneven = piloted("");
+    assert!(
+        uneven[0].starts_with("spec.stages[1].spreadBy lacks site: the devices that pilot"),
+        "{uneven:?}"
+    );
+    assert!(uneven[1].starts_with("spec.holdback is 0%: in all no controls are left"), "{uneven:?}");
+    assert_eq!(piloted(", spreadBy: [site]").len(), 1);
+    assert_eq!(rollout("stages: [{name: all, devices: 100%}], holdback: 5%"), [""; 0]);
     let ours = lint("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\n").unwrap();
     assert!(
         ours.len() == 1 && ours[0].errors.is_empty() && ours[0].warnings[0].message.contains("not checked")

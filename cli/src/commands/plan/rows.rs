@@ -1,15 +1,16 @@
 //! The rows of the plan: what a stage can prove about an objective.
 
 use modelfleet_judge::plan::{
-    Habits, StageProof, StageShape, events_to_decision, prove, remaining_bound_ppm,
+    Habits, NO_CONTROLS, StageProof, StageShape, events_to_decision, prove, remaining_bound_ppm,
 };
 use modelfleet_judge::{Budget, EvidenceKind, OnBreach, Spending};
 use modelfleet_protocol::selector::{Labels, Selector};
-use modelfleet_rollout::Policy;
+use modelfleet_rollout::{Policy, Stage};
 use modelfleet_simulation::{Objective, Scenario, Setup};
 
 use super::habits::habits;
 use super::percent;
+use crate::cautions::HOLD_BACK;
 use crate::units::span;
 
 /// Looks that a stage plans.
@@ -20,6 +21,9 @@ const TWICE_PPM: u64 = 2_000_000;
 const RISE_MAX_PPM: u64 = 1_000_000_000;
 /// How sure the bound on the devices at risk is.
 const CONFIDENCE_PPM: u32 = 950_000;
+
+/// Of fewer devices a hold-back of 5 % keeps none.
+const LEAST_TO_HOLD_BACK: u64 = 20;
 
 /// A row.
 pub(super) struct Row {
@@ -69,17 +73,46 @@ pub(super) fn rows(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u
     let mut different: Vec<(&Objective, Habits)> = Vec::new();
     for objective in gates.iter().copied() {
         let own = habits(scenario, &objective.name);
-        if different.iter().all(|(_, before)| *before != own) {
+        let delay = |o: &Objective| scenario.truth_delay_windows.of(&o.name, 0.0);
+        let differs =
+            |(other, before): &(&Objective, Habits)| *before != own || delay(other) != delay(objective);
+        if different.iter().all(differs) {
             different.push((objective, own));
         }
     }
     let for_all = different.len() == 1 && gates.len() > 1;
+    let late = |objective: &Objective| late_truth(setup, scenario, stage, objective);
     let told = different.into_iter().map(|(objective, habits)| {
         let proof = prove(&shape, &habits, share_ppb, stage.margin_ppm);
         let told = told(&shape, &habits, &proof, share_ppb);
-        row((!for_all).then_some(objective.name.as_str()), told, proof.warning)
+        let could_hold_back = setup.parts.holdback_ppm == 0 && index == policy.last_stage();
+        let warning = match proof.warning.as_str() {
+            NO_CONTROLS if could_hold_back && shape.fleet >= LEAST_TO_HOLD_BACK => {
+                format!("{NO_CONTROLS}; {HOLD_BACK}")
+            }
+            _ => proof.warning,
+        };
+        let warning = late(objective).unwrap_or(warning);
+        row((!for_all).then_some(objective.name.as_str()), told, warning)
     });
     told.collect()
+}
+
+/// What is said of a stage that ends before enough is known.
+fn late_truth(setup: &Setup, scenario: &Scenario, stage: &Stage, objective: &Objective) -> Option<String> {
+    let delay = scenario.truth_delay_windows.of(&objective.name, 0.0).ceil() as u64;
+    let windows = delay + setup.warmup_windows + u64::from(stage.limits.min_windows);
+    let takes_ms = windows.saturating_mul(setup.window_ms());
+    let has_ms = stage.bake_ms.saturating_add(stage.max_wait_ms);
+    let shown = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
+    (delay > 0 && takes_ms > has_ms).then(|| {
+        format!(
+            "enough of the truth is known after {}, and bake and maxWait together are {}: the stage ends Undecided; make \
+             maxWait longer",
+            shown(takes_ms),
+            shown(has_ms)
+        )
+    })
 }
 
 fn told(shape: &StageShape, habits: &Habits, proof: &StageProof, share_ppb: u64) -> [String; 5] {
@@ -91,7 +124,7 @@ fn told(shape: &StageShape, habits: &Habits, proof: &StageProof, share_ppb: u64)
     [
         percent(proof.remaining_bound_ppm),
         times(proof.smallest_harm_ppm),
-        times(proof.smallest_margin_ppm),
+        times(proof.margin_ppm),
         format!("{expected}/{needed}"),
         shape.looks.to_string(),
     ]
@@ -112,6 +145,7 @@ fn shape(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -> (St
         windows: windows.saturating_sub(setup.warmup_windows).max(1),
         reporting_ppm: 1_000_000 - offline_ppm,
         looks: windows.min(LOOKS_MAX) as u16,
+        gates: setup.objectives.iter().filter(|o| o.on_breach != OnBreach::Observe).count() as u16,
     };
     (shape, windows)
 }

@@ -90,3 +90,49 @@ fn devices_that_a_selector_leaves_out_do_not_count() {
     let text = plan(&setup, &scenario).unwrap();
     assert!(text.contains("broad    each        25        25"), "{text}");
 }
+
+#[test]
+fn a_last_stage_for_all_is_told_how_to_keep_controls() {
+    let mut setup = setup();
+    let text = plan(&setup, &scenario(0.2)).unwrap();
+    let warning = text.lines().find(|line| line.starts_with("warning: full")).unwrap();
+    for words in ["against their own past", "less than twice the usual", "hour of the day", "holdback: 5%"] {
+        assert!(warning.contains(words), "{warning}");
+    }
+    setup.parts.holdback_ppm = 50_000;
+    let text = plan(&setup, &scenario(0.2)).unwrap();
+    assert!(!text.contains("warning: full") && text.contains("full     each        190       10"), "{text}");
+}
+
+#[test]
+fn a_stage_after_one_of_a_part_of_the_fleet_is_to_be_spread() {
+    let mut setup = setup();
+    setup.parts.stages[0].selector.match_labels = [("site".to_owned(), "north".to_owned())].into();
+    let text = plan(&setup, &scenario(0.2)).unwrap();
+    assert!(text.contains("warning: broad: the devices that canary took from a part of the fleet"), "{text}");
+    setup.parts.stages[1].spread_by = vec!["site".to_owned()];
+    let text = plan(&setup, &scenario(0.2)).unwrap();
+    assert!(!text.contains("took from a part of the fleet"), "{text}");
+}
+
+/// What a pass rules out in a stage without controls is what the judge asks there: twice as much, for the hour of the day.
+#[test]
+fn a_stage_without_controls_rules_out_what_the_judge_does() {
+    let text = plan(&setup(), &scenario(0.02)).unwrap();
+    let line = text.lines().find(|line| line.starts_with("full")).unwrap();
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    let rules_out: f64 = cells[cells.len() - 2].trim_end_matches('x').parse().unwrap();
+    assert!((2.0..3.0).contains(&rules_out), "{text}");
+}
+
+#[test]
+fn a_truth_that_comes_after_the_stage_is_warned_of() {
+    let mut scenario = scenario(0.2);
+    scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 130.0)].into());
+    let text = plan(&setup(), &scenario).unwrap();
+    let warning =
+        "warning: canary (slow), broad (slow), full (slow): enough of the truth is known after 5d16h";
+    assert!(text.contains(warning), "{text}");
+    scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 30.0)].into());
+    assert!(!plan(&setup(), &scenario).unwrap().contains("truth"));
+}

@@ -1,12 +1,14 @@
 //! What should be known before the start, each thing once.
 
 use modelfleet_judge::EvidenceKind;
-use modelfleet_simulation::Objective;
+use modelfleet_simulation::Setup;
 
 use super::rows::{Row, is_gate};
+use crate::cautions;
 
 /// The warnings of all stages: `canary, broad (errors): ...`.
-pub(super) fn warnings(stages: &[Vec<Row>], objectives: &[Objective]) -> Vec<String> {
+pub(super) fn warnings(stages: &[Vec<Row>], setup: &Setup) -> Vec<String> {
+    let objectives = &setup.objectives;
     let mut found: Vec<(&str, Vec<String>)> = Vec::new();
     for rows in stages {
         for row in rows.iter().filter(|row| !row.warning.is_empty()) {
@@ -24,6 +26,11 @@ pub(super) fn warnings(stages: &[Vec<Row>], objectives: &[Objective]) -> Vec<Str
     }
     let mut all: Vec<String> =
         found.into_iter().map(|(warning, places)| format!("{}: {warning}", places.join(", "))).collect();
+    if objectives.iter().any(is_gate) {
+        let parts = &setup.parts;
+        let uneven = cautions::uneven(&parts.stages, parts.holdback_ppm);
+        all.extend(uneven.into_iter().map(|it| format!("{}: {}", parts.stages[it.stage].name, it.said)));
+    }
     let plain: Vec<&str> = objectives
         .iter()
         .filter(|o| o.evidence != EvidenceKind::Statistical)

@@ -71,7 +71,7 @@ impl Told<'_> {
             ),
             (("incident", "paused because devices without the version suffered too"), summary.incident),
             (("undecided", "a stage was undecided at its deadline"), summary.undecided),
-            (("held", "ended waiting for a person"), summary.held),
+            (("held", "ended waiting for a person, or for devices"), summary.held),
             (("on exposure", "a stage had too few events to rule anything out"), summary.on_exposure),
         ] {
             let limits = format!("{} to {}", percent(share.low_ppm), percent(share.high_ppm));

@@ -98,6 +98,7 @@ pub fn plan(revision: u64, stable: Option<u8>, candidate: Option<Candidate>, rej
         observe: Observe {
             window_ms: WINDOW_MS,
             report_every_ms: 0,
+            histogram_windows: 0,
             since: Time::ZERO,
             indicators: vec![indicator(Metric::ErrorRate, 10_000), indicator(Metric::Accuracy, 950_000)],
         },
