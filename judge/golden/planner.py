@@ -11,7 +11,7 @@ def remaining_bound(fleet, tried, failed, confidence):
     failing = np.arange(rest + 1)
     credible = stats.hypergeom.cdf(failed, fleet, failed + failing, tried) > 1 - confidence
     return {"fleet": fleet, "tried": tried, "failed": failed, "confidence_ppm": round(confidence * 1e6),
-            "bound_ppm": int(failing[credible].max()) * 1_000_000 // rest}
+            "bound_ppm": -(int(failing[credible].max()) * -1_000_000 // rest)}
 
 
 def devices_for_bound(fleet, share_ppm, confidence):
@@ -74,7 +74,7 @@ def margin(shape, habit, passing):
     below = optimize.brentq(lambda x: special.betainc(size - x, x + 1, 1 / (1 + exposure)) - passing, 0, size,
                             xtol=1e-12)
     count = min(math.ceil(below * d - 1e-6), both)
-    high = special.betaincinv(count / d + 1, (both - count) / d, 0.95)
+    high = special.betaincinv(count / d + 1, (both - count) / d, 0.96)
     return high / (1 - high) / exposure
 
 
@@ -95,7 +95,8 @@ def vectors():
                       [(200, 5, 0, 0.95), (200, 20, 0, 0.95), (200, 20, 2, 0.95), (200, 199, 0, 0.95),
                        (2000, 300, 0, 0.95), (2000, 300, 5, 0.99), (100_000, 1000, 0, 0.95), (200, 1, 1, 0.95)]],
         "for_bound": [devices_for_bound(200, 140_000, 0.95), devices_for_bound(500, 20_000, 0.9),
-                      devices_for_bound(100, 200_000, 0.95)],
+                      devices_for_bound(100, 200_000, 0.95), devices_for_bound(1_000, 5_000, 0.95),
+                      devices_for_bound(100, 50_000, 0.95)],
         "to_meet": [devices_to_meet(s, p) for s in (200_000, 50_000, 10_000, 1_000) for p in (0.8, 0.95, 0.99)],
         "per_group": [per_group(*case) for case in
                       [(0.2, 0.1, 0.05, 0.8), (0.01, 1.0, 0.01, 0.9), (0.05, -0.2, 0.05, 0.8), (0.001, 0.5, 0.05, 0.95)]],

@@ -89,6 +89,7 @@ pub use assessment::{
 };
 pub use budget::{Budget, Looks, Spending};
 pub use decide::assess;
+pub use decide::silence::gone_quiet;
 pub use evidence::{
     Arm, Counts, DeviceOutcome, Evidence, EvidenceKind, HardRule, MergedWindow, Needs, OnBreach, SilenceRule,
     SloCounts, SloRule,

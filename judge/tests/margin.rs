@@ -202,13 +202,15 @@ proptest! {
     }
 
     /// What looks worse than expected, and could be by more than the fineness of any margin, does not pass by a
-    /// margin that nobody set.
+    /// margin that nobody set. Below twelve effective events in an arm one or two bad windows are any rate, and what
+    /// passes there says so with a coarse margin (`a_single_bad_window_passes`).
     #[test]
     fn the_default_margin_passes_nothing_that_seems_worse((devices, _) in any_case(), seed: u64) {
         let told = &judged(&devices, None, 6, seed, &StageState::new()).per_slo[0];
         if told.verdict == Verdict::Healthy && told.controls > 0 && told.margin_ppm < u64::MAX {
             prop_assert!(told.estimate_ppm <= told.margin_ppm);
-            prop_assert!(told.low_ppm <= 2_000_000, "{}", told.sentence);
+            let few = told.expected_milli.min(1_000 * told.control.bad()) < 12 * told.dispersion_milli;
+            prop_assert!(few || told.low_ppm <= 2_000_000, "{}", told.sentence);
         }
     }
 }

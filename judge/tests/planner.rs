@@ -1,6 +1,7 @@
 //! The planner's promises agree with what the grid measured.
 
-use modelfleet_judge::plan::{Habits, StageShape, power_ppm, prove, smallest_margin_ppm};
+use modelfleet_judge::plan::{Habits, StageShape, default_margin_ppm, power_ppm, prove, smallest_margin_ppm};
+use modelfleet_judge::*;
 
 fn shape(canaries: u64) -> StageShape {
     StageShape {
@@ -10,6 +11,7 @@ fn shape(canaries: u64) -> StageShape {
         windows: 60,
         reporting_ppm: 1_000_000,
         looks: 6,
+        gates: 1,
     }
 }
 
@@ -35,7 +37,7 @@ fn power_is_near_the_measured() {
 
 #[test]
 fn more_devices_rule_out_more() {
-    let margins: Vec<u64> = [5, 20, 100].map(|k| smallest_margin_ppm(&shape(k), &BURST_5, 998_000)).into();
+    let margins: Vec<u64> = [5, 20, 100].map(|k| smallest_margin_ppm(&shape(k), &BURST_5)).into();
     assert!(margins[0] > margins[1] && margins[1] > margins[2], "{margins:?}");
 }
 
@@ -46,4 +48,57 @@ fn a_stage_that_proves_nothing_says_so() {
     let proof = prove(&shape(5), &BURST_5, 10_000_000, Some(1_250_000));
     assert!(proof.warning.contains("cannot be ruled out"), "{proof:?}");
     assert!((455_000..465_000).contains(&proof.remaining_bound_ppm), "{proof:?}");
+}
+
+/// The margin that the judge writes at the last planned look of devices that are all alike: 600 windows of past and 60
+/// since, one in `one_in` bad.
+fn judged_margin(canaries: u64, controls: u64, one_in: u64, gates: u16) -> u64 {
+    let counts = SloCounts { history: Counts::new(600, 600 / one_in), post: Counts::new(60, 60 / one_in) };
+    let all = vec![counts; usize::from(gates)];
+    let arm = |i| if i < canaries { Arm::Canary } else { Arm::Control };
+    let devices: Vec<_> =
+        (0..canaries + controls).map(|i| DeviceOutcome::new(i as u32, 0, arm(i), &all)).collect();
+    let rules: Vec<_> = (0..gates).map(|_| SloRule::statistical("alarms", 0)).collect();
+    let evidence = Evidence {
+        slos: &rules,
+        devices: &devices,
+        merged: &[],
+        needs: Needs { min_devices: 1, min_windows: 5, min_reporting_ppm: 0 },
+        hard: HardRule { weight: 0, ..HardRule::default() },
+        silence: SilenceRule { weight: 0, ..SilenceRule::default() },
+        budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 1 },
+        looks: Looks { reached: 6, planned: 6 },
+        seed: 1,
+    };
+    assess(&evidence, &StageState::new()).per_slo[0].margin_ppm
+}
+
+/// Devices that are all alike scatter as little as the judge takes any to: variance a quarter of the mean.
+#[test]
+fn the_planned_margin_is_the_judges() {
+    for (canaries, controls) in [(5, 195), (20, 180), (100, 100), (180, 20), (200, 0), (5, 0), (5_000, 5_000)]
+    {
+        for one_in in [4, 10, 20] {
+            for gates in [1, 4] {
+                let judged = judged_margin(canaries, controls, one_in, gates);
+                let planned = default_margin_ppm(
+                    &StageShape { fleet: canaries + controls, canaries, controls, gates, ..shape(5) },
+                    &Habits {
+                        share_ppm: 1_000_000 / one_in,
+                        sigma_milli: 0,
+                        dispersion_milli: 250,
+                        past_windows: 600,
+                    },
+                );
+                let off = (planned as f64 / judged as f64 - 1.0).abs();
+                assert!(
+                    off < 0.002,
+                    "{canaries} and {controls}, one in {one_in}, {gates}: planned {planned}, judged {judged}"
+                );
+            }
+        }
+    }
+    assert_eq!(judged_margin(5, 195, 1_000, 1), u64::MAX);
+    let rare = Habits { share_ppm: 1, sigma_milli: 0, dispersion_milli: 250, past_windows: 600 };
+    assert_eq!(default_margin_ppm(&shape(5), &rare), u64::MAX);
 }

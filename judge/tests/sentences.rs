@@ -247,3 +247,20 @@ fn silence_that_proves_nothing_yet_holds() {
     assert_eq!(judged(1).advice, Advice::Advance, "{}", judged(1).sentence);
     assert_eq!(judged(30).advice, Advice::RollBack, "silence of so many is harm: {}", judged(30).sentence);
 }
+
+/// Canaries that a candidate silences are looked at by the clock; a fleet that is away with them is waited for.
+#[test]
+fn canaries_that_fall_silent_together_are_looked_at() {
+    let quiet = |canaries: u32, controls: u32| {
+        let device = |id: u32| {
+            let (arm, silent) = if id < 5 { (Arm::Canary, canaries) } else { (Arm::Control, 5 + controls) };
+            DeviceOutcome { reporting: id >= silent, ..DeviceOutcome::new(id, 0, arm, &[]) }
+        };
+        gone_quiet(&(0..25).map(device).collect::<Vec<_>>())
+    };
+    assert!(quiet(5, 0) && quiet(4, 9));
+    assert!(quiet(3, 3) && !quiet(3, 4), "three of five, of controls one in seven or one in five");
+    assert!(!quiet(2, 0), "two of five: the others report, and looks come by them");
+    assert!(!quiet(5, 10), "half of the controls are silent as well");
+    assert!(!gone_quiet(&[DeviceOutcome { reporting: false, ..DeviceOutcome::new(0, 0, Arm::Canary, &[]) }]));
+}

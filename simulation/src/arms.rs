@@ -156,8 +156,11 @@ fn first(fleet: &Fleet, device: &Device, warmup_windows: u32) -> u32 {
 }
 
 /// The planned looks that are reached: when half of the running canaries have reported so many windows.
-pub fn looks(fleet: &Fleet, plan: &LookPlan, stage_windows: u64, warmup_windows: u32) -> Looks {
-    let reported = |d: &Device| u64::from(d.reported.saturating_sub(first(fleet, d, warmup_windows)));
+///
+/// Where canaries have gone quiet, windows before `passed` count for all of them.
+pub fn looks(fleet: &Fleet, plan: &LookPlan, stage_windows: u64, warmup_windows: u32, passed: u32) -> Looks {
+    let ended = |d: &Device| d.reported.max(passed);
+    let reported = |d: &Device| u64::from(ended(d).saturating_sub(first(fleet, d, warmup_windows)));
     let mut seen: Vec<u64> = canaries(fleet).map(reported).collect();
     let middle = seen.len() / 2;
     let half = if seen.is_empty() { 0 } else { *seen.select_nth_unstable(middle).1 };

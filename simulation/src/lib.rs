@@ -39,7 +39,7 @@ pub use outcome::{End, Outcome};
 pub use run::{Look, Simulation};
 pub use scenario::{
     Effect, Fleet as FleetScenario, LabelValues, Network, Offline, OfflinePattern, Outage, Partition, PerSli,
-    Scenario, ScenarioError, ShortReports, ShortenedArm, StratumEffect, StratumShare,
+    Scenario, ScenarioError, ShortReports, ShortenedArm, StratumEffect, StratumShare, WrongField,
 };
 pub use setup::{Controls, LookPlan, Objective, Rule, Setup};
 pub use summary::{Share, Summary, Tested};

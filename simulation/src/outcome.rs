@@ -1,7 +1,7 @@
 //! How one simulated rollout went.
 
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::{Passed, PauseCause, Phase, State};
+use modelfleet_rollout::{Cause, Passed, PauseCause, Phase, State};
 
 /// How a rollout ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct Outcome {
     pub on_exposure: u32,
     /// Error budget spent, parts per billion.
     pub spent_ppb: u64,
-    /// Why it was taken back or stands, for people.
+    /// Why it was taken back, stands or does not get on, for people.
     pub sentence: String,
 }
 
@@ -75,8 +75,8 @@ impl Notes {
 }
 
 impl Outcome {
-    /// From the state at the end.
-    pub fn of(state: &State, notes: Notes, now: Time, spent_in_stage_ppb: u64) -> Outcome {
+    /// From the state at the end; `lacks`: what the last decision waited for.
+    pub fn of(state: &State, notes: Notes, lacks: &str, now: Time, spent_in_stage_ppb: u64) -> Outcome {
         let started = state.started_at.unwrap_or(now);
         let figures = &state.figures;
         let end = match state.phase {
@@ -88,9 +88,11 @@ impl Outcome {
         let sentence = match (&state.harm, &state.rollback, state.log.back()) {
             (Some(harm), _, _) => harm.sentence.clone(),
             (_, Some(rollback), _) => rollback.sentence.clone(),
+            _ if end == End::Unfinished && !lacks.is_empty() => lacks.to_owned(),
             (_, _, Some(line)) => line.message.clone(),
             _ => String::new(),
         };
+        let gave_up = state.rollback.as_ref().is_some_and(|rollback| rollback.cause == Cause::Undecided);
         let trusted = state.passed.iter().any(|stage| stage.how == Passed::OnTrust);
         let detected = state.harm.as_ref().map(|harm| harm.at);
         Outcome {
@@ -102,7 +104,7 @@ impl Outcome {
             exposed: figures.exposed_devices,
             paused: notes.paused,
             incident: notes.incident,
-            undecided: notes.undecided || trusted,
+            undecided: notes.undecided || trusted || gave_up,
             on_exposure: notes.on_exposure,
             spent_ppb: if end == End::Succeeded {
                 state.spent_ppb

@@ -98,6 +98,8 @@ struct Course<'a> {
     now: Time,
     held_windows: u32,
     notes: Notes,
+    /// What the last decision waited for, for people.
+    lacks: String,
 }
 
 impl<'a> Course<'a> {
@@ -118,7 +120,21 @@ impl<'a> Course<'a> {
             ..Facts::default()
         };
         let (state, judged, notes) = (State::default(), Judged::default(), Notes::default());
-        Course { setup, policy, fleet, told, state, judged, facts, window, now, held_windows: 0, notes }
+        let lacks = String::new();
+        Course {
+            setup,
+            policy,
+            fleet,
+            told,
+            state,
+            judged,
+            facts,
+            window,
+            now,
+            held_windows: 0,
+            notes,
+            lacks,
+        }
     }
 
     /// Decides at the window's beginning, then lives through it.
@@ -161,6 +177,7 @@ impl<'a> Course<'a> {
         if decision.state.passed.len() > self.state.passed.len() && self.judged.on_exposure {
             self.notes.on_exposure += 1;
         }
+        self.lacks = decision.reasons.into_iter().next().map_or_else(String::new, |reason| reason.message);
         let state_before = std::mem::replace(&mut self.state, decision.state);
         self.notes.see(self.state.phase);
         if self.state.quarantined.len() > state_before.quarantined.len() {
@@ -251,6 +268,6 @@ impl<'a> Course<'a> {
     }
 
     fn outcome(self) -> Outcome {
-        Outcome::of(&self.state, self.notes, self.now, self.judged.evidence.spent_ppb)
+        Outcome::of(&self.state, self.notes, &self.lacks, self.now, self.judged.evidence.spent_ppb)
     }
 }

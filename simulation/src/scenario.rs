@@ -4,6 +4,7 @@ mod check;
 mod effect;
 mod fleet;
 mod network;
+mod per_sli;
 
 use std::collections::BTreeMap;
 
@@ -12,18 +13,26 @@ use serde::{Deserialize, Serialize};
 pub use effect::{Effect, StratumEffect};
 pub use fleet::{Fleet, Offline, OfflinePattern, StratumShare};
 pub use network::{Network, Outage, Partition, ShortReports, ShortenedArm};
+pub use per_sli::PerSli;
 
 /// Labels with their values.
 pub type LabelValues = BTreeMap<String, String>;
 
 /// A field that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub struct ScenarioError {
-    /// Its path, such as `fleet.sigma`.
-    pub field: &'static str,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongField {
+    /// Its path, such as `fleet.strata[1].share`.
+    pub field: String,
     /// What is allowed.
     pub problem: &'static str,
+}
+
+/// A scenario with fields that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .fields.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.problem)).collect::<Vec<_>>().join("; "))]
+pub struct ScenarioError {
+    /// All of them, at least one.
+    pub fields: Vec<WrongField>,
 }
 
 /// A scenario. Every field has a default: 200 alike devices, and a model that changes nothing.
@@ -42,40 +51,6 @@ pub struct Scenario {
     pub truth_delay_windows: PerSli,
 }
 
-/// A number for all indicators, or one for each by name; who is not named has the default.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum PerSli {
-    /// For all.
-    All(f64),
-    /// By name of the objective.
-    By(BTreeMap<String, f64>),
-}
-
-impl Default for PerSli {
-    fn default() -> PerSli {
-        PerSli::By(BTreeMap::new())
-    }
-}
-
-impl PerSli {
-    /// The number of the indicator with this name.
-    #[must_use]
-    pub fn of(&self, name: &str, default: f64) -> f64 {
-        match self {
-            PerSli::All(number) => *number,
-            PerSli::By(numbers) => numbers.get(name).copied().unwrap_or(default),
-        }
-    }
-
-    fn all(&self, holds: impl Fn(f64) -> bool) -> bool {
-        match self {
-            PerSli::All(number) => holds(*number),
-            PerSli::By(numbers) => numbers.values().all(|number| holds(*number)),
-        }
-    }
-}
-
 fn one() -> f64 {
     1.0
 }
@@ -85,9 +60,13 @@ impl Scenario {
     #[must_use]
     pub fn is_harmless(&self) -> bool {
         let effect = &self.effect;
-        let harmless =
-            |ratio: &PerSli, hard: f64, silent: f64| ratio.all(|r| r <= 1.0) && hard <= 0.0 && silent <= 0.0;
-        harmless(&effect.rate_ratio, effect.hard_failure_share, effect.silent_share)
-            && effect.strata.iter().all(|s| harmless(&s.rate_ratio, s.hard_failure_share, s.silent_share))
+        let harmless = |ratio: &PerSli, affected: f64, hard: f64, silent: f64| {
+            (affected <= 0.0 || ratio.all(|r| r <= 1.0)) && hard <= 0.0 && silent <= 0.0
+        };
+        harmless(&effect.rate_ratio, effect.affected_share, effect.hard_failure_share, effect.silent_share)
+            && effect
+                .strata
+                .iter()
+                .all(|s| harmless(&s.rate_ratio, s.affected_share, s.hard_failure_share, s.silent_share))
     }
 }

@@ -6,7 +6,7 @@ use modelfleet_protocol::ids::Digest;
 use modelfleet_rollout::{Coverage, Evidence, HardStop, PauseCause, Phase, Policy, State, Verdict};
 
 use crate::arms::{Arms, Lens, looks};
-use crate::device::Standing;
+use crate::device::{Fact, Standing};
 use crate::fleet::Fleet;
 use crate::setup::{Rule, Setup};
 use crate::today::Today;
@@ -72,26 +72,13 @@ impl Judged {
         let windows =
             stage.bake_ms.div_ceil(setup.window_ms()).max(u64::from(stage.limits.min_windows)).max(1);
         let warmup = u32::try_from(setup.warmup_windows).unwrap_or(u32::MAX);
-        let looks = looks(fleet, &setup.looks, windows, warmup);
+        let mut reached = looks(fleet, &setup.looks, windows, warmup, 0);
         if setup.rule != Rule::Judge {
-            self.evidence = self.today.judge(setup, state, fleet, window, looks);
+            self.evidence = self.today.judge(setup, state, fleet, window, reached);
             return;
         }
         let rests = |windows: u32| self.asked_at.is_some_and(|at| window < at.saturating_add(windows));
         let patience = if any_time(self.arms.sizes()) { ANY_TIME_WINDOWS } else { ASKED_WINDOWS };
-        let asks = setup.ask_always
-            || looks.reached > self.looks_reached
-            || failed != self.failed
-            || self.final_look
-            || !rests(patience)
-            || troubled(setup, state, fleet);
-        if !asks {
-            return;
-        }
-        self.looks_reached = looks.reached;
-        self.failed = failed;
-        self.asked_at = Some(window);
-        self.final_look = looks.is_final();
         let lens = Lens {
             window,
             warmup_windows: warmup,
@@ -99,8 +86,27 @@ impl Judged {
             controls: setup.controls,
             seed: seed(&policy.parts().uid, state),
         };
+        if mostly_silent(fleet, lens) {
+            self.arms.look(fleet, lens);
+            if judge::gone_quiet(&self.arms.outcomes()) {
+                reached = looks(fleet, &setup.looks, windows, warmup, window);
+            }
+        }
+        let asks = setup.ask_always
+            || reached.reached > self.looks_reached
+            || failed != self.failed
+            || self.final_look
+            || !rests(patience)
+            || troubled(setup, state, fleet);
+        if !asks {
+            return;
+        }
+        self.looks_reached = reached.reached;
+        self.failed = failed;
+        self.asked_at = Some(window);
+        self.final_look = reached.is_final();
         self.arms.look(fleet, lens);
-        self.ask(setup, policy, state, fleet, looks, told);
+        self.ask(setup, policy, state, fleet, reached, told);
     }
 
     fn ask(
@@ -150,6 +156,15 @@ impl Judged {
 /// Windows without a report after which a device is silent.
 pub fn silent_windows(setup: &Setup) -> u32 {
     u32::try_from(setup.silent_after_ms / setup.window_ms()).unwrap_or(u32::MAX)
+}
+
+/// Enough running canaries are silent for [`judge::gone_quiet`] to be asked.
+fn mostly_silent(fleet: &Fleet, lens: Lens) -> bool {
+    let running = fleet.devices.iter().filter(|d| d.is(Fact::Member) && d.runs());
+    let (all, silent) = running.fold((0_u64, 0_u64), |(all, silent), device| {
+        (all + 1, silent + u64::from(!fleet.is_heard(device, lens.window, lens.silent_windows)))
+    });
+    all > 0 && 2 * silent >= all
 }
 
 /// Both arms are large enough for a test in every window, or only canaries are left.

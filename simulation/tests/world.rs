@@ -157,3 +157,39 @@ fn nothing_panics_on_odd_fleets() {
     scenario.fleet.sigma = f64::NAN;
     assert!(Simulation::new(setup(), &scenario).is_err());
 }
+
+/// Half of the canaries have something worse, so that the canary stage stays undecided.
+#[test]
+fn an_undecided_stage_that_goes_back_is_undecided() {
+    let mut setup = setup();
+    setup.parts.on_undecided = modelfleet_rollout::OnUndecided::RollBack;
+    let mut scenario = scenario();
+    scenario.effect.rate_ratio = PerSli::All(1.5);
+    let outcomes = runs(&setup, &scenario, 20);
+    let went_back = |o: &&Outcome| o.end == End::RolledBack && o.detected_ms.is_none();
+    assert!(outcomes.iter().filter(went_back).count() > 0, "{outcomes:?}");
+    assert!(outcomes.iter().filter(went_back).all(|o| o.undecided), "{outcomes:?}");
+}
+
+#[test]
+fn a_rollout_for_nobody_says_so() {
+    let mut setup = setup();
+    for stage in &mut setup.parts.stages {
+        stage.selector.match_labels = [("site".to_owned(), "nowhere".to_owned())].into();
+    }
+    let outcome = runs(&setup, &scenario(), 1).remove(0);
+    assert_eq!(outcome.end, End::Unfinished);
+    assert!(outcome.sentence.contains("no device matches the selector of canary"), "{}", outcome.sentence);
+}
+
+#[test]
+fn a_number_for_each_objective_is_read_or_refused_with_what_is_allowed() {
+    let read = |text: &str| serde_json::from_str::<PerSli>(text);
+    assert_eq!(read("3").unwrap(), PerSli::All(3.0));
+    assert_eq!(read("-0.5").unwrap(), PerSli::All(-0.5));
+    assert_eq!(read(r#"{"errors": 2}"#).unwrap(), PerSli::By([("errors".to_owned(), 2.0)].into()));
+    for wrong in ["[1]", "\"much\"", "null", "true"] {
+        let said = read(wrong).unwrap_err().to_string();
+        assert!(said.contains("expected a number for all SLOs such as 0.02"), "{wrong}: {said}");
+    }
+}

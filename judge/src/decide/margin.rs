@@ -20,7 +20,7 @@ const HELD_BACK: f64 = 0.002;
 /// twelve expected at least one comes, as surely as a harmless candidate is below the default margin.
 const FEW_EVENTS: f64 = 12.0;
 /// Chance that a candidate exactly as bad as the margin passes at the last planned look, parts per billion.
-const MISSED_PPB: u64 = 40_000_000;
+pub(crate) const MISSED_PPB: u64 = 40_000_000;
 /// The same at all looks after it together: the j-th may use half of what is then left. 5 % over all looks.
 const MISSED_LATER_PPB: u64 = 10_000_000;
 
@@ -78,6 +78,35 @@ pub fn judge(
     ruling
 }
 
+/// The smallest rise that a harmless candidate is below at a look that may miss a harmful one with this chance, where
+/// so many SLOs can stop the stage.
+pub(crate) fn smallest_ppm(ratio: &Ratio, gates: usize, rhythm: f64, beyond: f64) -> u64 {
+    ppm(ratio.smallest_margin(1.0 - held_back(gates), beyond) * rhythm)
+}
+
+/// The margin of a stage that the user gave none, from the smallest that it can rule out; `u64::MAX`: too few events
+/// for any.
+pub(crate) fn default_ppm(ratio: &Ratio, smallest_ppm: u64) -> u64 {
+    if smallest_ppm > COARSEST_PPM && has_few_events(ratio) {
+        return u64::MAX;
+    }
+    smallest_ppm.clamp(FINEST_PPM, COARSEST_PPM)
+}
+
+fn held_back(gates: usize) -> f64 {
+    HELD_BACK / gates.max(1) as f64
+}
+
+fn has_few_events(ratio: &Ratio) -> bool {
+    ratio.expected().min(ratio.control) < FEW_EVENTS * ratio.dispersion
+}
+
+/// The ratio as it is told to people, and by which a candidate seems worse or not: where events are few, canaries are
+/// expected to have at least what their strata's mean lets expect.
+pub(crate) fn told(ratio: Ratio, subjects: &[Subject]) -> Ratio {
+    if has_few_events(&ratio) { ratio.forgiving(subjects) } else { ratio }
+}
+
 fn rule_out(evidence: &Evidence<'_>, rule: &SloRule<'_>, subjects: &[Subject], beyond: f64) -> Ruling {
     let Some(ratio) = Ratio::of(subjects) else {
         return Ruling { margin_ppm: rule.margin_ppm.unwrap_or(u64::MAX), ruled_out: false };
@@ -86,22 +115,17 @@ fn rule_out(evidence: &Evidence<'_>, rule: &SloRule<'_>, subjects: &[Subject], b
     if let Some(margin_ppm) = rule.margin_ppm {
         return Ruling { margin_ppm, ruled_out: margin_ppm == u64::MAX || below(margin_ppm) };
     }
-    let gates = evidence.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count().max(1);
-    let held_back = HELD_BACK / gates as f64;
+    let gates = evidence.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count();
+    let held_back = held_back(gates);
     let rhythm = rhythm(subjects);
     // It looks at controls and at what canaries are expected to do, not at what they did.
-    let smallest = ppm(ratio.smallest_margin(1.0 - held_back, beyond) * rhythm);
+    let smallest = smallest_ppm(&ratio, gates, rhythm, beyond);
     let as_before = || {
         smallest <= COARSE_PPM || Ratio::of_past(subjects).is_none_or(|past| past.low(held_back) <= rhythm)
     };
-    let few = ratio.expected().min(ratio.control) < FEW_EVENTS * ratio.dispersion;
-    let told = if few { ratio.forgiving(subjects) } else { ratio };
-    let calm = told.low(held_back) <= rhythm && as_before();
-    if smallest > COARSEST_PPM && few {
-        return Ruling { margin_ppm: u64::MAX, ruled_out: calm };
-    }
-    let margin_ppm = smallest.clamp(FINEST_PPM, COARSEST_PPM);
-    Ruling { margin_ppm, ruled_out: calm && below(margin_ppm) }
+    let calm = told(ratio, subjects).low(held_back) <= rhythm && as_before();
+    let margin_ppm = default_ppm(&ratio, smallest);
+    Ruling { margin_ppm, ruled_out: calm && (margin_ppm == u64::MAX || below(margin_ppm)) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::assessment::{SloVerdict, Verdict};
 use crate::budget::Spending;
 use crate::decide::exact_layer;
-use crate::evidence::{Arm, Counts, Evidence, OnBreach, SloRule};
+use crate::evidence::{Arm, Counts, DeviceOutcome, Evidence, OnBreach, SloRule};
 use crate::exact::permutation::{Stratum, p_value};
 use crate::number::chance::Chance;
 use crate::sentence;
@@ -13,6 +13,26 @@ use std::collections::BTreeMap;
 /// Nothing is Healthy while more canaries than controls are silent by less chance than this. It is no harm shown, so it
 /// takes nothing back and costs no budget; a harmless candidate waits this often at the most.
 const SUSPICIOUS: f64 = 0.005;
+
+/// Whether half of the canaries or more have fallen silent while controls speak: four times the controls' share of silent
+/// devices, or four of five.
+///
+/// Looks are reached when half of the canaries have reported so many windows. Canaries that a candidate silences report
+/// none: where this holds, windows pass for them by the clock, so that the looks come at which silence is tested. Where
+/// controls are silent as well, the fleet is away, and its looks wait for it.
+pub fn gone_quiet(devices: &[DeviceOutcome<'_>]) -> bool {
+    let silent = |wanted: Arm| {
+        let seen = devices.iter().filter(|d| d.arm == wanted && d.attempted);
+        let seen = seen.filter(|d| wanted == Arm::Control || d.active);
+        seen.fold((0_u64, 0_u64), |(all, silent), d| (all + 1, silent + u64::from(!d.reporting)))
+    };
+    let (canaries, silent_canaries) = silent(Arm::Canary);
+    let (controls, silent_controls) = silent(Arm::Control);
+    let speak = controls > 0 && 2 * silent_controls < controls;
+    let half = canaries > 0 && 2 * silent_canaries >= canaries;
+    let more = silent_canaries * controls >= 4 * silent_controls * canaries;
+    speak && half && (more || 5 * silent_canaries >= 4 * canaries)
+}
 
 /// The record, and whether the canaries' silence keeps the candidate from being Healthy.
 pub struct Found {

@@ -42,7 +42,7 @@ pub fn judge(
     let mut record = tally.record(Some(index), rule);
     record.unlike = unlike;
     if let Some(ratio) = Ratio::of(&subjects) {
-        fill(&mut record, &ratio);
+        fill(&mut record, &margin::told(ratio, &subjects));
     }
     record.relative_harm = harm && !alone;
     record.spent_ppb = state.spent_ppb.saturating_add(state.anytime_ppb);

@@ -1,16 +1,17 @@
 //! The CUSUM control chart.
 
-use crate::detect::{Detector, Signal, Welford};
-use libm::sqrt;
+use crate::detect::baseline::Baseline;
+use crate::detect::{Detector, Signal};
 
 /// Two-sided tabular CUSUM in standard deviations: `C = max(0, C + z - k)` (reference 001; Page, Biometrika
-/// 1954). Alarms when C exceeds `decision`. Mean and deviation come from the first `warm_up` values.
+/// 1954). Alarms when C exceeds `decision`. Mean and deviation come from the first `warm_up` values; where these are all
+/// equal, they come from as many from the first on that differs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cusum {
     slack: f64,
     decision: f64,
     warm_up: u64,
-    base: Welford,
+    base: Baseline,
     up: f64,
     down: f64,
 }
@@ -25,7 +26,7 @@ impl Default for Cusum {
 impl Cusum {
     /// A chart.
     pub fn new(slack: f64, decision: f64, warm_up: u64) -> Self {
-        Self { slack, decision, warm_up, base: Welford::default(), up: 0.0, down: 0.0 }
+        Self { slack, decision, warm_up, base: Baseline::new(warm_up), up: 0.0, down: 0.0 }
     }
 }
 
@@ -34,12 +35,10 @@ impl Detector for Cusum {
         if !value.is_finite() {
             return Signal::Stable;
         }
-        if self.base.count() < self.warm_up {
-            self.base.update(value);
+        if self.base.learns(value) {
             return Signal::Stable;
         }
-        let deviation = sqrt(self.base.variance());
-        let z = if deviation > 0.0 { (value - self.base.mean()) / deviation } else { 0.0 };
+        let z = (value - self.base.mean()) / self.base.deviation();
         self.up = (self.up + z - self.slack).max(0.0);
         self.down = (self.down - z - self.slack).max(0.0);
         if self.up > self.decision || self.down > self.decision {

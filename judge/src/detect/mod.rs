@@ -6,6 +6,7 @@
 //! [`PageHinkley`] and [`Eddm`] alarm on noise with their usual settings.
 
 mod adwin;
+mod baseline;
 mod cusum;
 mod ddm;
 mod eddm;

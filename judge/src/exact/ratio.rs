@@ -27,9 +27,9 @@ pub struct Ratio {
 /// Chance that the ratio lies beyond one limit of those for people: both together are a 90 % interval.
 pub const BEYOND: f64 = 0.05;
 /// Dispersion is never taken below this.
-const LEAST_DISPERSION: f64 = 0.25;
+pub(crate) const LEAST_DISPERSION: f64 = 0.25;
 /// Nor above this where canaries alone can tell it: harm to a part of them would pass as scatter.
-const MOST_DISPERSION_ALONE: f64 = 4.0;
+pub(crate) const MOST_DISPERSION_ALONE: f64 = 4.0;
 /// Chance that fewer controls than canaries scatter so little that their bound cuts the canaries' true scatter.
 const CUT: f64 = 0.1;
 

@@ -1,6 +1,7 @@
 //! The smallest harm that a stage can show, and the smallest that it can rule out.
 
-use crate::exact::ratio::{BEYOND, Ratio};
+use crate::decide::margin;
+use crate::exact::ratio::{LEAST_DISPERSION, MOST_DISPERSION_ALONE, Ratio};
 use crate::number::normal;
 use crate::number::rounding::{from_ppb, ppm};
 use crate::plan::habits::Habits;
@@ -71,15 +72,43 @@ pub fn smallest_harm_ppm(shape: &StageShape, habits: &Habits, share_ppb: u64, wi
     high
 }
 
-/// The smallest rise that this stage can rule out (95 %) while a harmless candidate passes with probability
-/// `pass_ppm`; `u64::MAX` when there will be too few events for any. The default margin.
-pub fn smallest_margin_ppm(shape: &StageShape, habits: &Habits, pass_ppm: u32) -> u64 {
+/// What the judge will have counted at the last planned look of a harmless candidate, and what the hour of the day may
+/// make of it. Without controls it is held against its own past.
+fn expected(shape: &StageShape, habits: &Habits) -> Option<(Ratio, f64)> {
     let (canary, control) = events(shape, habits);
-    if control <= 0.0 {
-        return u64::MAX;
+    let dispersion = dispersion(shape, habits).max(LEAST_DISPERSION);
+    if control > 0.0 {
+        return Some((Ratio { canary, control, exposure: canary / control, dispersion }, 1.0));
     }
-    let ratio = Ratio { canary, control, exposure: canary / control, dispersion: dispersion(shape, habits) };
-    ppm(ratio.smallest_margin(f64::from(pass_ppm.min(999_999)) * 1e-6, BEYOND))
+    let share = habits.share_ppm as f64 * 1e-6;
+    let past = shape.canaries as f64 * habits.past_windows as f64 * share;
+    let sigma = habits.sigma_milli as f64 * 1e-3;
+    // Devices that are often bad weigh more, and have less room above their mean.
+    let rhythm = 2.0 - (share * exp(sigma * sigma)).min(1.0);
+    let dispersion = dispersion.min(MOST_DISPERSION_ALONE);
+    let alone = shape.controls == 0 && past > 0.0;
+    alone.then(|| (Ratio { canary, control: past, exposure: canary / past, dispersion }, rhythm))
+}
+
+/// The smallest rise that this stage can rule out at its last planned look while a harmless candidate passes nearly
+/// always; `u64::MAX` when there will be too few events for any.
+///
+/// The judge's own rule ([`crate::decide::margin`]) on the counts that are to be expected.
+pub fn smallest_margin_ppm(shape: &StageShape, habits: &Habits) -> u64 {
+    let beyond = from_ppb(margin::MISSED_PPB);
+    let smallest = |(ratio, _)| margin::smallest_ppm(&ratio, usize::from(shape.gates), 1.0, beyond);
+    expected(shape, habits).map_or(u64::MAX, smallest)
+}
+
+/// The margin that the judge gives this stage when the user gave none; `u64::MAX`: too few events for any, it passes on
+/// exposure.
+pub fn default_margin_ppm(shape: &StageShape, habits: &Habits) -> u64 {
+    let beyond = from_ppb(margin::MISSED_PPB);
+    let default = |(ratio, rhythm)| {
+        let smallest = margin::smallest_ppm(&ratio, usize::from(shape.gates), rhythm, beyond);
+        margin::default_ppm(&ratio, smallest)
+    };
+    expected(shape, habits).map_or(u64::MAX, default)
 }
 
 /// Bad windows (all devices together; of which in canaries) until harm of this ratio is shown at

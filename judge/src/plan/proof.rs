@@ -1,7 +1,7 @@
 //! One row of the plan: what a stage proves.
 
 use crate::plan::habits::Habits;
-use crate::plan::harm::{smallest_harm_ppm, smallest_margin_ppm};
+use crate::plan::harm::{default_margin_ppm, smallest_harm_ppm, smallest_margin_ppm};
 use crate::plan::remaining::remaining_bound_ppm;
 
 /// A planned stage.
@@ -19,7 +19,13 @@ pub struct StageShape {
     pub reporting_ppm: u32,
     /// Planned looks.
     pub looks: u16,
+    /// SLOs that can stop the stage: the chance to hold back a harmless candidate is split over them.
+    pub gates: u16,
 }
+
+/// What a stage is that has nobody to compare with.
+pub const NO_CONTROLS: &str = "no controls are left: canaries are held against their own past, less than twice the \
+                               usual may be the hour of the day, and more pauses the rollout but does not roll it back";
 
 /// What it proves if all goes well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +34,9 @@ pub struct StageProof {
     pub remaining_bound_ppm: u64,
     /// Rise that is found in four runs of five; `u64::MAX`: none.
     pub smallest_harm_ppm: u64,
-    /// Rise that a pass rules out (95 %): the default margin; `u64::MAX`: none, the stage passes on exposure.
-    pub smallest_margin_ppm: u64,
+    /// Rise that a pass rules out: the user's margin, or what the judge takes without one; `u64::MAX`: none, the
+    /// stage passes on exposure.
+    pub margin_ppm: u64,
     /// What to say to the user, empty when all is well.
     pub warning: String,
 }
@@ -37,9 +44,9 @@ pub struct StageProof {
 /// Proves one stage, with `share_ppb` of error budget for the SLO and `margin_ppm` if the user set one.
 pub fn prove(shape: &StageShape, habits: &Habits, share_ppb: u64, margin_ppm: Option<u64>) -> StageProof {
     let smallest_harm = smallest_harm_ppm(shape, habits, share_ppb, 800_000);
-    let smallest_margin = smallest_margin_ppm(shape, habits, 998_000);
+    let smallest_margin = smallest_margin_ppm(shape, habits);
     let warning = if shape.controls == 0 {
-        "no controls are left: a rise can pause the rollout, not roll it back".to_owned()
+        NO_CONTROLS.to_owned()
     } else if smallest_harm == u64::MAX {
         "this stage can prove nothing about this SLO: too few devices, windows or events".to_owned()
     } else if let Some(margin) = margin_ppm.filter(|&margin| margin < smallest_margin) {
@@ -54,7 +61,7 @@ pub fn prove(shape: &StageShape, habits: &Habits, share_ppb: u64, margin_ppm: Op
     StageProof {
         remaining_bound_ppm: remaining_bound_ppm(shape.fleet, shape.canaries, 0, 950_000),
         smallest_harm_ppm: smallest_harm,
-        smallest_margin_ppm: smallest_margin,
+        margin_ppm: margin_ppm.unwrap_or_else(|| default_margin_ppm(shape, habits)),
         warning,
     }
 }

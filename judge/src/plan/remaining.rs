@@ -6,9 +6,16 @@ use libm::{ceil, log, log1p};
 /// A fleet is not larger: from here on more of it changes no bound.
 const MOST_DEVICES: u64 = 1 << 40;
 
-/// P(at most `failed` of `tried` fail) when `failing` of `fleet` would.
-fn lower_tail(failed: u64, fleet: u64, failing: u64, tried: u64) -> f64 {
-    1.0 - upper_tail(failed + 1, fleet, failing, tried)
+/// A probability is beyond the chance only by more than what its sum may be wrong by: a tie, such as 1 of 20, proves
+/// the bound.
+const TIE: f64 = 1e-9;
+
+/// Whether `failing` of `fleet` could fail although at most `failed` of `tried` did: that happens with a probability
+/// above 1 - `confidence_ppm`.
+fn is_credible(failed: u64, fleet: u64, failing: u64, tried: u64, confidence_ppm: u32) -> bool {
+    let chance = f64::from(1_000_000 - confidence_ppm.min(1_000_000)) * 1e-6;
+    let fits = failing <= fleet - tried + failed;
+    fits && (chance == 0.0 || 1.0 - upper_tail(failed + 1, fleet, failing, tried) > chance * (1.0 + TIE))
 }
 
 /// Upper bound on the share of the devices *not yet tried* that would fail, in parts per million, after
@@ -16,7 +23,7 @@ fn lower_tail(failed: u64, fleet: u64, failing: u64, tried: u64) -> f64 {
 /// failures with probability above 1 - `confidence_ppm`.
 ///
 /// Exact, hypergeometric (Konijn 1973; Buonaccorsi, *The American Statistician* 1987). `5 of 200 clean`
-/// allows 46 % at 95 %. 1 000 000 when nothing was tried, 0 when nothing is left.
+/// allows 46 % at 95 %. Rounded up. 1 000 000 when nothing was tried, 0 when nothing is left.
 pub fn remaining_bound_ppm(fleet: u64, tried: u64, failed: u64, confidence_ppm: u32) -> u64 {
     // Huge counts are cut in proportion, a huge fleet around them is cut alone.
     let tried = tried.min(fleet);
@@ -30,29 +37,52 @@ pub fn remaining_bound_ppm(fleet: u64, tried: u64, failed: u64, confidence_ppm: 
     if tried == 0 {
         return 1_000_000;
     }
-    let chance = 1.0 - f64::from(confidence_ppm.min(1_000_000)) * 1e-6;
     // The largest number of failing devices in the rest that is still credible.
     let (mut credible, mut not) = (0, rest + 1);
     while not - credible > 1 {
         let middle = credible + (not - credible) / 2;
-        if lower_tail(failed, fleet, failed + middle, tried) > chance {
+        if is_credible(failed, fleet, failed + middle, tried, confidence_ppm) {
             credible = middle;
         } else {
             not = middle;
         }
     }
-    u64::try_from(u128::from(credible) * 1_000_000 / u128::from(rest)).unwrap_or(1_000_000)
+    u64::try_from((u128::from(credible) * 1_000_000).div_ceil(u128::from(rest))).unwrap_or(1_000_000)
 }
 
-/// The fewest clean devices after which at most `share_ppm` of the rest is at risk, with confidence.
+/// The fewest clean devices after which at most `share_ppm` of the rest is at risk, with confidence: 777 of 1 000 for
+/// 0.5 % at 95 %. One device more may prove a little less, as the rest is then smaller and failures are whole devices.
 pub fn devices_for_bound(fleet: u64, share_ppm: u64, confidence_ppm: u32) -> u64 {
-    let (mut few, mut enough) = (0, fleet.min(MOST_DEVICES));
+    let fleet = fleet.min(MOST_DEVICES);
+    let mut tried = 0;
+    // Fewer than `tried` are never enough: each turn asks for what the most that may then be left to fail, and one
+    // more, takes to be ruled out; with more devices tried that is fewer failing ones, which take more.
+    loop {
+        let allowed = u128::from(fleet - tried) * u128::from(share_ppm) / 1_000_000;
+        let too_many = u64::try_from(allowed).unwrap_or(u64::MAX).saturating_add(1);
+        let needed = devices_to_rule_out(too_many, fleet, confidence_ppm);
+        if needed <= tried {
+            return tried;
+        }
+        tried = needed;
+    }
+}
+
+/// The fewest clean devices after which so many failing ones of the fleet are not credible.
+fn devices_to_rule_out(failing: u64, fleet: u64, confidence_ppm: u32) -> u64 {
+    if failing > fleet {
+        return 0;
+    }
+    let (mut few, mut enough) = (0, fleet - failing + 1);
+    if !is_credible(0, fleet, failing, 0, confidence_ppm) {
+        return 0;
+    }
     while enough - few > 1 {
         let middle = few + (enough - few) / 2;
-        if remaining_bound_ppm(fleet, middle, 0, confidence_ppm) <= share_ppm {
-            enough = middle;
-        } else {
+        if is_credible(0, fleet, failing, middle, confidence_ppm) {
             few = middle;
+        } else {
+            enough = middle;
         }
     }
     enough
@@ -106,11 +136,37 @@ mod tests {
         }
     }
 
+    /// Clean devices that prove the bound, found one by one in whole numbers: at 95 %, `k` failing ones of the fleet
+    /// stay unseen in `C(fleet - k, n) / C(fleet, n)` of all draws of `n`.
+    fn by_search(fleet: u64, share_ppm: u64) -> u64 {
+        let unseen = |k: u64, n: u64| -> f64 {
+            (0..k).map(|i| (fleet - n).saturating_sub(i) as f64 / (fleet - i) as f64).product()
+        };
+        let proves = |n: u64| {
+            let credible = (0..=fleet - n).take_while(|k| unseen(*k, n) > 0.05 + 1e-12).last().unwrap_or(0);
+            credible * 1_000_000 <= share_ppm * (fleet - n)
+        };
+        (0..=fleet).find(|n| proves(*n)).unwrap_or(fleet)
+    }
+
     #[test]
-    fn sizes_from_risk() {
-        let size = devices_for_bound(200, 140_000, 950_000);
-        assert!(remaining_bound_ppm(200, size, 0, 950_000) <= 140_000);
-        assert!(remaining_bound_ppm(200, size - 1, 0, 950_000) > 140_000);
+    fn sizes_from_risk_are_the_fewest() {
+        assert_eq!(devices_for_bound(1_000, 5_000, 950_000), 777);
+        assert_eq!(devices_for_bound(100, 50_000, 950_000), 78);
+        for fleet in 0..=120 {
+            for share_ppm in [0, 1, 5_000, 10_000, 33_333, 50_000, 140_000, 333_333, 500_000, 1_000_000] {
+                let got = devices_for_bound(fleet, share_ppm, 950_000);
+                assert_eq!(got, by_search(fleet, share_ppm), "{share_ppm} ppm of {fleet}");
+                assert!(remaining_bound_ppm(fleet, got, 0, 950_000) <= share_ppm, "{share_ppm} of {fleet}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_everybody_makes_certain() {
+        assert_eq!(remaining_bound_ppm(200, 5, 0, 1_000_000), 1_000_000);
+        assert_eq!(devices_for_bound(200, 10_000, 1_000_000), 200);
+        assert_eq!(devices_for_bound(200, 10_000, 0), 0);
     }
 
     #[test]

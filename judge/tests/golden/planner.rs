@@ -53,6 +53,7 @@ fn stages() {
             windows: s[3],
             reporting_ppm: s[4] as u32,
             looks: s[5] as u16,
+            gates: 1,
         };
         let habits =
             Habits { share_ppm: h[0], sigma_milli: h[1], dispersion_milli: h[2], past_windows: h[3] };
@@ -60,7 +61,7 @@ fn stages() {
         {
             stored(power_ppm(&shape, &habits, 10_000_000, *ratio), 1e-6, want);
         }
-        let margin = smallest_margin_ppm(&shape, &habits, 998_000);
+        let margin = smallest_margin_ppm(&shape, &habits);
         let want = float(case, "margin");
         assert!((margin as f64 * 1e-6 / want - 1.0).abs() < 1e-5, "{margin}, want {want}");
     }

@@ -1,73 +1,147 @@
 //! Which numbers of a scenario can be used.
 
-use super::{PerSli, Scenario, ScenarioError};
+use super::{Effect, Fleet, PerSli, Scenario, ScenarioError, WrongField};
 
 /// Most devices of a fleet.
 const DEVICES_MAX: u64 = 10_000_000;
-/// Most strata.
+/// Most strata, of the fleet and of the effect.
 const STRATA_MAX: usize = 256;
+/// Most outages, and most partitions.
+const TIMES_MAX: usize = 256;
+
+const SHARE: &str = "must be from 0 to 1";
+const RATE: &str = "must be from 0 to 1000000";
+const FEW: &str = "must be at most 256";
 
 impl Scenario {
     /// Checks every number.
     ///
     /// # Errors
-    /// Names the first field that cannot be used.
+    /// Names every field that cannot be used.
     pub fn check(&self) -> Result<(), ScenarioError> {
-        let fleet = &self.fleet;
-        let rate = |rates: &PerSli| rates.all(|r| (0.0..=1e6).contains(&r));
-        let many = (1..=DEVICES_MAX).contains(&fleet.devices);
-        rule(many, "fleet.devices", "must be from 1 to 10000000")?;
-        rule(fleet.strata.len() <= STRATA_MAX, "fleet.strata", "must be at most 256")?;
-        let shares = fleet.strata.iter().all(|s| s.share > 0.0 && s.share.is_finite());
-        rule(shares, "fleet.strata.share", "must be above 0")?;
-        let factors = fleet.strata.iter().all(|s| (0.0..=1e6).contains(&s.rate_factor));
-        rule(factors, "fleet.strata.rateFactor", "must be from 0 to 1000000")?;
-        rule((0.0..=5.0).contains(&fleet.sigma), "fleet.sigma", "must be from 0 to 5")?;
-        rule(rate(&fleet.base_rate), "fleet.baseRate", "must be from 0 to 1000000")?;
-        rule((1.0..=1e6).contains(&fleet.burst), "fleet.burst", "must be from 1 to 1000000")?;
-        rule((0.0..=1.0).contains(&fleet.rhythm), "fleet.rhythm", "must be from 0 to 1")?;
-        rule((0.0..=1.0).contains(&fleet.churn_per_day), "fleet.churnPerDay", "must be from 0 to 1")?;
-        let offline = &fleet.offline;
-        rule((0.0..=0.95).contains(&offline.share), "fleet.offline.share", "must be from 0 to 0.95")?;
-        let long = (1.0..=1e6).contains(&offline.mean_windows);
-        rule(long, "fleet.offline.meanWindows", "must be from 1 to 1000000")?;
-        rule(fleet.history_windows <= 60_000, "fleet.historyWindows", "must be at most 60000")?;
-        rule(fleet.predictions_per_window > 0, "fleet.predictionsPerWindow", "must be above 0")?;
-        self.check_effect()?;
-        let share = |x: f64| (0.0..=1.0).contains(&x);
-        rule(
-            (0.0..1.0).contains(&self.network.report_loss),
-            "network.reportLoss",
-            "must be from 0 to below 1",
-        )?;
-        rule(
-            self.network.report_delay_windows <= 10_000,
-            "network.reportDelayWindows",
-            "must be at most 10000",
-        )?;
-        let short = self.network.short_reports.is_none_or(|short| (1..=64).contains(&short.newest));
-        rule(short, "network.shortReports.newest", "must be from 1 to 64")?;
-        rule(self.outages.iter().all(|o| share(o.severity)), "outages.severity", "must be from 0 to 1")?;
-        let delay = self.truth_delay_windows.all(|w| (0.0..=10_000.0).contains(&w));
-        rule(delay, "truthDelayWindows", "must be from 0 to 10000")
-    }
-
-    fn check_effect(&self) -> Result<(), ScenarioError> {
-        let effect = &self.effect;
-        let strata = &effect.strata;
-        let share = |x: f64| (0.0..=1.0).contains(&x);
-        let rate = |rates: &PerSli| rates.all(|r| (0.0..=1e6).contains(&r));
-        let ratios = rate(&effect.rate_ratio) && strata.iter().all(|s| rate(&s.rate_ratio));
-        rule(ratios, "effect.rateRatio", "must be from 0 to 1000000")?;
-        let affected = share(effect.affected_share) && strata.iter().all(|s| share(s.affected_share));
-        rule(affected, "effect.affectedShare", "must be from 0 to 1")?;
-        let hard = share(effect.hard_failure_share) && strata.iter().all(|s| share(s.hard_failure_share));
-        rule(hard, "effect.hardFailureShare", "must be from 0 to 1")?;
-        let silent = share(effect.silent_share) && strata.iter().all(|s| share(s.silent_share));
-        rule(silent, "effect.silentShare", "must be from 0 to 1")
+        let mut wrong = Wrong::default();
+        wrong.in_fleet(&self.fleet);
+        wrong.in_effect(&self.effect);
+        wrong.around(self);
+        if wrong.fields.is_empty() { Ok(()) } else { Err(ScenarioError { fields: wrong.fields }) }
     }
 }
 
-fn rule(holds: bool, field: &'static str, problem: &'static str) -> Result<(), ScenarioError> {
-    if holds { Ok(()) } else { Err(ScenarioError { field, problem }) }
+fn is_share(x: f64) -> bool {
+    (0.0..=1.0).contains(&x)
+}
+
+fn is_rate(x: f64) -> bool {
+    (0.0..=1e6).contains(&x)
+}
+
+/// What was found.
+#[derive(Default)]
+struct Wrong {
+    fields: Vec<WrongField>,
+}
+
+impl Wrong {
+    fn rule(&mut self, holds: bool, field: impl Into<String>, problem: &'static str) {
+        if !holds {
+            self.fields.push(WrongField { field: field.into(), problem });
+        }
+    }
+
+    /// Every number of one field, by the name that it is given for.
+    fn each(&mut self, numbers: &PerSli, field: &str, holds: fn(f64) -> bool, problem: &'static str) {
+        match numbers {
+            PerSli::All(number) => self.rule(holds(*number), field, problem),
+            PerSli::By(numbers) => {
+                for (name, number) in numbers {
+                    self.rule(holds(*number), format!("{field}.{name}"), problem);
+                }
+            }
+        }
+    }
+
+    fn in_fleet(&mut self, fleet: &Fleet) {
+        let many = (1..=DEVICES_MAX).contains(&fleet.devices);
+        self.rule(many, "fleet.devices", "must be from 1 to 10000000");
+        self.rule(fleet.strata.len() <= STRATA_MAX, "fleet.strata", FEW);
+        for (i, stratum) in fleet.strata.iter().take(STRATA_MAX).enumerate() {
+            let at = |name: &str| format!("fleet.strata[{i}].{name}");
+            let share = stratum.share > 0.0 && stratum.share <= 1e9;
+            self.rule(share, at("share"), "must be above 0, and at most 1000000000");
+            self.rule(is_rate(stratum.rate_factor), at("rateFactor"), RATE);
+        }
+        self.rule((0.0..=5.0).contains(&fleet.sigma), "fleet.sigma", "must be from 0 to 5");
+        self.each(&fleet.base_rate, "fleet.baseRate", is_rate, RATE);
+        self.rule((1.0..=1e6).contains(&fleet.burst), "fleet.burst", "must be from 1 to 1000000");
+        self.rule(is_share(fleet.rhythm), "fleet.rhythm", SHARE);
+        self.rule(is_share(fleet.churn_per_day), "fleet.churnPerDay", SHARE);
+        let offline = &fleet.offline;
+        self.rule((0.0..=0.95).contains(&offline.share), "fleet.offline.share", "must be from 0 to 0.95");
+        let long = (1.0..=1e6).contains(&offline.mean_windows);
+        self.rule(long, "fleet.offline.meanWindows", "must be from 1 to 1000000");
+        self.rule(fleet.history_windows <= 60_000, "fleet.historyWindows", "must be at most 60000");
+        self.rule(fleet.predictions_per_window > 0, "fleet.predictionsPerWindow", "must be above 0");
+    }
+
+    fn in_effect(&mut self, effect: &Effect) {
+        self.each(&effect.rate_ratio, "effect.rateRatio", is_rate, RATE);
+        self.rule(is_share(effect.affected_share), "effect.affectedShare", SHARE);
+        self.rule(is_share(effect.hard_failure_share), "effect.hardFailureShare", SHARE);
+        self.rule(is_share(effect.silent_share), "effect.silentShare", SHARE);
+        self.rule(effect.strata.len() <= STRATA_MAX, "effect.strata", FEW);
+        for (i, stratum) in effect.strata.iter().take(STRATA_MAX).enumerate() {
+            let at = |name: &str| format!("effect.strata[{i}].{name}");
+            self.each(&stratum.rate_ratio, &at("rateRatio"), is_rate, RATE);
+            self.rule(is_share(stratum.affected_share), at("affectedShare"), SHARE);
+            self.rule(is_share(stratum.hard_failure_share), at("hardFailureShare"), SHARE);
+            self.rule(is_share(stratum.silent_share), at("silentShare"), SHARE);
+        }
+    }
+
+    fn around(&mut self, scenario: &Scenario) {
+        let network = &scenario.network;
+        let loss = (0.0..1.0).contains(&network.report_loss);
+        self.rule(loss, "network.reportLoss", "must be from 0 to below 1");
+        let delay = network.report_delay_windows <= 10_000;
+        self.rule(delay, "network.reportDelayWindows", "must be at most 10000");
+        self.rule(network.partitions.len() <= TIMES_MAX, "network.partitions", FEW);
+        let short = network.short_reports.is_none_or(|short| (1..=64).contains(&short.newest));
+        self.rule(short, "network.shortReports.newest", "must be from 1 to 64");
+        self.rule(scenario.outages.len() <= TIMES_MAX, "outages", FEW);
+        for (i, outage) in scenario.outages.iter().take(TIMES_MAX).enumerate() {
+            self.rule(is_share(outage.severity), format!("outages[{i}].severity"), SHARE);
+        }
+        let is_delay = |w: f64| (0.0..=1e4).contains(&w);
+        self.each(&scenario.truth_delay_windows, "truthDelayWindows", is_delay, "must be from 0 to 10000");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::{Outage, PerSli, Scenario, StratumShare};
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        let mut scenario = Scenario::default();
+        assert_eq!(scenario.check(), Ok(()));
+        scenario.fleet.sigma = 9.0;
+        let labels = || [("site".to_owned(), "north".to_owned())].into();
+        scenario.fleet.strata = vec![
+            StratumShare { labels: labels(), share: 1.0, rate_factor: 1.0 },
+            StratumShare { labels: labels(), share: 0.0, rate_factor: f64::NAN },
+        ];
+        scenario.effect.rate_ratio =
+            PerSli::By([("errors".to_owned(), -1.0), ("slow".to_owned(), 2.0)].into());
+        scenario.outages = vec![Outage { start_window: 1, windows: 1, labels: labels(), severity: 1.5 }];
+        let said = scenario.check().unwrap_err().to_string();
+        let fields: Vec<&str> = said.split("; ").map(|one| one.split(": ").next().unwrap()).collect();
+        let all = [
+            "fleet.strata[1].share",
+            "fleet.strata[1].rateFactor",
+            "fleet.sigma",
+            "effect.rateRatio.errors",
+            "outages[0].severity",
+        ];
+        assert_eq!(fields, all, "{said}");
+    }
 }

@@ -37,7 +37,7 @@ pub fn silence() -> Vec<Cell> {
             away(s);
             leaving(s);
         });
-        for share in [0.05, 0.2, 0.5] {
+        for share in [0.05, 0.2, 0.5, 1.0] {
             add(&format!("silenced on {share} of the devices"), &|s| s.effect.silent_share = share);
             add(&format!("silenced on {share} of the devices, 10 % away in spells of a week"), &|s| {
                 away(s);
