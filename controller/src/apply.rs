@@ -3,6 +3,7 @@
 
 mod events;
 mod finalizer;
+pub mod in_use;
 mod versions;
 
 use kube::api::{Patch, PatchParams};

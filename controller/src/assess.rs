@@ -1,6 +1,8 @@
 //! From devices' windows to the judge's answer, and from that to the core's evidence. No client.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod starts;
+
+use std::collections::BTreeSet;
 
 use modelfleet_judge as judge;
 use modelfleet_judge::record::Record;
@@ -15,11 +17,10 @@ use modelfleet_rollout::{Coverage, Evidence, HardStop, State, Verdict};
 
 use crate::index::merged::Samples;
 use crate::index::view::{Standing, Subject};
+use crate::index::windows::Counting;
 use crate::records::Mark;
 use modelfleet_spec::{Objective, Valid};
-
-/// Planned looks of a stage.
-const LOOKS_MAX: u64 = 6;
+use starts::Starts;
 
 /// What is judged.
 pub struct Question<'a> {
@@ -29,8 +30,8 @@ pub struct Question<'a> {
     pub state: &'a State,
     /// What the judge said at the look before.
     pub before: &'a StageState,
-    /// Identity of what devices count.
-    pub observe_id: u64,
+    /// How reports count.
+    pub counting: Counting,
     /// Profile of the candidate.
     pub profile: Option<&'a Profile>,
     /// The two arms.
@@ -39,6 +40,8 @@ pub struct Question<'a> {
     pub samples: Option<&'a Samples>,
     /// Whether the look is recorded.
     pub recording: Recording<'a>,
+    /// Now.
+    pub now: Time,
 }
 
 /// Whether a look is recorded.
@@ -73,7 +76,7 @@ pub fn assess(question: &Question<'_>) -> Answer {
     let starts = Starts::of(question, seed);
     let counts = starts.counts(question, rules.len());
     let outcomes = outcomes(question, &counts, rules.len());
-    let looks = starts.looks(question);
+    let looks = starts.looks(question, judge::gone_quiet(&outcomes));
     let silence = judge::SilenceRule::default();
     let spending = rules.iter().map(|rule| (rule.on_breach, rule.evidence));
     let evidence = judge::Evidence {
@@ -157,70 +160,6 @@ fn number(id: &DeviceId) -> u32 {
 fn seed(uid: &str, state: &State) -> u64 {
     let digest = Digest::of(format!("{uid}/{}/{}", state.attempt, state.stage).as_bytes());
     digest.0.iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte))
-}
-
-/// From which window on each subject's windows count.
-struct Starts {
-    /// First whole window after the stage opened, warm-up included.
-    stage_first: u64,
-    /// One for each subject.
-    first: Vec<u64>,
-    window_ms: u64,
-}
-
-impl Starts {
-    /// A canary's windows count from its activation and warm-up on. Each control takes the start of a canary of its
-    /// stratum, so that both arms have the same exposure and the same hours of the day.
-    fn of(question: &Question<'_>, seed: u64) -> Starts {
-        let window_ms = question.valid.policy.parts().observe.window_ms.max(1);
-        let opened = question.state.stage_opened_at.unwrap_or(Time::ZERO);
-        let after = |at: Time| at.0.div_ceil(window_ms).saturating_add(question.valid.warmup_windows);
-        let stage_first = after(opened);
-        let mut canaries: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
-        let running = |s: &&Subject<'_>| s.arm == Arm::Canary && s.standing.runs && !s.standing.set_aside;
-        for s in question.subjects.iter().filter(running) {
-            canaries.entry(s.stratum).or_default().push(after(s.activated.max(opened)));
-        }
-        canaries.values_mut().for_each(|starts| starts.sort_unstable());
-        let start = |s: &Subject<'_>| match s.arm {
-            Arm::Canary => after(s.activated.max(opened)),
-            Arm::Control => {
-                let starts = canaries.get(&s.stratum).map_or(&[][..], Vec::as_slice);
-                judge::matched_start_sorted(seed, number(s.id), starts).unwrap_or(stage_first)
-            }
-        };
-        Starts { stage_first, first: question.subjects.iter().map(start).collect(), window_ms }
-    }
-
-    /// Counts of all subjects, `rules` for each.
-    fn counts(&self, question: &Question<'_>, rules: usize) -> Vec<SloCounts> {
-        let mut counts = Vec::with_capacity(question.subjects.len() * rules);
-        for (subject, &first) in question.subjects.iter().zip(&self.first) {
-            counts.extend((0..rules).map(|slo| SloCounts {
-                history: subject.past(slo, question.observe_id),
-                post: subject.since(slo, first, question.observe_id),
-            }));
-        }
-        counts
-    }
-
-    /// Looks are planned evenly over the windows of the bake time (and at least those that a device needs), and
-    /// reached when half of the running canaries have reported so many windows.
-    fn looks(&self, question: &Question<'_>) -> judge::Looks {
-        let stage = question.valid.policy.stage(question.state.stage);
-        let windows = stage.bake_ms.div_ceil(self.window_ms).max(u64::from(stage.limits.min_windows)).max(1);
-        let planned = windows.min(LOOKS_MAX);
-        let running = question.subjects.iter().zip(&self.first);
-        let running = running.filter(|(s, _)| s.standing.runs && !s.standing.set_aside);
-        let reported =
-            |(s, first): (&Subject<'_>, &u64)| s.report.map_or(0, |r| r.windows.end().saturating_sub(*first));
-        let mut seen: Vec<u64> = running.map(reported).collect();
-        seen.sort_unstable();
-        let half = seen.get(seen.len() / 2).copied().unwrap_or(0);
-        let reached = half.saturating_mul(planned) / windows;
-        let short = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
-        judge::Looks { reached: short(reached), planned: short(planned) }
-    }
 }
 
 fn outcomes<'a>(question: &Question<'a>, counts: &'a [SloCounts], rules: usize) -> Vec<DeviceOutcome<'a>> {

@@ -46,6 +46,13 @@ impl Error {
         matches!(source.as_ref(), kube::Error::Api(status) if matches!(status.code, 400 | 413 | 422))
     }
 
+    /// Whether the API server has no such object.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        let Error::Kubernetes { source, .. } = self else { return false };
+        matches!(source.as_ref(), kube::Error::Api(status) if status.code == 404)
+    }
+
     /// The metric label: the variant's name, never its text.
     #[must_use]
     pub fn variant(&self) -> &'static str {

@@ -3,6 +3,7 @@
 //! A message changes what is known of its own device only. The newest wins, so that lost, repeated, re-ordered and
 //! late messages change nothing; what cannot be read is counted, named in a bounded sample and harms nobody else.
 
+pub mod ahead;
 pub mod device;
 pub mod fleet;
 pub mod intern;
@@ -183,12 +184,21 @@ impl Index {
                 if !self.known.has(&namespace, &model) && !self.fleets.get(&namespace).is_some_and(named) {
                     return Ok(Change::Nothing);
                 }
-                let report = report::read(&namespace, &device, &model, payload)
+                let mut report = report::read(&namespace, &device, &model, payload)
                     .map_err(|e| crate::error::chain(&e))?;
+                let ahead = ahead::take_out(&mut report, now);
                 let heard = if retained { now.min(Time(report.sent_at_ms)) } else { now };
                 let fleet = self.admit(&namespace, &device)?;
                 fleet.note_heard(heard);
                 let changed = fleet.take_report(&device, &model, &report, heard)?;
+                if ahead > 0 {
+                    let most = ahead::AHEAD_MAX;
+                    let reason = format!(
+                        "{ahead} windows lie more than {most} ahead of our clock and do not count yet; check the \
+                         device's clock"
+                    );
+                    self.malformed.note(topic, &reason);
+                }
                 Ok(if changed { Change::Model(namespace, model) } else { Change::Nothing })
             }
         }
@@ -212,6 +222,8 @@ impl Index {
     }
 }
 
+#[cfg(test)]
+mod ahead_tests;
 #[cfg(test)]
 mod bounds_tests;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! broker, bytes in the object store. Kill it at any instant, start it elsewhere, and it goes on.
 //!
 //! A reconcile is about one model of one fleet and is five calls ([`reconcile`]): observe, validate, decide, apply,
-//! publish. What each room must never know: [`index`], [`assess`], [`turn`], [`plan`], [`ledger`] and
+//! publish. What each room must never know: [`index`], [`assess`], [`turn`], [`plan`], [`ledger`], [`needed`] and
 //! [`status`] have no client, no clock and no IO; [`mqtt`] alone knows the MQTT library; [`context::now`] alone reads
 //! the clock for decisions.
 
@@ -23,6 +23,7 @@ pub mod lease;
 pub mod ledger;
 pub mod metrics;
 pub mod mqtt;
+pub mod needed;
 pub mod observe;
 pub mod onnx;
 pub mod plan;

@@ -19,13 +19,13 @@ use modelfleet_controller::ledger::Ledger;
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::{self, BrokerSettings};
 use modelfleet_controller::records::Records;
+use modelfleet_controller::registry::asks::Asks;
 use modelfleet_controller::run::{self, Scope};
 use modelfleet_controller::verify_artifact::Trust;
 use modelfleet_controller::work::Work;
 use modelfleet_controller::written::Written;
 use modelfleet_controller::{facts, keys, registry};
 use modelfleet_crds::{ModelVersion, Rollout};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -165,7 +165,8 @@ async fn lead(
         [] => Scope::All,
         names => Scope::Namespaces(names.to_vec()),
     };
-    let (checks, names) = mpsc::unbounded_channel();
+    let checks = Asks::default();
+    let asked = checks.clone();
     let of_rollouts = Arc::clone(&ctx);
     let watch_rollouts =
         run::watch(clients.watch.clone(), scope.clone(), rollout_writer, move |rollout, gone| {
@@ -173,7 +174,7 @@ async fn lead(
         });
     let of_versions = Arc::clone(&ctx);
     let watch_versions = run::watch(clients.watch, scope.clone(), version_writer, move |version, gone| {
-        run::version_changed(&of_versions, &checks, version, gone);
+        run::version_changed(&of_versions, &asked, version, gone);
     });
     let mut watches = tokio::task::JoinSet::new();
     watches.spawn(run::vital(stop.clone(), watch_rollouts));
@@ -196,7 +197,7 @@ async fn lead(
     let trust = Arc::new(trust(&settings)?);
     let listen = run::listen(Arc::clone(&ctx), broker, scope, stop.clone());
     let listener = tokio::spawn(run::vital(stop.clone(), listen));
-    let registry = registry::run(Arc::clone(&ctx), trust, names, stop.clone());
+    let registry = registry::run(Arc::clone(&ctx), trust, checks, stop.clone());
     let registry = tokio::spawn(run::vital(stop.clone(), registry));
     run::work(ctx, stop).await;
     end(watches).await.context("a watch")?;

@@ -1,6 +1,7 @@
 //! Reads Kubernetes: the objects of one model, from the caches that the watches keep.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -16,6 +17,8 @@ pub struct World {
     pub rollouts: Vec<Arc<Rollout>>,
     /// Model versions, by version text.
     pub versions: BTreeMap<String, Arc<ModelVersion>>,
+    /// Model versions whose version text an older one holds: nothing goes by them.
+    pub shadowed: Vec<Arc<ModelVersion>>,
 }
 
 /// Observes one model.
@@ -36,11 +39,26 @@ pub fn observe(ctx: &Context, key: &Key) -> World {
     // Two objects with the same version: the older one holds, so that nobody can push one aside.
     let age = |v: &Arc<ModelVersion>| v.metadata.creation_timestamp.as_ref().map(|t| t.0);
     versions.sort_by_key(|v| (age(v), v.name_any()));
-    let mut by_version = BTreeMap::new();
+    let (mut by_version, mut shadowed) = (BTreeMap::new(), Vec::new());
     for version in versions {
-        by_version.entry(version.spec.version.clone()).or_insert(version);
+        match by_version.entry(version.spec.version.clone()) {
+            Entry::Vacant(free) => drop(free.insert(version)),
+            Entry::Occupied(_) => shadowed.push(version),
+        }
     }
-    World { rollouts, versions: by_version }
+    World { rollouts, versions: by_version, shadowed }
+}
+
+/// The same objects as they were after our last writes, without a look at the caches.
+#[must_use]
+pub fn since(ctx: &Context, world: &World) -> World {
+    let written = ctx.written();
+    let versions = world.versions.iter().map(|(text, v)| (text.clone(), written.version_since(v)));
+    World {
+        rollouts: world.rollouts.iter().map(|r| written.rollout_since(r)).collect(),
+        versions: versions.collect(),
+        shadowed: world.shadowed.iter().map(|v| written.version_since(v)).collect(),
+    }
 }
 
 /// The key of an object, when namespace and model are names that can stand in a topic. The schema refuses others.

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 
-use crate::apply;
+use crate::apply::{self, in_use};
 use crate::context::{Context, now};
 use crate::error::{Error, chain};
 use crate::facts;
@@ -69,10 +69,12 @@ async fn once(ctx: &Context, key: &Key) -> Result<Done, Error> {
     let reads = tokio::task::block_in_place(|| read(&world, held.as_ref()));
     let round = tokio::task::block_in_place(|| decide(ctx, key, &world, reads, held.as_ref()));
     let mut tally = Tally::default();
+    in_use::hold(ctx, &world, &round.turns, held.as_ref()).await.into_iter().for_each(|e| tally.fail(e));
     let spoken = apply_speaker(ctx, key, &world, &round, &mut tally).await;
     let published = tokio::task::block_in_place(|| bring(ctx, key, &round, spoken, &mut tally));
     let stored = apply_others(ctx, &world, &round, spoken, &mut tally).await;
     finish(ctx, key, &stored, published, &mut tally).await;
+    in_use::settle(ctx, &world, &stored, held.as_ref(), now()).await.into_iter().for_each(|e| tally.fail(e));
     let empty = world.rollouts.is_empty() && world.versions.is_empty();
     tally.done(|wake| Done { wake, sent: published.sent, empty })
 }

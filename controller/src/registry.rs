@@ -1,5 +1,6 @@
 //! Model versions: Registered until their bytes were checked, then Verified, or Rejected with what to do.
 
+pub mod asks;
 mod desk;
 
 use std::collections::HashMap;
@@ -10,7 +11,6 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use modelfleet_crds::ModelVersion;
 use modelfleet_crds::model_version::{ModelVersionStatus, VersionStage};
-use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use crate::facts::stage;
 use crate::metrics::label;
 use crate::status::time::{cut, to_k8s};
 use crate::verify_artifact::{CheckError, Trust, check};
+use asks::Asks;
 use desk::Desk;
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
@@ -34,13 +35,8 @@ const RECHECK_MAX: Duration = Duration::from_secs(24 * 3600);
 /// A version by namespace, name and uid: one that is registered anew under an old name is another one.
 pub type Name = (String, String, String);
 
-/// Checks versions as they are named on `names`, until `stop`.
-pub async fn run(
-    ctx: Arc<Context>,
-    trust: Arc<Trust>,
-    mut names: mpsc::UnboundedReceiver<Name>,
-    stop: CancellationToken,
-) {
+/// Checks versions as they are named in `asks`, until `stop`.
+pub async fn run(ctx: Arc<Context>, trust: Arc<Trust>, asks: Asks, stop: CancellationToken) {
     let mut desk = Desk::default();
     let mut checks: JoinSet<Option<Duration>> = JoinSet::new();
     let mut running: HashMap<Id, Name> = HashMap::new();
@@ -53,7 +49,7 @@ pub async fn run(
         let wake = desk.next().unwrap_or_else(|| Instant::now() + BACKOFF_MAX);
         tokio::select! {
             () = stop.cancelled() => return,
-            Some(name) = names.recv() => desk.ask(name, Instant::now()),
+            names = asks.next() => names.into_iter().for_each(|name| desk.ask(name, Instant::now())),
             Some(ended) = checks.join_next_with_id() => {
                 let (id, again) = ended.unwrap_or_else(|panicked| {
                     tracing::error!(error = %panicked, "a check of an artifact ended badly");
@@ -151,11 +147,16 @@ async fn write(
     write_version_status(ctx, object, after, now()).await
 }
 
+/// The name of a version.
+#[must_use]
+pub fn name_of(object: &ModelVersion) -> Name {
+    (object.namespace().unwrap_or_default(), object.name_any(), object.uid().unwrap_or_default())
+}
+
 /// The name of a version that the watch shows, when it wants to be checked.
 #[must_use]
 pub fn wants_check(object: &ModelVersion) -> Option<Name> {
-    let (namespace, uid) = (object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
-    needs_check(object).then(|| (namespace, object.name_any(), uid))
+    needs_check(object).then(|| name_of(object))
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ impl Table<'_> {
         };
         let mut intent = self.intent(&rollout, &memory.state, place);
         intent.facts.unreadable = problem.as_ref().map(ToString::to_string);
-        let mut decided = self.decided(valid, memory, membership, &intent, looks);
+        let mut decided = self.decided(valid, memory, membership, intent, looks);
         decided.problem = problem;
         Turn { rollout, outcome: Ok(Box::new(decided)), phase_before }
     }
@@ -184,12 +184,14 @@ impl Table<'_> {
             facts: Facts {
                 version: facts::version_fact(self.world, version),
                 production: self.production.clone(),
+                prior_gone: state.prior.as_ref().is_some_and(|prior| !self.builds.contains_key(prior)),
                 queue,
                 deleted: rollout.metadata.deletion_timestamp.is_some(),
                 unreadable: None,
                 broker_connected: self.link.connected,
                 view_complete: self.link.settled,
                 heard_at: fleet.and_then(crate::index::Fleet::heard_at),
+                unconfirmed: Vec::new(),
             },
         }
     }
@@ -199,7 +201,7 @@ impl Table<'_> {
         valid: Valid,
         memory: Memory,
         membership: Option<Membership>,
-        intent: &Intent,
+        mut intent: Intent,
         looks: bool,
     ) -> Decided {
         let view = plan_view(&valid.policy, &memory.state);
@@ -211,8 +213,9 @@ impl Table<'_> {
             false => (None, None),
         };
         let fleet = seen.as_ref().map_or_else(FleetView::default, |seen| seen.view);
+        intent.facts.unconfirmed = seen.as_ref().map_or_else(Vec::new, |seen| seen.exposed.clone());
         let evidence = answer.as_ref().map_or_else(Evidence::default, |a| a.evidence.clone());
-        let mut decision = decide(&valid.policy, &memory.state, &fleet, &evidence, intent, self.now);
+        let mut decision = decide(&valid.policy, &memory.state, &fleet, &evidence, &intent, self.now);
         membership.exclude.clone_from(&decision.state.quarantined);
         for action in &decision.actions {
             if let Action::OpenStage { salt, share, .. } = action {

@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test may end where it stands")]
 
+#[path = "stubborn/objects.rs"]
+mod objects;
 #[path = "stubborn/server.rs"]
 mod server;
 
@@ -21,52 +23,14 @@ use modelfleet_controller::reconcile::reconcile;
 use modelfleet_controller::work::Work;
 use modelfleet_controller::written::Written;
 use modelfleet_crds::{ModelVersion, Rollout};
-use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
+use objects::{deleted, of, rollout, version, versions};
 use serde_json::{Value, json};
 use server::Server;
 
 fn key() -> Key {
     ("plant".parse().unwrap(), "m".parse().unwrap())
-}
-
-fn version(version: &str, stage: &str) -> (String, Value) {
-    let name = format!("m-{version}");
-    let object = json!({
-        "apiVersion": "modelfleet.io/v1alpha1", "kind": "ModelVersion",
-        "metadata": {"name": name, "namespace": "plant", "uid": name, "resourceVersion": "1"},
-        "spec": {"model": "m", "version": version, "artifact": {
-            "uri": "file:///m.onnx", "digest": Digest::of(version.as_bytes()).to_string(), "sizeBytes": 1,
-        }},
-        "status": {"stage": stage, "promotedAt": "2026-01-01T00:00:00Z"},
-    });
-    (format!("modelversions/{name}"), object)
-}
-
-/// A rollout that has begun its first stage, when `phase` names one.
-fn rollout(version: &str, phase: Option<&str>, more: &Value) -> (String, Value) {
-    let name = format!("r-{version}");
-    let mut spec = json!({"model": "m", "version": version});
-    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let state = phase.map(|phase| {
-        let memory = json!({
-            "phase": phase, "attempt": 1, "version": version, "prior": "1.0.0", "startedAt": 5, "stageOpenedAt": 6,
-            "drawn": [0, {"Ppm": 25_000}, 6], "phaseSince": 6,
-        });
-        json!({"judge": {"errorBudgetPpm": 1, "spentPpm": 0, "looks": 0, "state": format!("modelfleet1 {memory}")},
-               "membership": {"salt": format!("{name}/1")}})
-    });
-    let object = json!({
-        "apiVersion": "modelfleet.io/v1alpha1", "kind": "Rollout",
-        "metadata": {
-            "name": name, "namespace": "plant", "uid": name, "resourceVersion": "1",
-            "finalizers": ["modelfleet.io/retained-plan"],
-        },
-        "spec": spec,
-        "status": state,
-    });
-    (format!("rollouts/{name}"), object)
 }
 
 /// A controller that has just read these objects, and whose broker holds nothing.
@@ -121,15 +85,6 @@ async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Broker) 
 
 fn sent(context: &Context) -> Option<Plan> {
     context.field().ledger.newest(&key()).cloned()
-}
-
-fn versions() -> Vec<(String, Value)> {
-    vec![version("1.0.0", "Production"), version("1.1.0", "Verified"), version("1.2.0", "Verified")]
-}
-
-fn of(mut objects: Vec<(String, Value)>, more: Vec<(String, Value)>) -> Vec<(String, Value)> {
-    objects.extend(more);
-    objects
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,4 +191,70 @@ async fn an_abort_after_success_survives_a_status_that_was_not_stored() {
     let status = &server.object("rollouts/r-1.2.0")["status"];
     assert!(status["judge"]["state"].as_str().unwrap().contains("RollingBack"), "{status}");
     assert_eq!(sent(&context).unwrap().stable.unwrap().version.to_string(), "1.0.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_are_held_before_anything_is_told_by_which_they_are_needed() {
+    let active = rollout("1.2.0", Some("Progressing"), &json!({"abort": true}));
+    let (server, context, _broker) = controller(of(versions(), vec![active])).await;
+    reconcile(&context, &key()).await.unwrap();
+    let writes = server.writes();
+    let at = |path: &str| writes.iter().position(|written| written == path);
+    let status = at("rollouts/r-1.2.0/status");
+    for version in ["1.0.0", "1.2.0"] {
+        let path = format!("modelversions/m-{version}");
+        assert!(at(&path).is_some_and(|held| Some(held) < status), "{version}: {writes:?}");
+        assert_eq!(server.object(&path)["metadata"]["finalizers"], json!(["modelfleet.io/in-use"]));
+    }
+    assert_eq!(at("modelversions/m-1.1.0"), None, "nobody needs it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_cannot_be_held_keeps_no_plan_from_going_out() {
+    let active = rollout("1.2.0", Some("Progressing"), &json!({"abort": true}));
+    let (server, context, _broker) = controller(of(versions(), vec![active])).await;
+    server.refuse(|path, body| {
+        (path.starts_with("modelversions/") && !body["metadata"]["finalizers"].is_null()).then_some(403)
+    });
+    assert!(reconcile(&context, &key()).await.is_err(), "it is tried again");
+    assert!(sent(&context).unwrap().candidate.is_none());
+    let status = &server.object("rollouts/r-1.2.0")["status"];
+    assert!(status["judge"]["state"].as_str().unwrap().contains("RollingBack"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_version_stays_while_it_is_needed_and_says_by_whom_once() {
+    let mut objects = of(versions(), vec![rollout("1.2.0", Some("Succeeded"), &json!({}))]);
+    objects[0] = deleted("1.0.0", "Archived");
+    objects[1] = deleted("1.1.0", "Archived");
+    objects[2] = version("1.2.0", "Production");
+    let (server, context, _broker) = controller(objects).await;
+    reconcile(&context, &key()).await.unwrap();
+    let held = |version: &str| {
+        server.object(&format!("modelversions/m-{version}"))["metadata"]["finalizers"].clone()
+    };
+    assert_eq!(held("1.0.0"), json!(["modelfleet.io/in-use"]), "devices go back to it");
+    assert_eq!(held("1.1.0"), json!([]), "nobody needs it");
+    let conditions = server.object("modelversions/m-1.0.0")["status"]["conditions"].clone();
+    let blocked = conditions.as_array().unwrap().iter().find(|c| c["type"] == "DeletionBlocked").unwrap();
+    assert_eq!((&blocked["status"], &blocked["reason"]), (&json!("True"), &json!("WayBack")));
+    assert!(blocked["message"].as_str().unwrap().contains("rollout r-1.2.0"), "{blocked}");
+    assert_eq!(server.writes().iter().filter(|path| path.contains("events")).count(), 1);
+    reconcile(&context, &key()).await.unwrap();
+    assert_eq!(server.writes(), Vec::<String>::new(), "it is told once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_needs_a_version_until_what_was_decided_is_stored_too() {
+    let mut objects = of(versions(), vec![rollout("1.2.0", Some("Succeeded"), &json!({"version": "1.1.0"}))]);
+    objects[0] = deleted("1.0.0", "Archived");
+    objects[2] = version("1.2.0", "Production");
+    let (server, context, _broker) = controller(objects).await;
+    server.refuse(|path, _| path.ends_with("r-1.2.0/status").then_some(500));
+    assert!(reconcile(&context, &key()).await.is_err());
+    let held = || server.object("modelversions/m-1.0.0")["metadata"]["finalizers"].clone();
+    assert_eq!(held(), json!(["modelfleet.io/in-use"]), "the status that is stored goes back to it");
+    server.refuse(|_, _| None);
+    reconcile(&context, &key()).await.unwrap();
+    assert_eq!(held(), json!([]));
 }

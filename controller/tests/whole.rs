@@ -13,6 +13,10 @@ mod plant;
 use std::time::Duration;
 
 use fleet::Fleet;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
 use plant::Plant;
 use serde_json::json;
 
@@ -132,6 +136,47 @@ async fn people_pause_abort_and_delete() {
     let last = plans.lock().unwrap().last().cloned().unwrap();
     assert!(last.candidate.is_none());
     assert_eq!(last.stable.unwrap().version.to_string(), "1.0.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_version_stays_while_it_is_needed_and_no_longer() {
+    let plant = plant!("in-use");
+    let (badness, _plans) = fleet(&plant, 20).await;
+    badness.lock().unwrap().insert("1.2.0".into(), 101);
+    for version in ["1.0.0", "1.1.0", "1.2.0", "1.3.0"] {
+        plant.register(version).await;
+    }
+    for (version, end) in [("1.0.0", "Succeeded"), ("1.1.0", "Succeeded"), ("1.2.0", "RolledBack")] {
+        plant.roll_out(version).await;
+        plant.wait(version, end, LONG).await;
+    }
+    let delete = DeleteParams::default();
+    plant.delete_version("1.3.0").await;
+    plant.wait_gone(plant.versions(), "m-1.3.0", LONG).await;
+
+    plant.delete_version("1.0.0").await;
+    let why = plant.wait_blocked("1.0.0", "WayBack").await;
+    assert!(why.contains("rollout r-1.1.0"), "{why}");
+    plant.patch("1.1.0", json!({"abort": true})).await;
+    plant.wait("1.1.0", "RolledBack", LONG).await;
+    assert_eq!(plant.stage("1.0.0").await, "Production", "it was there to go back to");
+    plant.wait_blocked("1.0.0", "InProduction").await;
+    let events: Api<Event> = Api::namespaced(plant.client.clone(), &plant.namespace);
+    let told = events.list(&ListParams::default()).await.unwrap();
+    let told = told.items.iter().filter(|event| event.reason.as_deref() == Some("DeletionBlocked"));
+    assert_eq!(told.count(), 2, "one for each reason");
+
+    plant.delete_version("1.2.0").await;
+    plant.wait_blocked("1.2.0", "RejectionKept").await;
+    plant.rollouts().delete("r-1.2.0", &delete).await.unwrap();
+    plant.wait_gone(plant.versions(), "m-1.2.0", LONG).await;
+
+    // A namespace takes everything with it, also what is in use.
+    plant.patch("1.1.0", json!({"abort": false, "retryToken": "again"})).await;
+    plant.wait_for("1.1.0", LONG, |phase, _| phase == "Progressing").await;
+    let namespaces: Api<Namespace> = Api::all(plant.client.clone());
+    namespaces.delete(&plant.namespace, &delete).await.unwrap();
+    plant.wait_gone(namespaces, &plant.namespace, LONG).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,10 @@
 //! What people asked for in the spec, and the facts of the world beside the fleet.
 
+use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::time::Time;
+
+/// Most devices that a message names.
+pub const UNCONFIRMED_MAX: usize = 3;
 
 /// The human fields of the spec, and the facts that the shell observed. Rebuilt before every decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub struct Facts {
     pub version: VersionFact,
     /// The version of the model that is in production.
     pub production: Option<String>,
+    /// Nothing is known any more of the build to go back to: neither its object nor the plan has it.
+    pub prior_gone: bool,
     /// The rollout of the same model that goes first; `None` when it is this one's turn. One that has ended is taken
     /// back behind one that waits, but not while one is under way.
     pub queue: Option<Queue>,
@@ -38,6 +44,8 @@ pub struct Facts {
     pub view_complete: bool,
     /// When any device of the fleet was last heard; `None` before the first.
     pub heard_at: Option<Time>,
+    /// Some connected devices that ran the candidate when last heard, at most [`UNCONFIRMED_MAX`], for people.
+    pub unconfirmed: Vec<DeviceId>,
 }
 
 /// Where the ModelVersion stands.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_rollout::{
     Action, Approval, ConditionKind, Coverage, Decision, Evidence, HardStop, OnUndecided, Phase, Queue,
-    RollbackPolicy, Verdict, VersionFact, conditions, plan_view,
+    RollbackPolicy, UNCONFIRMED_MAX, Verdict, VersionFact, conditions, plan_view,
 };
 use world::{BEGIN, MINUTE, World};
 
@@ -46,6 +46,9 @@ fn run(world: &mut World, line: &str, out: &mut String) {
             world.fleet.still_exposed = number(online);
             world.fleet.still_exposed_unreachable = number(away);
             world.fleet.still_exposed_mute = 0;
+            let named = UNCONFIRMED_MAX.min(usize::try_from(number(online)).expect("a count"));
+            let name = |i| format!("pump-{i}").parse().expect("a device");
+            world.intent.facts.unconfirmed = (1..=named).map(name).collect();
         }
         "mute" => world.fleet.still_exposed_mute = number(rest),
         "judge" => judge(world, rest),

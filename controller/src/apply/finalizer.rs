@@ -93,11 +93,5 @@ pub async fn let_go(
 
 /// An object that is gone needs no write.
 fn gone(error: Error) -> Result<Option<Time>, Error> {
-    match &error {
-        Error::Kubernetes { source, .. } => match source.as_ref() {
-            kube::Error::Api(status) if status.code == 404 => Ok(None),
-            _ => Err(error),
-        },
-        _ => Err(error),
-    }
+    if error.is_not_found() { Ok(None) } else { Err(error) }
 }

@@ -8,7 +8,7 @@ use modelfleet_protocol::time::Time;
 use modelfleet_rollout::Action;
 use serde_json::json;
 
-use super::MANAGER;
+use super::{MANAGER, in_use};
 use crate::context::Context;
 use crate::error::Error;
 use crate::observe::World;
@@ -91,7 +91,11 @@ fn archive(status: &mut ModelVersionStatus, successor: &str) {
 fn reject(status: &mut ModelVersionStatus, by: Rejection, message: &str) {
     // The first rejection of an attempt stays, with its time.
     let same = |old: &Rejection| old.rollout == by.rollout && old.retry_token == by.retry_token;
-    if status.stage == Some(VersionStage::Rejected) && status.rejected_by.as_ref().is_some_and(same) {
+    // What failed its check stays so: no retry token makes it Verified.
+    let failed_check = status.rejected_by.is_none();
+    if status.stage == Some(VersionStage::Rejected)
+        && (failed_check || status.rejected_by.as_ref().is_some_and(same))
+    {
         return;
     }
     status.stage = Some(VersionStage::Rejected);
@@ -101,7 +105,8 @@ fn reject(status: &mut ModelVersionStatus, by: Rejection, message: &str) {
 }
 
 fn verify(status: &mut ModelVersionStatus) {
-    if matches!(status.stage, Some(VersionStage::Rejected | VersionStage::Production)) {
+    let by_rollout = status.stage == Some(VersionStage::Rejected) && status.rejected_by.is_some();
+    if by_rollout || status.stage == Some(VersionStage::Production) {
         status.stage = Some(VersionStage::Verified);
         status.reason = Some("Verified".to_owned());
         status.message = Some("may be rolled out again".to_owned());
@@ -116,7 +121,19 @@ fn verify(status: &mut ModelVersionStatus) {
 pub async fn write_status(
     ctx: &Context,
     object: &ModelVersion,
+    status: ModelVersionStatus,
+    now: Time,
+) -> Result<(), Error> {
+    let blocked = in_use::told(object);
+    write_with(ctx, object, status, blocked, now).await
+}
+
+/// The same, and why the version is not deleted yet.
+pub(super) async fn write_with(
+    ctx: &Context,
+    object: &ModelVersion,
     mut status: ModelVersionStatus,
+    blocked: Option<Word>,
     now: Time,
 ) -> Result<(), Error> {
     let namespace = object.namespace().unwrap_or_default();
@@ -124,31 +141,46 @@ pub async fn write_status(
     let what = format!("status of model version {namespace}/{name}");
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     status.observed_generation = object.metadata.generation;
-    status.conditions = to_fields(words(&status), old, object.metadata.generation, now);
+    let words = words(&status).into_iter().chain(blocked).collect();
+    status.conditions = to_fields(words, old, object.metadata.generation, now);
     let patch = json!({
         "apiVersion": "modelfleet.io/v1alpha1",
         "kind": "ModelVersion",
         "metadata": { "name": name, "resourceVersion": object.resource_version() },
         "status": status,
     });
-    let api: Api<ModelVersion> = Api::namespaced(ctx.client.clone(), &namespace);
     let params = PatchParams::apply(MANAGER).force();
-    let patched = api.patch_status(&name, &params, &Patch::Apply(patch)).await;
-    let patched = match patched {
-        Ok(patched) => patched,
-        Err(error) => {
-            let error = Error::kubernetes(what.clone(), error);
-            if matches!(error, Error::Conflict { .. })
-                && let Some(fresh) = api.get_opt(&name).await.map_err(|e| Error::kubernetes(what, e))?
-            {
-                ctx.written().keep_version(fresh);
-            }
-            return Err(error);
-        }
-    };
+    let patched = api(ctx, object).patch_status(&name, &params, &Patch::Apply(patch)).await;
+    keep_patched(ctx, object, what, patched).await?;
     tracing::info!(namespace, version = name, stage = ?status.stage, reason = status.reason, "model version");
-    ctx.written().keep_version(patched);
     Ok(())
+}
+
+/// Remembers what a write made of a version. A conflict means that somebody was faster: it is read anew for the next try.
+pub(super) async fn keep_patched(
+    ctx: &Context,
+    object: &ModelVersion,
+    what: String,
+    patched: kube::Result<ModelVersion>,
+) -> Result<(), Error> {
+    let error = match patched {
+        Ok(patched) => {
+            ctx.written().keep_version(patched);
+            return Ok(());
+        }
+        Err(error) => Error::kubernetes(what.clone(), error),
+    };
+    if let Error::Conflict { .. } = error {
+        let fresh = api(ctx, object).get_opt(&object.name_any()).await;
+        if let Some(fresh) = fresh.map_err(|e| Error::kubernetes(what, e))? {
+            ctx.written().keep_version(fresh);
+        }
+    }
+    Err(error)
+}
+
+pub(super) fn api(ctx: &Context, object: &ModelVersion) -> Api<ModelVersion> {
+    Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default())
 }
 
 fn words(status: &ModelVersionStatus) -> Vec<Word> {

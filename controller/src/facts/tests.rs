@@ -37,7 +37,7 @@ fn rejected_at(at: Time) -> ModelVersionStatus {
 
 fn world(versions: &[(&str, ModelVersionStatus)]) -> World {
     let versions = versions.iter().map(|(text, status)| ((*text).to_owned(), version(text, status.clone())));
-    World { rollouts: vec![], versions: versions.collect() }
+    World { versions: versions.collect(), ..World::default() }
 }
 
 /// A plan with 1.0.0 as the stable version.

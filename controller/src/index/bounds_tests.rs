@@ -8,6 +8,7 @@ use prost::Message as _;
 use serde_json::json;
 
 use super::view::Lens;
+use super::windows::Counting;
 use super::*;
 
 const NOW: Time = Time(1_000_000_000);
@@ -128,7 +129,11 @@ fn a_model_that_nobody_manages_any_more_is_let_go() {
         let model = format!("m-{i}");
         let of = key("plant", &model);
         index.note(&of, Source::Rollout("1".into()));
-        index.fleet_mut(&of.0).unwrap().watch(&of.1, Digest::of(b"a"), 1);
+        index.fleet_mut(&of.0).unwrap().watch(
+            &of.1,
+            Digest::of(b"a"),
+            Counting { observe_id: 1, window_ms: 1_000 },
+        );
         let name = topic("plant", "pump", &format!("report/{model}"));
         assert_ne!(fold(&mut index, &name, &report("plant", "pump", &model)), Change::Nothing);
         index.forget(&of, &Source::Rollout("1".into()));

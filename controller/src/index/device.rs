@@ -8,7 +8,7 @@ use modelfleet_protocol::state::{Capabilities, DeviceState, FailureCode, ModelSt
 use modelfleet_protocol::time::Time;
 
 use super::intern::{Interner, NONE, Number};
-use super::windows::WindowTallies;
+use super::windows::{Counting, WindowTallies};
 
 /// A device with so many models has no report about a further one taken. Its state may name
 /// [`modelfleet_protocol::state::MODELS_MAX`] beside them.
@@ -86,9 +86,24 @@ pub struct DeviceReport {
     /// When it was heard, by our clock; for a retained one by the device's clock.
     pub heard: Time,
     /// What its tallies count.
-    pub observe_id: u64,
+    observe_id: u64,
+    /// Length of its windows, milliseconds, as [`short`] has it.
+    window_ms: u32,
     /// Its windows, and the device's own past.
     pub windows: WindowTallies,
+}
+
+/// The length of a window in few bytes; all above seven weeks are alike.
+fn short(window_ms: u64) -> u32 {
+    u32::try_from(window_ms).unwrap_or(u32::MAX)
+}
+
+impl DeviceReport {
+    /// Whether it counts so.
+    #[must_use]
+    pub fn counts(&self, counting: Counting) -> bool {
+        (self.observe_id, self.window_ms) == (counting.observe_id, short(counting.window_ms))
+    }
 }
 
 /// Whether a message of `order` (sequence, device clock) is newer than the one kept.
@@ -243,6 +258,7 @@ impl DeviceModel {
             digest,
             heard,
             observe_id: report.observe_id,
+            window_ms: short(report.window_ms),
             windows: WindowTallies::new(&report.windows, history),
         };
         if let Some(before) = self.report.replace(Box::new(kept)) {

@@ -16,6 +16,7 @@ use modelfleet_protocol::time::Time;
 use super::device::{Device, Texts, is_newer};
 use super::intern::{NONE, Number};
 use super::merged::Samples;
+use super::windows::Counting;
 
 /// The devices of one namespace, and the report samples of models that are being rolled out.
 #[derive(Debug, Default)]
@@ -102,11 +103,11 @@ impl Fleet {
     }
 
     /// Keeps report samples for a rollout of `model`; those of another candidate or way of counting go.
-    pub fn watch(&mut self, model: &ModelName, candidate: Digest, observe_id: u64) {
+    pub fn watch(&mut self, model: &ModelName, candidate: Digest, counting: Counting) {
         let watched = self.texts.models.find(model).filter(|number| self.samples.contains_key(number));
         let number = watched.unwrap_or_else(|| self.texts.models.hold(model.clone()));
-        if !self.samples.get(&number).is_some_and(|samples| samples.are_of(&candidate, observe_id)) {
-            self.samples.insert(number, Samples::new(candidate, observe_id));
+        if !self.samples.get(&number).is_some_and(|samples| samples.are_of(&candidate, counting)) {
+            self.samples.insert(number, Samples::new(candidate, counting));
         }
     }
 

@@ -13,6 +13,8 @@ use modelfleet_protocol::membership::rank;
 use modelfleet_protocol::report::add_tally;
 use modelfleet_protocol::window::WindowSummary;
 
+use super::windows::Counting;
+
 /// Most devices of an arm whose windows are merged.
 pub const SAMPLE_MAX: usize = 512;
 /// Most windows that are merged, newest first.
@@ -22,7 +24,7 @@ pub const WINDOWS_MAX: u64 = 64;
 #[derive(Debug)]
 pub struct Samples {
     candidate: Digest,
-    observe_id: u64,
+    counting: Counting,
     canaries: BTreeMap<(u64, DeviceId), Vec<Sampled>>,
     controls: BTreeMap<(u64, DeviceId), Vec<Sampled>>,
 }
@@ -45,16 +47,16 @@ pub struct Merged {
 }
 
 impl Samples {
-    /// No reports yet of devices with `candidate` and of others, counted by `observe_id`.
+    /// No reports yet of devices with `candidate` and of others, counted so.
     #[must_use]
-    pub fn new(candidate: Digest, observe_id: u64) -> Samples {
-        Samples { candidate, observe_id, canaries: BTreeMap::new(), controls: BTreeMap::new() }
+    pub fn new(candidate: Digest, counting: Counting) -> Samples {
+        Samples { candidate, counting, canaries: BTreeMap::new(), controls: BTreeMap::new() }
     }
 
     /// Whether they are about this candidate and this way of counting.
     #[must_use]
-    pub fn are_of(&self, candidate: &Digest, observe_id: u64) -> bool {
-        &self.candidate == candidate && self.observe_id == observe_id
+    pub fn are_of(&self, candidate: &Digest, counting: Counting) -> bool {
+        &self.candidate == candidate && self.counting == counting
     }
 
     pub(super) fn remove(&mut self, device: &DeviceId) {
@@ -65,7 +67,8 @@ impl Samples {
 
     pub(super) fn take(&mut self, device: &DeviceId, report: &Report) {
         self.remove(device);
-        if report.observe_id != self.observe_id {
+        let Report { observe_id, window_ms, .. } = *report;
+        if self.counting != (Counting { observe_id, window_ms }) {
             return;
         }
         let canary = report.digest == self.candidate.0;

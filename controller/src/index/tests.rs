@@ -9,9 +9,11 @@ use prost::Message as _;
 use serde_json::json;
 
 use super::view::{Lens, Sight};
+use super::windows::Counting;
 use super::*;
 
 const NOW: Time = Time(1_000_000_000);
+const COUNTING: Counting = Counting { observe_id: 9, window_ms: 1_000 };
 
 fn topic(device: &str, what: &str) -> String {
     let id: DeviceId = device.parse().unwrap();
@@ -228,7 +230,7 @@ fn the_quick_membership_is_the_protocols() {
 fn reports_feed_the_arm_of_their_digest_only() {
     let (candidate, stable) = (Digest::of(b"candidate"), Digest::of(b"stable"));
     let (mut index, membership) = forty(&candidate);
-    index.fleet_mut(&"plant".parse().unwrap()).unwrap().watch(&"m".parse().unwrap(), candidate, 9);
+    index.fleet_mut(&"plant".parse().unwrap()).unwrap().watch(&"m".parse().unwrap(), candidate, COUNTING);
     for i in 0..40 {
         let name = format!("d{i:02}");
         let member = membership.clauses[0].devices.iter().any(|d| d.as_str() == name);
@@ -240,14 +242,15 @@ fn reports_feed_the_arm_of_their_digest_only() {
     let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
     let sight = fleet.look(&lens(candidate, &membership, &parts), true);
     for subject in &sight.subjects {
-        let counts = subject.since(0, 105, 9);
+        let counts = subject.since(0, 105, COUNTING);
         let expected = match (subject.arm, subject.report) {
             (Arm::Canary, Some(_)) => (5, 5),
             (Arm::Control, Some(_)) => (5, 0),
             (_, None) => (0, 0),
         };
         assert_eq!((counts.known, counts.bad), expected, "{:?}", subject.id);
-        assert_eq!(subject.since(0, 105, 8).known, 0, "another way of counting");
+        let other = Counting { observe_id: 8, ..COUNTING };
+        assert_eq!(subject.since(0, 105, other).known, 0, "another way of counting");
     }
     let merged = fleet.samples(&"m".parse().unwrap()).unwrap().merged(Arm::Canary, 0);
     assert_eq!(merged.len(), 10);

@@ -10,12 +10,13 @@ use modelfleet_protocol::membership::{Membership, rank};
 use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::FleetView;
+use modelfleet_rollout::{FleetView, UNCONFIRMED_MAX};
 
 use super::device::{Device, DeviceModel, DeviceReport};
 use super::fleet::Fleet;
 use super::intern::Number;
 use super::label_sets::LabelSet;
+use super::windows::Counting;
 
 /// Most failed devices that are named.
 pub const FAILURES_MAX: usize = 16;
@@ -115,6 +116,8 @@ pub struct Sight<'a> {
     pub subjects: Vec<Subject<'a>>,
     /// Some failed devices, by id.
     pub failures: Vec<FailedDevice>,
+    /// Some connected devices that run the candidate, by id.
+    pub exposed: Vec<DeviceId>,
 }
 
 impl Fleet {
@@ -140,7 +143,10 @@ impl Fleet {
             sight.eligible += u64::from(set.in_scope);
             sight.online += u64::from(set.in_scope && standing.online);
             let mute = lens.back_since.is_some_and(|since| standing.heard_at < since);
-            sight.view.still_exposed_mute += u64::from(standing.runs && standing.online && mute);
+            let exposed = standing.runs && standing.online;
+            sight.view.still_exposed_mute += u64::from(exposed && mute);
+            let named = exposed && sight.exposed.len() < UNCONFIRMED_MAX;
+            sight.exposed.extend(named.then(|| id.clone()));
             let failed = (standing.member || standing.set_aside)
                 && matches!(standing.phase, Some(Phase::Failed | Phase::Reverted));
             if let (true, Some(code)) = (failed && sight.failures.len() < FAILURES_MAX, standing.code) {
@@ -273,17 +279,21 @@ fn subject<'a>(
 }
 
 impl Subject<'_> {
-    /// Windows of an indicator from window `first` on, when the report counts as `observe_id` says.
+    /// The report, when it counts so.
     #[must_use]
-    pub fn since(&self, indicator: usize, first: u64, observe_id: u64) -> Counts {
-        let counted = self.report.filter(|report| report.observe_id == observe_id);
-        counted.map_or_else(Counts::default, |report| report.windows.since(indicator, first))
+    pub fn counted(&self, counting: Counting) -> Option<&DeviceReport> {
+        self.report.filter(|report| report.counts(counting))
     }
 
-    /// The device's own past of an indicator, when the report counts as `observe_id` says.
+    /// Windows of an indicator from window `first` on, when the report counts so.
     #[must_use]
-    pub fn past(&self, indicator: usize, observe_id: u64) -> Counts {
-        let counted = self.report.filter(|report| report.observe_id == observe_id);
-        counted.map_or_else(Counts::default, |report| report.windows.past(indicator))
+    pub fn since(&self, indicator: usize, first: u64, counting: Counting) -> Counts {
+        self.counted(counting).map_or_else(Counts::default, |report| report.windows.since(indicator, first))
+    }
+
+    /// The device's own past of an indicator, when the report counts so.
+    #[must_use]
+    pub fn past(&self, indicator: usize, counting: Counting) -> Counts {
+        self.counted(counting).map_or_else(Counts::default, |report| report.windows.past(indicator))
     }
 }

@@ -6,6 +6,15 @@
 use modelfleet_judge::Counts;
 use modelfleet_protocol::generated::{Tally, Window};
 
+/// How a report counts: only reports that count alike are added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counting {
+    /// Identity of what is counted, [`modelfleet_protocol::observe::Observe::id`].
+    pub observe_id: u64,
+    /// Length of a window, milliseconds. The identity has it too, but a device may say an identity that is not its own.
+    pub window_ms: u64,
+}
+
 /// Base windows that are kept one by one.
 pub const BITS: u64 = 64;
 

@@ -8,7 +8,6 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Client, ResourceExt};
 use modelfleet_crds::{ModelVersion, Rollout};
-use tokio::sync::mpsc;
 
 use super::Scope;
 use super::listen::hear;
@@ -18,7 +17,7 @@ use crate::error::chain;
 use crate::index::Source;
 use crate::ledger::Key;
 use crate::observe::key_of;
-use crate::registry;
+use crate::registry::{self, asks::Asks};
 
 /// Watches a kind, keeps its cache, and hands each changed object on; `true`: it is gone.
 pub async fn watch<K>(
@@ -85,18 +84,13 @@ pub fn rollout_changed(ctx: &Context, rollout: &Rollout, gone: bool) {
 }
 
 /// A model version changed or is gone.
-pub fn version_changed(
-    ctx: &Context,
-    checks: &mpsc::UnboundedSender<registry::Name>,
-    version: &ModelVersion,
-    gone: bool,
-) {
+pub fn version_changed(ctx: &Context, checks: &Asks, version: &ModelVersion, gone: bool) {
     let uid = version.uid().unwrap_or_default();
     if gone {
         ctx.written().forget(&uid);
+        checks.forget(&registry::name_of(version));
     } else if let Some(name) = registry::wants_check(version) {
-        // The other side ends only with the process.
-        let _ = checks.send(name);
+        checks.ask(name);
     }
     if let Some(key) = key_of(version.namespace(), &version.spec.model) {
         named(ctx, &key, Source::Version(uid), gone);

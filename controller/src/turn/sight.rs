@@ -2,7 +2,7 @@
 
 use modelfleet_judge::StageState;
 use modelfleet_protocol::draw::{Share, open_stage};
-use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::ids::{DeviceId, Digest};
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_rollout::{FleetView, Phase, PlanView};
@@ -11,6 +11,7 @@ use modelfleet_spec::Valid;
 use super::Table;
 use crate::assess::{Answer, Question, Recording, assess};
 use crate::index::view::{FailedDevice, Lens, Sight};
+use crate::index::windows::Counting;
 use crate::status::memory::Memory;
 
 /// What was seen of the fleet.
@@ -23,6 +24,8 @@ pub struct Seen {
     pub online: u64,
     /// Some failed devices.
     pub failures: Vec<FailedDevice>,
+    /// Some connected devices that run the candidate.
+    pub exposed: Vec<DeviceId>,
 }
 
 impl Table<'_> {
@@ -37,11 +40,11 @@ impl Table<'_> {
         let state = &memory.state;
         let build = self.builds.get(if state.version.is_empty() { &plan.version } else { &state.version });
         let candidate = build.map_or(Digest([0; 32]), |build| build.digest);
-        let observe_id = plan.observe.id();
+        let counting = Counting { observe_id: plan.observe.id(), window_ms: plan.observe.window_ms };
         let watched = judged && state.phase.is_active() && state.phase != Phase::RollingBack;
         if watched {
             let fleet = self.field.index.fleet_mut(&self.key.0);
-            fleet.into_iter().for_each(|fleet| fleet.watch(&self.key.1, candidate, observe_id));
+            fleet.into_iter().for_each(|fleet| fleet.watch(&self.key.1, candidate, counting));
         }
         let Some(fleet) = self.field.index.fleet(&self.key.0) else { return (None, None) };
         let stage = valid.policy.stage(state.stage);
@@ -62,7 +65,7 @@ impl Table<'_> {
         let asks = (watched || (judged && state.phase == Phase::Succeeded))
             && state.stage_opened_at.is_some()
             && self.link.settled;
-        let Sight { view, eligible, online, subjects, failures } = fleet.look(&lens, asks);
+        let Sight { view, eligible, online, subjects, failures, exposed } = fleet.look(&lens, asks);
         let before = if memory.judged == (state.attempt, state.stage) {
             StageState::from_text(&memory.judge).unwrap_or_else(|_| StageState::unreadable())
         } else {
@@ -72,14 +75,15 @@ impl Table<'_> {
             valid,
             state,
             before: &before,
-            observe_id,
+            counting,
             profile: build.and_then(|build| build.profile.as_ref()),
             subjects: &subjects,
             samples: fleet.samples(&self.key.1),
             recording: self.recording(&valid.policy.parts().rollout),
+            now: self.now,
         };
         let answer = asks.then(|| assess(&question));
-        (Some(Seen { view, eligible, online, failures }), answer)
+        (Some(Seen { view, eligible, online, failures, exposed }), answer)
     }
 
     fn recording(&self, rollout: &str) -> Recording<'_> {

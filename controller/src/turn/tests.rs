@@ -7,7 +7,7 @@ use modelfleet_protocol::envelope::{PLAN_TYPE, seal};
 use modelfleet_protocol::ids::{DeviceId, Digest};
 use modelfleet_protocol::membership::Clause;
 use modelfleet_protocol::plan::{Plan, to_json};
-use modelfleet_rollout::{Cause, Drawn, PauseCause, Rollback};
+use modelfleet_rollout::{Cause, Drawn, EventKind, PauseCause, Rollback};
 use serde_json::{Value, json};
 
 use super::*;
@@ -292,7 +292,21 @@ fn a_late_way_back_ends_without_the_devices_that_nobody_hears() {
     );
     let turns = stage(NOW).turns();
     assert_eq!(turns[0].phase(), Phase::RolledBack);
-    assert_eq!(decided(&turns[0]).memory.state.figures.to_follow, 1);
+    let figures = decided(&turns[0]).memory.state.figures;
+    assert_eq!((figures.to_follow, figures.safe_at), (1, None), "nobody knows that it is back");
+    let log: Vec<_> =
+        decided(&turns[0]).memory.state.log.iter().map(|line| (line.kind, &line.message)).collect();
+    let [(EventKind::RollbackOverdue, warned), (EventKind::RolledBack, ended)] = log.as_slice() else {
+        panic!("{log:?}")
+    };
+    let reason = &decided(&turns[0]).decision.reasons[0].message;
+    for text in [warned.as_str(), ended.as_str(), reason.as_str()] {
+        assert!(
+            text.contains("1 device that the broker calls connected has not confirmed going back"),
+            "{text}"
+        );
+        assert!(text.contains("d1") && text.contains("look at their agents"), "{text}");
+    }
 }
 
 #[test]
@@ -326,4 +340,18 @@ fn an_overdue_way_back_lets_the_next_one_begin() {
         .collect();
     assert_eq!((turns[0].phase(), turns[1].phase()), (Phase::RollingBack, Phase::Progressing));
     assert_eq!(speaker(&voices).map(|voice| voice.rollout.as_str()), Some("r-1.2.0"));
+}
+
+#[test]
+fn a_success_whose_way_back_is_gone_stays_in_production_and_says_so() {
+    let succeeded = || State { phase: Phase::Succeeded, prior: Some("1.0.0".into()), ..progressing() };
+    let abort = |spec: &mut RolloutSpec| spec.abort = true;
+    let stage = || Stage::new().version("1.1.0", production()).device("d1", "old", "1.1.0");
+    let mut whole =
+        stage().version("1.0.0", json!({"stage": "Archived"})).rollout("1.1.0", succeeded(), abort);
+    assert_eq!(whole.turns()[0].phase(), Phase::RollingBack);
+    let turns = stage().rollout("1.1.0", succeeded(), abort).turns();
+    assert_eq!(turns[0].phase(), Phase::Succeeded, "devices are not told to run nothing");
+    let reason = &decided(&turns[0]).decision.reasons[0].message;
+    assert!(reason.contains("version 1.0.0 is gone: register it again"), "{reason}");
 }

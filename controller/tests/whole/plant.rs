@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::VerifyingKey;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use modelfleet_controller::keys;
@@ -43,6 +43,10 @@ pub struct Plant {
     pub controller: Option<Part>,
 }
 
+fn own_namespace(fleet: &str) -> String {
+    format!("{fleet}-system")
+}
+
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -57,9 +61,11 @@ impl Plant {
         let client = Client::try_from(config).unwrap();
         let namespace = format!("{name}-{:x}", std::process::id());
         let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-        let object = json!({"metadata": {"name": namespace}});
-        let object = serde_json::from_value(object).unwrap();
-        namespaces.create(&PostParams::default(), &object).await.unwrap();
+        // The controller's own namespace outlives the fleet's.
+        for name in [&namespace, &own_namespace(&namespace)] {
+            let object = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+            namespaces.create(&PostParams::default(), &object).await.unwrap();
+        }
         let dir = tempfile::tempdir().unwrap();
         keys::generate(&dir.path().join("plan.key")).unwrap();
         let key = keys::read(&dir.path().join("plan.key")).unwrap().verifying_key();
@@ -97,7 +103,7 @@ impl Plant {
         command.args(["--mqtt-url", &format!("mqtt://127.0.0.1:{}", self.port)]);
         command.arg("--signing-key-file").arg(dir.join("plan.key"));
         command.args(["--http-addr", &format!("127.0.0.1:{}", self.http_port)]);
-        command.args(["--namespace", &self.namespace, "--lease-namespace", &self.namespace]);
+        command.args(["--namespace", &self.namespace, "--lease-namespace", &own_namespace(&self.namespace)]);
         // A fixed name: a process that was killed need not wait for its own lease.
         command.args(["--identity", "test"]);
         // Versions are registered with files of the test's own folder.
@@ -128,8 +134,10 @@ impl Plant {
                 },
             },
         });
-        let api: Api<ModelVersion> = Api::namespaced(self.client.clone(), &self.namespace);
-        api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+        self.versions()
+            .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+            .await
+            .unwrap();
     }
 
     /// Creates a rollout with quick stages.
@@ -199,10 +207,50 @@ impl Plant {
         }
     }
 
+    pub fn versions(&self) -> Api<ModelVersion> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
     pub async fn stage(&self, version: &str) -> String {
-        let api: Api<ModelVersion> = Api::namespaced(self.client.clone(), &self.namespace);
-        let status = api.get(&format!("m-{version}")).await.unwrap().status.unwrap_or_default();
+        let status = self.versions().get(&format!("m-{version}")).await.unwrap().status.unwrap_or_default();
         format!("{:?}", status.stage.unwrap_or_default())
+    }
+
+    /// Deletes a version.
+    pub async fn delete_version(&self, version: &str) {
+        self.versions().delete(&format!("m-{version}"), &DeleteParams::default()).await.unwrap();
+    }
+
+    /// Waits until a deleted version says that it stays, and why.
+    pub async fn wait_blocked(&self, version: &str, reason: &str) -> String {
+        let blocked = || async {
+            let object = self.versions().get(&format!("m-{version}")).await.unwrap();
+            assert!(object.metadata.deletion_timestamp.is_some());
+            let conditions = object.status.unwrap_or_default().conditions;
+            conditions.into_iter().find(|c| c.type_ == "DeletionBlocked" && c.reason == reason)
+        };
+        let start = Instant::now();
+        loop {
+            if let Some(condition) = blocked().await {
+                println!("{version}: {}", condition.message);
+                return condition.message;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "{version} does not say why\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until an object is gone.
+    pub async fn wait_gone<K>(&self, api: Api<K>, name: &str, most: Duration)
+    where
+        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        let start = Instant::now();
+        while api.get_opt(name).await.unwrap().is_some() {
+            assert!(start.elapsed() < most, "the deletion of {name} hangs\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        println!("{name} was gone after {:?}", start.elapsed());
     }
 
     /// What the controller tells Prometheus.

@@ -1,5 +1,7 @@
 //! The way back. It needs no verdict, no download, and nobody's leave.
 
+use modelfleet_protocol::ids::DeviceId;
+
 use super::run::{MESSAGE_MAX, Next, Run};
 use crate::decision::{Action, EventKind};
 use crate::intent::VersionFact;
@@ -50,21 +52,41 @@ fn take_out_of_production(run: &mut Run, cause: Cause, sentence: &str) {
     }
 }
 
-/// Devices that still run the candidate.
+/// Devices that ran the candidate when last heard.
 struct Left {
-    /// Reachable ones.
+    /// Connected ones.
     near: u64,
+    /// Connected ones, as far as the broker remembers, that nobody has heard since the way back began. They keep it from
+    /// ending until it is late, and have not confirmed that they are back.
+    mute: u64,
     /// Those that follow when they return.
     away: u64,
 }
 
 impl Left {
-    /// Once it is late, a device that nobody has heard since is away, whatever the broker remembers of it.
     fn of(run: &Run, late: bool) -> Left {
         let fleet = run.fleet;
         let mute = if late { fleet.still_exposed_mute.min(fleet.still_exposed) } else { 0 };
-        let away = fleet.still_exposed_unreachable.saturating_add(mute);
-        Left { near: fleet.still_exposed - mute, away }
+        Left { near: fleet.still_exposed - mute, mute, away: fleet.still_exposed_unreachable }
+    }
+}
+
+/// What people are told of connected devices that have not confirmed going back, and what to do.
+pub(super) fn unconfirmed(run: &Run, count: u64) -> String {
+    let (devices, have) = (many(count, "device"), if count == 1 { "has" } else { "have" });
+    let names = named(run, count);
+    format!(
+        "{devices} that the broker calls connected {have} not confirmed going back{names}; look at their agents"
+    )
+}
+
+/// Some of `count` devices by name, in brackets.
+fn named(run: &Run, count: u64) -> String {
+    let names: Vec<&str> = run.intent.facts.unconfirmed.iter().map(DeviceId::as_str).collect();
+    match count.saturating_sub(names.len() as u64) {
+        _ if names.is_empty() => String::new(),
+        0 => format!(" ({})", names.join(", ")),
+        more => format!(" ({} and {more} more)", names.join(", ")),
     }
 }
 
@@ -84,12 +106,18 @@ pub(super) fn step(run: &mut Run) -> Next {
     // An overdue one keeps nobody waiting; once the next is under way, devices follow that one's plan.
     let replaced = late && run.intent.facts.queue.as_ref().is_some_and(|queue| queue.active);
     if replaced || (blind.is_none() && left.near == 0) {
+        if first_late && left.mute > 0 {
+            let text = format!("after {took} {}: {sentence}", unconfirmed(run, left.mute));
+            run.tell(EventKind::RollbackOverdue, &text);
+        }
         return finish(run, &left, &took);
     }
     let (devices, away) = (many(left.near, "reachable device"), left.away);
     let reason = if late {
+        let (mute, names) = (left.mute, named(run, left.near.saturating_add(left.mute)));
         let text = format!(
-            "still on {devices} after {took}, {away} unreachable; goes on, look at those devices: {sentence}"
+            "still on {devices} after {took}, {mute} silent, {away} unreachable; goes on, look at those \
+             devices{names}: {sentence}"
         );
         if first_late {
             run.tell(EventKind::RollbackOverdue, &text);
@@ -105,10 +133,10 @@ pub(super) fn step(run: &mut Run) -> Next {
 
 fn finish(run: &mut Run, left: &Left, took: &str) -> Next {
     let figures = &mut run.state.figures;
-    if left.near == 0 {
+    if left.near == 0 && left.mute == 0 {
         figures.safe_at = Some(run.now);
     }
-    figures.to_follow = left.away.saturating_add(left.near);
+    figures.to_follow = left.away.saturating_add(left.mute).saturating_add(left.near);
     figures.ended_at = Some(run.now);
     let follow = match left.away {
         0 => String::new(),
@@ -116,6 +144,7 @@ fn finish(run: &mut Run, left: &Left, took: &str) -> Next {
     };
     let exposed = many(figures.exposed_devices, "device");
     let ended = match left.near {
+        0 if left.mute > 0 => format!("ends after {took}: {}", unconfirmed(run, left.mute)),
         0 => format!("no reachable device runs it any more, after {took}"),
         n => format!(
             "{} still ran it after {took}, and the next rollout has begun",

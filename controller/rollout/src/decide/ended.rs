@@ -29,8 +29,12 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
         0 => String::new(),
         n => format!("; {} will follow on return", many(n, "unreachable device")),
     };
+    let silent = match run.fleet.still_exposed {
+        0 => String::new(),
+        n => format!("; {}", back::unconfirmed(run, n)),
+    };
     let way_on = if run.intent.deleted() { "" } else { "; set a new retryToken to start again" };
-    let text = format!("taken back: {why}{follow}{way_on}");
+    let text = format!("taken back: {why}{silent}{follow}{way_on}");
     Next::wait(Reason::new(ReasonCode::RolledBack, clip(&text, MESSAGE_MAX)))
 }
 
@@ -68,16 +72,22 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
         }
         None => format!("version {} is in production", run.state.version),
     };
+    let text = match run.state.prior.as_ref().filter(|_| run.intent.facts.prior_gone) {
+        Some(prior) => {
+            format!("{text}; there is no way back, since version {prior} is gone: register it again")
+        }
+        None => text,
+    };
     let code = if run.state.harm.is_some() { ReasonCode::Degraded } else { ReasonCode::Succeeded };
     Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
 }
 
 /// The watch after success: as long as this version is the stable one, no other rollout of the model is under way, and
-/// there is a version to go back to.
+/// there is a version to go back to. Without its build devices would be told to run nothing.
 fn watched(run: &mut Run) -> Option<Next> {
     let facts = &run.intent.facts;
     let others = facts.queue.as_ref().is_some_and(|queue| queue.active);
-    if facts.deleted || others || run.state.prior.is_none() {
+    if facts.deleted || others || run.state.prior.is_none() || facts.prior_gone {
         return None;
     }
     // The version before is back and this one is not archived: only a way back whose end was not stored leaves that.

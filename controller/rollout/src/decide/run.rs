@@ -135,6 +135,8 @@ impl Run<'_> {
                     facts.version = VersionFact::Production;
                 }
             }
+            // A check that failed is not a rollout's word that a retry token lifts.
+            Action::MarkRejected { .. } if matches!(facts.version, VersionFact::Unverifiable(_)) => {}
             Action::MarkRejected { message, .. } => {
                 facts.version = VersionFact::Rejected { reason: message.clone(), at: self.now };
             }

@@ -183,8 +183,8 @@ impl World {
             }
             Action::MarkRejected { version, message, .. } => {
                 produced.retain(|other| other != version);
-                // The first rejection stays, with its time.
-                if !matches!(facts.version, VersionFact::Rejected { .. }) {
+                // The first rejection stays, with its time, and so does a check that failed.
+                if !matches!(facts.version, VersionFact::Rejected { .. } | VersionFact::Unverifiable(_)) {
                     facts.version = VersionFact::Rejected { reason: message.clone(), at: now };
                 }
             }
