@@ -107,11 +107,8 @@ fn comparison_advice(rollout: &Rollout) -> Vec<Problem> {
         return Vec::new();
     }
     let (stages, holdback_ppm) = (&setup.parts.stages, setup.parts.holdback_ppm);
-    let uneven = cautions::uneven(stages, holdback_ppm).into_iter().map(|it| {
-        problem(format!("spec.stages[{}].spreadBy", it.stage), format!("lacks {}: {}", it.labels, it.said))
-    });
     let alone = cautions::no_controls(stages, holdback_ppm);
-    uneven.chain(alone.map(|said| problem("spec.holdback", format!("is 0%: {said}")))).collect()
+    alone.map(|said| problem("spec.holdback", format!("is 0%: {said}"))).into_iter().collect()
 }
 
 fn stage_advice(stage: &Stage, index: usize, window: i64, warmup: i64, is_last: bool) -> Option<Problem> {

@@ -104,17 +104,6 @@ fn a_last_stage_for_all_is_told_how_to_keep_controls() {
     assert!(!text.contains("warning: full") && text.contains("full     each        190       10"), "{text}");
 }
 
-#[test]
-fn a_stage_after_one_of_a_part_of_the_fleet_is_to_be_spread() {
-    let mut setup = setup();
-    setup.parts.stages[0].selector.match_labels = [("site".to_owned(), "north".to_owned())].into();
-    let text = plan(&setup, &scenario(0.2)).unwrap();
-    assert!(text.contains("warning: broad: the devices that canary took from a part of the fleet"), "{text}");
-    setup.parts.stages[1].spread_by = vec!["site".to_owned()];
-    let text = plan(&setup, &scenario(0.2)).unwrap();
-    assert!(!text.contains("took from a part of the fleet"), "{text}");
-}
-
 /// What a pass rules out in a stage without controls is what the judge asks there: twice as much, for the hour of the day.
 #[test]
 fn a_stage_without_controls_rules_out_what_the_judge_does() {

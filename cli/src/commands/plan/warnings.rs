@@ -4,7 +4,6 @@ use modelfleet_judge::EvidenceKind;
 use modelfleet_simulation::Setup;
 
 use super::rows::{Row, is_gate};
-use crate::cautions;
 
 /// The warnings of all stages: `canary, broad (errors): ...`.
 pub(super) fn warnings(stages: &[Vec<Row>], setup: &Setup) -> Vec<String> {
@@ -26,11 +25,6 @@ pub(super) fn warnings(stages: &[Vec<Row>], setup: &Setup) -> Vec<String> {
     }
     let mut all: Vec<String> =
         found.into_iter().map(|(warning, places)| format!("{}: {warning}", places.join(", "))).collect();
-    if objectives.iter().any(is_gate) {
-        let parts = &setup.parts;
-        let uneven = cautions::uneven(&parts.stages, parts.holdback_ppm);
-        all.extend(uneven.into_iter().map(|it| format!("{}: {}", parts.stages[it.stage].name, it.said)));
-    }
     let plain: Vec<&str> = objectives
         .iter()
         .filter(|o| o.evidence != EvidenceKind::Statistical)
