@@ -23,9 +23,30 @@ fn probability(ppb: u64) -> String {
     if ppb >= 1_000_000 { format!("{value:.4}") } else { format!("{value:.1e}") }
 }
 
-/// A ratio in parts per million: `1.3x`.
+/// Ratios above this are all the same to a person: a thousandfold.
+const FAR_PPM: u64 = 1_000_000_000;
+
+/// A ratio in parts per million: `1.30x`.
 pub fn times(ppm: u64) -> String {
-    if ppm == u64::MAX { "any".into() } else { format!("{}.{:02}x", ppm / 1_000_000, ppm / 10_000 % 100) }
+    match ppm {
+        u64::MAX => "any".to_owned(),
+        FAR_PPM.. => "over 1000x".to_owned(),
+        _ => format!("{}.{:02}x", ppm / 1_000_000, ppm / 10_000 % 100),
+    }
+}
+
+/// The rate with its limits; of a ratio to nothing only the lower limit says something.
+fn rate(record: &SloVerdict) -> String {
+    let low = times(record.low_ppm);
+    match (record.estimate_ppm, record.low_ppm, record.high_ppm) {
+        (_, 0, u64::MAX) => String::new(),
+        (_, FAR_PPM.., _) => "; rate over 1000x of expected".to_owned(),
+        (FAR_PPM.., ..) => format!("; rate at least {low} of expected (95 %)"),
+        (estimate, _, u64::MAX) => format!("; rate {} of expected (90 %: {low} or more)", times(estimate)),
+        (estimate, _, high) => {
+            format!("; rate {} of expected (90 %: {low} to {})", times(estimate), times(high))
+        }
+    }
 }
 
 /// `340 ms`-like values kept in thousandths.
@@ -56,15 +77,7 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> String {
         0 => "no controls to compare with".to_owned(),
         all => format!("{controls} of {all} controls"),
     };
-    let rate = match (record.low_ppm, record.high_ppm) {
-        (0, u64::MAX) => String::new(),
-        (low, high) => format!(
-            "; rate {} of expected (90 %: {} to {})",
-            times(record.estimate_ppm),
-            times(low),
-            times(high)
-        ),
-    };
+    let rate = rate(record);
     let counts =
         format!("{name}: {canaries} of {} canaries were bad {over}, {against}{rate}", record.devices);
     let p = probability(record.p_value_ppb);

@@ -10,6 +10,8 @@ use modelfleet_spec::Valid;
 
 const SENTENCE_MAX: usize = 200;
 const VERDICTS_MAX: usize = 16;
+/// A ratio above this is one to next to nothing: it is left out.
+const FAR_PPM: u64 = 1_000_000_000;
 /// The name of the verdict on silence, which no objective can have: theirs are DNS labels.
 const SILENCE: &str = "(silence)";
 
@@ -43,9 +45,9 @@ fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
         evidence: if v.promised { VerdictEvidence::Statistical } else { VerdictEvidence::Plain },
         value: (v.canary.known > 0).then(|| percent(v.canary.share_ppm())),
         threshold: None,
-        estimate: (v.devices > 0).then(|| ratio(v.estimate_ppm)),
+        estimate: (v.devices > 0 && v.estimate_ppm < FAR_PPM).then(|| ratio(v.estimate_ppm)),
         low: (v.devices > 0).then(|| ratio(v.low_ppm)),
-        high: (v.devices > 0 && v.high_ppm < u64::MAX).then(|| ratio(v.high_ppm)),
+        high: (v.devices > 0 && v.high_ppm < FAR_PPM).then(|| ratio(v.high_ppm)),
         devices: i64::from(v.devices),
         windows: signed(v.canary.known),
         spent_ppm: signed(v.spent_ppb.div_ceil(1_000)).min(1_000_000),
