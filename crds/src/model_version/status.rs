@@ -47,7 +47,8 @@ pub struct ModelVersionStatus {
     #[schemars(length(max = 253))]
     pub promoted_by: Option<String>,
 
-    /// Standard conditions, by type: `Ready`, `Verified`, `Stalled`.
+    /// Standard conditions, by type: `Ready`, `Verified`, `Stalled`, and `DeletionBlocked` of a version that was deleted
+    /// and is still needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::conditions::condition_list")]
     pub conditions: Vec<Condition>,

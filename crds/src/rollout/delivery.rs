@@ -26,7 +26,8 @@ pub struct Observe {
     #[schemars(range(min = 0, max = 1000))]
     pub warmup_windows: i64,
 
-    /// How often a device reports. Default: at the end of every window. Example: `6h`, for a slow link.
+    /// How often a device reports at most. Default: at the end of every window, and in two windows once the rollout has
+    /// ended. Example: `6h`, for a slow link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = LONGER_THAN_ZERO)]
     pub report_every: Option<DurationText>,
