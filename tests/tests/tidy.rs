@@ -10,11 +10,14 @@ use std::process::Command;
 const FILE_LINES_MAX: usize = 600;
 
 /// The arrows of DESIGN section 3: each crate, and the crates of this workspace that it may know.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("modelfleet-crds", &[]),
     ("modelfleet-protocol", &[]),
-    ("modelfleet-judge", &["modelfleet-protocol"]),
-    ("modelfleet-rollout", &["modelfleet-judge", "modelfleet-protocol"]),
+    ("modelfleet-number", &[]),
+    ("modelfleet-golden", &[]),
+    ("modelfleet-judge", &["modelfleet-number"]),
+    ("modelfleet-monitor", &["modelfleet-number"]),
+    ("modelfleet-rollout", &["modelfleet-protocol"]),
     ("modelfleet-agent-core", &["modelfleet-protocol"]),
     ("modelfleet-agent", &["modelfleet-agent-core", "modelfleet-protocol"]),
     (
@@ -31,37 +34,33 @@ const ARROWS: [(&str, &[&str]); 11] = [
         "modelfleet-spec",
         &["modelfleet-crds", "modelfleet-judge", "modelfleet-protocol", "modelfleet-rollout"],
     ),
-    ("modelfleet-simulation", &["modelfleet-judge", "modelfleet-protocol", "modelfleet-rollout"]),
+    (
+        "modelfleet-simulation",
+        &["modelfleet-judge", "modelfleet-number", "modelfleet-protocol", "modelfleet-rollout"],
+    ),
     (
         "modelfleet-cli",
         &[
             "modelfleet-crds",
             "modelfleet-judge",
+            "modelfleet-number",
             "modelfleet-protocol",
             "modelfleet-rollout",
             "modelfleet-simulation",
             "modelfleet-spec",
         ],
     ),
-    (
-        "modelfleet-tests",
-        &[
-            "modelfleet-agent-core",
-            "modelfleet-crds",
-            "modelfleet-judge",
-            "modelfleet-protocol",
-            "modelfleet-rollout",
-            "modelfleet-simulation",
-        ],
-    ),
+    ("modelfleet-tests", &["modelfleet-protocol"]),
 ];
 
 /// What a pure crate may never hold, however it is called for.
 const IMPURE: [&str; 9] =
     ["axum", "kube", "object_store", "rand", "reqwest", "rumqttc", "tokio", "tracing", "rustls"];
-const PURE: [&str; 6] = [
+const PURE: [&str; 8] = [
     "modelfleet-protocol",
+    "modelfleet-number",
     "modelfleet-judge",
+    "modelfleet-monitor",
     "modelfleet-rollout",
     "modelfleet-agent-core",
     "modelfleet-simulation",
