@@ -91,8 +91,9 @@ fn engine_name(engine: crd::Engine) -> &'static str {
     }
 }
 
-fn tensor(tensor: &crd::Tensor) -> wire::Tensor {
-    let datatype = match tensor.datatype {
+/// A type's name in the Open Inference Protocol.
+pub(crate) fn datatype_name(datatype: crd::Datatype) -> &'static str {
+    match datatype {
         crd::Datatype::Bool => "BOOL",
         crd::Datatype::Int8 => "INT8",
         crd::Datatype::Int16 => "INT16",
@@ -103,12 +104,17 @@ fn tensor(tensor: &crd::Tensor) -> wire::Tensor {
         crd::Datatype::Uint32 => "UINT32",
         crd::Datatype::Uint64 => "UINT64",
         crd::Datatype::Fp16 => "FP16",
+        crd::Datatype::Bf16 => "BF16",
         crd::Datatype::Fp32 => "FP32",
         crd::Datatype::Fp64 => "FP64",
         // The Open Inference Protocol's word for text.
         crd::Datatype::String => "BYTES",
-    };
-    wire::Tensor { name: tensor.name.clone(), datatype: datatype.to_owned(), shape: tensor.shape.clone() }
+    }
+}
+
+fn tensor(tensor: &crd::Tensor) -> wire::Tensor {
+    let datatype = datatype_name(tensor.datatype).to_owned();
+    wire::Tensor { name: tensor.name.clone(), datatype, shape: tensor.shape.clone() }
 }
 
 fn self_test(field: &str, case: &crd::SelfTestCase) -> Result<wire::SelfTest, Problem> {

@@ -7,10 +7,10 @@ pub mod rten;
 
 use std::sync::Arc;
 
+use modelfleet_model_file::ReadError;
 use modelfleet_protocol::model::{Format, ModelBuild};
 use modelfleet_protocol::state::{EngineInfo, FailureCode};
 
-use crate::onnx::{self, HeaderError};
 use crate::tensor::NamedTensor;
 
 /// Why a model cannot be loaded.
@@ -28,8 +28,8 @@ pub enum LoadError {
     #[error("the model's format is unknown to this agent")]
     FormatUnknown,
     /// The verified bytes are not a model.
-    #[error("the model's header")]
-    Header(#[from] HeaderError),
+    #[error("the model's file")]
+    File(#[from] ReadError),
     /// The engine lacks an operator set.
     #[error("{engine} knows {domain} up to {known}, the model imports {needed}")]
     OpsetMissing {
@@ -69,7 +69,7 @@ impl LoadError {
             LoadError::FormatUnknown => FailureCode::FormatUnknown,
             LoadError::OpsetMissing { .. } => FailureCode::OpsetMissing,
             LoadError::OperatorMissing { .. } => FailureCode::OperatorMissing,
-            LoadError::Header(_) | LoadError::Refused { .. } => FailureCode::LoadRefused,
+            LoadError::File(_) | LoadError::Refused { .. } => FailureCode::LoadRefused,
         }
     }
 }
@@ -149,7 +149,7 @@ impl Engines {
         if build.format != Format::Onnx {
             return Err(LoadError::FormatUnknown);
         }
-        let header = onnx::header(bytes)?;
+        let header = modelfleet_model_file::read(bytes)?;
         let mut best: Option<LoadError> = None;
         for engine in &self.0 {
             let info = engine.info();
@@ -159,7 +159,7 @@ impl Engines {
             // A domain that the engine has never heard of shows as a missing operator when it loads.
             let lacking = header.opsets.iter().find_map(|(domain, &needed)| {
                 let known = *info.opsets.get(domain)?;
-                (known < needed && header.uses(domain)).then(|| (domain.clone(), known, needed))
+                (known < needed).then(|| (domain.clone(), known, needed))
             });
             let outcome = match lacking {
                 Some((domain, known, needed)) => {
@@ -189,7 +189,7 @@ impl Engines {
 /// How far an engine came with a model before it gave up.
 fn reach(error: &LoadError) -> u8 {
     match error {
-        LoadError::EngineMissing { .. } | LoadError::FormatUnknown | LoadError::Header(_) => 0,
+        LoadError::EngineMissing { .. } | LoadError::FormatUnknown | LoadError::File(_) => 0,
         LoadError::OpsetMissing { .. } => 1,
         LoadError::OperatorMissing { .. } => 2,
         LoadError::Refused { .. } => 3,
