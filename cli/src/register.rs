@@ -174,6 +174,7 @@ fn model_version(
     let mut findings = Findings {
         uri: store.uri(&arguments.name, &arguments.version, &file.digest),
         size_bytes: i64::try_from(file.bytes.len()).unwrap_or(i64::MAX),
+        ir_version: file.header.ir_version,
         signature: file.signature.clone(),
         opsets: interface::opsets(&file.header),
         lineage: lineage::lineage(

@@ -28,6 +28,7 @@ pub fn build(spec: &ModelVersionSpec) -> Result<wire::ModelBuild, Problem> {
         format: match artifact.format {
             crd::ModelFormat::Onnx => wire::Format::Onnx,
         },
+        ir_version: artifact.ir_version.unwrap_or(0),
         opsets: spec.opsets.iter().map(|o| (o.domain.clone(), o.version)).collect(),
         engines: spec.requires.engine.iter().map(|engine| engine_name(*engine).to_owned()).collect(),
         memory_bytes: spec.requires.memory_bytes.map_or(0, unsigned),

@@ -51,6 +51,8 @@ pub struct Findings {
     pub uri: String,
     /// Number of the bytes.
     pub size_bytes: i64,
+    /// Version of the file format.
+    pub ir_version: i64,
     /// The tensors that it takes and gives.
     pub signature: ModelSignature,
     /// The operator sets that it uses.
@@ -105,8 +107,18 @@ pub fn model_version(
     digest: &Digest,
     findings: Findings,
 ) -> Result<ModelVersion, SpecError> {
-    let Findings { uri, size_bytes, signature, opsets, features, rows, self_test, signed, lineage } =
-        findings;
+    let Findings {
+        uri,
+        size_bytes,
+        ir_version,
+        signature,
+        opsets,
+        features,
+        rows,
+        self_test,
+        signed,
+        lineage,
+    } = findings;
     let decision = decision(&arguments.decision, &signature)?;
     let metrics = arguments.training.baseline.clone();
     if let Some(twice) = (1..metrics.len()).find(|&i| metrics[..i].iter().any(|m| m.name == metrics[i].name))
@@ -121,10 +133,17 @@ pub fn model_version(
         low_below: Some(low),
     });
     let baseline = Baseline { metrics, features, confidence, rows };
+    let artifact = Artifact {
+        uri,
+        digest: digest.to_string(),
+        size_bytes,
+        format: ModelFormat::Onnx,
+        ir_version: Some(ir_version),
+    };
     let spec = ModelVersionSpec {
         model: arguments.name.clone(),
         version: arguments.version.to_string(),
-        artifact: Artifact { uri, digest: digest.to_string(), size_bytes, format: ModelFormat::Onnx },
+        artifact,
         signature,
         opsets,
         requires: requirements(&arguments.requires),

@@ -22,6 +22,15 @@ pub fn check(spec: &ModelVersionSpec, reader: Reader) -> Result<(), CheckError> 
     if let Err(why) = header.check_carried() {
         return refuse("TypeUnsupported", format!("{why}; register the converted file as a new version"));
     }
+    let declared = spec.artifact.ir_version;
+    if declared.is_some_and(|declared| declared != header.ir_version) {
+        let message = format!(
+            "spec.artifact.irVersion is {} and the file's is {}; register a version with the file's own",
+            declared.unwrap_or_default(),
+            header.ir_version
+        );
+        return refuse("FormatMismatch", message);
+    }
     opsets(spec, &header)?;
     tensors("inputs", &spec.signature.inputs, &header.inputs)?;
     tensors("outputs", &spec.signature.outputs, &header.outputs)
@@ -77,7 +86,11 @@ mod tests {
         let artifact = json!({"uri": "file:///m", "digest": digest, "sizeBytes": file.len()});
         let mut spec = json!({"model": "m", "version": "1.0.0", "artifact": artifact});
         for (field, value) in more.as_object().unwrap() {
-            spec[field] = value.clone();
+            if let Some(ir_version) = value.get("irVersion") {
+                spec["artifact"]["irVersion"] = ir_version.clone();
+            } else {
+                spec[field] = value.clone();
+            }
         }
         let mut reader = Reader::default();
         file.chunks(7).for_each(|piece| reader.take(piece));
@@ -114,6 +127,8 @@ mod tests {
         assert_eq!(said(file!("unused-opsets"), opset("ai.onnx", 17)), None);
         assert_eq!(said(file!("unused-opsets"), opset("ai.onnx.ml", 99)), None, "imported, not used");
         assert_eq!(said(file!("unused-opsets"), opset("ai.onnx", 13)).unwrap().0, "OpsetMismatch");
+        assert_eq!(said(file!("half"), json!({"artifact": {"irVersion": 9}})), None);
+        assert_eq!(said(file!("half"), json!({"artifact": {"irVersion": 8}})).unwrap().0, "FormatMismatch");
         let output = |name: &str, datatype: &str| json!({"signature": {"outputs": [{"name": name, "datatype": datatype, "shape": [-1, 3]}]}});
         assert_eq!(said(file!("half"), output("y", "Fp16")), None);
         let (reason, message) = said(file!("half"), output("y", "Fp32")).unwrap();

@@ -22,6 +22,9 @@ const OPSETS_ASKED: [(&str, u8); 2] = [("ai.onnx", 40), ("ai.onnx.ml", 10)];
 
 /// Old enough for any engine of today.
 const PROBE_IR_VERSION: u8 = 8;
+const PROBE_OPSET: u8 = 13;
+/// Highest version of the file format that is asked for.
+const IR_VERSION_ASKED: u8 = 40;
 
 /// Why the engine is not there.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +69,11 @@ impl OnnxRuntime {
             Some((domain.to_owned(), i64::from(known)))
         });
         let opsets = opsets.chain([("com.microsoft".to_owned(), 1)]).collect();
-        engine.info = EngineInfo { name: NAME.into(), version: version(path), opsets };
+        let newest = (PROBE_IR_VERSION..=IR_VERSION_ASKED)
+            .rev()
+            .find(|&version| engine.session(&probe("ai.onnx", PROBE_OPSET, version)).is_ok());
+        let ir_version = newest.map_or(0, i64::from);
+        engine.info = EngineInfo { name: NAME.into(), version: version(path), opsets, ir_version };
         Ok(engine)
     }
 
