@@ -9,7 +9,6 @@ pub mod cluster;
 pub mod commands;
 pub mod decimal;
 pub mod manifest;
-pub mod onnx;
 pub mod outcome;
 pub mod printing;
 pub mod register;

@@ -6,6 +6,7 @@
 pub mod arguments;
 #[cfg(feature = "onnxruntime")]
 pub mod engine;
+pub mod interface;
 pub mod lineage;
 pub mod model_file;
 pub mod profile;
@@ -21,11 +22,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use modelfleet_crds::ModelVersion;
-use modelfleet_crds::model_version::{Datatype, FeatureBaseline};
+use modelfleet_crds::model_version::{Datatype, FeatureBaseline, ModelSignature};
 
 use crate::cluster::{Cluster, ClusterError, ClusterFlags};
 use crate::manifest::{self, ManifestError};
-use crate::onnx::Header;
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
 use arguments::RegisterArguments;
@@ -174,7 +174,9 @@ fn model_version(
     let mut findings = Findings {
         uri: store.uri(&arguments.name, &arguments.version, &file.digest),
         size_bytes: i64::try_from(file.bytes.len()).unwrap_or(i64::MAX),
-        header: file.header.clone(),
+        ir_version: file.header.ir_version,
+        signature: file.signature.clone(),
+        opsets: interface::opsets(&file.header),
         lineage: lineage::lineage(
             &arguments.origin.lineage,
             arguments.origin.git_commit.as_deref(),
@@ -184,8 +186,8 @@ fn model_version(
     };
     report.header(&file.header);
     if let Some(path) = &arguments.training.rows {
-        let rows = rows(path, &arguments.training.features, &file.header)?;
-        findings.features = features(path, &rows, &file.header, report)?;
+        let rows = rows(path, &arguments.training.features, &file.signature)?;
+        findings.features = features(path, &rows, &file.signature, report)?;
         findings.rows =
             (!findings.features.is_empty()).then(|| i64::try_from(rows.count()).unwrap_or(i64::MAX));
         findings.self_test = self_test_cases(arguments, file, &rows, report)?;
@@ -194,18 +196,18 @@ fn model_version(
     if let Some(key) = &arguments.origin.key {
         let comment = format!("{} {} {}", arguments.name, arguments.version, file.digest);
         let password = arguments.origin.key_password_file.as_deref();
-        findings.signature = Some(signing::sign(&file.bytes, key, password, &comment)?);
+        findings.signed = Some(signing::sign(&file.bytes, key, password, &comment)?);
     }
     Ok(version_spec::model_version(arguments, &file.digest, findings)?)
 }
 
-fn rows(path: &Path, features: &[String], header: &Header) -> Result<Rows, RegisterError> {
+fn rows(path: &Path, features: &[String], signature: &ModelSignature) -> Result<Rows, RegisterError> {
     let file =
         File::open(path).map_err(|source| RegisterError::RowsFile { path: path.to_owned(), source })?;
     let rows =
         rows::read(file, features).map_err(|source| RegisterError::Rows { path: path.to_owned(), source })?;
     let Some((input, wanted)) =
-        header.inputs.first().and_then(|input| Some((input, values_of(&input.shape)?)))
+        signature.inputs.first().and_then(|input| Some((input, values_of(&input.shape)?)))
     else {
         return Ok(rows);
     };
@@ -230,7 +232,7 @@ fn values_of(shape: &[i64]) -> Option<i64> {
 fn features(
     path: &Path,
     rows: &Rows,
-    header: &Header,
+    signature: &ModelSignature,
     report: &mut Report,
 ) -> Result<Vec<FeatureBaseline>, RegisterError> {
     if rows.features.len() > profile::FEATURES_MAX {
@@ -242,7 +244,7 @@ fn features(
         ));
         return Ok(Vec::new());
     }
-    let datatype = header.inputs.first().map_or(Datatype::Fp64, |input| input.datatype);
+    let datatype = signature.inputs.first().map_or(Datatype::Fp64, |input| input.datatype);
     profile::profile(rows, datatype)
         .map_err(|source| RegisterError::Profile { path: path.to_owned(), source })
 }
@@ -263,7 +265,7 @@ fn self_test_cases(
         deciding_output: arguments.decision.positive_output.as_deref(),
         library: training.onnxruntime.as_deref(),
     };
-    match self_test::self_test(&file.bytes, &file.header, rows, &wanted) {
+    match self_test::self_test(&file.bytes, &file.signature, rows, &wanted) {
         Ok(made) => {
             report.engine(made.engine);
             Ok(made.cases)

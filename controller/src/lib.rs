@@ -25,7 +25,6 @@ pub mod metrics;
 pub mod mqtt;
 pub mod needed;
 pub mod observe;
-pub mod onnx;
 pub mod plan;
 pub mod publish;
 pub mod queue;

@@ -7,10 +7,10 @@ pub mod rten;
 
 use std::sync::Arc;
 
+use modelfleet_model_file::{NotCarried, ReadError};
 use modelfleet_protocol::model::{Format, ModelBuild};
 use modelfleet_protocol::state::{EngineInfo, FailureCode};
 
-use crate::onnx::{self, HeaderError};
 use crate::tensor::NamedTensor;
 
 /// Why a model cannot be loaded.
@@ -28,8 +28,21 @@ pub enum LoadError {
     #[error("the model's format is unknown to this agent")]
     FormatUnknown,
     /// The verified bytes are not a model.
-    #[error("the model's header")]
-    Header(#[from] HeaderError),
+    #[error("the model's file")]
+    File(#[from] ReadError),
+    /// Devices cannot carry what the model takes or gives.
+    #[error(transparent)]
+    NotCarried(#[from] NotCarried),
+    /// The file is of a newer version of the format than the engine takes.
+    #[error("{engine} takes files up to IR version {known}, the model's is {needed}")]
+    FileNewer {
+        /// The engine.
+        engine: String,
+        /// The newest version that the engine takes.
+        known: i64,
+        /// The file's version.
+        needed: i64,
+    },
     /// The engine lacks an operator set.
     #[error("{engine} knows {domain} up to {known}, the model imports {needed}")]
     OpsetMissing {
@@ -66,10 +79,12 @@ impl LoadError {
     pub fn code(&self) -> FailureCode {
         match self {
             LoadError::EngineMissing { .. } => FailureCode::EngineMissing,
-            LoadError::FormatUnknown => FailureCode::FormatUnknown,
+            LoadError::FormatUnknown | LoadError::NotCarried(_) | LoadError::FileNewer { .. } => {
+                FailureCode::FormatUnknown
+            }
             LoadError::OpsetMissing { .. } => FailureCode::OpsetMissing,
             LoadError::OperatorMissing { .. } => FailureCode::OperatorMissing,
-            LoadError::Header(_) | LoadError::Refused { .. } => FailureCode::LoadRefused,
+            LoadError::File(_) | LoadError::Refused { .. } => FailureCode::LoadRefused,
         }
     }
 }
@@ -149,7 +164,8 @@ impl Engines {
         if build.format != Format::Onnx {
             return Err(LoadError::FormatUnknown);
         }
-        let header = onnx::header(bytes)?;
+        let header = modelfleet_model_file::read(bytes)?;
+        header.check_carried()?;
         let mut best: Option<LoadError> = None;
         for engine in &self.0 {
             let info = engine.info();
@@ -159,9 +175,15 @@ impl Engines {
             // A domain that the engine has never heard of shows as a missing operator when it loads.
             let lacking = header.opsets.iter().find_map(|(domain, &needed)| {
                 let known = *info.opsets.get(domain)?;
-                (known < needed && header.uses(domain)).then(|| (domain.clone(), known, needed))
+                (known < needed).then(|| (domain.clone(), known, needed))
             });
+            let is_newer = info.ir_version > 0 && header.ir_version > info.ir_version;
             let outcome = match lacking {
+                _ if is_newer => Err(LoadError::FileNewer {
+                    engine: info.name.clone(),
+                    known: info.ir_version,
+                    needed: header.ir_version,
+                }),
                 Some((domain, known, needed)) => {
                     Err(LoadError::OpsetMissing { engine: info.name.clone(), domain, known, needed })
                 }
@@ -189,9 +211,66 @@ impl Engines {
 /// How far an engine came with a model before it gave up.
 fn reach(error: &LoadError) -> u8 {
     match error {
-        LoadError::EngineMissing { .. } | LoadError::FormatUnknown | LoadError::Header(_) => 0,
-        LoadError::OpsetMissing { .. } => 1,
+        LoadError::EngineMissing { .. }
+        | LoadError::FormatUnknown
+        | LoadError::NotCarried(_)
+        | LoadError::File(_) => 0,
+        LoadError::FileNewer { .. } | LoadError::OpsetMissing { .. } => 1,
         LoadError::OperatorMissing { .. } => 2,
         LoadError::Refused { .. } => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An engine that takes every file that it is given.
+    struct Takes(EngineInfo);
+
+    impl Engine for Takes {
+        fn info(&self) -> EngineInfo {
+            self.0.clone()
+        }
+
+        fn load(&self, _: &[u8], _: &ModelBuild) -> Result<Box<dyn Session>, LoadError> {
+            Ok(Box::new(Nothing))
+        }
+    }
+
+    struct Nothing;
+
+    impl Session for Nothing {
+        fn run(&self, _: &[NamedTensor]) -> Result<Vec<NamedTensor>, RunError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn outcome(file: &[u8]) -> Result<String, FailureCode> {
+        let opsets = [("ai.onnx".to_owned(), 21), ("ai.onnx.ml".to_owned(), 3)].into();
+        let info = EngineInfo { name: "E".into(), version: "1".into(), opsets, ir_version: 13 };
+        let build = serde_json::json!({
+            "model": "m", "version": "1.0.0", "digest": modelfleet_protocol::ids::Digest::of(file), "uri": "file:///m",
+            "sizeBytes": file.len(), "format": "Onnx",
+        });
+        let build: ModelBuild = serde_json::from_value(build).unwrap();
+        let loaded = Engines::new(vec![Arc::new(Takes(info))]).load(file, &build);
+        loaded.map(|loaded| loaded.engine).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn what_a_device_cannot_run_is_no_failure_of_the_model() {
+        macro_rules! file {
+            ($name:literal) => {
+                include_bytes!(concat!("../../model-file/testdata/", $name, ".onnx"))
+            };
+        }
+        assert_eq!(outcome(file!("unused-opsets")), Ok("E".to_owned()), "imported and not used");
+        assert_eq!(outcome(file!("half")), Ok("E".to_owned()));
+        for file in [file!("ir14").as_slice(), file!("zipmap"), file!("float8")] {
+            let code = outcome(file).unwrap_err();
+            assert!(code.is_incompatibility() && !code.is_hard_stop(), "{code:?}");
+        }
+        assert_eq!(outcome(file!("external-in-branch")), Err(FailureCode::LoadRefused));
     }
 }

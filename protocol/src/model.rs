@@ -24,7 +24,10 @@ pub struct ModelBuild {
     pub size_bytes: u64,
     /// Format of the bytes.
     pub format: Format,
-    /// Operator sets that the model imports, by domain (`ai.onnx`, `ai.onnx.ml`, ...).
+    /// Version of the file format (IR version of ONNX) that the bytes are of; 0: not stated.
+    #[serde(default)]
+    pub ir_version: i64,
+    /// Operator sets that the model uses, by domain (`ai.onnx`, `ai.onnx.ml`, ...).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub opsets: BTreeMap<String, i64>,
     /// Engines that can run it; empty: any that knows its operator sets.

@@ -62,6 +62,14 @@ pub struct EngineInfo {
     pub version: String,
     /// Highest operator set version by domain.
     pub opsets: BTreeMap<String, i64>,
+    /// Highest version of the file format (IR version of ONNX) that it takes; 0: not stated, any.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ir_version: i64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// One model on a device.

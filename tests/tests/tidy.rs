@@ -10,18 +10,20 @@ use std::process::Command;
 const FILE_LINES_MAX: usize = 600;
 
 /// The arrows of DESIGN section 3: each crate, and the crates of this workspace that it may know.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("modelfleet-crds", &[]),
+    ("modelfleet-model-file", &[]),
     ("modelfleet-protocol", &[]),
     ("modelfleet-judge", &["modelfleet-protocol"]),
     ("modelfleet-rollout", &["modelfleet-judge", "modelfleet-protocol"]),
     ("modelfleet-agent-core", &["modelfleet-protocol"]),
-    ("modelfleet-agent", &["modelfleet-agent-core", "modelfleet-protocol"]),
+    ("modelfleet-agent", &["modelfleet-agent-core", "modelfleet-model-file", "modelfleet-protocol"]),
     (
         "modelfleet-controller",
         &[
             "modelfleet-crds",
             "modelfleet-judge",
+            "modelfleet-model-file",
             "modelfleet-protocol",
             "modelfleet-rollout",
             "modelfleet-spec",
@@ -37,6 +39,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
         &[
             "modelfleet-crds",
             "modelfleet-judge",
+            "modelfleet-model-file",
             "modelfleet-protocol",
             "modelfleet-rollout",
             "modelfleet-simulation",
@@ -59,7 +62,8 @@ const ARROWS: [(&str, &[&str]); 11] = [
 /// What a pure crate may never hold, however it is called for.
 const IMPURE: [&str; 9] =
     ["axum", "kube", "object_store", "rand", "reqwest", "rumqttc", "tokio", "tracing", "rustls"];
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
+    "modelfleet-model-file",
     "modelfleet-protocol",
     "modelfleet-judge",
     "modelfleet-rollout",

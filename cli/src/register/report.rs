@@ -1,10 +1,10 @@
 //! What a person reads after a registration.
 
 use modelfleet_crds::model_version::Tensor;
+use modelfleet_model_file::Header;
 
 use super::registry::Registered;
 use super::store::Upload;
-use crate::onnx::Header;
 use crate::printing;
 use crate::table::one_line;
 use crate::units;
@@ -44,12 +44,6 @@ impl Report {
             let list = unusual.into_iter().take(5).collect::<Vec<_>>().join(", ");
             self.note(format!(
                 "stock engines do not have the operators {list}: most devices will refuse the model"
-            ));
-        }
-        if !header.not_tensors.is_empty() {
-            let list = header.not_tensors.join(", ");
-            self.note(format!(
-                "left out of the signature, because they are lists or maps and no tensors: {list}"
             ));
         }
     }

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use modelfleet_crds::model_version::{SelfTestCase, Tensor, TensorValues};
+use modelfleet_crds::model_version::{ModelSignature, SelfTestCase, Tensor, TensorValues};
 use modelfleet_crds::text::Decimal;
 
 use super::rows::Rows;
 use crate::decimal::{decimal, decimal_of_f32};
-use crate::onnx::Header;
 
 /// Rows that are tried; the cases are chosen among them by their answers.
 const CANDIDATES: usize = 16;
@@ -77,11 +76,11 @@ pub struct Wanted<'a> {
 /// When the rows do not fit the model, or no engine runs it.
 pub fn self_test(
     model: &[u8],
-    header: &Header,
+    signature: &ModelSignature,
     rows: &Rows,
     wanted: &Wanted<'_>,
 ) -> Result<SelfTest, NoSelfTest> {
-    let [input] = header.inputs.as_slice() else { return Err(NoSelfTest::Inputs(header.inputs.len())) };
+    let [input] = signature.inputs.as_slice() else { return Err(NoSelfTest::Inputs(signature.inputs.len())) };
     let columns = rows.features.len();
     let shape = shape_of_row(input, columns)?;
     let most = VALUES_MAX / columns.max(1);

@@ -16,6 +16,7 @@ fn version(text: &str, status: ModelVersionStatus) -> Arc<ModelVersion> {
             digest: Digest::of(text.as_bytes()).to_string(),
             size_bytes: 1,
             format: ModelFormat::Onnx,
+            ir_version: None,
         },
     }))
     .unwrap();

@@ -21,6 +21,7 @@ fn build(version: &str) -> ModelBuild {
         device_labels: BTreeMap::new(),
         inputs: vec![],
         outputs: vec![],
+        ir_version: 0,
         self_test: vec![],
         profile: None,
         decision: None,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use modelfleet_model_file::probe;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::state::EngineInfo;
 use ort::environment::Environment;
@@ -12,13 +13,18 @@ use ort::session::{Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorElementType, TensorRef, ValueType};
 
 use super::{Engine, LoadError, RunError, Session};
-use crate::onnx;
 use crate::tensor::{Elements, NamedTensor};
 
 /// The name that plans use.
 pub const NAME: &str = "OnnxRuntime";
 /// Highest versions that are asked for when the engine's operator sets are found out.
-const OPSETS_ASKED: [(&str, i64); 2] = [("ai.onnx", 40), ("ai.onnx.ml", 10)];
+const OPSETS_ASKED: [(&str, u8); 2] = [("ai.onnx", 40), ("ai.onnx.ml", 10)];
+
+/// Old enough for any engine of today.
+const PROBE_IR_VERSION: u8 = 8;
+const PROBE_OPSET: u8 = 13;
+/// Highest version of the file format that is asked for.
+const IR_VERSION_ASKED: u8 = 40;
 
 /// Why the engine is not there.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +64,16 @@ impl OnnxRuntime {
         environment.set_log_level(LogLevel::Fatal);
         let mut engine = OnnxRuntime { environment, info: EngineInfo::default(), threads: threads.max(1) };
         let opsets = OPSETS_ASKED.iter().filter_map(|&(domain, most)| {
-            let known = (1..=most).rev().find(|&v| engine.session(&onnx::probe(domain, v)).is_ok())?;
-            Some((domain.to_owned(), known))
+            let known =
+                (1..=most).rev().find(|&v| engine.session(&probe(domain, v, PROBE_IR_VERSION)).is_ok())?;
+            Some((domain.to_owned(), i64::from(known)))
         });
         let opsets = opsets.chain([("com.microsoft".to_owned(), 1)]).collect();
-        engine.info = EngineInfo { name: NAME.into(), version: version(path), opsets };
+        let newest = (PROBE_IR_VERSION..=IR_VERSION_ASKED)
+            .rev()
+            .find(|&version| engine.session(&probe("ai.onnx", PROBE_OPSET, version)).is_ok());
+        let ir_version = newest.map_or(0, i64::from);
+        engine.info = EngineInfo { name: NAME.into(), version: version(path), opsets, ir_version };
         Ok(engine)
     }
 

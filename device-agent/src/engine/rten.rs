@@ -35,7 +35,8 @@ impl Default for Rten {
 impl Engine for Rten {
     fn info(&self) -> EngineInfo {
         let opsets = BTreeMap::from([("ai.onnx".to_owned(), OPSET)]);
-        EngineInfo { name: NAME.into(), version: VERSION.into(), opsets }
+        // It reads files of any version of the format.
+        EngineInfo { name: NAME.into(), version: VERSION.into(), opsets, ir_version: 0 }
     }
 
     fn load(&self, bytes: &[u8], _: &ModelBuild) -> Result<Box<dyn Session>, LoadError> {

@@ -79,6 +79,7 @@ pub fn pump_build(version: &str, bytes: &[u8], uri: String) -> ModelBuild {
         uri,
         size_bytes: bytes.len() as u64,
         format: Format::Onnx,
+        ir_version: 0,
         opsets: [("ai.onnx".to_owned(), 17), ("ai.onnx.ml".to_owned(), 3)].into(),
         engines: Vec::new(),
         memory_bytes: 0,

@@ -31,6 +31,7 @@ pub fn build(n: u8) -> ModelBuild {
         uri: format!("https://models/{n}"),
         size_bytes: 1000,
         format: Format::Onnx,
+        ir_version: 0,
         opsets: BTreeMap::from([("ai.onnx".to_owned(), 17)]),
         engines: Vec::new(),
         memory_bytes: 0,
@@ -48,7 +49,7 @@ pub fn build(n: u8) -> ModelBuild {
 
 pub fn identity() -> Identity {
     let opsets = BTreeMap::from([(String::new(), 21)]);
-    let engine = EngineInfo { name: "Rten".to_owned(), version: "0.27".to_owned(), opsets };
+    let engine = EngineInfo { name: "Rten".to_owned(), version: "0.27".to_owned(), opsets, ir_version: 0 };
     Identity {
         namespace: "plant-a".parse().unwrap(),
         device: "pump-001".parse().unwrap(),
