@@ -153,7 +153,7 @@ impl Unit {
             slot.engine = engine;
         }
         if goal.is_shadow() {
-            self.work.shadow = Some(digest);
+            (self.work.shadow, self.work.shadow_runs) = (Some(digest), false);
             self.work.count_anew();
             self.fresh = Some((Role::Shadow, turn.now));
             turn.emit(Output::Shadow { model: self.model.clone(), build: Some(goal.build.clone()) });
@@ -180,8 +180,13 @@ impl Unit {
             turn.fetching = false;
             turn.emit(Output::PauseFetch { digest }); // What is there is dropped below, or kept while held.
         }
-        if let Some((digest, _)) = self.work.admitted.take_if(|(digest, _)| !wanted(digest)) {
-            turn.emit(Output::Unload { digest });
+        let loading = self.work.admitting.take_if(|digest| !wanted(digest));
+        for tried in self.kept.attempts.iter_mut().filter(|t| Some(t.attempt.digest) == loading) {
+            tried.admissions = tried.admissions.saturating_sub(1); // The agent has survived it.
+        }
+        let loaded = self.work.admitted.take_if(|(digest, _)| !wanted(digest)).map(|(digest, _)| digest);
+        for digest in loading.into_iter().chain(loaded) {
+            turn.emit(Output::Unload { model: self.model.clone(), digest });
         }
         let in_shadow = |digest: &Digest| {
             (held && !self.rejects(digest))
@@ -229,12 +234,13 @@ impl Unit {
         turn: &mut Turn<'_>,
     ) -> bool {
         if self.work.admitting.as_ref() != Some(digest) {
-            return false;
+            // Said twice, it is as good.
+            return self.work.admitted.as_ref().is_some_and(|(admitted, _)| admitted == digest);
         }
         let allowed = turn.identity.capabilities.memory_bytes;
         if allowed > 0 && memory_bytes > allowed {
             let detail = format!("it takes {memory_bytes} bytes, {allowed} are allowed");
-            turn.emit(Output::Unload { digest: *digest });
+            turn.emit(Output::Unload { model: self.model.clone(), digest: *digest });
             self.refused(digest, Failure::new(FailureCode::MemoryShort, detail), turn);
             return true;
         }

@@ -117,7 +117,7 @@ impl Unit {
         }
         turn.changed();
         if self.work.admitted.take_if(|(admitted, _)| admitted == digest).is_some() {
-            turn.emit(Output::Unload { digest: *digest });
+            turn.emit(Output::Unload { model: self.model.clone(), digest: *digest });
         }
         if self.work.shadow.take_if(|shadow| shadow == digest).is_some() {
             turn.emit(Output::Shadow { model: self.model.clone(), build: None });
@@ -141,7 +141,7 @@ impl Unit {
         for digest in surplus {
             self.kept.slots.retain(|slot| slot.build.digest != digest);
             if self.work.admitted.take_if(|(admitted, _)| *admitted == digest).is_some() {
-                turn.emit(Output::Unload { digest });
+                turn.emit(Output::Unload { model: self.model.clone(), digest });
             }
             turn.emit(Output::Delete { digest });
             turn.changed();

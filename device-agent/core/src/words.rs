@@ -40,6 +40,8 @@ pub enum Why {
     SwitchRetry,
     /// A build whose bytes could not be read is loaded again.
     ReadRetry,
+    /// The shell owes an answer, and has had its time.
+    Answer,
     /// Probation ends.
     Probation,
     /// An attempt is tried again after the long pause.

@@ -14,6 +14,9 @@ use modelfleet_protocol::window::WindowSummary;
 use proptest::prelude::*;
 use world::{WINDOW_MS, World, build, candidate, digest, identity, model, plan};
 
+/// No answer to a request is waited for longer: that to a fetch of a small model.
+const ANSWER_MS_MAX: u64 = 3_600_000 + 1_000;
+
 /// Something that happens to a device.
 #[derive(Clone, Debug)]
 enum Event {
@@ -24,6 +27,10 @@ enum Event {
     Plan(Box<Plan>),
     Override(u64, u8),
     Answer(usize),
+    /// An answer never comes, comes twice, or comes in the place of another.
+    LoseAnswer(usize),
+    DoubleAnswer(usize),
+    SwapAnswers(usize, usize),
     Refuse(usize, Retry),
     Health(u8, u64, u64),
     Heard,
@@ -72,6 +79,9 @@ fn events() -> impl Strategy<Value = Event> {
         6 => plans().prop_map(|p| Event::Plan(Box::new(p))),
         1 => (1_u64..6, 0_u8..6).prop_map(|(r, n)| Event::Override(r, n)),
         8 => (0_usize..4).prop_map(Event::Answer),
+        2 => (0_usize..4).prop_map(Event::LoseAnswer),
+        1 => (0_usize..4).prop_map(Event::DoubleAnswer),
+        1 => (0_usize..4, 0_usize..4).prop_map(|(a, b)| Event::SwapAnswers(a, b)),
         1 => (0_usize..4, prop_oneof![Just(Retry::Later), Just(Retry::Never)]).prop_map(|(n, r)| Event::Refuse(n, r)),
         3 => (1_u8..5, 0_u64..20, 0_u64..5).prop_map(|(n, a, e)| Event::Health(n, a, e)),
         2 => Just(Event::Heard),
@@ -106,7 +116,14 @@ fn apply(world: &mut World, event: Event) {
         Event::Override(revision, n) => drop(world.feed(order(revision, n))),
         Event::Answer(n) if n < world.pending.len() => drop(world.answer(n)),
         Event::Refuse(n, retry) if n < world.pending.len() => drop(world.refuse(n, retry)),
+        Event::LoseAnswer(n) if n < world.pending.len() => drop(world.pending.remove(n)),
+        Event::DoubleAnswer(n) if n < world.pending.len() => {
+            let twice = world.pending[n].clone();
+            world.pending.push(twice);
+        }
+        Event::SwapAnswers(a, b) if a.max(b) < world.pending.len() => world.pending.swap(a, b),
         Event::Answer(_) | Event::Refuse(..) => {}
+        Event::LoseAnswer(_) | Event::DoubleAnswer(_) | Event::SwapAnswers(..) => {}
         Event::Health(n, answered, errors) => {
             let (model, digest) = of(n);
             let _ = world.feed(Input::Health { model, digest, answered, errors });
@@ -194,6 +211,10 @@ fn safe(world: &World, before: &Kept, outputs: &[Output], connected: bool) -> Re
         prop_assert!(connected, "activated while disconnected");
         let expired = after.plan.as_ref().is_some_and(|plan| world.now >= plan.order.expires);
         prop_assert!(!expired || after.directive.is_some(), "activated on an expired plan");
+    }
+    if !world.asked.is_empty() {
+        let waits_ms = world.wake.map(|wake| wake.since_ms(world.now));
+        prop_assert!(waits_ms.is_some_and(|ms| ms <= ANSWER_MS_MAX), "no end to a wait: {:?}", world.asked);
     }
     let saved = world.agent.saved();
     let read = Saved::from_json(&saved.to_json()).unwrap();
