@@ -61,9 +61,9 @@ impl Unit {
         if started || !goal.admit || turn.now >= goal.expires || !turn.connected {
             return;
         }
-        if !here {
+        if !here && self.has_room() {
             self.fetch(&goal, turn);
-        } else if !self.on_trial() && turn.loading {
+        } else if here && !self.on_trial() && turn.loading {
             self.admit(&goal, turn);
         }
     }
@@ -277,6 +277,22 @@ impl Unit {
             pause_ms.saturating_add(turn.draw("long pause", pause_ms / 4))
         };
         record.retry_at = Some(turn.now.after_ms(wait_ms));
+    }
+
+    /// A disk that loses what it is given is not given it again and again: after the first time there are growing
+    /// pauses, and in the end it is told as the device's own trouble.
+    pub fn lost_while_loading(&mut self, digest: &Digest, turn: &mut Turn<'_>) {
+        let Some(goal) = self.aim.goal().filter(|goal| &goal.build.digest == digest) else { return };
+        let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, digest) else { return };
+        record.admissions = record.admissions.saturating_sub(1); // The agent has survived it.
+        record.reads = record.reads.saturating_add(1);
+        let mut wait_ms = backoff_ms(turn, digest, record.reads);
+        if record.reads >= turn.limits.read_tries_max {
+            let detail = format!("the disk lost or changed the bytes {} times", record.reads);
+            record.end(Phase::Failed, Some(Failure::new(FailureCode::DiskUnreadable, detail)), turn.now);
+            wait_ms = turn.limits.long_pause_ms;
+        }
+        record.retry_at = (record.reads > 1).then(|| turn.now.after_ms(wait_ms));
     }
 
     pub fn refused(&mut self, digest: &Digest, failure: Failure, turn: &mut Turn<'_>) {

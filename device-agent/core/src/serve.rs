@@ -109,13 +109,16 @@ impl Unit {
     /// The bytes are gone: whatever needs them fetches them again.
     pub fn slot_lost(&mut self, digest: &Digest, turn: &mut Turn<'_>) {
         // It may be the answer to a load of bytes that nobody wants any more.
-        self.work.admitting.take_if(|admitting| admitting == digest);
+        let loading = self.work.admitting.take_if(|admitting| admitting == digest);
         let before = self.kept.slots.len();
         self.kept.slots.retain(|slot| &slot.build.digest != digest);
         if self.kept.slots.len() == before {
             return;
         }
         turn.changed();
+        if loading.is_some() {
+            self.lost_while_loading(digest, turn);
+        }
         if self.work.admitted.take_if(|(admitted, _)| admitted == digest).is_some() {
             turn.emit(Output::Unload { model: self.model.clone(), digest: *digest });
         }
@@ -132,27 +135,40 @@ impl Unit {
         if !turn.writable {
             return;
         }
+        for digest in slots::surplus(&self.kept.slots, self.worths()) {
+            self.drop_slot(digest, turn);
+        }
+    }
+
+    fn drop_slot(&mut self, digest: Digest, turn: &mut Turn<'_>) {
+        self.kept.slots.retain(|slot| slot.build.digest != digest);
+        if self.work.admitted.take_if(|(admitted, _)| *admitted == digest).is_some() {
+            turn.emit(Output::Unload { model: self.model.clone(), digest });
+        }
+        turn.emit(Output::Delete { digest });
+        turn.changed();
+    }
+
+    /// Whether there is a slot for a build that is wanted and not here.
+    pub fn has_room(&self) -> bool {
+        slots::has_room(&self.kept.slots, self.worths())
+    }
+
+    /// What each slot is worth as things are.
+    fn worths(&self) -> impl Fn(&Slot) -> Worth {
         let way_back = self.way_back().map(|slot| slot.build.digest);
         let settled =
             self.kept.active.as_ref().is_some_and(|active| {
                 self.slot(&active.digest).is_some_and(|slot| slot.stable && slot.proven)
             });
-        let surplus = slots::surplus(&self.kept.slots, |slot| self.worth(slot, way_back.as_ref(), settled));
-        for digest in surplus {
-            self.kept.slots.retain(|slot| slot.build.digest != digest);
-            if self.work.admitted.take_if(|(admitted, _)| *admitted == digest).is_some() {
-                turn.emit(Output::Unload { model: self.model.clone(), digest });
-            }
-            turn.emit(Output::Delete { digest });
-            turn.changed();
-        }
+        move |slot| self.worth(slot, way_back.as_ref(), settled)
     }
 
     fn worth(&self, slot: &Slot, way_back: Option<&Digest>, settled: bool) -> Worth {
         let digest = &slot.build.digest;
         let goal = self.aim.goal().filter(|goal| &goal.build.digest == digest);
         let open = goal.is_some_and(|goal| {
-            let ended = |t: &crate::saved::Try| t.attempt.rollout == goal.attempt && t.has_ended();
+            let ended = |t: &crate::saved::Try| t.attempt.rollout == goal.attempt && !t.is_open();
             goal.kind == Kind::Stable
                 || !self.kept.attempts.iter().any(|t| &t.attempt.digest == digest && ended(t))
         });

@@ -85,7 +85,11 @@ fn an_answer_that_is_lost_is_asked_for_again() {
         if lost == Kind::Shadow {
             assert_eq!(attempt(&world).phase, Phase::Activated);
         } else {
-            assert_eq!((world.serving, attempt(&world).phase), (Some(digest(2)), Phase::Confirmed), "{lost:?}");
+            assert_eq!(
+                (world.serving, attempt(&world).phase),
+                (Some(digest(2)), Phase::Confirmed),
+                "{lost:?}"
+            );
         }
     }
 }

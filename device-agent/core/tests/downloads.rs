@@ -200,6 +200,47 @@ fn a_stable_build_is_fetched_as_the_plan_says() {
     assert_eq!(fetches(&world), [world.limits.fetch], "without a word the device's own settings hold");
 }
 
+#[test]
+fn a_build_that_is_wanted_while_the_stable_one_is_on_trial_is_fetched_once() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(3), None, &[]));
+    until_asked(&mut world, HOUR);
+    world.answer_all();
+    assert!(world.kept().active.unwrap().trial.is_some(), "the new stable build is on trial");
+    world.plan(plan(3, Some(3), Some(candidate(2, "r")), &[]));
+    for _ in 0..16 {
+        // Nothing is heard of the broker, so that the trial takes its time.
+        while !world.pending.is_empty() {
+            world.answer(0);
+            assert!(world.downloads.len() <= 3, "fetched again: {:?}", world.downloads);
+        }
+        world.pass(60_000);
+        assert!(world.files.len() <= 2, "two slots");
+    }
+    world.settle();
+    assert_eq!(world.downloads, [1, 3, 2].map(digest));
+    assert_eq!(world.serving, Some(digest(2)));
+}
+
+#[test]
+fn a_disk_that_loses_what_it_is_given_is_not_given_it_for_ever() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    for _ in 0..200 {
+        if let Some(Input::Fetched { .. }) = world.pending.first() {
+            world.answer(0);
+        }
+        if let Some(Input::Admitted { .. }) = world.pending.first() {
+            world.pending.clear();
+            world.files.remove(&digest(2));
+            world.feed(Input::SlotLost { digest: digest(2) });
+        }
+        world.pass(60_000);
+    }
+    assert_eq!((attempt(&world).phase, code(&world)), (Phase::Failed, Some(FailureCode::DiskUnreadable)));
+    assert_eq!(world.downloads.len(), 1 + world.limits.read_tries_max as usize);
+}
+
 /// Lets at most so much time pass until something is asked of the shell.
 fn until_asked(world: &mut World, most_ms: u64) {
     let end = world.now.after_ms(most_ms);

@@ -32,7 +32,9 @@ impl Asked {
             Output::Shadow { model, build: Some(build) } => {
                 self.asks("shadow", Some(model), Some(build.digest));
             }
-            Output::Shadow { model, build: None } => drop(self.requests.remove(&("shadow", Some(model.clone())))),
+            Output::Shadow { model, build: None } => {
+                let _ = self.requests.remove(&("shadow", Some(model.clone())));
+            }
             Output::PauseFetch { digest } | Output::CancelFetch { digest } => {
                 self.answered("fetch", None, Some(*digest));
             }
@@ -52,7 +54,8 @@ impl Asked {
                 self.answered("shadow", Some(model), Some(*digest));
             }
             Input::SlotLost { digest } => {
-                self.requests.retain(|(kind, _), d| *d != Some(*digest) || !matches!(*kind, "admit" | "shadow"));
+                self.requests
+                    .retain(|(kind, _), d| *d != Some(*digest) || !matches!(*kind, "admit" | "shadow"));
             }
             Input::Shadowing { model, digest } => self.answered("shadow", Some(model), Some(*digest)),
             Input::Switched { model, digest, .. } => {

@@ -33,6 +33,8 @@ pub struct World {
     pub disk: Saved,
     pub windows: BTreeMap<ModelName, Vec<u8>>,
     pub files: BTreeSet<Digest>,
+    /// Downloads that came to their end, in order.
+    pub downloads: Vec<Digest>,
     /// Files that the disk lost; whoever needs one is told.
     pub lost: BTreeSet<Digest>,
     pub serving: Option<Digest>,
@@ -72,6 +74,7 @@ impl World {
             disk: Saved::default(),
             windows: BTreeMap::new(),
             files: BTreeSet::new(),
+            downloads: Vec::new(),
             lost: BTreeSet::new(),
             serving: None,
             state: None,
@@ -239,7 +242,9 @@ impl World {
         let input = self.pending.remove(n);
         match &input {
             Input::Fetched { digest } => {
-                self.files.insert(*digest);
+                if self.files.insert(*digest) {
+                    self.downloads.push(*digest);
+                }
                 self.lost.remove(digest);
                 self.parts.remove(digest);
             }
