@@ -147,12 +147,11 @@ impl Unit {
                 self.unreadable(&digest, failure, turn);
             }
             (Request::Switch, digest) => {
-                // Asked again even if something else is wanted by now: nobody knows what answers.
-                let build = digest.and_then(|digest| self.build(&digest));
-                self.work.switching = digest.is_none_or(|_| build.is_some()).then_some(digest);
-                if self.work.switching.is_some() {
-                    turn.emit(Output::Switch { model: self.model.clone(), build });
-                }
+                // Nobody knows what answers: what shall is asked for again, even if it is what answered before.
+                let want = self.kept.active.as_ref().map(|active| active.digest);
+                let build = want.and_then(|want| self.build(&want));
+                self.work.switching = Some(build.as_ref().map(|build| build.digest));
+                turn.emit(Output::Switch { model: self.model.clone(), build });
                 let on_trial = digest.filter(|digest| self.is_active(digest) && self.on_trial());
                 if on_trial.is_some() && given_up {
                     self.revert(failure, turn);

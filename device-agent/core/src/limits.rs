@@ -22,9 +22,12 @@ pub struct Limits {
     pub reboots_max: u32,
     /// A process that was up for so long is well: its crashes before do not count any more.
     pub steady_ms: u64,
-    /// After more than [`Limits::restarts_max`] crashes in a row nothing is loaded for so long, or until a
-    /// moment after the broker was reached: a word to go back is heard before the next crash.
+    /// After more than [`Limits::restarts_max`] crashes in a row no candidate is loaded for so long, or until a
+    /// moment after the broker was reached: a word to go back is heard before the next crash. The stable build
+    /// answers at once.
     pub connect_first_ms: u64,
+    /// Loads of the stable build in such a row that took the process down with them, until it waits as well.
+    pub stable_loads_max: u32,
     /// Tries to load a build that has run before, until its bytes count as lost.
     pub switch_tries_max: u32,
     /// Wait between two such tries.
@@ -65,6 +68,7 @@ impl Default for Limits {
             reboots_max: 12,
             steady_ms: 10 * 60_000,
             connect_first_ms: 30_000,
+            stable_loads_max: 10,
             switch_tries_max: 3,
             switch_retry_ms: 10_000,
             read_tries_max: 6,

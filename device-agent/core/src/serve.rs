@@ -15,7 +15,7 @@ use crate::words::{Output, Role, Watch, Why};
 impl Unit {
     /// Asks the shell to make the active build answer, unless it does or is being made to.
     pub fn serve(&mut self, turn: &mut Turn<'_>) {
-        let want = self.kept.active.as_ref().map(|active| active.digest);
+        let want = self.answers_now(turn);
         let underway = self.work.switching.unwrap_or(self.serving);
         if underway == want {
             return;
@@ -29,20 +29,38 @@ impl Unit {
         }
         // Going back to what has proven itself needs no record: a restart would come to it again.
         let proven = want.is_none_or(|digest| self.slot(&digest).is_some_and(|slot| slot.proven));
-        if (want.is_some() && !turn.loading) || !(turn.writable || proven) {
+        if !(turn.writable || proven) {
             return;
         }
         let build = want.and_then(|digest| self.build(&digest));
         if want.is_some() && build.is_none() {
             return; // The slot was lost in this very step; settling has already left it.
         }
+        if want.is_some() && !turn.loading && turn.writable {
+            self.kept.loads = self.kept.loads.saturating_add(1);
+            turn.save = true;
+        }
         self.work.switching = Some(want);
         turn.emit(Output::Switch { model: self.model.clone(), build });
+    }
+
+    /// What shall answer now. After a row of crashes candidates wait for a word from the broker; the stable build that
+    /// has proven itself does not, unless the process has died with its loading time and again.
+    fn answers_now(&self, turn: &Turn<'_>) -> Option<Digest> {
+        let active = self.kept.active.as_ref().map(|active| active.digest);
+        if turn.loading {
+            return active;
+        }
+        let survives = self.kept.loads < turn.limits.stable_loads_max;
+        let trusted = |slot: &&Slot| slot.stable && slot.proven && survives;
+        let first = active.and_then(|digest| self.slot(&digest)).filter(trusted);
+        first.or_else(|| self.way_back().filter(trusted)).map(|slot| slot.build.digest)
     }
 
     /// The shell made it answer.
     pub fn switched(&mut self, digest: Option<Digest>, engine: String, turn: &mut Turn<'_>) {
         self.work.switching.take_if(|switching| *switching == digest);
+        turn.save |= std::mem::take(&mut self.kept.loads) > 0;
         if self.serving != digest {
             self.serving = digest;
             turn.publish = true;

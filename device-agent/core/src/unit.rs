@@ -132,9 +132,9 @@ impl Unit {
     }
 
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
-        self.miss_answers(turn);
         self.leave_what_is_unwanted(turn);
         self.prove(turn);
+        self.miss_answers(turn);
         self.serve(turn); // Going back comes before anything else.
         self.drop_stale_work(turn);
         self.pursue(turn);

@@ -52,7 +52,7 @@ pub enum Why {
     SaveWindows,
     /// The record is to be written, which failed before.
     SaveRetry,
-    /// After a row of crashes, loading begins.
+    /// After a row of crashes, candidates are loaded again.
     ConnectFirst,
     /// The process was up long enough for crashes before not to count.
     Steady,
