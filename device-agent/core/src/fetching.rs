@@ -99,6 +99,9 @@ impl Unit {
         if let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, digest) {
             let bytes = bytes.min(size_bytes);
             turn.publish |= quarter(bytes) != quarter(record.attempt.fetched_bytes);
+            if bytes != record.attempt.fetched_bytes {
+                self.answers.fetch_goes_on();
+            }
             record.attempt.fetched_bytes = bytes;
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod agent;
 mod aim;
+mod answers;
 mod attempts;
 pub mod backlog;
 pub mod build;

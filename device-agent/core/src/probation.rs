@@ -61,14 +61,16 @@ fn judge(trial: &Trial, serving: bool, shortest_ms: u64, work: &Work) -> Finding
 impl Unit {
     /// Time has passed for the build on probation, and for one in shadow.
     pub fn elapse(&mut self, turn: &mut Turn<'_>) {
+        self.answers.elapse(turn.passed_ms);
         let active = self.kept.active.as_ref().map(|active| active.digest);
-        if self.work.shadow.is_some() || (active.is_some() && self.serving == active) {
+        let shadows = self.work.shadow.is_some() && self.work.shadow_runs;
+        if shadows || (active.is_some() && self.serving == active) {
             self.work.run_ms = self.work.run_ms.saturating_add(turn.passed_ms);
         }
         if let Some(active) = &mut self.kept.active
             && let Some(trial) = &mut active.trial
-            // A build that waits for the disk to be switched to is not at fault.
-            && (turn.writable || self.serving == Some(active.digest))
+            // A build that waits to be switched to is not at fault; that wait has a deadline of its own.
+            && self.serving == Some(active.digest)
         {
             let before = trial.elapsed_ms;
             trial.elapsed_ms = before.saturating_add(turn.passed_ms);

@@ -61,9 +61,9 @@ impl Unit {
         if started || !goal.admit || turn.now >= goal.expires || !turn.connected {
             return;
         }
-        if !here {
+        if !here && self.has_room() {
             self.fetch(&goal, turn);
-        } else if !self.on_trial() && turn.loading {
+        } else if here && !self.on_trial() && turn.loading {
             self.admit(&goal, turn);
         }
     }
@@ -153,7 +153,7 @@ impl Unit {
             slot.engine = engine;
         }
         if goal.is_shadow() {
-            self.work.shadow = Some(digest);
+            (self.work.shadow, self.work.shadow_runs) = (Some(digest), false);
             self.work.count_anew();
             self.fresh = Some((Role::Shadow, turn.now));
             turn.emit(Output::Shadow { model: self.model.clone(), build: Some(goal.build.clone()) });
@@ -180,8 +180,13 @@ impl Unit {
             turn.fetching = false;
             turn.emit(Output::PauseFetch { digest }); // What is there is dropped below, or kept while held.
         }
-        if let Some((digest, _)) = self.work.admitted.take_if(|(digest, _)| !wanted(digest)) {
-            turn.emit(Output::Unload { digest });
+        let loading = self.work.admitting.take_if(|digest| !wanted(digest));
+        for tried in self.kept.attempts.iter_mut().filter(|t| Some(t.attempt.digest) == loading) {
+            tried.admissions = tried.admissions.saturating_sub(1); // The agent has survived it.
+        }
+        let loaded = self.work.admitted.take_if(|(digest, _)| !wanted(digest)).map(|(digest, _)| digest);
+        for digest in loading.into_iter().chain(loaded) {
+            turn.emit(Output::Unload { model: self.model.clone(), digest });
         }
         let in_shadow = |digest: &Digest| {
             (held && !self.rejects(digest))
@@ -229,12 +234,13 @@ impl Unit {
         turn: &mut Turn<'_>,
     ) -> bool {
         if self.work.admitting.as_ref() != Some(digest) {
-            return false;
+            // Said twice, it is as good.
+            return self.work.admitted.as_ref().is_some_and(|(admitted, _)| admitted == digest);
         }
         let allowed = turn.identity.capabilities.memory_bytes;
         if allowed > 0 && memory_bytes > allowed {
             let detail = format!("it takes {memory_bytes} bytes, {allowed} are allowed");
-            turn.emit(Output::Unload { digest: *digest });
+            turn.emit(Output::Unload { model: self.model.clone(), digest: *digest });
             self.refused(digest, Failure::new(FailureCode::MemoryShort, detail), turn);
             return true;
         }
@@ -271,6 +277,22 @@ impl Unit {
             pause_ms.saturating_add(turn.draw("long pause", pause_ms / 4))
         };
         record.retry_at = Some(turn.now.after_ms(wait_ms));
+    }
+
+    /// A disk that loses what it is given is not given it again and again: after the first time there are growing
+    /// pauses, and in the end it is told as the device's own trouble.
+    pub fn lost_while_loading(&mut self, digest: &Digest, turn: &mut Turn<'_>) {
+        let Some(goal) = self.aim.goal().filter(|goal| &goal.build.digest == digest) else { return };
+        let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, digest) else { return };
+        record.admissions = record.admissions.saturating_sub(1); // The agent has survived it.
+        record.reads = record.reads.saturating_add(1);
+        let mut wait_ms = backoff_ms(turn, digest, record.reads);
+        if record.reads >= turn.limits.read_tries_max {
+            let detail = format!("the disk lost or changed the bytes {} times", record.reads);
+            record.end(Phase::Failed, Some(Failure::new(FailureCode::DiskUnreadable, detail)), turn.now);
+            wait_ms = turn.limits.long_pause_ms;
+        }
+        record.retry_at = (record.reads > 1).then(|| turn.now.after_ms(wait_ms));
     }
 
     pub fn refused(&mut self, digest: &Digest, failure: Failure, turn: &mut Turn<'_>) {

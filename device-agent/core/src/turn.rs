@@ -20,7 +20,7 @@ pub(crate) struct Turn<'a> {
     pub fetching: bool,
     /// The record can be written, as far as is known: what rests on it may be begun.
     pub writable: bool,
-    /// Builds may be loaded.
+    /// Candidates may be loaded.
     pub loading: bool,
     pub identity: &'a Identity,
     pub limits: &'a Limits,

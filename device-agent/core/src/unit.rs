@@ -8,6 +8,7 @@ use modelfleet_protocol::state::{Failure, Phase};
 use modelfleet_protocol::time::Time;
 
 use crate::aim::Aim;
+use crate::answers::Answers;
 use crate::attempts::{self};
 use crate::build::Build;
 use crate::observation::Observation;
@@ -24,6 +25,8 @@ pub(crate) struct Unit {
     /// What answers, in the shell's word.
     pub serving: Option<Digest>,
     pub work: Work,
+    /// How long the shell has owed what was asked of it.
+    pub answers: Answers,
     /// What was asked for before this step.
     pub asked_before: Asked,
     /// What began to run since the process last used less memory than allowed, how and when.
@@ -41,6 +44,8 @@ pub(crate) struct Work {
     /// Loaded beside what serves, with the engine that loaded it.
     pub admitted: Option<(Digest, String)>,
     pub shadow: Option<Digest>,
+    /// The shell has said that it runs.
+    pub shadow_runs: bool,
     pub switching: Option<Option<Digest>>,
     pub switch_tries: u32,
     pub switch_retry_at: Option<Time>,
@@ -85,6 +90,7 @@ impl Unit {
             aim: Aim::Keep,
             serving: None,
             work: Work::default(),
+            answers: Answers::default(),
             asked_before: Asked::default(),
             fresh: None,
             observation: Observation::default(),
@@ -128,6 +134,7 @@ impl Unit {
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
         self.leave_what_is_unwanted(turn);
         self.prove(turn);
+        self.miss_answers(turn);
         self.serve(turn); // Going back comes before anything else.
         self.drop_stale_work(turn);
         self.pursue(turn);
@@ -136,6 +143,7 @@ impl Unit {
         self.shelve(turn);
         self.watch(turn);
         self.report(turn);
+        self.await_answers(turn);
     }
 
     /// The last step's record could not be written: what it asked for was not done, and is asked for again once
