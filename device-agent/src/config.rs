@@ -106,6 +106,13 @@ pub struct RunArgs {
     /// Where the local API listens: a loopback address and port (0: any free one), or unix:PATH.
     #[arg(long, env = "MODELFLEET_LISTEN", default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     pub listen: Listen,
+    /// A host name, without port, under which the local API may be asked, besides those of the machine itself; may be
+    /// repeated. Where a proxy or a container stands before it.
+    #[arg(long, env = "MODELFLEET_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// Web pages of this origin may ask the local API, such as http://dashboard.local:3000; may be repeated.
+    #[arg(long, env = "MODELFLEET_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
     /// Memory that the process may use, MiB; a build that makes it exceed that goes back. 0: no limit.
     #[arg(long, env = "MODELFLEET_MEMORY_LIMIT", default_value_t = 0, value_name = "MIB")]
     pub memory_limit_mib: u64,
