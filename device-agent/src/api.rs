@@ -1,6 +1,7 @@
 //! The local API: the Open Inference Protocol (version 2) over HTTP, and ground truth.
 
 mod about;
+mod address;
 mod bodies;
 mod callers;
 mod connections;
@@ -24,10 +25,9 @@ use modelfleet_agent_core::recorder::key;
 use modelfleet_protocol::ids::ModelName;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use crate::config::Listen;
 use crate::mqtt::chain;
@@ -94,17 +94,23 @@ pub async fn serve(
         match listen {
             Listen::Tcp(address) => {
                 let failed = |source| ApiError::Listen { address: address.to_string(), source };
-                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let listener = address::bind(*address, dir).await.map_err(failed)?;
                 let bound = listener.local_addr().map_err(failed)?;
-                announce(dir, &format!("http://{bound}"));
+                address::announce(dir, &format!("http://{bound}"));
                 connections::serve(listener, service, stop).await;
             }
             Listen::Unix(path) => {
                 let failed = |source| ApiError::Listen { address: path.display().to_string(), source };
-                // The folder's lock says that no other agent of this device listens here.
+                // The folder's lock says that no other agent of this device listens here. What cannot be removed is
+                // told by the bind.
                 let _ = std::fs::remove_file(path);
+                if path.is_dir() {
+                    return Err(failed(std::io::Error::other(
+                        "a folder is there; remove it, or name another path",
+                    )));
+                }
                 let listener = UnixListener::bind(path).map_err(failed)?;
-                announce(dir, &format!("unix:{}", path.display()));
+                address::announce(dir, &format!("unix:{}", path.display()));
                 connections::serve(listener, service, stop).await;
             }
         }
@@ -113,17 +119,6 @@ pub async fn serve(
     tokio::select! {
         outcome = served => outcome,
         stuck = stuck::found(&watched, after) => Err(stuck),
-    }
-}
-
-/// Tells others where the API is. Those who know need no file.
-fn announce(dir: &Path, address: &str) {
-    info!(address, "local API listens");
-    let (path, fresh) = (dir.join("api-address"), dir.join("api-address.new"));
-    let written =
-        std::fs::write(&fresh, format!("{address}\n")).and_then(|()| std::fs::rename(&fresh, &path));
-    if let Err(error) = written {
-        warn!(path = %path.display(), %error, "the API's address could not be written");
     }
 }
 

@@ -11,7 +11,7 @@ use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
 use modelfleet_protocol::selector::{LABEL_LEN_MAX, LABELS_MAX, Labels};
 use url::Url;
 
-pub use files::{ConfigError, passwords, plan_keys};
+pub use files::{ConfigError, apart, passwords, plan_keys, read_file};
 
 /// Runs models on devices, under a plan from the controller.
 #[derive(Parser)]
@@ -40,11 +40,13 @@ pub struct CommonArgs {
     /// The fleet: the Kubernetes namespace of its objects.
     #[arg(long, env = "MODELFLEET_NAMESPACE", default_value = "default")]
     pub namespace: Namespace,
-    /// File with an ed25519 public key (hexadecimal or base64) whose plans are obeyed; may be repeated.
-    #[arg(long, env = "MODELFLEET_PLAN_KEY", value_delimiter = ',', required = true, value_name = "FILE")]
+    /// File with an ed25519 public key (hexadecimal or base64) whose plans are obeyed; may be repeated. Several files
+    /// may stand in one value, with commas between them.
+    #[arg(long, env = "MODELFLEET_PLAN_KEY", required = true, value_name = "FILE")]
     pub plan_key: Vec<PathBuf>,
-    /// File with a minisign public key; with any, only models signed by one of them run. May be repeated.
-    #[arg(long, env = "MODELFLEET_ARTIFACT_KEY", value_delimiter = ',', value_name = "FILE")]
+    /// File with a minisign public key; with any, only models signed by one of them run. May be repeated,
+    /// or several with commas between them.
+    #[arg(long, env = "MODELFLEET_ARTIFACT_KEY", value_name = "FILE")]
     pub artifact_key: Vec<PathBuf>,
     /// File with the certificate authorities that are trusted instead of the system's.
     #[arg(long, env = "MODELFLEET_CA", value_name = "FILE")]

@@ -15,7 +15,8 @@ use crate::words::{Output, Role, Watch, Why};
 impl Unit {
     /// Asks the shell to make the active build answer, unless it does or is being made to.
     pub fn serve(&mut self, turn: &mut Turn<'_>) {
-        let want = self.kept.active.as_ref().map(|active| active.digest);
+        let active = self.kept.active.as_ref().map(|active| active.digest);
+        let want = if turn.writable { active } else { self.stand_in(active) };
         let underway = self.work.switching.unwrap_or(self.serving);
         if underway == want {
             return;
@@ -27,8 +28,11 @@ impl Unit {
                 return turn.wake_at(at, Why::SwitchRetry);
             }
         }
-        // Going back to what has proven itself needs no record: a restart would come to it again.
-        let proven = want.is_none_or(|digest| self.slot(&digest).is_some_and(|slot| slot.proven));
+        // Going back to what has proven itself needs no record, nor does what the record named when the process
+        // started: a restart would come to it again.
+        let recorded = |digest| self.recorded == Some(digest);
+        let proven =
+            want.is_none_or(|digest| recorded(digest) || self.slot(&digest).is_some_and(|slot| slot.proven));
         if (want.is_some() && !turn.loading) || !(turn.writable || proven) {
             return;
         }
@@ -38,6 +42,15 @@ impl Unit {
         }
         self.work.switching = Some(want);
         turn.emit(Output::Switch { model: self.model.clone(), build });
+    }
+
+    /// What answers for the active build while nothing can be written: a build on probation, whose end could not be
+    /// remembered, leaves it to the one before, unless it answers already or is all there is.
+    fn stand_in(&self, active: Option<Digest>) -> Option<Digest> {
+        let digest = active?;
+        let stays = self.serving == active || !self.on_trial();
+        let way_back = self.way_back().filter(|_| !stays);
+        Some(way_back.map_or(digest, |slot| slot.build.digest))
     }
 
     /// The shell made it answer.
@@ -87,6 +100,9 @@ impl Unit {
             return;
         }
         if !self.is_active(digest) {
+            if !turn.writable {
+                self.work.switch_retry_at = Some(turn.now.after_ms(turn.limits.switch_retry_ms));
+            }
             return;
         }
         let proven = self.slot(digest).is_some_and(|slot| slot.proven);

@@ -23,6 +23,8 @@ pub(crate) struct Unit {
     pub aim: Aim,
     /// What answers, in the shell's word.
     pub serving: Option<Digest>,
+    /// The active build in the record with which the process started.
+    pub recorded: Option<Digest>,
     pub work: Work,
     /// What was asked for before this step.
     pub asked_before: Asked,
@@ -81,6 +83,7 @@ impl Unit {
     pub fn new(model: ModelName, kept: Kept) -> Unit {
         Unit {
             model,
+            recorded: kept.active.as_ref().map(|active| active.digest),
             kept,
             aim: Aim::Keep,
             serving: None,

@@ -24,7 +24,11 @@ pub(super) async fn live() -> Json<Value> {
 }
 
 pub(super) async fn ready(State(api): State<Api>) -> Response {
-    readiness(api.models.all().iter().any(|model| model.can_answer(Role::Live)))
+    let ready = api.models.all().iter().any(|model| model.can_answer(Role::Live));
+    match api.models.trouble() {
+        None => readiness(ready),
+        Some(trouble) => told(ready, json!({"ready": ready, "trouble": trouble})),
+    }
 }
 
 pub(super) async fn model_ready(
@@ -35,8 +39,12 @@ pub(super) async fn model_ready(
 }
 
 pub(super) fn readiness(ready: bool) -> Response {
+    told(ready, json!({"ready": ready}))
+}
+
+fn told(ready: bool, answer: Value) -> Response {
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": ready}))).into_response()
+    (status, Json(answer)).into_response()
 }
 
 pub(super) async fn model(
