@@ -10,6 +10,7 @@ use modelfleet_protocol::time::Time;
 use crate::aim::Aim;
 use crate::attempts::{self};
 use crate::build::Build;
+use crate::fetch_turns::Line;
 use crate::observation::Observation;
 use crate::saved::{Active, Kept, Slot};
 use crate::slots;
@@ -39,6 +40,7 @@ pub(crate) struct Work {
     pub fetching: Option<Digest>,
     /// Bytes per second of that fetch; 0: no limit.
     pub fetch_rate: u64,
+    pub line: Line,
     pub admitting: Option<Digest>,
     /// Loaded beside what serves, with the engine that loaded it.
     pub admitted: Option<(Digest, String)>,
