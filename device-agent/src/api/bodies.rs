@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
-use super::seats::{Busy, Seat, WORKING_MAX};
+use super::seats::{Busy, Seat};
 use super::{Refusal, bad};
 
 /// Most bytes of a request.
@@ -38,8 +38,8 @@ pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
     })?;
     if let Some(seat) = seat {
         seat.work().map_err(|Busy| {
-            let reason = format!("{WORKING_MAX} requests are being answered; ask again in a moment");
-            Refusal(StatusCode::SERVICE_UNAVAILABLE, reason)
+            let reason = "as many requests as can be are being answered; ask again in a moment";
+            Refusal(StatusCode::SERVICE_UNAVAILABLE, reason.into())
         })?;
     }
     Ok(bytes)

@@ -40,7 +40,8 @@ pub(super) struct Service {
 
 /// Serves connections until `stop`, and those that are open then a little longer.
 pub(super) async fn serve<L: Listener>(mut listener: L, service: Service, stop: CancellationToken) {
-    let seats = Arc::new(Seats::default());
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let seats = Arc::new(Seats::within(files));
     let mut open = JoinSet::new();
     loop {
         let next = async {
@@ -163,7 +164,7 @@ mod tests {
     async fn ask(text: &str, stop: CancellationToken) -> (String, Duration) {
         let (mut client, server) = duplex(4096);
         let start = Instant::now();
-        let seat = Arc::new(Seats::default()).take().await;
+        let seat = Arc::new(Seats::within(None)).take().await;
         let served = tokio::spawn(connection(server, seat, service(), stop));
         client.write_all(text.as_bytes()).await.unwrap();
         let mut answer = String::new();

@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Connections at once.
-pub(super) const SEATS: usize = 128;
-/// Requests that are worked on at once. With all of them taken there are seats left for those that ask how the agent is.
-pub(super) const WORKING_MAX: usize = 64;
+/// Connections at once, where the process may have as many files open.
+const SEATS_MAX: usize = 128;
+/// At least.
+const SEATS_MIN: usize = 8;
 /// Bytes of requests and of answers that are held at once, over all connections.
 pub(super) const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Nobody is sent away sooner than this: a request that was sent at once is read first.
@@ -65,16 +65,27 @@ struct Entry {
 }
 
 /// The connections by number, and who of them leaves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
+    seats: usize,
     next: u64,
     seated: BTreeMap<u64, Entry>,
 }
 
 impl Table {
+    fn of(seats: usize) -> Table {
+        Table { seats, next: 0, seated: BTreeMap::new() }
+    }
+
+    /// Requests that are worked on at once. With all of them taken there are seats left for those that ask how the
+    /// agent is.
+    fn working_max(&self) -> usize {
+        self.seats / 2
+    }
+
     /// Seats a newcomer; where all seats are taken, in the place of one that gives way. `Err`: when to try again.
     fn seat(&mut self, now: Instant) -> Result<(u64, CancellationToken), Instant> {
-        if self.staying().count() >= SEATS {
+        if self.staying().count() >= self.seats {
             self.send_away(now, None)?;
         }
         let (number, leave) = (self.next, CancellationToken::new());
@@ -125,7 +136,7 @@ impl Table {
 
     fn enter(&mut self, now: Instant, number: u64, at: At) -> Result<(), Busy> {
         let working = self.seated.values().filter(|entry| entry.at == At::Work).count();
-        if at == At::Work && working >= WORKING_MAX {
+        if at == At::Work && working >= self.working_max() {
             return Err(Busy);
         }
         let Some(entry) = self.seated.get_mut(&number).filter(|entry| entry.at != at) else { return Ok(()) };
@@ -138,7 +149,7 @@ impl Table {
 }
 
 /// The seats of the local API.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seats {
     table: Mutex<Table>,
     /// Somebody has left, or holds less.
@@ -146,6 +157,13 @@ pub(super) struct Seats {
 }
 
 impl Seats {
+    /// As many as a process can have that may have so many files open; a quarter of those are for the API.
+    pub(super) fn within(files: Option<u64>) -> Seats {
+        let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+        let table = Table::of((files / 4).clamp(SEATS_MIN, SEATS_MAX));
+        Seats { table: Mutex::new(table), freed: Notify::new() }
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -244,11 +262,13 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
+    const SEATS: usize = SEATS_MAX;
+    const WORKING_MAX: usize = SEATS / 2;
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A full table whose connections came one after the other, a second apart, and the moment after the last.
     fn full() -> (Table, Instant) {
-        let (mut table, start) = (Table::default(), Instant::now());
+        let (mut table, start) = (Table::of(SEATS), Instant::now());
         for n in 0..SEATS {
             table.seat(start + SECOND * u32::try_from(n).unwrap()).unwrap();
         }
@@ -282,6 +302,12 @@ mod tests {
     }
 
     #[test]
+    fn a_process_with_few_files_has_few_seats() {
+        let seats = |files| Seats::within(files).table().seats;
+        assert_eq!([None, Some(u64::MAX), Some(1024), Some(64), Some(0)].map(seats), [128, 128, 128, 16, 8]);
+    }
+
+    #[test]
     fn nobody_is_sent_away_before_it_could_ask() {
         let (mut table, now) = full();
         for entry in table.seated.values_mut() {
@@ -294,7 +320,7 @@ mod tests {
 
     #[test]
     fn held_bytes_are_bounded_and_whoever_keeps_the_agent_waiting_lets_go() {
-        let (mut table, now) = (Table::default(), Instant::now());
+        let (mut table, now) = (Table::of(SEATS), Instant::now());
         let [slow, working, new] = [(); 3].map(|()| table.seat(now).unwrap().0);
         table.enter(now, slow, At::Body).unwrap();
         table.enter(now, working, At::Work).unwrap();
