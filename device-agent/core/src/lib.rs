@@ -12,6 +12,7 @@ pub mod build;
 mod crashes;
 mod deeds;
 mod fetch_schedule;
+mod fetch_turns;
 mod fetching;
 pub mod history;
 mod inputs;

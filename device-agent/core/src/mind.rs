@@ -8,6 +8,7 @@ use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
 
 use crate::deeds;
+use crate::fetch_turns;
 use crate::memory::Memory;
 use crate::roster::Roster;
 use crate::runs::Runs;
@@ -80,6 +81,7 @@ impl Mind {
             passed_ms: self.last.map_or(0, |(last, wake)| passed_ms(last, wake, now)),
             connected: self.connected,
             payload_bytes_max: self.payload_bytes_max,
+            next_fetch: None,
             fetching: self.roster.units.values().any(|unit| unit.work.fetching.is_some()),
             writable,
             loading: true,
@@ -159,6 +161,7 @@ impl Mind {
 
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
         self.runs.settle(&mut self.roster.units, turn);
+        fetch_turns::take_turns(&mut self.roster.units, turn);
         for unit in self.roster.units.values_mut() {
             unit.settle(turn);
         }

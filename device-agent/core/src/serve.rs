@@ -27,8 +27,11 @@ impl Unit {
                 return turn.wake_at(at, Why::SwitchRetry);
             }
         }
-        // Going back to what has proven itself needs no record: a restart would come to it again.
-        let proven = want.is_none_or(|digest| self.slot(&digest).is_some_and(|slot| slot.proven));
+        // Going back to what has proven itself needs no record, nor does what the record named when the process
+        // started: a restart would come to it again.
+        let recorded = |digest| self.recorded == Some(digest);
+        let proven =
+            want.is_none_or(|digest| recorded(digest) || self.slot(&digest).is_some_and(|slot| slot.proven));
         if !(turn.writable || proven) {
             return;
         }
@@ -49,12 +52,21 @@ impl Unit {
     fn answers_now(&self, turn: &Turn<'_>) -> Option<Digest> {
         let active = self.kept.active.as_ref().map(|active| active.digest);
         if turn.loading {
-            return active;
+            return if turn.writable { active } else { self.stand_in(active) };
         }
         let survives = self.kept.loads < turn.limits.stable_loads_max;
         let trusted = |slot: &&Slot| slot.stable && slot.proven && survives;
         let first = active.and_then(|digest| self.slot(&digest)).filter(trusted);
         first.or_else(|| self.way_back().filter(trusted)).map(|slot| slot.build.digest)
+    }
+
+    /// What answers for the active build while nothing can be written: a build on probation, whose end could not be
+    /// remembered, leaves it to the one before, unless it answers already or is all there is.
+    fn stand_in(&self, active: Option<Digest>) -> Option<Digest> {
+        let digest = active?;
+        let stays = self.serving == active || !self.on_trial();
+        let way_back = self.way_back().filter(|_| !stays);
+        Some(way_back.map_or(digest, |slot| slot.build.digest))
     }
 
     /// The shell made it answer.
@@ -105,6 +117,9 @@ impl Unit {
             return;
         }
         if !self.is_active(digest) {
+            if !turn.writable {
+                self.work.switch_retry_at = Some(turn.now.after_ms(turn.limits.switch_retry_ms));
+            }
             return;
         }
         let proven = self.slot(digest).is_some_and(|slot| slot.proven);

@@ -11,6 +11,7 @@ use crate::aim::Aim;
 use crate::answers::Answers;
 use crate::attempts::{self};
 use crate::build::Build;
+use crate::fetch_turns::Line;
 use crate::observation::Observation;
 use crate::saved::{Active, Kept, Slot};
 use crate::slots;
@@ -24,6 +25,8 @@ pub(crate) struct Unit {
     pub aim: Aim,
     /// What answers, in the shell's word.
     pub serving: Option<Digest>,
+    /// The active build in the record with which the process started.
+    pub recorded: Option<Digest>,
     pub work: Work,
     /// How long the shell has owed what was asked of it.
     pub answers: Answers,
@@ -40,6 +43,7 @@ pub(crate) struct Work {
     pub fetching: Option<Digest>,
     /// Bytes per second of that fetch; 0: no limit.
     pub fetch_rate: u64,
+    pub line: Line,
     pub admitting: Option<Digest>,
     /// Loaded beside what serves, with the engine that loaded it.
     pub admitted: Option<(Digest, String)>,
@@ -86,6 +90,7 @@ impl Unit {
     pub fn new(model: ModelName, kept: Kept) -> Unit {
         Unit {
             model,
+            recorded: kept.active.as_ref().map(|active| active.digest),
             kept,
             aim: Aim::Keep,
             serving: None,

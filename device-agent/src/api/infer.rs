@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path as UrlPath, Request, State};
 use modelfleet_agent_core::recorder::{Outcome, key};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::bodies::{Told, body};
 use super::tensors::{self, InferRequest};
-use super::{Api, Refusal, bad, body};
+use super::versions::Wanted;
+use super::{Api, Refusal, bad};
 use crate::serve::{Answer, Case, Instance, Model, Place, PredictError};
 use crate::tensor::NamedTensor;
 
@@ -45,11 +46,15 @@ pub(super) async fn infer(
     State(api): State<Api>,
     UrlPath(name): UrlPath<String>,
     request: Request,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Told, Refusal> {
     let model = api.model(&name)?;
+    let wanted = request.extensions().get::<Wanted>().cloned();
     let body = body(request).await?;
     // From here on the request is this build's, whatever is switched to meanwhile.
     let instance = model.live();
+    if let Some(wanted) = wanted {
+        wanted.check(&model, instance.as_deref())?;
+    }
     let until = Instant::now() + api.patience;
     let place = match &instance {
         Some(instance) => timeout_at(until, instance.ready.places.take()).await.ok().flatten(),
@@ -80,7 +85,7 @@ pub(super) async fn infer(
     if answer.fallback {
         told["parameters"] = json!({"fallback": true, "filtered_by": answer.filtered_by});
     }
-    Ok(Json(told))
+    Ok(Told(told))
 }
 
 fn unpack(body: Bytes) -> Result<(String, Arc<[NamedTensor]>), Refusal> {
