@@ -35,6 +35,7 @@ pub struct Metrics {
     phase: Family<Labels, Gauge>,
     stage: Family<Labels, Gauge>,
     devices: Family<Labels, Gauge>,
+    left_out: Family<Labels, Gauge>,
     spent: Family<Labels, Gauge>,
     /// Decisions by kind of event.
     pub decisions: Family<Labels, Counter>,
@@ -128,6 +129,7 @@ impl Metrics {
             phase: Family::default(),
             stage: Family::default(),
             devices: Family::default(),
+            left_out: Family::default(),
             spent: Family::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
@@ -154,6 +156,8 @@ impl Metrics {
         r.register("rollout_phase", "1 for the phase that a rollout is in", self.phase.clone());
         r.register("rollout_stage", "Position of the current stage, from 0", self.stage.clone());
         r.register("rollout_devices", "Devices of a rollout by denominator", self.devices.clone());
+        let help = "Devices of a rollout's fleet whose state breaks a limit, so that they are left out";
+        r.register("rollout_devices_left_out", help, self.left_out.clone());
         r.register(
             "rollout_error_budget_spent_ppm",
             "Millionths of chance of a false rollback spent",
@@ -201,6 +205,12 @@ impl Metrics {
         }
     }
 
+    /// Shows what a look at a rollout's fleet found beside the rollout's own devices.
+    pub fn show_fleet(&self, at: &RolloutLabels, left_out: u64) {
+        let left_out = i64::try_from(left_out).unwrap_or(i64::MAX);
+        self.left_out.get_or_create(&at.with(&[])).set(left_out);
+    }
+
     /// The connection to the broker: whether it stands, and whether all that was retained is here.
     pub fn link(&self, connected: bool, settled: bool) {
         self.broker_connected.set(i64::from(connected));
@@ -233,6 +243,7 @@ impl Metrics {
         }
         self.stage.remove(&at.with(&[]));
         self.spent.remove(&at.with(&[]));
+        self.left_out.remove(&at.with(&[]));
         for denominator in DENOMINATORS {
             self.devices.remove(&at.with(&[("denominator", denominator)]));
         }

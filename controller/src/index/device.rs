@@ -174,6 +174,13 @@ impl Device {
         });
     }
 
+    /// Its labels are not known any more; returns whether they were.
+    pub fn forget_labels(&mut self, texts: &mut Texts) -> bool {
+        let before = std::mem::replace(&mut self.labels, NONE);
+        texts.labels.release(before);
+        before != NONE
+    }
+
     /// Takes over a newer state.
     pub fn take_state(&mut self, state: DeviceState, texts: &mut Texts) {
         let DeviceState { device: _, sequence, at, agent: _, labels, capabilities, models } = state;

@@ -150,6 +150,27 @@ fn the_largest_memory_fits_its_field() {
 }
 
 #[test]
+fn a_memory_that_is_too_large_loses_sentences_before_anything_that_decides() {
+    let mut state = full_state();
+    state.quarantined = (0..64).map(|i| format!("{i:0>64}").parse().unwrap()).collect();
+    // In JSON each character takes two.
+    let sentence = "\"".repeat(2_000);
+    state.harm = state.harm.map(|harm| Harm { sentence: sentence.clone(), ..harm });
+    state.rollback = state.rollback.map(|back| Rollback { sentence: sentence.clone(), ..back });
+    assert!(state.harm.is_some() && state.rollback.is_some());
+    for judge in [1_200, 20_000] {
+        let memory = Memory { state: state.clone(), judge: "x".repeat(judge), judged: (1, 1) };
+        let text = memory.to_text();
+        assert!(text.chars().count() <= 8_192, "{}", text.chars().count());
+        let read = Memory::read(&text, &[]).unwrap();
+        assert_eq!((read.state.phase, read.state.quarantined), (state.phase, state.quarantined.clone()));
+        assert_eq!(read.judge == memory.judge, judge == 1_200);
+        let told = modelfleet_judge::StageState::from_text(&read.judge);
+        assert!(judge == 1_200 || told.is_err(), "the judge does not take it for a text of its own");
+    }
+}
+
+#[test]
 fn a_damaged_status_starts_anew_instead_of_guessing() {
     let mut status = told(full_state(), None, Time(7_000));
     for text in ["", "modelfleet1 {", "modelfleet9 {}", "judge1;0"] {

@@ -10,6 +10,7 @@ use modelfleet_spec::Valid;
 
 use super::Table;
 use crate::assess::{Answer, Question, Recording, assess};
+use crate::index::left_out::Omitted;
 use crate::index::view::{FailedDevice, Lens, Sight};
 use crate::index::windows::Counting;
 use crate::status::memory::Memory;
@@ -26,6 +27,8 @@ pub struct Seen {
     pub failures: Vec<FailedDevice>,
     /// Some connected devices that run the candidate.
     pub exposed: Vec<DeviceId>,
+    /// Devices of the fleet whose state cannot be taken.
+    pub omitted: Omitted,
 }
 
 impl Table<'_> {
@@ -83,7 +86,8 @@ impl Table<'_> {
             now: self.now,
         };
         let answer = asks.then(|| assess(&question));
-        (Some(Seen { view, eligible, online, failures, exposed }), answer)
+        let omitted = fleet.omitted();
+        (Some(Seen { view, eligible, online, failures, exposed, omitted }), answer)
     }
 
     fn recording(&self, rollout: &str) -> Recording<'_> {
