@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
@@ -53,6 +54,8 @@ pub struct Metrics {
     pub evidence_to_plan_seconds: Histogram,
     /// Subscriptions that the broker refused.
     pub subscriptions_denied: Counter,
+    /// Since when the broker accepts connections and nothing of ours comes back on them.
+    stuck_since: Arc<Mutex<Option<Instant>>>,
     broker_connected: Gauge,
     broker_settled: Gauge,
     index_devices: Gauge,
@@ -140,6 +143,7 @@ impl Metrics {
             evidence_to_plan_seconds: seconds(),
             index_devices: Gauge::default(),
             subscriptions_denied: Counter::default(),
+            stuck_since: Arc::default(),
             broker_connected: Gauge::default(),
             broker_settled: Gauge::default(),
             shown: Arc::default(),
@@ -221,6 +225,26 @@ impl Metrics {
     #[must_use]
     pub fn last_link(&self) -> (bool, bool) {
         (self.broker_connected.get() == 1, self.broker_settled.get() == 1)
+    }
+
+    /// The broker has accepted a connection: from now on messages of ours have to come back.
+    pub fn broker_accepts(&self, now: Instant) {
+        self.stuck().get_or_insert(now);
+    }
+
+    /// A message of ours has come back, or there is no broker that could send one.
+    pub fn broker_moves(&self) {
+        *self.stuck() = None;
+    }
+
+    /// For how long nothing of ours has come back from a broker that accepts connections.
+    #[must_use]
+    pub fn broker_stuck_for(&self, now: Instant) -> Duration {
+        self.stuck().map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    fn stuck(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.stuck_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many devices are in memory.

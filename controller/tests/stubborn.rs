@@ -61,6 +61,7 @@ async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Broker) 
         password: None,
         ca_pem: None,
         identity: "test".into(),
+        beat: mqtt::BEAT,
     };
     let (publisher, broker) = mqtt::prepare(&settings).unwrap();
     let ledger = Ledger::new(signer.verifying_key());
