@@ -5,6 +5,7 @@
 
 pub mod ahead;
 pub mod device;
+pub mod fair;
 pub mod fleet;
 pub mod intern;
 pub mod known;
