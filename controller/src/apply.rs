@@ -54,7 +54,7 @@ pub async fn apply(
     };
     show(ctx, &rollout, &after);
     if let Some(seen) = turn.outcome.as_ref().ok().and_then(|decided| decided.seen.as_ref()) {
-        ctx.metrics.show_fleet(&rollout_labels(&rollout), seen.omitted.count);
+        ctx.metrics.show_fleet(&rollout_labels(&rollout), seen.omitted.count, seen.other_plan.count);
     }
     tell(ctx, &rollout, after, now).await
 }
@@ -96,6 +96,7 @@ fn story<'a>(
             online: s.online,
             failures: &s.failures,
             omitted: &s.omitted,
+            other_plan: &s.other_plan,
         }),
         answer: decided.answer.as_ref(),
         plan,

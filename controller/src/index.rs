@@ -13,6 +13,7 @@ mod label_sets;
 pub mod left_out;
 pub mod malformed;
 pub mod merged;
+pub mod other_plan;
 pub mod view;
 pub mod windows;
 

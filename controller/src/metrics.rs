@@ -37,6 +37,7 @@ pub struct Metrics {
     stage: Family<Labels, Gauge>,
     devices: Family<Labels, Gauge>,
     left_out: Family<Labels, Gauge>,
+    other_plan: Family<Labels, Gauge>,
     spent: Family<Labels, Gauge>,
     /// Decisions by kind of event.
     pub decisions: Family<Labels, Counter>,
@@ -133,6 +134,7 @@ impl Metrics {
             stage: Family::default(),
             devices: Family::default(),
             left_out: Family::default(),
+            other_plan: Family::default(),
             spent: Family::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
@@ -162,6 +164,8 @@ impl Metrics {
         r.register("rollout_devices", "Devices of a rollout by denominator", self.devices.clone());
         let help = "Devices of a rollout's fleet whose state breaks a limit, so that they are left out";
         r.register("rollout_devices_left_out", help, self.left_out.clone());
+        let help = "Connected devices of a rollout that hold another plan than the newest after ten minutes";
+        r.register("rollout_devices_on_other_plan", help, self.other_plan.clone());
         r.register(
             "rollout_error_budget_spent_ppm",
             "Millionths of chance of a false rollback spent",
@@ -210,9 +214,10 @@ impl Metrics {
     }
 
     /// Shows what a look at a rollout's fleet found beside the rollout's own devices.
-    pub fn show_fleet(&self, at: &RolloutLabels, left_out: u64) {
-        let left_out = i64::try_from(left_out).unwrap_or(i64::MAX);
-        self.left_out.get_or_create(&at.with(&[])).set(left_out);
+    pub fn show_fleet(&self, at: &RolloutLabels, left_out: u64, other_plan: u64) {
+        let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.left_out.get_or_create(&at.with(&[])).set(signed(left_out));
+        self.other_plan.get_or_create(&at.with(&[])).set(signed(other_plan));
     }
 
     /// The connection to the broker: whether it stands, and whether all that was retained is here.
@@ -268,6 +273,7 @@ impl Metrics {
         self.stage.remove(&at.with(&[]));
         self.spent.remove(&at.with(&[]));
         self.left_out.remove(&at.with(&[]));
+        self.other_plan.remove(&at.with(&[]));
         for denominator in DENOMINATORS {
             self.devices.remove(&at.with(&[("denominator", denominator)]));
         }

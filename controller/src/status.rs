@@ -17,6 +17,7 @@ use modelfleet_rollout::{EventKind, FleetView, LogEntry, PauseCause, Phase, Reas
 
 use crate::assess::Answer;
 use crate::index::left_out::Omitted;
+use crate::index::other_plan::OtherPlan;
 use crate::index::view::FailedDevice;
 use memory::Memory;
 use modelfleet_spec::Valid;
@@ -60,6 +61,8 @@ pub struct Seen<'a> {
     pub failures: &'a [FailedDevice],
     /// Devices of the fleet whose state cannot be taken.
     pub omitted: &'a Omitted,
+    /// Connected devices that hold another plan than the newest.
+    pub other_plan: &'a OtherPlan,
 }
 
 /// What the status remembers; a rollout without a readable status has not been looked at.

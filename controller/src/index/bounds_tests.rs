@@ -167,6 +167,7 @@ fn a_label_with_a_value_for_each_device_makes_few_strata() {
         silent_after_ms: 3000,
         connected_since: NOW,
         back_since: None,
+        plan: None,
         now: NOW,
     };
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
@@ -201,6 +202,7 @@ fn an_earlier_draw_from_a_site_makes_a_stratum_of_it() {
         silent_after_ms: 3000,
         connected_since: NOW,
         back_since: None,
+        plan: None,
         now: NOW,
     };
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
@@ -261,6 +263,7 @@ fn lens<'a>(model: &'a ModelName, selector: &'a Selector, membership: &'a Member
         silent_after_ms: 3000,
         connected_since: NOW,
         back_since: None,
+        plan: None,
         now: NOW,
     }
 }

@@ -7,6 +7,7 @@ use modelfleet_protocol::selector::{Operator, Requirement, Selector};
 use modelfleet_rollout::{Cause, Drawn, Figures, Harm, Passed, PassedStage, Rejection, Rollback, StageClock};
 
 use super::*;
+use crate::index::other_plan::Holds;
 use modelfleet_spec::{Problem, validate};
 
 fn full_state() -> State {
@@ -270,4 +271,45 @@ fn the_verdict_on_silence_has_a_name_that_no_objective_can_have() {
     let told = verdicts::verdicts(&valid, &assess(&evidence, &StageState::new()), &[], Time(1));
     assert!(told.iter().all(|verdict| verdict.slo == "(silence)"), "{told:?}");
     assert!(!told.is_empty());
+}
+
+#[test]
+fn devices_that_do_not_take_the_plan_are_a_condition_until_they_do() {
+    let (_, valid) = valid();
+    let memory = Memory { judged: (1, 0), state: full_state(), judge: String::new() };
+    let (view, drawn) = (modelfleet_rollout::FleetView::default(), membership());
+    let said = |other_plan: &OtherPlan, before: Option<&RolloutStatus>| {
+        let omitted = Omitted::default();
+        let seen =
+            Seen { view: &view, eligible: 40, online: 40, failures: &[], omitted: &omitted, other_plan };
+        let story = Story {
+            valid: &valid,
+            memory: &memory,
+            membership: &drawn,
+            reasons: &[],
+            seen: Some(seen),
+            answer: None,
+            plan: None,
+            generation: None,
+            now: Time(1),
+        };
+        tell(&story, before)
+    };
+    let found = |status: &RolloutStatus| {
+        let found = status.conditions.iter().find(|c| c.type_ == "PlanNotTaken");
+        found.map(|c| (c.status.clone(), c.message.clone()))
+    };
+    let well = OtherPlan::default();
+    assert_eq!(found(&said(&well, None)), None);
+    let mut ill = OtherPlan::default();
+    let numbers = |i| if i < 12 { Holds::Other((85, 192)) } else { Holds::Newest };
+    (0..40).for_each(|i| ill.note(&format!("d{i:02}").parse().unwrap(), numbers(i)));
+    let told = said(&ill, None);
+    let (status, message) = found(&told).unwrap();
+    assert!(
+        status == "True" && message.starts_with("12 of 40 connected devices still hold plan 85/192"),
+        "{message}"
+    );
+    assert!(message.contains("d00, d01, d02"), "{message}");
+    assert_eq!(found(&said(&well, Some(&told))), Some(("False".to_owned(), String::new())));
 }
