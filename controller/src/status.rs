@@ -2,6 +2,7 @@
 
 pub mod bounded;
 pub mod conditions;
+pub mod fleet_words;
 pub mod membership;
 pub mod memory;
 pub mod problem;
@@ -15,6 +16,8 @@ use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{EventKind, FleetView, LogEntry, PauseCause, Phase, Reason, State};
 
 use crate::assess::Answer;
+use crate::index::left_out::Omitted;
+use crate::index::other_plan::OtherPlan;
 use crate::index::view::FailedDevice;
 use memory::Memory;
 use modelfleet_spec::Valid;
@@ -56,6 +59,10 @@ pub struct Seen<'a> {
     pub online: u64,
     /// Some failed devices.
     pub failures: &'a [FailedDevice],
+    /// Devices of the fleet whose state cannot be taken.
+    pub omitted: &'a Omitted,
+    /// Connected devices that hold another plan than the newest.
+    pub other_plan: &'a OtherPlan,
 }
 
 /// What the status remembers; a rollout without a readable status has not been looked at.
@@ -76,7 +83,8 @@ pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus 
     let policy = &story.valid.policy;
     let stage = policy.stage(state.stage);
     let begun = state.stage_opened_at.is_some();
-    let words = conditions::words(modelfleet_rollout::conditions(policy, state, story.reasons));
+    let mut words = conditions::words(modelfleet_rollout::conditions(policy, state, story.reasons));
+    words.extend(fleet_words::words(story.seen.as_ref(), &before.conditions));
     let stage_name = |clause: usize| policy.stage(u32::try_from(clause).unwrap_or(0)).name.clone();
     let judged = story.answer.map(|answer| &answer.assessment);
     let now = story.now;

@@ -88,6 +88,7 @@ fn cost_of_a_device_is_bounded() {
         silent_after_ms: 3000,
         connected_since: NOW,
         back_since: None,
+        plan: None,
         now: NOW,
     };
     let start = std::time::Instant::now();

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
-use modelfleet_protocol::selector::{LABEL_LEN_MAX, LABELS_MAX, Labels};
+use modelfleet_protocol::selector::{LABELS_MAX, Labels};
 use url::Url;
 
 pub use files::{ConfigError, apart, passwords, plan_keys, read_file};
@@ -246,9 +246,7 @@ pub enum LogForm {
 
 fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
-    if key.is_empty() || key.len() > LABEL_LEN_MAX || value.len() > LABEL_LEN_MAX {
-        return Err(format!("keys have 1 to {LABEL_LEN_MAX} bytes, values at most as many"));
-    }
+    modelfleet_protocol::label::check(key, value).map_err(|error| error.to_string())?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -269,6 +267,17 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_label_that_the_controller_would_refuse_is_refused_here() {
+        assert_eq!(label("site=Hall-7"), Ok(("site".to_owned(), "Hall-7".to_owned())));
+        assert!(label(&format!("site={}", "x".repeat(63))).is_ok());
+        let refused = label(&format!("site={}", "x".repeat(64))).unwrap_err();
+        assert!(refused.contains("label site has a value of 64 bytes; at most 63"), "{refused}");
+        for bad in ["site", "=x", "site=Hall 7", "a/b/c=x"] {
+            assert!(label(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

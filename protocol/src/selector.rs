@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The labels of a device; at most [`LABELS_MAX`].
+/// The labels of a device; at most [`LABELS_MAX`], each as [`crate::label::check`] allows.
 pub type Labels = BTreeMap<String, String>;
 
 /// Most labels that a device may carry.
 pub const LABELS_MAX: usize = 32;
-/// Longest label key or value, as in Kubernetes (a prefix of 253 and a name of 63 with a slash).
-pub const LABEL_LEN_MAX: usize = 317;
 
 /// A label selector: every requirement must hold. The empty selector matches every device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -166,6 +166,7 @@ fn lens<'a>(
         silent_after_ms: 3000,
         connected_since: NOW,
         back_since: None,
+        plan: None,
         now: NOW,
     }
 }

@@ -7,6 +7,7 @@
 use modelfleet_judge::{Arm, Counts};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Membership, rank};
+use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
@@ -16,6 +17,7 @@ use super::device::{Device, DeviceModel, DeviceReport};
 use super::fleet::Fleet;
 use super::intern::Number;
 use super::label_sets::LabelSet;
+use super::other_plan::OtherPlan;
 use super::windows::Counting;
 
 /// Most failed devices that are named.
@@ -44,6 +46,8 @@ pub struct Lens<'a> {
     pub connected_since: Time,
     /// When the way back began, while it goes on.
     pub back_since: Option<Time>,
+    /// The newest plan of the model.
+    pub plan: Option<&'a Plan>,
     /// Now.
     pub now: Time,
 }
@@ -118,6 +122,8 @@ pub struct Sight<'a> {
     pub failures: Vec<FailedDevice>,
     /// Some connected devices that run the candidate, by id.
     pub exposed: Vec<DeviceId>,
+    /// Connected devices that hold another plan than the newest.
+    pub other_plan: OtherPlan,
 }
 
 impl Fleet {
@@ -142,6 +148,9 @@ impl Fleet {
             count(&mut sight.view, &standing);
             sight.eligible += u64::from(set.in_scope);
             sight.online += u64::from(set.in_scope && standing.online);
+            if set.in_scope && standing.online {
+                sight.other_plan.note(id, self.holds(lens, id, device, entry));
+            }
             let mute = lens.back_since.is_some_and(|since| standing.heard_at < since);
             let exposed = standing.runs && standing.online;
             sight.view.still_exposed_mute += u64::from(exposed && mute);
@@ -169,6 +178,9 @@ impl Fleet {
             sight.view.matching += u64::from(matching);
             sight.eligible += u64::from(in_scope);
             sight.online += u64::from(in_scope && online);
+            if let Some(device) = self.devices.get(id).filter(|_| in_scope && online) {
+                sight.other_plan.note(id, self.holds(lens, id, device, None));
+            }
             sight.view.members += member;
             sight.view.eligible += member;
             sight.view.reachable += if online { member } else { 0 };
@@ -265,7 +277,8 @@ fn subject<'a>(
     standing: Standing,
     stratum: u16,
 ) -> Option<Subject<'a>> {
-    let control = standing.matching && !standing.runs && standing.phase.is_none() && entry.is_some();
+    let control = standing.matching && !standing.runs && standing.phase.is_none();
+    let control = control && entry.is_some_and(DeviceModel::says_anything);
     let arm = match (standing.member || standing.set_aside, control) {
         _ if standing.incompatible => return None,
         (true, _) => Arm::Canary,

@@ -15,10 +15,17 @@ use modelfleet_rollout::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::time::from_k8s;
+use super::time::{cut, from_k8s};
 
 /// First word of the text: the version of its form.
 const FORM: &str = "modelfleet1 ";
+
+/// Most characters that the field takes.
+const TEXT_MAX: usize = 8_192;
+/// Characters of a sentence that are tried, until the text fits.
+const SENTENCES_MAX: [usize; 4] = [usize::MAX, 200, 60, 0];
+/// Stands for a judge's text that has no room; it is none.
+const UNREADABLE: &str = "unreadable";
 
 /// What the text holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,9 +146,16 @@ fn cause(word: &str) -> Option<Cause> {
 }
 
 impl Memory {
-    /// As the text of the status.
+    /// As the text of the status, never longer than its field: what people read gives way to what decides, and the judge
+    /// begins a stage that it cannot read by its own cautious rule.
     #[must_use]
     pub fn to_text(&self) -> String {
+        let written = SENTENCES_MAX.iter().map(|most| self.written(*most, &self.judge));
+        let fits = |text: &String| text.chars().count() <= TEXT_MAX;
+        written.into_iter().find(fits).unwrap_or_else(|| self.written(0, UNREADABLE))
+    }
+
+    fn written(&self, sentence_max: usize, judge: &str) -> String {
         // Destructured whole: a field that is forgotten here is a decision that is forgotten in a restart.
         let State {
             phase,
@@ -182,8 +196,11 @@ impl Memory {
             clock: (banked_ms, running_since),
             approval_asked_at,
             phase_since,
-            harm: harm.map(|h| (h.at, h.cause.as_str().to_owned(), h.sentence)),
-            rollback: rollback.map(RollbackText::from),
+            harm: harm.map(|h| (h.at, h.cause.as_str().to_owned(), cut(&h.sentence, sentence_max))),
+            rollback: rollback.map(|mut back| {
+                back.sentence = cut(&back.sentence, sentence_max);
+                RollbackText::from(back)
+            }),
             breach_waived,
             quarantined,
             promote_stale,
@@ -193,7 +210,7 @@ impl Memory {
             passed: passed.into_iter().map(passed_text).collect(),
             figures: (first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at),
             judged: self.judged,
-            judge: self.judge.clone(),
+            judge: judge.to_owned(),
         };
         format!("{FORM}{}", serde_json::to_string(&text).unwrap_or_default())
     }

@@ -7,6 +7,7 @@ use modelfleet_protocol::selector::{Operator, Requirement, Selector};
 use modelfleet_rollout::{Cause, Drawn, Figures, Harm, Passed, PassedStage, Rejection, Rollback, StageClock};
 
 use super::*;
+use crate::index::other_plan::Holds;
 use modelfleet_spec::{Problem, validate};
 
 fn full_state() -> State {
@@ -150,6 +151,27 @@ fn the_largest_memory_fits_its_field() {
 }
 
 #[test]
+fn a_memory_that_is_too_large_loses_sentences_before_anything_that_decides() {
+    let mut state = full_state();
+    state.quarantined = (0..64).map(|i| format!("{i:0>64}").parse().unwrap()).collect();
+    // In JSON each character takes two.
+    let sentence = "\"".repeat(2_000);
+    state.harm = state.harm.map(|harm| Harm { sentence: sentence.clone(), ..harm });
+    state.rollback = state.rollback.map(|back| Rollback { sentence: sentence.clone(), ..back });
+    assert!(state.harm.is_some() && state.rollback.is_some());
+    for judge in [1_200, 20_000] {
+        let memory = Memory { state: state.clone(), judge: "x".repeat(judge), judged: (1, 1) };
+        let text = memory.to_text();
+        assert!(text.chars().count() <= 8_192, "{}", text.chars().count());
+        let read = Memory::read(&text, &[]).unwrap();
+        assert_eq!((read.state.phase, read.state.quarantined), (state.phase, state.quarantined.clone()));
+        assert_eq!(read.judge == memory.judge, judge == 1_200);
+        let told = modelfleet_judge::StageState::from_text(&read.judge);
+        assert!(judge == 1_200 || told.is_err(), "the judge does not take it for a text of its own");
+    }
+}
+
+#[test]
 fn a_damaged_status_starts_anew_instead_of_guessing() {
     let mut status = told(full_state(), None, Time(7_000));
     for text in ["", "modelfleet1 {", "modelfleet9 {}", "judge1;0"] {
@@ -249,4 +271,45 @@ fn the_verdict_on_silence_has_a_name_that_no_objective_can_have() {
     let told = verdicts::verdicts(&valid, &assess(&evidence, &StageState::new()), &[], Time(1));
     assert!(told.iter().all(|verdict| verdict.slo == "(silence)"), "{told:?}");
     assert!(!told.is_empty());
+}
+
+#[test]
+fn devices_that_do_not_take_the_plan_are_a_condition_until_they_do() {
+    let (_, valid) = valid();
+    let memory = Memory { judged: (1, 0), state: full_state(), judge: String::new() };
+    let (view, drawn) = (modelfleet_rollout::FleetView::default(), membership());
+    let said = |other_plan: &OtherPlan, before: Option<&RolloutStatus>| {
+        let omitted = Omitted::default();
+        let seen =
+            Seen { view: &view, eligible: 40, online: 40, failures: &[], omitted: &omitted, other_plan };
+        let story = Story {
+            valid: &valid,
+            memory: &memory,
+            membership: &drawn,
+            reasons: &[],
+            seen: Some(seen),
+            answer: None,
+            plan: None,
+            generation: None,
+            now: Time(1),
+        };
+        tell(&story, before)
+    };
+    let found = |status: &RolloutStatus| {
+        let found = status.conditions.iter().find(|c| c.type_ == "PlanNotTaken");
+        found.map(|c| (c.status.clone(), c.message.clone()))
+    };
+    let well = OtherPlan::default();
+    assert_eq!(found(&said(&well, None)), None);
+    let mut ill = OtherPlan::default();
+    let numbers = |i| if i < 12 { Holds::Other((85, 192)) } else { Holds::Newest };
+    (0..40).for_each(|i| ill.note(&format!("d{i:02}").parse().unwrap(), numbers(i)));
+    let told = said(&ill, None);
+    let (status, message) = found(&told).unwrap();
+    assert!(
+        status == "True" && message.starts_with("12 of 40 connected devices still hold plan 85/192"),
+        "{message}"
+    );
+    assert!(message.contains("d00, d01, d02"), "{message}");
+    assert_eq!(found(&said(&well, Some(&told))), Some(("False".to_owned(), String::new())));
 }

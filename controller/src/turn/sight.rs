@@ -10,6 +10,8 @@ use modelfleet_spec::Valid;
 
 use super::Table;
 use crate::assess::{Answer, Question, Recording, assess};
+use crate::index::left_out::Omitted;
+use crate::index::other_plan::OtherPlan;
 use crate::index::view::{FailedDevice, Lens, Sight};
 use crate::index::windows::Counting;
 use crate::status::memory::Memory;
@@ -26,6 +28,10 @@ pub struct Seen {
     pub failures: Vec<FailedDevice>,
     /// Some connected devices that run the candidate.
     pub exposed: Vec<DeviceId>,
+    /// Devices of the fleet whose state cannot be taken.
+    pub omitted: Omitted,
+    /// Connected devices that hold another plan than the newest.
+    pub other_plan: OtherPlan,
 }
 
 impl Table<'_> {
@@ -60,12 +66,14 @@ impl Table<'_> {
             silent_after_ms: valid.silent_after_ms,
             connected_since: self.link.since,
             back_since: back.map(|back| back.started_at),
+            plan: self.field.ledger.newest(self.key),
             now: self.now,
         };
         let asks = (watched || (judged && state.phase == Phase::Succeeded))
             && state.stage_opened_at.is_some()
             && self.link.settled;
-        let Sight { view, eligible, online, subjects, failures, exposed } = fleet.look(&lens, asks);
+        let Sight { view, eligible, online, subjects, failures, exposed, other_plan } =
+            fleet.look(&lens, asks);
         let before = if memory.judged == (state.attempt, state.stage) {
             StageState::from_text(&memory.judge).unwrap_or_else(|_| StageState::unreadable())
         } else {
@@ -83,7 +91,8 @@ impl Table<'_> {
             now: self.now,
         };
         let answer = asks.then(|| assess(&question));
-        (Some(Seen { view, eligible, online, failures, exposed }), answer)
+        let omitted = fleet.omitted();
+        (Some(Seen { view, eligible, online, failures, exposed, omitted, other_plan }), answer)
     }
 
     fn recording(&self, rollout: &str) -> Recording<'_> {

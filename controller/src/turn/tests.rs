@@ -18,6 +18,8 @@ use crate::plan::{Voice, speaker};
 use crate::read::read;
 use crate::status::{Story, tell};
 
+mod hostile;
+
 const NOW: Time = Time(1_000_000_000);
 
 fn key() -> Key {

@@ -126,7 +126,9 @@ pub struct RolloutStatus {
     #[schemars(length(max = 64))]
     pub retry_token: Option<String>,
 
-    /// Standard conditions, by type: `Ready`, `Progressing`, `Paused`, `Degraded`, `RolledBack`, `Stalled`.
+    /// Standard conditions, by type: `Ready`, `Progressing`, `Paused`, `Degraded`, `RolledBack`, `Stalled`; and about the
+    /// fleet, once there is something to tell: `DevicesLeftOut` (their state breaks a limit; the message names them)
+    /// and `PlanNotTaken` (connected devices hold another plan than the newest after ten minutes).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::conditions::condition_list")]
     pub conditions: Vec<Condition>,
