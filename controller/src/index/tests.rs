@@ -187,6 +187,33 @@ fn counts_have_honest_denominators() {
     assert_eq!((canaries, sight.subjects.len()), (9, 39), "who cannot run it is in neither arm");
 }
 
+/// The stable build answers, and the candidate runs beside it: a canary since then, not since the stable build began.
+#[test]
+fn a_shadow_is_a_canary_since_it_runs_beside() {
+    let (candidate, stable) = (Digest::of(b"candidate"), Digest::of(b"stable"));
+    let (mut index, membership) = forty(&candidate);
+    let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
+    for (sequence, phase, since) in [(1, "Activated", 70), (2, "Confirmed", 80)] {
+        for i in 0..40 {
+            let name = format!("d{i:02}");
+            let mut model = runs(&candidate, "r", phase, None);
+            model["running"] =
+                json!({"digest": stable, "version": "1.0.0", "activated": 7, "confirmed": true});
+            model["candidate"]["since"] = since.into();
+            // The labels of a device stay what they were.
+            fold(&mut index, &name, "state", &state(&name, 1_000 + 2 * sequence + i % 2, 9, model));
+        }
+        let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+        let sight = fleet.look(&lens(candidate, &membership, &parts), true);
+        let view = sight.view;
+        let confirmed = if phase == "Confirmed" { view.members } else { 0 };
+        assert_eq!((view.activated, view.confirmed), (view.members, confirmed));
+        assert!(view.members > 0);
+        let began = sight.subjects.iter().filter(|s| s.arm == Arm::Canary).map(|s| s.activated);
+        assert!(began.clone().count() > 0 && began.clone().all(|at| at == Time(since)));
+    }
+}
+
 /// Failures come one by one, and each failed device is set aside at once: they must be tested together all the same.
 #[test]
 fn a_device_that_was_set_aside_stays_a_failed_canary() {

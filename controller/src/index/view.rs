@@ -274,7 +274,7 @@ fn subject<'a>(
     };
     let report = entry.and_then(|e| e.report.as_deref());
     let of_arm = |r: &&DeviceReport| (Some(r.digest) == own.candidate) == (arm == Arm::Canary);
-    let activated = entry.map_or(Time::ZERO, |e| e.activated);
+    let activated = entry.map_or(Time::ZERO, |e| e.began(own.candidate));
     Some(Subject { id, arm, stratum, standing, activated, report: report.filter(of_arm) })
 }
 
