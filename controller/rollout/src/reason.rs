@@ -94,6 +94,8 @@ codes! {
         PromoteIgnored,
         /// The version is in production.
         Succeeded,
+        /// The version is in production and an objective is broken; whose fault that is, nothing shows.
+        BreachInProduction,
         /// A defect of ours: nothing is done.
         BrokenInvariant,
     }

@@ -10,8 +10,8 @@ use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase, Rejection,
-    Rollback, StageClock, State,
+    Breach, Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase,
+    Rejection, Rollback, StageClock, State,
 };
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,8 @@ struct Text {
     rollback: Option<RollbackText>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     breach_waived: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breach: Option<(Time, String)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     quarantined: Vec<DeviceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,6 +160,7 @@ impl Memory {
             harm,
             rollback,
             breach_waived,
+            breach,
             quarantined,
             promote_stale,
             retry_token,
@@ -185,6 +188,7 @@ impl Memory {
             harm: harm.map(|h| (h.at, h.cause.as_str().to_owned(), h.sentence)),
             rollback: rollback.map(RollbackText::from),
             breach_waived,
+            breach: breach.map(|b| (b.at, b.sentence)),
             quarantined,
             promote_stale,
             retry_token,
@@ -230,6 +234,7 @@ impl Memory {
             harm,
             rollback,
             breach_waived: text.breach_waived,
+            breach: text.breach.map(|(at, sentence)| Breach { at, sentence }),
             quarantined: text.quarantined,
             promote_stale: text.promote_stale,
             retry_token: text.retry_token,

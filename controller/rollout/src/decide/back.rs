@@ -18,6 +18,7 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
     take_out_of_production(run, cause, &sentence);
     run.state.clock.freeze(run.now);
     run.state.figures.ended_at = None;
+    run.state.breach = None;
     let deadline = run.now.after_ms(run.stage().rollback_deadline_ms);
     let (started_at, overdue) = (run.now, false);
     let message = format!(
