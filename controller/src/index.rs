@@ -11,6 +11,7 @@ pub mod known;
 mod label_sets;
 pub mod malformed;
 pub mod merged;
+pub mod unable;
 pub mod view;
 pub mod windows;
 

@@ -56,6 +56,8 @@ codes! {
         NobodyCanRun,
         /// Too few devices have confirmed.
         AwaitingDevices,
+        /// Too few devices have confirmed, because nobody asks them.
+        AwaitingRequests,
         /// Too many devices are unreachable.
         TooManyUnreachable,
         /// The judge lacks devices, windows or reports.

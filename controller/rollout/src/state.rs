@@ -182,6 +182,8 @@ pub enum Cause {
     Deleted,
     /// The spec names another version now. Not rejected.
     Superseded,
+    /// No device of the stage can run it. Not rejected: other devices may.
+    NobodyCanRun,
 }
 
 /// How a stage was left.
@@ -287,6 +289,7 @@ impl Cause {
             Cause::Aborted => "Aborted",
             Cause::Deleted => "Deleted",
             Cause::Superseded => "Superseded",
+            Cause::NobodyCanRun => "NobodyCanRun",
         }
     }
 }

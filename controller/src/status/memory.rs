@@ -93,7 +93,7 @@ struct RollbackText {
     overdue: bool,
 }
 
-const CAUSES: [Cause; 7] = [
+const CAUSES: [Cause; 8] = [
     Cause::Degraded,
     Cause::HardStop,
     Cause::VersionRejected,
@@ -101,6 +101,7 @@ const CAUSES: [Cause; 7] = [
     Cause::Aborted,
     Cause::Deleted,
     Cause::Superseded,
+    Cause::NobodyCanRun,
 ];
 
 const PHASES: [(&str, Phase); 15] = [

@@ -26,6 +26,8 @@ pub struct Seen {
     pub failures: Vec<FailedDevice>,
     /// Some connected devices that run the candidate.
     pub exposed: Vec<DeviceId>,
+    /// Why devices cannot run the candidate, while none runs it.
+    pub unable_why: String,
 }
 
 impl Table<'_> {
@@ -57,6 +59,7 @@ impl Table<'_> {
             selector: &stage.selector,
             membership,
             drawn: state.drawn.filter(|_| membership.salt == plan.salt).map(|drawn| drawn.stage),
+            probation_ms: plan.probation.timeout_ms,
             silent_after_ms: valid.silent_after_ms,
             connected_since: self.link.since,
             back_since: back.map(|back| back.started_at),
@@ -65,7 +68,11 @@ impl Table<'_> {
         let asks = (watched || (judged && state.phase == Phase::Succeeded))
             && state.stage_opened_at.is_some()
             && self.link.settled;
-        let Sight { view, eligible, online, subjects, failures, exposed } = fleet.look(&lens, asks);
+        let Sight { mut view, eligible, online, subjects, failures, exposed } = fleet.look(&lens, asks);
+        // Once a device runs it, that none can is no question any more.
+        let begins = view.activated == 0 && !state.phase.is_terminal() && state.phase != Phase::RollingBack;
+        let unable = build.filter(|_| begins).map(|build| fleet.unable(&lens, build)).unwrap_or_default();
+        view.unable = unable.devices;
         let before = if memory.judged == (state.attempt, state.stage) {
             StageState::from_text(&memory.judge).unwrap_or_else(|_| StageState::unreadable())
         } else {
@@ -83,7 +90,7 @@ impl Table<'_> {
             now: self.now,
         };
         let answer = asks.then(|| assess(&question));
-        (Some(Seen { view, eligible, online, failures, exposed }), answer)
+        (Some(Seen { view, eligible, online, failures, exposed, unable_why: unable.why }), answer)
     }
 
     fn recording(&self, rollout: &str) -> Recording<'_> {

@@ -34,8 +34,12 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
         n => format!("; {}", back::unconfirmed(run, n)),
     };
     let way_on = if run.intent.deleted() { "" } else { "; set a new retryToken to start again" };
-    let text = format!("taken back: {why}{silent}{follow}{way_on}");
-    Next::wait(Reason::new(ReasonCode::RolledBack, clip(&text, MESSAGE_MAX)))
+    let (code, how) = match rollback.map(|r| r.cause) {
+        Some(Cause::NobodyCanRun) => (ReasonCode::NobodyCanRun, "ended"),
+        _ => (ReasonCode::RolledBack, "taken back"),
+    };
+    let text = format!("{how}: {why}{silent}{follow}{way_on}");
+    Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
 }
 
 /// A new attempt: nothing but the log, the count of attempts and what is known of a rejection is carried over.
