@@ -30,7 +30,9 @@ pub(super) fn step(run: &mut Run) -> Next {
         (_, Some(why)) => return run.go(Move::Refuse, Phase::Refused, EventKind::Refused, &why),
         (_, None) => {}
     }
-    if run.intent.facts.version == VersionFact::Production {
+    // A rejection of our own that its record does not show yet: what it says of production is of before.
+    let outdated = run.state.rejection.is_some_and(|rejection| rejection.at.is_none());
+    if run.intent.facts.version == VersionFact::Production && !outdated {
         run.state.figures.ended_at = Some(run.now);
         let message = format!("version {} is in production already; nothing to do", run.state.version);
         return run.go(Move::Adopt, Phase::Succeeded, EventKind::Succeeded, &message);
