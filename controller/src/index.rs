@@ -14,6 +14,7 @@ pub mod left_out;
 pub mod malformed;
 pub mod merged;
 pub mod other_plan;
+pub mod unable;
 pub mod view;
 pub mod windows;
 

@@ -191,6 +191,7 @@ impl Table<'_> {
                 broker_connected: self.link.connected,
                 view_complete: self.link.settled,
                 heard_at: fleet.and_then(crate::index::Fleet::heard_at),
+                unable_why: String::new(),
                 unconfirmed: Vec::new(),
             },
         }
@@ -214,6 +215,7 @@ impl Table<'_> {
         };
         let fleet = seen.as_ref().map_or_else(FleetView::default, |seen| seen.view);
         intent.facts.unconfirmed = seen.as_ref().map_or_else(Vec::new, |seen| seen.exposed.clone());
+        intent.facts.unable_why = seen.as_ref().map_or_else(String::new, |seen| seen.unable_why.clone());
         let evidence = answer.as_ref().map_or_else(Evidence::default, |a| a.evidence.clone());
         let mut decision = decide(&valid.policy, &memory.state, &fleet, &evidence, &intent, self.now);
         membership.exclude.clone_from(&decision.state.quarantined);

@@ -10,6 +10,8 @@ pub const PROGRESSING: &str = "Progressing";
 pub const PAUSED: &str = "Paused";
 /// The judge showed harm.
 pub const DEGRADED: &str = "Degraded";
+/// In production, and an objective is broken; whose fault that is, nothing shows.
+pub const BREACHED: &str = "Breached";
 /// The devices were taken back to the version before.
 pub const ROLLED_BACK: &str = "RolledBack";
 /// It will not go on without a person.

@@ -87,6 +87,10 @@ codes! {
         DevicesQuarantined,
         /// Harm was shown after success, and a person must go back.
         HarmShown,
+        /// An objective is broken after success, and nothing shows whose fault that is: a person must look.
+        BreachInProduction,
+        /// The objective that was broken after success is kept again.
+        BreachOver,
         /// The candidate is taken back.
         RollbackStarted,
         /// Devices should be back by now.
@@ -114,6 +118,7 @@ impl EventKind {
             K::Paused
                 | K::DevicesQuarantined
                 | K::HarmShown
+                | K::BreachInProduction
                 | K::RollbackStarted
                 | K::RollbackOverdue
                 | K::Refused

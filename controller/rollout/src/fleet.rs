@@ -9,6 +9,8 @@ pub struct FleetView {
     pub drawn: Option<u32>,
     /// Devices of the fleet that the current (before it is opened: the first) stage's selector matches, members or not.
     pub matching: u64,
+    /// Of these, devices that cannot run the build, as they say themselves; counted until a device has run it.
+    pub unable: u64,
     /// Devices drawn, quarantined ones left out.
     pub members: u64,
     /// Members without those that can never run the build: the denominator of everything below.
@@ -23,8 +25,13 @@ pub struct FleetView {
     pub activated: u64,
     /// Eligible members that run it and are confirmed.
     pub confirmed: u64,
-    /// Eligible members that tried and could not, or went back by themselves.
+    /// Eligible members that tried and could not, or went back by themselves; without [`FleetView::unproven`].
     pub failed: u64,
+    /// Eligible members that run it in contact and well, longer than probation takes, and are not confirmed: too few
+    /// requests were asked of them. No failure, of them or of the model.
+    pub unasked: u64,
+    /// Eligible members that went back because nothing was proven in time, as older agents do. No failure either.
+    pub unproven: u64,
     /// Members that can never run the build: no failure of the model.
     pub incompatible: u64,
     /// Members that activated and were not heard since.

@@ -44,6 +44,8 @@ pub struct Facts {
     pub view_complete: bool,
     /// When any device of the fleet was last heard; `None` before the first.
     pub heard_at: Option<Time>,
+    /// Why devices cannot run the build, with how many, for people; empty while nothing is known of that.
+    pub unable_why: String,
     /// Some connected devices that ran the candidate when last heard, at most [`UNCONFIRMED_MAX`], for people.
     pub unconfirmed: Vec<DeviceId>,
 }

@@ -46,7 +46,7 @@ pub use policy::{
 pub use reason::{Reason, ReasonCode};
 pub use rejection::Rejection;
 pub use state::{
-    Cause, Drawn, Figures, Harm, LOG_MAX, LOG_MESSAGE_MAX, LogEntry, Passed, PassedStage, PauseCause, Phase,
-    QUARANTINED_MAX, Rollback, State,
+    Breach, Cause, Drawn, Figures, Harm, LOG_MAX, LOG_MESSAGE_MAX, LogEntry, Passed, PassedStage, PauseCause,
+    Phase, QUARANTINED_MAX, Rollback, State,
 };
 pub use view::{PlanView, Speaks, plan_view};

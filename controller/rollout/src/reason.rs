@@ -56,6 +56,8 @@ codes! {
         NobodyCanRun,
         /// Too few devices have confirmed.
         AwaitingDevices,
+        /// Too few devices have confirmed, because nobody asks them.
+        AwaitingRequests,
         /// Too many devices are unreachable.
         TooManyUnreachable,
         /// The judge lacks devices, windows or reports.
@@ -94,6 +96,8 @@ codes! {
         PromoteIgnored,
         /// The version is in production.
         Succeeded,
+        /// The version is in production and an objective is broken; whose fault that is, nothing shows.
+        BreachInProduction,
         /// A defect of ours: nothing is done.
         BrokenInvariant,
     }

@@ -53,6 +53,8 @@ pub struct State {
     pub rollback: Option<Rollback>,
     /// A person went on over an incident or an SLO that pauses; ends with the incident.
     pub breach_waived: bool,
+    /// After success an objective is broken, and nothing shows whose fault that is.
+    pub breach: Option<Breach>,
     /// Devices that were set aside in this attempt, at most [`QUARANTINED_MAX`], ordered.
     pub quarantined: Vec<DeviceId>,
     /// The `spec.promote` that was there when this attempt began as a retry: not meant for it.
@@ -137,6 +139,15 @@ pub struct Harm {
     pub sentence: String,
 }
 
+/// An objective that is broken after success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// Since when, as far as was seen.
+    pub at: Time,
+    /// With numbers.
+    pub sentence: String,
+}
+
 /// A way back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollback {
@@ -171,6 +182,8 @@ pub enum Cause {
     Deleted,
     /// The spec names another version now. Not rejected.
     Superseded,
+    /// No device of the stage can run it. Not rejected: other devices may.
+    NobodyCanRun,
 }
 
 /// How a stage was left.
@@ -276,6 +289,7 @@ impl Cause {
             Cause::Aborted => "Aborted",
             Cause::Deleted => "Deleted",
             Cause::Superseded => "Superseded",
+            Cause::NobodyCanRun => "NobodyCanRun",
         }
     }
 }

@@ -73,6 +73,8 @@ pub fn plan_view(policy: &Policy, state: &State) -> PlanView {
         speaks: match state.phase {
             _ if state.is_overdue() => Speaks::UntilNext,
             phase if phase.is_active() => Speaks::Now,
+            // What ended before it began knows no version to go back to: devices keep what they were told before.
+            Phase::RolledBack if state.started_at.is_none() => Speaks::No,
             phase if phase.is_terminal() => Speaks::WhenNoOther,
             _ => Speaks::No,
         },

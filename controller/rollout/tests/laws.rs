@@ -39,7 +39,7 @@ fn phase() -> impl Strategy<Value = Phase> {
 
 fn counts() -> impl Strategy<Value = FleetView> {
     let count = || prop_oneof![Just(0_u64), 0..300_u64, Just(u64::MAX)];
-    let all = prop::collection::vec(count(), 16);
+    let all = prop::collection::vec(count(), 19);
     (prop::option::of(0..4_u32), all).prop_map(|(drawn, n)| FleetView {
         drawn,
         matching: n[0],
@@ -58,6 +58,9 @@ fn counts() -> impl Strategy<Value = FleetView> {
         still_exposed_unreachable: n[13],
         exposed_ever: n[14],
         still_exposed_mute: n[15],
+        unasked: n[16],
+        unproven: n[17],
+        unable: n[18],
     })
 }
 

@@ -37,6 +37,16 @@ fn run(world: &mut World, line: &str, out: &mut String) {
             world.fleet.eligible = world.fleet.members.saturating_sub(number(rest));
             world.fleet.reachable = world.fleet.eligible;
         }
+        "unable" => {
+            let (devices, why) = rest.split_once(": ").unwrap_or((rest, ""));
+            world.fleet.unable = number(devices);
+            world.intent.facts.unable_why = why.to_owned();
+        }
+        "unasked" => {
+            let (running, back) = rest.split_once(" and ").unwrap_or((rest, "0"));
+            world.fleet.activated = number(running);
+            (world.fleet.unasked, world.fleet.unproven) = (number(running), number(back));
+        }
         "unreachable" => {
             world.fleet.unreachable = number(rest);
             world.fleet.reachable = world.fleet.eligible.saturating_sub(number(rest));

@@ -107,6 +107,7 @@ mod tests {
             heard: true,
             heard_at: OPENED,
             confirmed: true,
+            unasked: false,
         };
         Subject { id, arm, stratum: 0, standing, activated, report: None }
     }

@@ -268,6 +268,17 @@ impl DeviceModel {
         self.is_stated() || self.report.is_some()
     }
 
+    /// Since when it has `build`, by the device's clock: one that runs in shadow beside what answers, as long as its
+    /// attempt has stood where it stands.
+    #[must_use]
+    pub fn began(&self, build: Option<Number>) -> Time {
+        let beside = self.attempt.filter(|attempt| {
+            let runs = matches!(attempt.phase, Phase::Activated | Phase::Confirmed);
+            runs && Some(attempt.digest) == build && attempt.digest != self.running
+        });
+        beside.map_or(self.activated, |attempt| attempt.since)
+    }
+
     fn forget_state(&mut self, texts: &mut Texts) {
         texts.plans.release(std::mem::replace(&mut self.plan, NONE));
         texts.digests.release(self.running);

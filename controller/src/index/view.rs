@@ -40,6 +40,8 @@ pub struct Lens<'a> {
     pub membership: &'a Membership,
     /// The stage that the membership was drawn for.
     pub drawn: Option<u32>,
+    /// Probation takes so long, milliseconds: one that runs longer and is not confirmed was asked too seldom.
+    pub probation_ms: u64,
     /// A device that was not heard for so long is silent, milliseconds.
     pub silent_after_ms: u64,
     /// The connection to the broker has stood since; time without it is nobody's silence.
@@ -77,6 +79,8 @@ pub struct Standing {
     pub heard_at: Time,
     /// It came through probation with the candidate.
     pub confirmed: bool,
+    /// It runs the candidate longer than probation takes and is not confirmed.
+    pub unasked: bool,
 }
 
 /// One device as the judge sees it; `counts` of all of them are in one list.
@@ -156,8 +160,7 @@ impl Fleet {
             sight.view.still_exposed_mute += u64::from(exposed && mute);
             let named = exposed && sight.exposed.len() < UNCONFIRMED_MAX;
             sight.exposed.extend(named.then(|| id.clone()));
-            let failed = (standing.member || standing.set_aside)
-                && matches!(standing.phase, Some(Phase::Failed | Phase::Reverted));
+            let failed = (standing.member || standing.set_aside) && standing.failed();
             if let (true, Some(code)) = (failed && sight.failures.len() < FAILURES_MAX, standing.code) {
                 let at = entry.and_then(|e| e.attempt).map_or(Time::ZERO, |a| a.since);
                 sight.failures.push(FailedDevice { device: id.clone(), code, at });
@@ -237,6 +240,20 @@ fn standing(
         heard: lens.now.since_ms(heard_at.max(lens.connected_since)) <= lens.silent_after_ms,
         heard_at,
         confirmed: runs && confirmed,
+        unasked: runs
+            && !confirmed
+            && attempt.is_some_and(|a| lens.now.since_ms(a.since) > lens.probation_ms),
+    }
+}
+
+impl Standing {
+    /// It went back because nothing was proven in time: that says nothing, of the device or of the model.
+    fn unproven(&self) -> bool {
+        self.phase == Some(Phase::Reverted) && self.code == Some(FailureCode::Unproven)
+    }
+
+    fn failed(&self) -> bool {
+        matches!(self.phase, Some(Phase::Failed | Phase::Reverted)) && !self.unproven()
     }
 }
 
@@ -263,7 +280,9 @@ fn count(view: &mut FleetView, s: &Standing) {
     view.downloaded += one(s.runs || downloaded);
     view.activated += one(s.runs);
     view.confirmed += one(s.confirmed);
-    view.failed += one(matches!(s.phase, Some(Phase::Failed | Phase::Reverted)));
+    view.failed += one(s.failed());
+    view.unproven += one(s.unproven());
+    view.unasked += one(s.unasked && s.online);
     view.silent_after_activation += one(s.runs && !s.heard);
 }
 
@@ -287,7 +306,7 @@ fn subject<'a>(
     };
     let report = entry.and_then(|e| e.report.as_deref());
     let of_arm = |r: &&DeviceReport| (Some(r.digest) == own.candidate) == (arm == Arm::Canary);
-    let activated = entry.map_or(Time::ZERO, |e| e.activated);
+    let activated = entry.map_or(Time::ZERO, |e| e.began(own.candidate));
     Some(Subject { id, arm, stratum, standing, activated, report: report.filter(of_arm) })
 }
 

@@ -10,8 +10,8 @@ use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase, Rejection,
-    Rollback, StageClock, State,
+    Breach, Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase,
+    Rejection, Rollback, StageClock, State,
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,8 @@ struct Text {
     rollback: Option<RollbackText>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     breach_waived: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breach: Option<(Time, String)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     quarantined: Vec<DeviceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,7 +100,7 @@ struct RollbackText {
     overdue: bool,
 }
 
-const CAUSES: [Cause; 7] = [
+const CAUSES: [Cause; 8] = [
     Cause::Degraded,
     Cause::HardStop,
     Cause::VersionRejected,
@@ -106,6 +108,7 @@ const CAUSES: [Cause; 7] = [
     Cause::Aborted,
     Cause::Deleted,
     Cause::Superseded,
+    Cause::NobodyCanRun,
 ];
 
 const PHASES: [(&str, Phase); 15] = [
@@ -172,6 +175,7 @@ impl Memory {
             harm,
             rollback,
             breach_waived,
+            breach,
             quarantined,
             promote_stale,
             retry_token,
@@ -202,6 +206,7 @@ impl Memory {
                 RollbackText::from(back)
             }),
             breach_waived,
+            breach: breach.map(|b| (b.at, b.sentence)),
             quarantined,
             promote_stale,
             retry_token,
@@ -247,6 +252,7 @@ impl Memory {
             harm,
             rollback,
             breach_waived: text.breach_waived,
+            breach: text.breach.map(|(at, sentence)| Breach { at, sentence }),
             quarantined: text.quarantined,
             promote_stale: text.promote_stale,
             retry_token: text.retry_token,

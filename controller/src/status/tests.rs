@@ -4,7 +4,9 @@ use modelfleet_crds::{ModelVersionSpec, Rollout, RolloutSpec};
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::membership::{Bound, Clause, Stratum};
 use modelfleet_protocol::selector::{Operator, Requirement, Selector};
-use modelfleet_rollout::{Cause, Drawn, Figures, Harm, Passed, PassedStage, Rejection, Rollback, StageClock};
+use modelfleet_rollout::{
+    Breach, Cause, Drawn, Figures, Harm, Passed, PassedStage, Rejection, Rollback, StageClock,
+};
 
 use super::*;
 use crate::index::other_plan::Holds;
@@ -33,6 +35,7 @@ fn full_state() -> State {
             overdue: true,
         }),
         breach_waived: true,
+        breach: Some(Breach { at: Time(6_500), sentence: "7 of 9 are \"slow\"".into() }),
         quarantined: vec!["pump-001".parse().unwrap(), "pump-002".parse().unwrap()],
         promote_stale: Some("broad".into()),
         retry_token: Some("again".into()),
@@ -186,7 +189,7 @@ fn times_of_conditions_change_with_their_status_only() {
     let later = told(full_state(), Some(&first), Time(99_000));
     assert_eq!(first.conditions, later.conditions);
     assert!(first.conditions.iter().all(|c| c.observed_generation == Some(2)));
-    assert_eq!(first.conditions.len(), 6);
+    assert_eq!(first.conditions.len(), 7);
     let ended = told(State { phase: Phase::RolledBack, ..full_state() }, Some(&later), Time(99_000));
     let changed: Vec<&str> = ended
         .conditions

@@ -32,6 +32,8 @@ pub struct Seen {
     pub omitted: Omitted,
     /// Connected devices that hold another plan than the newest.
     pub other_plan: OtherPlan,
+    /// Why devices cannot run the candidate, while none runs it.
+    pub unable_why: String,
 }
 
 impl Table<'_> {
@@ -63,6 +65,7 @@ impl Table<'_> {
             selector: &stage.selector,
             membership,
             drawn: state.drawn.filter(|_| membership.salt == plan.salt).map(|drawn| drawn.stage),
+            probation_ms: plan.probation.timeout_ms,
             silent_after_ms: valid.silent_after_ms,
             connected_since: self.link.since,
             back_since: back.map(|back| back.started_at),
@@ -72,8 +75,12 @@ impl Table<'_> {
         let asks = (watched || (judged && state.phase == Phase::Succeeded))
             && state.stage_opened_at.is_some()
             && self.link.settled;
-        let Sight { view, eligible, online, subjects, failures, exposed, other_plan } =
+        let Sight { mut view, eligible, online, subjects, failures, exposed, other_plan } =
             fleet.look(&lens, asks);
+        // Once a device runs it, that none can is no question any more.
+        let begins = view.activated == 0 && !state.phase.is_terminal() && state.phase != Phase::RollingBack;
+        let unable = build.filter(|_| begins).map(|build| fleet.unable(&lens, build)).unwrap_or_default();
+        view.unable = unable.devices;
         let before = if memory.judged == (state.attempt, state.stage) {
             StageState::from_text(&memory.judge).unwrap_or_else(|_| StageState::unreadable())
         } else {
@@ -92,7 +99,8 @@ impl Table<'_> {
         };
         let answer = asks.then(|| assess(&question));
         let omitted = fleet.omitted();
-        (Some(Seen { view, eligible, online, failures, exposed, omitted, other_plan }), answer)
+        let unable_why = unable.why;
+        (Some(Seen { view, eligible, online, failures, exposed, omitted, other_plan, unable_why }), answer)
     }
 
     fn recording(&self, rollout: &str) -> Recording<'_> {

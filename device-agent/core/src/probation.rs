@@ -128,14 +128,28 @@ impl Unit {
         turn.changed();
     }
 
-    /// In shadow there is nothing to go back from: too many errors end it.
+    /// In shadow there is nothing to go back from: too many errors end it, and it is confirmed once it has run beside
+    /// long enough and has seen as many requests as a build on probation must answer. Nobody may ask for long: it waits.
     fn watch_shadow(&mut self, turn: &mut Turn<'_>) {
         self.trust_shadow(turn);
         let (Some(digest), Some(goal)) = (self.work.shadow, self.aim.goal().cloned()) else { return };
-        let errors = self.work.errors;
-        if goal.build.digest == digest && errors > goal.probation.max_errors {
+        if goal.build.digest != digest {
+            return;
+        }
+        let Work { answered, errors, run_ms, .. } = self.work;
+        if errors > goal.probation.max_errors {
             let detail = format!("{errors} errors in shadow; {} are allowed", goal.probation.max_errors);
-            self.end_shadow(Failure::new(FailureCode::ProbationErrors, detail), turn);
+            return self.end_shadow(Failure::new(FailureCode::ProbationErrors, detail), turn);
+        }
+        let rules = goal.rules(turn.limits);
+        let left_ms = shortest_ms(&rules, false).saturating_sub(run_ms);
+        let record = attempts::find(&mut self.kept.attempts, &goal.attempt, &digest);
+        let Some(record) = record.filter(|record| record.attempt.phase == Phase::Activated) else { return };
+        if left_ms > 0 {
+            turn.wake_at(turn.now.after_ms(left_ms), Why::Probation);
+        } else if answered >= rules.min_predictions {
+            record.enter(Phase::Confirmed, turn.now);
+            turn.changed();
         }
     }
 

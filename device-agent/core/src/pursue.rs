@@ -2,12 +2,13 @@
 
 use modelfleet_protocol::admission;
 use modelfleet_protocol::ids::Digest;
-use modelfleet_protocol::plan::Mode;
+use modelfleet_protocol::plan::{Mode, Probation};
 use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 
 use crate::aim::{Aim, Goal, Kind};
 use crate::attempts;
 use crate::fetch_schedule::{backoff_ms, within};
+use crate::limits::Limits;
 use crate::saved::{Active, Trial, Try};
 use crate::turn::Turn;
 use crate::unit::Unit;
@@ -16,6 +17,13 @@ use crate::words::{Output, Role, Why};
 impl Goal {
     pub fn is_shadow(&self) -> bool {
         self.mode == Mode::Shadow
+    }
+
+    /// How the build proves itself; where the plan gives no time, in the agent's own.
+    pub fn rules(&self, limits: &Limits) -> Probation {
+        let Probation { timeout_ms, .. } = self.probation;
+        let timeout_ms = if timeout_ms == 0 { limits.probation.timeout_ms } else { timeout_ms };
+        Probation { timeout_ms, ..self.probation }
     }
 }
 
@@ -157,15 +165,14 @@ impl Unit {
             self.work.count_anew();
             self.fresh = Some((Role::Shadow, turn.now));
             turn.emit(Output::Shadow { model: self.model.clone(), build: Some(goal.build.clone()) });
-            if let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, &digest) {
+            let record = attempts::find(&mut self.kept.attempts, &goal.attempt, &digest);
+            // One that was confirmed stays so when the agent starts again.
+            if let Some(record) = record.filter(|record| record.attempt.phase != Phase::Confirmed) {
                 record.enter(Phase::Activated, turn.now);
             }
             return turn.changed();
         }
-        let mut rules = goal.probation;
-        if rules.timeout_ms == 0 {
-            rules.timeout_ms = turn.limits.probation.timeout_ms;
-        }
+        let rules = goal.rules(turn.limits);
         let trial = Some(Trial { rules, elapsed_ms: 0, restarts: 0, reboots: 0, heard: false });
         let rollout = goal.attempt.clone();
         self.make_active(Some(Active { digest, activated: turn.now, rollout, trial, crashes: 0 }), turn);
@@ -199,7 +206,7 @@ impl Unit {
             for record in self.kept.attempts.iter_mut().filter(|t| t.attempt.digest == digest) {
                 if goes_live {
                     record.enter(Phase::Downloaded, turn.now);
-                } else if record.attempt.phase == Phase::Activated {
+                } else if matches!(record.attempt.phase, Phase::Activated | Phase::Confirmed) {
                     record.end(Phase::RolledBack, None, turn.now);
                 }
             }
@@ -213,13 +220,18 @@ impl Unit {
     fn forget_unbegun(&mut self, turn: &mut Turn<'_>) {
         let goal = self.aim.goal().cloned();
         let open = self.kept.attempts.len();
+        let slots = &self.kept.slots;
+        // What was confirmed in shadow has answered nobody, and is not kept as proven.
+        let in_shadow =
+            |digest: &Digest| slots.iter().any(|s| &s.build.digest == digest && !s.proven && !s.stable);
         self.kept.attempts.retain(|t| {
             let is_goal = goal
                 .as_ref()
                 .is_some_and(|g| g.attempt == t.attempt.rollout && g.build.digest == t.attempt.digest);
             let is_active = self.kept.active.as_ref().is_some_and(|a| a.digest == t.attempt.digest);
             let shadows = self.work.shadow == Some(t.attempt.digest);
-            t.has_ended() || t.attempt.phase == Phase::Confirmed || is_goal || is_active || shadows
+            let confirmed = t.attempt.phase == Phase::Confirmed && !in_shadow(&t.attempt.digest);
+            t.has_ended() || confirmed || is_goal || is_active || shadows
         });
         if self.kept.attempts.len() != open {
             turn.changed();

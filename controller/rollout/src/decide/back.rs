@@ -18,12 +18,19 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
     take_out_of_production(run, cause, &sentence);
     run.state.clock.freeze(run.now);
     run.state.figures.ended_at = None;
+    run.state.breach = None;
     let deadline = run.now.after_ms(run.stage().rollback_deadline_ms);
     let (started_at, overdue) = (run.now, false);
-    let message = format!(
-        "takes {version} back from {}: {sentence}",
-        many(run.fleet.still_exposed, "reachable device")
-    );
+    let exposed = run.fleet.still_exposed.saturating_add(run.fleet.still_exposed_unreachable);
+    let message = match cause {
+        Cause::NobodyCanRun if exposed == 0 => {
+            format!("ends the rollout, no device has {version}: {sentence}")
+        }
+        _ => format!(
+            "takes {version} back from {}: {sentence}",
+            many(run.fleet.still_exposed, "reachable device")
+        ),
+    };
     run.state.rollback = Some(Rollback { cause, sentence, by_person, started_at, deadline, overdue });
     run.go(Move::RollBack, Phase::RollingBack, EventKind::RollbackStarted, &message)
 }

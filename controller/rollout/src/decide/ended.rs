@@ -9,7 +9,7 @@ use crate::moves::Move;
 use crate::policy::RollbackPolicy;
 use crate::reason::{Reason, ReasonCode};
 use crate::rejection::Rejection;
-use crate::state::{Cause, Phase, State};
+use crate::state::{Breach, Cause, LOG_MESSAGE_MAX, Phase, State};
 use crate::text::{clip, many};
 
 pub(super) fn rolled_back(run: &mut Run) -> Next {
@@ -34,8 +34,12 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
         n => format!("; {}", back::unconfirmed(run, n)),
     };
     let way_on = if run.intent.deleted() { "" } else { "; set a new retryToken to start again" };
-    let text = format!("taken back: {why}{silent}{follow}{way_on}");
-    Next::wait(Reason::new(ReasonCode::RolledBack, clip(&text, MESSAGE_MAX)))
+    let (code, how) = match rollback.map(|r| r.cause) {
+        Some(Cause::NobodyCanRun) => (ReasonCode::NobodyCanRun, "ended"),
+        _ => (ReasonCode::RolledBack, "taken back"),
+    };
+    let text = format!("{how}: {why}{silent}{follow}{way_on}");
+    Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
 }
 
 /// A new attempt: nothing but the log, the count of attempts and what is known of a rejection is carried over.
@@ -66,11 +70,13 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
     if let Some(next) = watched(run) {
         return next;
     }
-    let text = match &run.state.harm {
-        Some(harm) => {
+    note_breach(run);
+    let text = match (&run.state.harm, &run.state.breach) {
+        (Some(harm), _) => {
             format!("in production, and harm was shown: {}; set abort: true to go back", harm.sentence)
         }
-        None => format!("version {} is in production", run.state.version),
+        (None, Some(breach)) => broken(run, &breach.sentence),
+        (None, None) => format!("version {} is in production", run.state.version),
     };
     let text = match run.state.prior.as_ref().filter(|_| run.intent.facts.prior_gone) {
         Some(prior) => {
@@ -78,8 +84,52 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
         }
         None => text,
     };
-    let code = if run.state.harm.is_some() { ReasonCode::Degraded } else { ReasonCode::Succeeded };
+    let code = match (&run.state.harm, &run.state.breach) {
+        (Some(_), _) => ReasonCode::Degraded,
+        (None, Some(_)) => ReasonCode::BreachInProduction,
+        (None, None) => ReasonCode::Succeeded,
+    };
     Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
+}
+
+/// Tells once that an objective is broken, and once that it is kept again. Where every device has the version there is
+/// nothing to compare with: it may be its fault or the world's, and only a person can say.
+fn note_breach(run: &mut Run) {
+    let ours = run.intent.facts.production.as_ref() == Some(&run.state.version);
+    if !ours {
+        run.state.breach = None; // Another version is in production by now.
+    }
+    if !ours || !run.is_current() || run.blind().is_some() {
+        return;
+    }
+    let evidence = run.evidence;
+    let said = evidence.incident.as_ref().or(evidence.pause.as_ref()).filter(|_| run.state.harm.is_none());
+    match (said, run.state.breach.is_some()) {
+        (Some(sentence), false) => {
+            run.state.breach = Some(Breach { at: run.now, sentence: clip(sentence, LOG_MESSAGE_MAX) });
+            let text = broken(run, sentence);
+            run.tell(EventKind::BreachInProduction, &text);
+        }
+        (None, true) => {
+            run.state.breach = None;
+            let text =
+                format!("version {} is in production and keeps its objectives again", run.state.version);
+            run.tell(EventKind::BreachOver, &text);
+        }
+        (Some(_), true) | (None, false) => {}
+    }
+}
+
+/// What people are told of a breach after success, and what to do.
+fn broken(run: &Run, sentence: &str) -> String {
+    let back = match run.state.prior.as_ref().filter(|_| !run.intent.facts.prior_gone) {
+        Some(prior) => format!("; look at these devices, or set abort: true to go back to {prior}"),
+        None => "; look at these devices, or roll out another version".to_owned(),
+    };
+    let version = &run.state.version;
+    format!(
+        "version {version} is in production and breaks an objective: {sentence}; it stays unless you act{back}"
+    )
 }
 
 /// The watch after success: as long as this version is the stable one, no other rollout of the model is under way, and

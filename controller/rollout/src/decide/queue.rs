@@ -1,6 +1,7 @@
 //! Before anything begins: the turn, and the version.
 
 use super::run::{Next, Run};
+use super::stage;
 use crate::decision::{Action, EventKind};
 use crate::intent::VersionFact;
 use crate::moves::Move;
@@ -29,15 +30,23 @@ pub(super) fn step(run: &mut Run) -> Next {
         (_, Some(why)) => return run.go(Move::Refuse, Phase::Refused, EventKind::Refused, &why),
         (_, None) => {}
     }
-    if run.intent.facts.version == VersionFact::Production {
+    // A rejection of our own that its record does not show yet: what it says of production is of before.
+    let outdated = run.state.rejection.is_some_and(|rejection| rejection.at.is_none());
+    if run.intent.facts.version == VersionFact::Production && !outdated {
         run.state.figures.ended_at = Some(run.now);
         let message = format!("version {} is in production already; nothing to do", run.state.version);
         return run.go(Move::Adopt, Phase::Succeeded, EventKind::Succeeded, &message);
     }
-    match waits(run) {
-        Some(reason) => Next::wait(reason),
-        None => start(run),
+    if let Some(reason) = waits(run) {
+        return Next::wait(reason);
     }
+    // Seen before anything is offered: nobody is drawn, and no other rollout waits for this one.
+    let fleet = run.fleet;
+    if fleet.matching > 0 && fleet.unable >= fleet.matching {
+        let sentence = stage::nobody_can_run(run, fleet.matching);
+        return end(run, Cause::NobodyCanRun, sentence, false);
+    }
+    start(run)
 }
 
 /// Why it cannot start yet.
@@ -91,10 +100,16 @@ fn cancel(run: &mut Run) -> Next {
     let (cause, how) =
         if run.intent.deleted() { (Cause::Deleted, "deleted") } else { (Cause::Aborted, "aborted") };
     let sentence = format!("{how} before it began; no device had version {}", run.state.version);
+    end(run, cause, sentence, true)
+}
+
+/// Ends before anything began.
+fn end(run: &mut Run, cause: Cause, sentence: String, by_person: bool) -> Next {
+    let sentence = clip(&sentence, super::run::MESSAGE_MAX);
     run.state.rollback = Some(Rollback {
         cause,
         sentence: sentence.clone(),
-        by_person: true,
+        by_person,
         started_at: run.now,
         deadline: run.now,
         overdue: false,
