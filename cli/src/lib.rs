@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod onnx;
 pub mod outcome;
 pub mod printing;
+pub mod reach;
 pub mod register;
 pub mod rollout_file;
 pub mod rollout_patch;

@@ -27,6 +27,7 @@ pub mod needed;
 pub mod observe;
 pub mod onnx;
 pub mod plan;
+pub mod production;
 pub mod publish;
 pub mod queue;
 pub mod read;

@@ -56,8 +56,7 @@ pub fn read(world: &World, held: Option<&Plan>) -> Reads {
             Err(problem) => drop(problems.insert(version.clone(), problem.of_version(version))),
         }
     }
-    let told =
-        held.into_iter().flat_map(|plan| plan.stable.iter().chain(plan.candidate.iter().map(|c| &c.build)));
+    let told = held.into_iter().flat_map(Plan::builds);
     for build in told {
         builds.entry(build.version.to_string()).or_insert_with(|| build.clone());
     }

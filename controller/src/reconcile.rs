@@ -7,6 +7,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
+use modelfleet_rollout::{Action, Production};
 
 use crate::apply::{self, in_use};
 use crate::context::{Context, now};
@@ -15,6 +16,7 @@ use crate::facts;
 use crate::ledger::Key;
 use crate::observe::{World, observe};
 use crate::plan::{self, Sources, Voice, Wanted, speaker, wanted};
+use crate::production;
 use crate::publish::{Published, numbers, publish};
 use crate::read::{Reads, read};
 use crate::turn::{self, Turn};
@@ -92,18 +94,27 @@ fn decide(ctx: &Context, key: &Key, world: &World, reads: Reads, held: Option<&P
     let voices: Vec<Voice> = turns.iter().filter_map(voice).collect();
     let speaks = speaker(&voices).map(|voice| voice.rollout.clone());
     let speaker = turns.iter().position(|turn| Some(turn.rollout.name_any()) == speaks);
-    let production = facts::production(world, held);
+    let production = decided_production(&turns).unwrap_or_else(|| production::production(world, held));
     let plan = wanted(Sources {
         key,
         voices: &voices,
         builds: &builds,
-        production: production.as_deref(),
+        production: &production,
         rejected: facts::rejected(world, held),
         newest: held,
         in_use: field.index.fleet(&key.0).is_some_and(|fleet| fleet.uses(&key.1)),
     });
     let plan = acceptable(plan, speaker.and_then(|at| turns.get_mut(at)));
     Round { turns, speaker, plan }
+}
+
+/// What is in production once this turn's decisions are stored, where one of them changes it.
+fn decided_production(turns: &[Turn]) -> Option<Production> {
+    let decided = turns.iter().filter_map(|turn| turn.outcome.as_ref().ok());
+    decided.flat_map(|decided| &decided.decision.actions).find_map(|action| match action {
+        Action::Promote { production } | Action::GiveBack { production } => Some(production.clone()),
+        _ => None,
+    })
 }
 
 fn voice(turn: &Turn) -> Option<Voice> {

@@ -63,7 +63,7 @@ pub struct Seen<'a> {
 pub fn recall(status: Option<&RolloutStatus>) -> (Memory, Option<Membership>) {
     let Some(status) = status else { return (Memory::default(), None) };
     let text = status.judge.as_ref().map_or("", |judge| &judge.state);
-    let memory = Memory::read(text, &status.decisions).unwrap_or_default();
+    let memory = Memory::read(text, &status.decisions, &status.way_back).unwrap_or_default();
     (memory, status.membership.as_ref().and_then(membership::from_field))
 }
 
@@ -107,6 +107,7 @@ pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus 
         decisions: state.log.iter().map(decision).collect(),
         failures: failures(story, before),
         margins: verdicts::margins(story.valid, state.stage, judged, &before.margins),
+        way_back: memory::way_back(&state.prior),
         rollback: rollback(story, before),
         figures: figures(state),
         plan_revision: story.plan.map(|(_, revision)| signed(revision)).or(before.plan_revision),

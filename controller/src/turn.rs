@@ -12,8 +12,8 @@ use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Action, Decision, Evidence, Facts, FleetView, Intent, Phase, PlanView, Queue, State, VersionFact, decide,
-    plan_view,
+    Action, Decision, Evidence, Facts, FleetView, Intent, Phase, PlanView, Production, Queue, State,
+    VersionFact, decide, plan_view,
 };
 use modelfleet_spec::{Problem, Valid};
 
@@ -22,6 +22,7 @@ use crate::context::{Field, Link};
 use crate::facts;
 use crate::ledger::Key;
 use crate::observe::World;
+use crate::production;
 use crate::queue::{Entry, places};
 use crate::read::{Read, Spec};
 use crate::status::memory::Memory;
@@ -72,7 +73,7 @@ struct Table<'a> {
     key: &'a Key,
     world: &'a World,
     builds: &'a BTreeMap<String, ModelBuild>,
-    production: Option<String>,
+    production: Production,
     field: &'a mut Field,
     link: Link,
     now: Time,
@@ -87,12 +88,12 @@ pub fn take(
     field: &mut Field,
     now: Time,
 ) -> Vec<Turn> {
-    let mut entries: Vec<Entry> = rollouts.iter().map(|read| entry(world, read)).collect();
+    let production = production::production(world, field.ledger.newest(key));
+    let mut entries: Vec<Entry> = rollouts.iter().map(|read| entry(world, &production, read)).collect();
     let states = rollouts.iter().map(|read| &read.memory.state);
     let any_active = states.clone().any(|state| state.phase.is_active());
     let last_ended = states.filter(|s| s.phase.is_terminal()).map(|s| s.figures.ended_at).max().flatten();
     let link = field.link_of(&key.0);
-    let production = facts::production(world, field.ledger.newest(key));
     let mut table = Table { key, world, builds, production, field, link, now };
     // Who is under way first, then who has ended, the last one first: one that begins to go back in this very turn goes
     // before all that wait.
@@ -123,8 +124,9 @@ pub fn take(
     turns.into_iter().map(|(_, turn)| turn).collect()
 }
 
-/// A rollout that cannot start, because its spec or its version is wrong, keeps nobody else waiting.
-fn entry(world: &World, read: &Read) -> Entry {
+/// A rollout that cannot start, because its spec or its version is wrong or a plan has no room for it, keeps nobody else
+/// waiting.
+fn entry(world: &World, production: &Production, read: &Read) -> Entry {
     let created = read.rollout.metadata.creation_timestamp.as_ref();
     let spec = &read.rollout.spec;
     let state = &read.memory.state;
@@ -135,7 +137,8 @@ fn entry(world: &World, read: &Read) -> Entry {
             true
         }
     };
-    let waits = may_start && matches!(read.spec, Spec::Valid(_));
+    let has_room = |valid: &Valid| production.with(valid.policy.scope(), &spec.version).too_many().is_none();
+    let waits = may_start && matches!(&read.spec, Spec::Valid(valid) if has_room(valid));
     Entry {
         name: read.rollout.name_any(),
         created: created.map_or(Time::ZERO, from_k8s),
@@ -184,7 +187,7 @@ impl Table<'_> {
             facts: Facts {
                 version: facts::version_fact(self.world, version),
                 production: self.production.clone(),
-                prior_gone: state.prior.as_ref().is_some_and(|prior| !self.builds.contains_key(prior)),
+                prior_gone: state.prior.entries().iter().any(|one| !self.builds.contains_key(&one.version)),
                 queue,
                 deleted: rollout.metadata.deletion_timestamp.is_some(),
                 unreadable: None,

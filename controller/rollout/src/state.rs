@@ -11,6 +11,7 @@ use modelfleet_protocol::time::Time;
 use crate::clock::StageClock;
 use crate::decision::EventKind;
 use crate::moves::PhaseKind;
+use crate::production::Production;
 use crate::reason::ReasonCode;
 use crate::rejection::Rejection;
 use crate::text::clip;
@@ -33,8 +34,8 @@ pub struct State {
     pub version: String,
     /// Index of the current stage.
     pub stage: u32,
-    /// The version that was in production when this attempt began, and that devices go back to.
-    pub prior: Option<String>,
+    /// What was in production when this attempt began, and what devices go back to.
+    pub prior: Production,
     /// When this attempt left the queue; also the line between a device's history and its evidence.
     pub started_at: Option<Time>,
     /// When the current stage was opened; `None` before the first one is.

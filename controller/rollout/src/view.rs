@@ -6,6 +6,7 @@ use modelfleet_protocol::plan::{Fetch, Mode, Probation};
 use modelfleet_protocol::time::Time;
 
 use crate::policy::Policy;
+use crate::production::Production;
 use crate::state::{Phase, State};
 
 /// What the plan for the model says on behalf of this rollout.
@@ -22,8 +23,8 @@ pub struct PlanView {
     pub rejected: bool,
     /// The version that this attempt rolls out.
     pub version: String,
-    /// The version that the plan calls stable; `None` in a model's first rollout.
-    pub stable: Option<String>,
+    /// What the plan calls stable, for whom; `None`: what is in production by now.
+    pub stable: Option<Production>,
     /// `candidate.rollout`: the attempt, as devices count it.
     pub attempt: String,
     /// The salt of the membership.
@@ -58,7 +59,7 @@ pub enum Speaks {
 pub fn plan_view(policy: &Policy, state: &State) -> PlanView {
     let parts = policy.parts();
     // A hold-back needs a plan that still tells the two versions apart.
-    let holds_back = parts.holdback_ppm > 0 && state.prior.is_some();
+    let holds_back = parts.holdback_ppm > 0 && state.prior.of(policy.scope()).next().is_some();
     let (candidate, admit) = match state.phase {
         Phase::Progressing | Phase::AwaitingApproval => (true, true),
         Phase::Paused(cause) => (true, cause.admits()),
@@ -68,7 +69,8 @@ pub fn plan_view(policy: &Policy, state: &State) -> PlanView {
     // Before the first draw there is no membership to publish.
     let candidate = candidate && state.drawn.is_some();
     let going_back = matches!(state.phase, Phase::RollingBack | Phase::RolledBack);
-    let promoted = state.phase == Phase::Succeeded && !candidate;
+    // What has ended has no say of its own: a later promotion stays what it is when its Rollout is deleted.
+    let ended = state.phase.is_terminal() && !candidate;
     PlanView {
         speaks: match state.phase {
             _ if state.is_overdue() => Speaks::UntilNext,
@@ -80,7 +82,7 @@ pub fn plan_view(policy: &Policy, state: &State) -> PlanView {
         admit: candidate && admit && state.harm.is_none(),
         rejected: going_back && state.rollback.as_ref().is_some_and(|r| r.cause.rejects()),
         version: state.version.clone(),
-        stable: if promoted { Some(state.version.clone()) } else { state.prior.clone() },
+        stable: (!ended).then(|| state.prior.clone()),
         attempt: attempt_name(policy, state),
         salt: salt(policy, state),
         exclude: state.quarantined.clone(),

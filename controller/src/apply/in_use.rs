@@ -18,9 +18,10 @@ use super::versions::{api, keep_patched, write_with};
 use super::{FINALIZER, MANAGER};
 use crate::context::Context;
 use crate::error::Error;
-use crate::facts::{production, stage};
+use crate::facts::stage;
 use crate::needed::{Claim, Held, Need, needed};
 use crate::observe::{World, since};
+use crate::production::production;
 use crate::status::conditions::Word;
 use crate::status::recall;
 use crate::status::time::from_k8s;
@@ -85,7 +86,7 @@ fn needs<'a>(
             stage: stage(object),
             by_rollout: object.status.as_ref().is_some_and(|s| s.rejected_by.is_some()),
         };
-        (object, needed(&held, production.as_deref(), claims))
+        (object, needed(&held, |version| production.names(version), claims))
     };
     world.versions.values().map(need).chain(world.shadowed.iter().map(|object| (object, None)))
 }
@@ -115,7 +116,7 @@ fn claim(world: &World, rollout: &Rollout, state: &State) -> Option<Claim> {
         names,
         phase: state.phase,
         attempt: state.version.clone(),
-        prior: state.prior.clone(),
+        prior: state.prior.entries().iter().map(|entry| entry.version.clone()).collect(),
         deleted,
     })
 }

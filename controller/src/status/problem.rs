@@ -53,6 +53,7 @@ pub fn minimal(status: RolloutStatus) -> RolloutStatus {
         message: status.message,
         membership: status.membership,
         judge: status.judge,
+        way_back: status.way_back,
         plan_revision: status.plan_revision,
         epoch: status.epoch,
         conditions: status.conditions,

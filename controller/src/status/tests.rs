@@ -4,7 +4,9 @@ use modelfleet_crds::{ModelVersionSpec, Rollout, RolloutSpec};
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::membership::{Bound, Clause, Stratum};
 use modelfleet_protocol::selector::{Operator, Requirement, Selector};
-use modelfleet_rollout::{Cause, Drawn, Figures, Harm, Passed, PassedStage, Rejection, Rollback, StageClock};
+use modelfleet_rollout::{
+    Cause, Drawn, Figures, Harm, Passed, PassedStage, Production, Rejection, Rollback, StageClock,
+};
 
 use super::*;
 use modelfleet_spec::{Problem, validate};
@@ -15,7 +17,7 @@ fn full_state() -> State {
         attempt: 3,
         version: "1.2.0".into(),
         stage: 1,
-        prior: Some("1.1.0".into()),
+        prior: Production::of_all("1.1.0"),
         started_at: Some(Time(1_000)),
         stage_opened_at: Some(Time(2_000)),
         drawn: Some(Drawn { stage: 1, target: Target::AllBut(20_000), at: Time(2_000) }),

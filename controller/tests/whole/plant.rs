@@ -142,6 +142,11 @@ impl Plant {
 
     /// Creates a rollout with quick stages.
     pub async fn roll_out(&self, version: &str) {
+        self.roll_out_to(version, json!({})).await;
+    }
+
+    /// The same, to the devices of a selector.
+    pub async fn roll_out_to(&self, version: &str, selector: Value) {
         let stage = |name: &str, devices: &str| {
             json!({"name": name, "devices": devices, "bake": "5s", "maxWait": "1m", "spreadBy": ["age"],
                    "limits": {"minWindows": 3}})
@@ -150,7 +155,7 @@ impl Plant {
             "apiVersion": "modelfleet.io/v1alpha1", "kind": "Rollout",
             "metadata": {"name": format!("r-{version}")},
             "spec": {
-                "model": "m", "version": version,
+                "model": "m", "version": version, "selector": selector,
                 "stages": [stage("canary", "5"), stage("broad", "50%"), stage("full", "100%")],
                 "slos": [{"name": "errors", "metric": "ErrorRate", "threshold": "1%"}],
                 "observe": {"window": "1s", "warmupWindows": 0},
@@ -214,6 +219,12 @@ impl Plant {
     pub async fn stage(&self, version: &str) -> String {
         let status = self.versions().get(&format!("m-{version}")).await.unwrap().status.unwrap_or_default();
         format!("{:?}", status.stage.unwrap_or_default())
+    }
+
+    /// The devices that a version is the stable one of, as `kubectl get` shows them.
+    pub async fn devices(&self, version: &str) -> String {
+        let status = self.versions().get(&format!("m-{version}")).await.unwrap().status.unwrap_or_default();
+        status.devices.unwrap_or_default()
     }
 
     /// Deletes a version.

@@ -14,13 +14,15 @@ use crate::observation::Observation;
 use crate::saved::{Active, Kept, Slot};
 use crate::slots;
 use crate::turn::Turn;
-use crate::words::{Output, Role};
+use crate::words::{Identity, Limits, Output, Role};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
     pub model: ModelName,
     pub kept: Kept,
     pub aim: Aim,
+    /// The build that the plan calls stable for this device.
+    stable: Option<Digest>,
     /// What answers, in the shell's word.
     pub serving: Option<Digest>,
     pub work: Work,
@@ -83,6 +85,7 @@ impl Unit {
             model,
             kept,
             aim: Aim::Keep,
+            stable: None,
             serving: None,
             work: Work::default(),
             asked_before: Asked::default(),
@@ -116,7 +119,14 @@ impl Unit {
     }
 
     pub fn stable(&self) -> Option<Digest> {
-        Some(self.kept.plan.as_ref()?.stable.as_ref()?.digest)
+        self.stable
+    }
+
+    /// Works out what plan and override want of this device.
+    pub fn take_aim(&mut self, identity: &Identity, limits: &Limits) {
+        let stable = self.kept.plan.as_ref().and_then(|plan| plan.stable_of(&identity.labels));
+        self.stable = stable.map(|build| build.digest);
+        self.aim = Aim::of(&self.kept, identity, limits);
     }
 
     /// The way back from what is active.

@@ -33,9 +33,10 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
 fn take_out_of_production(run: &mut Run, cause: Cause, sentence: &str) {
     let version = run.state.version.clone();
     let (before, stable) = (run.intent.facts.version.clone(), run.intent.facts.production.clone());
-    // First the version to go back to, so that the model is never without a stable one.
-    if let Some(prior) = run.state.prior.clone().filter(|prior| stable.as_ref() != Some(prior)) {
-        run.change(Action::MarkProduction { version: prior });
+    // First what devices go back to, so that none is without a stable version.
+    let prior = run.state.prior.clone();
+    if stable != prior {
+        run.change(Action::GiveBack { production: prior });
     }
     if cause.rejects() {
         if !matches!(before, VersionFact::Rejected { .. }) {
@@ -47,8 +48,6 @@ fn take_out_of_production(run: &mut Run, cause: Cause, sentence: &str) {
             message: sentence.to_owned(),
             retry_token: run.state.retry_token.clone(),
         });
-    } else if before == VersionFact::Production {
-        run.change(Action::MarkVerified { version });
     }
 }
 

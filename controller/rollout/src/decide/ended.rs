@@ -70,9 +70,9 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
         Some(harm) => {
             format!("in production, and harm was shown: {}; set abort: true to go back", harm.sentence)
         }
-        None => format!("version {} is in production", run.state.version),
+        None => format!("version {} is in production{}", run.state.version, run.whom()),
     };
-    let text = match run.state.prior.as_ref().filter(|_| run.intent.facts.prior_gone) {
+    let text = match run.way_back().filter(|_| run.intent.facts.prior_gone) {
         Some(prior) => {
             format!("{text}; there is no way back, since version {prior} is gone: register it again")
         }
@@ -87,15 +87,16 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
 fn watched(run: &mut Run) -> Option<Next> {
     let facts = &run.intent.facts;
     let others = facts.queue.as_ref().is_some_and(|queue| queue.active);
-    if facts.deleted || others || run.state.prior.is_none() || facts.prior_gone {
+    if facts.deleted || others || run.way_back().is_none() || facts.prior_gone {
         return None;
     }
     // The version before is back and this one is not archived: only a way back whose end was not stored leaves that.
     let half_back = facts.production == run.state.prior
         && matches!(facts.version, VersionFact::Verified | VersionFact::Rejected { .. });
     // The object of a version may be gone while devices run it.
-    let stable = facts.version == VersionFact::Production
-        || (facts.version == VersionFact::Missing && facts.production.as_ref() == Some(&run.state.version));
+    let stable = run.is_stable()
+        || (facts.version == VersionFact::Missing
+            && facts.production.is_whole(run.policy.scope(), &run.state.version));
     if !stable && !half_back {
         return None;
     }
