@@ -87,6 +87,7 @@ fn cost_of_a_device_is_bounded() {
         drawn: Some(0),
         silent_after_ms: 3000,
         connected_since: NOW,
+        prior: &[],
         back_since: None,
         now: NOW,
     };

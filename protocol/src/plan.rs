@@ -91,7 +91,7 @@ impl Order {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
-    /// The rollout attempt: its name and, after retries, its number. Devices count attempts apart.
+    /// The rollout attempt: its name, the beginning of its uid and, after retries, its number. Devices count attempts apart.
     pub rollout: String,
     /// The build.
     pub build: ModelBuild,

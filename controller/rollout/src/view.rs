@@ -9,6 +9,9 @@ use crate::policy::Policy;
 use crate::production::Production;
 use crate::state::{Phase, State};
 
+/// So much of an object's uid tells two objects of one name apart, and stays readable.
+const UID_CHARS: usize = 8;
+
 /// What the plan for the model says on behalf of this rollout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanView {
@@ -93,13 +96,41 @@ pub fn plan_view(policy: &Policy, state: &State) -> PlanView {
     }
 }
 
-/// The name of the attempt: the rollout's, and from the second attempt on its number.
+/// The name of the attempt: the rollout's, the beginning of its uid, and from the second attempt on its number. A Rollout
+/// that is deleted and applied again under its name is a new attempt for every device.
 fn attempt_name(policy: &Policy, state: &State) -> String {
-    let name = &policy.parts().rollout;
-    if state.attempt > 1 { format!("{name}#{}", state.attempt) } else { name.clone() }
+    let parts = policy.parts();
+    let uid: String = parts.uid.chars().take(UID_CHARS).collect();
+    let name = if uid.is_empty() { parts.rollout.clone() } else { format!("{}@{uid}", parts.rollout) };
+    if state.attempt > 1 { format!("{name}#{}", state.attempt) } else { name }
 }
 
 /// The salt of the draw: another one for each attempt, so that a retry meets other devices first.
 pub(crate) fn salt(policy: &Policy, state: &State) -> String {
     format!("{}/{}", policy.parts().uid, state.attempt.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RollbackPolicy, StandIn};
+
+    #[test]
+    fn a_name_that_is_used_again_is_another_attempt() {
+        let of = |uid: &str, attempt: u32| {
+            let known = StandIn {
+                rollout: "pump".to_owned(),
+                uid: uid.to_owned(),
+                version: "1.0.0".to_owned(),
+                stages: vec![],
+                scope: modelfleet_protocol::selector::Selector::default(),
+                begun: 1,
+                rollback: RollbackPolicy::Automatic,
+            };
+            plan_view(&Policy::stand_in(known), &State { attempt, ..State::default() }).attempt
+        };
+        assert_eq!(of("0c1d2e3f-aaaa-bbbb", 1), "pump@0c1d2e3f");
+        assert_eq!(of("0c1d2e3f-aaaa-bbbb", 2), "pump@0c1d2e3f#2");
+        assert_ne!(of("0c1d2e3f-aaaa-bbbb", 1), of("9c1d2e3f-aaaa-bbbb", 1));
+    }
 }

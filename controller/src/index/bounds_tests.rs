@@ -166,6 +166,7 @@ fn a_label_with_a_value_for_each_device_makes_few_strata() {
         drawn: Some(0),
         silent_after_ms: 3000,
         connected_since: NOW,
+        prior: &[],
         back_since: None,
         now: NOW,
     };
@@ -200,6 +201,7 @@ fn an_earlier_draw_from_a_site_makes_a_stratum_of_it() {
         drawn: Some(1),
         silent_after_ms: 3000,
         connected_since: NOW,
+        prior: &[],
         back_since: None,
         now: NOW,
     };
