@@ -34,6 +34,7 @@ pub mod read;
 pub mod reconcile;
 pub mod records;
 pub mod registry;
+pub mod restore;
 pub mod retry;
 pub mod run;
 pub mod status;

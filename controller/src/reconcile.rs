@@ -9,7 +9,7 @@ use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Action, Production};
 
-use crate::apply::{self, in_use};
+use crate::apply::{self, in_use, marks};
 use crate::context::{Context, now};
 use crate::error::{Error, chain};
 use crate::facts;
@@ -19,6 +19,7 @@ use crate::plan::{self, Sources, Voice, Wanted, speaker, wanted};
 use crate::production;
 use crate::publish::{Published, numbers, publish};
 use crate::read::{Reads, read};
+use crate::restore::restored;
 use crate::turn::{self, Turn};
 use tally::Tally;
 
@@ -68,14 +69,17 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Done, Error> {
 async fn once(ctx: &Context, key: &Key) -> Result<Done, Error> {
     let world = observe(ctx, key);
     let held = ctx.field().ledger.newest(key).cloned();
+    let (world, lost) = restored(&world, held.as_ref());
     let reads = tokio::task::block_in_place(|| read(&world, held.as_ref()));
     let round = tokio::task::block_in_place(|| decide(ctx, key, &world, reads, held.as_ref()));
     let mut tally = Tally::default();
+    marks::restore(ctx, &world, &lost, now()).await.into_iter().for_each(|e| tally.fail(e));
     in_use::hold(ctx, &world, &round.turns, held.as_ref()).await.into_iter().for_each(|e| tally.fail(e));
     let spoken = apply_speaker(ctx, key, &world, &round, &mut tally).await;
     let published = tokio::task::block_in_place(|| bring(ctx, key, &round, spoken, &mut tally));
     let stored = apply_others(ctx, &world, &round, spoken, &mut tally).await;
     finish(ctx, key, &stored, published, &mut tally).await;
+    marks::keep(ctx, &world, &stored).await.into_iter().for_each(|e| tally.fail(e));
     in_use::settle(ctx, &world, &stored, held.as_ref(), now()).await.into_iter().for_each(|e| tally.fail(e));
     let empty = world.rollouts.is_empty() && world.versions.is_empty();
     tally.done(|wake| Done { wake, sent: published.sent, empty })

@@ -16,6 +16,8 @@ use modelfleet_rollout::{EventKind, FleetView, LogEntry, PauseCause, Phase, Reas
 
 use crate::assess::Answer;
 use crate::index::view::FailedDevice;
+use crate::restore::RESTORED;
+use conditions::Word;
 use memory::Memory;
 use modelfleet_spec::Valid;
 use time::{cut, signed, to_k8s};
@@ -39,6 +41,8 @@ pub struct Story<'a> {
     pub answer: Option<&'a Answer>,
     /// The plan that goes out with this status.
     pub plan: Option<(u64, u64)>,
+    /// It came back without its status, and its mark says that it has ended.
+    pub restored: bool,
     /// The object's generation.
     pub generation: Option<i64>,
     /// Now.
@@ -76,7 +80,8 @@ pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus 
     let policy = &story.valid.policy;
     let stage = policy.stage(state.stage);
     let begun = state.stage_opened_at.is_some();
-    let words = conditions::words(modelfleet_rollout::conditions(policy, state, story.reasons));
+    let mut words = conditions::words(modelfleet_rollout::conditions(policy, state, story.reasons));
+    words.extend(restored(story, before));
     let stage_name = |clause: usize| policy.stage(u32::try_from(clause).unwrap_or(0)).name.clone();
     let judged = story.answer.map(|answer| &answer.assessment);
     let now = story.now;
@@ -117,6 +122,20 @@ pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus 
         retry_token: state.retry_token.as_deref().map(|token| cut(token, 64)),
         conditions: conditions::to_fields(words, &before.conditions, story.generation, now),
     }
+}
+
+/// Said of a rollout that came back without its status, for as long as it stays at its end.
+fn restored(story: &Story<'_>, before: &RolloutStatus) -> Option<Word> {
+    let told = before.conditions.iter().any(|c| c.type_ == RESTORED && c.status == "True");
+    let ended = story.memory.state.phase.is_terminal();
+    (ended && (told || story.restored)).then(|| Word {
+        kind: RESTORED,
+        holds: true,
+        reason: "StatusLost".to_owned(),
+        message: "restored without its status: its annotation says how it ended, and the plan that devices hold what is \
+                  in production; it does not run again"
+            .to_owned(),
+    })
 }
 
 fn phase(phase: Phase) -> field::RolloutPhase {

@@ -19,12 +19,12 @@ use modelfleet_spec::{Problem, Valid};
 
 use crate::assess::Answer;
 use crate::context::{Field, Link};
-use crate::facts;
 use crate::ledger::Key;
 use crate::observe::World;
 use crate::production;
 use crate::queue::{Entry, places};
 use crate::read::{Read, Spec};
+use crate::restore;
 use crate::status::memory::Memory;
 use crate::status::time::from_k8s;
 
@@ -46,6 +46,8 @@ pub struct Decided {
     pub valid: Valid,
     /// Why something stands in for it.
     pub problem: Option<Problem>,
+    /// It has ended, and its mark alone says so: its status was lost.
+    pub restored: bool,
     /// What to remember.
     pub memory: Memory,
     /// Who is drawn.
@@ -130,9 +132,11 @@ fn entry(world: &World, production: &Production, read: &Read) -> Entry {
     let created = read.rollout.metadata.creation_timestamp.as_ref();
     let spec = &read.rollout.spec;
     let state = &read.memory.state;
-    let may_start = match facts::version_fact(world, &spec.version) {
+    let may_start = match restore::fact(world, &read.rollout, state, &spec.version) {
         VersionFact::Missing | VersionFact::Unverifiable(_) => false,
-        VersionFact::Rejected { at, .. } => !state.is_refused(at, spec.retry_token.as_deref()),
+        VersionFact::Rejected { at, .. } | VersionFact::Doubtful { at, .. } => {
+            !state.is_refused(at, spec.retry_token.as_deref())
+        }
         VersionFact::Registered | VersionFact::Verified | VersionFact::Production | VersionFact::Archived => {
             true
         }
@@ -158,7 +162,7 @@ impl Turn {
 
 impl Table<'_> {
     fn turn(&mut self, read: Read, place: Option<Queue>, looks: bool) -> Turn {
-        let Read { rollout, memory, membership, spec } = read;
+        let Read { rollout, memory, membership, spec, restored } = read;
         let phase_before = memory.state.phase;
         let (valid, problem) = match spec {
             Spec::Valid(valid) => (valid, None),
@@ -170,6 +174,7 @@ impl Table<'_> {
         intent.facts.unreadable = problem.as_ref().map(ToString::to_string);
         let mut decided = self.decided(valid, memory, membership, intent, looks);
         decided.problem = problem;
+        decided.restored = restored;
         Turn { rollout, outcome: Ok(Box::new(decided)), phase_before }
     }
 
@@ -185,7 +190,7 @@ impl Table<'_> {
             promote: spec.promote.clone(),
             retry_token: spec.retry_token.clone(),
             facts: Facts {
-                version: facts::version_fact(self.world, version),
+                version: restore::fact(self.world, rollout, state, version),
                 production: self.production.clone(),
                 prior_gone: state.prior.entries().iter().any(|one| !self.builds.contains_key(&one.version)),
                 queue,
@@ -228,7 +233,7 @@ impl Table<'_> {
         membership.exclude.clear();
         let memory = remember(memory, std::mem::take(&mut decision.state), answer.as_ref());
         let view = plan_view(&valid.policy, &memory.state);
-        Decided { valid, problem: None, memory, membership, decision, view, seen, answer }
+        Decided { valid, problem: None, restored: false, memory, membership, decision, view, seen, answer }
     }
 }
 

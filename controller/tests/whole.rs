@@ -173,6 +173,58 @@ async fn a_selector_promotes_for_its_devices_alone() {
     assert!(last.candidate.is_none());
 }
 
+/// Everything is exported, deleted and applied again without statuses: nothing runs again and no device moves. And so when
+/// it is applied from files that never had an annotation.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_is_applied_again_moves_nothing() {
+    let plant = plant!("restored");
+    let (badness, plans) = fleet(&plant, 20).await;
+    badness.lock().unwrap().insert("1.2.0".into(), 101);
+    for (version, end) in [("1.0.0", "Succeeded"), ("1.1.0", "Succeeded"), ("1.2.0", "RolledBack")] {
+        plant.register(version).await;
+        plant.roll_out(version).await;
+        plant.wait(version, end, LONG).await;
+    }
+    let (versions, rollouts) = plant.exported().await;
+    plant.delete_all().await;
+    let told = plans.lock().unwrap().len();
+    plant.apply_again(&versions, &rollouts).await;
+    for (version, end) in [("1.0.0", "Succeeded"), ("1.1.0", "Succeeded"), ("1.2.0", "RolledBack")] {
+        plant.wait(version, end, LONG).await;
+        assert!(
+            plant
+                .condition(version, "Restored")
+                .await
+                .is_some_and(|why| why.contains("plan that devices hold"))
+        );
+    }
+    plant.wait_stage("1.1.0", "Production").await;
+    plant.wait_stage("1.2.0", "Rejected").await;
+    // Finalizers that came back with the export belong to who applied it; they are no reason to stay.
+    plant.delete_all().await;
+    let bare = |object: &serde_json::Value| {
+        let mut object = object.clone();
+        object["metadata"].as_object_mut().unwrap().retain(|key, _| key == "name");
+        object
+    };
+    let (versions, rollouts): (Vec<_>, Vec<_>) =
+        (versions.iter().map(bare).collect(), rollouts.iter().map(bare).collect());
+    plant.apply_again(&versions, &rollouts).await;
+    plant.wait("1.1.0", "Succeeded", LONG).await;
+    plant
+        .wait_for("1.0.0", LONG, |phase, what| phase == "Stalled" && what.contains("may have ended before"))
+        .await;
+    plant.wait_for("1.2.0", LONG, |phase, what| phase == "Stalled" && what.contains("was rejected")).await;
+    plant.wait_stage("1.1.0", "Production").await;
+    for plan in plans.lock().unwrap().iter().skip(told) {
+        let stable = plan.stable.as_ref().map(|build| build.version.to_string());
+        assert_eq!((stable.as_deref(), plan.candidate.is_none()), (Some("1.1.0"), true));
+    }
+    // A person says that it shall run.
+    plant.patch("1.0.0", json!({"retryToken": "I mean it"})).await;
+    plant.wait_for("1.0.0", LONG, |_, what| what.contains("canary")).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_version_stays_while_it_is_needed_and_no_longer() {
     let plant = plant!("in-use");

@@ -66,6 +66,13 @@ pub enum VersionFact {
     Production,
     /// It was the stable version before; may be rolled out again.
     Archived,
+    /// Objects came back without their statuses, and this rollout may have ended before: a person says whether it runs.
+    Doubtful {
+        /// Why, for people.
+        why: String,
+        /// When: a retry token that changes after it was seen lets the rollout run.
+        at: Time,
+    },
     /// A rollout showed harm.
     Rejected {
         /// Why, for people.

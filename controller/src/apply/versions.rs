@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::observe::{World, since};
 use crate::production;
+use crate::restore::{LIFTED, RESTORED};
 use crate::status::conditions::{Word, to_fields};
 use crate::status::time::{cut, from_k8s, to_k8s};
 
@@ -164,7 +165,7 @@ fn verify(status: &mut ModelVersionStatus) {
     if status.stage == Some(VersionStage::Rejected) && status.rejected_by.is_some() {
         let produced = !status.production_for.is_empty();
         status.stage = Some(if produced { VersionStage::Production } else { VersionStage::Verified });
-        status.reason = Some("RejectionLifted".to_owned());
+        status.reason = Some(LIFTED.to_owned());
         status.message = Some("a new retryToken lifted its rejection; may be rolled out again".to_owned());
         status.rejected_by = None;
     }
@@ -244,9 +245,10 @@ fn words(status: &ModelVersionStatus) -> Vec<Word> {
     let reason = status.reason.clone().unwrap_or_else(|| "Registered".to_owned());
     let message = status.message.clone().unwrap_or_default();
     let word = |kind, holds| Word { kind, holds, reason: reason.clone(), message: message.clone() };
+    let restored = (reason == RESTORED).then(|| word(RESTORED, true));
     let checked = status.verified_at.as_ref().map(from_k8s).is_some();
     let usable = matches!(stage, VersionStage::Verified | VersionStage::Production | VersionStage::Archived);
-    vec![
+    [
         word("Ready", usable),
         match checked {
             true => Word {
@@ -259,4 +261,7 @@ fn words(status: &ModelVersionStatus) -> Vec<Word> {
         },
         word("Stalled", stage == VersionStage::Rejected),
     ]
+    .into_iter()
+    .chain(restored)
+    .collect()
 }

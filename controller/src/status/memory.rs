@@ -136,7 +136,9 @@ fn value<T: Copy>(table: &[(&str, T)], word: &str) -> Option<T> {
     table.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
 }
 
-fn cause(word: &str) -> Option<Cause> {
+/// The cause that a word stands for.
+#[must_use]
+pub fn cause(word: &str) -> Option<Cause> {
     CAUSES.into_iter().find(|cause| cause.as_str() == word)
 }
 

@@ -113,6 +113,7 @@ fn told(state: State, before: Option<&RolloutStatus>, now: Time) -> RolloutStatu
         seen: None,
         answer: None,
         plan: Some((4, 17)),
+        restored: false,
         generation: Some(2),
         now,
     };
@@ -223,6 +224,7 @@ fn a_stand_in_for_the_spec_leaves_no_trace() {
         seen: None,
         answer: None,
         plan: None,
+        restored: false,
         generation: Some(2),
         now: Time(8_000),
     };

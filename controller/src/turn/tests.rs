@@ -75,6 +75,7 @@ impl Stage {
             seen: None,
             answer: None,
             plan: None,
+            restored: false,
             generation: None,
             now: NOW,
         };

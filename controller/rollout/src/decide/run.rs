@@ -71,7 +71,9 @@ impl Run<'_> {
 
     /// Takes note of the version's rejection, before the token is noted: only a token that changes after it lifts it.
     fn note_rejection(&mut self) {
-        let VersionFact::Rejected { at, .. } = self.intent.facts.version else { return };
+        let (VersionFact::Rejected { at, .. } | VersionFact::Doubtful { at, .. }) = self.intent.facts.version else {
+            return;
+        };
         let token = &self.intent.retry_token;
         // While devices may have it, a token lifts nothing; after the end it asks for another attempt first.
         let waits = matches!(self.state.phase, Phase::Queued | Phase::Refused);
@@ -246,6 +248,10 @@ impl Run<'_> {
                 let lifted = self.state.rejection.is_some_and(|rejection| rejection.lifted);
                 let say = || format!("version {version} was rejected: {reason}; a new retryToken lifts that");
                 (!lifted).then(say)
+            }
+            VersionFact::Doubtful { why, .. } => {
+                let lifted = self.state.rejection.is_some_and(|rejection| rejection.lifted);
+                (!lifted).then(|| format!("{why}; set a new retryToken to run it all the same"))
             }
             VersionFact::Missing
             | VersionFact::Registered
