@@ -243,8 +243,12 @@ fn rollback(story: &Story<'_>, before: &RolloutStatus) -> Option<field::Rollback
     let state = &story.memory.state;
     let rollback = state.rollback.as_ref()?;
     let kept = before.rollback.as_ref().map_or(0, |r| r.remaining);
-    let remaining =
-        story.seen.map_or(kept, |s| signed(s.view.still_exposed + s.view.still_exposed_unreachable));
+    let had = state.figures.exposed_devices;
+    let left = |view: &FleetView| view.still_exposed.saturating_add(view.out_of_reach(had));
+    let remaining = match state.figures.safe_at {
+        Some(_) => 0,
+        None => story.seen.map_or(kept, |seen| signed(left(seen.view))),
+    };
     Some(field::RollbackProgress {
         started_at: to_k8s(rollback.started_at),
         deadline_at: Some(to_k8s(rollback.deadline)),

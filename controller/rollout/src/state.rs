@@ -209,7 +209,7 @@ pub struct Figures {
     pub exposed_devices: u64,
     /// When harm was shown.
     pub detected_at: Option<Time>,
-    /// When no reachable device ran the candidate any more.
+    /// When the last device that had the candidate was known to be back.
     pub safe_at: Option<Time>,
     /// Devices that were out of reach then and follow when they return.
     pub to_follow: u64,

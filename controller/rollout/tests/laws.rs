@@ -40,7 +40,7 @@ fn phase() -> impl Strategy<Value = Phase> {
 
 fn counts() -> impl Strategy<Value = FleetView> {
     let count = || prop_oneof![Just(0_u64), 0..300_u64, Just(u64::MAX)];
-    let all = prop::collection::vec(count(), 16);
+    let all = prop::collection::vec(count(), 17);
     (prop::option::of(0..4_u32), all).prop_map(|(drawn, n)| FleetView {
         drawn,
         matching: n[0],
@@ -59,6 +59,7 @@ fn counts() -> impl Strategy<Value = FleetView> {
         still_exposed_unreachable: n[13],
         exposed_ever: n[14],
         still_exposed_mute: n[15],
+        unmarked: n[16],
     })
 }
 
@@ -315,6 +316,22 @@ proptest! {
         prop_assert!(!same || !world.state.phase.is_active() || decision.state.stage == stage);
         let production = decision.actions.iter().any(|a| matches!(a, Action::Promote { .. }));
         prop_assert!(!production);
+    }
+
+    /// Whatever is seen and however late it is: a way back ends only when somebody is back, or nobody is left to come back.
+    #[test]
+    fn no_way_back_ends_while_nobody_is_back(world in any_world(), had in 1..300_u64) {
+        let mut world = world;
+        world.state.phase = Phase::RollingBack;
+        world.state.attempt = world.state.attempt.max(1);
+        world.state.figures.exposed_devices = had;
+        world.intent.facts.queue = None;
+        let after = world.look().state;
+        let (fleet, figures) = (&world.fleet, &after.figures);
+        let somebody = fleet.back().saturating_add(fleet.unmarked) > 0;
+        let ended = after.phase == Phase::RolledBack;
+        prop_assert!(!ended || somebody || fleet.out_of_reach(figures.exposed_devices) == 0);
+        prop_assert!(figures.safe_at.is_none() || fleet.out_of_reach(figures.exposed_devices) == 0);
     }
 
     /// A random life: after Degraded nothing goes forward in the attempt, and its stage only grows before.

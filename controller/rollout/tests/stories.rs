@@ -51,6 +51,9 @@ fn run(world: &mut World, line: &str, out: &mut String) {
             let name = |i| format!("pump-{i}").parse().expect("a device");
             world.intent.facts.unconfirmed = (1..=named).map(name).collect();
         }
+        // The broker has forgotten all devices; then so many of those that had it are back.
+        "forgotten" => world.fleet.exposed_ever = 0,
+        "returned" => world.fleet.exposed_ever = number(rest),
         "mute" => world.fleet.still_exposed_mute = number(rest),
         "judge" => judge(world, rest),
         "set" => set(world, rest),

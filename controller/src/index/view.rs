@@ -178,6 +178,7 @@ impl Fleet {
             sight.view.eligible += member;
             sight.view.reachable += if online { member } else { 0 };
             sight.view.unreachable += if online { 0 } else { member };
+            sight.view.unmarked += if online { member } else { 0 };
         }
         sight
     }
@@ -261,6 +262,7 @@ fn count(view: &mut FleetView, s: &Standing) {
     view.confirmed += one(s.confirmed);
     view.failed += one(matches!(s.phase, Some(Phase::Failed | Phase::Reverted)));
     view.silent_after_activation += one(s.runs && !s.heard);
+    view.unmarked += one(s.online && !s.runs && s.phase.is_none());
 }
 
 /// A member is a canary; so is a device that was set aside: without it, failures that come one by one would never be

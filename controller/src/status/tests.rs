@@ -11,13 +11,17 @@ use modelfleet_rollout::{
 use super::*;
 use modelfleet_spec::{Problem, validate};
 
+fn north() -> Selector {
+    Selector { match_labels: [("site".to_owned(), "north".to_owned())].into(), ..Selector::default() }
+}
+
 fn full_state() -> State {
     State {
         phase: Phase::RollingBack,
         attempt: 3,
         version: "1.2.0".into(),
         stage: 1,
-        prior: Production::of_all("1.1.0"),
+        prior: Production::of_all("1.1.0").with(&north(), "1.1.1"),
         started_at: Some(Time(1_000)),
         stage_opened_at: Some(Time(2_000)),
         drawn: Some(Drawn { stage: 1, target: Target::AllBut(20_000), at: Time(2_000) }),
@@ -103,6 +107,10 @@ fn valid() -> (Rollout, Valid) {
 }
 
 fn told(state: State, before: Option<&RolloutStatus>, now: Time) -> RolloutStatus {
+    told_of(state, before, now, None)
+}
+
+fn told_of(state: State, before: Option<&RolloutStatus>, now: Time, seen: Option<Seen<'_>>) -> RolloutStatus {
     let (_, valid) = valid();
     let memory = Memory { judged: (state.attempt, state.stage), state, judge: "judge1;0".into() };
     let story = Story {
@@ -110,7 +118,7 @@ fn told(state: State, before: Option<&RolloutStatus>, now: Time) -> RolloutStatu
         memory: &memory,
         membership: &membership(),
         reasons: &[],
-        seen: None,
+        seen,
         answer: None,
         plan: Some((4, 17)),
         restored: false,
@@ -201,6 +209,22 @@ fn a_refused_status_keeps_what_decides() {
     assert_eq!((least.epoch, least.plan_revision), (Some(4), Some(17)));
     assert_eq!((&least.conditions, least.phase), (&full.conditions, full.phase));
     assert!(least.verdicts.is_empty() && least.decisions.is_empty() && least.failures.is_empty());
+}
+
+#[test]
+fn a_device_that_nothing_is_known_of_is_not_back() {
+    let remaining = |safe_at: Option<Time>, view: FleetView| {
+        let figures = Figures { exposed_devices: 5, safe_at, ..full_state().figures };
+        let state = State { phase: Phase::RolledBack, figures, ..full_state() };
+        let seen = Seen { view: &view, eligible: 0, online: 0, failures: &[] };
+        told_of(state, None, Time(9_000), Some(seen)).rollback.unwrap().remaining
+    };
+    let forgotten = FleetView::default();
+    assert_eq!(remaining(None, forgotten), 5, "the broker has lost its memory");
+    assert_eq!(remaining(None, FleetView { exposed_ever: 3, still_exposed: 1, ..forgotten }), 3);
+    assert_eq!(remaining(None, FleetView { exposed_ever: 5, still_exposed_unreachable: 4, ..forgotten }), 4);
+    assert_eq!(remaining(None, FleetView { exposed_ever: 4, unmarked: 1, ..forgotten }), 0);
+    assert_eq!(remaining(Some(Time(8_000)), forgotten), 0, "all were back before");
 }
 
 #[test]

@@ -23,9 +23,10 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
         let text = "a retry waits for abort: false";
         return Next::wait(Reason::new(ReasonCode::AbortStillSet, text));
     }
+    note_all_back(run);
     let rollback = run.state.rollback.as_ref();
     let why = rollback.map_or("", |r| r.sentence.as_str());
-    let follow = match run.fleet.still_exposed_unreachable {
+    let follow = match run.fleet.out_of_reach(run.state.figures.exposed_devices) {
         0 => String::new(),
         n => format!("; {} will follow on return", many(n, "unreachable device")),
     };
@@ -36,6 +37,16 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
     let way_on = if run.intent.deleted() { "" } else { "; set a new retryToken to start again" };
     let text = format!("taken back: {why}{silent}{follow}{way_on}");
     Next::wait(Reason::new(ReasonCode::RolledBack, clip(&text, MESSAGE_MAX)))
+}
+
+/// The last device that had it is back.
+fn note_all_back(run: &mut Run) {
+    let had = run.state.figures.exposed_devices;
+    let left = run.fleet.still_exposed.saturating_add(run.fleet.out_of_reach(had));
+    if had > 0 && left == 0 && run.state.figures.safe_at.is_none() && run.blind().is_none() {
+        run.state.figures.safe_at = Some(run.now);
+        run.state.figures.to_follow = 0;
+    }
 }
 
 /// A new attempt: nothing but the log, the count of attempts and what is known of a rejection is carried over.

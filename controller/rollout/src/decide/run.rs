@@ -71,7 +71,8 @@ impl Run<'_> {
 
     /// Takes note of the version's rejection, before the token is noted: only a token that changes after it lifts it.
     fn note_rejection(&mut self) {
-        let (VersionFact::Rejected { at, .. } | VersionFact::Doubtful { at, .. }) = self.intent.facts.version else {
+        let (VersionFact::Rejected { at, .. } | VersionFact::Doubtful { at, .. }) = self.intent.facts.version
+        else {
             return;
         };
         let token = &self.intent.retry_token;
