@@ -4,6 +4,7 @@
 mod events;
 mod finalizer;
 pub mod in_use;
+pub mod marks;
 mod versions;
 
 use kube::api::{Patch, PatchParams};
@@ -100,6 +101,7 @@ fn story<'a>(
         }),
         answer: decided.answer.as_ref(),
         plan,
+        restored: decided.restored,
         generation,
         now,
     }

@@ -88,6 +88,7 @@ fn cost_of_a_device_is_bounded() {
         probation_ms: 600_000,
         silent_after_ms: 3000,
         connected_since: NOW,
+        prior: &[],
         back_since: None,
         plan: None,
         now: NOW,

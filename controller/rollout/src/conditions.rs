@@ -3,6 +3,10 @@
 use crate::policy::Policy;
 use crate::reason::{Reason, ReasonCode};
 use crate::state::{Breach, PauseCause, Phase, State};
+use crate::text::{clip, many};
+
+/// Longest message of a condition, in bytes.
+const MESSAGE_MAX: usize = 512;
 
 /// The type of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +94,15 @@ pub fn conditions(policy: &Policy, state: &State, reasons: &[Reason]) -> Vec<Con
             None => condition(ConditionKind::Breached, false, "NotBreached", String::new()),
         },
         match back {
-            Some(r) => condition(ConditionKind::RolledBack, true, r.cause.as_str(), r.sentence.clone()),
+            Some(r) => {
+                let open = if state.figures.safe_at.is_some() { 0 } else { state.figures.to_follow };
+                let left = match open {
+                    0 => String::new(),
+                    n => format!("; {} were not known to be back when it ended", many(n, "device")),
+                };
+                let text = clip(&format!("{}{left}", r.sentence), MESSAGE_MAX);
+                condition(ConditionKind::RolledBack, true, r.cause.as_str(), text)
+            }
             None => condition(ConditionKind::RolledBack, false, "NotRolledBack", String::new()),
         },
         match stalled {

@@ -46,4 +46,23 @@ pub struct FleetView {
     pub still_exposed_unreachable: u64,
     /// Devices that have run the candidate at any time in this attempt.
     pub exposed_ever: u64,
+    /// Connected members that neither run the candidate nor say that they ever did: by now they have something else to say,
+    /// or they never got so far.
+    pub unmarked: u64,
+}
+
+impl FleetView {
+    /// Devices that had the candidate and say that they do not run it any more.
+    #[must_use]
+    pub fn back(&self) -> u64 {
+        self.exposed_ever.saturating_sub(self.still_exposed).saturating_sub(self.still_exposed_unreachable)
+    }
+
+    /// Of `had` devices that once ran the candidate, those that may run it still and are out of reach: the ones that are
+    /// not connected, and the ones that nothing is known of any more, as after a broker has lost its memory.
+    #[must_use]
+    pub fn out_of_reach(&self, had: u64) -> u64 {
+        let unknown = had.saturating_sub(self.exposed_ever).saturating_sub(self.unmarked);
+        self.still_exposed_unreachable.saturating_add(unknown)
+    }
 }

@@ -24,6 +24,7 @@ mod fleet;
 mod intent;
 mod moves;
 mod policy;
+mod production;
 mod reason;
 mod rejection;
 mod state;
@@ -43,6 +44,7 @@ pub use policy::{
     Amount, Approval, Limits, OnUndecided, Policy, PolicyError, PolicyParts, RollbackPolicy, STAGES_MAX,
     Stage, StandIn,
 };
+pub use production::{Production, Proven, SELECTORS_BYTES_MAX};
 pub use reason::{Reason, ReasonCode};
 pub use rejection::Rejection;
 pub use state::{

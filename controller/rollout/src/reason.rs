@@ -42,6 +42,8 @@ codes! {
         AwaitingVersion,
         /// The ModelVersion failed its check, or was rejected.
         VersionRefused,
+        /// The plan has no room for a stable version of these devices alone.
+        TooManySelectors,
         /// The broker is away: nothing is decided.
         BrokerUnavailable,
         /// Retained messages are still being read after a start.

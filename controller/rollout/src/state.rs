@@ -11,6 +11,7 @@ use modelfleet_protocol::time::Time;
 use crate::clock::StageClock;
 use crate::decision::EventKind;
 use crate::moves::PhaseKind;
+use crate::production::Production;
 use crate::reason::ReasonCode;
 use crate::rejection::Rejection;
 use crate::text::clip;
@@ -33,8 +34,8 @@ pub struct State {
     pub version: String,
     /// Index of the current stage.
     pub stage: u32,
-    /// The version that was in production when this attempt began, and that devices go back to.
-    pub prior: Option<String>,
+    /// What was in production when this attempt began, and what devices go back to.
+    pub prior: Production,
     /// When this attempt left the queue; also the line between a device's history and its evidence.
     pub started_at: Option<Time>,
     /// When the current stage was opened; `None` before the first one is.
@@ -221,7 +222,7 @@ pub struct Figures {
     pub exposed_devices: u64,
     /// When harm was shown.
     pub detected_at: Option<Time>,
-    /// When no reachable device ran the candidate any more.
+    /// When the last device that had the candidate was known to be back.
     pub safe_at: Option<Time>,
     /// Devices that were out of reach then and follow when they return.
     pub to_follow: u64,

@@ -101,6 +101,7 @@ mod tests {
             matching: true,
             online: true,
             runs: arm == Arm::Canary,
+            stays: false,
             phase: None,
             code: None,
             incompatible: false,

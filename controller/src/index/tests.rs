@@ -2,7 +2,7 @@ use modelfleet_judge::Arm;
 use modelfleet_protocol::draw::{Candidate, Share, Target, open_stage};
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::Digest;
-use modelfleet_protocol::membership::Membership;
+use modelfleet_protocol::membership::{Clause, Membership};
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::selector::Selector;
 use prost::Message as _;
@@ -166,6 +166,7 @@ fn lens<'a>(
         probation_ms: 600_000,
         silent_after_ms: 3000,
         connected_since: NOW,
+        prior: &[],
         back_since: None,
         plan: None,
         now: NOW,
@@ -234,6 +235,38 @@ fn who_was_not_asked_has_not_failed() {
     assert_eq!(sight.failures.iter().map(|f| &f.device).collect::<Vec<_>>(), [&members[0]]);
     let soon = Lens { probation_ms: NOW.0, ..lens(digest, &membership, &parts) };
     assert_eq!(fleet.look(&soon, false).view.unasked, 0, "its probation is not over");
+}
+
+/// A Rollout's name is used again for another version: what devices made of the one before is not this one's.
+#[test]
+fn what_a_device_runs_is_told_by_its_digest_and_never_by_a_name() {
+    let (before, after) = (Digest::of(b"before"), Digest::of(b"after"));
+    let mut index = plant(40);
+    for i in 0..20_u64 {
+        let name = format!("d{i:02}");
+        fold(&mut index, &name, "presence", br#"{"online":true,"since":1,"connection":1}"#);
+        let model = match i {
+            0 => runs(&before, "r", "Failed", Some("LoadRefused")),
+            1 => runs(&after, "r", "Confirmed", None),
+            _ => runs(&before, "r", "Confirmed", None),
+        };
+        fold(&mut index, &name, "state", &state(&name, i + 1, 1, model));
+    }
+    let parts = ("m".parse().unwrap(), Selector::default(), vec![]);
+    let clause = Clause {
+        devices: (0..5).map(|i| format!("d{i:02}").parse().unwrap()).collect(),
+        ..Clause::default()
+    };
+    let membership = Membership { salt: "s".into(), clauses: vec![clause], exclude: vec![] };
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let sight = fleet.look(&lens(after, &membership, &parts), true);
+    assert_eq!((sight.view.members, sight.view.confirmed, sight.view.failed), (5, 1, 0));
+    assert_eq!((sight.view.still_exposed, sight.view.exposed_ever), (1, 1), "a way back has an end");
+    assert_eq!(sight.subjects.iter().filter(|s| s.arm == Arm::Control).count(), 15, "they are controls");
+    // Devices that have the same bytes in production have nothing to go back from.
+    let home = [(Selector::default(), true)];
+    let sight = fleet.look(&Lens { prior: &home, ..lens(after, &membership, &parts) }, true);
+    assert_eq!((sight.view.confirmed, sight.view.still_exposed, sight.view.exposed_ever), (1, 0, 0));
 }
 
 /// Failures come one by one, and each failed device is set aside at once: they must be tested together all the same.

@@ -13,7 +13,7 @@ use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{FleetView, UNCONFIRMED_MAX};
 
-use super::device::{Device, DeviceModel, DeviceReport};
+use super::device::{Device, DeviceAttempt, DeviceModel, DeviceReport};
 use super::fleet::Fleet;
 use super::intern::Number;
 use super::label_sets::LabelSet;
@@ -46,6 +46,9 @@ pub struct Lens<'a> {
     pub silent_after_ms: u64,
     /// The connection to the broker has stood since; time without it is nobody's silence.
     pub connected_since: Time,
+    /// What was in production before the attempt, the first that matches counts: for whom, and whether it is the
+    /// candidate's bytes all the same. Such devices have nothing to go back from.
+    pub prior: &'a [(Selector, bool)],
     /// When the way back began, while it goes on.
     pub back_since: Option<Time>,
     /// The newest plan of the model.
@@ -67,6 +70,8 @@ pub struct Standing {
     pub online: bool,
     /// It runs the candidate.
     pub runs: bool,
+    /// It has the candidate's bytes in production whatever becomes of the attempt.
+    pub stays: bool,
     /// How far it got with this attempt.
     pub phase: Option<Phase>,
     /// Why it ended.
@@ -156,7 +161,7 @@ impl Fleet {
                 sight.other_plan.note(id, self.holds(lens, id, device, entry));
             }
             let mute = lens.back_since.is_some_and(|since| standing.heard_at < since);
-            let exposed = standing.runs && standing.online;
+            let exposed = standing.runs && !standing.stays && standing.online;
             sight.view.still_exposed_mute += u64::from(exposed && mute);
             let named = exposed && sight.exposed.len() < UNCONFIRMED_MAX;
             sight.exposed.extend(named.then(|| id.clone()));
@@ -188,6 +193,7 @@ impl Fleet {
             sight.view.eligible += member;
             sight.view.reachable += if online { member } else { 0 };
             sight.view.unreachable += if online { 0 } else { member };
+            sight.view.unmarked += if online { member } else { 0 };
         }
         sight
     }
@@ -220,7 +226,9 @@ fn standing(
     set: &LabelSet,
 ) -> Standing {
     debug_assert!(entry.is_none_or(|e| e.model == own.model));
-    let attempt = entry.and_then(|e| e.attempt).filter(|a| Some(a.rollout) == own.attempt);
+    // Names come again, bytes do not: what a device tried is this attempt's only when its digest is.
+    let is_own = |a: &DeviceAttempt| Some(a.rollout) == own.attempt && Some(a.digest) == own.candidate;
+    let attempt = entry.and_then(|e| e.attempt).filter(is_own);
     let (phase, code) = (attempt.map(|a| a.phase), attempt.and_then(|a| a.code));
     let answers = own.candidate.is_some() && entry.is_some_and(|e| Some(e.running) == own.candidate);
     let runs = answers || matches!(phase, Some(Phase::Activated | Phase::Confirmed));
@@ -233,6 +241,7 @@ fn standing(
         matching: set.matching,
         online: device.presence.is_some_and(|p| p.online),
         runs,
+        stays: set.stays,
         phase,
         code,
         incompatible: phase == Some(Phase::Incompatible)
@@ -261,9 +270,9 @@ fn count(view: &mut FleetView, s: &Standing) {
     let one = u64::from;
     view.matching += one(s.matching);
     let ran = matches!(s.phase, Some(Phase::Reverted | Phase::RolledBack));
-    view.exposed_ever += one(s.runs || ran);
-    view.still_exposed += one(s.runs && s.online);
-    view.still_exposed_unreachable += one(s.runs && !s.online);
+    view.exposed_ever += one((s.runs || ran) && !s.stays);
+    view.still_exposed += one(s.runs && !s.stays && s.online);
+    view.still_exposed_unreachable += one(s.runs && !s.stays && !s.online);
     if !s.member {
         return;
     }
@@ -284,6 +293,7 @@ fn count(view: &mut FleetView, s: &Standing) {
     view.unproven += one(s.unproven());
     view.unasked += one(s.unasked && s.online);
     view.silent_after_activation += one(s.runs && !s.heard);
+    view.unmarked += one(s.online && !s.runs && s.phase.is_none());
 }
 
 /// A member is a canary; so is a device that was set aside: without it, failures that come one by one would never be

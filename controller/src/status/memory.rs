@@ -1,20 +1,22 @@
 //! The part of a rollout's state that decides, as one text in the status, and back.
 //!
 //! The status shows most of it to people in fields of their own; those are written, never read. So nothing that
-//! decides depends on how a person reads or edits a sentence. The decision log alone lives in its own field.
+//! decides depends on how a person reads or edits a sentence. The decision log and the way back alone live in fields of
+//! their own, because they are long.
 
 use std::collections::VecDeque;
 
-use modelfleet_crds::rollout::status::DecisionRecord;
+use modelfleet_crds::rollout::status::{DecisionRecord, WayBack};
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
     Breach, Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase,
-    Rejection, Rollback, StageClock, State,
+    Production, Proven, Rejection, Rollback, StageClock, State,
 };
 use serde::{Deserialize, Serialize};
 
+use super::membership::{selector, selector_field};
 use super::time::{cut, from_k8s};
 
 /// First word of the text: the version of its form.
@@ -144,7 +146,9 @@ fn value<T: Copy>(table: &[(&str, T)], word: &str) -> Option<T> {
     table.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
 }
 
-fn cause(word: &str) -> Option<Cause> {
+/// The cause that a word stands for.
+#[must_use]
+pub fn cause(word: &str) -> Option<Cause> {
     CAUSES.into_iter().find(|cause| cause.as_str() == word)
 }
 
@@ -193,7 +197,7 @@ impl Memory {
             attempt,
             version,
             stage,
-            prior,
+            prior: prior.entries().iter().find(|e| e.selector.is_everybody()).map(|e| e.version.clone()),
             started_at,
             stage_opened_at,
             drawn: drawn.map(|d| (d.stage, d.target.into(), d.at)),
@@ -220,10 +224,11 @@ impl Memory {
         format!("{FORM}{}", serde_json::to_string(&text).unwrap_or_default())
     }
 
-    /// Reads what [`Memory::to_text`] wrote; the log comes from the status's decisions. `None` when the text is of
+    /// Reads what [`Memory::to_text`] wrote; the log comes from the status's decisions, and what devices go back to from
+    /// its own list. `None` when the text is of
     /// another form or damaged: the rollout then starts as if it had not been looked at.
     #[must_use]
-    pub fn read(text: &str, decisions: &[DecisionRecord]) -> Option<Memory> {
+    pub fn read(text: &str, decisions: &[DecisionRecord], way_back: &[WayBack]) -> Option<Memory> {
         let text: Text = serde_json::from_str(text.strip_prefix(FORM)?).ok()?;
         let (first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at) = text.figures;
         let harm = match text.harm {
@@ -242,7 +247,10 @@ impl Memory {
             attempt: text.attempt,
             version: text.version,
             stage: text.stage,
-            prior: text.prior,
+            prior: match way_back {
+                [] => text.prior.map_or_else(Production::default, Production::of_all),
+                listed => Production::new(listed.iter().map(proven)),
+            },
             started_at: text.started_at,
             stage_opened_at: text.stage_opened_at,
             drawn: text.drawn.map(|(stage, target, at)| Drawn { stage, target: target.into(), at }),
@@ -264,6 +272,20 @@ impl Memory {
         };
         Some(Memory { state, judge: text.judge, judged: text.judged })
     }
+}
+
+/// What devices go back to, as the status lists it.
+#[must_use]
+pub fn way_back(prior: &Production) -> Vec<WayBack> {
+    let field = |entry: &Proven| WayBack {
+        selector: selector_field(&entry.selector),
+        version: entry.version.clone(),
+    };
+    prior.entries().iter().map(field).collect()
+}
+
+fn proven(field: &WayBack) -> Proven {
+    Proven { selector: selector(&field.selector), version: field.version.clone() }
 }
 
 fn log_entry(record: &DecisionRecord) -> Option<LogEntry> {

@@ -5,12 +5,16 @@ use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::membership::{Bound, Clause, Stratum};
 use modelfleet_protocol::selector::{Operator, Requirement, Selector};
 use modelfleet_rollout::{
-    Breach, Cause, Drawn, Figures, Harm, Passed, PassedStage, Rejection, Rollback, StageClock,
+    Breach, Cause, Drawn, Figures, Harm, Passed, PassedStage, Production, Rejection, Rollback, StageClock,
 };
 
 use super::*;
 use crate::index::other_plan::Holds;
 use modelfleet_spec::{Problem, validate};
+
+fn north() -> Selector {
+    Selector { match_labels: [("site".to_owned(), "north".to_owned())].into(), ..Selector::default() }
+}
 
 fn full_state() -> State {
     State {
@@ -18,7 +22,7 @@ fn full_state() -> State {
         attempt: 3,
         version: "1.2.0".into(),
         stage: 1,
-        prior: Some("1.1.0".into()),
+        prior: Production::of_all("1.1.0").with(&north(), "1.1.1"),
         started_at: Some(Time(1_000)),
         stage_opened_at: Some(Time(2_000)),
         drawn: Some(Drawn { stage: 1, target: Target::AllBut(20_000), at: Time(2_000) }),
@@ -105,6 +109,10 @@ fn valid() -> (Rollout, Valid) {
 }
 
 fn told(state: State, before: Option<&RolloutStatus>, now: Time) -> RolloutStatus {
+    told_of(state, before, now, None)
+}
+
+fn told_of(state: State, before: Option<&RolloutStatus>, now: Time, seen: Option<Seen<'_>>) -> RolloutStatus {
     let (_, valid) = valid();
     let memory = Memory { judged: (state.attempt, state.stage), state, judge: "judge1;0".into() };
     let story = Story {
@@ -112,9 +120,10 @@ fn told(state: State, before: Option<&RolloutStatus>, now: Time) -> RolloutStatu
         memory: &memory,
         membership: &membership(),
         reasons: &[],
-        seen: None,
+        seen,
         answer: None,
         plan: Some((4, 17)),
+        restored: false,
         generation: Some(2),
         now,
     };
@@ -166,7 +175,8 @@ fn a_memory_that_is_too_large_loses_sentences_before_anything_that_decides() {
         let memory = Memory { state: state.clone(), judge: "x".repeat(judge), judged: (1, 1) };
         let text = memory.to_text();
         assert!(text.chars().count() <= 8_192, "{}", text.chars().count());
-        let read = Memory::read(&text, &[]).unwrap();
+        let way_back = told(state.clone(), None, Time(7_000)).way_back;
+        let read = Memory::read(&text, &[], &way_back).unwrap();
         assert_eq!((read.state.phase, read.state.quarantined), (state.phase, state.quarantined.clone()));
         assert_eq!(read.judge == memory.judge, judge == 1_200);
         let told = modelfleet_judge::StageState::from_text(&read.judge);
@@ -226,6 +236,30 @@ fn a_refused_status_keeps_what_decides() {
 }
 
 #[test]
+fn a_device_that_nothing_is_known_of_is_not_back() {
+    let remaining = |safe_at: Option<Time>, view: FleetView| {
+        let figures = Figures { exposed_devices: 5, safe_at, ..full_state().figures };
+        let state = State { phase: Phase::RolledBack, figures, ..full_state() };
+        let (omitted, other_plan) = (Omitted::default(), OtherPlan::default());
+        let seen = Seen {
+            view: &view,
+            eligible: 0,
+            online: 0,
+            failures: &[],
+            omitted: &omitted,
+            other_plan: &other_plan,
+        };
+        told_of(state, None, Time(9_000), Some(seen)).rollback.unwrap().remaining
+    };
+    let forgotten = FleetView::default();
+    assert_eq!(remaining(None, forgotten), 5, "the broker has lost its memory");
+    assert_eq!(remaining(None, FleetView { exposed_ever: 3, still_exposed: 1, ..forgotten }), 3);
+    assert_eq!(remaining(None, FleetView { exposed_ever: 5, still_exposed_unreachable: 4, ..forgotten }), 4);
+    assert_eq!(remaining(None, FleetView { exposed_ever: 4, unmarked: 1, ..forgotten }), 0);
+    assert_eq!(remaining(Some(Time(8_000)), forgotten), 0, "all were back before");
+}
+
+#[test]
 fn a_stand_in_for_the_spec_leaves_no_trace() {
     let mut before = told(State { phase: Phase::Progressing, ..full_state() }, None, Time(7_000));
     before.judge.as_mut().unwrap().error_budget_ppm = 123;
@@ -246,6 +280,7 @@ fn a_stand_in_for_the_spec_leaves_no_trace() {
         seen: None,
         answer: None,
         plan: None,
+        restored: false,
         generation: Some(2),
         now: Time(8_000),
     };
@@ -294,6 +329,7 @@ fn devices_that_do_not_take_the_plan_are_a_condition_until_they_do() {
             answer: None,
             plan: None,
             generation: None,
+            restored: false,
             now: Time(1),
         };
         tell(&story, before)

@@ -5,6 +5,7 @@ use modelfleet_protocol::draw::{Share, open_stage};
 use modelfleet_protocol::ids::{DeviceId, Digest};
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::selector::Selector;
 use modelfleet_rollout::{FleetView, Phase, PlanView};
 use modelfleet_spec::Valid;
 
@@ -57,6 +58,9 @@ impl Table<'_> {
         let Some(fleet) = self.field.index.fleet(&self.key.0) else { return (None, None) };
         let stage = valid.policy.stage(state.stage);
         let back = state.rollback.as_ref().filter(|_| state.phase == Phase::RollingBack);
+        let same = |version: &str| self.builds.get(version).is_some_and(|build| build.digest == candidate);
+        let prior = state.prior.entries().iter().map(|one| (one.selector.clone(), same(&one.version)));
+        let prior: Vec<(Selector, bool)> = prior.collect();
         let lens = Lens {
             model: &self.key.1,
             attempt: &plan.attempt,
@@ -68,6 +72,7 @@ impl Table<'_> {
             probation_ms: plan.probation.timeout_ms,
             silent_after_ms: valid.silent_after_ms,
             connected_since: self.link.since,
+            prior: &prior,
             back_since: back.map(|back| back.started_at),
             plan: self.field.ledger.newest(self.key),
             now: self.now,

@@ -77,6 +77,7 @@ impl Stage {
             seen: None,
             answer: None,
             plan: None,
+            restored: false,
             generation: None,
             now: NOW,
         };
@@ -165,7 +166,7 @@ fn progressing() -> State {
         phase: Phase::Progressing,
         attempt: 1,
         stage: 1,
-        prior: Some("1.0.0".into()),
+        prior: Production::of_all("1.0.0"),
         started_at: Some(Time(5)),
         stage_opened_at: Some(Time(6)),
         drawn: Some(Drawn { stage: 1, target: Target::Ppm(100_000), at: Time(6) }),
@@ -285,7 +286,7 @@ fn a_version_whose_object_is_gone_is_known_by_the_plan() {
     let stage = Stage::new().holds("1.0.0", "1.0.0").version("1.1.0", verified());
     let mut stage = stage.device("d1", "old", "1.0.0").rollout("1.1.0", waiting, |_| {});
     let turns = stage.turns();
-    assert_eq!(decided(&turns[0]).memory.state.prior.as_deref(), Some("1.0.0"), "there is a way back");
+    assert_eq!(decided(&turns[0]).memory.state.prior.to_string(), "1.0.0", "there is a way back");
 }
 
 #[test]
@@ -390,7 +391,7 @@ fn an_overdue_way_back_lets_the_next_one_begin() {
 
 #[test]
 fn a_success_whose_way_back_is_gone_stays_in_production_and_says_so() {
-    let succeeded = || State { phase: Phase::Succeeded, prior: Some("1.0.0".into()), ..progressing() };
+    let succeeded = || State { phase: Phase::Succeeded, prior: Production::of_all("1.0.0"), ..progressing() };
     let abort = |spec: &mut RolloutSpec| spec.abort = true;
     let stage = || Stage::new().version("1.1.0", production()).device("d1", "old", "1.1.0");
     let mut whole =

@@ -16,13 +16,15 @@ use crate::observation::Observation;
 use crate::saved::{Active, Kept, Slot};
 use crate::slots;
 use crate::turn::Turn;
-use crate::words::{Output, Role};
+use crate::words::{Identity, Limits, Output, Role};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
     pub model: ModelName,
     pub kept: Kept,
     pub aim: Aim,
+    /// The build that the plan calls stable for this device.
+    stable: Option<Digest>,
     /// What answers, in the shell's word.
     pub serving: Option<Digest>,
     /// The active build in the record with which the process started.
@@ -93,6 +95,7 @@ impl Unit {
             recorded: kept.active.as_ref().map(|active| active.digest),
             kept,
             aim: Aim::Keep,
+            stable: None,
             serving: None,
             work: Work::default(),
             answers: Answers::default(),
@@ -127,7 +130,14 @@ impl Unit {
     }
 
     pub fn stable(&self) -> Option<Digest> {
-        Some(self.kept.plan.as_ref()?.stable.as_ref()?.digest)
+        self.stable
+    }
+
+    /// Works out what plan and override want of this device.
+    pub fn take_aim(&mut self, identity: &Identity, limits: &Limits) {
+        let stable = self.kept.plan.as_ref().and_then(|plan| plan.stable_of(&identity.labels));
+        self.stable = stable.map(|build| build.digest);
+        self.aim = Aim::of(&self.kept, identity, limits);
     }
 
     /// The way back from what is active.

@@ -116,6 +116,7 @@ pub fn plan(revision: u64, stable: Option<ModelBuild>, candidate: Option<Candida
         model: MODEL.parse().unwrap(),
         order: Order { epoch: 1, revision, issued, expires: issued.after_ms(3_600_000) },
         stable,
+        stable_for: vec![],
         candidate,
         rejected: Vec::new(),
         fetch: None,

@@ -9,6 +9,7 @@ use modelfleet_simulation::Objective;
 use serde_json::Value;
 
 use crate::cautions;
+use crate::reach;
 use crate::rollout_setup;
 use crate::schema::Problem;
 use crate::units::span;
@@ -56,6 +57,7 @@ fn rollout_advice(rollout: &Rollout) -> Vec<Problem> {
              harm; name the labels that tell kinds apart",
         ));
     }
+    found.extend(reach::advice(rollout));
     found.extend(comparison_advice(rollout));
     found.extend(probation_advice(rollout));
     if spec.slos.is_empty() {

@@ -14,27 +14,23 @@ pub(super) fn step(run: &mut Run) -> Next {
         return cancel(run);
     }
     run.state.version.clone_from(&run.policy.parts().version);
-    let refused = run.version_refused();
+    let refused = run.refused();
     match (run.state.phase, refused) {
         (Phase::Refused, None) => {
-            return run.go(
-                Move::Reconsider,
-                Phase::Queued,
-                EventKind::Resumed,
-                "the version may be rolled out now",
-            );
+            return run.go(Move::Reconsider, Phase::Queued, EventKind::Resumed, "it may be rolled out now");
         }
-        (Phase::Refused, Some(why)) => {
-            return Next::wait(Reason::new(ReasonCode::VersionRefused, clip(&why, super::run::MESSAGE_MAX)));
+        (Phase::Refused, Some((code, why))) => {
+            return Next::wait(Reason::new(code, clip(&why, super::run::MESSAGE_MAX)));
         }
-        (_, Some(why)) => return run.go(Move::Refuse, Phase::Refused, EventKind::Refused, &why),
+        (_, Some((_, why))) => return run.go(Move::Refuse, Phase::Refused, EventKind::Refused, &why),
         (_, None) => {}
     }
     // A rejection of our own that its record does not show yet: what it says of production is of before.
     let outdated = run.state.rejection.is_some_and(|rejection| rejection.at.is_none());
-    if run.intent.facts.version == VersionFact::Production && !outdated {
+    if run.is_stable() && !outdated {
         run.state.figures.ended_at = Some(run.now);
-        let message = format!("version {} is in production already; nothing to do", run.state.version);
+        let (version, whom) = (&run.state.version, run.whom());
+        let message = format!("version {version} is in production{whom} already; nothing to do");
         return run.go(Move::Adopt, Phase::Succeeded, EventKind::Succeeded, &message);
     }
     if let Some(reason) = waits(run) {
@@ -86,9 +82,9 @@ fn start(run: &mut Run) -> Next {
         run.change(Action::MarkVerified { version: run.state.version.clone() });
     }
     let version = &run.state.version;
-    run.state.prior = run.intent.facts.production.clone().filter(|prior| prior != version);
+    run.state.prior = run.intent.facts.production.clone();
     run.state.started_at = Some(run.now);
-    let back = match &run.state.prior {
+    let back = match run.way_back() {
         Some(prior) => format!("{prior} is the way back"),
         None => "no earlier version to go back to".to_owned(),
     };

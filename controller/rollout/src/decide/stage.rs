@@ -314,9 +314,9 @@ fn succeed(run: &mut Run, how: Passed) -> Next {
     let version = run.state.version.clone();
     run.state.clock.freeze(run.now);
     run.state.figures.ended_at = Some(run.now);
-    run.change(Action::MarkProduction { version: version.clone() });
-    run.change(Action::ArchiveOthers { version: version.clone() });
+    let production = run.state.prior.with(run.policy.scope(), &version);
+    run.change(Action::Promote { production });
     let on = many(run.fleet.confirmed, "device");
-    let message = format!("version {version} is in production, confirmed on {on}{left}");
+    let message = format!("version {version} is in production{}, confirmed on {on}{left}", run.whom());
     run.go(Move::Succeed, Phase::Succeeded, EventKind::Succeeded, &message)
 }
