@@ -1,7 +1,7 @@
 //! What a person reads after a registration.
 
 use modelfleet_crds::model_version::Tensor;
-use modelfleet_model_file::Header;
+use modelfleet_model_file::{Header, IR_VERSION_KNOWN};
 
 use super::registry::Registered;
 use super::store::Upload;
@@ -39,12 +39,28 @@ impl Report {
 
     /// Adds what is odd about the file.
     pub fn header(&mut self, header: &Header) {
+        if header.ir_version > IR_VERSION_KNOWN {
+            self.note(format!(
+                "the file is of IR version {}, which ONNX Runtime 1.31 and older do not load (they take up to \
+                 {IR_VERSION_KNOWN}); set model.ir_version = {IR_VERSION_KNOWN} before onnx.save_model and register that \
+                 file, or devices with them cannot run this version",
+                header.ir_version
+            ));
+        }
         let unusual = header.unusual_operators();
         if !unusual.is_empty() {
             let list = unusual.into_iter().take(5).collect::<Vec<_>>().join(", ");
             self.note(format!(
                 "stock engines do not have the operators {list}: most devices will refuse the model"
             ));
+        }
+    }
+
+    /// Adds which columns of the rows fill no input.
+    pub fn left_over(&mut self, columns: &[&str]) {
+        if !columns.is_empty() {
+            let list = columns.iter().take(12).copied().collect::<Vec<_>>().join(", ");
+            self.note(format!("columns of the rows that are no input of the model are left out: {list}"));
         }
     }
 
@@ -88,8 +104,10 @@ impl Report {
             spec.opsets.iter().map(|set| format!("{} {}", set.domain, set.version)).collect();
         line("opsets", opsets.join(", "));
         if let Some(baseline) = spec.baseline.as_ref().filter(|baseline| !baseline.features.is_empty()) {
+            let watched = baseline.features.iter().filter(|feature| !feature.edges.is_empty()).count();
+            let watched = i64::try_from(watched).unwrap_or(i64::MAX);
             let rows = units::counted(baseline.rows.unwrap_or(0), "row");
-            line("profile", format!("{} features from {rows}", baseline.features.len()));
+            line("profile", format!("{} from {rows}", units::counted(watched, "feature")));
         }
         let cases = i64::try_from(spec.self_test.len()).unwrap_or(i64::MAX);
         if cases > 0 {
