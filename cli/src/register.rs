@@ -6,6 +6,7 @@
 pub mod agreement;
 pub mod arguments;
 mod cell;
+mod credentials;
 #[cfg(feature = "onnxruntime")]
 pub mod engine;
 pub mod feed;
@@ -143,6 +144,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &RegisterArguments) -> Result<
     };
     if registered.unchanged {
         report.differences(&registry::differing_fields(&registered.object.spec, &wanted.spec));
+        report.refused(&registered.object, &cluster.namespace);
     }
     let done = Done { registered: &registered, upload, namespace: &cluster.namespace };
     report.print_notes();

@@ -1,6 +1,7 @@
 //! What a person reads after a registration.
 
-use modelfleet_crds::model_version::Tensor;
+use modelfleet_crds::ModelVersion;
+use modelfleet_crds::model_version::{Tensor, VersionStage};
 use modelfleet_model_file::{Header, IR_VERSION_KNOWN};
 
 use super::registry::Registered;
@@ -74,6 +75,27 @@ impl Report {
         }
     }
 
+    /// Adds what to do with a registered version that is refused: registering it again changes nothing.
+    pub fn refused(&mut self, object: &ModelVersion, namespace: &str) {
+        let Some(status) = object.status.as_ref().filter(|s| s.stage == Some(VersionStage::Rejected)) else {
+            return;
+        };
+        let (reason, message) =
+            (status.reason.as_deref().unwrap_or_default(), status.message.as_deref().unwrap_or_default());
+        self.note(match &status.rejected_by {
+            Some(_) => format!(
+                "a rollout rejected this version ({reason}: {message}), and registering it again does not change that; \
+                 register the mended model under a new version"
+            ),
+            None => format!(
+                "this version did not pass the controller's check ({reason}: {message}). The check is repeated, so a file \
+                 that is put back is found. A signature or an address cannot be changed, because a version never changes: \
+                 delete it and register it again\n  kubectl delete modelversion {} -n {namespace}",
+                object.metadata.name.as_deref().unwrap_or_default()
+            ),
+        });
+    }
+
     /// Notes go to standard error, so that what is printed stays an object.
     pub fn print_notes(&self) {
         self.notes.iter().for_each(|note| printing::note(note));
@@ -133,4 +155,34 @@ fn word(upload: Upload) -> &'static str {
 fn tensors(tensors: &[Tensor]) -> String {
     let text = |tensor: &Tensor| format!("{} {:?} {:?}", tensor.name, tensor.datatype, tensor.shape);
     tensors.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notes(status: serde_json::Value) -> Vec<String> {
+        let object = serde_json::json!({
+            "apiVersion": "modelfleet.io/v1alpha1", "kind": "ModelVersion", "metadata": {"name": "pump-1.0.0"},
+            "spec": {"model": "pump", "version": "1.0.0",
+                     "artifact": {"uri": "https://m/m.onnx", "digest": "sha256:0", "sizeBytes": 1}},
+            "status": status,
+        });
+        let mut report = Report::default();
+        report.refused(&serde_json::from_value(object).unwrap(), "plant");
+        report.notes
+    }
+
+    #[test]
+    fn a_refused_version_that_is_registered_again_is_told_what_helps() {
+        let status = serde_json::json!({"stage": "Rejected", "reason": "SignatureMissing", "message": "none is trusted"});
+        let told = notes(status.clone()).concat();
+        assert!(told.contains("SignatureMissing: none is trusted"), "{told}");
+        assert!(told.ends_with("kubectl delete modelversion pump-1.0.0 -n plant"), "{told}");
+
+        let mut by_rollout = status;
+        by_rollout["rejectedBy"] = serde_json::json!({"rollout": "pump-1.0.0", "reason": "SloBreach", "time": "2026-08-01T12:00:00Z"});
+        assert!(notes(by_rollout).concat().contains("register the mended model under a new version"));
+        assert!(notes(serde_json::json!({"stage": "Verified"})).is_empty());
+    }
 }
