@@ -12,7 +12,7 @@ use modelfleet_protocol::state::{Failure, FailureCode};
 use crate::engine::{Engines, LoadError, RunError, Session};
 use crate::fetch::Keys;
 use crate::serve::Places;
-use crate::tensor::{NamedTensor, shaped};
+use crate::tensor::{Elements, NamedTensor, shaped};
 
 /// Predictions of one loaded build that run at once; others wait, within their time.
 const AT_ONCE_MAX: usize = 4;
@@ -216,12 +216,29 @@ fn self_test(
     for expected in &test.outputs {
         let output = outputs.iter().find(|o| o.name == expected.name);
         let missing = || AdmitError::Signature(format!("there is no output {:?}", expected.name));
-        output.ok_or_else(missing)?.data.numbers(&mut answer);
+        let data = &output.ok_or_else(missing)?.data;
+        if !expected.texts.is_empty() {
+            if let Some(reason) = other_texts(data, expected) {
+                return Err(AdmitError::SelfTest { index, reason });
+            }
+            continue;
+        }
+        data.numbers(&mut answer);
         if let Some(reason) = difference(&answer, expected, test.tolerance) {
             return Err(AdmitError::SelfTest { index, reason });
         }
     }
     Ok(())
+}
+
+/// What differs between texts and what they must be; `None` when they are good.
+fn other_texts(answer: &Elements, expected: &Values) -> Option<String> {
+    let name = &expected.name;
+    match answer {
+        Elements::Text(texts) if *texts == expected.texts => None,
+        Elements::Text(texts) => Some(format!("{name} is {texts:?}, expected {:?}", expected.texts)),
+        other => Some(format!("{name} is {}, expected texts", other.datatype())),
+    }
 }
 
 /// What differs between an answer and what it must be; `None` when it is good. NaN is never good.
@@ -259,7 +276,7 @@ mod tests {
     }
 
     fn check(answer: &[f64], expected: &[f64], good: bool) {
-        let expected = Values { name: "score".into(), values: expected.to_vec() };
+        let expected = Values { name: "score".into(), values: expected.to_vec(), texts: Vec::new() };
         assert_eq!(difference(answer, &expected, 1e-4).is_none(), good, "{answer:?} {expected:?}");
     }
 
