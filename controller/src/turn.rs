@@ -15,7 +15,7 @@ use modelfleet_rollout::{
     Action, Decision, Evidence, Facts, FleetView, Intent, Phase, PlanView, Production, Queue, State,
     VersionFact, decide, plan_view,
 };
-use modelfleet_spec::{Problem, Valid};
+use modelfleet_spec::{Problem, Valid, silent_after_ms};
 
 use crate::assess::Answer;
 use crate::context::{Field, Link};
@@ -184,6 +184,10 @@ impl Table<'_> {
         let version = if state.version.is_empty() { &spec.version } else { &state.version };
         let version = if state.phase.is_active() { version } else { &spec.version };
         let fleet = self.field.index.fleet(&self.key.0);
+        let plan = self.field.ledger.newest(self.key);
+        // Devices speak by the windows of the plan that they follow, and a new one reaches them when it is sent.
+        let sent_at = plan.map(|plan| plan.order.issued.min(self.now));
+        let heard_at = fleet.and_then(crate::index::Fleet::heard_at);
         Intent {
             paused: spec.paused,
             abort: spec.abort,
@@ -198,8 +202,10 @@ impl Table<'_> {
                 unreadable: None,
                 broker_connected: self.link.connected,
                 view_complete: self.link.settled,
-                heard_at: fleet.and_then(crate::index::Fleet::heard_at),
                 unable_why: String::new(),
+                heard_at: heard_at.map(|at| at.max(sent_at.unwrap_or(at))),
+                silent_by_plan_ms: plan
+                    .map_or(0, |plan| silent_after_ms(plan.observe.window_ms, plan.observe.report_every_ms)),
                 unconfirmed: Vec::new(),
             },
         }

@@ -48,6 +48,9 @@ pub struct Facts {
     pub heard_at: Option<Time>,
     /// Why devices cannot run the build, with how many, for people; empty while nothing is known of that.
     pub unable_why: String,
+    /// How long a fleet may be silent by the windows of the plan that devices follow, milliseconds; 0: there is none.
+    /// Devices with longer windows than this rollout's speak less often until its own plan reaches them.
+    pub silent_by_plan_ms: u64,
     /// Some connected devices that ran the candidate when last heard, at most [`UNCONFIRMED_MAX`], for people.
     pub unconfirmed: Vec<DeviceId>,
 }

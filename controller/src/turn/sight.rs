@@ -71,6 +71,7 @@ impl Table<'_> {
             drawn: state.drawn.filter(|_| membership.salt == plan.salt).map(|drawn| drawn.stage),
             probation_ms: plan.probation.timeout_ms,
             silent_after_ms: valid.silent_after_ms,
+            window_ms: plan.observe.window_ms,
             connected_since: self.link.since,
             prior: &prior,
             back_since: back.map(|back| back.started_at),

@@ -19,6 +19,7 @@ use crate::read::read;
 use crate::status::{Story, tell};
 
 mod hostile;
+mod quiet;
 
 const NOW: Time = Time(1_000_000_000);
 
