@@ -22,7 +22,7 @@ use crate::context::{Field, Link};
 use crate::ledger::Key;
 use crate::observe::World;
 use crate::production;
-use crate::queue::{Entry, places};
+use crate::queue::{Entry, others_wait, places};
 use crate::read::{Read, Spec};
 use crate::restore;
 use crate::status::memory::Memory;
@@ -114,7 +114,8 @@ pub fn take(
             phase if phase.is_terminal() => !any_active && state.figures.ended_at == last_ended,
             _ => place.is_none(),
         };
-        let turn = table.turn(read, place, looks);
+        let waits = others_wait(&entries, &entries[at].name);
+        let turn = table.turn(read, (place, waits), looks);
         // Who has just ended keeps the turn until that is stored: the next one begins on facts that know of it.
         if !entries[at].phase.is_active() && turn.phase().is_active() {
             entries[at].phase = turn.phase();
@@ -161,7 +162,8 @@ impl Turn {
 }
 
 impl Table<'_> {
-    fn turn(&mut self, read: Read, place: Option<Queue>, looks: bool) -> Turn {
+    /// `place`: its place in the queue, and whether others wait.
+    fn turn(&mut self, read: Read, place: (Option<Queue>, bool), looks: bool) -> Turn {
         let Read { rollout, memory, membership, spec, restored } = read;
         let phase_before = memory.state.phase;
         let (valid, problem) = match spec {
@@ -178,7 +180,12 @@ impl Table<'_> {
         Turn { rollout, outcome: Ok(Box::new(decided)), phase_before }
     }
 
-    fn intent(&self, rollout: &Rollout, state: &State, queue: Option<Queue>) -> Intent {
+    fn intent(
+        &self,
+        rollout: &Rollout,
+        state: &State,
+        (queue, others_wait): (Option<Queue>, bool),
+    ) -> Intent {
         let spec = &rollout.spec;
         // While an attempt is under way its version counts, not one that the spec may name by now.
         let version = if state.version.is_empty() { &spec.version } else { &state.version };
@@ -198,6 +205,7 @@ impl Table<'_> {
                 production: self.production.clone(),
                 prior_gone: state.prior.entries().iter().any(|one| !self.builds.contains_key(&one.version)),
                 queue,
+                others_wait,
                 deleted: rollout.metadata.deletion_timestamp.is_some(),
                 unreadable: None,
                 broker_connected: self.link.connected,

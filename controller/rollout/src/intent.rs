@@ -36,6 +36,8 @@ pub struct Facts {
     /// The rollout of the same model that goes first; `None` when it is this one's turn. One that has ended is taken
     /// back behind one that waits, but not while one is under way.
     pub queue: Option<Queue>,
+    /// Other rollouts of the model wait for this one to end.
+    pub others_wait: bool,
     /// The Rollout is being deleted: go back, then let it go.
     pub deleted: bool,
     /// The spec cannot work any more, and why: the policy is a stand-in, and nothing goes forward by it.
