@@ -219,7 +219,12 @@ mod tests {
         let asleep = |d: &mut Decision| d.wake_at = Some(Time(1));
         assert_eq!(rule_broken(asleep, &seeing()), "it is looked at again, later than now");
         let harm = |d: &mut Decision| {
-            d.state.harm = Some(Harm { at: Time(1), cause: Cause::Degraded, sentence: String::new() });
+            d.state.harm = Some(Harm {
+                at: Time(1),
+                cause: Cause::Degraded,
+                sentence: String::new(),
+                statistics: String::new(),
+            });
         };
         assert_eq!(rule_broken(harm, &seeing()), "after shown harm it stands or goes back");
         let abort = Intent { abort: true, ..seeing() };
