@@ -68,9 +68,12 @@ impl Shared<'_> {
     }
 }
 
+/// By value of a key: bad devices and good ones.
+type Counts<'a> = BTreeMap<&'a str, (u64, u64)>;
+
 /// The labels of bad devices, with how many devices carry them; keys of many values are left out.
 fn carried<'a>(groups: &[Group<'a>]) -> Vec<Shared<'a>> {
-    let mut keys: BTreeMap<&str, Option<BTreeMap<&str, (u64, u64)>>> = BTreeMap::new();
+    let mut keys: BTreeMap<&str, Option<Counts<'_>>> = BTreeMap::new();
     for group in groups.iter().filter(|group| group.bad > 0) {
         for (key, value) in group.labels {
             if keys.len() >= KEYS_MAX && !keys.contains_key(key.as_str()) {
@@ -93,7 +96,7 @@ fn carried<'a>(groups: &[Group<'a>]) -> Vec<Shared<'a>> {
             }
         }
     }
-    let of_key = |(key, values): (&'a str, Option<BTreeMap<&'a str, (u64, u64)>>)| {
+    let of_key = |(key, values): (&'a str, Option<Counts<'a>>)| {
         let each = move |(value, (bad, good))| Shared { key, value, bad, good };
         values.into_iter().flatten().map(each)
     };

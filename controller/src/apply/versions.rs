@@ -259,7 +259,7 @@ fn words(status: &ModelVersionStatus) -> Vec<Word> {
                 kind: "Verified",
                 holds: true,
                 reason: "Checked".to_owned(),
-                message: "digest, size and signature are good".to_owned(),
+                message: "The file has the size and the digest that were registered.".to_owned(),
             },
             false => word("Verified", false),
         },
