@@ -26,8 +26,10 @@ const HOLD_MS: u64 = 60_000;
 
 /// Standing still: nothing is done, the state is as it was, and it is said aloud.
 pub(crate) fn hold(state: &State, broken: Broken, now: Time) -> Decision {
-    let text =
-        format!("{broken}; nothing is done until it is mended; please report it with this object's status");
+    let text = format!(
+        "Stopped by a defect of the controller: {broken}. Devices keep what they run. Please report it with this \
+         object's status."
+    );
     Decision {
         state: state.clone(),
         actions: Vec::new(),
