@@ -36,6 +36,7 @@ pub mod registry;
 pub mod restore;
 pub mod retry;
 pub mod run;
+pub mod shared_labels;
 pub mod status;
 pub mod turn;
 pub mod verify_artifact;

@@ -13,7 +13,7 @@ use modelfleet_crds::rollout::RolloutStatus;
 use modelfleet_crds::rollout::status as field;
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::{EventKind, FleetView, LogEntry, PauseCause, Phase, Reason, State};
+use modelfleet_rollout::{EventKind, FleetView, LogEntry, PauseCause, Phase, Reason, State, clip};
 
 use crate::assess::Answer;
 use crate::index::left_out::Omitted;
@@ -96,7 +96,7 @@ pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus 
     RolloutStatus {
         observed_generation: story.generation,
         phase: Some(phase(state.phase)),
-        message: Some(cut(&message(state, story.reasons), MESSAGE_MAX)),
+        message: Some(clip(&message(state, story.reasons), MESSAGE_MAX)),
         stage: begun.then(|| field::StageProgress {
             name: stage.name.clone(),
             index: i64::from(state.stage.min(policy.last_stage())),
@@ -230,7 +230,7 @@ fn decision(entry: &LogEntry) -> field::DecisionRecord {
             _ => D::Hold,
         },
         reason: entry.kind.as_str().to_owned(),
-        message: cut(&entry.message, LOG_MESSAGE_MAX),
+        message: clip(&entry.message, LOG_MESSAGE_MAX),
     }
 }
 

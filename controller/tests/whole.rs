@@ -72,6 +72,41 @@ async fn a_good_version_gets_through_and_a_bad_one_is_taken_back() {
     assert_eq!(last.stable.unwrap().version.to_string(), "1.1.0");
 }
 
+/// The conclusion, whom it hit, what became of the version and what to do, the statistics last: in the status and in its
+/// newest event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_reads_whom_a_version_harmed_and_what_to_do() {
+    let plant = plant!("stranger");
+    let (badness, _) = fleet(&plant, 60).await;
+    badness.lock().unwrap().insert("1.1.0 old".into(), 60);
+    for version in ["1.0.0", "1.1.0"] {
+        plant.register(version).await;
+    }
+    plant.roll_out("1.0.0").await;
+    plant.wait("1.0.0", "Succeeded", LONG).await;
+    plant.roll_out_from("1.1.0", "24").await;
+    plant.wait("1.1.0", "RolledBack", LONG).await;
+    let in_order = |told: &str, parts: &[&str]| {
+        let places: Vec<Option<usize>> = parts.iter().map(|part| told.find(part)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {told}");
+    };
+    let conclusion =
+        ["Took 1.1.0 back from ", ": too many errors on ", " with it (limit 1 %), ", " are age=old. "];
+    let rest = ["1.1.0 is Rejected; register a new version. ", "Statistics: "];
+    let (_, told) = plant.phase("1.1.0").await;
+    in_order(&told, &[&conclusion[..], &rest[..]].concat());
+    let events: Api<Event> = Api::namespaced(plant.client.clone(), &plant.namespace);
+    let back = events.list(&ListParams::default()).await.unwrap().items.into_iter();
+    let note =
+        back.filter(|event| event.reason.as_deref() == Some("RolledBack")).find_map(|event| event.note);
+    let note = note.unwrap();
+    in_order(&note, &conclusion);
+    assert!(
+        note.ends_with("1.1.0 is Rejected; register a new version."),
+        "nothing is cut within a sentence: {note}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_it_goes_on() {
     let mut plant = plant!("killed");

@@ -243,7 +243,9 @@ fn for_core(state: &State, answer: &judge::Assessment, looks: judge::Looks, flee
         incident: answer.incident.as_ref().filter(|_| pauses).map(|i| i.sentence.clone()),
         pause: (pauses && answer.incident.is_none()).then(|| answer.sentence.clone()),
         hard_stop: answer.hard_stop.as_ref().map(|stop| match &stop.action {
-            HardAction::RollBackAll => HardStop::RollBackAll { reason: stop.sentence.clone() },
+            HardAction::RollBackAll => {
+                HardStop::RollBackAll { reason: stop.sentence.clone(), statistics: stop.statistics.clone() }
+            }
             HardAction::Quarantine(slots) => HardStop::Quarantine {
                 devices: slots.iter().filter_map(|slot| fleet.id(*slot)).collect(),
                 reason: stop.sentence.clone(),
@@ -255,6 +257,7 @@ fn for_core(state: &State, answer: &judge::Assessment, looks: judge::Looks, flee
         },
         final_look: looks.is_final(),
         sentence: answer.sentence.clone(),
+        statistics: answer.statistics.clone(),
         spent_ppb: answer.spent_ppb,
     }
 }

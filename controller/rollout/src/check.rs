@@ -26,8 +26,10 @@ const HOLD_MS: u64 = 60_000;
 
 /// Standing still: nothing is done, the state is as it was, and it is said aloud.
 pub(crate) fn hold(state: &State, broken: Broken, now: Time) -> Decision {
-    let text =
-        format!("{broken}; nothing is done until it is mended; please report it with this object's status");
+    let text = format!(
+        "Stopped by a defect of the controller: {broken}. Devices keep what they run. Please report it with this \
+         object's status."
+    );
     Decision {
         state: state.clone(),
         actions: Vec::new(),
@@ -219,7 +221,12 @@ mod tests {
         let asleep = |d: &mut Decision| d.wake_at = Some(Time(1));
         assert_eq!(rule_broken(asleep, &seeing()), "it is looked at again, later than now");
         let harm = |d: &mut Decision| {
-            d.state.harm = Some(Harm { at: Time(1), cause: Cause::Degraded, sentence: String::new() });
+            d.state.harm = Some(Harm {
+                at: Time(1),
+                cause: Cause::Degraded,
+                sentence: String::new(),
+                statistics: String::new(),
+            });
         };
         assert_eq!(rule_broken(harm, &seeing()), "after shown harm it stands or goes back");
         let abort = Intent { abort: true, ..seeing() };

@@ -3,7 +3,7 @@
 use crate::policy::Policy;
 use crate::reason::{Reason, ReasonCode};
 use crate::state::{Breach, PauseCause, Phase, State};
-use crate::text::{clip, many};
+use crate::text::{clip, sentences, statistics};
 
 /// Longest message of a condition, in bytes.
 const MESSAGE_MAX: usize = 512;
@@ -79,12 +79,15 @@ pub fn conditions(policy: &Policy, state: &State, reasons: &[Reason]) -> Vec<Con
             None => condition(ConditionKind::Paused, false, "NotPaused", String::new()),
         },
         match harm {
-            Some(h) => condition(ConditionKind::Degraded, true, h.cause.as_str(), h.sentence.clone()),
+            Some(h) => {
+                let message = sentences(&[&h.sentence, &statistics(&h.statistics)]);
+                condition(ConditionKind::Degraded, true, h.cause.as_str(), clip(&message, MESSAGE_MAX))
+            }
             None => condition(
                 ConditionKind::Degraded,
                 false,
                 "NoHarmShown",
-                format!("no harm shown up to {stage}"),
+                format!("No harm shown up to stage {stage}."),
             ),
         },
         match &state.breach {
@@ -94,15 +97,8 @@ pub fn conditions(policy: &Policy, state: &State, reasons: &[Reason]) -> Vec<Con
             None => condition(ConditionKind::Breached, false, "NotBreached", String::new()),
         },
         match back {
-            Some(r) => {
-                let open = if state.figures.safe_at.is_some() { 0 } else { state.figures.to_follow };
-                let left = match open {
-                    0 => String::new(),
-                    n => format!("; {} were not known to be back when it ended", many(n, "device")),
-                };
-                let text = clip(&format!("{}{left}", r.sentence), MESSAGE_MAX);
-                condition(ConditionKind::RolledBack, true, r.cause.as_str(), text)
-            }
+            // What is told now counts those who are not known to be back.
+            Some(r) => condition(ConditionKind::RolledBack, true, r.cause.as_str(), text.clone()),
             None => condition(ConditionKind::RolledBack, false, "NotRolledBack", String::new()),
         },
         match stalled {

@@ -138,6 +138,8 @@ pub struct Harm {
     pub cause: Cause,
     /// With numbers.
     pub sentence: String,
+    /// The statistics behind it, told last; empty without any.
+    pub statistics: String,
 }
 
 /// An objective that is broken after success.

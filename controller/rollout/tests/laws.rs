@@ -73,7 +73,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let stop = prop::option::weighted(
         0.2,
         prop_oneof![
-            Just(HardStop::RollBackAll { reason: "loads nowhere".to_owned() }),
+            Just(HardStop::RollBackAll { reason: "loads nowhere".to_owned(), statistics: String::new() }),
             Just(HardStop::Quarantine { devices, reason: "these only".to_owned() }),
         ],
     );
@@ -89,6 +89,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
             coverage,
             final_look: false,
             sentence: "\u{e9}".repeat(400),
+            statistics: String::new(),
             spent_ppb,
         },
     )
@@ -173,6 +174,7 @@ prop_compose! {
         if harmed {
             state.harm = Some(modelfleet_rollout::Harm {
                 at: BEGIN, cause: modelfleet_rollout::Cause::Degraded, sentence: "harm".to_owned(),
+                statistics: String::new(),
             });
         }
         state.figures = Figures::default();

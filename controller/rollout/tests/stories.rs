@@ -132,8 +132,15 @@ fn policy(world: &mut World, rest: &str) {
 
 fn judge(world: &mut World, rest: &str) {
     let (what, sentence) = rest.split_once(": ").unwrap_or((rest, ""));
+    // Statistics follow a bar.
+    let (sentence, statistics) = sentence.split_once(" | ").unwrap_or((sentence, ""));
     let said = || sentence.to_owned();
-    let known = Evidence { coverage: Coverage::Met, sentence: said(), ..Evidence::default() };
+    let known = Evidence {
+        coverage: Coverage::Met,
+        sentence: sentence.to_owned(),
+        statistics: statistics.to_owned(),
+        ..Evidence::default()
+    };
     world.judge(match what {
         "healthy" => Evidence { verdict: Verdict::Healthy, spent_ppb: 1_000_000, ..known },
         "undecided" => known,
@@ -142,7 +149,10 @@ fn judge(world: &mut World, rest: &str) {
         "incident" => Evidence { incident: Some(said()), ..known },
         "pause" => Evidence { pause: Some(said()), ..known },
         "lacks" => Evidence { coverage: Coverage::Missing(said()), ..known },
-        "stop" => Evidence { hard_stop: Some(HardStop::RollBackAll { reason: said() }), ..known },
+        "stop" => Evidence {
+            hard_stop: Some(HardStop::RollBackAll { reason: said(), statistics: String::new() }),
+            ..known
+        },
         "quarantine" => {
             let devices = vec!["pump-007".parse::<DeviceId>().unwrap()];
             Evidence { hard_stop: Some(HardStop::Quarantine { devices, reason: said() }), ..known }

@@ -3,6 +3,7 @@
 //! The controller, the planner and the simulator read specs here and nowhere else: what is planned and simulated is what
 //! is rolled out.
 
+mod breach_words;
 mod objective;
 mod problem;
 mod stage;

@@ -6,7 +6,7 @@ use modelfleet_crds::model_version::{ModelVersionStatus, ProductionScope, Reject
 use modelfleet_crds::{ModelVersion, Rollout};
 use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::{Action, Production};
+use modelfleet_rollout::{Action, Production, clip};
 use serde_json::json;
 
 use super::{MANAGER, in_use};
@@ -136,13 +136,16 @@ fn retire(status: &mut ModelVersionStatus, production: &Production, said: &Chang
     }
     status.stage = Some(said.then);
     let (reason, message) = match said.then {
-        VersionStage::Archived => ("Replaced", format!("was in production; replaced, now {production}")),
+        VersionStage::Archived => ("Replaced", format!("Was in production; replaced, now {production}.")),
         _ => (
             "Verified",
-            format!("rollout {} was taken back; may be rolled out again", said.rollout.name_any()),
+            format!(
+                "Rollout {} was taken back; the version may be rolled out again.",
+                said.rollout.name_any()
+            ),
         ),
     };
-    (status.reason, status.message) = (Some(reason.to_owned()), Some(cut(&message, 512)));
+    (status.reason, status.message) = (Some(reason.to_owned()), Some(clip(&message, 512)));
 }
 
 fn reject(status: &mut ModelVersionStatus, by: Rejection, message: &str) {
@@ -157,8 +160,8 @@ fn reject(status: &mut ModelVersionStatus, by: Rejection, message: &str) {
     }
     status.stage = Some(VersionStage::Rejected);
     status.reason = Some(by.reason.clone());
-    let keeps = |devices: &String| format!("{message}; stays in production for {devices}");
-    status.message = Some(cut(&status.devices.as_ref().map_or_else(|| message.to_owned(), keeps), 512));
+    let keeps = |devices: &String| format!("{message} It stays in production for {devices}.");
+    status.message = Some(clip(&status.devices.as_ref().map_or_else(|| message.to_owned(), keeps), 512));
     status.rejected_by = Some(by);
 }
 
@@ -167,7 +170,8 @@ fn verify(status: &mut ModelVersionStatus) {
         let produced = !status.production_for.is_empty();
         status.stage = Some(if produced { VersionStage::Production } else { VersionStage::Verified });
         status.reason = Some(LIFTED.to_owned());
-        status.message = Some("a new retryToken lifted its rejection; may be rolled out again".to_owned());
+        status.message =
+            Some("A new retryToken lifted its rejection; it may be rolled out again.".to_owned());
         status.rejected_by = None;
     }
 }
@@ -256,7 +260,7 @@ fn words(status: &ModelVersionStatus) -> Vec<Word> {
                 kind: "Verified",
                 holds: true,
                 reason: "Checked".to_owned(),
-                message: "digest, size and signature are good".to_owned(),
+                message: "The file has the size and the digest that were registered.".to_owned(),
             },
             false => word("Verified", false),
         },

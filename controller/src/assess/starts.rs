@@ -110,7 +110,7 @@ mod tests {
             confirmed: true,
             unasked: false,
         };
-        Subject { id, arm, stratum: 0, standing, activated, report: None }
+        Subject { id, arm, stratum: 0, labels: 0, standing, activated, report: None }
     }
 
     #[test]
@@ -135,6 +135,7 @@ mod tests {
                 profile: None,
                 subjects: &subjects,
                 samples: None,
+                fleet: None,
                 recording: Recording::Off,
                 now: OPENED.after_ms(3 * window_ms),
             };

@@ -8,7 +8,7 @@ use modelfleet_judge::{Arm, Counts};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Membership, rank};
 use modelfleet_protocol::plan::Plan;
-use modelfleet_protocol::selector::Selector;
+use modelfleet_protocol::selector::{Labels, Selector};
 use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{FleetView, UNCONFIRMED_MAX};
@@ -99,6 +99,8 @@ pub struct Subject<'a> {
     pub arm: Arm,
     /// Its stratum; see [`super::label_sets`].
     pub stratum: u16,
+    /// Number of its label set; see [`Fleet::labels_numbered`].
+    pub labels: Number,
     /// How it stands.
     pub standing: Standing,
     /// When it activated, by its own clock.
@@ -172,11 +174,17 @@ impl Fleet {
                 let at = entry.and_then(|e| e.attempt).map_or(Time::ZERO, |a| a.since);
                 sight.failures.push(FailedDevice { device: id.clone(), code, at });
             }
-            if arms && let Some(subject) = subject(&own, id, entry, standing, set.stratum) {
+            if arms && let Some(subject) = subject(&own, id, entry, standing, (set.stratum, device.labels)) {
                 sight.subjects.push(subject);
             }
         }
         sight
+    }
+
+    /// The labels of a number that a [`Subject`] has.
+    #[must_use]
+    pub fn labels_numbered(&self, number: Number) -> Option<&Labels> {
+        self.texts.labels.get(number)
     }
 
     /// No device has spoken of the model yet: all that is known is who would be drawn.
@@ -311,7 +319,7 @@ fn subject<'a>(
     id: &'a DeviceId,
     entry: Option<&'a DeviceModel>,
     standing: Standing,
-    stratum: u16,
+    (stratum, labels): (u16, Number),
 ) -> Option<Subject<'a>> {
     let control = standing.matching && !standing.runs && standing.phase.is_none();
     let control = control && entry.is_some_and(DeviceModel::says_anything);
@@ -324,7 +332,7 @@ fn subject<'a>(
     let report = entry.and_then(|e| e.report.as_deref());
     let of_arm = |r: &&DeviceReport| (Some(r.digest) == own.candidate) == (arm == Arm::Canary);
     let activated = entry.map_or(Time::ZERO, |e| e.began(own.candidate));
-    Some(Subject { id, arm, stratum, standing, activated, report: report.filter(of_arm) })
+    Some(Subject { id, arm, stratum, labels, standing, activated, report: report.filter(of_arm) })
 }
 
 impl Subject<'_> {

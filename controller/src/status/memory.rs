@@ -13,11 +13,11 @@ use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
     Breach, Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase,
-    Production, Proven, Rejection, Rollback, StageClock, State,
+    Production, Proven, Rejection, Rollback, StageClock, State, clip,
 };
 use serde::{Deserialize, Serialize};
 
-use super::time::{cut, from_k8s};
+use super::time::from_k8s;
 
 /// First word of the text: the version of its form.
 const FORM: &str = "modelfleet1 ";
@@ -62,6 +62,8 @@ struct Text {
     phase_since: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     harm: Option<(Time, String, String)>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    harm_statistics: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     rollback: Option<RollbackText>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -191,6 +193,7 @@ impl Memory {
         } = self.state.clone();
         let Figures { first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at } =
             figures;
+        let harm_statistics = harm.as_ref().map_or_else(String::new, |harm| harm.statistics.clone());
         let passed_text = |p: PassedStage| (p.name, p.opened_at, p.passed_at, word(&PASSED, &p.how));
         let text = Text {
             phase: word(&PHASES, &phase),
@@ -204,9 +207,10 @@ impl Memory {
             clock: (banked_ms, running_since),
             approval_asked_at,
             phase_since,
-            harm: harm.map(|h| (h.at, h.cause.as_str().to_owned(), cut(&h.sentence, sentence_max))),
+            harm: harm.map(|h| (h.at, h.cause.as_str().to_owned(), clip(&h.sentence, sentence_max))),
+            harm_statistics: clip(&harm_statistics, sentence_max),
             rollback: rollback.map(|mut back| {
-                back.sentence = cut(&back.sentence, sentence_max);
+                back.sentence = clip(&back.sentence, sentence_max);
                 RollbackText::from(back)
             }),
             breach_waived,
@@ -232,7 +236,9 @@ impl Memory {
         let text: Text = serde_json::from_str(text.strip_prefix(FORM)?).ok()?;
         let (first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at) = text.figures;
         let harm = match text.harm {
-            Some((at, word, sentence)) => Some(Harm { at, cause: cause(&word)?, sentence }),
+            Some((at, word, sentence)) => {
+                Some(Harm { at, cause: cause(&word)?, sentence, statistics: text.harm_statistics })
+            }
             None => None,
         };
         let rollback = match text.rollback {

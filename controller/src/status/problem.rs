@@ -2,12 +2,12 @@
 
 use modelfleet_crds::rollout::{RolloutStatus, status as field};
 use modelfleet_protocol::time::Time;
+use modelfleet_rollout::clip;
 use modelfleet_spec::Problem;
 
 use super::MESSAGE_MAX;
 use super::conditions::{self, Word};
 use super::fleet_words;
-use super::time::cut;
 use crate::restore::RESTORED;
 
 /// The status of a rollout that a problem keeps from everything: all stays as it is, and says why.
@@ -33,7 +33,7 @@ pub fn tell_problem(
     status.conditions = conditions::to_fields(words, &status.conditions, generation, now);
     status.observed_generation = generation;
     status.phase = Some(field::RolloutPhase::Stalled);
-    status.message = Some(cut(&problem.to_string(), MESSAGE_MAX));
+    status.message = Some(clip(&problem.to_string(), MESSAGE_MAX));
     status
 }
 

@@ -29,7 +29,12 @@ fn full_state() -> State {
         clock: StageClock { banked_ms: 77, running_since: Some(Time(3_000)) },
         approval_asked_at: Some(Time(4_000)),
         phase_since: Time(5_000),
-        harm: Some(Harm { at: Time(6_000), cause: Cause::HardStop, sentence: "2 of 5 failed".into() }),
+        harm: Some(Harm {
+            at: Time(6_000),
+            cause: Cause::HardStop,
+            sentence: "2 of 5 failed".into(),
+            statistics: "p = 0.001".into(),
+        }),
         rollback: Some(Rollback {
             cause: Cause::HardStop,
             sentence: "2 of 5 \"failed\"".into(),
@@ -158,6 +163,10 @@ fn what_decides_comes_back_from_the_status_exactly() {
 fn the_largest_memory_fits_its_field() {
     let mut state = full_state();
     state.quarantined = (0..64).map(|i| format!("{i:0>64}").parse().unwrap()).collect();
+    // Quotes take two bytes each where the text is written.
+    state.harm.as_mut().unwrap().sentence = "\"".repeat(320);
+    state.harm.as_mut().unwrap().statistics = "\"".repeat(200);
+    state.rollback.as_mut().unwrap().sentence = "\"".repeat(320);
     let memory = Memory { state, judge: "x".repeat(1_200), judged: (1, 1) };
     assert!(memory.to_text().len() <= 8_192, "{}", memory.to_text().len());
 }

@@ -102,6 +102,7 @@ impl Table<'_> {
             profile: build.and_then(|build| build.profile.as_ref()),
             subjects: &subjects,
             samples: fleet.samples(&self.key.1),
+            fleet: Some(fleet),
             recording: self.recording(&valid.policy.parts().rollout),
             now: self.now,
         };

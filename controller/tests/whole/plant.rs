@@ -142,11 +142,20 @@ impl Plant {
 
     /// Creates a rollout with quick stages.
     pub async fn roll_out(&self, version: &str) {
-        self.roll_out_to(version, json!({})).await;
+        self.begin(version, json!({}), "5").await;
     }
 
     /// The same, to the devices of a selector.
     pub async fn roll_out_to(&self, version: &str, selector: Value) {
+        self.begin(version, selector, "5").await;
+    }
+
+    /// The same to all, with so many devices in its first stage.
+    pub async fn roll_out_from(&self, version: &str, canaries: &str) {
+        self.begin(version, json!({}), canaries).await;
+    }
+
+    async fn begin(&self, version: &str, selector: Value, canaries: &str) {
         let stage = |name: &str, devices: &str| {
             json!({"name": name, "devices": devices, "bake": "5s", "maxWait": "1m", "spreadBy": ["age"],
                    "limits": {"minWindows": 3}})
@@ -156,7 +165,7 @@ impl Plant {
             "metadata": {"name": format!("r-{version}")},
             "spec": {
                 "model": "m", "version": version, "selector": selector,
-                "stages": [stage("canary", "5"), stage("broad", "50%"), stage("full", "100%")],
+                "stages": [stage("canary", canaries), stage("broad", "50%"), stage("full", "100%")],
                 "slos": [{"name": "errors", "metric": "ErrorRate", "threshold": "1%"}],
                 "observe": {"window": "1s", "warmupWindows": 0},
                 "probation": {"timeout": "10s"},

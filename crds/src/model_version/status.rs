@@ -14,9 +14,10 @@ pub struct ModelVersionStatus {
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
 
-    /// Where the version stands: `Registered` (known, not yet checked), `Verified` (digest and signatures
-    /// were checked), `Production` (the stable version of the devices in `devices`), `Archived` (was in production),
-    /// `Rejected` (a rollout showed harm; no rollout takes it until its retryToken changes).
+    /// Where the version stands: `Registered` (known, not yet checked), `Verified` (size and digest are
+    /// right, and the signature where the controller has publishers' keys), `Production` (the stable version
+    /// of the devices in `devices`), `Archived` (was in production), `Rejected` (a rollout showed harm; no
+    /// rollout takes it until its retryToken changes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<VersionStage>,
 
@@ -34,7 +35,7 @@ pub struct ModelVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected_by: Option<Rejection>,
 
-    /// When digest and signatures were checked. Example: `2026-08-01T12:00:00Z`.
+    /// When the file passed its check. Example: `2026-08-01T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_at: Option<Time>,
 
@@ -84,7 +85,7 @@ pub enum VersionStage {
     /// Known, not yet checked.
     #[default]
     Registered,
-    /// Digest and signatures were checked.
+    /// Size and digest are right, and with publishers' keys the signature.
     Verified,
     /// The stable version of its model, for all devices or for some.
     Production,

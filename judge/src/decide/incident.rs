@@ -110,6 +110,6 @@ fn build(rule: &SloRule<'_>, slo: u32, kind: IncidentKind, share: u64, usual: u6
     let cut = |ppm: u64| u32::try_from(ppm).unwrap_or(u32::MAX);
     let mut incident =
         Incident { slo, kind, share_ppm: cut(share), usual_ppm: cut(usual), sentence: String::new() };
-    incident.sentence = sentence::incident(rule.name, &incident);
+    incident.sentence = sentence::incident(rule, &incident);
     incident
 }

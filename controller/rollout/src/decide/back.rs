@@ -2,18 +2,18 @@
 
 use modelfleet_protocol::ids::DeviceId;
 
-use super::run::{MESSAGE_MAX, Next, Run};
+use super::run::{KEPT_MAX, MESSAGE_MAX, Next, Run};
 use crate::decision::{Action, EventKind};
 use crate::intent::VersionFact;
 use crate::moves::Move;
 use crate::reason::{Reason, ReasonCode};
 use crate::rejection::Rejection;
 use crate::state::{Cause, Phase, Rollback};
-use crate::text::{clip, many, span};
+use crate::text::{clip, many, sentences, span, statistics};
 
 /// Begins the way back.
 pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: bool) -> Next {
-    let sentence = clip(sentence, MESSAGE_MAX);
+    let sentence = clip(sentence, KEPT_MAX);
     let version = run.state.version.clone();
     take_out_of_production(run, cause, &sentence);
     run.state.clock.freeze(run.now);
@@ -22,17 +22,37 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
     let deadline = run.now.after_ms(run.stage().rollback_deadline_ms);
     let (started_at, overdue) = (run.now, false);
     let exposed = run.fleet.still_exposed.saturating_add(run.fleet.still_exposed_unreachable);
-    let message = match cause {
-        Cause::NobodyCanRun if exposed == 0 => {
-            format!("ends the rollout, no device has {version}: {sentence}")
-        }
-        _ => format!(
-            "takes {version} back from {}: {sentence}",
-            many(run.fleet.still_exposed, "reachable device")
-        ),
+    let taking = match cause {
+        Cause::NobodyCanRun if exposed == 0 => format!("the rollout ends, no device has {version}"),
+        _ => format!("taking {version} back from {}", many(run.fleet.still_exposed, "reachable device")),
     };
     run.state.rollback = Some(Rollback { cause, sentence, by_person, started_at, deadline, overdue });
+    let message = concluded(run, &taking, "", "");
     run.go(Move::RollBack, Phase::RollingBack, EventKind::RollbackStarted, &message)
+}
+
+/// A way back as people read it: what is done and why, what became of the version and what to do next, the statistics
+/// last. `then`: what else is known; `retry`: what follows after the end.
+pub(super) fn concluded(run: &Run, done: &str, then: &str, retry: &str) -> String {
+    let (state, version) = (&run.state, &run.state.version);
+    let Some(Rollback { cause, sentence, .. }) = &state.rollback else { return sentences(&[done, then]) };
+    let next = if cause.rejects() {
+        format!("{version} is Rejected; register a new version")
+    } else if *cause == Cause::Undecided {
+        format!("no harm was shown, so {version} is not Rejected")
+    } else {
+        String::new()
+    };
+    let behind = state.harm.as_ref().filter(|_| cause.rejects()).map_or("", |harm| &harm.statistics);
+    sentences(&[&format!("{done}: {sentence}"), &next, then, retry, &statistics(behind)])
+}
+
+/// What a way back has come to.
+pub(super) fn took_back(run: &Run) -> String {
+    match run.state.figures.exposed_devices {
+        0 => format!("{} reached no device", run.state.version),
+        n => format!("took {} back from {}", run.state.version, many(n, "device")),
+    }
 }
 
 /// What versions become. By the facts, never by the phase: a success whose status was not stored has left this version
@@ -46,13 +66,14 @@ fn take_out_of_production(run: &mut Run, cause: Cause, sentence: &str) {
         run.change(Action::GiveBack { production: prior });
     }
     if cause.rejects() {
+        let behind = run.state.harm.as_ref().map_or_else(String::new, |harm| harm.statistics.clone());
         if !matches!(before, VersionFact::Rejected { .. }) {
             run.state.rejection = Some(Rejection::OWN);
         }
         run.change(Action::MarkRejected {
             version,
             reason: cause.as_str(),
-            message: sentence.to_owned(),
+            message: sentences(&[sentence, &statistics(&behind)]),
             retry_token: run.state.retry_token.clone(),
         });
     }
@@ -115,17 +136,22 @@ fn named(run: &Run, count: u64) -> String {
 /// What people are told of a way back that took longer than it may.
 fn late_text(run: &Run, left: &Left, took: &str, sentence: &str) -> String {
     if left.is_out_of_reach() {
-        let nobody = left.nobody();
-        return format!(
-            "after {took} {nobody}; check broker and network, they go back on return: {sentence}"
-        );
+        let nobody = format!("after {took}, {}", left.nobody());
+        return sentences(&[&nobody, "they go back on return; check broker and network", sentence]);
     }
     let (devices, mute) = (many(left.near, "reachable device"), left.mute);
     let names = named(run, left.near.saturating_add(mute));
-    format!(
-        "still on {devices} after {took}, {mute} silent, {} unreachable; goes on, look at those devices{names}: {sentence}",
-        left.away
-    )
+    let run_it = if left.near == 1 { "runs" } else { "run" };
+    let these = if left.near.saturating_add(mute) == 1 { "this device" } else { "these devices" };
+    let more = [(mute, "silent"), (left.away, "unreachable")];
+    let more = more.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}"));
+    let more = more.collect::<Vec<_>>().join(" and ");
+    let more = if more.is_empty() { more } else { format!(", besides {more}") };
+    sentences(&[
+        &format!("{devices} still {run_it} {} after {took}{more}", run.state.version),
+        &format!("look at {these}{names}; taking it back continues"),
+        sentence,
+    ])
 }
 
 pub(super) fn step(run: &mut Run) -> Next {
@@ -145,7 +171,7 @@ pub(super) fn step(run: &mut Run) -> Next {
     let replaced = late && run.intent.facts.queue.as_ref().is_some_and(|queue| queue.active);
     if replaced || (blind.is_none() && left.near == 0 && !left.nobody_back) {
         if first_late && left.mute > 0 {
-            let text = format!("after {took} {}: {sentence}", unconfirmed(run, left.mute));
+            let text = sentences(&[&format!("after {took}, {}", unconfirmed(run, left.mute)), &sentence]);
             run.tell(EventKind::RollbackOverdue, &text);
         }
         return finish(run, &left, &took);
@@ -157,14 +183,29 @@ pub(super) fn step(run: &mut Run) -> Next {
         }
         Reason::new(ReasonCode::RollbackOverdue, clip(&text, MESSAGE_MAX))
     } else {
-        let (time, devices) = (span(deadline.since_ms(now)), many(left.near, "reachable device"));
+        let time = span(deadline.since_ms(now));
+        let (version, devices) = (&run.state.version, many(left.near, "reachable device"));
+        let away = match left.away {
+            0 => String::new(),
+            n => format!(" and {n} unreachable"),
+        };
         let text = match left.is_out_of_reach() {
-            true => format!("{}; {time} left: {sentence}", left.nobody()),
-            false => format!("still on {devices}, {} unreachable; {time} left: {sentence}", left.away),
+            true => sentences(&[&format!("{}; {time} left: {sentence}", left.nobody())]),
+            false => {
+                sentences(&[&format!("taking {version} back from {devices}{away}, {time} left: {sentence}")])
+            }
         };
         Reason::until(ReasonCode::RollingBack, clip(&text, MESSAGE_MAX), Some(deadline))
     };
     Next::Wait(std::iter::once(reason).chain(blind).collect())
+}
+
+/// Devices that cannot be reached, and what becomes of them.
+pub(super) fn follows(away: u64) -> String {
+    match away {
+        0 => String::new(),
+        n => format!("{} will go back on return", many(n, "unreachable device")),
+    }
 }
 
 fn finish(run: &mut Run, left: &Left, took: &str) -> Next {
@@ -174,19 +215,17 @@ fn finish(run: &mut Run, left: &Left, took: &str) -> Next {
     }
     figures.to_follow = left.away.saturating_add(left.mute).saturating_add(left.near);
     figures.ended_at = Some(run.now);
-    let follow = match left.away {
+    let left_over = match left.near {
+        0 if left.mute > 0 => unconfirmed(run, left.mute),
         0 => String::new(),
-        n => format!("; {} will follow on return", many(n, "unreachable device")),
+        1 => "1 reachable device still ran it when the next rollout began".to_owned(),
+        n => format!("{n} reachable devices still ran it when the next rollout began"),
     };
-    let exposed = many(figures.exposed_devices, "device");
-    let ended = match left.near {
-        0 if left.mute > 0 => format!("ends after {took}: {}", unconfirmed(run, left.mute)),
-        0 => format!("no reachable device runs it any more, after {took}"),
-        n => format!(
-            "{} still ran it after {took}, and the next rollout has begun",
-            many(n, "reachable device")
-        ),
+    let follow = [left_over, follows(left.away)].join(". ");
+    let took_back = match run.state.figures.exposed_devices {
+        0 => took_back(run),
+        _ => format!("{} in {took}", took_back(run)),
     };
-    let message = format!("{ended}; {exposed} had it{follow}");
+    let message = concluded(run, &took_back, follow.trim_matches([' ', '.']), "");
     run.go(Move::Finish, Phase::RolledBack, EventKind::RolledBack, &message)
 }

@@ -10,7 +10,7 @@ use crate::policy::RollbackPolicy;
 use crate::reason::{Reason, ReasonCode};
 use crate::rejection::Rejection;
 use crate::state::{Breach, Cause, LOG_MESSAGE_MAX, Phase, State};
-use crate::text::{clip, many};
+use crate::text::{clip, sentences, statistics};
 
 pub(super) fn rolled_back(run: &mut Run) -> Next {
     let token = &run.intent.retry_token;
@@ -20,26 +20,27 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
         if !run.intent.abort {
             return retry(run, asked);
         }
-        let text = "a retry waits for abort: false";
+        let text = "The new attempt waits for abort: false.";
         return Next::wait(Reason::new(ReasonCode::AbortStillSet, text));
     }
     note_all_back(run);
-    let rollback = run.state.rollback.as_ref();
-    let why = rollback.map_or("", |r| r.sentence.as_str());
-    let follow = match run.fleet.out_of_reach(run.state.figures.exposed_devices) {
-        0 => String::new(),
-        n => format!("; {} will follow on return", many(n, "unreachable device")),
-    };
     let silent = match run.fleet.still_exposed {
         0 => String::new(),
-        n => format!("; {}", back::unconfirmed(run, n)),
+        n => back::unconfirmed(run, n),
     };
-    let way_on = if run.intent.deleted() { "" } else { "; set a new retryToken to start again" };
-    let (code, how) = match rollback.map(|r| r.cause) {
-        Some(Cause::NobodyCanRun) => (ReasonCode::NobodyCanRun, "ended"),
-        _ => (ReasonCode::RolledBack, "taken back"),
+    let left = [silent, back::follows(run.fleet.out_of_reach(run.state.figures.exposed_devices))].join(". ");
+    let cause = run.state.rollback.as_ref().map(|rollback| rollback.cause);
+    let retry = match (run.intent.deleted(), cause.is_some_and(Cause::rejects)) {
+        (true, _) => "",
+        (_, true) => "if the measurement was wrong, set a new retryToken to try it again",
+        _ if run.intent.abort => "set abort: false and a new retryToken to try it again",
+        _ => "set a new retryToken to try it again",
     };
-    let text = format!("{how}: {why}{silent}{follow}{way_on}");
+    let code = match cause {
+        Some(Cause::NobodyCanRun) => ReasonCode::NobodyCanRun,
+        _ => ReasonCode::RolledBack,
+    };
+    let text = back::concluded(run, &back::took_back(run), left.trim_matches([' ', '.']), retry);
     Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
 }
 
@@ -69,7 +70,7 @@ fn retry(run: &mut Run, asked: bool) -> Next {
         log: old.log,
         ..State::default()
     };
-    let message = format!("attempt {} of version {}", run.state.attempt, run.state.version);
+    let message = format!("Attempt {} of version {} begins.", run.state.attempt, run.state.version);
     run.go(Move::Retry, Phase::Queued, EventKind::Retried, &message)
 }
 
@@ -86,15 +87,17 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
     }
     note_breach(run);
     let text = match (&run.state.harm, &run.state.breach) {
-        (Some(harm), _) => {
-            format!("in production, and harm was shown: {}; set abort: true to go back", harm.sentence)
-        }
+        (Some(harm), _) => sentences(&[
+            &format!("version {} is in production and does harm: {}", run.state.version, harm.sentence),
+            "set abort: true to take it back",
+            &statistics(&harm.statistics),
+        ]),
         (None, Some(breach)) => broken(run, &breach.sentence),
-        (None, None) => format!("version {} is in production{}", run.state.version, run.whom()),
+        (None, None) => format!("Version {} is in production{}.", run.state.version, run.whom()),
     };
     let text = match run.way_back().filter(|_| run.intent.facts.prior_gone) {
         Some(prior) => {
-            format!("{text}; there is no way back, since version {prior} is gone: register it again")
+            format!("{text} There is no way back, because version {prior} is gone: register it again.")
         }
         None => text,
     };
@@ -145,7 +148,7 @@ fn note_breach(run: &mut Run) {
         (None, true) => {
             run.state.breach = None;
             let text =
-                format!("version {} is in production and keeps its objectives again", run.state.version);
+                format!("Version {} is in production and keeps its objectives again.", run.state.version);
             run.tell(EventKind::BreachOver, &text);
         }
         (Some(_), true) | (None, false) => {}
@@ -154,14 +157,13 @@ fn note_breach(run: &mut Run) {
 
 /// What people are told of a breach after success, and what to do.
 fn broken(run: &Run, sentence: &str) -> String {
-    let back = match run.way_back().filter(|_| !run.intent.facts.prior_gone) {
-        Some(prior) => format!("; look at these devices, or set abort: true to go back to {prior}"),
-        None => "; look at these devices, or roll out another version".to_owned(),
+    let next = match run.way_back().filter(|_| !run.intent.facts.prior_gone) {
+        Some(prior) => format!("look at these devices, or set abort: true to go back to {prior}"),
+        None => "look at these devices, or roll out another version".to_owned(),
     };
     let version = &run.state.version;
-    format!(
-        "version {version} is in production and breaks an objective: {sentence}; it stays unless you act{back}"
-    )
+    let breaks = format!("version {version} is in production and breaks an objective: {sentence}");
+    sentences(&[&breaks, "it stays unless you act", &next])
 }
 
 /// The watch after success: as long as this version is the stable one, no other rollout of the model is under way, and
@@ -184,16 +186,20 @@ fn watched(run: &mut Run) -> Option<Next> {
     }
     if run.intent.abort {
         let harm = run.state.harm.clone();
-        let (cause, sentence) =
-            harm.map_or((Cause::Aborted, "aborted after success".to_owned()), |h| (h.cause, h.sentence));
+        let (cause, sentence) = harm
+            .map_or((Cause::Aborted, "spec.abort was set after success".to_owned()), |h| {
+                (h.cause, h.sentence)
+            });
         return Some(back::roll_back(run, cause, &sentence, true));
     }
     if run.state.harm.is_none()
-        && let Some((_, sentence)) = harm_shown(run)
+        && let Some((_, sentence, behind)) = harm_shown(run)
     {
         note_harm(run);
         if run.policy.parts().rollback == RollbackPolicy::Manual {
-            run.tell(EventKind::HarmShown, &format!("harm shown after success: {sentence}"));
+            let does = format!("version {} does harm after success: {sentence}", run.state.version);
+            let text = sentences(&[&does, "set abort: true to take it back", &statistics(&behind)]);
+            run.tell(EventKind::HarmShown, &text);
         }
     }
     let harm = run.state.harm.clone()?;

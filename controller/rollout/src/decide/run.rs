@@ -1,5 +1,6 @@
 //! What one decision carries from step to step.
 
+use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::time::Time;
 
 use crate::check::Broken;
@@ -12,12 +13,16 @@ use crate::policy::{Policy, Stage};
 use crate::reason::{Reason, ReasonCode};
 use crate::rejection::Rejection;
 use crate::state::{Phase, QUARANTINED_MAX, State};
-use crate::text::{clip, many, span};
+use crate::text::{clip, many, sentences, span};
 
 /// While not at the end, a decision is looked at again after this time, whatever happens.
 const HEARTBEAT_MS: u64 = 60_000;
 /// Longest message of an event or a reason, in bytes: what a condition holds.
 pub(super) const MESSAGE_MAX: usize = 512;
+/// Longest reason of harm or of a way back that is kept, in bytes: the state must fit its field.
+pub(super) const KEPT_MAX: usize = 320;
+/// Longest statistics that are kept with shown harm, in bytes.
+pub(super) const STATISTICS_MAX: usize = 200;
 
 /// What one decision carries from step to step.
 pub(super) struct Run<'a> {
@@ -95,7 +100,7 @@ impl Run<'_> {
                 self.state.retry_token.clone_from(token);
                 self.tell(
                     EventKind::RetryIgnored,
-                    "retryToken changed while the rollout is under way; it starts a new attempt only after a rollback",
+                    "The new retryToken does nothing now: it starts a new attempt only after a rollback.",
                 );
             }
             Phase::Progressing
@@ -121,7 +126,19 @@ impl Run<'_> {
         if fresh.is_empty() {
             return;
         }
-        let message = format!("{} set aside: {reason}", many(fresh.len() as u64, "device"));
+        let names: Vec<&str> = fresh.iter().take(3).map(DeviceId::as_str).collect();
+        let more = match fresh.len() - names.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message = sentences(&[
+            &format!(
+                "set {} aside ({}{more}): {reason}",
+                many(fresh.len() as u64, "device"),
+                names.join(", ")
+            ),
+            "the rollout continues without them; look at these devices",
+        ]);
         self.set_aside_now = fresh.len() as u64;
         self.state.quarantined.extend(fresh);
         self.state.quarantined.sort();
@@ -247,7 +264,7 @@ impl Run<'_> {
             VersionFact::Unverifiable(why) => Some(format!("version {version} failed its check: {why}")),
             VersionFact::Rejected { reason, .. } => {
                 let lifted = self.state.rejection.is_some_and(|rejection| rejection.lifted);
-                let say = || format!("version {version} was rejected: {reason}; a new retryToken lifts that");
+                let say = || format!("version {version} was rejected: {reason}");
                 (!lifted).then(say)
             }
             VersionFact::Doubtful { why, .. } => {
@@ -266,23 +283,24 @@ impl Run<'_> {
     pub(super) fn blind(&self) -> Option<Reason> {
         let facts = &self.intent.facts;
         if !facts.broker_connected {
-            let text = "the broker is away: nothing is decided, devices keep what they run; check the broker";
+            let text =
+                "Waits for the broker, which does not answer. Devices keep what they run. Check the broker.";
             return Some(Reason::new(ReasonCode::BrokerUnavailable, text));
         }
         if !facts.view_complete {
-            let text = "reads the states that devices left at the broker; decides once all are read";
+            let text = "Reading the states that devices left at the broker; the rollout continues when all are read.";
             return Some(Reason::new(ReasonCode::ViewIncomplete, text));
         }
         let stale_after_ms = self.stale_after_ms();
         let Some(heard_at) = facts.heard_at else {
-            let text = "no device was heard yet; check that agents connect to this namespace";
+            let text = "No device has reported yet. Check that the agents connect with this namespace.";
             return Some(Reason::new(ReasonCode::EvidenceStale, text));
         };
         let silent_ms = self.now.since_ms(heard_at);
         (silent_ms >= stale_after_ms).then(|| {
             let (silent, most) = (span(silent_ms), span(stale_after_ms));
             let text = format!(
-                "no device was heard for {silent} (at most {most}): nothing is decided; check broker and network"
+                "Waits for reports: no device was heard for {silent} (at most {most}). Check broker and network."
             );
             Reason::new(ReasonCode::EvidenceStale, text)
         })
@@ -301,10 +319,10 @@ impl Run<'_> {
         }
         let text = if self.state.promote_stale.is_some() {
             format!(
-                "promote: {name} was set before this attempt and is not meant for it; clear it, then set it anew"
+                "Ignores promote: {name}, which was set before this attempt. Clear it, then set it again."
             )
         } else if self.policy.stage_named(name).is_none() {
-            format!("promote: {name} names no stage of this rollout")
+            format!("Ignores promote: {name}, which is no stage of this rollout.")
         } else {
             return None;
         };
