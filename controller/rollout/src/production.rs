@@ -8,7 +8,7 @@ use modelfleet_protocol::selector::Selector;
 
 /// Most bytes that the selectors of a model's stable versions may come to, as JSON: every Rollout's status holds its way
 /// back.
-pub const SELECTORS_BYTES_MAX: usize = 2 * 1024;
+pub const SELECTORS_BYTES_MAX: usize = 1536;
 
 /// A version that is in production for the devices that a selector means.
 #[derive(Clone, Debug, PartialEq, Eq)]

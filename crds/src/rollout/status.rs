@@ -99,7 +99,7 @@ pub struct RolloutStatus {
     /// selectors and versions, of which the first that selects a device counts. Example:
     /// `[{"selector":{},"version":"1.3.0"}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 3072))]
+    #[schemars(length(max = 2560))]
     pub way_back: Option<String>,
 
     /// How far taking back is. Absent when nothing is or was taken back.
