@@ -2,6 +2,7 @@
 
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
+mod port;
 #[cfg(feature = "rten")]
 pub mod rten;
 
@@ -12,6 +13,7 @@ use modelfleet_protocol::state::{EngineInfo, FailureCode};
 
 use crate::onnx::{self, HeaderError};
 use crate::tensor::NamedTensor;
+pub use port::{Port, Ports};
 
 /// Why a model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,17 @@ pub enum LoadError {
         /// The engine's words.
         detail: String,
     },
+    /// An input or output that the local API cannot carry.
+    #[error("{0}")]
+    NotCarried(String),
+    /// The engine would answer, and not as the file says.
+    #[error("{engine} does not run the model exactly: {detail}")]
+    Inexact {
+        /// The engine.
+        engine: String,
+        /// What it does not keep.
+        detail: String,
+    },
     /// The engine refuses the model for another reason.
     #[error("{engine} refuses the model: {detail}")]
     Refused {
@@ -68,7 +81,8 @@ impl LoadError {
             LoadError::EngineMissing { .. } => FailureCode::EngineMissing,
             LoadError::FormatUnknown => FailureCode::FormatUnknown,
             LoadError::OpsetMissing { .. } => FailureCode::OpsetMissing,
-            LoadError::OperatorMissing { .. } => FailureCode::OperatorMissing,
+            LoadError::OperatorMissing { .. } | LoadError::Inexact { .. } => FailureCode::OperatorMissing,
+            LoadError::NotCarried(_) => FailureCode::TypeMissing,
             LoadError::Header(_) | LoadError::Refused { .. } => FailureCode::LoadRefused,
         }
     }
@@ -81,6 +95,14 @@ pub enum RunError {
     #[error("input {name:?}: {reason}")]
     Input {
         /// The input.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An output that the engine gave and that cannot be carried.
+    #[error("output {name:?}: {reason}")]
+    Output {
+        /// The output.
         name: String,
         /// What is wrong with it.
         reason: String,
@@ -100,19 +122,23 @@ pub trait Engine: Send + Sync {
     /// Its name, version and highest operator sets.
     fn info(&self) -> EngineInfo;
 
-    /// Loads a model whose bytes are verified.
+    /// Whether its answers are those that self-tests are made of. Where another engine answers them otherwise, it is that
+    /// engine which does not run the model exactly.
+    fn is_reference(&self) -> bool;
+
+    /// Loads a model whose bytes are verified and whose file says that it has these inputs and outputs.
     ///
     /// # Errors
-    /// When the engine lacks an operator or refuses the model.
-    fn load(&self, bytes: &[u8], build: &ModelBuild) -> Result<Box<dyn Session>, LoadError>;
+    /// When the engine lacks an operator, would not run the model exactly, or refuses it.
+    fn load(&self, bytes: &[u8], ports: &Ports) -> Result<Box<dyn Session>, LoadError>;
 }
 
 /// A loaded model. Predictions of one session may wait for each other.
 pub trait Session: Send + Sync {
-    /// The outputs for these inputs, in the model's order.
+    /// All outputs for these inputs, in the model's order.
     ///
     /// # Errors
-    /// When an input does not fit or the engine fails.
+    /// When an input does not fit, the engine fails or an output cannot be carried.
     fn run(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, RunError>;
 }
 
@@ -126,6 +152,10 @@ pub struct Loaded {
     pub session: Box<dyn Session>,
     /// The engine's name.
     pub engine: String,
+    /// Whether self-tests are made of its answers.
+    pub is_reference: bool,
+    /// What it takes and gives.
+    pub ports: Ports,
 }
 
 impl Engines {
@@ -146,14 +176,29 @@ impl Engines {
     /// # Errors
     /// When no engine takes it; the reason is that of the engine that came furthest.
     pub fn load(&self, bytes: &[u8], build: &ModelBuild) -> Result<Loaded, LoadError> {
+        self.load_without(bytes, build, &[])
+    }
+
+    /// As [`Engines::load`], without engines of these names.
+    ///
+    /// # Errors
+    /// When no other engine takes it.
+    pub fn load_without(
+        &self,
+        bytes: &[u8],
+        build: &ModelBuild,
+        without: &[String],
+    ) -> Result<Loaded, LoadError> {
         if build.format != Format::Onnx {
             return Err(LoadError::FormatUnknown);
         }
         let header = onnx::header(bytes)?;
+        let ports = Ports::of(&header).map_err(LoadError::NotCarried)?;
         let mut best: Option<LoadError> = None;
         for engine in &self.0 {
             let info = engine.info();
-            if !build.engines.is_empty() && !build.engines.contains(&info.name) {
+            let allowed = build.engines.is_empty() || build.engines.contains(&info.name);
+            if !allowed || without.contains(&info.name) {
                 continue;
             }
             // A domain that the engine has never heard of shows as a missing operator when it loads.
@@ -165,10 +210,13 @@ impl Engines {
                 Some((domain, known, needed)) => {
                     Err(LoadError::OpsetMissing { engine: info.name.clone(), domain, known, needed })
                 }
-                None => engine.load(bytes, build),
+                None => engine.load(bytes, &ports),
             };
             match outcome {
-                Ok(session) => return Ok(Loaded { session, engine: info.name }),
+                Ok(session) => {
+                    let is_reference = engine.is_reference();
+                    return Ok(Loaded { session, engine: info.name, is_reference, ports });
+                }
                 Err(e) if best.as_ref().is_none_or(|b| reach(&e) > reach(b)) => best = Some(e),
                 Err(_) => {}
             }
@@ -189,9 +237,12 @@ impl Engines {
 /// How far an engine came with a model before it gave up.
 fn reach(error: &LoadError) -> u8 {
     match error {
-        LoadError::EngineMissing { .. } | LoadError::FormatUnknown | LoadError::Header(_) => 0,
+        LoadError::EngineMissing { .. }
+        | LoadError::FormatUnknown
+        | LoadError::Header(_)
+        | LoadError::NotCarried(_) => 0,
         LoadError::OpsetMissing { .. } => 1,
-        LoadError::OperatorMissing { .. } => 2,
+        LoadError::OperatorMissing { .. } | LoadError::Inexact { .. } => 2,
         LoadError::Refused { .. } => 3,
     }
 }

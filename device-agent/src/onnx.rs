@@ -31,10 +31,19 @@ struct GraphProto {
     node: Vec<NodeProto>,
     #[prost(string, tag = "2")]
     name: String,
+    #[prost(message, repeated, tag = "5")]
+    initializer: Vec<NameProto>,
     #[prost(message, repeated, tag = "11")]
     input: Vec<ValueProto>,
     #[prost(message, repeated, tag = "12")]
     output: Vec<ValueProto>,
+}
+
+/// A weight, of which only the name is read.
+#[derive(Clone, PartialEq, Message)]
+struct NameProto {
+    #[prost(string, tag = "8")]
+    name: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -71,7 +80,15 @@ struct ValueProto {
 struct TypeProto {
     #[prost(message, optional, tag = "1")]
     tensor: Option<TensorTypeProto>,
+    #[prost(message, optional, tag = "4")]
+    sequence: Option<Anything>,
+    #[prost(message, optional, tag = "5")]
+    map: Option<Anything>,
 }
+
+/// Something that is there or not.
+#[derive(Clone, PartialEq, Message)]
+struct Anything {}
 
 #[derive(Clone, PartialEq, Message)]
 struct TensorTypeProto {
@@ -89,8 +106,8 @@ struct ShapeProto {
 
 #[derive(Clone, PartialEq, Message)]
 struct DimProto {
-    #[prost(int64, tag = "1")]
-    value: i64,
+    #[prost(int64, optional, tag = "1")]
+    value: Option<i64>,
 }
 
 /// What a model needs from an engine.
@@ -102,6 +119,75 @@ pub struct Header {
     pub opsets: BTreeMap<String, i64>,
     /// Operators that it uses, `domain:name`.
     pub operators: BTreeSet<String>,
+    /// What it takes, in order. Weights are no inputs, though old files list them there.
+    pub inputs: Vec<Value>,
+    /// What it gives, in order.
+    pub outputs: Vec<Value>,
+}
+
+/// An input or output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What an input or output is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A tensor.
+    Tensor {
+        /// Type of its elements, as ONNX numbers it.
+        element: i32,
+        /// Sizes, outermost first; -1 stands for any. `None`: the file does not say.
+        shape: Option<Vec<i64>>,
+    },
+    /// A list.
+    Sequence,
+    /// A map.
+    Map,
+    /// Something else, or the file does not say.
+    Other,
+}
+
+impl Value {
+    fn of(proto: &ValueProto) -> Value {
+        let kind = match &proto.kind {
+            Some(TypeProto { tensor: Some(tensor), .. }) => {
+                let dim = |d: &DimProto| d.value.filter(|&value| value >= 0).unwrap_or(-1);
+                let shape = tensor.shape.as_ref().map(|s| s.dim.iter().map(dim).collect());
+                Kind::Tensor { element: tensor.element, shape }
+            }
+            Some(TypeProto { sequence: Some(_), .. }) => Kind::Sequence,
+            Some(TypeProto { map: Some(_), .. }) => Kind::Map,
+            _ => Kind::Other,
+        };
+        Value { name: proto.name.clone(), kind }
+    }
+}
+
+/// The name in the Open Inference Protocol of an element type that ONNX numbers; `None` for one that it does not name.
+#[must_use]
+pub fn datatype(element: i32) -> Option<&'static str> {
+    Some(match element {
+        1 => "FP32",
+        2 => "UINT8",
+        3 => "INT8",
+        4 => "UINT16",
+        5 => "INT16",
+        6 => "INT32",
+        7 => "INT64",
+        8 => "BYTES",
+        9 => "BOOL",
+        10 => "FP16",
+        11 => "FP64",
+        12 => "UINT32",
+        13 => "UINT64",
+        16 => "BF16",
+        _ => return None,
+    })
 }
 
 impl Header {
@@ -139,7 +225,10 @@ pub fn header(bytes: &[u8]) -> Result<Header, HeaderError> {
     let mut operators = BTreeSet::new();
     collect(graph, 0, &mut operators)?;
     let opsets = model.opset_import.iter().map(|o| (domain(&o.domain), o.version)).collect();
-    Ok(Header { ir_version: model.ir_version, opsets, operators })
+    let weight = |value: &&ValueProto| graph.initializer.iter().any(|w| w.name == value.name);
+    let inputs = graph.input.iter().filter(|value| !weight(value)).map(Value::of).collect();
+    let outputs = graph.output.iter().map(Value::of).collect();
+    Ok(Header { ir_version: model.ir_version, opsets, operators, inputs, outputs })
 }
 
 fn collect(graph: &GraphProto, depth: usize, into: &mut BTreeSet<String>) -> Result<(), HeaderError> {
@@ -167,8 +256,9 @@ pub fn probe(domain: &str, version: i64) -> Vec<u8> {
         kind: Some(TypeProto {
             tensor: Some(TensorTypeProto {
                 element: 1,
-                shape: Some(ShapeProto { dim: vec![DimProto { value: 1 }] }),
+                shape: Some(ShapeProto { dim: vec![DimProto { value: Some(1) }] }),
             }),
+            ..TypeProto::default()
         }),
     };
     let (own, op_type) = match domain {
@@ -190,6 +280,7 @@ pub fn probe(domain: &str, version: i64) -> Vec<u8> {
     let graph = GraphProto {
         node: vec![node],
         name: "probe".into(),
+        initializer: Vec::new(),
         input: vec![value("x")],
         output: vec![value("y")],
     };

@@ -112,7 +112,7 @@ impl Bench {
     fn place(&self, role: Role, version: &str, manner: Manner) {
         let build = Bench::build(version);
         let reading = Reading::of(&build).unwrap();
-        let ready = Arc::new(Ready::new(Box::new(manner), "made-up".into()));
+        let ready = Arc::new(Ready::new(Box::new(manner), "made-up".into(), None));
         self.model.place(role, Some(Arc::new(Instance { build: build.clone(), ready, reading })));
         let watch = Watch { model: MODEL.parse().unwrap(), build: Some(build), window_ms: 60_000, role };
         drop(self.model.watch(Time(0), &watch));

@@ -194,8 +194,10 @@ pub enum FailureCode {
     EngineMissing,
     /// The engine lacks an operator set that it imports.
     OpsetMissing,
-    /// The engine lacks an operator.
+    /// The engine lacks an operator, or does not run it exactly.
     OperatorMissing,
+    /// Nothing on the device carries a kind of value that it takes or gives.
+    TypeMissing,
     /// The device cannot give it the memory that it states.
     MemoryShort,
     /// A label that it requires is not the device's.
@@ -219,6 +221,7 @@ impl FailureCode {
             F::EngineMissing
                 | F::OpsetMissing
                 | F::OperatorMissing
+                | F::TypeMissing
                 | F::MemoryShort
                 | F::LabelMissing
                 | F::FormatUnknown

@@ -88,11 +88,18 @@ fn flatten(value: &Value, depth: usize, each: &mut impl FnMut(&Value) -> Option<
 /// An output as JSON.
 pub(super) fn output(tensor: &NamedTensor) -> Value {
     let data = match &tensor.data {
+        Elements::F16(v) => json!(v.iter().map(|x| x.to_f32()).collect::<Vec<f32>>()),
+        Elements::Bf16(v) => json!(v.iter().map(|x| x.to_f32()).collect::<Vec<f32>>()),
         Elements::F32(v) => json!(v),
         Elements::F64(v) => json!(v),
-        Elements::I64(v) => json!(v),
+        Elements::I8(v) => json!(v),
+        Elements::I16(v) => json!(v),
         Elements::I32(v) => json!(v),
+        Elements::I64(v) => json!(v),
         Elements::U8(v) => json!(v),
+        Elements::U16(v) => json!(v),
+        Elements::U32(v) => json!(v),
+        Elements::U64(v) => json!(v),
         Elements::Bool(v) => json!(v),
         Elements::Text(v) => json!(v),
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use modelfleet_protocol::model::ModelBuild;
+use half::{bf16, f16};
 use modelfleet_protocol::state::EngineInfo;
 use ort::environment::Environment;
 use ort::ep;
@@ -11,7 +11,7 @@ use ort::logging::LogLevel;
 use ort::session::{Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorElementType, TensorRef, ValueType};
 
-use super::{Engine, LoadError, RunError, Session};
+use super::{Engine, LoadError, Ports, RunError, Session};
 use crate::onnx;
 use crate::tensor::{Elements, NamedTensor};
 
@@ -105,7 +105,11 @@ impl Engine for OnnxRuntime {
         self.info.clone()
     }
 
-    fn load(&self, bytes: &[u8], _: &ModelBuild) -> Result<Box<dyn Session>, LoadError> {
+    fn is_reference(&self) -> bool {
+        true
+    }
+
+    fn load(&self, bytes: &[u8], _: &Ports) -> Result<Box<dyn Session>, LoadError> {
         let sessions = (0..self.threads).map(|_| self.session(bytes)).collect::<Result<Vec<_>, _>>();
         let sessions = sessions.map_err(|detail| {
             let engine = NAME.to_owned();
@@ -155,48 +159,72 @@ impl Session for Loaded {
         let mut session = self.session();
         let answers = session.run(values.as_slice()).map_err(failed)?;
         let named = self.outputs.iter().zip(answers.values());
-        Ok(named.filter_map(|(name, value)| output(name, &value)).collect())
+        named.map(|(name, value)| output(name, &value)).collect()
     }
 }
 
 fn input(tensor: &NamedTensor) -> Result<SessionInputValue<'_>, RunError> {
     let shape = tensor.shape.as_slice();
+    macro_rules! view {
+        ($values:expr) => {
+            TensorRef::from_array_view((shape, $values.as_slice())).map(SessionInputValue::from)
+        };
+    }
     let value = match &tensor.data {
-        Elements::F32(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
-        Elements::F64(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
-        Elements::I64(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
-        Elements::I32(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
-        Elements::U8(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
-        Elements::Bool(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
+        Elements::F16(v) => view!(v),
+        Elements::Bf16(v) => view!(v),
+        Elements::F32(v) => view!(v),
+        Elements::F64(v) => view!(v),
+        Elements::I8(v) => view!(v),
+        Elements::I16(v) => view!(v),
+        Elements::I32(v) => view!(v),
+        Elements::I64(v) => view!(v),
+        Elements::U8(v) => view!(v),
+        Elements::U16(v) => view!(v),
+        Elements::U32(v) => view!(v),
+        Elements::U64(v) => view!(v),
+        Elements::Bool(v) => view!(v),
         Elements::Text(v) => Tensor::from_string_array((shape, v.as_slice())).map(SessionInputValue::from),
     };
     value.map_err(|e| RunError::Input { name: tensor.name.clone(), reason: e.message().to_owned() })
 }
 
-/// An output as a named tensor; outputs that are no tensors of known elements are left out.
-fn output(name: &str, value: &DynValue) -> Option<NamedTensor> {
-    let ValueType::Tensor { ty, .. } = value.dtype() else { return None };
+/// An output as a named tensor.
+fn output(name: &str, value: &DynValue) -> Result<NamedTensor, RunError> {
+    let refuse = |reason: String| RunError::Output { name: name.to_owned(), reason };
+    let ValueType::Tensor { ty, .. } = value.dtype() else { return Err(refuse("is no tensor".into())) };
     macro_rules! take {
         ($kind:ident, $type:ty) => {{
-            let (shape, data) = value.try_extract_tensor::<$type>().ok()?;
+            let taken = value.try_extract_tensor::<$type>();
+            let (shape, data) = taken.map_err(|e| refuse(e.message().to_owned()))?;
             (shape.to_vec(), Elements::$kind(data.to_vec()))
         }};
     }
     let (shape, data) = match ty {
+        TensorElementType::Float16 => take!(F16, f16),
+        TensorElementType::Bfloat16 => take!(Bf16, bf16),
         TensorElementType::Float32 => take!(F32, f32),
         TensorElementType::Float64 => take!(F64, f64),
-        TensorElementType::Int64 => take!(I64, i64),
+        TensorElementType::Int8 => take!(I8, i8),
+        TensorElementType::Int16 => take!(I16, i16),
         TensorElementType::Int32 => take!(I32, i32),
+        TensorElementType::Int64 => take!(I64, i64),
         TensorElementType::Uint8 => take!(U8, u8),
+        TensorElementType::Uint16 => take!(U16, u16),
+        TensorElementType::Uint32 => take!(U32, u32),
+        TensorElementType::Uint64 => take!(U64, u64),
         TensorElementType::Bool => take!(Bool, bool),
         TensorElementType::String => {
-            let (shape, data) = value.try_extract_strings().ok()?;
+            let taken = value.try_extract_strings();
+            // The bindings refuse what is not UTF-8, which JSON could not carry either.
+            let (shape, data) =
+                taken.map_err(|e| refuse(format!("its text cannot be read: {}", e.message())))?;
             (shape.to_vec(), Elements::Text(data))
         }
-        _ => return None,
+        other => return Err(refuse(format!("elements of type {other} cannot be sent"))),
     };
     let shape = shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect();
-    Some(NamedTensor { name: name.to_owned(), shape, data })
+    Ok(NamedTensor { name: name.to_owned(), shape, data })
 }
 
 #[cfg(test)]

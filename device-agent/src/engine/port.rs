@@ -1,0 +1,148 @@
+//! What a loaded model takes and gives, as its file says, and whether a request is that.
+
+use std::fmt;
+
+use crate::onnx::{self, Header, Kind, Value};
+use crate::tensor::NamedTensor;
+
+/// An input or output of a loaded model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its element type in the words of the Open Inference Protocol.
+    pub datatype: &'static str,
+    /// Its sizes; -1 stands for any. `None`: the file does not say.
+    pub shape: Option<Vec<i64>>,
+}
+
+/// What a model takes and gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// Its inputs, in order.
+    pub inputs: Vec<Port>,
+    /// Its outputs, in order.
+    pub outputs: Vec<Port>,
+}
+
+impl Ports {
+    /// The ports of a file.
+    ///
+    /// # Errors
+    /// Names the first input or output that the local API cannot carry, and what to do.
+    pub fn of(header: &Header) -> Result<Ports, String> {
+        let ports = |side, values: &[Value]| -> Result<Vec<Port>, String> {
+            values.iter().map(|value| Port::of(side, value)).collect()
+        };
+        Ok(Ports { inputs: ports("input", &header.inputs)?, outputs: ports("output", &header.outputs)? })
+    }
+
+    /// Whether a model takes these inputs: each once, under its name, with its type and shape.
+    ///
+    /// # Errors
+    /// Says what was expected, in words for whoever asked.
+    pub fn check(&self, given: &[NamedTensor]) -> Result<(), String> {
+        for tensor in given {
+            let Some(port) = self.inputs.iter().find(|port| port.name == tensor.name) else {
+                return Err(format!("there is no input {:?}; expected {}", tensor.name, self.expected()));
+            };
+            if !port.takes(tensor) {
+                let (datatype, shape) = (tensor.data.datatype(), &tensor.shape);
+                return Err(format!("input {port} expected, got {datatype} {shape:?}"));
+            }
+            if given.iter().filter(|other| other.name == tensor.name).count() > 1 {
+                return Err(format!("input {:?} is there more than once", tensor.name));
+            }
+        }
+        match self.inputs.iter().find(|port| !given.iter().any(|tensor| tensor.name == port.name)) {
+            Some(missing) => Err(format!("input {missing} expected, and it is missing")),
+            None => Ok(()),
+        }
+    }
+
+    fn expected(&self) -> String {
+        let ports: Vec<String> = self.inputs.iter().map(ToString::to_string).collect();
+        ports.join(" and ")
+    }
+}
+
+impl Port {
+    fn of(side: &str, value: &Value) -> Result<Port, String> {
+        let name = &value.name;
+        let (element, shape) = match &value.kind {
+            Kind::Tensor { element, shape } => (*element, shape.clone()),
+            Kind::Sequence => return Err(no_tensor(side, name, "a list")),
+            Kind::Map => return Err(no_tensor(side, name, "a map")),
+            Kind::Other => return Err(no_tensor(side, name, "no tensor that the file tells the type of")),
+        };
+        let Some(datatype) = onnx::datatype(element) else {
+            return Err(format!(
+                "the elements of {side} {name:?} (type {element} of ONNX) cannot be sent; put a Cast to FLOAT there"
+            ));
+        };
+        Ok(Port { name: name.clone(), datatype, shape })
+    }
+
+    fn takes(&self, tensor: &NamedTensor) -> bool {
+        let size = |(&dim, &size): (&i64, &usize)| dim < 0 || i64::try_from(size) == Ok(dim);
+        self.datatype == tensor.data.datatype()
+            && self.shape.as_ref().is_none_or(|shape| {
+                shape.len() == tensor.shape.len() && shape.iter().zip(&tensor.shape).all(size)
+            })
+    }
+}
+
+/// `features: FP32 [-1, 7]`.
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.datatype)?;
+        match &self.shape {
+            Some(shape) => write!(f, " {shape:?}"),
+            None => write!(f, " of any shape"),
+        }
+    }
+}
+
+fn no_tensor(side: &str, name: &str, kind: &str) -> String {
+    format!("{side} {name:?} is {kind}, and only tensors can be sent; export the model with a tensor there")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Elements;
+
+    fn ports() -> Ports {
+        let features = Port { name: "features".into(), datatype: "FP32", shape: Some(vec![-1, 2]) };
+        let site = Port { name: "site".into(), datatype: "BYTES", shape: None };
+        Ports { inputs: vec![features, site], outputs: Vec::new() }
+    }
+
+    fn tensor(name: &str, shape: &[usize], data: Elements) -> NamedTensor {
+        NamedTensor { name: name.into(), shape: shape.to_vec(), data }
+    }
+
+    #[test]
+    fn a_request_that_no_build_can_answer_is_told_what_was_expected() {
+        let site = || tensor("site", &[1], Elements::Text(vec!["a".into()]));
+        let row = || tensor("features", &[1, 2], Elements::F32(vec![0.0; 2]));
+        let check = |given: &[NamedTensor], expected: &str| {
+            assert_eq!(ports().check(given).err().unwrap_or_default(), expected);
+        };
+        check(&[row(), site()], "");
+        check(&[site(), row()], "");
+        check(&[row()], "input site: BYTES of any shape expected, and it is missing");
+        check(&[], "input features: FP32 [-1, 2] expected, and it is missing");
+        let double = tensor("features", &[1, 2], Elements::F64(vec![0.0; 2]));
+        check(&[double, site()], "input features: FP32 [-1, 2] expected, got FP64 [1, 2]");
+        let wide = tensor("features", &[1, 3], Elements::F32(vec![0.0; 3]));
+        check(&[wide, site()], "input features: FP32 [-1, 2] expected, got FP32 [1, 3]");
+        let flat = tensor("features", &[2], Elements::F32(vec![0.0; 2]));
+        check(&[flat, site()], "input features: FP32 [-1, 2] expected, got FP32 [2]");
+        check(&[row(), row(), site()], "input \"features\" is there more than once");
+        check(
+            &[row(), tensor("other", &[1], Elements::Bool(vec![true]))],
+            "there is no input \"other\"; expected features: FP32 [-1, 2] and site: BYTES of any shape",
+        );
+    }
+}
