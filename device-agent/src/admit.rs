@@ -4,6 +4,7 @@ mod self_test;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use modelfleet_agent_core::build::Build;
@@ -123,13 +124,42 @@ pub struct Ready {
     pub places: Arc<Places>,
     /// For runs beside what answers, one at a time.
     pub beside: Arc<Places>,
+    /// Requests that it has answered, and those whose values it would not answer.
+    answered: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Ready {
     /// A session that may answer, with all its places free.
     #[must_use]
     pub fn new(session: Box<dyn Session>, engine: String, ports: Option<Ports>) -> Ready {
-        Ready { session, engine, ports, places: Places::of(AT_ONCE_MAX), beside: Places::of(1) }
+        Ready {
+            session,
+            engine,
+            ports,
+            places: Places::of(AT_ONCE_MAX),
+            beside: Places::of(1),
+            answered: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// It has answered a request.
+    pub fn has_answered(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether an error is the caller's. What the model does not take is; values that the engine cannot answer are as
+    /// long as it answers most: a build that refuses more than it answers is not one that any other would have been like.
+    pub fn is_callers(&self, error: &RunError) -> bool {
+        match error {
+            RunError::Input { .. } => true,
+            RunError::Values { .. } => {
+                let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+                refused <= self.answered.load(Ordering::Relaxed)
+            }
+            RunError::Engine { .. } | RunError::Output { .. } => false,
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! The local API: the Open Inference Protocol (version 2) over HTTP, and ground truth.
 
+mod answer;
+mod binary;
 mod connections;
+mod elements;
 mod infer;
+mod request;
 mod stuck;
-mod tensors;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Listen;
+use crate::engine::RunError;
 use crate::mqtt::chain;
 use crate::serve::{Model, Models, PredictError};
 
@@ -149,7 +153,7 @@ impl From<PredictError> for Refusal {
         let status = match &error {
             PredictError::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             PredictError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            PredictError::Run { source: crate::engine::RunError::Input { .. }, .. } => {
+            PredictError::Refused { .. } | PredictError::Run { source: RunError::Values { .. }, .. } => {
                 StatusCode::BAD_REQUEST
             }
             PredictError::Run { .. } | PredictError::Dropped { .. } => StatusCode::INTERNAL_SERVER_ERROR,
@@ -182,7 +186,7 @@ async fn body(request: Request) -> Result<Bytes, Refusal> {
 
 async fn about() -> Json<Value> {
     Json(
-        json!({"name": "modelfleet-agent", "version": env!("CARGO_PKG_VERSION"), "extensions": ["feedback"]}),
+        json!({"name": "modelfleet-agent", "version": env!("CARGO_PKG_VERSION"), "extensions": ["feedback", "binary_tensor_data"]}),
     )
 }
 

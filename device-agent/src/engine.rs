@@ -99,6 +99,14 @@ pub enum RunError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The engine says that these values cannot be answered: an index beyond a table, a division by zero.
+    #[error("{engine} cannot answer these values: {detail}")]
+    Values {
+        /// The engine.
+        engine: &'static str,
+        /// The engine's words.
+        detail: String,
+    },
     /// An output that the engine gave and that cannot be carried.
     #[error("output {name:?}: {reason}")]
     Output {

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use half::{bf16, f16};
 use modelfleet_protocol::state::EngineInfo;
+use ort::ErrorCode;
 use ort::environment::Environment;
 use ort::ep;
 use ort::logging::LogLevel;
@@ -155,7 +156,15 @@ impl Session for Loaded {
             return Err(RunError::Input { name: extra.name.clone(), reason: "is not the model's".into() });
         }
         let values: Vec<SessionInputValue<'_>> = self.inputs.iter().map(find).collect::<Result<_, _>>()?;
-        let failed = |e: ort::Error| RunError::Engine { engine: NAME, detail: e.message().to_owned() };
+        let failed = |e: ort::Error| {
+            let (code, detail) = (e.code(), e.message().to_owned());
+            let by_values = code == ErrorCode::InvalidArgument || detail.contains("division by zero");
+            if by_values {
+                RunError::Values { engine: NAME, detail }
+            } else {
+                RunError::Engine { engine: NAME, detail }
+            }
+        };
         let mut session = self.session();
         let answers = session.run(values.as_slice()).map_err(failed)?;
         let named = self.outputs.iter().zip(answers.values());

@@ -44,7 +44,11 @@ impl Ports {
     pub fn check(&self, given: &[NamedTensor]) -> Result<(), String> {
         for tensor in given {
             let Some(port) = self.inputs.iter().find(|port| port.name == tensor.name) else {
-                return Err(format!("there is no input {:?}; expected {}", tensor.name, self.expected()));
+                return Err(format!(
+                    "there is no input {:?}; expected {}",
+                    tensor.name,
+                    listed(&self.inputs)
+                ));
             };
             if !port.takes(tensor) {
                 let (datatype, shape) = (tensor.data.datatype(), &tensor.shape);
@@ -60,9 +64,17 @@ impl Ports {
         }
     }
 
-    fn expected(&self) -> String {
-        let ports: Vec<String> = self.inputs.iter().map(ToString::to_string).collect();
-        ports.join(" and ")
+    /// Whether a model gives these outputs.
+    ///
+    /// # Errors
+    /// Names the first that it does not give, and those that it gives.
+    pub fn check_wanted<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        match names.find(|name| !self.outputs.iter().any(|port| port.name == *name)) {
+            Some(unknown) => {
+                Err(format!("there is no output {unknown:?}; there are {}", listed(&self.outputs)))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -101,6 +113,11 @@ impl fmt::Display for Port {
             None => write!(f, " of any shape"),
         }
     }
+}
+
+fn listed(ports: &[Port]) -> String {
+    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    ports.join(" and ")
 }
 
 fn no_tensor(side: &str, name: &str, kind: &str) -> String {

@@ -106,15 +106,23 @@ impl Session for Loaded {
             inputs.iter().map(|t| self.feed(t)).collect::<Result<_, _>>()?;
         let mut options = RunOptions::default();
         options.thread_pool = Some(self.threads.clone());
-        let answers = self
-            .model
-            .run(feeds, &self.output_ids, Some(options))
-            .map_err(|e| RunError::Engine { engine: NAME, detail: e.to_string() })?;
+        let answers =
+            self.model.run(feeds, &self.output_ids, Some(options)).map_err(|e| failed(e.to_string()))?;
         self.outputs
             .iter()
             .zip(answers)
             .map(|((name, datatype), value)| output(name, datatype, value))
             .collect()
+    }
+}
+
+/// rten has one kind of error for all that an operator says; its words tell what comes from the values.
+fn failed(detail: String) -> RunError {
+    let by_values = detail.contains("is out of range") || detail.contains("Divisor contains zero");
+    if by_values {
+        RunError::Values { engine: NAME, detail }
+    } else {
+        RunError::Engine { engine: NAME, detail }
     }
 }
 

@@ -124,8 +124,13 @@ impl Reading {
     pub(super) fn fallback_outputs(&self, build: &ModelBuild) -> Option<Vec<NamedTensor>> {
         let Fallback::Constant(values) = &build.fallback else { return None };
         let (name, _) = self.decision.as_ref()?;
-        let datatype = build.outputs.iter().find(|o| &o.name == name).map_or("FP64", |o| &o.datatype);
-        let data = Elements::of_datatype(datatype, values).unwrap_or_else(|| Elements::F64(values.clone()));
-        Some(vec![NamedTensor { name: name.clone(), shape: vec![values.len()], data }])
+        Some(vec![constant(build, name, values)])
     }
+}
+
+/// An output of these values, with the element type that the build gives it.
+pub(super) fn constant(build: &ModelBuild, name: &str, values: &[f64]) -> NamedTensor {
+    let datatype = build.outputs.iter().find(|o| o.name == name).map_or("FP64", |o| &o.datatype);
+    let data = Elements::of_datatype(datatype, values).unwrap_or_else(|| Elements::F64(values.to_vec()));
+    NamedTensor { name: name.to_owned(), shape: vec![values.len()], data }
 }
