@@ -154,7 +154,7 @@ impl Ready {
     pub fn is_callers(&self, error: &RunError) -> bool {
         match error {
             RunError::Input { .. } => true,
-            RunError::Values { .. } => {
+            RunError::Values { .. } | RunError::Large { .. } => {
                 let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
                 refused <= self.answered.load(Ordering::Relaxed)
             }

@@ -12,7 +12,7 @@ use modelfleet_protocol::model::{Format, ModelBuild};
 use modelfleet_protocol::state::{EngineInfo, FailureCode};
 
 use crate::onnx::{self, HeaderError};
-use crate::tensor::NamedTensor;
+use crate::tensor::{ANSWER_BYTES_MAX, NamedTensor};
 pub use port::{Port, Ports};
 
 /// Why a model cannot be loaded.
@@ -107,6 +107,12 @@ pub enum RunError {
         /// The engine's words.
         detail: String,
     },
+    /// The answer is larger than any that is sent.
+    #[error("the answer would have {bytes} bytes, at most {ANSWER_BYTES_MAX} are sent; ask for less at once")]
+    Large {
+        /// How many it has.
+        bytes: usize,
+    },
     /// An output that the engine gave and that cannot be carried.
     #[error("output {name:?}: {reason}")]
     Output {
@@ -125,6 +131,14 @@ pub enum RunError {
     },
 }
 
+/// Whether outputs of so many bytes are sent. Asked before they are copied.
+///
+/// # Errors
+/// When they are too large.
+pub(crate) fn bounded(bytes: usize) -> Result<(), RunError> {
+    if bytes > ANSWER_BYTES_MAX { Err(RunError::Large { bytes }) } else { Ok(()) }
+}
+
 /// An inference engine.
 pub trait Engine: Send + Sync {
     /// Its name, version and highest operator sets.
@@ -133,6 +147,10 @@ pub trait Engine: Send + Sync {
     /// Whether its answers are those that self-tests are made of. Where another engine answers them otherwise, it is that
     /// engine which does not run the model exactly.
     fn is_reference(&self) -> bool;
+
+    /// Largest size that a request may choose where a file leaves one open, for an engine that cannot be told how much
+    /// memory it may take. `None`: any.
+    fn open_max(&self) -> Option<usize>;
 
     /// Loads a model whose bytes are verified and whose file says that it has these inputs and outputs.
     ///
@@ -223,6 +241,7 @@ impl Engines {
             match outcome {
                 Ok(session) => {
                     let is_reference = engine.is_reference();
+                    let ports = Ports { open_max: engine.open_max(), ..ports };
                     return Ok(Loaded { session, engine: info.name, is_reference, ports });
                 }
                 Err(e) if best.as_ref().is_none_or(|b| reach(&e) > reach(b)) => best = Some(e),

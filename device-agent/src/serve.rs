@@ -20,7 +20,7 @@ use modelfleet_protocol::model::Fallback;
 use tokio::sync::Notify;
 
 use crate::admit::Ready;
-use crate::engine::RunError;
+use crate::engine::{RunError, bounded};
 use crate::tensor::NamedTensor;
 use booking::Observed;
 pub use models::Models;
@@ -300,7 +300,10 @@ impl Instance {
         match self.build.outputs.iter().map(|expected| &expected.name).find(|name| missing(name)) {
             Some(name) => Err(refuse(name.clone())),
             None if outputs.is_empty() => Err(refuse("any".into())),
-            None => Ok(outputs),
+            None => {
+                let sizes = outputs.iter().map(|output| output.data.bytes());
+                bounded(sizes.fold(0, usize::saturating_add)).map(|()| outputs)
+            }
         }
     }
 

@@ -6,6 +6,9 @@ use modelfleet_protocol::model::Values;
 /// Most dimensions of a tensor that comes from outside.
 pub const RANK_MAX: usize = 8;
 
+/// Most bytes of the elements of one answer.
+pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// A named tensor in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTensor {
@@ -82,6 +85,26 @@ impl Elements {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many bytes the elements have.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Elements::Text(v) => v.iter().map(|text| text.len() + 4).sum(),
+            _ => self.len() * self.width(),
+        }
+    }
+
+    /// Bytes of one element; a text has none of its own.
+    fn width(&self) -> usize {
+        match self {
+            Elements::Text(_) => 0,
+            Elements::I8(_) | Elements::U8(_) | Elements::Bool(_) => 1,
+            Elements::F16(_) | Elements::Bf16(_) | Elements::I16(_) | Elements::U16(_) => 2,
+            Elements::F32(_) | Elements::I32(_) | Elements::U32(_) => 4,
+            Elements::F64(_) | Elements::I64(_) | Elements::U64(_) => 8,
+        }
     }
 
     /// The element type in the words of the Open Inference Protocol.

@@ -217,8 +217,16 @@ fn a_size_that_a_request_chooses_is_no_end_of_the_process() {
         let Err(error) = load(&rten(), name) else { panic!("{name} is taken") };
         assert!(error.code().is_incompatibility(), "{name}: {error}");
     }
+    let loaded = load(&rten(), "pairs").unwrap();
+    let row =
+        |size| [NamedTensor { name: "x".into(), shape: vec![size], data: Elements::F32(vec![1.0; size]) }];
+    assert!(loaded.ports.check(&row(100_000)).unwrap_err().contains("at most 8192"));
+    assert!(loaded.ports.check(&row(8192)).is_ok());
     let Some(reference) = reference() else { return };
     let loaded = load(&reference, "expand").unwrap();
+    let some = NamedTensor { name: "shape".into(), shape: vec![2], data: Elements::I64(vec![3, 2_000_000]) };
+    let error = loaded.session.run(&[some]).unwrap_err();
+    assert!(matches!(error, RunError::Large { bytes: 24_000_000 }), "{error}");
     let shape =
         NamedTensor { name: "shape".into(), shape: vec![2], data: Elements::I64(vec![1 << 30, 1 << 30]) };
     let error = loaded.session.run(&[shape]).unwrap_err();
@@ -238,6 +246,10 @@ impl Engine for Summing {
 
     fn is_reference(&self) -> bool {
         !self.flawed
+    }
+
+    fn open_max(&self) -> Option<usize> {
+        None
     }
 
     fn load(&self, _: &[u8], _: &Ports) -> Result<Box<dyn Session>, LoadError> {

@@ -78,7 +78,11 @@ impl Session for Manner {
 
 fn ports() -> Ports {
     let port = |name: &str, datatype, size| Port { name: name.into(), datatype, shape: Some(vec![-1, size]) };
-    Ports { inputs: vec![port("features", "FP32", 7)], outputs: vec![port("label", "INT64", 1)] }
+    Ports {
+        inputs: vec![port("features", "FP32", 7)],
+        outputs: vec![port("label", "INT64", 1)],
+        open_max: None,
+    }
 }
 
 /// A served model whose builds are made up.

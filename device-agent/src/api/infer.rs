@@ -44,6 +44,7 @@ pub(super) async fn infer(
 ) -> Result<Response, Refusal> {
     let model = api.model(&name)?;
     let json_len = json_len(request.headers())?;
+    let room = api.room(request.headers()).await?;
     let body = body(request).await?;
     // From here on the request is this build's, whatever is switched to meanwhile.
     let instance = model.live();
@@ -61,7 +62,7 @@ pub(super) async fn infer(
         ports.check_wanted(asked.wanted.names())?;
         Ok(asked)
     });
-    drop(body);
+    drop((body, room));
     let asked = asked.map_err(|reason| {
         model.refused(instance.as_deref());
         bad(reason)

@@ -12,7 +12,7 @@ use ort::logging::LogLevel;
 use ort::session::{Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorElementType, TensorRef, ValueType};
 
-use super::{Engine, LoadError, Ports, RunError, Session};
+use super::{Engine, LoadError, Ports, RunError, Session, bounded};
 use crate::onnx;
 use crate::tensor::{Elements, NamedTensor};
 
@@ -110,6 +110,10 @@ impl Engine for OnnxRuntime {
         true
     }
 
+    fn open_max(&self) -> Option<usize> {
+        None
+    }
+
     fn load(&self, bytes: &[u8], _: &Ports) -> Result<Box<dyn Session>, LoadError> {
         let sessions = (0..self.threads).map(|_| self.session(bytes)).collect::<Result<Vec<_>, _>>();
         let sessions = sessions.map_err(|detail| {
@@ -167,6 +171,8 @@ impl Session for Loaded {
         };
         let mut session = self.session();
         let answers = session.run(values.as_slice()).map_err(failed)?;
+        let sizes = answers.values().map(|value| size(&value));
+        bounded(sizes.fold(0, usize::saturating_add))?;
         let named = self.outputs.iter().zip(answers.values());
         named.map(|(name, value)| output(name, &value)).collect()
     }
@@ -196,6 +202,13 @@ fn input(tensor: &NamedTensor) -> Result<SessionInputValue<'_>, RunError> {
         Elements::Text(v) => Tensor::from_string_array((shape, v.as_slice())).map(SessionInputValue::from),
     };
     value.map_err(|e| RunError::Input { name: tensor.name.clone(), reason: e.message().to_owned() })
+}
+
+/// Bytes of an output's elements; those of texts are not known before they are read.
+fn size(value: &DynValue) -> usize {
+    let ValueType::Tensor { ty, shape, .. } = value.dtype() else { return 0 };
+    let dims = shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0));
+    dims.fold(ty.byte_size(1).unwrap_or(0), usize::saturating_mul)
 }
 
 /// An output as a named tensor.

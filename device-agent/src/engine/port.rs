@@ -23,6 +23,8 @@ pub struct Ports {
     pub inputs: Vec<Port>,
     /// Its outputs, in order.
     pub outputs: Vec<Port>,
+    /// Largest size that a request may choose where the file leaves one open; `None`: any.
+    pub open_max: Option<usize>,
 }
 
 impl Ports {
@@ -34,7 +36,11 @@ impl Ports {
         let ports = |side, values: &[Value]| -> Result<Vec<Port>, String> {
             values.iter().map(|value| Port::of(side, value)).collect()
         };
-        Ok(Ports { inputs: ports("input", &header.inputs)?, outputs: ports("output", &header.outputs)? })
+        Ok(Ports {
+            inputs: ports("input", &header.inputs)?,
+            outputs: ports("output", &header.outputs)?,
+            open_max: None,
+        })
     }
 
     /// Whether a model takes these inputs: each once, under its name, with its type and shape.
@@ -53,6 +59,11 @@ impl Ports {
             if !port.takes(tensor) {
                 let (datatype, shape) = (tensor.data.datatype(), &tensor.shape);
                 return Err(format!("input {port} expected, got {datatype} {shape:?}"));
+            }
+            if let Some(most) = self.open_max
+                && let Some(size) = port.open_sizes(tensor).find(|size| *size > most)
+            {
+                return Err(format!("input {port} expected, with open sizes of at most {most}, got {size}"));
             }
             if given.iter().filter(|other| other.name == tensor.name).count() > 1 {
                 return Err(format!("input {:?} is there more than once", tensor.name));
@@ -95,6 +106,13 @@ impl Port {
         Ok(Port { name: name.clone(), datatype, shape })
     }
 
+    /// Sizes of a tensor that the file leaves open.
+    fn open_sizes<'a>(&'a self, tensor: &'a NamedTensor) -> impl Iterator<Item = usize> + 'a {
+        let fixed =
+            |at: usize| self.shape.as_ref().and_then(|shape| shape.get(at)).is_some_and(|&dim| dim >= 0);
+        tensor.shape.iter().enumerate().filter(move |(at, _)| !fixed(*at)).map(|(_, &size)| size)
+    }
+
     fn takes(&self, tensor: &NamedTensor) -> bool {
         let size = |(&dim, &size): (&i64, &usize)| dim < 0 || i64::try_from(size) == Ok(dim);
         self.datatype == tensor.data.datatype()
@@ -132,7 +150,7 @@ mod tests {
     fn ports() -> Ports {
         let features = Port { name: "features".into(), datatype: "FP32", shape: Some(vec![-1, 2]) };
         let site = Port { name: "site".into(), datatype: "BYTES", shape: None };
-        Ports { inputs: vec![features, site], outputs: Vec::new() }
+        Ports { inputs: vec![features, site], outputs: Vec::new(), open_max: None }
     }
 
     fn tensor(name: &str, shape: &[usize], data: Elements) -> NamedTensor {
@@ -156,6 +174,12 @@ mod tests {
         check(&[wide, site()], "input features: FP32 [-1, 2] expected, got FP32 [1, 3]");
         let flat = tensor("features", &[2], Elements::F32(vec![0.0; 2]));
         check(&[flat, site()], "input features: FP32 [-1, 2] expected, got FP32 [2]");
+        let mut bounded = ports();
+        bounded.open_max = Some(3);
+        let rows = |count| tensor("features", &[count, 2], Elements::F32(vec![0.0; 2 * count]));
+        assert_eq!(bounded.check(&[rows(3), site()]), Ok(()));
+        let expected = "input features: FP32 [-1, 2] expected, with open sizes of at most 3, got 4";
+        assert_eq!(bounded.check(&[rows(4), site()]).unwrap_err(), expected);
         check(&[row(), row(), site()], "input \"features\" is there more than once");
         check(
             &[row(), tensor("other", &[1], Elements::Bool(vec![true]))],

@@ -15,8 +15,9 @@ use modelfleet_protocol::state::EngineInfo;
 use rten::{
     LoadErrorKind, Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueView,
 };
+use rten_tensor::Layout as _;
 
-use super::{Engine, LoadError, Ports, RunError, Session};
+use super::{Engine, LoadError, Ports, RunError, Session, bounded};
 use crate::onnx;
 use crate::tensor::{Elements, NamedTensor};
 
@@ -27,6 +28,10 @@ const VERSION: &str = "0.27";
 /// The newest operator set that rten has an operator of (Swish). It reads operators of any set by name and
 /// refuses those it lacks at load, which is reported as such.
 const OPSET: i64 = 24;
+
+/// Largest size that a request may choose. What is computed for every pair of so many elements takes 256 MiB at most;
+/// an allocation that is refused would end the process.
+const OPEN_MAX: usize = 8192;
 
 /// rten.
 pub struct Rten {
@@ -48,6 +53,10 @@ impl Engine for Rten {
 
     fn is_reference(&self) -> bool {
         false
+    }
+
+    fn open_max(&self) -> Option<usize> {
+        Some(OPEN_MAX)
     }
 
     fn load(&self, bytes: &[u8], ports: &Ports) -> Result<Box<dyn Session>, LoadError> {
@@ -108,6 +117,7 @@ impl Session for Loaded {
         options.thread_pool = Some(self.threads.clone());
         let answers =
             self.model.run(feeds, &self.output_ids, Some(options)).map_err(|e| failed(e.to_string()))?;
+        bounded(answers.iter().map(size).fold(0, usize::saturating_add))?;
         self.outputs
             .iter()
             .zip(answers)
@@ -160,6 +170,11 @@ fn input(tensor: &NamedTensor) -> Result<ValueOrView<'_>, String> {
         }
         other => Err(format!("rten has no {}", other.datatype())),
     }
+}
+
+/// Bytes of an output's elements, of which none in rten has more than four.
+fn size(value: &Value) -> usize {
+    value.shape().iter().copied().fold(4, usize::saturating_mul)
 }
 
 /// An output with the element type that the file gives it.
