@@ -86,6 +86,7 @@ impl AdmitError {
             AdmitError::Unsigned => FailureCode::SignatureInvalid,
             AdmitError::Load(e) => e.code(),
             AdmitError::Signature(_) => FailureCode::SignatureMismatch,
+            AdmitError::Run { source: RunError::Memory { .. }, .. } => FailureCode::MemoryShort,
             AdmitError::SelfTest { .. } | AdmitError::Run { .. } => FailureCode::SelfTestMismatch,
         };
         Failure::new(code, crate::mqtt::chain(self))
@@ -154,7 +155,7 @@ impl Ready {
     pub fn is_callers(&self, error: &RunError) -> bool {
         match error {
             RunError::Input { .. } => true,
-            RunError::Values { .. } | RunError::Large { .. } => {
+            RunError::Values { .. } | RunError::Large { .. } | RunError::Memory { .. } => {
                 let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
                 refused <= self.answered.load(Ordering::Relaxed)
             }

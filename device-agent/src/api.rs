@@ -165,9 +165,10 @@ impl From<PredictError> for Refusal {
             PredictError::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             PredictError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             PredictError::Refused { .. }
-            | PredictError::Run { source: RunError::Values { .. } | RunError::Large { .. }, .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            | PredictError::Run {
+                source: RunError::Values { .. } | RunError::Large { .. } | RunError::Memory { .. },
+                ..
+            } => StatusCode::BAD_REQUEST,
             PredictError::Run { .. } | PredictError::Dropped { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Refusal(status, chain(&error))

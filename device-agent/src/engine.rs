@@ -107,6 +107,14 @@ pub enum RunError {
         /// The engine's words.
         detail: String,
     },
+    /// It would take more memory than predictions may.
+    #[error("{engine} would need more memory than predictions may take; ask for less at once: {detail}")]
+    Memory {
+        /// The engine.
+        engine: &'static str,
+        /// The engine's words.
+        detail: String,
+    },
     /// The answer is larger than any that is sent.
     #[error("the answer would have {bytes} bytes, at most {ANSWER_BYTES_MAX} are sent; ask for less at once")]
     Large {

@@ -230,7 +230,12 @@ fn a_size_that_a_request_chooses_is_no_end_of_the_process() {
     let shape =
         NamedTensor { name: "shape".into(), shape: vec![2], data: Elements::I64(vec![1 << 30, 1 << 30]) };
     let error = loaded.session.run(&[shape]).unwrap_err();
-    assert!(matches!(error, RunError::Engine { .. }), "{error}");
+    assert!(matches!(error, RunError::Memory { .. }), "{error}");
+    // A gigabyte, which the machine has and no prediction may take.
+    let shape =
+        NamedTensor { name: "shape".into(), shape: vec![2], data: Elements::I64(vec![1 << 14, 1 << 14]) };
+    let error = loaded.session.run(&[shape]).unwrap_err();
+    assert!(matches!(error, RunError::Memory { .. }), "{error}");
 }
 
 /// An engine that answers every row with its sum, and a batch with the sum of the first row where it is flawed.

@@ -1,5 +1,7 @@
 //! ONNX Runtime, opened at run time from a path.
 
+mod arena;
+
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,17 +11,31 @@ use ort::ErrorCode;
 use ort::environment::Environment;
 use ort::ep;
 use ort::logging::LogLevel;
-use ort::session::{Session as OrtSession, SessionInputValue};
+use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorElementType, TensorRef, ValueType};
 
 use super::{Engine, LoadError, Ports, RunError, Session, bounded};
 use crate::onnx;
+use crate::probe::machine_bytes;
 use crate::tensor::{Elements, NamedTensor};
 
 /// The name that plans use.
 pub const NAME: &str = "OnnxRuntime";
 /// Highest versions that are asked for when the engine's operator sets are found out.
 const OPSETS_ASKED: [(&str, i64); 2] = [("ai.onnx", 40), ("ai.onnx.ml", 10)];
+
+/// Most memory that predictions of all models take together, besides weights: what a small net never needs, and no
+/// more than a quarter of the machine's.
+const SCRATCH_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// On however small a machine; also where the system does not say how large it is.
+const SCRATCH_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// What is freed after a prediction is given back to the system.
+const GIVE_BACK: (&str, &str) = ("memory.enable_memory_arena_shrinkage", "cpu:0");
+
+fn scratch_bytes(machine_bytes: u64) -> usize {
+    let bytes = (machine_bytes / 4).clamp(SCRATCH_BYTES_MIN, SCRATCH_BYTES_MAX);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
 
 /// Why the engine is not there.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +71,8 @@ impl OnnxRuntime {
         let library = |e: ort::LoadDynamicError| OpenError::Library { path: shown, detail: e.to_string() };
         let builder = ort::init_from(path).map_err(library)?;
         let start = |e: ort::Error| OpenError::Start(e.to_string());
-        let environment = builder.with_name("modelfleet").with_telemetry(false).build().map_err(start)?;
+        let mut environment = builder.with_name("modelfleet").with_telemetry(false).build().map_err(start)?;
+        arena::bound(&mut environment, scratch_bytes(machine_bytes())).map_err(start)?;
         environment.set_log_level(LogLevel::Fatal);
         let mut engine = OnnxRuntime { environment, info: EngineInfo::default(), threads: threads.max(1) };
         let opsets = OPSETS_ASKED.iter().filter_map(|&(domain, most)| {
@@ -70,9 +87,9 @@ impl OnnxRuntime {
     fn session(&self, bytes: &[u8]) -> Result<OrtSession, String> {
         let text = |e: ort::Error| e.message().to_owned();
         let builder = |e: ort::Error<ort::session::builder::SessionBuilder>| e.message().to_owned();
-        // One thread and no arena: predictions are small, and a device has other things to do with its
-        // cores and its memory.
-        let cpu = ep::CPU::default().with_arena_allocator(false).build();
+        // One thread: predictions are small, and a device has other things to do with its cores. Weights are not
+        // counted with what predictions may take.
+        let cpu = ep::CPU::default().with_arena_allocator(true).build();
         OrtSession::builder(&self.environment)
             .map_err(text)?
             .with_intra_threads(1)
@@ -80,6 +97,10 @@ impl OnnxRuntime {
             .with_parallel_execution(false)
             .map_err(builder)?
             .with_memory_pattern(false)
+            .map_err(builder)?
+            .with_env_allocators()
+            .map_err(builder)?
+            .with_device_allocated_initializers()
             .map_err(builder)?
             .with_execution_providers([cpu])
             .map_err(builder)?
@@ -131,7 +152,10 @@ impl Engine for OnnxRuntime {
         let outputs = sessions[0].outputs().iter().map(|o| o.name().to_owned()).collect();
         let inputs = sessions[0].inputs().iter().map(|i| i.name().to_owned()).collect();
         let sessions = sessions.into_iter().map(Mutex::new).collect();
-        Ok(Box::new(Loaded { inputs, outputs, sessions }))
+        let refuse = |e: ort::Error| LoadError::Refused { engine: NAME.into(), detail: e.message().into() };
+        let mut options = RunOptions::new().map_err(refuse)?;
+        options.set(GIVE_BACK.0, GIVE_BACK.1).map_err(refuse)?;
+        Ok(Box::new(Loaded { inputs, outputs, options, sessions }))
     }
 }
 
@@ -139,6 +163,7 @@ impl Engine for OnnxRuntime {
 struct Loaded {
     inputs: Vec<String>,
     outputs: Vec<String>,
+    options: RunOptions,
     sessions: Vec<Mutex<OrtSession>>,
 }
 
@@ -160,21 +185,24 @@ impl Session for Loaded {
             return Err(RunError::Input { name: extra.name.clone(), reason: "is not the model's".into() });
         }
         let values: Vec<SessionInputValue<'_>> = self.inputs.iter().map(find).collect::<Result<_, _>>()?;
-        let failed = |e: ort::Error| {
-            let (code, detail) = (e.code(), e.message().to_owned());
-            let by_values = code == ErrorCode::InvalidArgument || detail.contains("division by zero");
-            if by_values {
-                RunError::Values { engine: NAME, detail }
-            } else {
-                RunError::Engine { engine: NAME, detail }
-            }
-        };
         let mut session = self.session();
-        let answers = session.run(values.as_slice()).map_err(failed)?;
+        let answers = session.run_with_options(values.as_slice(), &self.options).map_err(failed)?;
         let sizes = answers.values().map(|value| size(&value));
         bounded(sizes.fold(0, usize::saturating_add))?;
         let named = self.outputs.iter().zip(answers.values());
         named.map(|(name, value)| output(name, &value)).collect()
+    }
+}
+
+/// What an error of the engine speaks of. Its codes tell only a part of it; its words tell the rest.
+fn failed(error: ort::Error) -> RunError {
+    let (engine, detail) = (NAME, error.message().to_owned());
+    if detail.contains("bad_alloc") || detail.contains("smaller than requested bytes") {
+        RunError::Memory { engine, detail }
+    } else if error.code() == ErrorCode::InvalidArgument || detail.contains("division by zero") {
+        RunError::Values { engine, detail }
+    } else {
+        RunError::Engine { engine, detail }
     }
 }
 
@@ -252,6 +280,13 @@ fn output(name: &str, value: &DynValue) -> Result<NamedTensor, RunError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn predictions_take_a_part_of_the_machine() {
+        assert_eq!(scratch_bytes(0), 64 << 20);
+        assert_eq!(scratch_bytes(1 << 30), 256 << 20);
+        assert_eq!(scratch_bytes(64 << 30), 512 << 20);
+    }
 
     #[test]
     fn a_version_is_read_from_the_path() {
