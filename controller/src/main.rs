@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser as _;
 use kube::Client;
-use kube::runtime::reflector;
+use kube::runtime::reflector::{self, store::Writer};
 use modelfleet_controller::args::{Cli, Command, Settings};
 use modelfleet_controller::context::{Context, Field, Link};
 use modelfleet_controller::error::chain;
@@ -166,24 +166,11 @@ async fn lead(
         names => Scope::Namespaces(names.to_vec()),
     };
     let checks = Asks::default();
-    let asked = checks.clone();
-    let of_rollouts = Arc::clone(&ctx);
-    let watch_rollouts =
-        run::watch(clients.watch.clone(), scope.clone(), rollout_writer, move |rollout, gone| {
-            run::rollout_changed(&of_rollouts, rollout, gone);
-        });
-    let of_versions = Arc::clone(&ctx);
-    let watch_versions = run::watch(clients.watch, scope.clone(), version_writer, move |version, gone| {
-        run::version_changed(&of_versions, &asked, version, gone);
-    });
-    let mut watches = tokio::task::JoinSet::new();
-    watches.spawn(run::vital(stop.clone(), watch_rollouts));
-    watches.spawn(run::vital(stop.clone(), watch_versions));
+    let writers = (rollout_writer, version_writer);
+    let (watches, all) = watch(&ctx, &clients.watch, &scope, writers, &checks, &stop);
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        ready = async { tokio::try_join!(rollouts.wait_until_ready(), versions.wait_until_ready()) } => {
-            ready.context("read rollouts and model versions")?;
-        }
+        _ = async { tokio::join!(all[0].cancelled(), all[1].cancelled()) } => {}
     }
     let epochs = rollouts.state();
     let epochs = epochs.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.epoch));
@@ -203,6 +190,28 @@ async fn lead(
     end(watches).await.context("a watch")?;
     listener.await.context("the broker's task")?;
     registry.await.context("the registry's task")
+}
+
+/// Watches rollouts and model versions; with the tasks come the words that all there were at the start were handed on.
+fn watch(
+    ctx: &Arc<Context>,
+    client: &Client,
+    scope: &Scope,
+    (rollouts, versions): (Writer<Rollout>, Writer<ModelVersion>),
+    checks: &Asks,
+    stop: &CancellationToken,
+) -> (tokio::task::JoinSet<()>, [CancellationToken; 2]) {
+    let all = [CancellationToken::new(), CancellationToken::new()];
+    let of = Arc::clone(ctx);
+    let changed = move |rollout: &Rollout, gone| run::rollout_changed(&of, rollout, gone);
+    let rollouts = run::watch(client.clone(), scope.clone(), rollouts, all[0].clone(), changed);
+    let (of, asked) = (Arc::clone(ctx), checks.clone());
+    let changed = move |version: &ModelVersion, gone| run::version_changed(&of, &asked, version, gone);
+    let versions = run::watch(client.clone(), scope.clone(), versions, all[1].clone(), changed);
+    let mut watches = tokio::task::JoinSet::new();
+    watches.spawn(run::vital(stop.clone(), rollouts));
+    watches.spawn(run::vital(stop.clone(), versions));
+    (watches, all)
 }
 
 /// Ends tasks that would go on.

@@ -27,8 +27,6 @@ use desk::Desk;
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
-/// Looks for a version that was named and that the cache does not show.
-const UNSEEN_MAX: u32 = 5;
 /// A file that was wrong is looked at again after this time, since somebody may have put the right one back; and each
 /// time later, because it is fetched whole.
 const RECHECK_MIN: Duration = Duration::from_secs(600);
@@ -69,8 +67,7 @@ pub async fn run(ctx: Arc<Context>, trust: Arc<Trust>, asks: Asks, stop: Cancell
 /// Examines one version. Returns when to look again; `None`: it needs no check.
 async fn examine(ctx: &Context, trust: &Trust, name: &Name, attempts: u32) -> Option<Duration> {
     let reference = ObjectRef::new(&name.1).within(&name.0);
-    let shown = ctx.versions.get(&reference).filter(|object| object.uid().as_ref() == Some(&name.2));
-    let Some(object) = shown else { return unseen(attempts) };
+    let object = ctx.versions.get(&reference).filter(|object| object.uid().as_ref() == Some(&name.2))?;
     let object = ctx.written().version(object);
     if !needs_check(&object) {
         return None;
@@ -96,12 +93,6 @@ async fn examine(ctx: &Context, trust: &Trust, name: &Name, attempts: u32) -> Op
             Some(BACKOFF_MIN)
         }
     }
-}
-
-/// A watch that begins anew names its objects before the cache shows them: they are looked for again, a few times, since
-/// nobody names them a second time. One that is gone is not.
-fn unseen(attempts: u32) -> Option<Duration> {
-    (attempts < UNSEEN_MAX).then_some(BACKOFF_MIN)
 }
 
 fn recheck(attempts: u32) -> Duration {
@@ -174,7 +165,6 @@ mod tests {
 
     #[test]
     fn waits_grow_to_a_day_and_to_minutes() {
-        assert_eq!([unseen(1), unseen(UNSEEN_MAX)], [Some(BACKOFF_MIN), None]);
         assert_eq!(recheck(1), RECHECK_MIN);
         assert_eq!(recheck(2), 2 * RECHECK_MIN);
         assert_eq!([recheck(9), recheck(u32::MAX)], [RECHECK_MAX; 2]);

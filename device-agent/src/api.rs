@@ -1,9 +1,12 @@
 //! The local API: the Open Inference Protocol (version 2) over HTTP, and ground truth.
 
+mod answer;
+mod binary;
 mod connections;
+mod elements;
 mod infer;
+mod request;
 mod stuck;
-mod tensors;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +14,8 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Path as UrlPath, Request, State};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -21,11 +25,12 @@ use modelfleet_protocol::ids::ModelName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Listen;
+use crate::engine::RunError;
 use crate::mqtt::chain;
 use crate::serve::{Model, Models, PredictError};
 
@@ -68,7 +73,12 @@ struct Api {
     patience: Duration,
     /// Requests that found no place are read one at a time.
     late: Arc<Semaphore>,
+    /// Room for the bodies of requests that are not read yet, KiB.
+    room: Arc<Semaphore>,
 }
+
+/// Bytes of all requests together that wait to be read: a burst of large ones waits at the door, not in memory.
+const ROOM_BYTES: usize = 8 * BODY_BYTES_MAX;
 
 /// Serves the models of a device until `stop`, and some seconds longer to those who have asked. The address is
 /// logged and written to `api-address` in `dir`. A prediction may take `patience`.
@@ -84,7 +94,12 @@ pub async fn serve(
 ) -> Result<(), ApiError> {
     let after = patience.saturating_mul(STUCK_PATIENCES).max(STUCK_LEAST);
     let watched = models.clone();
-    let router = router(Api { models, patience, late: Arc::new(Semaphore::new(1)) });
+    let router = router(Api {
+        models,
+        patience,
+        late: Arc::new(Semaphore::new(1)),
+        room: Arc::new(Semaphore::new(ROOM_BYTES / 1024)),
+    });
     let served = async {
         match listen {
             Listen::Tcp(address) => {
@@ -149,9 +164,11 @@ impl From<PredictError> for Refusal {
         let status = match &error {
             PredictError::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             PredictError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            PredictError::Run { source: crate::engine::RunError::Input { .. }, .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            PredictError::Refused { .. }
+            | PredictError::Run {
+                source: RunError::Values { .. } | RunError::Large { .. } | RunError::Memory { .. },
+                ..
+            } => StatusCode::BAD_REQUEST,
             PredictError::Run { .. } | PredictError::Dropped { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Refusal(status, chain(&error))
@@ -169,6 +186,23 @@ impl Api {
     }
 }
 
+impl Api {
+    /// Room for the body of a request; given back when it is dropped.
+    async fn room(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Refusal> {
+        let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        // One that does not say may have as much as any; one with more is refused when it is read.
+        let kib = told.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX) / 1024 + 1;
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        match tokio::time::timeout(self.patience, self.room.clone().acquire_many_owned(kib)).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(Refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("{ROOM_BYTES} bytes of requests wait already; ask again later"),
+            )),
+        }
+    }
+}
+
 /// The bytes of a request, if there are not too many and they do not take too long.
 async fn body(request: Request) -> Result<Bytes, Refusal> {
     match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
@@ -182,7 +216,7 @@ async fn body(request: Request) -> Result<Bytes, Refusal> {
 
 async fn about() -> Json<Value> {
     Json(
-        json!({"name": "modelfleet-agent", "version": env!("CARGO_PKG_VERSION"), "extensions": ["feedback"]}),
+        json!({"name": "modelfleet-agent", "version": env!("CARGO_PKG_VERSION"), "extensions": ["feedback", "binary_tensor_data"]}),
     )
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Client, ResourceExt};
 use modelfleet_crds::{ModelVersion, Rollout};
+use tokio_util::sync::CancellationToken;
 
 use super::Scope;
 use super::listen::hear;
@@ -19,11 +20,13 @@ use crate::ledger::Key;
 use crate::observe::key_of;
 use crate::registry::{self, asks::Asks};
 
-/// Watches a kind, keeps its cache, and hands each changed object on; `true`: it is gone.
+/// Watches a kind, keeps its cache, and hands each changed object on; `true`: it is gone. `all`: cancelled when all that
+/// there were at the start have been handed on.
 pub async fn watch<K>(
     client: Client,
     scope: Scope,
     writer: Writer<K>,
+    all: CancellationToken,
     changed: impl Fn(&K, bool) + Send + Sync,
 ) where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
@@ -43,17 +46,34 @@ pub async fn watch<K>(
         let ours = object.is_none_or(|o| scope.covers(&o.namespace().unwrap_or_default()));
         futures::future::ready(ours)
     });
+    hand_on(events, writer, &all, changed).await;
+}
+
+/// Hands each object on once the cache shows it, and no sooner: who is told of it looks there, and is told once.
+async fn hand_on<K>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
+    writer: Writer<K>,
+    all: &CancellationToken,
+    changed: impl Fn(&K, bool),
+) where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug,
+{
     let cache = writer.as_reader();
     let mut before: Vec<Arc<K>> = Vec::new();
     let mut events = std::pin::pin!(reflector(writer, events));
     while let Some(event) = events.next().await {
         match event {
-            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => changed(&object, false),
+            Ok(watcher::Event::Apply(object)) => changed(&object, false),
             Ok(watcher::Event::Delete(object)) => changed(&object, true),
             Ok(watcher::Event::Init) => before = cache.state(),
+            // The cache shows all of a list at its end.
+            Ok(watcher::Event::InitApply(_)) => {}
             Ok(watcher::Event::InitDone) => {
+                let after = cache.state();
+                after.iter().for_each(|object| changed(object, false));
                 // What went while the watch was broken is told by nobody else.
-                gone(&std::mem::take(&mut before), &cache.state()).for_each(|object| changed(object, true));
+                gone(&std::mem::take(&mut before), &after).for_each(|object| changed(object, true));
+                all.cancel();
             }
             Err(error) => {
                 tracing::warn!(kind = %K::kind(&()), error = chain(&error), "watch broke; tries again")
@@ -112,17 +132,54 @@ fn named(ctx: &Context, key: &Key, source: Source, gone: bool) {
 mod tests {
     use super::*;
 
+    type Object = k8s_openapi::api::core::v1::ConfigMap;
+
+    fn object(name: &str, uid: &str) -> Object {
+        let metadata = serde_json::json!({"name": name, "uid": uid, "namespace": "plant"});
+        serde_json::from_value(serde_json::json!({"metadata": metadata})).unwrap()
+    }
+
     #[test]
     fn what_went_while_the_watch_was_broken_is_found() {
-        let object = |name: &str, uid: &str| {
-            let metadata = serde_json::json!({"name": name, "uid": uid});
-            let object: k8s_openapi::api::core::v1::ConfigMap =
-                serde_json::from_value(serde_json::json!({"metadata": metadata})).unwrap();
-            Arc::new(object)
-        };
+        let object = |name: &str, uid: &str| Arc::new(object(name, uid));
         let before = [object("kept", "1"), object("gone", "2"), object("again", "3")];
         let after = [object("kept", "1"), object("again", "4"), object("new", "5")];
         let found: Vec<String> = gone(&before, &after).map(ResourceExt::name_any).collect();
         assert_eq!(found, ["gone", "again"]);
+    }
+
+    /// A version that came while the watch was broken was once looked for before the cache had it, and never again.
+    #[tokio::test]
+    async fn what_is_handed_on_is_in_the_cache() {
+        use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+        let (cache, writer) = reflector::store::<Object>();
+        let (all, told) = (CancellationToken::new(), std::sync::Mutex::new(Vec::new()));
+        let events = vec![
+            vec![Init, InitApply(object("a", "1")), InitApply(object("b", "2")), InitDone],
+            vec![Apply(object("c", "3")), Delete(object("c", "3"))],
+            vec![Init, InitApply(object("b", "2")), InitApply(object("new", "4")), InitDone],
+        ];
+        let events = futures::stream::iter(events.into_iter().flatten().map(Ok));
+        hand_on(events, writer, &all, |object, gone| {
+            let shown = cache.state().iter().any(|other| other.uid() == object.uid());
+            assert_eq!(shown, !gone, "{}", object.name_any());
+            told.lock().unwrap().push((object.name_any(), gone));
+        })
+        .await;
+        assert!(all.is_cancelled());
+        let mut told = told.into_inner().unwrap();
+        // The order within a list is the cache's.
+        told[..2].sort();
+        told[4..6].sort();
+        let expected = [
+            ("a", false),
+            ("b", false),
+            ("c", false),
+            ("c", true),
+            ("b", false),
+            ("new", false),
+            ("a", true),
+        ];
+        assert_eq!(told, expected.map(|(name, gone)| (name.to_owned(), gone)));
     }
 }
