@@ -11,6 +11,7 @@ pub mod decimal;
 pub mod manifest;
 pub mod outcome;
 pub mod printing;
+pub mod reach;
 pub mod register;
 pub mod rollout_file;
 pub mod rollout_patch;

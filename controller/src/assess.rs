@@ -208,7 +208,7 @@ fn merged(question: &Question<'_>, first: u64) -> Vec<MergedWindow> {
         for (index, sum) in samples.merged(arm, first) {
             for (slo, objective) in question.valid.objectives.iter().enumerate() {
                 let o = &objective.indicator;
-                let value = sum.summary.value(o.metric, o.feature.as_deref(), question.profile);
+                let value = sum.value(o.metric, o.feature.as_deref(), question.profile);
                 let Some((value, count)) = value else { continue };
                 let breached = if o.metric.bad_below() { value < o.threshold } else { value > o.threshold };
                 let of = |list: &[u32]| u64::from(list.get(slo).copied().unwrap_or(0));

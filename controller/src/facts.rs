@@ -44,17 +44,6 @@ pub fn stage(object: &ModelVersion) -> VersionStage {
     object.status.as_ref().and_then(|s| s.stage).unwrap_or_default()
 }
 
-/// The version in production. Of several, which a crash between two writes leaves, the last promoted one. While nobody
-/// is in production and the object of the plan's stable version is gone, devices still run that one.
-#[must_use]
-pub fn production(world: &World, held: Option<&Plan>) -> Option<String> {
-    let promoted = |v: &ModelVersion| v.status.as_ref()?.promoted_at.as_ref().map(from_k8s);
-    let in_production = world.versions.values().filter(|v| stage(v) == VersionStage::Production);
-    let stable = || held?.stable.as_ref().map(|build| build.version.to_string());
-    let gone = || stable().filter(|version| !world.versions.contains_key(version));
-    in_production.max_by_key(|v| promoted(v)).map(|v| v.spec.version.clone()).or_else(gone)
-}
-
 /// Digests of rejected versions, the last rejected first; then those that devices were told and whose objects are gone.
 #[must_use]
 pub fn rejected(world: &World, held: Option<&Plan>) -> Vec<Digest> {

@@ -241,7 +241,7 @@ fn broker_settings(settings: &Settings, identity: String) -> anyhow::Result<Brok
         None => None,
     };
     let (url, user) = (settings.mqtt_url.clone(), settings.mqtt_user.clone());
-    Ok(BrokerSettings { url, user, password, ca_pem, identity })
+    Ok(BrokerSettings { url, user, password, ca_pem, identity, beat: mqtt::BEAT })
 }
 
 fn trust(settings: &Settings) -> anyhow::Result<Trust> {

@@ -61,6 +61,7 @@ async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Broker) 
         password: None,
         ca_pem: None,
         identity: "test".into(),
+        beat: mqtt::BEAT,
     };
     let (publisher, broker) = mqtt::prepare(&settings).unwrap();
     let ledger = Ledger::new(signer.verifying_key());
@@ -143,6 +144,34 @@ async fn a_way_back_goes_out_although_nothing_of_it_can_be_stored_and_no_way_for
         assert!(reconcile(&context, &key()).await.is_err());
         assert_eq!(sent(&context).is_some(), goes_out, "{code}, abort {abort}");
     }
+}
+
+/// As with definitions of an older version: the API server takes nothing of what was decided, but what it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_is_refused_whatever_is_left_out_is_told_on_the_object_once() {
+    let active = rollout("1.2.0", Some("Progressing"), &json!({"abort": true}));
+    let (server, context, _broker) = controller(of(versions(), vec![active])).await;
+    let before = server.object("rollouts/r-1.2.0")["status"].clone();
+    let kept = before["judge"]["state"].clone();
+    server.refuse(move |path, body| {
+        (path.ends_with("r-1.2.0/status") && body["status"]["judge"]["state"] != kept).then_some(422)
+    });
+    assert!(reconcile(&context, &key()).await.is_err(), "it is tried again");
+    let status = server.object("rollouts/r-1.2.0")["status"].clone();
+    for field in ["judge", "membership"] {
+        assert_eq!(status[field], before[field], "what decides is what the object had");
+    }
+    let conditions = status["conditions"].as_array().unwrap();
+    let stalled = conditions.iter().find(|c| c["type"] == "Stalled").unwrap();
+    assert_eq!((&stalled["status"], &stalled["reason"]), (&json!("True"), &json!("StatusRefused")));
+    assert!(stalled["message"].as_str().unwrap().contains("the test refuses it"), "{stalled}");
+    server.writes();
+    assert!(reconcile(&context, &key()).await.is_err());
+    assert_eq!(server.writes().iter().filter(|path| path.ends_with("/status")).count(), 0, "told once");
+    server.refuse(|_, _| None);
+    reconcile(&context, &key()).await.unwrap();
+    let status = &server.object("rollouts/r-1.2.0")["status"];
+    assert!(status["judge"]["state"].as_str().unwrap().contains("RollingBack"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

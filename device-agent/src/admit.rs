@@ -106,7 +106,9 @@ impl AdmitError {
     /// Whether the bytes in the slot are gone or damaged. A disk that does not read now may read later.
     fn is_lost(&self) -> bool {
         match self {
-            AdmitError::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            AdmitError::Read { source, .. } => {
+                matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory)
+            }
             AdmitError::Damaged(_) => true,
             _ => false,
         }

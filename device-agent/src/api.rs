@@ -1,43 +1,45 @@
 //! The local API: the Open Inference Protocol (version 2) over HTTP, and ground truth.
 
+mod about;
+mod address;
 mod answer;
 mod binary;
+mod bodies;
+mod callers;
 mod connections;
 mod elements;
 mod infer;
 mod request;
+mod seats;
 mod stuck;
+mod versions;
+mod watched;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Path as UrlPath, Request, State};
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path as UrlPath, Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use modelfleet_agent_core::recorder::key;
-use modelfleet_agent_core::words::Role;
 use modelfleet_protocol::ids::ModelName;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use crate::config::Listen;
 use crate::engine::RunError;
 use crate::mqtt::chain;
 use crate::serve::{Model, Models, PredictError};
+use bodies::body;
+pub use callers::Callers;
+use connections::Service;
 
-/// Most bytes of a request.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Longest that a request's body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Predictions are taken to be stuck when for so many times the patience none of a build has ended.
 const STUCK_PATIENCES: u32 = 30;
 /// They are stuck after this time at the earliest.
@@ -73,15 +75,10 @@ struct Api {
     patience: Duration,
     /// Requests that found no place are read one at a time.
     late: Arc<Semaphore>,
-    /// Room for the bodies of requests that are not read yet, KiB.
-    room: Arc<Semaphore>,
 }
 
-/// Bytes of all requests together that wait to be read: a burst of large ones waits at the door, not in memory.
-const ROOM_BYTES: usize = 8 * BODY_BYTES_MAX;
-
 /// Serves the models of a device until `stop`, and some seconds longer to those who have asked. The address is
-/// logged and written to `api-address` in `dir`. A prediction may take `patience`.
+/// logged and written to `api-address` in `dir`. A prediction may take `patience`; `callers` may ask.
 ///
 /// # Errors
 /// When it cannot listen there, or when the predictions of a build that answers are stuck for good.
@@ -90,32 +87,35 @@ pub async fn serve(
     dir: &Path,
     models: Arc<Models>,
     patience: Duration,
+    callers: Callers,
     stop: CancellationToken,
 ) -> Result<(), ApiError> {
     let after = patience.saturating_mul(STUCK_PATIENCES).max(STUCK_LEAST);
     let watched = models.clone();
-    let router = router(Api {
-        models,
-        patience,
-        late: Arc::new(Semaphore::new(1)),
-        room: Arc::new(Semaphore::new(ROOM_BYTES / 1024)),
-    });
+    let router = router(Api { models, patience, late: Arc::new(Semaphore::new(1)) });
+    let service = Service { router, callers: Arc::new(callers) };
     let served = async {
         match listen {
             Listen::Tcp(address) => {
                 let failed = |source| ApiError::Listen { address: address.to_string(), source };
-                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let listener = address::bind(*address, dir).await.map_err(failed)?;
                 let bound = listener.local_addr().map_err(failed)?;
-                announce(dir, &format!("http://{bound}"));
-                connections::serve(listener, router, stop).await;
+                address::announce(dir, &format!("http://{bound}"));
+                connections::serve(listener, service, stop).await;
             }
             Listen::Unix(path) => {
                 let failed = |source| ApiError::Listen { address: path.display().to_string(), source };
-                // The folder's lock says that no other agent of this device listens here.
+                // The folder's lock says that no other agent of this device listens here. What cannot be removed is
+                // told by the bind.
                 let _ = std::fs::remove_file(path);
+                if path.is_dir() {
+                    return Err(failed(std::io::Error::other(
+                        "a folder is there; remove it, or name another path",
+                    )));
+                }
                 let listener = UnixListener::bind(path).map_err(failed)?;
-                announce(dir, &format!("unix:{}", path.display()));
-                connections::serve(listener, router, stop).await;
+                address::announce(dir, &format!("unix:{}", path.display()));
+                connections::serve(listener, service, stop).await;
             }
         }
         Ok(())
@@ -126,27 +126,22 @@ pub async fn serve(
     }
 }
 
-/// Tells others where the API is. Those who know need no file.
-fn announce(dir: &Path, address: &str) {
-    info!(address, "local API listens");
-    let (path, fresh) = (dir.join("api-address"), dir.join("api-address.new"));
-    let written =
-        std::fs::write(&fresh, format!("{address}\n")).and_then(|()| std::fs::rename(&fresh, &path));
-    if let Err(error) = written {
-        warn!(path = %path.display(), %error, "the API's address could not be written");
-    }
-}
-
 fn router(api: Api) -> Router {
     Router::new()
-        .route("/v2", get(about))
-        .route("/v2/health/live", get(|| async { Json(json!({"live": true})) }))
-        .route("/v2/health/ready", get(ready))
-        .route("/v2/models/{name}", get(model_about))
-        .route("/v2/models/{name}/ready", get(model_ready))
+        .route("/v2", get(about::agent))
+        .route("/v2/health/live", get(about::live))
+        .route("/v2/health/ready", get(about::ready))
+        .route("/v2/models/{name}", get(about::model))
+        .route("/v2/models/{name}/ready", get(about::model_ready))
         .route("/v2/models/{name}/infer", post(infer::infer))
+        .route("/v2/models/{name}/versions", get(versions::all))
+        .route("/v2/models/{name}/versions/", get(versions::all))
+        .route("/v2/models/{name}/versions/{version}", get(versions::about))
+        .route("/v2/models/{name}/versions/{version}/ready", get(versions::ready))
+        .route("/v2/models/{name}/versions/{version}/infer", post(versions::infer))
         .route("/v2/models/{name}/feedback", post(feedback))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .fallback(about::nothing_there)
+        .method_not_allowed_fallback(about::wrong_method)
         .with_state(api)
 }
 
@@ -186,68 +181,6 @@ impl Api {
     }
 }
 
-impl Api {
-    /// Room for the body of a request; given back when it is dropped.
-    async fn room(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Refusal> {
-        let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        // One that does not say may have as much as any; one with more is refused when it is read.
-        let kib = told.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX) / 1024 + 1;
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        match tokio::time::timeout(self.patience, self.room.clone().acquire_many_owned(kib)).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(Refusal(
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("{ROOM_BYTES} bytes of requests wait already; ask again later"),
-            )),
-        }
-    }
-}
-
-/// The bytes of a request, if there are not too many and they do not take too long.
-async fn body(request: Request) -> Result<Bytes, Refusal> {
-    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
-        Ok(read) => read.map_err(|refused| Refusal(refused.status(), refused.body_text())),
-        Err(_) => {
-            let seconds = BODY_TIMEOUT.as_secs();
-            Err(Refusal(StatusCode::REQUEST_TIMEOUT, format!("the body took more than {seconds} s")))
-        }
-    }
-}
-
-async fn about() -> Json<Value> {
-    Json(
-        json!({"name": "modelfleet-agent", "version": env!("CARGO_PKG_VERSION"), "extensions": ["feedback", "binary_tensor_data"]}),
-    )
-}
-
-async fn ready(State(api): State<Api>) -> Response {
-    let ready = api.models.all().iter().any(|model| model.can_answer(Role::Live));
-    readiness(ready)
-}
-
-async fn model_ready(State(api): State<Api>, UrlPath(name): UrlPath<String>) -> Result<Response, Refusal> {
-    Ok(readiness(api.model(&name)?.can_answer(Role::Live)))
-}
-
-fn readiness(ready: bool) -> Response {
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": ready}))).into_response()
-}
-
-async fn model_about(State(api): State<Api>, UrlPath(name): UrlPath<String>) -> Result<Json<Value>, Refusal> {
-    let model = api.model(&name)?;
-    let live = model.live().ok_or_else(|| PredictError::NotReady(model.name().clone()))?;
-    let platform = format!("onnx_{}", live.ready.engine.to_ascii_lowercase());
-    let build = &live.build;
-    Ok(Json(json!({
-        "name": name,
-        "versions": [build.version.to_string()],
-        "platform": platform,
-        "inputs": build.inputs,
-        "outputs": build.outputs,
-    })))
-}
-
 #[derive(Deserialize)]
 struct Feedback {
     id: String,
@@ -266,39 +199,5 @@ async fn feedback(
         Ok(Json(json!({"id": feedback.id})))
     } else {
         Err(Refusal(StatusCode::NOT_FOUND, "no prediction of this id is known (any more)".into()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use axum::body::Body;
-    use hyper::body::Frame;
-
-    use super::*;
-
-    /// A body of which nothing ever comes.
-    struct Silence;
-
-    impl hyper::body::Body for Silence {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            Poll::Pending
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_never_comes_is_not_waited_for() {
-        let start = tokio::time::Instant::now();
-        let refused = body(Request::new(Body::new(Silence))).await.err().unwrap();
-        assert_eq!((refused.0, start.elapsed()), (StatusCode::REQUEST_TIMEOUT, BODY_TIMEOUT));
     }
 }

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::admit::{Loader, Ready};
+use crate::admit::Loader;
 use crate::clock::Clock;
 use crate::fetch::Fetcher;
 use crate::mqtt::{Link, LinkEvent, Outbox};
@@ -31,7 +31,7 @@ use crate::serve::Models;
 use crate::store::Store;
 use loads::{Loaded, Loads};
 pub use parts::Parts;
-use placing::Outcome;
+use placing::{Admitted, Outcome};
 use restore::{boot, restore};
 use writing::Writing;
 
@@ -66,7 +66,7 @@ pub struct Device {
     /// Inputs that outputs led to; carried out before anything else is waited for.
     pending: VecDeque<Input>,
     /// Loaded, but neither answering nor beside.
-    admitted: Vec<(Digest, Arc<Ready>)>,
+    admitted: Vec<Admitted>,
     fetch: Option<(Digest, JoinHandle<()>)>,
     loads: Loads<Outcome>,
     writing: Writing,

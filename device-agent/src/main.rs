@@ -65,7 +65,8 @@ async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let (models, device) = Device::start(parts, stop.clone());
     info!(device = %args.device, namespace = %args.common.namespace, "agent started");
     let patience = Duration::from_millis(args.common.prediction_timeout_ms);
-    let api = api::serve(&args.listen, &args.dir, Arc::clone(&models), patience, stop.clone());
+    let callers = api::Callers::at(&args.listen, &args.allow_host, &args.allow_origin);
+    let api = api::serve(&args.listen, &args.dir, Arc::clone(&models), patience, callers, stop.clone());
     // Whichever ends first takes the other with it; both end at the stop.
     let device = async {
         let ended = device.await.context("run the device");

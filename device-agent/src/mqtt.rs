@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use flight::{Flight, Stage};
+use flight::{Flight, Stage, late};
 pub use inbox::Inbox;
 use options::{IN_FLIGHT_MAX, REQUESTS_MAX, options, plain};
 use outbox::TooLarge;
@@ -36,6 +36,9 @@ pub use settings::{Backoff, Credentials, Settings, read_password};
 const STEADY_AFTER: Duration = Duration::from_secs(60);
 /// Longest wait for the last words of a connection that is closed on purpose.
 const GOODBYE: Duration = Duration::from_secs(3);
+
+/// So many times the pause after which the broker is asked for a sign of life it may take to acknowledge any message.
+const ALIVE_PER_ACKNOWLEDGEMENT: u32 = 3;
 
 /// What the connection tells the agent.
 #[derive(Debug)]
@@ -135,6 +138,7 @@ impl Link {
         let (client, mut events) =
             AsyncClient::new(options(&self.settings, self.presence(), &will), REQUESTS_MAX);
         let mut flight = Flight::default();
+        let patience = self.settings.keep_alive * ALIVE_PER_ACKNOWLEDGEMENT;
         let lost = 'connection: loop {
             // The library's future is never dropped half way: it may be in the middle of a connect or write.
             let poll = events.poll();
@@ -143,7 +147,7 @@ impl Link {
                 tokio::select! {
                     event = &mut poll => break event,
                     () = self.outbox.changed(), if flight.stage == Stage::Open => self.send(&client, &mut flight),
-                    () = flight.stage.late() => break 'connection Some("the subscription was not answered".into()),
+                    what = late(flight.due(patience)) => break 'connection Some(what.as_str().into()),
                     () = stop.cancelled() => break 'connection None,
                 }
             };

@@ -105,7 +105,7 @@ impl Bench {
         let (path, over) = (dir.path().to_owned(), stop.clone());
         let served = runtime.spawn(async move {
             let listen = Listen::Tcp("127.0.0.1:0".parse().unwrap());
-            api::serve(&listen, &path, models, patience, over).await
+            api::serve(&listen, &path, models, patience, api::Callers::default(), over).await
         });
         let (runtime, served) = (Some(runtime), Some(served));
         Bench { runtime, served, stop, dir, gate: Arc::default(), model }
@@ -325,9 +325,10 @@ fn tensors_go_in_and_come_out_as_bytes() {
     let json = r#"{"id":"9","inputs":[{"name":"features","shape":[1,7],"datatype":"FP32",
         "parameters":{"binary_data_size":28}}],"outputs":[{"name":"label","parameters":{"binary_data":true}}]}"#;
     let row: Vec<u8> = [1.0_f32; 7].iter().flat_map(|x| x.to_le_bytes()).collect();
-    let mut stream = TcpStream::connect(bench.address()).unwrap();
+    let address = bench.address();
+    let mut stream = TcpStream::connect(&address).unwrap();
     let head = format!(
-        "POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\
+        "POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\
          Inference-Header-Content-Length: {}\r\n\r\n{json}",
         json.len() + row.len(),
         json.len()
@@ -364,7 +365,8 @@ fn unfinished_requests_do_not_keep_it_from_ending() {
     let mut head = TcpStream::connect(bench.address()).unwrap();
     head.write_all(b"GET /v2 HTTP/1.1\r\nHost:").unwrap();
     let mut body = TcpStream::connect(bench.address()).unwrap();
-    let text = format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{");
+    let text =
+        format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{{");
     body.write_all(text.as_bytes()).unwrap();
     // An answer on a third one shows that the others were accepted.
     assert_eq!(server::request(&bench.address(), "GET", "/v2", "").0, 200);
@@ -380,7 +382,8 @@ fn a_folder_that_cannot_be_written_takes_no_answers_away() {
     let (listen, over) = (Listen::Unix(socket.clone()), stop.clone());
     let missing = dir.path().join("missing");
     let served = runtime.spawn(async move {
-        api::serve(&listen, &missing, Arc::new(Models::remembering(1)), LONG, over).await
+        api::serve(&listen, &missing, Arc::new(Models::remembering(1)), LONG, api::Callers::default(), over)
+            .await
     });
     wait("the socket", || std::os::unix::net::UnixStream::connect(&socket).ok());
     stop.cancel();

@@ -7,6 +7,7 @@ pub mod bins;
 pub mod draw;
 pub mod envelope;
 pub mod ids;
+pub mod label;
 pub mod latency;
 pub mod membership;
 pub mod metric;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DeviceId, Digest, ModelName};
+use crate::label::{self, LabelError};
 use crate::plan::Order;
-use crate::selector::{LABEL_LEN_MAX, LABELS_MAX, Labels};
+use crate::selector::{LABELS_MAX, Labels};
 use crate::time::Time;
 
 /// Most bytes of a state's JSON; a larger one is refused unread.
@@ -272,6 +273,9 @@ pub enum StateError {
     /// A list or text longer than its bound.
     #[error("state is not acceptable: {0}")]
     Content(&'static str),
+    /// A label that no selector or status can hold.
+    #[error(transparent)]
+    Label(#[from] LabelError),
 }
 
 impl DeviceState {
@@ -289,8 +293,7 @@ impl DeviceState {
         }
         let bound = |ok: bool, what| if ok { Ok(()) } else { Err(StateError::Content(what)) };
         bound(state.labels.len() <= LABELS_MAX, "too many labels")?;
-        let short = |(k, v): (&String, &String)| k.len() <= LABEL_LEN_MAX && v.len() <= LABEL_LEN_MAX;
-        bound(state.labels.iter().all(short), "a label that is too long")?;
+        state.labels.iter().try_for_each(|(key, value)| label::check(key, value))?;
         bound(state.models.len() <= MODELS_MAX, "too many models")?;
         bound(state.capabilities.engines.len() <= 8, "too many engines")?;
         let details = state.models.iter().filter_map(|m| m.candidate.as_ref()?.failure.as_ref());

@@ -1,14 +1,16 @@
 //! `explain`: why a rollout stands where it stands.
 
 use clap::Args;
-use modelfleet_crds::Rollout;
 use modelfleet_crds::rollout::status::{
     DecisionRecord, MarginBasis, RolloutStatus, Verdict, VerdictEvidence,
 };
+use modelfleet_crds::{DeviceSelector, Rollout};
+use modelfleet_protocol::selector::Selector;
 
 use crate::cluster::{Cluster, ClusterError, ClusterFlags};
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
+use crate::reach;
 use crate::rollout_patch;
 use crate::table::{Table, one_line};
 use crate::units::{counted, moment, percent};
@@ -54,6 +56,9 @@ pub fn text(rollout: &Rollout) -> String {
     for part in [status.message.clone(), margin(status)].into_iter().flatten() {
         text.push_str(&format!("  {}\n", one_line(&part)));
     }
+    for part in [reach::sentence(rollout).map(|what| format!("at its success {what}")), way_back(status)] {
+        text.extend(part.map(|part| format!("  {}\n", one_line(&part))));
+    }
     for condition in status.conditions.iter().filter(|condition| condition.status == "True") {
         let words =
             one_line(&format!("{} because {}: {}", condition.type_, condition.reason, condition.message));
@@ -74,6 +79,18 @@ pub fn text(rollout: &Rollout) -> String {
     text.push_str("\nDecisions\n");
     text.push_str(&decisions(&status.decisions));
     text
+}
+
+/// What devices go back to, where that is not one version for all.
+fn way_back(status: &RolloutStatus) -> Option<String> {
+    let all = status.way_back.iter().map(|back| format!("{} for {}", back.version, devices(&back.selector)));
+    let all: Vec<String> = all.collect();
+    (all.len() > 1).then(|| format!("the way back is, first match first: {}", all.join(", ")))
+}
+
+fn devices(selector: &DeviceSelector) -> String {
+    let read = serde_json::to_value(selector).and_then(serde_json::from_value::<Selector>);
+    read.map_or_else(|_| "some devices".to_owned(), |selector| selector.to_string())
 }
 
 /// The harm that the present stage rules out.

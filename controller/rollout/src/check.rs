@@ -79,7 +79,7 @@ fn order(before: &State, intent: &Intent, decision: &Decision) -> Vec<Rule> {
     });
     let called_back = intent.abort || intent.deleted();
     let was_open = !before.phase.is_terminal();
-    let to_production = decision.actions.iter().any(|a| matches!(a, Action::ArchiveOthers { .. }));
+    let to_production = decision.actions.iter().any(|a| matches!(a, Action::Promote { .. }));
     let sees = intent.facts.broker_connected && intent.facts.view_complete;
     vec![
         (after.attempt >= before.attempt, "attempts only grow"),
@@ -100,7 +100,7 @@ fn harm(policy: &Policy, before: &State, decision: &Decision) -> Vec<Rule> {
     let same = after.attempt == before.attempt;
     let harmed = after.harm.is_some();
     let forward = decision.actions.iter().any(|a| {
-        matches!(a, Action::OpenStage { .. } | Action::ArchiveOthers { .. } | Action::MarkVerified { .. })
+        matches!(a, Action::OpenStage { .. } | Action::Promote { .. } | Action::MarkVerified { .. })
     });
     let stands = match after.phase {
         Phase::Paused(cause) => cause == PauseCause::Degraded,
@@ -226,7 +226,8 @@ mod tests {
         assert_eq!(rule_broken(|_| {}, &abort), "who calls it back is obeyed");
         let opens = |d: &mut Decision| d.actions.push(open());
         assert_eq!(rule_broken(opens, &Intent::default()), "nothing goes forward on what is not seen");
-        let produces = |d: &mut Decision| d.actions.push(Action::ArchiveOthers { version: String::new() });
+        let produces =
+            |d: &mut Decision| d.actions.push(Action::Promote { production: crate::Production::default() });
         assert_eq!(rule_broken(produces, &seeing()), "only success leads to production");
     }
 

@@ -3,6 +3,8 @@
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::time::Time;
 
+use crate::production::Production;
+
 /// Most devices that a message names.
 pub const UNCONFIRMED_MAX: usize = 3;
 
@@ -27,9 +29,9 @@ pub struct Intent {
 pub struct Facts {
     /// The ModelVersion that the spec names.
     pub version: VersionFact,
-    /// The version of the model that is in production.
-    pub production: Option<String>,
-    /// Nothing is known any more of the build to go back to: neither its object nor the plan has it.
+    /// What the model has in production, and for whom.
+    pub production: Production,
+    /// Nothing is known any more of a build to go back to: neither its object nor the plan has it.
     pub prior_gone: bool,
     /// The rollout of the same model that goes first; `None` when it is this one's turn. One that has ended is taken
     /// back behind one that waits, but not while one is under way.
@@ -44,6 +46,8 @@ pub struct Facts {
     pub view_complete: bool,
     /// When any device of the fleet was last heard; `None` before the first.
     pub heard_at: Option<Time>,
+    /// Why devices cannot run the build, with how many, for people; empty while nothing is known of that.
+    pub unable_why: String,
     /// Some connected devices that ran the candidate when last heard, at most [`UNCONFIRMED_MAX`], for people.
     pub unconfirmed: Vec<DeviceId>,
 }
@@ -60,10 +64,17 @@ pub enum VersionFact {
     Unverifiable(String),
     /// Digest and signature were checked.
     Verified,
-    /// It is the stable version.
+    /// It is the stable version of some devices, or of all.
     Production,
     /// It was the stable version before; may be rolled out again.
     Archived,
+    /// Objects came back without their statuses, and this rollout may have ended before: a person says whether it runs.
+    Doubtful {
+        /// Why, for people.
+        why: String,
+        /// When: a retry token that changes after it was seen lets the rollout run.
+        at: Time,
+    },
     /// A rollout showed harm.
     Rejected {
         /// Why, for people.

@@ -101,12 +101,14 @@ mod tests {
             matching: true,
             online: true,
             runs: arm == Arm::Canary,
+            stays: false,
             phase: None,
             code: None,
             incompatible: false,
             heard: true,
             heard_at: OPENED,
             confirmed: true,
+            unasked: false,
         };
         Subject { id, arm, stratum: 0, standing, activated, report: None }
     }

@@ -56,18 +56,6 @@ fn held(rejected: &[&str]) -> Plan {
 }
 
 #[test]
-fn the_version_in_production_outlives_its_object() {
-    let gone = world(&[("1.1.0", ModelVersionStatus::default())]);
-    assert_eq!(production(&gone, None), None);
-    assert_eq!(production(&gone, Some(&held(&[]))).as_deref(), Some("1.0.0"));
-    let stage = Some(VersionStage::Production);
-    let both = world(&[("1.1.0", ModelVersionStatus { stage, ..ModelVersionStatus::default() })]);
-    assert_eq!(production(&both, Some(&held(&[]))).as_deref(), Some("1.1.0"), "objects are what holds");
-    let taken_out = world(&[("1.0.0", ModelVersionStatus::default())]);
-    assert_eq!(production(&taken_out, Some(&held(&[]))), None, "its object says that it is not");
-}
-
-#[test]
 fn a_rejection_outlives_its_object_and_the_newest_goes_first() {
     let (old, new) = (rejected_at(Time(1_000)), rejected_at(Time(9_000)));
     let world = world(&[("1.2.0", old), ("1.3.0", new), ("1.4.0", ModelVersionStatus::default())]);

@@ -255,6 +255,8 @@ impl Fleet {
             observe_id: plan.observe.id(),
             windows: (first..end).map(window).collect(),
             history: Some(History { tally: Some(past), ..History::default() }),
+            plan_epoch: device.seen.epoch,
+            plan_revision: device.seen.revision,
         };
         let channel = Channel::Report(device.id.clone(), self.model.clone());
         self.publish(channel, report.encode_to_vec()).await;

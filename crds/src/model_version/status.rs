@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::selector::DeviceSelector;
+
 /// What became of a version. Written by the controller.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -15,7 +17,7 @@ pub struct ModelVersionStatus {
     pub observed_generation: Option<i64>,
 
     /// Where the version stands: `Registered` (known, not yet checked), `Verified` (digest and signatures
-    /// were checked), `Production` (the stable version of its model), `Archived` (was in production),
+    /// were checked), `Production` (the stable version of the devices in `devices`), `Archived` (was in production),
     /// `Rejected` (a rollout showed harm; no rollout takes it until its retryToken changes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<VersionStage>,
@@ -42,6 +44,17 @@ pub struct ModelVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted_at: Option<Time>,
 
+    /// The devices that the version is the stable one of, as text for `kubectl get`. Example: `site=north`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub devices: Option<String>,
+
+    /// The devices that the version is the stable one of, at most 9 entries: those that a rollout proved it for. Where
+    /// entries of several versions select a device, the one with the highest order counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9), extend("x-kubernetes-list-type" = "atomic"))]
+    pub production_for: Vec<ProductionScope>,
+
     /// Name of the rollout that brought the version to production. Example: `pump-anomaly-1-4-0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
@@ -54,6 +67,19 @@ pub struct ModelVersionStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// Devices that a version is the stable one of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProductionScope {
+    /// The devices, by label. Empty: all devices of the namespace.
+    #[serde(default)]
+    pub selector: DeviceSelector,
+
+    /// Grows with every promotion of the model: where several entries select a device, the highest counts. Example: `3`.
+    #[schemars(range(min = 0))]
+    pub order: i64,
+}
+
 /// Where a version stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum VersionStage {
@@ -62,7 +88,7 @@ pub enum VersionStage {
     Registered,
     /// Digest and signatures were checked.
     Verified,
-    /// The stable version of its model.
+    /// The stable version of its model, for all devices or for some.
     Production,
     /// Was in production.
     Archived,

@@ -11,7 +11,7 @@ pub use decision::{DecisionKind, DecisionRecord, DeviceFailure};
 pub use judgement::{JudgeState, MarginBasis, StageMargin};
 pub use membership::{Membership, MembershipClause, Stratum};
 pub use progress::{DeviceCounts, RolloutPhase, StageProgress};
-pub use recovery::{Figures, RollbackProgress};
+pub use recovery::{Figures, RollbackProgress, WayBack};
 pub use verdict::{Verdict, VerdictEvidence, VerdictKind};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -95,6 +95,12 @@ pub struct RolloutStatus {
     )]
     pub margins: Vec<StageMargin>,
 
+    /// What devices go back to if the rollout is taken back: what was in production when it began, at most 9 entries, of
+    /// which the first that selects a device counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9), extend("x-kubernetes-list-type" = "atomic"))]
+    pub way_back: Vec<WayBack>,
+
     /// How far taking back is. Absent when nothing is or was taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackProgress>,
@@ -126,7 +132,9 @@ pub struct RolloutStatus {
     #[schemars(length(max = 64))]
     pub retry_token: Option<String>,
 
-    /// Standard conditions, by type: `Ready`, `Progressing`, `Paused`, `Degraded`, `RolledBack`, `Stalled`.
+    /// Standard conditions, by type: `Ready`, `Progressing`, `Paused`, `Degraded`, `RolledBack`, `Stalled`; and about the
+    /// fleet, once there is something to tell: `DevicesLeftOut` (their state breaks a limit; the message names them)
+    /// and `PlanNotTaken` (connected devices hold another plan than the newest after ten minutes).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::conditions::condition_list")]
     pub conditions: Vec<Condition>,

@@ -15,6 +15,7 @@ impl Unit {
             .retain(|t| !(t.attempt.rollout.is_empty() && t.attempt.phase == Phase::Incompatible));
         self.unheard();
         if matches!(ending, Ending::Stopped | Ending::PowerLost) {
+            self.kept.loads = 0;
             // The load that was under way, or what ran in shadow, did not end the process.
             for tried in self.kept.attempts.iter_mut().filter(|t| t.admissions > 0) {
                 tried.admissions -= 1;

@@ -17,6 +17,8 @@ use crate::words::{Output, Retry, Why};
 const MISMATCHES_MAX: u32 = 2;
 /// How long a fetch waits for the line when another model has it.
 const LINE_BUSY_MS: u64 = 10_000;
+/// How long it waits when the line is free and another model is the next.
+const LINE_FREE_MS: u64 = 1_000;
 
 impl Unit {
     /// Asks for the bytes, when it is this device's turn.
@@ -43,14 +45,17 @@ impl Unit {
         if at > now {
             return turn.wake_at(at, why);
         }
-        if turn.fetching {
-            return turn.wake_at(now.after_ms(LINE_BUSY_MS), why);
+        if turn.fetching || turn.next_fetch.as_ref().is_some_and(|next| *next != self.model) {
+            let wait_ms = if turn.fetching { LINE_BUSY_MS } else { LINE_FREE_MS };
+            self.work.line.wait(self.claim(goal));
+            return turn.wake_at(now.after_ms(wait_ms), why);
         }
         record.enter(Phase::Downloading, now);
         record.source = Some(Digest::of(goal.build.uri.as_bytes()));
         if !self.kept.parts.contains(&digest) {
             self.kept.parts.push(digest);
         }
+        self.work.line.begin(digest, record.attempt.fetched_bytes);
         self.work.fetching = Some(digest);
         self.work.fetch_rate = goal.fetch.bytes_per_second;
         turn.fetching = true;
@@ -99,6 +104,9 @@ impl Unit {
         if let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, digest) {
             let bytes = bytes.min(size_bytes);
             turn.publish |= quarter(bytes) != quarter(record.attempt.fetched_bytes);
+            if bytes != record.attempt.fetched_bytes {
+                self.answers.fetch_goes_on();
+            }
             record.attempt.fetched_bytes = bytes;
         }
     }

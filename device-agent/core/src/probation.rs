@@ -61,14 +61,16 @@ fn judge(trial: &Trial, serving: bool, shortest_ms: u64, work: &Work) -> Finding
 impl Unit {
     /// Time has passed for the build on probation, and for one in shadow.
     pub fn elapse(&mut self, turn: &mut Turn<'_>) {
+        self.answers.elapse(turn.passed_ms);
         let active = self.kept.active.as_ref().map(|active| active.digest);
-        if self.work.shadow.is_some() || (active.is_some() && self.serving == active) {
+        let shadows = self.work.shadow.is_some() && self.work.shadow_runs;
+        if shadows || (active.is_some() && self.serving == active) {
             self.work.run_ms = self.work.run_ms.saturating_add(turn.passed_ms);
         }
         if let Some(active) = &mut self.kept.active
             && let Some(trial) = &mut active.trial
-            // A build that waits for the disk to be switched to is not at fault.
-            && (turn.writable || self.serving == Some(active.digest))
+            // A build that waits to be switched to is not at fault; that wait has a deadline of its own.
+            && self.serving == Some(active.digest)
         {
             let before = trial.elapsed_ms;
             trial.elapsed_ms = before.saturating_add(turn.passed_ms);
@@ -126,14 +128,28 @@ impl Unit {
         turn.changed();
     }
 
-    /// In shadow there is nothing to go back from: too many errors end it.
+    /// In shadow there is nothing to go back from: too many errors end it, and it is confirmed once it has run beside
+    /// long enough and has seen as many requests as a build on probation must answer. Nobody may ask for long: it waits.
     fn watch_shadow(&mut self, turn: &mut Turn<'_>) {
         self.trust_shadow(turn);
         let (Some(digest), Some(goal)) = (self.work.shadow, self.aim.goal().cloned()) else { return };
-        let errors = self.work.errors;
-        if goal.build.digest == digest && errors > goal.probation.max_errors {
+        if goal.build.digest != digest {
+            return;
+        }
+        let Work { answered, errors, run_ms, .. } = self.work;
+        if errors > goal.probation.max_errors {
             let detail = format!("{errors} errors in shadow; {} are allowed", goal.probation.max_errors);
-            self.end_shadow(Failure::new(FailureCode::ProbationErrors, detail), turn);
+            return self.end_shadow(Failure::new(FailureCode::ProbationErrors, detail), turn);
+        }
+        let rules = goal.rules(turn.limits);
+        let left_ms = shortest_ms(&rules, false).saturating_sub(run_ms);
+        let record = attempts::find(&mut self.kept.attempts, &goal.attempt, &digest);
+        let Some(record) = record.filter(|record| record.attempt.phase == Phase::Activated) else { return };
+        if left_ms > 0 {
+            turn.wake_at(turn.now.after_ms(left_ms), Why::Probation);
+        } else if answered >= rules.min_predictions {
+            record.enter(Phase::Confirmed, turn.now);
+            turn.changed();
         }
     }
 

@@ -126,6 +126,8 @@ pub struct Kept {
     pub parts: Vec<Digest>,
     /// How often the device went back by itself.
     pub reverts: u64,
+    /// Loads of what answers that were begun after a row of crashes, and whose end the process did not see.
+    pub loads: u32,
     /// Numbers the reports.
     pub report_sequence: Sequence,
 }

@@ -1,5 +1,6 @@
 //! One step under way: what it may look at, and what it has led to so far.
 
+use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::membership::rank;
 use modelfleet_protocol::time::Time;
 
@@ -18,9 +19,11 @@ pub(crate) struct Turn<'a> {
     pub payload_bytes_max: usize,
     /// A fetch runs, of whatever model.
     pub fetching: bool,
+    /// The model whose download is the next; without one, whichever comes.
+    pub next_fetch: Option<ModelName>,
     /// The record can be written, as far as is known: what rests on it may be begun.
     pub writable: bool,
-    /// Builds may be loaded.
+    /// Candidates may be loaded.
     pub loading: bool,
     pub identity: &'a Identity,
     pub limits: &'a Limits,

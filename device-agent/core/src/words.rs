@@ -40,6 +40,8 @@ pub enum Why {
     SwitchRetry,
     /// A build whose bytes could not be read is loaded again.
     ReadRetry,
+    /// The shell owes an answer, and has had its time.
+    Answer,
     /// Probation ends.
     Probation,
     /// An attempt is tried again after the long pause.
@@ -50,7 +52,7 @@ pub enum Why {
     SaveWindows,
     /// The record is to be written, which failed before.
     SaveRetry,
-    /// After a row of crashes, loading begins.
+    /// After a row of crashes, candidates are loaded again.
     ConnectFirst,
     /// The process was up long enough for crashes before not to count.
     Steady,

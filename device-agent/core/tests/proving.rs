@@ -137,12 +137,55 @@ fn crashes_that_lie_far_apart_are_no_loop_and_a_stable_build_stays() {
 }
 
 #[test]
-fn after_a_row_of_crashes_a_word_to_go_back_is_heard_before_anything_is_loaded() {
+fn the_stable_build_answers_at_once_however_often_the_process_was_killed() {
     let mut world = World::with_stable();
-    for _ in 0..4 {
+    for n in 0..40 {
         world.crash();
+        assert!(matches!(world.pending[..], [Input::Switched { .. }]), "{n}: {:?}", world.pending);
+        world.answer_all();
+        assert_eq!(world.serving, Some(digest(1)), "{n}");
+        world.pass(30_000);
+        world.connect();
+        world.pass(5_000);
     }
-    assert!(world.pending.is_empty(), "nothing is loaded yet");
+}
+
+#[test]
+fn after_a_row_of_crashes_a_candidate_waits_for_the_broker_while_the_stable_build_answers() {
+    let crashed = || {
+        let mut world = confirmed();
+        for _ in 0..4 {
+            world.crash();
+        }
+        world.answer_all();
+        assert_eq!(world.serving, Some(digest(1)), "the candidate waits");
+        assert!(world.kept().active.is_some_and(|active| active.digest == digest(2)));
+        world
+    };
+    let mut world = crashed();
+    world.connect();
+    world.pass(1_000);
+    assert!(world.pending.is_empty(), "the newest plan is on its way");
+    world.plan(plan(9, Some(1), None, &[2]));
+    world.pass(60_000);
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(1)), "it was not loaded again");
+
+    let mut world = crashed();
+    world.pass(world.limits.connect_first_ms);
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(2)), "without a connection it goes on all the same");
+}
+
+#[test]
+fn a_stable_build_that_takes_the_process_down_while_it_is_loaded_waits_for_the_broker_in_the_end() {
+    let mut world = World::with_stable();
+    let mut crashes = 0;
+    while crashes < 40 && !world.pending.is_empty() || crashes == 0 {
+        world.crash(); // While it is being loaded.
+        crashes += 1;
+    }
+    assert_eq!(crashes, world.limits.restarts_max + 1 + world.limits.stable_loads_max);
     world.connect();
     world.pass(1_000);
     assert!(world.pending.is_empty(), "the newest plan is on its way");
@@ -150,14 +193,6 @@ fn after_a_row_of_crashes_a_word_to_go_back_is_heard_before_anything_is_loaded()
     world.pass(60_000);
     world.answer_all();
     assert_eq!(world.serving, None);
-
-    let mut world = World::with_stable();
-    for _ in 0..4 {
-        world.crash();
-    }
-    world.pass(world.limits.connect_first_ms);
-    world.answer_all();
-    assert_eq!(world.serving, Some(digest(1)), "without a connection it goes on all the same");
 }
 
 #[test]

@@ -6,9 +6,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
-use super::binary;
 use super::elements::Written;
 use super::request::Wanted;
+use super::{Refusal, binary, bodies};
 use crate::serve::Answer;
 use crate::tensor::NamedTensor;
 
@@ -48,13 +48,8 @@ struct Size {
 /// The answer with the outputs that are wanted.
 ///
 /// # Errors
-/// When it cannot be written as JSON.
-pub(super) fn write(
-    model: &str,
-    id: &str,
-    answer: &Answer,
-    wanted: &Wanted,
-) -> Result<Response, serde_json::Error> {
+/// When it is too large.
+pub(super) fn write(model: &str, id: &str, answer: &Answer, wanted: &Wanted) -> Result<Response, Refusal> {
     let mut bytes = Vec::new();
     let mut output = |tensor: &'_ NamedTensor, as_bytes: bool| {
         let before = bytes.len();
@@ -72,7 +67,7 @@ pub(super) fn write(
         outputs.push(JsonOutput { name, datatype: tensor.data.datatype(), shape, parameters, data });
     }
     let instead = Instead { fallback: true, filtered_by: answer.filtered_by.as_deref() };
-    let json = serde_json::to_vec(&JsonAnswer {
+    let json = bodies::written(&JsonAnswer {
         model_name: model,
         model_version: &answer.version,
         id,

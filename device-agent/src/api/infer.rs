@@ -5,13 +5,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::extract::{Path as UrlPath, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use modelfleet_agent_core::recorder::{Outcome, key};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::bodies::body;
 use super::request::{self, Asked};
-use super::{Api, Refusal, answer, bad, binary, body};
+use super::versions::Wanted;
+use super::{Api, Refusal, answer, bad, binary};
 use crate::serve::{Answer, Case, Instance, Model, Place, PredictError};
 use crate::tensor::NamedTensor;
 
@@ -44,10 +46,13 @@ pub(super) async fn infer(
 ) -> Result<Response, Refusal> {
     let model = api.model(&name)?;
     let json_len = json_len(request.headers())?;
-    let room = api.room(request.headers()).await?;
+    let version = request.extensions().get::<Wanted>().cloned();
     let body = body(request).await?;
     // From here on the request is this build's, whatever is switched to meanwhile.
     let instance = model.live();
+    if let Some(version) = version {
+        version.check(&model, instance.as_deref())?;
+    }
     let until = Instant::now() + api.patience;
     let place = match &instance {
         Some(instance) => timeout_at(until, instance.ready.places.take()).await.ok().flatten(),
@@ -62,7 +67,7 @@ pub(super) async fn infer(
         ports.check_wanted(asked.wanted.names())?;
         Ok(asked)
     });
-    drop((body, room));
+    drop(body);
     let asked = asked.map_err(|reason| {
         model.refused(instance.as_deref());
         bad(reason)
@@ -81,7 +86,6 @@ pub(super) async fn infer(
     };
     drop(late);
     answer::write(&name, &id, &answer, &wanted)
-        .map_err(|e| Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("write the answer: {e}")))
 }
 
 /// The length of the JSON before the tensors that are sent as bytes; `None` where all is JSON.

@@ -47,7 +47,7 @@ impl Device {
                 self.delete(&digest).await;
             }
             Output::Admit { build } => self.admit(build),
-            Output::Unload { digest } => self.admitted.retain(|(loaded, _)| *loaded != digest),
+            Output::Unload { model, digest } => self.unload(&model, &digest),
             Output::Switch { model, build } => self.switch(model, build),
             Output::Shadow { model, build } => self.shadow(model, build),
             Output::Delete { digest } => self.delete(&digest).await,
@@ -103,7 +103,7 @@ impl Device {
     }
 
     async fn delete(&mut self, digest: &Digest) {
-        self.admitted.retain(|(loaded, _)| loaded != digest);
+        self.admitted.retain(|admitted| !admitted.holds(digest));
         match tokio::fs::remove_file(self.store.blob(digest)).await {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 warn!(device = %self.name, %digest, error = %e, "bytes could not be deleted");

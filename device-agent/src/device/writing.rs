@@ -33,6 +33,7 @@ impl Device {
             Ok(()) if self.writing.failing => {
                 info!(device = %self.name, "the record is written again");
                 self.writing = Writing::default();
+                self.models.is_in_trouble(None);
                 self.pending.push_front(Input::Saved);
                 return true;
             }
@@ -40,6 +41,10 @@ impl Device {
             Err(cause) => cause,
         };
         self.writing.failing = true;
+        let cause_told = chain(&cause);
+        self.models.is_in_trouble(Some(format!(
+            "the device's record cannot be written, so what runs goes on and nothing new is begun: {cause_told}"
+        )));
         self.tell(&cause, "the record cannot be written: what runs goes on, nothing new is begun");
         self.pending.push_front(Input::NotSaved);
         false

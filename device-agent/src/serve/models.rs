@@ -1,7 +1,7 @@
 //! The models of one device, by name.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use modelfleet_agent_core::words::{Input, Watch};
 use modelfleet_protocol::ids::ModelName;
@@ -11,17 +11,19 @@ use tokio::sync::Notify;
 use super::Model;
 
 /// The models of one device.
+#[derive(Default)]
 pub struct Models {
     remembered: usize,
     by_name: RwLock<BTreeMap<ModelName, Arc<Model>>>,
     alarmed: Arc<Notify>,
+    trouble: Mutex<Option<String>>,
 }
 
 impl Models {
     /// No models yet; each will remember so many predictions for their ground truth.
     #[must_use]
     pub fn remembering(predictions: usize) -> Models {
-        Models { remembered: predictions, by_name: RwLock::default(), alarmed: Arc::default() }
+        Models { remembered: predictions, ..Models::default() }
     }
 
     /// The model of this name, if the device has been told of it.
@@ -49,6 +51,17 @@ impl Models {
     /// Waits for a prediction that failed.
     pub async fn alarmed(&self) {
         self.alarmed.notified().await;
+    }
+
+    /// What keeps the device from changing what answers; told to whoever asks how it is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// That is so from now on; `None`: nothing does any more.
+    pub fn is_in_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// Observes as the agent says. What was seen before comes back.

@@ -60,7 +60,7 @@ pub fn assess(evidence: &Evidence<'_>, before: &StageState) -> Assessment {
             }
         };
         if incident.is_none() && !record.relative_harm {
-            incident = incident::find(evidence, index, rule, tally);
+            incident = incident::find(evidence, index, rule, tally, &record);
         }
         per_slo.push(record);
     }

@@ -35,6 +35,11 @@ pub struct Report {
     /// The device's own past under the model that ran before this one.
     #[prost(message, optional, tag = "12")]
     pub history: ::core::option::Option<History>,
+    /// Epoch and revision of the newest plan that the device has accepted; both zero: it does not tell.
+    #[prost(uint64, tag = "13")]
+    pub plan_epoch: u64,
+    #[prost(uint64, tag = "14")]
+    pub plan_revision: u64,
 }
 /// Device-windows counted per indicator, in the order of the plan's list.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -18,12 +18,19 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
     take_out_of_production(run, cause, &sentence);
     run.state.clock.freeze(run.now);
     run.state.figures.ended_at = None;
+    run.state.breach = None;
     let deadline = run.now.after_ms(run.stage().rollback_deadline_ms);
     let (started_at, overdue) = (run.now, false);
-    let message = format!(
-        "takes {version} back from {}: {sentence}",
-        many(run.fleet.still_exposed, "reachable device")
-    );
+    let exposed = run.fleet.still_exposed.saturating_add(run.fleet.still_exposed_unreachable);
+    let message = match cause {
+        Cause::NobodyCanRun if exposed == 0 => {
+            format!("ends the rollout, no device has {version}: {sentence}")
+        }
+        _ => format!(
+            "takes {version} back from {}: {sentence}",
+            many(run.fleet.still_exposed, "reachable device")
+        ),
+    };
     run.state.rollback = Some(Rollback { cause, sentence, by_person, started_at, deadline, overdue });
     run.go(Move::RollBack, Phase::RollingBack, EventKind::RollbackStarted, &message)
 }
@@ -33,9 +40,10 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
 fn take_out_of_production(run: &mut Run, cause: Cause, sentence: &str) {
     let version = run.state.version.clone();
     let (before, stable) = (run.intent.facts.version.clone(), run.intent.facts.production.clone());
-    // First the version to go back to, so that the model is never without a stable one.
-    if let Some(prior) = run.state.prior.clone().filter(|prior| stable.as_ref() != Some(prior)) {
-        run.change(Action::MarkProduction { version: prior });
+    // First what devices go back to, so that none is without a stable version.
+    let prior = run.state.prior.clone();
+    if stable != prior {
+        run.change(Action::GiveBack { production: prior });
     }
     if cause.rejects() {
         if !matches!(before, VersionFact::Rejected { .. }) {
@@ -47,8 +55,6 @@ fn take_out_of_production(run: &mut Run, cause: Cause, sentence: &str) {
             message: sentence.to_owned(),
             retry_token: run.state.retry_token.clone(),
         });
-    } else if before == VersionFact::Production {
-        run.change(Action::MarkVerified { version });
     }
 }
 
@@ -61,13 +67,29 @@ struct Left {
     mute: u64,
     /// Those that follow when they return.
     away: u64,
+    /// Devices had it, and not one of them is known to be back.
+    nobody_back: bool,
 }
 
 impl Left {
     fn of(run: &Run, late: bool) -> Left {
         let fleet = run.fleet;
         let mute = if late { fleet.still_exposed_mute.min(fleet.still_exposed) } else { 0 };
-        Left { near: fleet.still_exposed - mute, mute, away: fleet.still_exposed_unreachable }
+        let had = run.state.figures.exposed_devices;
+        let away = fleet.out_of_reach(had);
+        let nobody_back = away > 0 && fleet.back().saturating_add(fleet.unmarked) == 0;
+        Left { near: fleet.still_exposed - mute, mute, away, nobody_back }
+    }
+}
+
+impl Left {
+    /// Nobody is known to be back, and nobody is there to come back.
+    fn is_out_of_reach(&self) -> bool {
+        self.nobody_back && self.near == 0
+    }
+
+    fn nobody(&self) -> String {
+        format!("no device is known to be back, {} that had it cannot be reached", many(self.away, "device"))
     }
 }
 
@@ -90,6 +112,22 @@ fn named(run: &Run, count: u64) -> String {
     }
 }
 
+/// What people are told of a way back that took longer than it may.
+fn late_text(run: &Run, left: &Left, took: &str, sentence: &str) -> String {
+    if left.is_out_of_reach() {
+        let nobody = left.nobody();
+        return format!(
+            "after {took} {nobody}; check broker and network, they go back on return: {sentence}"
+        );
+    }
+    let (devices, mute) = (many(left.near, "reachable device"), left.mute);
+    let names = named(run, left.near.saturating_add(mute));
+    format!(
+        "still on {devices} after {took}, {mute} silent, {} unreachable; goes on, look at those devices{names}: {sentence}",
+        left.away
+    )
+}
+
 pub(super) fn step(run: &mut Run) -> Next {
     let now = run.now;
     let Some(rollback) = &mut run.state.rollback else {
@@ -105,27 +143,25 @@ pub(super) fn step(run: &mut Run) -> Next {
     let left = Left::of(run, late);
     // An overdue one keeps nobody waiting; once the next is under way, devices follow that one's plan.
     let replaced = late && run.intent.facts.queue.as_ref().is_some_and(|queue| queue.active);
-    if replaced || (blind.is_none() && left.near == 0) {
+    if replaced || (blind.is_none() && left.near == 0 && !left.nobody_back) {
         if first_late && left.mute > 0 {
             let text = format!("after {took} {}: {sentence}", unconfirmed(run, left.mute));
             run.tell(EventKind::RollbackOverdue, &text);
         }
         return finish(run, &left, &took);
     }
-    let (devices, away) = (many(left.near, "reachable device"), left.away);
     let reason = if late {
-        let (mute, names) = (left.mute, named(run, left.near.saturating_add(left.mute)));
-        let text = format!(
-            "still on {devices} after {took}, {mute} silent, {away} unreachable; goes on, look at those \
-             devices{names}: {sentence}"
-        );
+        let text = late_text(run, &left, &took, &sentence);
         if first_late {
             run.tell(EventKind::RollbackOverdue, &text);
         }
         Reason::new(ReasonCode::RollbackOverdue, clip(&text, MESSAGE_MAX))
     } else {
-        let left = span(deadline.since_ms(now));
-        let text = format!("still on {devices}, {away} unreachable; {left} left: {sentence}");
+        let (time, devices) = (span(deadline.since_ms(now)), many(left.near, "reachable device"));
+        let text = match left.is_out_of_reach() {
+            true => format!("{}; {time} left: {sentence}", left.nobody()),
+            false => format!("still on {devices}, {} unreachable; {time} left: {sentence}", left.away),
+        };
         Reason::until(ReasonCode::RollingBack, clip(&text, MESSAGE_MAX), Some(deadline))
     };
     Next::Wait(std::iter::once(reason).chain(blind).collect())
@@ -133,7 +169,7 @@ pub(super) fn step(run: &mut Run) -> Next {
 
 fn finish(run: &mut Run, left: &Left, took: &str) -> Next {
     let figures = &mut run.state.figures;
-    if left.near == 0 && left.mute == 0 {
+    if left.near == 0 && left.mute == 0 && left.away == 0 {
         figures.safe_at = Some(run.now);
     }
     figures.to_follow = left.away.saturating_add(left.mute).saturating_add(left.near);

@@ -9,7 +9,7 @@ use crate::moves::Move;
 use crate::policy::RollbackPolicy;
 use crate::reason::{Reason, ReasonCode};
 use crate::rejection::Rejection;
-use crate::state::{Cause, Phase, State};
+use crate::state::{Breach, Cause, LOG_MESSAGE_MAX, Phase, State};
 use crate::text::{clip, many};
 
 pub(super) fn rolled_back(run: &mut Run) -> Next {
@@ -23,9 +23,10 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
         let text = "a retry waits for abort: false";
         return Next::wait(Reason::new(ReasonCode::AbortStillSet, text));
     }
+    note_all_back(run);
     let rollback = run.state.rollback.as_ref();
     let why = rollback.map_or("", |r| r.sentence.as_str());
-    let follow = match run.fleet.still_exposed_unreachable {
+    let follow = match run.fleet.out_of_reach(run.state.figures.exposed_devices) {
         0 => String::new(),
         n => format!("; {} will follow on return", many(n, "unreachable device")),
     };
@@ -34,8 +35,22 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
         n => format!("; {}", back::unconfirmed(run, n)),
     };
     let way_on = if run.intent.deleted() { "" } else { "; set a new retryToken to start again" };
-    let text = format!("taken back: {why}{silent}{follow}{way_on}");
-    Next::wait(Reason::new(ReasonCode::RolledBack, clip(&text, MESSAGE_MAX)))
+    let (code, how) = match rollback.map(|r| r.cause) {
+        Some(Cause::NobodyCanRun) => (ReasonCode::NobodyCanRun, "ended"),
+        _ => (ReasonCode::RolledBack, "taken back"),
+    };
+    let text = format!("{how}: {why}{silent}{follow}{way_on}");
+    Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
+}
+
+/// The last device that had it is back.
+fn note_all_back(run: &mut Run) {
+    let had = run.state.figures.exposed_devices;
+    let left = run.fleet.still_exposed.saturating_add(run.fleet.out_of_reach(had));
+    if had > 0 && left == 0 && run.state.figures.safe_at.is_none() && run.blind().is_none() {
+        run.state.figures.safe_at = Some(run.now);
+        run.state.figures.to_follow = 0;
+    }
 }
 
 /// A new attempt: nothing but the log, the count of attempts and what is known of a rejection is carried over.
@@ -66,20 +81,66 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
     if let Some(next) = watched(run) {
         return next;
     }
-    let text = match &run.state.harm {
-        Some(harm) => {
+    note_breach(run);
+    let text = match (&run.state.harm, &run.state.breach) {
+        (Some(harm), _) => {
             format!("in production, and harm was shown: {}; set abort: true to go back", harm.sentence)
         }
-        None => format!("version {} is in production", run.state.version),
+        (None, Some(breach)) => broken(run, &breach.sentence),
+        (None, None) => format!("version {} is in production{}", run.state.version, run.whom()),
     };
-    let text = match run.state.prior.as_ref().filter(|_| run.intent.facts.prior_gone) {
+    let text = match run.way_back().filter(|_| run.intent.facts.prior_gone) {
         Some(prior) => {
             format!("{text}; there is no way back, since version {prior} is gone: register it again")
         }
         None => text,
     };
-    let code = if run.state.harm.is_some() { ReasonCode::Degraded } else { ReasonCode::Succeeded };
+    let code = match (&run.state.harm, &run.state.breach) {
+        (Some(_), _) => ReasonCode::Degraded,
+        (None, Some(_)) => ReasonCode::BreachInProduction,
+        (None, None) => ReasonCode::Succeeded,
+    };
     Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
+}
+
+/// Tells once that an objective is broken, and once that it is kept again. Where every device has the version there is
+/// nothing to compare with: it may be its fault or the world's, and only a person can say.
+fn note_breach(run: &mut Run) {
+    let ours = run.intent.facts.production.is_whole(run.policy.scope(), &run.state.version);
+    if !ours {
+        run.state.breach = None; // Another version is in production by now.
+    }
+    if !ours || !run.is_current() || run.blind().is_some() {
+        return;
+    }
+    let evidence = run.evidence;
+    let said = evidence.incident.as_ref().or(evidence.pause.as_ref()).filter(|_| run.state.harm.is_none());
+    match (said, run.state.breach.is_some()) {
+        (Some(sentence), false) => {
+            run.state.breach = Some(Breach { at: run.now, sentence: clip(sentence, LOG_MESSAGE_MAX) });
+            let text = broken(run, sentence);
+            run.tell(EventKind::BreachInProduction, &text);
+        }
+        (None, true) => {
+            run.state.breach = None;
+            let text =
+                format!("version {} is in production and keeps its objectives again", run.state.version);
+            run.tell(EventKind::BreachOver, &text);
+        }
+        (Some(_), true) | (None, false) => {}
+    }
+}
+
+/// What people are told of a breach after success, and what to do.
+fn broken(run: &Run, sentence: &str) -> String {
+    let back = match run.way_back().filter(|_| !run.intent.facts.prior_gone) {
+        Some(prior) => format!("; look at these devices, or set abort: true to go back to {prior}"),
+        None => "; look at these devices, or roll out another version".to_owned(),
+    };
+    let version = &run.state.version;
+    format!(
+        "version {version} is in production and breaks an objective: {sentence}; it stays unless you act{back}"
+    )
 }
 
 /// The watch after success: as long as this version is the stable one, no other rollout of the model is under way, and
@@ -87,15 +148,16 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
 fn watched(run: &mut Run) -> Option<Next> {
     let facts = &run.intent.facts;
     let others = facts.queue.as_ref().is_some_and(|queue| queue.active);
-    if facts.deleted || others || run.state.prior.is_none() || facts.prior_gone {
+    if facts.deleted || others || run.way_back().is_none() || facts.prior_gone {
         return None;
     }
     // The version before is back and this one is not archived: only a way back whose end was not stored leaves that.
     let half_back = facts.production == run.state.prior
         && matches!(facts.version, VersionFact::Verified | VersionFact::Rejected { .. });
     // The object of a version may be gone while devices run it.
-    let stable = facts.version == VersionFact::Production
-        || (facts.version == VersionFact::Missing && facts.production.as_ref() == Some(&run.state.version));
+    let stable = run.is_stable()
+        || (facts.version == VersionFact::Missing
+            && facts.production.is_whole(run.policy.scope(), &run.state.version));
     if !stable && !half_back {
         return None;
     }

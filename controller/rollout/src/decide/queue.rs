@@ -1,6 +1,7 @@
 //! Before anything begins: the turn, and the version.
 
 use super::run::{Next, Run};
+use super::stage;
 use crate::decision::{Action, EventKind};
 use crate::intent::VersionFact;
 use crate::moves::Move;
@@ -13,31 +14,35 @@ pub(super) fn step(run: &mut Run) -> Next {
         return cancel(run);
     }
     run.state.version.clone_from(&run.policy.parts().version);
-    let refused = run.version_refused();
+    let refused = run.refused();
     match (run.state.phase, refused) {
         (Phase::Refused, None) => {
-            return run.go(
-                Move::Reconsider,
-                Phase::Queued,
-                EventKind::Resumed,
-                "the version may be rolled out now",
-            );
+            return run.go(Move::Reconsider, Phase::Queued, EventKind::Resumed, "it may be rolled out now");
         }
-        (Phase::Refused, Some(why)) => {
-            return Next::wait(Reason::new(ReasonCode::VersionRefused, clip(&why, super::run::MESSAGE_MAX)));
+        (Phase::Refused, Some((code, why))) => {
+            return Next::wait(Reason::new(code, clip(&why, super::run::MESSAGE_MAX)));
         }
-        (_, Some(why)) => return run.go(Move::Refuse, Phase::Refused, EventKind::Refused, &why),
+        (_, Some((_, why))) => return run.go(Move::Refuse, Phase::Refused, EventKind::Refused, &why),
         (_, None) => {}
     }
-    if run.intent.facts.version == VersionFact::Production {
+    // A rejection of our own that its record does not show yet: what it says of production is of before.
+    let outdated = run.state.rejection.is_some_and(|rejection| rejection.at.is_none());
+    if run.is_stable() && !outdated {
         run.state.figures.ended_at = Some(run.now);
-        let message = format!("version {} is in production already; nothing to do", run.state.version);
+        let (version, whom) = (&run.state.version, run.whom());
+        let message = format!("version {version} is in production{whom} already; nothing to do");
         return run.go(Move::Adopt, Phase::Succeeded, EventKind::Succeeded, &message);
     }
-    match waits(run) {
-        Some(reason) => Next::wait(reason),
-        None => start(run),
+    if let Some(reason) = waits(run) {
+        return Next::wait(reason);
     }
+    // Seen before anything is offered: nobody is drawn, and no other rollout waits for this one.
+    let fleet = run.fleet;
+    if fleet.matching > 0 && fleet.unable >= fleet.matching {
+        let sentence = stage::nobody_can_run(run, fleet.matching);
+        return end(run, Cause::NobodyCanRun, sentence, false);
+    }
+    start(run)
 }
 
 /// Why it cannot start yet.
@@ -77,9 +82,9 @@ fn start(run: &mut Run) -> Next {
         run.change(Action::MarkVerified { version: run.state.version.clone() });
     }
     let version = &run.state.version;
-    run.state.prior = run.intent.facts.production.clone().filter(|prior| prior != version);
+    run.state.prior = run.intent.facts.production.clone();
     run.state.started_at = Some(run.now);
-    let back = match &run.state.prior {
+    let back = match run.way_back() {
         Some(prior) => format!("{prior} is the way back"),
         None => "no earlier version to go back to".to_owned(),
     };
@@ -91,10 +96,16 @@ fn cancel(run: &mut Run) -> Next {
     let (cause, how) =
         if run.intent.deleted() { (Cause::Deleted, "deleted") } else { (Cause::Aborted, "aborted") };
     let sentence = format!("{how} before it began; no device had version {}", run.state.version);
+    end(run, cause, sentence, true)
+}
+
+/// Ends before anything began.
+fn end(run: &mut Run, cause: Cause, sentence: String, by_person: bool) -> Next {
+    let sentence = clip(&sentence, super::run::MESSAGE_MAX);
     run.state.rollback = Some(Rollback {
         cause,
         sentence: sentence.clone(),
-        by_person: true,
+        by_person,
         started_at: run.now,
         deadline: run.now,
         overdue: false,

@@ -71,7 +71,10 @@ impl Run<'_> {
 
     /// Takes note of the version's rejection, before the token is noted: only a token that changes after it lifts it.
     fn note_rejection(&mut self) {
-        let VersionFact::Rejected { at, .. } = self.intent.facts.version else { return };
+        let (VersionFact::Rejected { at, .. } | VersionFact::Doubtful { at, .. }) = self.intent.facts.version
+        else {
+            return;
+        };
         let token = &self.intent.retry_token;
         // While devices may have it, a token lifts nothing; after the end it asks for another attempt first.
         let waits = matches!(self.state.phase, Phase::Queued | Phase::Refused);
@@ -129,10 +132,16 @@ impl Run<'_> {
     pub(super) fn change(&mut self, action: Action) {
         let facts = &mut self.intent.facts;
         match &action {
-            Action::MarkProduction { version } => {
-                facts.production = Some(version.clone());
-                if *version == self.state.version {
-                    facts.version = VersionFact::Production;
+            Action::Promote { production } => {
+                facts.production.clone_from(production);
+                facts.version = VersionFact::Production;
+            }
+            Action::GiveBack { production } => {
+                let taken_out =
+                    facts.version == VersionFact::Production && !production.names(&self.state.version);
+                facts.production.clone_from(production);
+                if taken_out {
+                    facts.version = VersionFact::Verified;
                 }
             }
             // A check that failed is not a rollout's word that a retry token lifts.
@@ -141,7 +150,7 @@ impl Run<'_> {
                 facts.version = VersionFact::Rejected { reason: message.clone(), at: self.now };
             }
             Action::MarkVerified { .. } => facts.version = VersionFact::Verified,
-            Action::ArchiveOthers { .. } | Action::OpenStage { .. } | Action::Event { .. } => {}
+            Action::OpenStage { .. } | Action::Event { .. } => {}
         }
         self.actions.push(action);
     }
@@ -192,6 +201,45 @@ impl Run<'_> {
         drawn && self.state.is_opened() && self.fleet.drawn == Some(self.state.stage)
     }
 
+    /// Why the rollout may not begin, however long it waits.
+    pub(super) fn refused(&self) -> Option<(ReasonCode, String)> {
+        let version = self.version_refused().map(|why| (ReasonCode::VersionRefused, why));
+        version.or_else(|| self.one_too_many().map(|why| (ReasonCode::TooManySelectors, why)))
+    }
+
+    /// Why what is proven could not be kept apart from what others have.
+    fn one_too_many(&self) -> Option<String> {
+        let now = &self.intent.facts.production;
+        let why = now.with(self.policy.scope(), &self.state.version).too_many()?;
+        Some(format!(
+            "{why}; roll out one version without a selector, or with one of theirs, then this rollout starts; now: {now}"
+        ))
+    }
+
+    /// Whether the version is in production for all of the rollout's devices.
+    pub(super) fn is_stable(&self) -> bool {
+        let facts = &self.intent.facts;
+        facts.version == VersionFact::Production
+            && facts.production.is_whole(self.policy.scope(), &self.state.version)
+    }
+
+    /// The devices of the rollout, where they are not all: ` for site=north`.
+    pub(super) fn whom(&self) -> String {
+        let scope = self.policy.scope();
+        if scope.is_everybody() { String::new() } else { format!(" for {scope}") }
+    }
+
+    /// The versions that the rollout's devices go back to; `None`: there is none.
+    pub(super) fn way_back(&self) -> Option<String> {
+        let mut versions: Vec<&str> = Vec::new();
+        for entry in self.state.prior.of(self.policy.scope()) {
+            if !versions.contains(&entry.version.as_str()) {
+                versions.push(&entry.version);
+            }
+        }
+        (!versions.is_empty()).then(|| versions.join(" or "))
+    }
+
     /// Why the version may not be rolled out.
     pub(super) fn version_refused(&self) -> Option<String> {
         let version = &self.state.version;
@@ -201,6 +249,10 @@ impl Run<'_> {
                 let lifted = self.state.rejection.is_some_and(|rejection| rejection.lifted);
                 let say = || format!("version {version} was rejected: {reason}; a new retryToken lifts that");
                 (!lifted).then(say)
+            }
+            VersionFact::Doubtful { why, .. } => {
+                let lifted = self.state.rejection.is_some_and(|rejection| rejection.lifted);
+                (!lifted).then(|| format!("{why}; set a new retryToken to run it all the same"))
             }
             VersionFact::Missing
             | VersionFact::Registered

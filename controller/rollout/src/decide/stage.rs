@@ -31,6 +31,10 @@ pub(super) fn step(run: &mut Run) -> Next {
         run.state.clock.freeze(run.now);
         return Next::wait(reason);
     }
+    if run.fleet.incompatible > 0 && run.fleet.eligible == 0 {
+        let sentence = nobody_can_run(run, run.fleet.incompatible);
+        return back::roll_back(run, Cause::NobodyCanRun, &sentence, false);
+    }
     run.state.clock.run(run.now);
     let missing = missing(run);
     if missing.is_empty() { ready(run) } else { unready(run, missing) }
@@ -75,6 +79,21 @@ fn leave(run: &mut Run, how: Passed) -> String {
     };
     run.state.passed.push(PassedStage { name, opened_at, passed_at: run.now, how });
     format!("; {said}")
+}
+
+/// Why the rollout ends: these devices are all that the stage has, and none of them can run the version.
+pub(super) fn nobody_can_run(run: &Run, devices: u64) -> String {
+    let (name, version) = (&run.stage().name, &run.state.version);
+    let none = match devices {
+        1 => "the only device".to_owned(),
+        n => format!("none of the {n} devices"),
+    };
+    let can = if devices == 1 { "cannot run" } else { "can run" };
+    let why = match run.intent.facts.unable_why.as_str() {
+        "" => String::new(),
+        why => format!(": {why}"),
+    };
+    format!("{none} of {name} {can} version {version}{why}; register a build that they can run")
 }
 
 /// Asks the shell for the draw.
@@ -127,25 +146,22 @@ pub(super) fn missing(run: &Run) -> Vec<Reason> {
             format!("{name}: {} of {of} are unreachable, at most {most} may be{left}", fleet.unreachable);
         lacks(ReasonCode::TooManyUnreachable, text, deadline);
     }
-    if fleet.incompatible > 0 && fleet.eligible == 0 {
-        let text = format!(
-            "none of the {} of {name} can run version {}: all are incompatible; set abort: true and register a build that \
-             they can run{left}",
-            many(fleet.incompatible, "device"),
-            run.state.version
-        );
-        lacks(ReasonCode::NobodyCanRun, text, deadline);
-    } else if fleet.confirmed < limits.min_devices {
+    if fleet.confirmed < limits.min_devices {
         let short = limits.min_devices - fleet.confirmed;
-        let text = format!(
-            "{name} waits for {short} of {} to confirm ({} drawn, {} activated, {} failed, {} incompatible){left}",
+        let counts = format!(
+            "{name} waits for {short} of {} to confirm ({} drawn, {} activated, {} failed, {} incompatible)",
             many(limits.min_devices, "device"),
             fleet.members,
             fleet.activated,
             failed(run),
             fleet.incompatible
         );
-        lacks(ReasonCode::AwaitingDevices, text, deadline);
+        match unasked(run) {
+            Some(unasked) => {
+                lacks(ReasonCode::AwaitingRequests, format!("{counts}: {unasked}{left}"), deadline)
+            }
+            None => lacks(ReasonCode::AwaitingDevices, format!("{counts}{left}"), deadline),
+        }
     }
     let watched_ms = run.state.clock.elapsed_ms(run.now);
     if watched_ms < stage.bake_ms {
@@ -167,6 +183,25 @@ pub(super) fn missing(run: &Run) -> Vec<Reason> {
         lacks(ReasonCode::AwaitingVerdict, text, deadline);
     }
     missing
+}
+
+/// How many devices cannot confirm for lack of requests, and what to do; `None`: none.
+fn unasked(run: &Run) -> Option<String> {
+    let (unasked, unproven) = (run.fleet.unasked, run.fleet.unproven);
+    let probation = &run.policy.parts().probation;
+    let (time, requests) = (span(probation.timeout_ms), many(probation.min_predictions, "request"));
+    let waits = match unasked {
+        0 => String::new(),
+        n => format!("{} were asked less than {requests} in {time} and wait for more", many(n, "device")),
+    };
+    let back = match unproven {
+        0 => String::new(),
+        n => format!("{} went back unproven after {time}", many(n, "device")),
+    };
+    let both = if unasked > 0 && unproven > 0 { ", " } else { "" };
+    (unasked > 0 || unproven > 0).then(|| {
+        format!("{waits}{both}{back}; send them requests, or make probation.minPredictions smaller or its timeout longer")
+    })
 }
 
 /// How long is left, and what happens then.
@@ -279,9 +314,9 @@ fn succeed(run: &mut Run, how: Passed) -> Next {
     let version = run.state.version.clone();
     run.state.clock.freeze(run.now);
     run.state.figures.ended_at = Some(run.now);
-    run.change(Action::MarkProduction { version: version.clone() });
-    run.change(Action::ArchiveOthers { version: version.clone() });
+    let production = run.state.prior.with(run.policy.scope(), &version);
+    run.change(Action::Promote { production });
     let on = many(run.fleet.confirmed, "device");
-    let message = format!("version {version} is in production, confirmed on {on}{left}");
+    let message = format!("version {version} is in production{}, confirmed on {on}{left}", run.whom());
     run.go(Move::Succeed, Phase::Succeeded, EventKind::Succeeded, &message)
 }

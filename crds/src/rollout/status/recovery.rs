@@ -4,6 +4,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::selector::DeviceSelector;
+
+/// What some devices go back to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WayBack {
+    /// The devices, by label. Empty: all others.
+    #[serde(default)]
+    pub selector: DeviceSelector,
+
+    /// Their stable version. Example: `1.3.0`.
+    #[schemars(length(max = 64))]
+    pub version: String,
+}
+
 /// How far taking back is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -15,7 +30,8 @@ pub struct RollbackProgress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_at: Option<Time>,
 
-    /// Devices that are not back yet. Example: `3`.
+    /// Devices that had the version and are not known to be back: also those that cannot be reached, and those that nothing is
+    /// known of any more. Example: `3`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub remaining: i64,
@@ -47,7 +63,7 @@ pub struct Figures {
     #[schemars(range(min = 0))]
     pub detection_ms: Option<i64>,
 
-    /// When the last reachable device was back on the version before. Example: `2026-08-01T12:04:00Z`.
+    /// When the last device that had it was known to be back on the version before. Example: `2026-08-01T12:04:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safe_at: Option<Time>,
 

@@ -93,6 +93,7 @@ pub fn plan(revision: u64, stable: Option<u8>, candidate: Option<Candidate>, rej
         model: model(),
         order: Order { epoch: 1, revision, issued: START, expires: Time(u64::MAX) },
         stable: stable.map(build),
+        stable_for: vec![],
         candidate,
         rejected: rejected.iter().copied().map(digest).collect(),
         fetch: None,
