@@ -54,7 +54,9 @@ pub async fn apply(
         }
     };
     show(ctx, &rollout, &after);
-    if let Some(seen) = turn.outcome.as_ref().ok().and_then(|decided| decided.seen.as_ref()) {
+    if let Some(seen) =
+        turn.outcome.as_ref().ok().and_then(|decided| decided.seen.as_ref()).filter(|seen| seen.whole)
+    {
         ctx.metrics.show_fleet(&rollout_labels(&rollout), seen.omitted.count, seen.other_plan.count);
     }
     tell(ctx, &rollout, after, now).await
@@ -85,7 +87,7 @@ fn story<'a>(
     generation: Option<i64>,
     now: Time,
 ) -> Story<'a> {
-    let seen = decided.seen.as_ref();
+    let seen = decided.seen.as_ref().filter(|seen| seen.whole);
     Story {
         valid: &decided.valid,
         memory: &decided.memory,

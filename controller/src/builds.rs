@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use modelfleet_crds::ModelVersionSpec;
 use modelfleet_crds::model_version as crd;
-use modelfleet_crds::text::Decimal;
+use modelfleet_crds::text::{Decimal, Reading};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::model as wire;
 
@@ -120,7 +120,9 @@ fn tensor(tensor: &crd::Tensor) -> wire::Tensor {
 
 fn self_test(field: &str, case: &crd::SelfTestCase) -> Result<wire::SelfTest, Problem> {
     let values = |field: &str, v: &crd::TensorValues| {
-        Ok(wire::Values { name: v.name.clone(), values: numbers(field, &v.values)? })
+        let number = |text: &Reading| text.to_f64().map_err(|e| Problem::spec(field, e.to_string()));
+        let values = v.values.iter().map(number).collect::<Result<_, _>>()?;
+        Ok(wire::Values { name: v.name.clone(), values, texts: v.texts.clone() })
     };
     Ok(wire::SelfTest {
         inputs: indexed(&format!("{field}.inputs"), &case.inputs, values)?,

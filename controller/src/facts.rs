@@ -12,12 +12,15 @@ use modelfleet_rollout::VersionFact;
 use crate::observe::World;
 use crate::status::time::from_k8s;
 
-/// Where a version stands. A digest that any version of the model was rejected with is rejected under every name.
+/// Where a version stands. A digest that a rollout rejected is rejected under every name. What failed its own check (a
+/// copy without a signature, a wrong size) says nothing of others with the same bytes.
 #[must_use]
 pub fn version_fact(world: &World, version: &str) -> VersionFact {
     let Some(object) = world.versions.get(version) else { return VersionFact::Missing };
     let twins = world.versions.values().filter(|v| v.spec.artifact.digest == object.spec.artifact.digest);
+    let by_rollout = |v: &ModelVersion| v.status.as_ref().is_some_and(|status| status.rejected_by.is_some());
     let rejections = twins.filter(|v| stage(v) == VersionStage::Rejected);
+    let rejections = rejections.filter(|v| v.spec.version == version || by_rollout(v));
     if let Some(rejected) = rejections.max_by_key(|v| v.spec.version == version) {
         let status = rejected.status.as_ref();
         let message = status.and_then(|s| s.message.clone()).unwrap_or_default();

@@ -19,6 +19,9 @@ use crate::metrics::Metrics;
 /// anew.
 const STUCK_MAX: Duration = Duration::from_secs(600);
 
+/// A watch that is broken for so long is told.
+const WATCH_BROKEN_MAX: Duration = Duration::from_secs(15);
+
 /// Why the server could not start or went away.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -101,14 +104,24 @@ async fn health(State(shown): State<Shown>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }
 
-/// A standby is ready: it could take over. A leader is ready while it sees the whole fleet.
+/// A standby is ready: it could take over. A leader is ready while it sees its objects and the whole fleet.
 async fn ready(State(shown): State<Shown>) -> Response {
     let starting = matches!(*shown.stand.lock().unwrap_or_else(PoisonError::into_inner), Stand::Starting);
     // Read from the numbers: a probe waits for nobody who looks at the fleet.
     let (connected, settled) = shown.metrics.last_link();
     let not_yet = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    let broken = shown.metrics.broken_watch(Instant::now()).filter(|(_, time, _)| *time >= WATCH_BROKEN_MAX);
     match shown.context() {
         _ if starting => not_yet("has not reached the API server\n"),
+        Some(_) if broken.is_some() => {
+            let (kind, time, why) = broken.unwrap_or_default();
+            let seconds = time.as_secs();
+            let text = format!(
+                "cannot watch {kind} for {seconds} s: {why}; are the CustomResourceDefinitions installed, and may the \
+                 controller read them?\n"
+            );
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
         Some(_) if !connected => not_yet("has no connection to the broker\n"),
         Some(_) if !settled => not_yet("reads what devices left at the broker\n"),
         Some(_) => "leads\n".into_response(),

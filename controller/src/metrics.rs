@@ -55,6 +55,8 @@ pub struct Metrics {
     pub evidence_to_plan_seconds: Histogram,
     /// Subscriptions that the broker refused.
     pub subscriptions_denied: Counter,
+    /// Kinds that cannot be watched: since when, and why.
+    broken_watches: Arc<Mutex<BTreeMap<String, (Instant, String)>>>,
     /// Since when the broker accepts connections and nothing of ours comes back on them.
     stuck_since: Arc<Mutex<Option<Instant>>>,
     broker_connected: Gauge,
@@ -145,6 +147,7 @@ impl Metrics {
             evidence_to_plan_seconds: seconds(),
             index_devices: Gauge::default(),
             subscriptions_denied: Counter::default(),
+            broken_watches: Arc::default(),
             stuck_since: Arc::default(),
             broker_connected: Gauge::default(),
             broker_settled: Gauge::default(),
@@ -230,6 +233,34 @@ impl Metrics {
     #[must_use]
     pub fn last_link(&self) -> (bool, bool) {
         (self.broker_connected.get() == 1, self.broker_settled.get() == 1)
+    }
+
+    /// A kind cannot be watched, and why. It counts from the first time on until it is well again.
+    pub fn watch_broke(&self, kind: &str, why: &str, now: Instant) {
+        let mut broken = self.watches();
+        let since = broken.get(kind).map_or(now, |(since, _)| *since);
+        broken.insert(kind.to_owned(), (since, why.to_owned()));
+    }
+
+    /// A kind is watched.
+    pub fn watch_is_well(&self, kind: &str) {
+        // Asked with every event: as a rule all are.
+        let mut broken = self.watches();
+        if !broken.is_empty() {
+            broken.remove(kind);
+        }
+    }
+
+    /// A kind that cannot be watched, for how long, and why.
+    #[must_use]
+    pub fn broken_watch(&self, now: Instant) -> Option<(String, Duration, String)> {
+        let broken = self.watches();
+        let (kind, (since, why)) = broken.iter().min_by_key(|(_, (since, _))| *since)?;
+        Some((kind.clone(), now.saturating_duration_since(*since), why.clone()))
+    }
+
+    fn watches(&self) -> MutexGuard<'_, BTreeMap<String, (Instant, String)>> {
+        self.broken_watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The broker has accepted a connection: from now on messages of ours have to come back.

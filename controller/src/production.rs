@@ -18,7 +18,6 @@ use modelfleet_rollout::{Production, Proven};
 
 use crate::facts::stage;
 use crate::observe::World;
-use crate::status::membership::{selector, selector_field};
 use crate::status::time::{cut, from_k8s};
 
 /// Longest text of a version's devices, in bytes.
@@ -32,6 +31,11 @@ struct Recorded {
     proven: Proven,
 }
 
+/// The devices of an entry; `None`: somebody wrote what is no selector, and it stands for nobody.
+fn selector(scope: &ProductionScope) -> Option<Selector> {
+    serde_json::from_str(&scope.selector).ok()
+}
+
 /// The entries of a version's status. One that was written before there were entries is in production for all.
 fn entries(object: &ModelVersion) -> Vec<Recorded> {
     let Some(status) = &object.status else { return Vec::new() };
@@ -43,7 +47,8 @@ fn entries(object: &ModelVersion) -> Vec<Recorded> {
         proven: Proven { selector, version: version.clone() },
     };
     let for_all = status.production_for.is_empty() && stage(object) == VersionStage::Production;
-    let listed = status.production_for.iter().map(|scope| recorded(selector(&scope.selector), scope.order));
+    let listed =
+        status.production_for.iter().filter_map(|scope| Some(recorded(selector(scope)?, scope.order)));
     listed.chain(for_all.then(|| recorded(Selector::default(), 0))).collect()
 }
 
@@ -121,7 +126,7 @@ pub fn scopes(world: &World, production: &Production) -> Vec<(String, Vec<Produc
     }
     let mut scopes: Vec<(String, Vec<ProductionScope>)> = Vec::new();
     for (proven, order) in numbered.into_iter().rev() {
-        let scope = ProductionScope { selector: selector_field(&proven.selector), order };
+        let scope = ProductionScope { selector: proven.selector.to_json(), order };
         match scopes.iter_mut().find(|(version, _)| *version == proven.version) {
             Some((_, listed)) => listed.push(scope),
             None => scopes.push((proven.version.clone(), vec![scope])),
@@ -139,7 +144,7 @@ pub fn joined(new: &[ProductionScope], before: &[ProductionScope]) -> Vec<Produc
 
 /// Writes the entries into a status, with the text for people.
 pub fn put(status: &mut ModelVersionStatus, scopes: Vec<ProductionScope>) {
-    let texts: Vec<String> = scopes.iter().map(|scope| selector(&scope.selector).to_string()).collect();
+    let texts: Vec<String> = scopes.iter().filter_map(selector).map(|one| one.to_string()).collect();
     status.devices = (!texts.is_empty()).then(|| cut(&texts.join("; "), DEVICES_MAX));
     status.production_for = scopes;
 }

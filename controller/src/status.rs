@@ -74,7 +74,7 @@ pub struct Seen<'a> {
 pub fn recall(status: Option<&RolloutStatus>) -> (Memory, Option<Membership>) {
     let Some(status) = status else { return (Memory::default(), None) };
     let text = status.judge.as_ref().map_or("", |judge| &judge.state);
-    let memory = Memory::read(text, &status.decisions, &status.way_back).unwrap_or_default();
+    let memory = Memory::read(text, &status.decisions, status.way_back.as_deref()).unwrap_or_default();
     (memory, status.membership.as_ref().and_then(membership::from_field))
 }
 

@@ -15,14 +15,14 @@ use modelfleet_rollout::{
     Action, Decision, Evidence, Facts, FleetView, Intent, Phase, PlanView, Production, Queue, State,
     VersionFact, decide, plan_view,
 };
-use modelfleet_spec::{Problem, Valid};
+use modelfleet_spec::{Problem, Valid, silent_after_ms};
 
 use crate::assess::Answer;
 use crate::context::{Field, Link};
 use crate::ledger::Key;
 use crate::observe::World;
 use crate::production;
-use crate::queue::{Entry, places};
+use crate::queue::{Entry, others_wait, places};
 use crate::read::{Read, Spec};
 use crate::restore;
 use crate::status::memory::Memory;
@@ -114,7 +114,8 @@ pub fn take(
             phase if phase.is_terminal() => !any_active && state.figures.ended_at == last_ended,
             _ => place.is_none(),
         };
-        let turn = table.turn(read, place, looks);
+        let waits = others_wait(&entries, &entries[at].name);
+        let turn = table.turn(read, (place, waits), looks);
         // Who has just ended keeps the turn until that is stored: the next one begins on facts that know of it.
         if !entries[at].phase.is_active() && turn.phase().is_active() {
             entries[at].phase = turn.phase();
@@ -161,7 +162,8 @@ impl Turn {
 }
 
 impl Table<'_> {
-    fn turn(&mut self, read: Read, place: Option<Queue>, looks: bool) -> Turn {
+    /// `place`: its place in the queue, and whether others wait.
+    fn turn(&mut self, read: Read, place: (Option<Queue>, bool), looks: bool) -> Turn {
         let Read { rollout, memory, membership, spec, restored } = read;
         let phase_before = memory.state.phase;
         let (valid, problem) = match spec {
@@ -178,12 +180,21 @@ impl Table<'_> {
         Turn { rollout, outcome: Ok(Box::new(decided)), phase_before }
     }
 
-    fn intent(&self, rollout: &Rollout, state: &State, queue: Option<Queue>) -> Intent {
+    fn intent(
+        &self,
+        rollout: &Rollout,
+        state: &State,
+        (queue, others_wait): (Option<Queue>, bool),
+    ) -> Intent {
         let spec = &rollout.spec;
         // While an attempt is under way its version counts, not one that the spec may name by now.
         let version = if state.version.is_empty() { &spec.version } else { &state.version };
         let version = if state.phase.is_active() { version } else { &spec.version };
         let fleet = self.field.index.fleet(&self.key.0);
+        let plan = self.field.ledger.newest(self.key);
+        // Devices speak by the windows of the plan that they follow, and a new one reaches them when it is sent.
+        let sent_at = plan.map(|plan| plan.order.issued.min(self.now));
+        let heard_at = fleet.and_then(crate::index::Fleet::heard_at);
         Intent {
             paused: spec.paused,
             abort: spec.abort,
@@ -194,12 +205,15 @@ impl Table<'_> {
                 production: self.production.clone(),
                 prior_gone: state.prior.entries().iter().any(|one| !self.builds.contains_key(&one.version)),
                 queue,
+                others_wait,
                 deleted: rollout.metadata.deletion_timestamp.is_some(),
                 unreadable: None,
                 broker_connected: self.link.connected,
                 view_complete: self.link.settled,
-                heard_at: fleet.and_then(crate::index::Fleet::heard_at),
                 unable_why: String::new(),
+                heard_at: heard_at.map(|at| at.max(sent_at.unwrap_or(at))),
+                silent_by_plan_ms: plan
+                    .map_or(0, |plan| silent_after_ms(plan.observe.window_ms, plan.observe.report_every_ms)),
                 unconfirmed: Vec::new(),
             },
         }

@@ -236,8 +236,8 @@ fn verifiers<'a>(
         pairs.filter_map(|(key, signature)| key.verify_stream(signature).ok()).collect();
     if verifiers.is_empty() && !trust.keys.is_empty() {
         let message = format!(
-            "none of the version's {} signatures is by one of the {} trusted keys; sign it with minisign and register \
-             it again",
+            "none of the version's {} signatures is by one of the {} trusted keys; delete the \
+             version (kubectl delete modelversion), sign the file with minisign and register it again",
             signatures.len(),
             trust.keys.len()
         );

@@ -87,6 +87,7 @@ fn cost_of_a_device_is_bounded() {
         drawn: Some(0),
         probation_ms: 600_000,
         silent_after_ms: 3000,
+        window_ms: 1_000,
         connected_since: NOW,
         prior: &[],
         back_since: None,

@@ -184,6 +184,7 @@ async fn an_export_that_is_applied_again_moves_nothing() {
         plant.register(version).await;
         plant.roll_out(version).await;
         plant.wait(version, end, LONG).await;
+        plant.wait_marked(version).await;
     }
     let (versions, rollouts) = plant.exported().await;
     plant.delete_all().await;

@@ -246,14 +246,18 @@ pub fn shaped(signature: &modelfleet_protocol::model::Tensor, values: &Values) -
     let mut fixed = signature.shape.iter().filter(|&&dim| dim > 0);
     let fixed = fixed.try_fold(1_usize, |p, &dim| p.checked_mul(usize::try_from(dim).ok()?))?;
     let open = signature.shape.iter().rposition(|&dim| dim < 0);
-    let rest = values.values.len().checked_div(fixed.max(1))?;
+    let count = values.values.len().max(values.texts.len());
+    let rest = count.checked_div(fixed.max(1))?;
     let dim = |(index, &dim): (usize, &i64)| match usize::try_from(dim) {
         Ok(dim) => dim,
         Err(_) if Some(index) == open => rest,
         Err(_) => 1,
     };
     let shape: Vec<usize> = signature.shape.iter().enumerate().map(dim).collect();
-    let data = Elements::of_datatype(&signature.datatype, &values.values)?;
+    let data = match signature.datatype.as_str() {
+        "BYTES" => Elements::Text(values.texts.clone()),
+        datatype => Elements::of_datatype(datatype, &values.values)?,
+    };
     (elements_of(&shape)? == data.len()).then(|| NamedTensor { name: values.name.clone(), shape, data })
 }
 
@@ -264,8 +268,16 @@ mod tests {
 
     fn check(shape: &[i64], count: usize, expected: Option<&[usize]>) {
         let signature = Tensor { name: "x".into(), datatype: "FP32".into(), shape: shape.to_vec() };
-        let values = Values { name: "x".into(), values: vec![0.5; count] };
+        let values = Values { name: "x".into(), values: vec![0.5; count], texts: Vec::new() };
         assert_eq!(shaped(&signature, &values).map(|t| t.shape).as_deref(), expected, "{shape:?} {count}");
+    }
+
+    #[test]
+    fn golden_texts_are_texts() {
+        let signature = Tensor { name: "kind".into(), datatype: "BYTES".into(), shape: vec![-1, 1] };
+        let values = Values { name: "kind".into(), texts: vec!["vane".into()], ..Values::default() };
+        let tensor = shaped(&signature, &values).unwrap();
+        assert_eq!((tensor.shape, tensor.data), (vec![1, 1], Elements::Text(vec!["vane".into()])));
     }
 
     #[test]

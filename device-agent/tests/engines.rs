@@ -280,8 +280,8 @@ fn an_engine_that_is_right_for_rows_and_wrong_for_batches_is_found_on_the_device
         |name: &str, size| Tensor { name: name.into(), datatype: "FP32".into(), shape: vec![-1, size] };
     (build.inputs, build.outputs) = (vec![tensor("x", 2)], vec![tensor("y", 1)]);
     let row = |x: [f64; 2]| SelfTest {
-        inputs: vec![Values { name: "x".into(), values: x.to_vec() }],
-        outputs: vec![Values { name: "y".into(), values: vec![x[0] + x[1]] }],
+        inputs: vec![Values { name: "x".into(), values: x.to_vec(), texts: Vec::new() }],
+        outputs: vec![Values { name: "y".into(), values: vec![x[0] + x[1]], texts: Vec::new() }],
         tolerance: 1e-5,
     };
     build.self_test = vec![row([1.0, 2.0]), row([3.0, 4.0])];

@@ -44,8 +44,8 @@ pub enum Kind {
     Tensor {
         /// Type of its elements.
         element: Element,
-        /// Sizes, outermost first; -1 stands for any.
-        shape: Vec<i64>,
+        /// Sizes, outermost first; -1 stands for any. `None`: the file does not say, not even how many there are.
+        shape: Option<Vec<i64>>,
     },
     /// A list.
     Sequence,

@@ -22,7 +22,7 @@ pub use header::{DEFAULT_DOMAIN, Header, Kind, Value};
 pub use probe::probe;
 pub use reader::{Reader, read};
 
-/// The newest version of the file format that this program knows (ONNX 1.20 and 1.21 write it).
+/// The newest version of the file format that ONNX Runtime 1.31, the oldest engine that devices have, loads.
 pub const IR_VERSION_KNOWN: i64 = 13;
 
 #[cfg(test)]

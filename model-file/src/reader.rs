@@ -228,14 +228,21 @@ impl Reader {
             (M::Value { .. }, 1) => text("an input or output", TEXT_BYTES_MAX),
             (M::Value { .. }, 2) => enter(M::Type),
             (M::Type, 1) => {
-                self.kind(|kind| *kind = Kind::Tensor { element: Element(0), shape: Vec::new() });
+                self.kind(|kind| *kind = Kind::Tensor { element: Element(0), shape: None });
                 enter(M::TensorType)
             }
             (M::Type, 4 | 5 | 7..=9) => {
                 self.kind(|kind| *kind = other_kind(field));
                 Ok(Content::Skip)
             }
-            (M::TensorType, 2) => enter(M::Shape),
+            (M::TensorType, 2) => {
+                self.kind(|kind| {
+                    if let Kind::Tensor { shape, .. } = kind {
+                        shape.get_or_insert_default();
+                    }
+                });
+                enter(M::Shape)
+            }
             (M::Shape, 1) => enter(M::Dimension { size: -1 }),
             _ => Ok(Content::Skip),
         }
@@ -316,6 +323,7 @@ impl Reader {
                     let size = if size > 0 { size } else { -1 };
                     let dimensions = self.kind(|kind| match kind {
                         Kind::Tensor { shape, .. } => {
+                            let shape = shape.get_or_insert_default();
                             shape.push(size);
                             shape.len()
                         }

@@ -70,7 +70,7 @@ fn not_carried(graph: &[Vec<u8>]) -> String {
 }
 
 fn tensor(name: &str, element: u64, shape: &[i64]) -> Value {
-    Value { name: name.into(), kind: Kind::Tensor { element: Element(element), shape: shape.into() } }
+    Value { name: name.into(), kind: Kind::Tensor { element: Element(element), shape: Some(shape.into()) } }
 }
 
 fn sets(opsets: &std::collections::BTreeMap<String, i64>) -> Vec<(&str, i64)> {

@@ -60,6 +60,12 @@ impl Selector {
             && self.match_expressions.iter().all(|r| r.holds(labels))
     }
 
+    /// As JSON: the same text for the same selector.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("every map of a selector has text keys")
+    }
+
     /// Whether every device is meant.
     #[must_use]
     pub fn is_everybody(&self) -> bool {

@@ -64,13 +64,14 @@ impl Judged {
         told: &mut dyn FnMut(&Asked<'_>),
     ) {
         let failed = fleet.devices.iter().filter(|d| d.standing == Standing::Failed).count();
-        let every = Setup::judge_every_windows(fleet.devices.len() as u64);
-        if failed == self.failed && self.asked_at.is_some_and(|at| window < at + every) {
-            return;
-        }
         let stage = policy.stage(state.stage);
         let windows =
             stage.bake_ms.div_ceil(setup.window_ms()).max(u64::from(stage.limits.min_windows)).max(1);
+        let waits = stage.max_wait_ms / setup.window_ms();
+        let every = Setup::judge_every_windows(fleet.devices.len() as u64, windows, waits);
+        if failed == self.failed && self.asked_at.is_some_and(|at| window < at.saturating_add(every)) {
+            return;
+        }
         let warmup = u32::try_from(setup.warmup_windows).unwrap_or(u32::MAX);
         let mut reached = looks(fleet, &setup.looks, windows, warmup, 0);
         if setup.rule != Rule::Judge {

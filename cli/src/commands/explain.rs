@@ -1,10 +1,10 @@
 //! `explain`: why a rollout stands where it stands.
 
 use clap::Args;
+use modelfleet_crds::Rollout;
 use modelfleet_crds::rollout::status::{
     DecisionRecord, MarginBasis, RolloutStatus, Verdict, VerdictEvidence,
 };
-use modelfleet_crds::{DeviceSelector, Rollout};
 use modelfleet_protocol::selector::Selector;
 
 use crate::cluster::{Cluster, ClusterError, ClusterFlags};
@@ -83,14 +83,16 @@ pub fn text(rollout: &Rollout) -> String {
 
 /// What devices go back to, where that is not one version for all.
 fn way_back(status: &RolloutStatus) -> Option<String> {
-    let all = status.way_back.iter().map(|back| format!("{} for {}", back.version, devices(&back.selector)));
-    let all: Vec<String> = all.collect();
+    let list: Vec<WayBack> = serde_json::from_str(status.way_back.as_deref()?).ok()?;
+    let all: Vec<String> =
+        list.iter().map(|back| format!("{} for {}", back.version, back.selector)).collect();
     (all.len() > 1).then(|| format!("the way back is, first match first: {}", all.join(", ")))
 }
 
-fn devices(selector: &DeviceSelector) -> String {
-    let read = serde_json::to_value(selector).and_then(serde_json::from_value::<Selector>);
-    read.map_or_else(|_| "some devices".to_owned(), |selector| selector.to_string())
+#[derive(serde::Deserialize)]
+struct WayBack {
+    selector: Selector,
+    version: String,
 }
 
 /// The harm that the present stage rules out.
@@ -164,9 +166,10 @@ mod tests {
 apiVersion: modelfleet.io/v1alpha1
 kind: Rollout
 metadata: {name: pump, generation: 1}
-spec: {model: pump-anomaly, version: 1.2.0}
+spec: {model: pump-anomaly, version: 1.2.0, selector: {matchLabels: {site: north}}}
 status:
   observedGeneration: 1
+  wayBack: '[{"selector":{"matchLabels":{"site":"north"}},"version":"1.1.0"},{"selector":{},"version":"1.0.0"}]'
   phase: RollingBack
   message: 3 of 5 devices are back
   stage: {name: canary, index: 0}
@@ -187,6 +190,9 @@ status:
 rollout/pump: RollingBack, stage canary
   3 of 5 devices are back
   canary must rule out a rise of harm to 5 times (the least that its size can show)
+  at its success 1.2.0 becomes the stable version of devices with site=north alone; all others keep theirs, and a device \
+             that gets these labels later gets it
+  the way back is, first match first: 1.1.0 for site=north, 1.0.0 for all devices
 
 Verdicts
   false-alarms: Degraded at 2026-08-01T12:00:00Z

@@ -23,7 +23,7 @@ pub fn opsets(header: &Header) -> Vec<Opset> {
 fn tensor(value: &Value) -> Option<Tensor> {
     let Kind::Tensor { element, shape } = &value.kind else { return None };
     let datatype = datatype(element.protocol_name()?)?;
-    Some(Tensor { name: value.name.clone(), datatype, shape: shape.clone() })
+    Some(Tensor { name: value.name.clone(), datatype, shape: shape.clone().unwrap_or_default() })
 }
 
 /// The type of this name in the Open Inference Protocol.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use modelfleet_crds::model_version::{
-    Artifact, Baseline, ConfidenceBaseline, Decision, FeatureBaseline, Lineage, ModelFormat, ModelSignature,
-    Opset, Pipeline, PositiveWhen, PublisherSignature, Requirements, SelfTestCase,
+    Artifact, Baseline, ConfidenceBaseline, Decision, Engine, FeatureBaseline, Lineage, ModelFormat,
+    ModelSignature, Opset, Pipeline, PositiveWhen, PublisherSignature, Requirements, SelfTestCase,
 };
 use modelfleet_crds::{ModelVersion, ModelVersionSpec};
 use modelfleet_protocol::ids::Digest;
@@ -57,6 +57,8 @@ pub struct Findings {
     pub signature: ModelSignature,
     /// The operator sets that it uses.
     pub opsets: Vec<Opset>,
+    /// Engines that run it; none: any.
+    pub engines: Vec<Engine>,
     /// The reference profile.
     pub features: Vec<FeatureBaseline>,
     /// Rows of the profile.
@@ -113,6 +115,7 @@ pub fn model_version(
         ir_version,
         signature,
         opsets,
+        engines,
         features,
         rows,
         self_test,
@@ -146,7 +149,7 @@ pub fn model_version(
         artifact,
         signature,
         opsets,
-        requires: requirements(&arguments.requires),
+        requires: requirements(&arguments.requires, engines),
         self_test,
         baseline: (baseline != Baseline::default()).then_some(baseline),
         pipeline: decision.map(|decision| Pipeline { pre_filters: Vec::new(), decision: Some(decision) }),
@@ -157,8 +160,7 @@ pub fn model_version(
     Ok(ModelVersion::new(&object_name(&arguments.name, &arguments.version), spec))
 }
 
-fn requirements(flags: &RequiresFlags) -> Requirements {
-    let mut engine = flags.engine.clone();
+fn requirements(flags: &RequiresFlags, mut engine: Vec<Engine>) -> Requirements {
     engine.dedup();
     let device_labels: BTreeMap<String, String> = flags.device_label.iter().cloned().collect();
     Requirements { engine, memory_bytes: flags.memory, device_labels }

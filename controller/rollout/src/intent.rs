@@ -36,6 +36,8 @@ pub struct Facts {
     /// The rollout of the same model that goes first; `None` when it is this one's turn. One that has ended is taken
     /// back behind one that waits, but not while one is under way.
     pub queue: Option<Queue>,
+    /// Other rollouts of the model wait for this one to end.
+    pub others_wait: bool,
     /// The Rollout is being deleted: go back, then let it go.
     pub deleted: bool,
     /// The spec cannot work any more, and why: the policy is a stand-in, and nothing goes forward by it.
@@ -48,6 +50,9 @@ pub struct Facts {
     pub heard_at: Option<Time>,
     /// Why devices cannot run the build, with how many, for people; empty while nothing is known of that.
     pub unable_why: String,
+    /// How long a fleet may be silent by the windows of the plan that devices follow, milliseconds; 0: there is none.
+    /// Devices with longer windows than this rollout's speak less often until its own plan reaches them.
+    pub silent_by_plan_ms: u64,
     /// Some connected devices that ran the candidate when last heard, at most [`UNCONFIRMED_MAX`], for people.
     pub unconfirmed: Vec<DeviceId>,
 }

@@ -6,9 +6,9 @@ use std::fmt;
 use modelfleet_protocol::plan::STABLE_FOR_MAX;
 use modelfleet_protocol::selector::Selector;
 
-/// Most bytes that the selectors of a model's stable versions may come to, as text: every Rollout's status holds its way
+/// Most bytes that the selectors of a model's stable versions may come to, as JSON: every Rollout's status holds its way
 /// back.
-pub const SELECTORS_BYTES_MAX: usize = 4 * 1024;
+pub const SELECTORS_BYTES_MAX: usize = 2 * 1024;
 
 /// A version that is in production for the devices that a selector means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Production {
     #[must_use]
     pub fn too_many(&self) -> Option<String> {
         let narrow = self.0.iter().filter(|entry| !entry.selector.is_everybody());
-        let texts: Vec<String> = narrow.map(|entry| entry.selector.to_string()).collect();
+        let texts: Vec<String> = narrow.map(|entry| entry.selector.to_json()).collect();
         let bytes: usize = texts.iter().map(String::len).sum();
         if texts.len() > STABLE_FOR_MAX {
             return Some(format!(

@@ -100,6 +100,8 @@ codes! {
         Succeeded,
         /// The version is in production and an objective is broken; whose fault that is, nothing shows.
         BreachInProduction,
+        /// The version was in production; another one has replaced it.
+        Replaced,
         /// A defect of ours: nothing is done.
         BrokenInvariant,
     }

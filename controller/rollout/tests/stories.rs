@@ -75,6 +75,7 @@ fn run(world: &mut World, line: &str, out: &mut String) {
             let queue = Queue { behind: behind.to_owned(), active: how != "waits", position: 1 };
             world.intent.facts.queue = (rest != "none").then_some(queue);
         }
+        "others" => world.intent.facts.others_wait = rest == "wait",
         "broker" => world.intent.facts.broker_connected = rest == "back",
         "devices" => world.heard = rest == "speak",
         "delete" => world.intent.facts.deleted = true,
@@ -169,6 +170,10 @@ fn version(world: &mut World, rest: &str) {
         "registered" => VersionFact::Registered,
         "verified" => VersionFact::Verified,
         "production" => VersionFact::Production,
+        "archived" => {
+            world.intent.facts.production = Production::of_all("1.2.0");
+            VersionFact::Archived
+        }
         "broken" => VersionFact::Unverifiable("the bytes hash to another digest".to_owned()),
         "rejected" => VersionFact::Rejected { reason: "1.1.0 did harm".to_owned(), at: world.now },
         _ => panic!("unknown fact {rest:?}"),

@@ -3,7 +3,8 @@
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use modelfleet_crds::model_version::{ModelVersionStatus, ProductionScope, Rejection, VersionStage};
-use modelfleet_crds::{DeviceSelector, ModelVersion, Rollout};
+use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Action, Production};
 use serde_json::json;
@@ -106,7 +107,7 @@ async fn produce(
 }
 
 fn promote(status: &mut ModelVersionStatus, scopes: &[ProductionScope], own: bool, said: &Change<'_>) {
-    let for_all = [ProductionScope { selector: DeviceSelector::default(), order: 0 }];
+    let for_all = [ProductionScope { selector: Selector::default().to_json(), order: 0 }];
     // Written before there were entries.
     let before = match &status.production_for[..] {
         [] if status.stage == Some(VersionStage::Production) => &for_all[..],

@@ -66,6 +66,36 @@ fn a_rejection_outlives_its_object_and_the_newest_goes_first() {
     assert!(matches!(fact, VersionFact::Rejected { at: Time(9_000), .. }), "{fact:?}");
 }
 
+/// Three names of the same bytes.
+fn twins(statuses: [ModelVersionStatus; 3]) -> World {
+    let mut world = world(&[]);
+    for (text, status) in ["1.0.0", "1.0.1", "1.0.2"].into_iter().zip(statuses) {
+        let mut object = ModelVersion::clone(&version(text, status));
+        object.spec.artifact.digest = Digest::of(b"the same").to_string();
+        world.versions.insert(text.to_owned(), Arc::new(object));
+    }
+    world
+}
+
+#[test]
+fn a_copy_that_failed_its_own_check_blocks_no_good_version_and_a_rejection_by_a_rollout_blocks_all() {
+    let verified =
+        || ModelVersionStatus { stage: Some(VersionStage::Verified), ..ModelVersionStatus::default() };
+    let unsigned = || ModelVersionStatus {
+        stage: Some(VersionStage::Rejected),
+        reason: Some("SignatureMissing".into()),
+        message: Some("it has no signature".into()),
+        ..ModelVersionStatus::default()
+    };
+    let with_copy = twins([verified(), unsigned(), verified()]);
+    assert_eq!(version_fact(&with_copy, "1.0.0"), VersionFact::Verified);
+    let copy = version_fact(&with_copy, "1.0.1");
+    assert_eq!(copy, VersionFact::Unverifiable("it has no signature".into()));
+    let harmful = twins([verified(), unsigned(), rejected_at(Time(5))]);
+    assert!(matches!(version_fact(&harmful, "1.0.0"), VersionFact::Rejected { at: Time(5), .. }));
+    assert_eq!(version_fact(&harmful, "1.0.1"), copy, "its own failure is what is to be mended first");
+}
+
 #[test]
 fn a_lease_that_began_anew_is_seen_in_the_statuses() {
     assert_eq!(later_epoch([None, Some(3), Some(8)].into_iter(), 4), Some(8));

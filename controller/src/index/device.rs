@@ -111,6 +111,12 @@ impl DeviceReport {
         texts.plans.release(self.plan);
     }
 
+    /// Whether its windows are of this length.
+    #[must_use]
+    pub fn has_windows_of(&self, window_ms: u64) -> bool {
+        self.window_ms == short(window_ms)
+    }
+
     /// Whether it counts so.
     #[must_use]
     pub fn counts(&self, counting: Counting) -> bool {

@@ -2,7 +2,7 @@ use modelfleet_judge::Arm;
 use modelfleet_protocol::draw::{Candidate, Share, Target, open_stage};
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::Digest;
-use modelfleet_protocol::membership::{Clause, Membership};
+use modelfleet_protocol::membership::{Bound, Clause, Membership};
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::selector::Selector;
 use prost::Message as _;
@@ -165,6 +165,7 @@ fn lens<'a>(
         drawn: Some(0),
         probation_ms: 600_000,
         silent_after_ms: 3000,
+        window_ms: 1_000,
         connected_since: NOW,
         prior: &[],
         back_since: None,
@@ -384,4 +385,30 @@ fn a_stage_is_drawn_from_devices_that_can_run_the_build() {
     assert_eq!(unable(json!({"opsets": {"": 22}})).devices, 40);
     let elsewhere: Selector = serde_json::from_value(json!({"matchLabels": {"site": "south"}})).unwrap();
     assert_eq!(drawable(&elsewhere, json!({})), 0);
+}
+
+#[test]
+fn a_device_that_followed_longer_windows_has_time_since_the_plan_that_shortens_them() {
+    let mut index = plant(10);
+    let digest = Digest::of(b"a");
+    fold(&mut index, "d", "state", &state("d", 1, 1, runs(&digest, "r", "Confirmed", None)));
+    fold(&mut index, "d", "report/m", &report("d", 1, &digest, 0));
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let parts = ("m".parse().unwrap(), Selector::default(), Vec::new());
+    let everybody = Clause { other_below: Bound::ALL, ..Clause::default() };
+    let membership = Membership { salt: "s".into(), clauses: vec![everybody], ..Membership::default() };
+    // It reported at NOW, in windows of a second. Silent is who was not heard for three seconds.
+    let silent = |window_ms, issued: u64, now: u64| {
+        let plan = json!({
+            "namespace": "plant", "model": "m", "epoch": 1, "revision": 1, "issued": NOW.0 + issued, "expires": u64::MAX,
+        });
+        let plan: modelfleet_protocol::plan::Plan = serde_json::from_value(plan).unwrap();
+        let (plan, now) = (Some(&plan), Time(NOW.0 + now));
+        let lens =
+            Lens { window_ms, plan, now, connected_since: Time::ZERO, ..lens(digest, &membership, &parts) };
+        fleet.look(&lens, false).view.silent_after_activation
+    };
+    assert_eq!((silent(1_000, 0, 3_000), silent(1_000, 0, 3_001)), (0, 1));
+    assert_eq!(silent(1_000, 60_000, 61_000), 1, "windows of the same length: it had its time");
+    assert_eq!((silent(500, 60_000, 63_000), silent(500, 60_000, 63_001)), (0, 1));
 }

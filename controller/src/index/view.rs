@@ -44,6 +44,8 @@ pub struct Lens<'a> {
     pub probation_ms: u64,
     /// A device that was not heard for so long is silent, milliseconds.
     pub silent_after_ms: u64,
+    /// Length of the windows that silence is told by, milliseconds.
+    pub window_ms: u64,
     /// The connection to the broker has stood since; time without it is nobody's silence.
     pub connected_since: Time,
     /// What was in production before the attempt, the first that matches counts: for whom, and whether it is the
@@ -233,7 +235,12 @@ fn standing(
     let answers = own.candidate.is_some() && entry.is_some_and(|e| Some(e.running) == own.candidate);
     let runs = answers || matches!(phase, Some(Phase::Activated | Phase::Confirmed));
     let confirmed = phase == Some(Phase::Confirmed) || (answers && entry.is_some_and(|e| e.confirmed));
-    let heard_at = entry.and_then(|e| e.report.as_ref()).map_or(Time::ZERO, |r| r.heard);
+    let report = entry.and_then(|e| e.report.as_ref());
+    let heard_at = report.map_or(Time::ZERO, |r| r.heard);
+    // By the windows that it followed it had nothing to say until the newest plan came.
+    let other_windows = report.is_some_and(|report| !report.has_windows_of(lens.window_ms));
+    let asked_at =
+        lens.plan.filter(|_| other_windows).map_or(Time::ZERO, |plan| plan.order.issued.min(lens.now));
     let set_aside = lens.membership.exclude.contains(id);
     Standing {
         member: !set_aside && included(lens.membership, id, set),
@@ -246,7 +253,7 @@ fn standing(
         code,
         incompatible: phase == Some(Phase::Incompatible)
             || (phase == Some(Phase::Failed) && code.is_some_and(FailureCode::is_incompatibility)),
-        heard: lens.now.since_ms(heard_at.max(lens.connected_since)) <= lens.silent_after_ms,
+        heard: lens.now.since_ms(heard_at.max(asked_at).max(lens.connected_since)) <= lens.silent_after_ms,
         heard_at,
         confirmed: runs && confirmed,
         unasked: runs

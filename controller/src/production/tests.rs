@@ -43,7 +43,7 @@ fn held() -> Plan {
 
 fn scope(site: &str, order: i64) -> Value {
     let selector = if site.is_empty() { json!({}) } else { json!({"matchLabels": {"site": site}}) };
-    json!({"selector": selector, "order": order})
+    json!({"selector": selector.to_string(), "order": order})
 }
 
 fn produced(scopes: &[Value]) -> Value {

@@ -60,9 +60,7 @@ fn clause(field: &ClauseField) -> Option<Clause> {
     Some(clause)
 }
 
-/// A selector as the API has it.
-#[must_use]
-pub fn selector_field(selector: &Selector) -> DeviceSelector {
+fn selector_field(selector: &Selector) -> DeviceSelector {
     let expression = |r: &Requirement| {
         let operator = match r.operator {
             Operator::In => LabelOperator::In,
@@ -78,9 +76,7 @@ pub fn selector_field(selector: &Selector) -> DeviceSelector {
     }
 }
 
-/// A selector as the API has it, for devices.
-#[must_use]
-pub fn selector(field: &DeviceSelector) -> Selector {
+fn selector(field: &DeviceSelector) -> Selector {
     let requirement = |e: &LabelExpression| {
         let operator = match e.operator {
             LabelOperator::In => Operator::In,

@@ -6,9 +6,10 @@
 
 use std::collections::VecDeque;
 
-use modelfleet_crds::rollout::status::{DecisionRecord, WayBack};
+use modelfleet_crds::rollout::status::DecisionRecord;
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
     Breach, Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase,
@@ -16,7 +17,6 @@ use modelfleet_rollout::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::membership::{selector, selector_field};
 use super::time::{cut, from_k8s};
 
 /// First word of the text: the version of its form.
@@ -228,7 +228,7 @@ impl Memory {
     /// its own list. `None` when the text is of
     /// another form or damaged: the rollout then starts as if it had not been looked at.
     #[must_use]
-    pub fn read(text: &str, decisions: &[DecisionRecord], way_back: &[WayBack]) -> Option<Memory> {
+    pub fn read(text: &str, decisions: &[DecisionRecord], way_back: Option<&str>) -> Option<Memory> {
         let text: Text = serde_json::from_str(text.strip_prefix(FORM)?).ok()?;
         let (first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at) = text.figures;
         let harm = match text.harm {
@@ -248,8 +248,8 @@ impl Memory {
             version: text.version,
             stage: text.stage,
             prior: match way_back {
-                [] => text.prior.map_or_else(Production::default, Production::of_all),
-                listed => Production::new(listed.iter().map(proven)),
+                Some(list) => prior(list)?,
+                None => text.prior.map_or_else(Production::default, Production::of_all),
             },
             started_at: text.started_at,
             stage_opened_at: text.stage_opened_at,
@@ -274,18 +274,25 @@ impl Memory {
     }
 }
 
-/// What devices go back to, as the status lists it.
-#[must_use]
-pub fn way_back(prior: &Production) -> Vec<WayBack> {
-    let field = |entry: &Proven| WayBack {
-        selector: selector_field(&entry.selector),
-        version: entry.version.clone(),
-    };
-    prior.entries().iter().map(field).collect()
+/// What some devices go back to, as the status has it.
+#[derive(Serialize, Deserialize)]
+struct WayBack {
+    selector: Selector,
+    version: String,
 }
 
-fn proven(field: &WayBack) -> Proven {
-    Proven { selector: selector(&field.selector), version: field.version.clone() }
+/// What devices go back to, as the status has it; `None`: there is nothing.
+#[must_use]
+pub fn way_back(prior: &Production) -> Option<String> {
+    let entry = |entry: &Proven| WayBack { selector: entry.selector.clone(), version: entry.version.clone() };
+    let list: Vec<WayBack> = prior.entries().iter().map(entry).collect();
+    (!list.is_empty()).then(|| serde_json::to_string(&list).unwrap_or_default())
+}
+
+fn prior(way_back: &str) -> Option<Production> {
+    let list: Vec<WayBack> = serde_json::from_str(way_back).ok()?;
+    let proven = |WayBack { selector, version }: WayBack| Proven { selector, version };
+    Some(Production::new(list.into_iter().map(proven)))
 }
 
 fn log_entry(record: &DecisionRecord) -> Option<LogEntry> {

@@ -176,7 +176,7 @@ fn a_memory_that_is_too_large_loses_sentences_before_anything_that_decides() {
         let text = memory.to_text();
         assert!(text.chars().count() <= 8_192, "{}", text.chars().count());
         let way_back = told(state.clone(), None, Time(7_000)).way_back;
-        let read = Memory::read(&text, &[], &way_back).unwrap();
+        let read = Memory::read(&text, &[], way_back.as_deref()).unwrap();
         assert_eq!((read.state.phase, read.state.quarantined), (state.phase, state.quarantined.clone()));
         assert_eq!(read.judge == memory.judge, judge == 1_200);
         let told = modelfleet_judge::StageState::from_text(&read.judge);

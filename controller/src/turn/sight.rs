@@ -19,6 +19,8 @@ use crate::status::memory::Memory;
 
 /// What was seen of the fleet.
 pub struct Seen {
+    /// All that devices had told is here. Before that the counts are too low, and nobody is to read them.
+    pub whole: bool,
     /// Counts.
     pub view: FleetView,
     /// Devices that the rollout is for.
@@ -71,6 +73,7 @@ impl Table<'_> {
             drawn: state.drawn.filter(|_| membership.salt == plan.salt).map(|drawn| drawn.stage),
             probation_ms: plan.probation.timeout_ms,
             silent_after_ms: valid.silent_after_ms,
+            window_ms: plan.observe.window_ms,
             connected_since: self.link.since,
             prior: &prior,
             back_since: back.map(|back| back.started_at),
@@ -104,8 +107,9 @@ impl Table<'_> {
         };
         let answer = asks.then(|| assess(&question));
         let omitted = fleet.omitted();
-        let unable_why = unable.why;
-        (Some(Seen { view, eligible, online, failures, exposed, omitted, other_plan, unable_why }), answer)
+        let (whole, unable_why) = (self.link.settled, unable.why);
+        let seen = Seen { whole, view, eligible, online, failures, exposed, omitted, other_plan, unable_why };
+        (Some(seen), answer)
     }
 
     fn recording(&self, rollout: &str) -> Recording<'_> {

@@ -18,7 +18,10 @@ use crate::plan::{Voice, speaker};
 use crate::read::read;
 use crate::status::{Story, tell};
 
+mod first_sight;
 mod hostile;
+mod in_the_way;
+mod quiet;
 
 const NOW: Time = Time(1_000_000_000);
 

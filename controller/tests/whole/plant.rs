@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::VerifyingKey;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, ResourceExt as _};
 use modelfleet_controller::keys;
 use modelfleet_crds::{ModelVersion, Rollout};
 use modelfleet_protocol::ids::Digest;
@@ -225,6 +225,16 @@ impl Plant {
     pub async fn devices(&self, version: &str) -> String {
         let status = self.versions().get(&format!("m-{version}")).await.unwrap().status.unwrap_or_default();
         status.devices.unwrap_or_default()
+    }
+
+    /// Waits until an ended rollout bears its mark, which follows its status.
+    pub async fn wait_marked(&self, version: &str) {
+        let start = Instant::now();
+        let name = format!("r-{version}");
+        while !self.rollouts().get(&name).await.unwrap().annotations().contains_key("modelfleet.io/ended") {
+            assert!(start.elapsed() < Duration::from_secs(30), "{version} has no mark\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// All objects as `kubectl get -o yaml` gives them, without what the API server will not take again.

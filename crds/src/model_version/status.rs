@@ -5,8 +5,6 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::selector::DeviceSelector;
-
 /// What became of a version. Written by the controller.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -71,9 +69,9 @@ pub struct ModelVersionStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductionScope {
-    /// The devices, by label. Empty: all devices of the namespace.
-    #[serde(default)]
-    pub selector: DeviceSelector,
+    /// The devices by label, as JSON. Example: `{"matchLabels":{"site":"north"}}`; `{}` is all devices.
+    #[schemars(length(max = 2048))]
+    pub selector: String,
 
     /// Grows with every promotion of the model: where several entries select a device, the highest counts. Example: `3`.
     #[schemars(range(min = 0))]

@@ -11,7 +11,7 @@ pub use decision::{DecisionKind, DecisionRecord, DeviceFailure};
 pub use judgement::{JudgeState, MarginBasis, StageMargin};
 pub use membership::{Membership, MembershipClause, Stratum};
 pub use progress::{DeviceCounts, RolloutPhase, StageProgress};
-pub use recovery::{Figures, RollbackProgress, WayBack};
+pub use recovery::{Figures, RollbackProgress};
 pub use verdict::{Verdict, VerdictEvidence, VerdictKind};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -95,11 +95,12 @@ pub struct RolloutStatus {
     )]
     pub margins: Vec<StageMargin>,
 
-    /// What devices go back to if the rollout is taken back: what was in production when it began, at most 9 entries, of
-    /// which the first that selects a device counts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 9), extend("x-kubernetes-list-type" = "atomic"))]
-    pub way_back: Vec<WayBack>,
+    /// What devices go back to if the rollout is taken back: what was in production when it began, as a JSON list of
+    /// selectors and versions, of which the first that selects a device counts. Example:
+    /// `[{"selector":{},"version":"1.3.0"}]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 3072))]
+    pub way_back: Option<String>,
 
     /// How far taking back is. Absent when nothing is or was taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use modelfleet_protocol::model::{ModelBuild, SelfTest, Tensor, Values};
 
 use super::AdmitError;
 use crate::engine::{Loaded, Session};
-use crate::tensor::{NamedTensor, elements_of, shaped};
+use crate::tensor::{Elements, NamedTensor, elements_of, shaped};
 
 /// Which part of the self-test is spoken of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +77,14 @@ impl Asked {
         }
         let mut answer = Vec::new();
         for expected in &self.expected {
-            find(&expected.name)?.data.numbers(&mut answer);
-            if let Some(reason) = difference(&answer, expected, tolerance) {
+            let data = &find(&expected.name)?.data;
+            let reason = if expected.texts.is_empty() {
+                data.numbers(&mut answer);
+                difference(&answer, expected, tolerance)
+            } else {
+                other_texts(data, expected)
+            };
+            if let Some(reason) = reason {
                 return Err(AdmitError::SelfTest { which, reason });
             }
         }
@@ -116,9 +122,20 @@ fn batch(build: &ModelBuild, rows: &[Asked]) -> Option<Asked> {
         for values in &mut expected {
             let other = row.expected.iter().find(|other| other.name == values.name)?;
             values.values.extend_from_slice(&other.values);
+            values.texts.extend_from_slice(&other.texts);
         }
     }
     Some(Asked { which: Which::Batch(rows.len()), inputs, expected })
+}
+
+/// What differs between texts and what they must be; `None` when they are good.
+fn other_texts(answer: &Elements, expected: &Values) -> Option<String> {
+    let name = &expected.name;
+    match answer {
+        Elements::Text(texts) if *texts == expected.texts => None,
+        Elements::Text(texts) => Some(format!("{name} is {texts:?}, expected {:?}", expected.texts)),
+        other => Some(format!("{name} is {}, expected texts", other.datatype())),
+    }
 }
 
 /// What differs between an answer and what it must be; `None` when it is good. NaN is never good.
@@ -140,7 +157,7 @@ mod tests {
     use super::*;
 
     fn check(answer: &[f64], expected: &[f64], good: bool) {
-        let expected = Values { name: "score".into(), values: expected.to_vec() };
+        let expected = Values { name: "score".into(), values: expected.to_vec(), texts: Vec::new() };
         assert_eq!(difference(answer, &expected, 1e-4).is_none(), good, "{answer:?} {expected:?}");
     }
 

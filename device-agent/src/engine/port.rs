@@ -85,9 +85,7 @@ impl Ports {
 impl Port {
     fn of(value: &Value) -> Option<Port> {
         let Kind::Tensor { element, shape } = &value.kind else { return None };
-        // A shape that the file does not tell reads as that of a single value.
-        let shape = Some(shape.clone()).filter(|shape| !shape.is_empty());
-        Some(Port { name: value.name.clone(), datatype: element.protocol_name()?, shape })
+        Some(Port { name: value.name.clone(), datatype: element.protocol_name()?, shape: shape.clone() })
     }
 
     /// Sizes of a tensor that the file leaves open.

@@ -66,9 +66,17 @@ pub fn smallest_harm_ppm(
     with_power_ppm: u64,
 ) -> u64 {
     let (mut low, mut high) = (1_000_000_u64, 100_000_000_u64);
-    let breaks = Breaks::new(shape, habits, allowance_ppm);
-    let seen = |ratio| power_ppm(shape, habits, share_ppb, ratio) >= with_power_ppm;
-    let enough = |ratio: u64| seen(ratio) && ppm(breaks.chance(ratio as f64 * 1e-6)) >= with_power_ppm;
+    // Both have to hold at one look: early ones show less, but a device is beyond the allowance sooner by chance.
+    let looks = u64::from(shape.looks.max(1));
+    let at = |look: u64| StageShape { windows: (shape.windows * look / looks).max(1), ..*shape };
+    let looks: Vec<(StageShape, Breaks)> =
+        (1..=looks).rev().map(|look| (at(look), Breaks::new(&at(look), habits, allowance_ppm))).collect();
+    let enough = |ratio: u64| {
+        looks.iter().any(|(shape, breaks)| {
+            power_ppm(shape, habits, share_ppb, ratio) >= with_power_ppm
+                && ppm(breaks.chance(ratio as f64 * 1e-6)) >= with_power_ppm
+        })
+    };
     if !can_show(shape.canaries, shape.controls, share_ppb, shape.looks) || !enough(high) {
         return u64::MAX;
     }

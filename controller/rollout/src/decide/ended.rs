@@ -81,6 +81,9 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
     if let Some(next) = watched(run) {
         return next;
     }
+    if let Some(reason) = replaced(run) {
+        return Next::wait(reason);
+    }
     note_breach(run);
     let text = match (&run.state.harm, &run.state.breach) {
         (Some(harm), _) => {
@@ -101,6 +104,24 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
         (None, None) => ReasonCode::Succeeded,
     };
     Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
+}
+
+/// What a rollout says whose version is not in production any more.
+fn replaced(run: &Run) -> Option<Reason> {
+    let facts = &run.intent.facts;
+    if facts.version != VersionFact::Archived {
+        return None;
+    }
+    let version = &run.state.version;
+    let mut others = facts.production.entries().iter().map(|entry| &entry.version);
+    let by = match others.rfind(|other| *other != version) {
+        Some(other) => format!("; version {other} has replaced it"),
+        None => String::new(),
+    };
+    let harm =
+        run.state.harm.as_ref().map_or(String::new(), |harm| format!("; harm was shown: {}", harm.sentence));
+    let text = format!("version {version} was in production{by}{harm}");
+    Some(Reason::new(ReasonCode::Replaced, clip(&text, MESSAGE_MAX)))
 }
 
 /// Tells once that an objective is broken, and once that it is kept again. Where every device has the version there is

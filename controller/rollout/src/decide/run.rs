@@ -273,7 +273,7 @@ impl Run<'_> {
             let text = "reads the states that devices left at the broker; decides once all are read";
             return Some(Reason::new(ReasonCode::ViewIncomplete, text));
         }
-        let stale_after_ms = self.policy.parts().stale_after_ms;
+        let stale_after_ms = self.stale_after_ms();
         let Some(heard_at) = facts.heard_at else {
             let text = "no device was heard yet; check that agents connect to this namespace";
             return Some(Reason::new(ReasonCode::EvidenceStale, text));
@@ -286,6 +286,11 @@ impl Run<'_> {
             );
             Reason::new(ReasonCode::EvidenceStale, text)
         })
+    }
+
+    /// How long nobody may be heard before nothing is decided.
+    fn stale_after_ms(&self) -> u64 {
+        self.policy.parts().stale_after_ms.max(self.intent.facts.silent_by_plan_ms)
     }
 
     /// A reason for a `promote` that does nothing.
@@ -312,7 +317,7 @@ impl Run<'_> {
             return None;
         }
         let stage = self.stage();
-        let stale = self.intent.facts.heard_at.map(|t| t.after_ms(self.policy.parts().stale_after_ms));
+        let stale = self.intent.facts.heard_at.map(|t| t.after_ms(self.stale_after_ms()));
         let times = reasons.iter().filter_map(|r| r.deadline);
         let times = times.chain(stale).chain(self.state.clock.reaches(stage.bake_ms));
         let times = times.chain(self.state.rollback.as_ref().map(|r| r.deadline));

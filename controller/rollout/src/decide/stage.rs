@@ -17,6 +17,8 @@ use crate::view::salt;
 
 /// A draw that the fleet's view does not show after this time is asked for again.
 const REDRAW_MS: u64 = 60_000;
+/// A stage that no device matches keeps a waiting rollout from its turn for so long.
+const STEP_ASIDE_MS: u64 = 10 * 60_000;
 /// How soon it is looked whether the draw is done.
 const DRAW_LOOK_MS: u64 = 1_000;
 
@@ -29,7 +31,7 @@ pub(super) fn step(run: &mut Run) -> Next {
     }
     if let Some(reason) = drawing(run) {
         run.state.clock.freeze(run.now);
-        return Next::wait(reason);
+        return if reason.code == ReasonCode::NobodyMatches { nobody(run) } else { Next::wait(reason) };
     }
     if run.fleet.incompatible > 0 && run.fleet.eligible == 0 {
         let sentence = nobody_can_run(run, run.fleet.incompatible);
@@ -118,15 +120,39 @@ fn drawing(run: &mut Run) -> Option<Reason> {
         return None;
     }
     if seen && run.fleet.matching == 0 {
-        let text =
-            format!("no device matches the selector of {name}; label devices, or correct the selector");
-        return Some(Reason::new(ReasonCode::NobodyMatches, text));
+        return Some(Reason::new(ReasonCode::NobodyMatches, String::new()));
     }
     if run.now >= drawn.at.after_ms(REDRAW_MS) {
         draw(run);
     }
     let text = format!("draws the devices of {name}");
     Some(Reason::until(ReasonCode::AwaitingDraw, text, Some(run.now.after_ms(DRAW_LOOK_MS))))
+}
+
+/// No device matches the stage's selector, and none has the candidate: it waits until the stage's deadline, and for
+/// [`STEP_ASIDE_MS`] while others wait for their turn.
+fn nobody(run: &mut Run) -> Next {
+    let stage = run.stage();
+    let name = &stage.name;
+    let whole_ms = stage.bake_ms.saturating_add(stage.max_wait_ms);
+    let waits = run.intent.facts.others_wait;
+    let most_ms = if waits { whole_ms.min(STEP_ASIDE_MS) } else { whole_ms };
+    let deadline = run.state.stage_opened_at.unwrap_or(run.now).after_ms(most_ms);
+    if run.now >= deadline {
+        let turn = if waits { ", and another rollout waits" } else { "" };
+        let sentence = format!(
+            "no device matched the selector of {name} for {}{turn}; no device had the version. Label devices or correct \
+             the selector first",
+            span(most_ms)
+        );
+        return back::roll_back(run, Cause::Undecided, &sentence, false);
+    }
+    let left = span(deadline.since_ms(run.now));
+    let then = if waits { "ends so that the next rollout can begin" } else { "ends" };
+    let text = format!(
+        "no device matches the selector of {name}; label devices, or correct the selector; {left} left, then {then}"
+    );
+    Next::wait(Reason::until(ReasonCode::NobodyMatches, clip(&text, MESSAGE_MAX), Some(deadline)))
 }
 
 /// What the stage still lacks, the most important first; nothing: it may be left.

@@ -80,6 +80,7 @@ fn look(index: &Index, now: Time) -> OtherPlan {
         drawn: None,
         probation_ms: 600_000,
         silent_after_ms: 3_000,
+        window_ms: 1_000,
         connected_since: Time::ZERO,
         prior: &[],
         back_since: None,

@@ -4,21 +4,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::selector::DeviceSelector;
-
-/// What some devices go back to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WayBack {
-    /// The devices, by label. Empty: all others.
-    #[serde(default)]
-    pub selector: DeviceSelector,
-
-    /// Their stable version. Example: `1.3.0`.
-    #[schemars(length(max = 64))]
-    pub version: String,
-}
-
 /// How far taking back is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
