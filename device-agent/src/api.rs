@@ -2,13 +2,16 @@
 
 mod about;
 mod address;
+mod answer;
+mod binary;
 mod bodies;
 mod callers;
 mod connections;
+mod elements;
 mod infer;
+mod request;
 mod seats;
 mod stuck;
-mod tensors;
 mod versions;
 mod watched;
 
@@ -30,6 +33,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Listen;
+use crate::engine::RunError;
 use crate::mqtt::chain;
 use crate::serve::{Model, Models, PredictError};
 use bodies::body;
@@ -155,9 +159,11 @@ impl From<PredictError> for Refusal {
         let status = match &error {
             PredictError::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             PredictError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            PredictError::Run { source: crate::engine::RunError::Input { .. }, .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            PredictError::Refused { .. }
+            | PredictError::Run {
+                source: RunError::Values { .. } | RunError::Large { .. } | RunError::Memory { .. },
+                ..
+            } => StatusCode::BAD_REQUEST,
             PredictError::Run { .. } | PredictError::Dropped { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Refusal(status, chain(&error))

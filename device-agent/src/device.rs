@@ -39,6 +39,8 @@ use writing::Writing;
 const EVENTS_MAX: usize = 32;
 /// Windows are looked at least this often.
 const TICK_MOST: Duration = Duration::from_secs(10);
+/// Memory above the limit is held against a build once it has stayed there for so long.
+const OVER_LEAST: Duration = Duration::from_secs(10);
 /// Failed predictions are told at most this often.
 const ALARM_EVERY: Duration = Duration::from_millis(200);
 
@@ -74,6 +76,8 @@ pub struct Device {
     windows_ms: BTreeMap<(ModelName, Role), u64>,
     probe: Probe,
     memory_limit_bytes: u64,
+    /// Since when all readings are above it.
+    over_since: Option<Instant>,
     /// What its memory is a share of: the limit, or else the machine's.
     memory_bytes: u64,
     connected: Arc<AtomicUsize>,
@@ -138,7 +142,11 @@ impl Device {
         }
         if self.memory_limit_bytes > 0 {
             let exceeded = usage.memory_bytes > self.memory_limit_bytes;
-            inputs.push(Input::Memory { exceeded });
+            self.over_since = exceeded.then(|| self.over_since.unwrap_or_else(Instant::now));
+            // Large requests take memory for a moment; a build that takes too much keeps it.
+            if self.over_since.is_none_or(|since| since.elapsed() >= OVER_LEAST) {
+                inputs.push(Input::Memory { exceeded });
+            }
         }
         for input in inputs {
             self.feed(input).await;
@@ -223,6 +231,7 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
         windows_ms: BTreeMap::new(),
         probe: parts.probe,
         memory_limit_bytes: parts.memory_limit_bytes,
+        over_since: None,
         memory_bytes,
         connected: parts.connected,
         name,

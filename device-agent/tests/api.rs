@@ -105,7 +105,10 @@ fn bad_requests_are_told_what_is_wrong() {
             json!({"inputs": [{"name": "features", "shape": [1, 7], "datatype": "FP32", "data": [1]}]}),
             "elements",
         ),
-        (json!({"inputs": [{"name": "features", "shape": [1], "datatype": "FP16", "data": [1]}]}), "FP16"),
+        (
+            json!({"inputs": [{"name": "features", "shape": [1], "datatype": "FP16", "data": [1]}]}),
+            "FP32 [-1, 7] expected, got FP16 [1]",
+        ),
         (json!({"inputs": [{"name": "other", "shape": [1], "datatype": "FP32", "data": [1]}]}), "other"),
         (json!({"inputs": []}), "features"),
         (json!({"id": long, "inputs": [row(0.1)]}), "id"),

@@ -203,7 +203,7 @@ pub enum FailureCode {
     EngineMissing,
     /// The engine lacks an operator set that it imports.
     OpsetMissing,
-    /// The engine lacks an operator.
+    /// The engine lacks an operator, or does not run it exactly.
     OperatorMissing,
     /// The device cannot give it the memory that it states.
     MemoryShort,

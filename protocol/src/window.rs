@@ -54,6 +54,7 @@ pub fn add_counters(into: &mut Counters, from: &Counters) {
         available_ms,
         observed_ms,
         fallback,
+        refused,
     } = from;
     for (sum, more) in [
         (&mut into.requests, requests),
@@ -70,6 +71,7 @@ pub fn add_counters(into: &mut Counters, from: &Counters) {
         (&mut into.available_ms, available_ms),
         (&mut into.observed_ms, observed_ms),
         (&mut into.fallback, fallback),
+        (&mut into.refused, refused),
     ] {
         *sum = sum.saturating_add(*more);
     }

@@ -15,7 +15,7 @@ const SHOWN_MAX: usize = 200;
 
 pub(super) async fn agent() -> Json<Value> {
     Json(
-        json!({"name": "modelfleet-agent", "version": env!("CARGO_PKG_VERSION"), "extensions": ["feedback"]}),
+        json!({"name": "modelfleet-agent", "version": env!("CARGO_PKG_VERSION"), "extensions": ["feedback", "binary_tensor_data"]}),
     )
 }
 

@@ -147,7 +147,7 @@ impl Reading {
     ) -> (Option<bool>, Option<f64>) {
         let positive = self.decision.as_ref().and_then(|(name, when)| {
             let data = &outputs.iter().find(|o| &o.name == name)?.data;
-            let value = element(data, row * (data.len() / rows))?;
+            let value = data.number(row * (data.len() / rows))?;
             Some(match *when {
                 PositiveWhen::AtLeast(threshold) => value >= threshold,
                 PositiveWhen::AtMost(threshold) => value <= threshold,
@@ -158,7 +158,7 @@ impl Reading {
         let confidence = self.confidence.as_ref().and_then(|name| {
             let data = &outputs.iter().find(|o| &o.name == name)?.data;
             let width = data.len() / rows;
-            let own = (row * width..(row + 1) * width).filter_map(|i| element(data, i));
+            let own = (row * width..(row + 1) * width).filter_map(|i| data.number(i));
             own.max_by(f64::total_cmp)
         });
         (positive, confidence)
@@ -168,24 +168,15 @@ impl Reading {
     pub(super) fn fallback_outputs(&self, build: &ModelBuild) -> Option<Vec<NamedTensor>> {
         let Fallback::Constant(values) = &build.fallback else { return None };
         let (name, _) = self.decision.as_ref()?;
-        let datatype = build.outputs.iter().find(|o| &o.name == name).map_or("FP64", |o| &o.datatype);
-        let data = Elements::of_datatype(datatype, values).unwrap_or_else(|| Elements::F64(values.clone()));
-        Some(vec![NamedTensor { name: name.clone(), shape: vec![values.len()], data }])
+        Some(vec![constant(build, name, values)])
     }
 }
 
-/// One element as a number, without looking at the others.
-fn element(data: &Elements, index: usize) -> Option<f64> {
-    match data {
-        Elements::F32(v) => v.get(index).map(|&x| f64::from(x)),
-        Elements::F64(v) => v.get(index).copied(),
-        #[allow(clippy::cast_precision_loss)] // Labels are small.
-        Elements::I64(v) => v.get(index).map(|&x| x as f64),
-        Elements::I32(v) => v.get(index).map(|&x| f64::from(x)),
-        Elements::U8(v) => v.get(index).map(|&x| f64::from(x)),
-        Elements::Bool(v) => v.get(index).map(|&x| f64::from(u8::from(x))),
-        Elements::Text(v) => v.get(index).and_then(|x| x.parse().ok()),
-    }
+/// An output of these values, with the element type that the build gives it.
+pub(super) fn constant(build: &ModelBuild, name: &str, values: &[f64]) -> NamedTensor {
+    let datatype = build.outputs.iter().find(|o| o.name == name).map_or("FP64", |o| &o.datatype);
+    let data = Elements::of_datatype(datatype, values).unwrap_or_else(|| Elements::F64(values.to_vec()));
+    NamedTensor { name: name.to_owned(), shape: vec![values.len()], data }
 }
 
 #[cfg(test)]

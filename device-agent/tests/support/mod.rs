@@ -46,6 +46,11 @@ pub fn pump_model(version: &str) -> Vec<u8> {
     fs::read(examples().join(format!("pumps/models/pump-anomaly-{version}.onnx"))).unwrap()
 }
 
+/// A model of `models/make.py`.
+pub fn small_model(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/models/{name}.onnx"))).unwrap()
+}
+
 /// ONNX Runtime's library; `None`, with a notice, where it cannot be had.
 pub fn onnxruntime() -> Option<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("onnxruntime.sh");

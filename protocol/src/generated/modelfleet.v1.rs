@@ -107,6 +107,9 @@ pub struct Counters {
     /// Requests answered by the fallback because the model might not.
     #[prost(uint64, tag = "14")]
     pub fallback: u64,
+    /// Requests that no build could have answered: the caller's, and in no other count.
+    #[prost(uint64, tag = "15")]
+    pub refused: u64,
 }
 /// Base-2 exponential histogram of nanoseconds at scale 4: bucket i holds (2^(i/16), 2^((i+1)/16)].
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
