@@ -14,6 +14,7 @@ impl Unit {
             .attempts
             .retain(|t| !(t.attempt.rollout.is_empty() && t.attempt.phase == Phase::Incompatible));
         self.unheard();
+        self.room_on_disk(turn); // A restart is a good moment to look again.
         if matches!(ending, Ending::Stopped | Ending::PowerLost) {
             self.kept.loads = 0;
             // The load that was under way, or what ran in shadow, did not end the process.

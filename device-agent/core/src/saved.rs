@@ -197,6 +197,9 @@ pub struct Trial {
     pub reboots: u32,
     /// The broker was heard after the shortest probation, and the connection has held since.
     pub heard: bool,
+    /// Its time is over, in which it lacked neither contact nor health, only requests: it waits for those.
+    #[serde(default)]
+    pub outlasted: bool,
 }
 
 /// What was tried, and how it went.

@@ -158,6 +158,7 @@ impl Unit {
         self.shelve(turn);
         self.watch(turn);
         self.report(turn);
+        self.tell_waits(turn);
         self.await_answers(turn);
     }
 
