@@ -52,7 +52,7 @@ pub(crate) fn fold(units: &mut BTreeMap<ModelName, Unit>, input: Input, turn: &m
             on(units, &model, |unit| unit.truth_arrived(digest, window_ms, index, &counters, turn));
         }
         Input::Health { model, digest, answered, errors } => {
-            on(units, &model, |unit| unit.health(&digest, answered, errors));
+            on(units, &model, |unit| unit.health(&digest, answered, errors, turn));
         }
         Input::Started { .. }
         | Input::Stopping

@@ -36,7 +36,8 @@ fn shortest_ms(rules: &Probation, stable: bool) -> u64 {
 
 fn judge(trial: &Trial, serving: bool, shortest_ms: u64, work: &Work) -> Finding {
     let Probation { timeout_ms, min_predictions, max_errors } = trial.rules;
-    let Work { answered, errors, run_ms, .. } = *work;
+    let Work { answered_before, answered, errors, run_ms, .. } = *work;
+    let answered = answered_before.saturating_add(answered);
     if errors > max_errors {
         let detail = format!("{errors} errors; {max_errors} are allowed");
         return Finding::Failed(Failure::new(FailureCode::ProbationErrors, detail));
@@ -201,11 +202,18 @@ impl Unit {
         }
     }
 
-    pub fn health(&mut self, digest: &Digest, answered: u64, errors: u64) {
+    pub fn health(&mut self, digest: &Digest, answered: u64, errors: u64, turn: &mut Turn<'_>) {
         let shadow = self.work.shadow.as_ref() == Some(digest);
         if (self.on_trial() && self.is_active(digest)) || shadow {
             self.work.answered = answered;
             self.work.errors = errors;
+        }
+        let total = self.work.answered_before.saturating_add(self.work.answered);
+        let active = self.kept.active.as_mut().filter(|active| &active.digest == digest);
+        if let Some(trial) = active.and_then(|active| active.trial.as_mut()) {
+            // Whoever is seldom asked is not asked anew after every restart.
+            turn.save |= trial.outlasted && trial.answered != total;
+            trial.answered = total;
         }
     }
 }

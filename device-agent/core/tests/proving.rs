@@ -387,3 +387,47 @@ fn a_clock_that_is_set_again_and_again_neither_ends_nor_stretches_a_probation() 
     world.answer_all();
     assert_eq!((world.serving, code(&world)), (Some(digest(1)), Some(FailureCode::ContactLost)));
 }
+
+#[test]
+fn a_candidate_that_waits_to_be_asked_outlasts_what_happens_to_a_device_in_weeks() {
+    let mut world = unasked();
+    for n in 0..40 {
+        if n % 2 == 0 {
+            world.lose_power()
+        } else {
+            world.crash()
+        }
+        world.answer_all();
+        world.connect();
+        world.pass(24 * 3_600_000);
+        assert_eq!((world.serving, attempt(&world).phase), (Some(digest(2)), Phase::Activated), "{n}");
+    }
+    for _ in 0..world.limits.crashes_max {
+        world.crash();
+        world.answer_all();
+    }
+    world.connect();
+    assert_eq!((world.serving, code(&world)), (Some(digest(1)), Some(FailureCode::CrashLoop)));
+}
+
+#[test]
+fn answers_are_counted_over_restarts() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.answer_all();
+    world.pass(120_000);
+    world.feed(Input::BrokerHeard);
+    world.pass(600_000);
+    // Ten answers are wanted; it is asked now and then, and loses its power in between.
+    for n in 1..10 {
+        assert_eq!(attempt(&world).phase, Phase::Activated, "{n}");
+        answers(&mut world);
+        world.lose_power();
+        world.answer_all();
+        world.connect();
+        world.pass(60_000);
+    }
+    answers(&mut world);
+    world.feed(Input::BrokerHeard);
+    assert_eq!(attempt(&world).phase, Phase::Confirmed);
+}
