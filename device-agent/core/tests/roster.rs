@@ -160,7 +160,7 @@ fn windows_of_less_than_a_second_boundless_fetches_and_long_names_are_refused() 
 #[test]
 fn a_state_always_has_the_size_of_a_state() {
     let mut id = identity();
-    id.labels = (0..32).map(|i| (format!("{i:0250}"), "x".repeat(250))).collect();
+    id.labels = (0..32).map(|i| (format!("label-{i:057}"), "x".repeat(63))).collect();
     let mut agent = Agent::new(id.clone(), Limits::default(), Saved::default(), &BTreeMap::new());
     let mut last: Option<Box<DeviceState>> = None;
     let mut feed = |input| {
