@@ -5,6 +5,7 @@ mod loads;
 mod parts;
 mod placing;
 mod restore;
+mod room;
 mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use modelfleet_agent_core::agent::Agent;
-use modelfleet_agent_core::words::{Input, Output, Record, Role, Step};
+use modelfleet_agent_core::words::{Input, Moment, Output, Record, Role, Step};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
@@ -33,6 +34,7 @@ use loads::{Loaded, Loads};
 pub use parts::Parts;
 use placing::{Admitted, Outcome};
 use restore::{boot, restore};
+use room::Room;
 use writing::Writing;
 
 /// Events of the connection and of downloads that wait for the loop at most.
@@ -57,6 +59,8 @@ pub enum DeviceError {
 pub struct Device {
     agent: Agent,
     clock: Arc<Clock>,
+    /// The origin of the clock that nobody sets.
+    since: Instant,
     store: Arc<Store>,
     models: Arc<Models>,
     loader: Arc<Loader>,
@@ -68,6 +72,7 @@ pub struct Device {
     /// Loaded, but neither answering nor beside.
     admitted: Vec<Admitted>,
     fetch: Option<(Digest, JoinHandle<()>)>,
+    room: Room,
     loads: Loads<Outcome>,
     writing: Writing,
     jobs: mpsc::Sender<Input>,
@@ -111,7 +116,8 @@ impl Device {
     async fn feed_pending(&mut self) {
         while let Some(input) = self.pending.pop_front() {
             let now = self.clock.now();
-            let Step { outputs, wake } = self.agent.step(now, input);
+            let steady_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let Step { outputs, wake } = self.agent.step(Moment { wall: now, steady_ms }, input);
             // The wait is on a monotonic clock: a wall clock that is set does not stretch it.
             self.wake = wake.map(|(at, _)| Instant::now() + Duration::from_millis(at.since_ms(now)));
             let mut written = true;
@@ -147,6 +153,9 @@ impl Device {
             if self.over_since.is_none_or(|since| since.elapsed() >= OVER_LEAST) {
                 inputs.push(Input::Memory { exceeded });
             }
+        }
+        if self.room.has_come(self.store.dir()) {
+            inputs.push(Input::RoomOnDisk);
         }
         for input in inputs {
             self.feed(input).await;
@@ -215,6 +224,7 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
     let mut device = Device {
         agent,
         clock: Arc::new(clock),
+        since: Instant::now(),
         store: Arc::new(parts.store),
         models,
         loader: parts.loader,
@@ -224,6 +234,7 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
         pending: VecDeque::new(),
         admitted: Vec::new(),
         fetch: None,
+        room: Room::default(),
         loads: Loads::new(loads),
         writing: Writing::default(),
         jobs,

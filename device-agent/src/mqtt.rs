@@ -27,6 +27,7 @@ use tracing::{debug, info, warn};
 
 use flight::{Flight, Stage, late};
 pub use inbox::Inbox;
+use inbox::excerpt;
 use options::{IN_FLIGHT_MAX, REQUESTS_MAX, options, plain};
 use outbox::TooLarge;
 pub use outbox::{Item, Outbox};
@@ -221,7 +222,9 @@ impl Link {
                     Ok(None) => {}
                     Err(error) => {
                         let device = &self.settings.device;
-                        warn!(%device, %topic, error = %chain(&error), "message refused");
+                        let (topic, begins) = (excerpt(&message.topic), excerpt(&message.payload));
+                        let bytes = message.payload.len();
+                        warn!(%device, topic, bytes, begins, error = %chain(&error), "message refused");
                     }
                 }
             }
@@ -288,7 +291,10 @@ async fn pause(wait: Duration, stop: &CancellationToken) -> bool {
     }
 }
 
-/// An error and its sources on one line.
+/// Longest text of an error and its sources, bytes: what came from outside may be in it, whatever its length.
+const CHAIN_BYTES_MAX: usize = 1024;
+
+/// An error and its sources on one line, cut and without control characters.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -297,5 +303,13 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         text.push_str(&inner.to_string());
         source = inner.source();
     }
-    text
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let end =
+        text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= CHAIN_BYTES_MAX).last();
+    let cut = end.unwrap_or(0) < text.len();
+    let mut line: String = text[..end.unwrap_or(0)].chars().map(plain).collect();
+    if cut {
+        line.push_str("...");
+    }
+    line
 }

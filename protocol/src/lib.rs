@@ -19,6 +19,7 @@ pub mod presence;
 pub mod report;
 pub mod selector;
 pub mod state;
+pub mod texts;
 pub mod time;
 pub mod topic;
 pub mod window;

@@ -204,6 +204,7 @@ impl Plan {
         bound(self.rejected.len() <= REJECTED_MAX, "too many rejected digests")?;
         bound(self.stable_for.len() <= STABLE_FOR_MAX, "stable builds for too many selectors")?;
         bound(self.observe.indicators.len() <= INDICATORS_MAX, "too many indicators")?;
+        crate::texts::too_long(self).map_or(Ok(()), |what| Err(PlanError::Content(what)))?;
         let builds = self.builds();
         bound(builds.clone().all(|b| b.model == self.model), "a build of another model")?;
         builds.clone().try_for_each(check_build)?;
@@ -258,6 +259,7 @@ impl Plan {
 /// # Errors
 /// Names the first bound that is broken.
 pub fn check_build(build: &ModelBuild) -> Result<(), PlanError> {
+    crate::texts::too_long_in(build).map_or(Ok(()), |what| Err(PlanError::Content(what)))?;
     let good = build.profile.as_ref().is_none_or(well_formed);
     if good { Ok(()) } else { Err(PlanError::Content("a profile's bins")) }
 }

@@ -131,6 +131,9 @@ pub struct Attempt {
     /// Why it failed, cannot run, or went back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Why it does not go on, for people, at most [`DETAIL_MAX`] bytes; absent where nothing is in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
 }
 
 /// How far a device got with an attempt.
@@ -298,6 +301,8 @@ impl DeviceState {
         bound(state.capabilities.engines.len() <= 8, "too many engines")?;
         let details = state.models.iter().filter_map(|m| m.candidate.as_ref()?.failure.as_ref());
         bound(details.clone().all(|f| f.detail.len() <= DETAIL_MAX), "a detail that is too long")?;
+        let mut waits = state.models.iter().filter_map(|m| m.candidate.as_ref()?.waits.as_ref());
+        bound(waits.all(|why| why.len() <= DETAIL_MAX), "a reason to wait that is too long")?;
         Ok(state)
     }
 

@@ -149,7 +149,7 @@ fn what_devices_would_refuse_is_a_problem() {
     let told = problem(&Wanted::Plan(Box::new(short))).unwrap();
     assert!(told.to_string().contains("too short a window"), "{told}");
     let mut large = some(good);
-    large.stable.as_mut().unwrap().uri = "x".repeat(PLAN_BYTES_MAX);
+    large.stable.as_mut().unwrap().signatures = vec!["x".repeat(8_000); PLAN_BYTES_MAX / 8_000 + 1];
     let told = problem(&Wanted::Plan(Box::new(large))).unwrap();
     assert_eq!(told.reason, "PlanRefused");
     assert!(told.to_string().contains("at most 262144"), "{told}");

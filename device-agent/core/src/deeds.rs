@@ -24,6 +24,7 @@ pub(crate) fn fold(units: &mut BTreeMap<ModelName, Unit>, input: Input, turn: &m
         Input::FetchFailed { digest, failure, retry } => {
             units.values_mut().for_each(|u| u.fetch_failed(&digest, failure.clone(), retry, turn));
         }
+        Input::RoomOnDisk => units.values_mut().for_each(|unit| unit.room_on_disk(turn)),
         Input::Admitted { model, digest, engine, memory_bytes } => {
             let unit = units.get_mut(&model);
             if !unit.is_some_and(|unit| unit.admitted(&digest, engine, memory_bytes, turn)) {
@@ -51,7 +52,7 @@ pub(crate) fn fold(units: &mut BTreeMap<ModelName, Unit>, input: Input, turn: &m
             on(units, &model, |unit| unit.truth_arrived(digest, window_ms, index, &counters, turn));
         }
         Input::Health { model, digest, answered, errors } => {
-            on(units, &model, |unit| unit.health(&digest, answered, errors));
+            on(units, &model, |unit| unit.health(&digest, answered, errors, turn));
         }
         Input::Started { .. }
         | Input::Stopping

@@ -63,6 +63,8 @@ pub enum Input {
         /// Whether another try may help.
         retry: Retry,
     },
+    /// The disk has room again for a download that found none. Feeding it too often does no harm.
+    RoomOnDisk,
     /// The build was loaded beside what serves, and passed its self-test. It stays loaded until
     /// [`crate::words::Output::Switch`], [`crate::words::Output::Shadow`] or [`crate::words::Output::Unload`].
     Admitted {

@@ -39,5 +39,6 @@ mod state;
 mod truth;
 mod turn;
 mod unit;
+mod waits;
 pub mod words;
 mod writing;

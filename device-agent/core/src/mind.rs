@@ -15,7 +15,7 @@ use crate::runs::Runs;
 use crate::saved::{SAVED_VERSION, Saved, Sequence};
 use crate::state;
 use crate::turn::{Turn, passed_ms};
-use crate::words::{Identity, Input, Limits, Output, Record, Step, Why};
+use crate::words::{Identity, Input, Limits, Moment, Output, Record, Step, Why};
 use crate::writing::Writing;
 
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct Mind {
     /// A state is to be published as soon as that may be.
     publish: bool,
     /// When the last step was, and when it wanted to be woken.
-    last: Option<(Time, Option<Time>)>,
+    last: Option<(Moment, Option<Time>)>,
 }
 
 impl Mind {
@@ -62,7 +62,7 @@ impl Mind {
     /// The step begins: time has passed, and a connection may have come or gone.
     pub fn turn<'a>(
         &mut self,
-        now: Time,
+        now: Moment,
         input: &Input,
         identity: &'a Identity,
         limits: &'a Limits,
@@ -77,7 +77,8 @@ impl Mind {
         let went_well = self.writing.went_well(input);
         let writable = (self.writing.is_well() || went_well) && *input != Input::NotSaved;
         let mut turn = Turn {
-            now,
+            now: now.wall,
+            steady_ms: now.steady_ms,
             passed_ms: self.last.map_or(0, |(last, wake)| passed_ms(last, wake, now)),
             connected: self.connected,
             payload_bytes_max: self.payload_bytes_max,
@@ -168,7 +169,7 @@ impl Mind {
     }
 
     pub fn finish(&mut self, turn: Turn<'_>) -> Step {
-        let (identity, now) = (turn.identity, turn.now);
+        let (identity, now, steady_ms) = (turn.identity, turn.now, turn.steady_ms);
         let Turn { mut outputs, mut wake, mut save, publish, writable, .. } = turn;
         // Two models may share their bytes: what one of them still needs stays.
         let units = &self.roster.units;
@@ -202,7 +203,7 @@ impl Mind {
             Some(at) if wake.is_none_or(|(earlier, _)| at < earlier) => wake = Some((at, Why::SaveRetry)),
             _ => {}
         }
-        self.last = Some((now, wake.map(|(at, _)| at)));
+        self.last = Some((Moment { wall: now, steady_ms }, wake.map(|(at, _)| at)));
         Step { outputs, wake }
     }
 

@@ -24,6 +24,8 @@ enum Finding {
     Failed(Failure),
     /// It may be confirmed as soon as the broker is heard.
     Silent,
+    /// Its time is over, and all that it lacks is requests. No evidence is no failure.
+    Unasked,
     Open,
 }
 
@@ -34,7 +36,8 @@ fn shortest_ms(rules: &Probation, stable: bool) -> u64 {
 
 fn judge(trial: &Trial, serving: bool, shortest_ms: u64, work: &Work) -> Finding {
     let Probation { timeout_ms, min_predictions, max_errors } = trial.rules;
-    let Work { answered, errors, run_ms, .. } = *work;
+    let Work { answered_before, answered, errors, run_ms, .. } = *work;
+    let answered = answered_before.saturating_add(answered);
     if errors > max_errors {
         let detail = format!("{errors} errors; {max_errors} are allowed");
         return Finding::Failed(Failure::new(FailureCode::ProbationErrors, detail));
@@ -44,18 +47,23 @@ fn judge(trial: &Trial, serving: bool, shortest_ms: u64, work: &Work) -> Finding
     if healthy && long_enough && trial.heard {
         return Finding::Confirmed;
     }
-    if trial.elapsed_ms < timeout_ms {
-        return if healthy && long_enough { Finding::Silent } else { Finding::Open };
+    if healthy && long_enough && (trial.elapsed_ms < timeout_ms || trial.outlasted) {
+        return Finding::Silent;
     }
-    Finding::Failed(if healthy {
-        let detail = format!("no contact within {timeout_ms} ms");
-        Failure::new(FailureCode::ContactLost, detail)
-    } else {
+    if trial.elapsed_ms < timeout_ms {
+        return Finding::Open;
+    }
+    // What became of the first requests counts; later ones have no time that is theirs.
+    if !healthy && errors > 0 && !trial.outlasted {
         let detail =
             format!("{answered} of {min_predictions} answers within {timeout_ms} ms, {errors} errors");
-        let asked = !serving || errors > 0;
-        Failure::new(if asked { FailureCode::ProbationTimeout } else { FailureCode::Unproven }, detail)
-    })
+        return Finding::Failed(Failure::new(FailureCode::ProbationTimeout, detail));
+    }
+    if trial.heard || trial.outlasted {
+        return Finding::Unasked;
+    }
+    let detail = format!("no contact within {timeout_ms} ms");
+    Finding::Failed(Failure::new(FailureCode::ContactLost, detail))
 }
 
 impl Unit {
@@ -73,7 +81,8 @@ impl Unit {
             && self.serving == Some(active.digest)
         {
             let before = trial.elapsed_ms;
-            trial.elapsed_ms = before.saturating_add(turn.passed_ms);
+            let passed_ms = if trial.outlasted { 0 } else { turn.passed_ms };
+            trial.elapsed_ms = before.saturating_add(passed_ms);
             turn.save |= before / LOOK_MS != trial.elapsed_ms / LOOK_MS;
         }
     }
@@ -95,14 +104,25 @@ impl Unit {
                 self.confirm(turn);
             }
             Finding::Failed(failure) => self.revert(failure, turn),
+            Finding::Unasked if stable => self.confirm(turn),
+            Finding::Unasked => self.outlast(turn),
             Finding::Silent => {
+                let look_ms = if trial.outlasted { LOOK_MS } else { left_ms.min(LOOK_MS) };
                 self.ask_for_contact(turn);
-                turn.wake_at(turn.now.after_ms(left_ms.min(LOOK_MS)), Why::Probation);
+                turn.wake_at(turn.now.after_ms(look_ms), Why::Probation);
             }
             Finding::Open => {
                 let look_ms = if serves && short_ms > 0 { short_ms } else { LOOK_MS };
                 turn.wake_at(turn.now.after_ms(left_ms.min(look_ms)), Why::Probation);
             }
+        }
+    }
+
+    fn outlast(&mut self, turn: &mut Turn<'_>) {
+        let trial = self.kept.active.as_mut().and_then(|active| active.trial.as_mut());
+        if let Some(trial) = trial.filter(|trial| !trial.outlasted) {
+            trial.outlasted = true;
+            turn.changed();
         }
     }
 
@@ -182,11 +202,18 @@ impl Unit {
         }
     }
 
-    pub fn health(&mut self, digest: &Digest, answered: u64, errors: u64) {
+    pub fn health(&mut self, digest: &Digest, answered: u64, errors: u64, turn: &mut Turn<'_>) {
         let shadow = self.work.shadow.as_ref() == Some(digest);
         if (self.on_trial() && self.is_active(digest)) || shadow {
             self.work.answered = answered;
             self.work.errors = errors;
+        }
+        let total = self.work.answered_before.saturating_add(self.work.answered);
+        let active = self.kept.active.as_mut().filter(|active| &active.digest == digest);
+        if let Some(trial) = active.and_then(|active| active.trial.as_mut()) {
+            // Whoever is seldom asked is not asked anew after every restart.
+            turn.save |= trial.outlasted && trial.answered != total;
+            trial.answered = total;
         }
     }
 }

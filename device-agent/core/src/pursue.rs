@@ -172,8 +172,7 @@ impl Unit {
             }
             return turn.changed();
         }
-        let rules = goal.rules(turn.limits);
-        let trial = Some(Trial { rules, elapsed_ms: 0, restarts: 0, reboots: 0, heard: false });
+        let trial = Some(Trial::under(goal.rules(turn.limits)));
         let rollout = goal.attempt.clone();
         self.make_active(Some(Active { digest, activated: turn.now, rollout, trial, crashes: 0 }), turn);
     }

@@ -55,6 +55,8 @@ pub(crate) struct Work {
     pub switching: Option<Option<Digest>>,
     pub switch_tries: u32,
     pub switch_retry_at: Option<Time>,
+    /// Answers of the build on probation in earlier runs of the process.
+    pub answered_before: u64,
     /// Running totals of the build on probation, or in shadow.
     pub answered: u64,
     pub errors: u64,
@@ -81,6 +83,7 @@ impl Work {
 
     /// Another build runs, or shall: what was counted of the one before means nothing.
     pub fn count_anew(&mut self) {
+        self.answered_before = 0;
         self.answered = 0;
         self.errors = 0;
         self.run_ms = 0;
@@ -158,6 +161,7 @@ impl Unit {
         self.shelve(turn);
         self.watch(turn);
         self.report(turn);
+        self.tell_waits(turn);
         self.await_answers(turn);
     }
 

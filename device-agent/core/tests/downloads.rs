@@ -135,28 +135,78 @@ fn what_an_attempt_has_begun_goes_with_it() {
 }
 
 #[test]
-fn a_refusal_of_the_server_and_a_full_disk_pass_with_time_or_another_address() {
-    for failure in [FailureCode::DownloadExhausted, FailureCode::DiskFull] {
-        let start = || {
-            let mut world = World::with_stable();
-            world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
-            world.refuse_with(0, failure, Retry::Never);
-            assert_eq!((attempt(&world).phase, code(&world)), (Phase::Failed, Some(failure)));
-            world
-        };
-        let mut world = start();
-        world.pass(20 * HOUR);
-        assert!(world.pending.is_empty());
-        world.pass(12 * HOUR);
-        world.settle();
-        assert_eq!(world.serving, Some(digest(2)));
-        let mut world = start();
-        let mut fresh = candidate(2, "r");
-        fresh.build.uri.push_str("?signature=fresh");
-        world.plan(plan(3, Some(1), Some(fresh), &[]));
-        world.settle();
-        assert_eq!(world.serving, Some(digest(2)));
-    }
+fn a_refusal_of_the_server_passes_with_time_or_another_address() {
+    let failure = FailureCode::DownloadExhausted;
+    let start = || {
+        let mut world = World::with_stable();
+        world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+        world.refuse_with(0, failure, Retry::Never);
+        assert_eq!((attempt(&world).phase, code(&world)), (Phase::Failed, Some(failure)));
+        world
+    };
+    let mut world = start();
+    world.pass(20 * HOUR);
+    assert!(world.pending.is_empty());
+    world.pass(12 * HOUR);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+    let mut world = start();
+    let mut fresh = candidate(2, "r");
+    fresh.build.uri.push_str("?signature=fresh");
+    world.plan(plan(3, Some(1), Some(fresh), &[]));
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+}
+
+#[test]
+fn a_full_disk_is_looked_at_again_when_there_is_room() {
+    let full = || {
+        let mut world = World::with_stable();
+        world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+        world.refuse_with(0, FailureCode::DiskFull, Retry::Never);
+        assert_eq!((attempt(&world).phase, code(&world)), (Phase::Failed, Some(FailureCode::DiskFull)));
+        world
+    };
+    let mut world = full();
+    world.feed(Input::RoomOnDisk);
+    assert!(world.pending.is_empty(), "not in a circle");
+    world.pass(60_000);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+    let mut world = full();
+    world.stop_and_start();
+    world.connect();
+    world.pass(60_000);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)), "a restart looks again");
+    let mut world = full();
+    until_asked(&mut world, 2 * HOUR);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)), "and so does time");
+}
+
+#[test]
+fn a_plan_that_has_expired_by_a_wrong_clock_waits_and_says_why() {
+    const YEAR_MS: u64 = 365 * DAY;
+    let mut world = World::with_stable();
+    world.now = Time(world.now.0 + YEAR_MS);
+    let mut expired = plan(2, Some(1), Some(candidate(2, "r")), &[]);
+    expired.order.expires = START.after_ms(DAY);
+    world.log.clear();
+    world.plan(expired);
+    world.pass(HOUR);
+    assert!(world.pending.is_empty());
+    let why = attempt(&world).waits.unwrap();
+    assert!(why.contains("expired by this device's clock"), "{why}");
+    let notes = world.log.iter().filter(|o| matches!(o, Output::Note(text) if text.contains(&why))).count();
+    assert_eq!(notes, 1, "one line in the log");
+    // Somebody sets the clock.
+    world.now = Time(world.now.0 - YEAR_MS);
+    world.feed(Input::Wake);
+    world.pass(1_000);
+    assert_eq!(attempt(&world).waits, None);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
 }
 
 #[test]

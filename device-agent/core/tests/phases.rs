@@ -8,7 +8,7 @@ mod world;
 
 use std::fmt::Write as _;
 
-use modelfleet_agent_core::words::{Input, Output, Record, Retry};
+use modelfleet_agent_core::words::{Input, Moment, Output, Record, Retry};
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
 use modelfleet_protocol::plan::{Mode, Order, Plan};
@@ -119,6 +119,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Fetched", Input::Fetched { digest: d }),
         ("FetchFailed: later", retry(Retry::Later)),
         ("FetchFailed: never", retry(Retry::Never)),
+        ("RoomOnDisk", Input::RoomOnDisk),
         ("Admitted", Input::Admitted { model: model.clone(), digest: d, engine: engine(), memory_bytes: 1 }),
         ("Refused", Input::Refused { model: model.clone(), digest: d, failure: failure() }),
         ("Switched", Input::Switched { model: model.clone(), digest: Some(d), engine: engine() }),
@@ -202,7 +203,7 @@ fn every_phase_meets_every_input() {
         for (name, input) in inputs() {
             let mut world = world.clone();
             // The agent alone: strays are answers that the shell would not give.
-            let step = world.agent.step(world.now, input);
+            let step = world.agent.step(Moment { wall: world.now, steady_ms: world.steady_ms }, input);
             let words: Vec<String> = step.outputs.iter().filter_map(word).collect();
             let wake = step.wake.map(|(_, why)| format!(" wake {why:?}")).unwrap_or_default();
             let line = format!("{name:<26} {:<52}{wake:<17} | {}", words.join(" "), summary(&world));

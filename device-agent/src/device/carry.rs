@@ -68,6 +68,7 @@ impl Device {
         }
         let (fetcher, jobs, digest, name) =
             (self.fetcher.clone(), self.jobs.clone(), build.digest, self.name.clone());
+        let room = self.room.clone();
         let task = tokio::spawn(async move {
             let told = std::sync::Mutex::new(Instant::now());
             let progress = |bytes| {
@@ -82,6 +83,7 @@ impl Device {
             let input = match fetcher.fetch(&build, fetch.bytes_per_second, progress).await {
                 Ok(_) => Input::Fetched { digest },
                 Err(error) => {
+                    room.lacked(&error);
                     warn!(device = %name, %digest, error = %chain(&error), "fetch failed");
                     fetch_failed(digest, &error)
                 }

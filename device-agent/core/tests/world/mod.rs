@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use modelfleet_agent_core::agent::Agent;
 use modelfleet_agent_core::saved::{Kept, Saved};
-use modelfleet_agent_core::words::{Input, Limits, Output, Record, Retry, Step};
+use modelfleet_agent_core::words::{Input, Limits, Moment, Output, Record, Retry, Step};
 use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::plan::Plan;
@@ -24,6 +24,8 @@ pub use plans::*;
 pub struct World {
     pub agent: Agent,
     pub now: Time,
+    /// The clock that nobody sets: a test that changes `now` sets the other one.
+    pub steady_ms: u64,
     pub wake: Option<Time>,
     pub connected: bool,
     /// What the shell would answer, were it let.
@@ -67,6 +69,7 @@ impl World {
         let mut world = World {
             agent,
             now: START,
+            steady_ms: 0,
             wake: None,
             connected: false,
             pending: Vec::new(),
@@ -117,7 +120,8 @@ impl World {
             _ => {}
         }
         self.asked.hears(&input);
-        let Step { mut outputs, wake } = self.agent.step(self.now, input);
+        let Step { mut outputs, wake } =
+            self.agent.step(Moment { wall: self.now, steady_ms: self.steady_ms }, input);
         self.wake = wake.map(|(at, _)| at);
         let cut = self.cut.take_if(|cut| *cut < outputs.len());
         outputs.truncate(cut.unwrap_or(usize::MAX));
@@ -300,13 +304,18 @@ impl World {
         for _ in 0..10_000 {
             match self.wake.filter(|wake| *wake <= end) {
                 Some(wake) => {
-                    self.now = wake.max(self.now);
+                    self.go_to(wake.max(self.now));
                     self.feed(Input::Wake);
                 }
                 None => break,
             }
         }
-        self.now = end;
+        self.go_to(end);
+    }
+
+    fn go_to(&mut self, at: Time) {
+        self.steady_ms += at.since_ms(self.now);
+        self.now = at;
     }
 
     /// The process ends in order and is started again.
