@@ -1,6 +1,7 @@
 //! The command line and the environment.
 
 mod files;
+mod unreadable;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use modelfleet_protocol::selector::{LABELS_MAX, Labels};
 use url::Url;
 
 pub use files::{ConfigError, apart, passwords, plan_keys, read_file};
+pub use unreadable::{can_be_read, go_without};
 
 /// Runs models on devices, under a plan from the controller.
 #[derive(Parser)]

@@ -23,7 +23,7 @@ use crate::admit::Ready;
 use crate::engine::{RunError, bounded};
 use crate::tensor::NamedTensor;
 use booking::Observed;
-pub use models::Models;
+pub use models::{Models, Trouble};
 pub use places::{Place, Places};
 pub use reading::{Reading, ReadingError};
 

@@ -118,6 +118,12 @@ impl Store {
         &self.dir
     }
 
+    /// Whether a device has lived here: its record can be read.
+    #[must_use]
+    pub fn is_lived_in(&self) -> bool {
+        self.load(STATE, |_| Ok(())).state.is_some()
+    }
+
     /// Where the verified bytes of a digest are, or will be.
     #[must_use]
     pub fn blob(&self, digest: &Digest) -> PathBuf {

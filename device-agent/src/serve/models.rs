@@ -10,13 +10,22 @@ use tokio::sync::Notify;
 
 use super::Model;
 
+/// What may keep a device from changing what answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// Its record cannot be written.
+    Record,
+    /// Files of its settings cannot be read.
+    Settings,
+}
+
 /// The models of one device.
 #[derive(Default)]
 pub struct Models {
     remembered: usize,
     by_name: RwLock<BTreeMap<ModelName, Arc<Model>>>,
     alarmed: Arc<Notify>,
-    trouble: Mutex<Option<String>>,
+    troubles: Mutex<BTreeMap<Trouble, String>>,
 }
 
 impl Models {
@@ -56,12 +65,18 @@ impl Models {
     /// What keeps the device from changing what answers; told to whoever asks how it is.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let told: Vec<&str> = troubles.values().map(String::as_str).collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
 
-    /// That is so from now on; `None`: nothing does any more.
-    pub fn is_in_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    /// So it is with this from now on; `None`: well.
+    pub fn is_in_trouble(&self, with: Trouble, told: Option<String>) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        match told {
+            Some(told) => troubles.insert(with, told),
+            None => troubles.remove(&with),
+        };
     }
 
     /// Observes as the agent says. What was seen before comes back.

@@ -179,7 +179,10 @@ impl Agent {
     ) -> Agent {
         fs::create_dir_all(dir).unwrap();
         let (key, password) = (dir.join("plan.key"), dir.join("password"));
-        fs::write(&key, hex::encode(signer().verifying_key().as_bytes())).unwrap();
+        // A test may have put something else there.
+        if !key.is_dir() {
+            fs::write(&key, hex::encode(signer().verifying_key().as_bytes())).unwrap();
+        }
         fs::write(&password, broker::PASSWORD).unwrap();
         let log = dir.join("log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
