@@ -156,6 +156,7 @@ impl Fleet {
                     fetched_bytes: candidate.build.size_bytes,
                     since: now(),
                     failure: broken.then(|| Failure::new(FailureCode::LoadRefused, "operator missing")),
+                    waits: None,
                 });
                 if broken { None } else { Some((&candidate.build, candidate.rollout.clone())) }
             }
