@@ -120,6 +120,6 @@ fn a_fix_that_does_other_harm_is_taken_back() {
         let case = Burning { windows: 60, canaries, from: 1, canary: 0, control: 80, allowance: 5 };
         let assessment = judged(case, Some(30));
         assert_eq!(assessment.advice, Advice::RollBack, "{canaries}: {}", assessment.sentence);
-        assert!(assessment.sentence.starts_with("latency:"), "{}", assessment.sentence);
+        assert!(assessment.sentence.starts_with("latency "), "{}", assessment.sentence);
     }
 }

@@ -150,7 +150,7 @@ fn a_probation_that_the_requests_counted_on_cannot_fill_is_warned_of() {
     };
     let short = said("{minPredictions: 10, timeout: 10m}", 20).unwrap();
     assert!(
-        short.contains("the probation of 10m is shorter than the 30m that 10 requests take at 20"),
+        short.contains("the probation of 10 min is shorter than the 30 min that 10 requests take at 20"),
         "{short}"
     );
     assert_eq!(said("{minPredictions: 10, timeout: 30m}", 20), None);

@@ -166,7 +166,6 @@ fn a_probation_that_requests_cannot_fill_is_warned_of() {
     assert!(!plan(&setup, &scenario).unwrap().contains("probation"));
     scenario.fleet.predictions_per_window = 5;
     let text = plan(&setup, &scenario).unwrap();
-    let said =
-        "warning: the probation of 10m is shorter than the 2h that 10 requests take at 5 in a window of 1h";
+    let said = "warning: the probation of 10 min is shorter than the 2 h that 10 requests take at 5 in a window of 1 h";
     assert!(text.contains(said), "{text}");
 }
