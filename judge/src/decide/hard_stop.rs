@@ -76,8 +76,10 @@ pub fn judge(evidence: &Evidence<'_>, spending: Spending, state: &mut StageState
         threshold_ppb: state.hard.threshold_ppb,
         codes,
         sentence: String::new(),
+        statistics: String::new(),
     };
-    stop.sentence = sentence::hard_stop(&stop);
+    let told = sentence::hard_stop(&stop);
+    (stop.sentence, stop.statistics) = (told.sentence, told.statistics);
     Some(stop)
 }
 

@@ -62,7 +62,8 @@ pub fn judge(
     } else {
         Verdict::Undecided
     };
-    record.sentence = sentence::slo(rule, &record);
+    let told = sentence::slo(rule, &record);
+    (record.sentence, record.statistics) = (told.sentence, told.statistics);
     let incident = (((harm && alone) || first_beyond) && rule.on_breach != OnBreach::Observe)
         .then(|| incident::new(rule, index, IncidentKind::NoControls, tally));
     Found { record, incident }
