@@ -19,5 +19,8 @@ export MODELFLEET_KUBECONFIG=$dir/control-plane/kubeconfig
 kubectl --kubeconfig "$MODELFLEET_KUBECONFIG" apply -k manifests >/dev/null
 cargo test --locked -p modelfleet-crds -p modelfleet-cli -p modelfleet-controller --tests -- --test-threads=1
 
+# What a stranger copies from the README.
+tests/first_rollout.sh
+
 # Whole plants, one after another: two cores are one plant's worth.
 cargo test --locked -p modelfleet-tests --features e2e -- --test-threads=1 --nocapture

@@ -1,8 +1,12 @@
 //! What in the stages of a rollout surprises people later: said by `plan` and by `lint` in the same words.
 
-use modelfleet_judge::plan::NO_CONTROLS;
+use modelfleet_judge::plan::{NO_CONTROLS, can_show, fewest_canaries, fewest_fleet};
+use modelfleet_judge::{Budget, Spending};
 use modelfleet_protocol::draw::Target;
 use modelfleet_rollout::Stage;
+use modelfleet_simulation::{Objective, Setup};
+
+use crate::units::span;
 
 /// All devices, in millionths.
 const WHOLE_PPM: u32 = 1_000_000;
@@ -15,6 +19,93 @@ pub const HOLD_BACK: &str = "set holdback: 5% to keep controls";
 pub fn no_controls(stages: &[Stage], holdback_ppm: u32) -> Option<String> {
     let last = stages.last()?;
     takes_all(last, holdback_ppm).then(|| format!("in {} {NO_CONTROLS}; {HOLD_BACK}", last.name))
+}
+
+/// A fleet of so many devices is small: what holds there is said although the size of the fleet is not known.
+const SMALL_FLEET: u64 = 80;
+/// The largest fleet that is looked at for what a share of it comes to.
+const LARGE_FLEET: u64 = 10_000;
+/// Looks that a stage plans.
+pub const LOOKS_MAX: u64 = 6;
+
+/// Windows of a stage, those of the warm-up included.
+#[must_use]
+pub fn windows(setup: &Setup, stage: &Stage) -> u64 {
+    stage.bake_ms.div_ceil(setup.window_ms()).max(u64::from(stage.limits.min_windows)).max(1)
+}
+
+/// What one objective that a test decides about may spend of the error budget in a stage, parts per billion, as if every
+/// stage before had spent its share. `gates`: how many such objectives there are.
+#[must_use]
+pub fn share_ppb(setup: &Setup, index: usize, gates: usize) -> u64 {
+    let stages = u16::try_from(setup.parts.stages.len()).unwrap_or(u16::MAX).max(1);
+    let passed = u16::try_from(index).unwrap_or(u16::MAX).min(stages);
+    let total_ppm = setup.parts.error_budget_ppm;
+    let spent_ppb = u64::from(total_ppm) * 1_000 / u64::from(stages) * u64::from(passed);
+    let stage_ppb = Budget { total_ppm, spent_ppb, stages_left: stages - passed }.stage_ppb();
+    let others = u64::from(setup.hard.weight + setup.silence.weight);
+    Spending::of(stage_ppb, 1, gates as u64 + others).share_ppb
+}
+
+/// The first stage has so few devices that no outcome of them would be rare enough to take anything back; the size of the
+/// fleet is not known.
+#[must_use]
+pub fn too_few(setup: &Setup, gates: usize) -> Option<String> {
+    let stage = setup.parts.stages.first()?;
+    let share = share_ppb(setup, 0, gates);
+    let looks = windows(setup, stage).min(LOOKS_MAX) as u16;
+    let shows = |fleet: u64| {
+        let canaries = stage.target.of(fleet);
+        can_show(canaries, fleet - canaries, share, looks)
+    };
+    let alone = |fleet: u64| stage.target.of(fleet) >= fleet;
+    if gates == 0 || alone(SMALL_FLEET) || shows(SMALL_FLEET) {
+        return None;
+    }
+    let cure = match fewest_canaries(SMALL_FLEET, share, looks) {
+        Some(fewest) => format!("; of {SMALL_FLEET} devices {fewest} or more can show it"),
+        None => String::new(),
+    };
+    let below = match stage.target {
+        Target::Count(canaries) => match fewest_fleet(canaries, share, looks) {
+            Some(fleet) => format!("in a fleet of fewer than {fleet} devices"),
+            None => "in any fleet".to_owned(),
+        },
+        Target::Ppm(_) | Target::AllBut(_) => {
+            let most = (SMALL_FLEET..=LARGE_FLEET).rev().find(|&fleet| !shows(fleet)).unwrap_or(SMALL_FLEET);
+            format!("in a fleet of {most} devices or fewer")
+        }
+    };
+    Some(format!(
+        "{below} harm to so few devices can never be shown, and nothing is taken back by statistics{cure}"
+    ))
+}
+
+/// Devices are asked so seldom that they cannot prove themselves in their probation.
+#[must_use]
+pub fn slow_probation(setup: &Setup, requests_per_window: u64) -> Option<String> {
+    let probation = &setup.parts.probation;
+    let window_ms = setup.window_ms();
+    let takes = u128::from(probation.min_predictions) * u128::from(window_ms);
+    let takes_ms = u64::try_from(takes.div_ceil(u128::from(requests_per_window.max(1)))).unwrap_or(u64::MAX);
+    let shown = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
+    (takes_ms > probation.timeout_ms).then(|| {
+        format!(
+            "the probation of {} is shorter than the {} that {} requests take at {requests_per_window} in a window of {}: \
+             devices are not confirmed before, and the stage waits for them; make probation.timeout longer or \
+             probation.minPredictions smaller",
+            shown(probation.timeout_ms),
+            shown(takes_ms),
+            probation.min_predictions,
+            shown(window_ms)
+        )
+    })
+}
+
+/// Requests that a window has at least, if the objectives count on more than one.
+#[must_use]
+pub fn requests_counted_on(objectives: &[Objective]) -> Option<u64> {
+    objectives.iter().map(|objective| objective.min_samples).max().filter(|&most| most > 1)
 }
 
 fn takes_all(stage: &Stage, holdback_ppm: u32) -> bool {

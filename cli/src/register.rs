@@ -3,15 +3,23 @@
 //! Nothing is written before everything is checked, and the registry is asked before the store is: a version that
 //! is taken leaves no bytes behind. Every step can be repeated.
 
+pub mod agreement;
 pub mod arguments;
+mod cell;
+mod credentials;
 #[cfg(feature = "onnxruntime")]
 pub mod engine;
+pub mod feed;
+pub mod inputs;
+pub mod interface;
 pub mod lineage;
 pub mod model_file;
 pub mod profile;
 pub mod registry;
 mod report;
 pub mod rows;
+#[cfg(feature = "rten")]
+pub mod rten;
 pub mod self_test;
 pub mod signing;
 pub mod store;
@@ -21,14 +29,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use modelfleet_crds::ModelVersion;
-use modelfleet_crds::model_version::{Datatype, FeatureBaseline};
+use modelfleet_crds::model_version::{Engine, FeatureBaseline};
+use modelfleet_model_file::IR_VERSION_KNOWN;
 
 use crate::cluster::{Cluster, ClusterError, ClusterFlags};
 use crate::manifest::{self, ManifestError};
-use crate::onnx::Header;
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
 use arguments::RegisterArguments;
+use inputs::{Filled, InputsError};
 use model_file::{ModelFile, ModelFileError};
 use report::{Done, Report};
 use rows::Rows;
@@ -58,30 +67,18 @@ pub enum RegisterError {
         source: rows::RowsError,
     },
     /// The rows do not fit the model.
-    #[error(
-        "the training rows {path} have {columns} columns ({names}), and the model's input {input:?} takes {wanted} \
-         values; choose the columns with --features"
-    )]
-    Columns {
-        /// Where.
-        path: PathBuf,
-        /// Columns of the rows.
-        columns: usize,
-        /// Their names, cut.
-        names: String,
-        /// The input.
-        input: String,
-        /// Values that it takes.
-        wanted: i64,
-    },
-    /// The rows make no profile.
-    #[error("make the reference profile of {path}")]
-    Profile {
+    #[error("fill the model's inputs from the training rows {path}")]
+    Inputs {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: profile::ProfileError,
+        source: InputsError,
     },
+    /// The only engine that was asked for differs.
+    #[error(
+        "--engine Rten alone, and rten {0}; leave out --engine Rten, so that devices run the version with ONNX Runtime"
+    )]
+    Rten(String),
     /// There is no self-test, and there must be one.
     #[error("make the self-test, which --require-self-test asks for")]
     SelfTest(#[source] self_test::NoSelfTest),
@@ -147,6 +144,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &RegisterArguments) -> Result<
     };
     if registered.unchanged {
         report.differences(&registry::differing_fields(&registered.object.spec, &wanted.spec));
+        report.refused(&registered.object, &cluster.namespace);
     }
     let done = Done { registered: &registered, upload, namespace: &cluster.namespace };
     report.print_notes();
@@ -174,7 +172,10 @@ fn model_version(
     let mut findings = Findings {
         uri: store.uri(&arguments.name, &arguments.version, &file.digest),
         size_bytes: i64::try_from(file.bytes.len()).unwrap_or(i64::MAX),
-        header: file.header.clone(),
+        ir_version: file.header.ir_version,
+        signature: file.signature.clone(),
+        opsets: interface::opsets(&file.header),
+        engines: arguments.requires.engine.clone(),
         lineage: lineage::lineage(
             &arguments.origin.lineage,
             arguments.origin.git_commit.as_deref(),
@@ -184,94 +185,117 @@ fn model_version(
     };
     report.header(&file.header);
     if let Some(path) = &arguments.training.rows {
-        let rows = rows(path, &arguments.training.features, &file.header)?;
-        findings.features = features(path, &rows, &file.header, report)?;
+        let (inputs, rows) = rows(path, &arguments.training.features, file, report)?;
+        findings.features = features(&inputs, &rows, report);
         findings.rows =
-            (!findings.features.is_empty()).then(|| i64::try_from(rows.count()).unwrap_or(i64::MAX));
-        findings.self_test = self_test_cases(arguments, file, &rows, report)?;
+            (!findings.features.is_empty()).then(|| i64::try_from(rows.count).unwrap_or(i64::MAX));
+        let made = self_test_cases(arguments, file, &inputs, &rows, report)?;
+        if let Some(made) = made {
+            let engines = &arguments.requires.engine;
+            findings.engines = engines_of(engines, made.rten_differs.as_deref(), report)?;
+            findings.self_test = made.cases;
+        }
     }
     // Last, because it may ask for a password: nothing that can fail without one comes after it.
     if let Some(key) = &arguments.origin.key {
         let comment = format!("{} {} {}", arguments.name, arguments.version, file.digest);
         let password = arguments.origin.key_password_file.as_deref();
-        findings.signature = Some(signing::sign(&file.bytes, key, password, &comment)?);
+        findings.signed = Some(signing::sign(&file.bytes, key, password, &comment)?);
     }
     Ok(version_spec::model_version(arguments, &file.digest, findings)?)
 }
 
-fn rows(path: &Path, features: &[String], header: &Header) -> Result<Rows, RegisterError> {
-    let file =
-        File::open(path).map_err(|source| RegisterError::RowsFile { path: path.to_owned(), source })?;
-    let rows =
-        rows::read(file, features).map_err(|source| RegisterError::Rows { path: path.to_owned(), source })?;
-    let Some((input, wanted)) =
-        header.inputs.first().and_then(|input| Some((input, values_of(&input.shape)?)))
-    else {
-        return Ok(rows);
-    };
-    if i64::try_from(rows.features.len()).ok() == Some(wanted) {
-        return Ok(rows);
-    }
-    Err(RegisterError::Columns {
-        path: path.to_owned(),
-        columns: rows.features.len(),
-        names: rows.features.iter().take(12).cloned().collect::<Vec<_>>().join(", "),
-        input: input.name.clone(),
-        wanted,
-    })
-}
-
-/// Values of one row of an input; nothing when the file leaves it open.
-fn values_of(shape: &[i64]) -> Option<i64> {
-    let inner = if shape.len() > 1 { &shape[1..] } else { shape };
-    inner.iter().try_fold(1_i64, |all, &size| if size > 0 { all.checked_mul(size) } else { None })
-}
-
-fn features(
+/// The rows, and what they fill.
+fn rows(
     path: &Path,
-    rows: &Rows,
-    header: &Header,
+    features: &[String],
+    file: &ModelFile,
     report: &mut Report,
-) -> Result<Vec<FeatureBaseline>, RegisterError> {
-    if rows.features.len() > profile::FEATURES_MAX {
+) -> Result<(Vec<Filled>, Rows), RegisterError> {
+    let opened =
+        File::open(path).map_err(|source| RegisterError::RowsFile { path: path.to_owned(), source })?;
+    let refused = |source| RegisterError::Rows { path: path.to_owned(), source };
+    let table = rows::open(opened).map_err(refused)?;
+    let mut inputs = inputs::filled(&table.names, features, &file.signature.inputs)
+        .map_err(|source| RegisterError::Inputs { path: path.to_owned(), source })?;
+    if features.is_empty() {
+        report.left_over(&inputs::left_over(&table.names, &inputs));
+    }
+    // Read in the order of the inputs, each column where it goes.
+    let wanted: Vec<(usize, bool)> = inputs
+        .iter()
+        .flat_map(|input| input.columns.iter().map(|&column| (column, input.is_text())))
+        .collect();
+    let mut next = 0..;
+    for input in &mut inputs {
+        input.columns = next.by_ref().take(input.columns.len()).collect();
+    }
+    Ok((inputs, table.rows(&wanted).map_err(refused)?))
+}
+
+fn features(inputs: &[Filled], rows: &Rows, report: &mut Report) -> Vec<FeatureBaseline> {
+    let made = profile::profile(inputs, rows);
+    if made.features.len() > profile::FEATURES_MAX {
         report.note(format!(
             "no reference profile: {} features are more than the {} that a ModelVersion holds; ranges and drift are not \
              watched",
-            rows.features.len(),
+            made.features.len(),
             profile::FEATURES_MAX
         ));
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    let datatype = header.inputs.first().map_or(Datatype::Fp64, |input| input.datatype);
-    profile::profile(rows, datatype)
-        .map_err(|source| RegisterError::Profile { path: path.to_owned(), source })
+    made.notes.into_iter().for_each(|note| report.note(note));
+    made.features
+}
+
+/// The engines that the version asks for, of those that were asked for here (none: any).
+fn engines_of(
+    asked: &[Engine],
+    rten_differs: Option<&str>,
+    report: &mut Report,
+) -> Result<Vec<Engine>, RegisterError> {
+    let Some(differs) = rten_differs else { return Ok(asked.to_vec()) };
+    if asked == [Engine::Rten] {
+        return Err(RegisterError::Rten(differs.to_owned()));
+    }
+    report.note(format!("only devices with ONNX Runtime get this version, because rten {differs}"));
+    Ok(vec![Engine::OnnxRuntime])
 }
 
 fn self_test_cases(
     arguments: &RegisterArguments,
     file: &ModelFile,
+    inputs: &[Filled],
     rows: &Rows,
     report: &mut Report,
-) -> Result<Vec<modelfleet_crds::model_version::SelfTestCase>, RegisterError> {
+) -> Result<Option<self_test::SelfTest>, RegisterError> {
     let training = &arguments.training;
     if training.self_test_cases == 0 && !training.require_self_test {
-        return Ok(Vec::new());
+        return Ok(None);
     }
+    let engines = &arguments.requires.engine;
     let wanted = self_test::Wanted {
         cases: usize::from(training.self_test_cases.max(1)),
         tolerance: training.self_test_tolerance.clone(),
         deciding_output: arguments.decision.positive_output.as_deref(),
         library: training.onnxruntime.as_deref(),
+        may_run_on_rten: (engines.is_empty() || engines.contains(&Engine::Rten))
+            && agreement::may_run_on_rten(&file.header.opsets),
     };
-    match self_test::self_test(&file.bytes, &file.header, rows, &wanted) {
+    match self_test::self_test(&file.bytes, inputs, rows, &wanted) {
         Ok(made) => {
-            report.engine(made.engine);
-            Ok(made.cases)
+            report.engine(made.engine.clone());
+            Ok(Some(made))
         }
         Err(reason) if training.require_self_test => Err(RegisterError::SelfTest(reason)),
+        // The note on the file's version says more than the engine does.
+        Err(_) if file.header.ir_version > IR_VERSION_KNOWN => {
+            report.note("no self-test, ONNX Runtime here does not load the file's IR version".to_owned());
+            Ok(None)
+        }
         Err(reason) => {
             report.note(format!("no self-test, devices use the model when it loads: {reason}"));
-            Ok(Vec::new())
+            Ok(None)
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Numbers with their units, for people.
 
 use jiff::Timestamp;
-use modelfleet_crds::text::DurationText;
 
 /// Parts per million as a percent: `0.12%`.
 #[must_use]
@@ -10,17 +9,17 @@ pub fn percent(ppm: i64) -> String {
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// Bytes in binary units, to three digits: `180 KiB`.
+/// Bytes in decimal units, to three digits: `184 kB`, `3.1 MB`.
 #[must_use]
 pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     let mut value = count as f64;
     let mut unit = "bytes";
     for next in UNITS {
-        if value < 1024.0 {
+        if value < 1000.0 {
             break;
         }
-        value /= 1024.0;
+        value /= 1000.0;
         unit = next;
     }
     let decimals = if unit == "bytes" || value >= 100.0 { 0 } else { 1 };
@@ -33,21 +32,33 @@ pub fn counted(count: i64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A length of time by its two largest units: `7d`, `3m20s`.
+/// A length of time by its two largest units: `7 days`, `3 min 20 s`, `15 seconds`, `1.2 seconds`.
 #[must_use]
 pub fn span(milliseconds: i64) -> String {
     let ms = u64::try_from(milliseconds).unwrap_or(0);
-    // Cutting below a thousandth of the whole keeps what a person reads.
-    let unit = match ms {
-        0..10_000 => 1,
-        10_000..3_600_000 => 1_000,
-        3_600_000..86_400_000 => 60_000,
-        _ => 3_600_000,
-    };
-    DurationText::from_milliseconds(ms / unit * unit).to_string()
+    if ms < 60_000 {
+        let tenths = if ms < 10_000 { ms / 100 % 10 } else { 0 };
+        let seconds = ms / 1_000;
+        return match (seconds, tenths) {
+            (1, 0) => "1 second".to_owned(),
+            (_, 0) => format!("{seconds} seconds"),
+            _ => format!("{seconds}.{tenths} seconds"),
+        };
+    }
+    let seconds = ms / 1_000;
+    let days = seconds / 86_400;
+    let parts = [
+        (days, if days == 1 { "day" } else { "days" }),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(0);
+    let shown = parts.iter().skip(first).take(2).filter(|(count, _)| *count > 0);
+    shown.map(|(count, unit)| format!("{count} {unit}")).collect::<Vec<_>>().join(" ")
 }
 
-/// Time from `then` until `now`: `3m20s`.
+/// Time from `then` until `now`: `3 min 20 s`.
 #[must_use]
 pub fn age(then: Timestamp, now: Timestamp) -> String {
     span(now.as_millisecond().saturating_sub(then.as_millisecond()).max(0) / 1_000 * 1_000)
@@ -87,13 +98,16 @@ mod tests {
         assert_eq!(percent(10_000), "1%");
         assert_eq!(percent(1_250), "0.125%");
         assert_eq!(percent(0), "0%");
-        assert_eq!(bytes(184_246), "180 KiB");
-        assert_eq!(bytes(36_316), "35.5 KiB");
+        assert_eq!(bytes(184_246), "184 kB");
+        assert_eq!(bytes(36_316), "36.3 kB");
         assert_eq!(bytes(12), "12 bytes");
         assert_eq!(counted(1, "device"), "1 device");
-        assert_eq!(span(200_123), "3m20s");
-        assert_eq!(span(90_061_000), "1d1h");
-        assert_eq!(span(1_234), "1s234ms");
+        assert_eq!(span(200_123), "3 min 20 s");
+        assert_eq!(span(90_061_000), "1 day 1 h");
+        assert_eq!(
+            (span(1_234), span(15_000), span(0)),
+            ("1.2 seconds".into(), "15 seconds".into(), "0 seconds".into())
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod events;
 mod finalizer;
 pub mod in_use;
+pub mod marks;
 mod versions;
 
 use kube::api::{Patch, PatchParams};
@@ -17,7 +18,7 @@ use crate::context::Context;
 use crate::error::{Error, chain};
 use crate::metrics::{RolloutLabels, RolloutNumbers};
 use crate::observe::World;
-use crate::status::problem::{beside_stand_in, minimal, tell_problem};
+use crate::status::problem::{beside_stand_in, minimal, tell_problem, tell_refused};
 use crate::status::{self, Story};
 use crate::turn::{Decided, Turn};
 
@@ -53,10 +54,15 @@ pub async fn apply(
         }
     };
     show(ctx, &rollout, &after);
+    if let Some(seen) =
+        turn.outcome.as_ref().ok().and_then(|decided| decided.seen.as_ref()).filter(|seen| seen.whole)
+    {
+        ctx.metrics.show_fleet(&rollout_labels(&rollout), seen.omitted.count, seen.other_plan.count);
+    }
     tell(ctx, &rollout, after, now).await
 }
 
-fn told(
+pub(crate) fn told(
     decided: &Decided,
     before: Option<&RolloutStatus>,
     plan: Option<(u64, u64)>,
@@ -81,7 +87,7 @@ fn story<'a>(
     generation: Option<i64>,
     now: Time,
 ) -> Story<'a> {
-    let seen = decided.seen.as_ref();
+    let seen = decided.seen.as_ref().filter(|seen| seen.whole);
     Story {
         valid: &decided.valid,
         memory: &decided.memory,
@@ -92,9 +98,12 @@ fn story<'a>(
             eligible: s.eligible,
             online: s.online,
             failures: &s.failures,
+            omitted: &s.omitted,
+            other_plan: &s.other_plan,
         }),
         answer: decided.answer.as_ref(),
         plan,
+        restored: decided.restored,
         generation,
         now,
     }
@@ -128,7 +137,10 @@ async fn tell(
                 error = chain(&error),
                 "status refused; writes less"
             );
-            write_status(ctx, rollout, &minimal(after)).await?
+            match write_status(ctx, rollout, &minimal(after)).await {
+                Err(error) if error.is_refusal() => return tell_refusal(ctx, rollout, error, now).await,
+                other => other?,
+            }
         }
         other => other?,
     };
@@ -136,6 +148,23 @@ async fn tell(
     written.keep_rollout(patched);
     written.note_told(&uid, now);
     Ok(None)
+}
+
+/// Says on the object that nothing of what was decided can be stored. The error stays one: no plan goes out before what
+/// was decided is stored.
+async fn tell_refusal(
+    ctx: &Context,
+    rollout: &Rollout,
+    refusal: Error,
+    now: Time,
+) -> Result<Option<Time>, Error> {
+    let before = rollout.status.as_ref();
+    let told = tell_refused(&chain(&refusal), before, rollout.metadata.generation, now);
+    if before != Some(&told) {
+        let patched = write_status(ctx, rollout, &told).await?;
+        ctx.written().keep_rollout(patched);
+    }
+    Err(refusal)
 }
 
 async fn write_status(ctx: &Context, rollout: &Rollout, status: &RolloutStatus) -> Result<Rollout, Error> {

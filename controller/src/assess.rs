@@ -1,5 +1,6 @@
 //! From devices' windows to the judge's answer, and from that to the core's evidence. No client.
 
+mod bad_devices;
 mod starts;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Coverage, Evidence, HardStop, State, Verdict};
 
+use crate::index::Fleet;
 use crate::index::merged::Samples;
 use crate::index::view::{Standing, Subject};
 use crate::index::windows::Counting;
@@ -38,6 +40,8 @@ pub struct Question<'a> {
     pub subjects: &'a [Subject<'a>],
     /// Merged windows.
     pub samples: Option<&'a Samples>,
+    /// Where the subjects' labels are.
+    pub fleet: Option<&'a Fleet>,
     /// Whether the look is recorded.
     pub recording: Recording<'a>,
     /// Now.
@@ -96,7 +100,8 @@ pub fn assess(question: &Question<'_>) -> Answer {
     };
     let assessment = judge::assess(&evidence, question.before);
     let recorded = recorded(question, &evidence, &assessment);
-    Answer { evidence: for_core(question, &assessment, looks), assessment, looks, recorded }
+    let shared = bad_devices::shared_labels(question, &evidence, &assessment);
+    Answer { evidence: for_core(question, &assessment, looks, &shared), assessment, looks, recorded }
 }
 
 fn recorded(
@@ -128,6 +133,8 @@ fn rules(valid: &Valid, margin_ppm: Option<u64>) -> Vec<SloRule<'_>> {
 fn rule(objective: &Objective, margin_ppm: Option<u64>) -> SloRule<'_> {
     SloRule {
         name: &objective.indicator.name,
+        breach: &objective.breach,
+        limit: &objective.limit,
         on_breach: objective.on_breach,
         evidence: objective.evidence,
         margin_ppm,
@@ -208,7 +215,7 @@ fn merged(question: &Question<'_>, first: u64) -> Vec<MergedWindow> {
         for (index, sum) in samples.merged(arm, first) {
             for (slo, objective) in question.valid.objectives.iter().enumerate() {
                 let o = &objective.indicator;
-                let value = sum.summary.value(o.metric, o.feature.as_deref(), question.profile);
+                let value = sum.value(o.metric, o.feature.as_deref(), question.profile);
                 let Some((value, count)) = value else { continue };
                 let breached = if o.metric.bad_below() { value < o.threshold } else { value > o.threshold };
                 let of = |list: &[u32]| u64::from(list.get(slo).copied().unwrap_or(0));
@@ -234,7 +241,17 @@ fn thousandths(value: u64) -> i64 {
     i64::try_from(value / 1_000).unwrap_or(i64::MAX)
 }
 
-fn for_core(question: &Question<'_>, answer: &judge::Assessment, looks: judge::Looks) -> Evidence {
+/// A sentence, and the labels that the bad devices share.
+fn with_labels(sentence: &str, shared: &str) -> String {
+    if shared.is_empty() { sentence.to_owned() } else { format!("{sentence}. {shared}") }
+}
+
+fn for_core(
+    question: &Question<'_>,
+    answer: &judge::Assessment,
+    looks: judge::Looks,
+    shared: &str,
+) -> Evidence {
     let pauses = answer.advice == Advice::Pause;
     Evidence {
         attempt: question.state.attempt,
@@ -245,22 +262,26 @@ fn for_core(question: &Question<'_>, answer: &judge::Assessment, looks: judge::L
             Advice::Wait | Advice::Pause => Verdict::Undecided,
         },
         incident: answer.incident.as_ref().filter(|_| pauses).map(|i| i.sentence.clone()),
-        pause: (pauses && answer.incident.is_none()).then(|| answer.sentence.clone()),
-        hard_stop: answer.hard_stop.as_ref().map(|stop| hard_stop(question, stop)),
+        pause: (pauses && answer.incident.is_none()).then(|| with_labels(&answer.sentence, shared)),
+        hard_stop: answer.hard_stop.as_ref().map(|stop| hard_stop(question, stop, shared)),
         coverage: match answer.coverage.met {
             true => Coverage::Met,
             false => Coverage::Missing(answer.coverage.sentence.clone()),
         },
         final_look: looks.is_final(),
-        sentence: answer.sentence.clone(),
+        sentence: with_labels(&answer.sentence, shared),
+        statistics: answer.statistics.clone(),
         spent_ppb: answer.spent_ppb,
     }
 }
 
-fn hard_stop(question: &Question<'_>, stop: &judge::HardStop) -> HardStop {
+fn hard_stop(question: &Question<'_>, stop: &judge::HardStop, shared: &str) -> HardStop {
     let reason = named(question, &stop.sentence);
     match &stop.action {
-        HardAction::RollBackAll => HardStop::RollBackAll { reason },
+        HardAction::RollBackAll => HardStop::RollBackAll {
+            reason: with_labels(&reason, shared),
+            statistics: stop.statistics.clone(),
+        },
         HardAction::Quarantine(ids) => {
             let failed = |s: &&Subject<'_>| hard_failure(&s.standing).is_some() && !s.standing.set_aside;
             let named = |s: &&Subject<'_>| s.arm == Arm::Canary && ids.contains(&number(s.id));
@@ -275,7 +296,7 @@ fn hard_stop(question: &Question<'_>, stop: &judge::HardStop) -> HardStop {
 fn named(question: &Question<'_>, sentence: &str) -> String {
     let codes: BTreeSet<FailureCode> = question.subjects.iter().filter_map(|s| s.standing.code).collect();
     let name = |text: String, code: &FailureCode| {
-        text.replace(&format!("code {}:", *code as u16), &format!("{code:?}:"))
+        text.replace(&format!("code {} on", *code as u16), &format!("{code:?} on"))
     };
     codes.iter().fold(sentence.to_owned(), name)
 }

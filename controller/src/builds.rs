@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use modelfleet_crds::ModelVersionSpec;
 use modelfleet_crds::model_version as crd;
-use modelfleet_crds::text::Decimal;
+use modelfleet_crds::text::{Decimal, Reading};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::model as wire;
 
@@ -28,6 +28,7 @@ pub fn build(spec: &ModelVersionSpec) -> Result<wire::ModelBuild, Problem> {
         format: match artifact.format {
             crd::ModelFormat::Onnx => wire::Format::Onnx,
         },
+        ir_version: artifact.ir_version.unwrap_or(0),
         opsets: spec.opsets.iter().map(|o| (o.domain.clone(), o.version)).collect(),
         engines: spec.requires.engine.iter().map(|engine| engine_name(*engine).to_owned()).collect(),
         memory_bytes: spec.requires.memory_bytes.map_or(0, unsigned),
@@ -91,8 +92,9 @@ fn engine_name(engine: crd::Engine) -> &'static str {
     }
 }
 
-fn tensor(tensor: &crd::Tensor) -> wire::Tensor {
-    let datatype = match tensor.datatype {
+/// A type's name in the Open Inference Protocol.
+pub(crate) fn datatype_name(datatype: crd::Datatype) -> &'static str {
+    match datatype {
         crd::Datatype::Bool => "BOOL",
         crd::Datatype::Int8 => "INT8",
         crd::Datatype::Int16 => "INT16",
@@ -103,17 +105,24 @@ fn tensor(tensor: &crd::Tensor) -> wire::Tensor {
         crd::Datatype::Uint32 => "UINT32",
         crd::Datatype::Uint64 => "UINT64",
         crd::Datatype::Fp16 => "FP16",
+        crd::Datatype::Bf16 => "BF16",
         crd::Datatype::Fp32 => "FP32",
         crd::Datatype::Fp64 => "FP64",
         // The Open Inference Protocol's word for text.
         crd::Datatype::String => "BYTES",
-    };
-    wire::Tensor { name: tensor.name.clone(), datatype: datatype.to_owned(), shape: tensor.shape.clone() }
+    }
+}
+
+fn tensor(tensor: &crd::Tensor) -> wire::Tensor {
+    let datatype = datatype_name(tensor.datatype).to_owned();
+    wire::Tensor { name: tensor.name.clone(), datatype, shape: tensor.shape.clone() }
 }
 
 fn self_test(field: &str, case: &crd::SelfTestCase) -> Result<wire::SelfTest, Problem> {
     let values = |field: &str, v: &crd::TensorValues| {
-        Ok(wire::Values { name: v.name.clone(), values: numbers(field, &v.values)? })
+        let number = |text: &Reading| text.to_f64().map_err(|e| Problem::spec(field, e.to_string()));
+        let values = v.values.iter().map(number).collect::<Result<_, _>>()?;
+        Ok(wire::Values { name: v.name.clone(), values, texts: v.texts.clone() })
     };
     Ok(wire::SelfTest {
         inputs: indexed(&format!("{field}.inputs"), &case.inputs, values)?,

@@ -12,12 +12,15 @@ use modelfleet_rollout::VersionFact;
 use crate::observe::World;
 use crate::status::time::from_k8s;
 
-/// Where a version stands. A digest that any version of the model was rejected with is rejected under every name.
+/// Where a version stands. A digest that a rollout rejected is rejected under every name. What failed its own check (a
+/// copy without a signature, a wrong size) says nothing of others with the same bytes.
 #[must_use]
 pub fn version_fact(world: &World, version: &str) -> VersionFact {
     let Some(object) = world.versions.get(version) else { return VersionFact::Missing };
     let twins = world.versions.values().filter(|v| v.spec.artifact.digest == object.spec.artifact.digest);
+    let by_rollout = |v: &ModelVersion| v.status.as_ref().is_some_and(|status| status.rejected_by.is_some());
     let rejections = twins.filter(|v| stage(v) == VersionStage::Rejected);
+    let rejections = rejections.filter(|v| v.spec.version == version || by_rollout(v));
     if let Some(rejected) = rejections.max_by_key(|v| v.spec.version == version) {
         let status = rejected.status.as_ref();
         let message = status.and_then(|s| s.message.clone()).unwrap_or_default();
@@ -42,17 +45,6 @@ pub fn version_fact(world: &World, version: &str) -> VersionFact {
 #[must_use]
 pub fn stage(object: &ModelVersion) -> VersionStage {
     object.status.as_ref().and_then(|s| s.stage).unwrap_or_default()
-}
-
-/// The version in production. Of several, which a crash between two writes leaves, the last promoted one. While nobody
-/// is in production and the object of the plan's stable version is gone, devices still run that one.
-#[must_use]
-pub fn production(world: &World, held: Option<&Plan>) -> Option<String> {
-    let promoted = |v: &ModelVersion| v.status.as_ref()?.promoted_at.as_ref().map(from_k8s);
-    let in_production = world.versions.values().filter(|v| stage(v) == VersionStage::Production);
-    let stable = || held?.stable.as_ref().map(|build| build.version.to_string());
-    let gone = || stable().filter(|version| !world.versions.contains_key(version));
-    in_production.max_by_key(|v| promoted(v)).map(|v| v.spec.version.clone()).or_else(gone)
 }
 
 /// Digests of rejected versions, the last rejected first; then those that devices were told and whose objects are gone.

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -13,6 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::metrics::Metrics;
+
+/// So long a client of the broker may take over its first message that comes back, before the process is better begun
+/// anew.
+const STUCK_MAX: Duration = Duration::from_secs(600);
+
+/// A watch that is broken for so long is told.
+const WATCH_BROKEN_MAX: Duration = Duration::from_secs(15);
 
 /// Why the server could not start or went away.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +82,7 @@ pub async fn serve(address: SocketAddr, shown: Shown, stop: CancellationToken) -
     let listener = tokio::net::TcpListener::bind(address).await;
     let listener = listener.map_err(|source| HttpError::Bind { address, source })?;
     let router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/malformed", get(malformed))
@@ -83,14 +91,37 @@ pub async fn serve(address: SocketAddr, shown: Shown, stop: CancellationToken) -
     axum::serve(listener, router).with_graceful_shutdown(stopped).await.map_err(HttpError::Serve)
 }
 
-/// A standby is ready: it could take over. A leader is ready while it sees the whole fleet.
+/// 503 when a new process would be better: the broker accepts connections, and for so long nothing that was sent on them
+/// has come back. A broker that is away is no reason: a new process would not find it either.
+async fn health(State(shown): State<Shown>) -> Response {
+    let stuck = shown.metrics.broker_stuck_for(Instant::now());
+    if stuck < STUCK_MAX {
+        return "ok\n".into_response();
+    }
+    let seconds = stuck.as_secs();
+    let why =
+        format!("the broker accepts connections, and for {seconds} s nothing that was sent has come back\n");
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+}
+
+/// A standby is ready: it could take over. A leader is ready while it sees its objects and the whole fleet.
 async fn ready(State(shown): State<Shown>) -> Response {
     let starting = matches!(*shown.stand.lock().unwrap_or_else(PoisonError::into_inner), Stand::Starting);
     // Read from the numbers: a probe waits for nobody who looks at the fleet.
     let (connected, settled) = shown.metrics.last_link();
     let not_yet = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    let broken = shown.metrics.broken_watch(Instant::now()).filter(|(_, time, _)| *time >= WATCH_BROKEN_MAX);
     match shown.context() {
         _ if starting => not_yet("has not reached the API server\n"),
+        Some(_) if broken.is_some() => {
+            let (kind, time, why) = broken.unwrap_or_default();
+            let seconds = time.as_secs();
+            let text = format!(
+                "cannot watch {kind} for {seconds} s: {why}; are the CustomResourceDefinitions installed, and may the \
+                 controller read them?\n"
+            );
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
         Some(_) if !connected => not_yet("has no connection to the broker\n"),
         Some(_) if !settled => not_yet("reads what devices left at the broker\n"),
         Some(_) => "leads\n".into_response(),
@@ -113,4 +144,23 @@ async fn malformed(State(shown): State<Shown>) -> Response {
     let sample = ctx.field_if_free().map(|field| field.index.malformed.sample());
     let busy = (StatusCode::SERVICE_UNAVAILABLE, "looks at the fleet; ask again\n");
     sample.map_or_else(|| busy.into_response(), |sample| axum::Json(sample).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_of_the_broker_that_makes_no_progress_is_no_good_health() {
+        let shown = Shown { metrics: Metrics::new(), stand: Arc::default() };
+        let ask = || async { health(State(shown.clone())).await.status() };
+        assert_eq!(ask().await, StatusCode::OK);
+        let long_ago = Instant::now() - STUCK_MAX - Duration::from_secs(1);
+        shown.metrics.broker_accepts(long_ago);
+        shown.metrics.broker_accepts(Instant::now());
+        assert_eq!(ask().await, StatusCode::SERVICE_UNAVAILABLE, "another connection is no progress");
+        shown.metrics.broker_moves();
+        shown.metrics.broker_accepts(Instant::now());
+        assert_eq!(ask().await, StatusCode::OK);
+    }
 }

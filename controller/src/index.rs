@@ -5,12 +5,16 @@
 
 pub mod ahead;
 pub mod device;
+pub mod fair;
 pub mod fleet;
 pub mod intern;
 pub mod known;
 mod label_sets;
+pub mod left_out;
 pub mod malformed;
 pub mod merged;
+pub mod other_plan;
+pub mod unable;
 pub mod view;
 pub mod windows;
 
@@ -19,7 +23,7 @@ use std::collections::BTreeMap;
 use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::report;
-use modelfleet_protocol::state::DeviceState;
+use modelfleet_protocol::state::{DeviceState, StateError};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::{Channel, Topic};
 
@@ -163,7 +167,10 @@ impl Index {
                 Ok(if gone { Change::Device(namespace) } else { Change::Nothing })
             }
             Channel::State(device) => {
-                let state = DeviceState::from_json(&device, payload).map_err(|e| crate::error::chain(&e))?;
+                let state = match DeviceState::from_json(&device, payload) {
+                    Ok(state) => state,
+                    Err(error) => return self.leave_out(topic, &namespace, &device, &error),
+                };
                 let fleet = self.admit(&namespace, &device)?;
                 fleet.note_heard(if retained { now.min(state.at) } else { now });
                 let changed = fleet.take_state(&device, state);
@@ -202,6 +209,26 @@ impl Index {
                 Ok(if changed { Change::Model(namespace, model) } else { Change::Nothing })
             }
         }
+    }
+
+    /// A state that cannot be taken. One that breaks a bound makes the one before worthless: by which labels the device
+    /// is drawn is not known any more. What cannot be read at all says nothing, and the one before stays.
+    fn leave_out(
+        &mut self,
+        topic: &str,
+        namespace: &Namespace,
+        device: &DeviceId,
+        error: &StateError,
+    ) -> Result<Change, String> {
+        let reason = crate::error::chain(error);
+        self.malformed.note(topic, &reason);
+        let beyond = matches!(error, StateError::Content(_) | StateError::Label(_));
+        let heard = self.fleets.get(namespace).is_some_and(|fleet| fleet.has_told(device));
+        if heard && !beyond {
+            return Ok(Change::Nothing);
+        }
+        let changed = self.admit(namespace, device)?.leave_out(device, &reason);
+        Ok(if changed { Change::Device(namespace.clone()) } else { Change::Nothing })
     }
 
     fn admit(&mut self, namespace: &Namespace, device: &DeviceId) -> Result<&mut Fleet, String> {

@@ -165,6 +165,7 @@ mod tests {
             model,
             order,
             stable: None,
+            stable_for: vec![],
             candidate: None,
             rejected: vec![],
             fetch: None,

@@ -204,10 +204,11 @@ fn watch(
     let all = [CancellationToken::new(), CancellationToken::new()];
     let of = Arc::clone(ctx);
     let changed = move |rollout: &Rollout, gone| run::rollout_changed(&of, rollout, gone);
-    let rollouts = run::watch(client.clone(), scope.clone(), rollouts, all[0].clone(), changed);
+    let health = || ctx.metrics.clone();
+    let rollouts = run::watch(client.clone(), scope.clone(), health(), rollouts, all[0].clone(), changed);
     let (of, asked) = (Arc::clone(ctx), checks.clone());
     let changed = move |version: &ModelVersion, gone| run::version_changed(&of, &asked, version, gone);
-    let versions = run::watch(client.clone(), scope.clone(), versions, all[1].clone(), changed);
+    let versions = run::watch(client.clone(), scope.clone(), health(), versions, all[1].clone(), changed);
     let mut watches = tokio::task::JoinSet::new();
     watches.spawn(run::vital(stop.clone(), rollouts));
     watches.spawn(run::vital(stop.clone(), versions));
@@ -241,7 +242,7 @@ fn broker_settings(settings: &Settings, identity: String) -> anyhow::Result<Brok
         None => None,
     };
     let (url, user) = (settings.mqtt_url.clone(), settings.mqtt_user.clone());
-    Ok(BrokerSettings { url, user, password, ca_pem, identity })
+    Ok(BrokerSettings { url, user, password, ca_pem, identity, beat: mqtt::BEAT })
 }
 
 fn trust(settings: &Settings) -> anyhow::Result<Trust> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
@@ -35,6 +36,8 @@ pub struct Metrics {
     phase: Family<Labels, Gauge>,
     stage: Family<Labels, Gauge>,
     devices: Family<Labels, Gauge>,
+    left_out: Family<Labels, Gauge>,
+    other_plan: Family<Labels, Gauge>,
     spent: Family<Labels, Gauge>,
     /// Decisions by kind of event.
     pub decisions: Family<Labels, Counter>,
@@ -52,6 +55,10 @@ pub struct Metrics {
     pub evidence_to_plan_seconds: Histogram,
     /// Subscriptions that the broker refused.
     pub subscriptions_denied: Counter,
+    /// Kinds that cannot be watched: since when, and why.
+    broken_watches: Arc<Mutex<BTreeMap<String, (Instant, String)>>>,
+    /// Since when the broker accepts connections and nothing of ours comes back on them.
+    stuck_since: Arc<Mutex<Option<Instant>>>,
     broker_connected: Gauge,
     broker_settled: Gauge,
     index_devices: Gauge,
@@ -128,6 +135,8 @@ impl Metrics {
             phase: Family::default(),
             stage: Family::default(),
             devices: Family::default(),
+            left_out: Family::default(),
+            other_plan: Family::default(),
             spent: Family::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
@@ -138,6 +147,8 @@ impl Metrics {
             evidence_to_plan_seconds: seconds(),
             index_devices: Gauge::default(),
             subscriptions_denied: Counter::default(),
+            broken_watches: Arc::default(),
+            stuck_since: Arc::default(),
             broker_connected: Gauge::default(),
             broker_settled: Gauge::default(),
             shown: Arc::default(),
@@ -154,6 +165,10 @@ impl Metrics {
         r.register("rollout_phase", "1 for the phase that a rollout is in", self.phase.clone());
         r.register("rollout_stage", "Position of the current stage, from 0", self.stage.clone());
         r.register("rollout_devices", "Devices of a rollout by denominator", self.devices.clone());
+        let help = "Devices of a rollout's fleet whose state breaks a limit, so that they are left out";
+        r.register("rollout_devices_left_out", help, self.left_out.clone());
+        let help = "Connected devices of a rollout that hold another plan than the newest after ten minutes";
+        r.register("rollout_devices_on_other_plan", help, self.other_plan.clone());
         r.register(
             "rollout_error_budget_spent_ppm",
             "Millionths of chance of a false rollback spent",
@@ -201,6 +216,13 @@ impl Metrics {
         }
     }
 
+    /// Shows what a look at a rollout's fleet found beside the rollout's own devices.
+    pub fn show_fleet(&self, at: &RolloutLabels, left_out: u64, other_plan: u64) {
+        let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.left_out.get_or_create(&at.with(&[])).set(signed(left_out));
+        self.other_plan.get_or_create(&at.with(&[])).set(signed(other_plan));
+    }
+
     /// The connection to the broker: whether it stands, and whether all that was retained is here.
     pub fn link(&self, connected: bool, settled: bool) {
         self.broker_connected.set(i64::from(connected));
@@ -211,6 +233,54 @@ impl Metrics {
     #[must_use]
     pub fn last_link(&self) -> (bool, bool) {
         (self.broker_connected.get() == 1, self.broker_settled.get() == 1)
+    }
+
+    /// A kind cannot be watched, and why. It counts from the first time on until it is well again.
+    pub fn watch_broke(&self, kind: &str, why: &str, now: Instant) {
+        let mut broken = self.watches();
+        let since = broken.get(kind).map_or(now, |(since, _)| *since);
+        broken.insert(kind.to_owned(), (since, why.to_owned()));
+    }
+
+    /// A kind is watched.
+    pub fn watch_is_well(&self, kind: &str) {
+        // Asked with every event: as a rule all are.
+        let mut broken = self.watches();
+        if !broken.is_empty() {
+            broken.remove(kind);
+        }
+    }
+
+    /// A kind that cannot be watched, for how long, and why.
+    #[must_use]
+    pub fn broken_watch(&self, now: Instant) -> Option<(String, Duration, String)> {
+        let broken = self.watches();
+        let (kind, (since, why)) = broken.iter().min_by_key(|(_, (since, _))| *since)?;
+        Some((kind.clone(), now.saturating_duration_since(*since), why.clone()))
+    }
+
+    fn watches(&self) -> MutexGuard<'_, BTreeMap<String, (Instant, String)>> {
+        self.broken_watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The broker has accepted a connection: from now on messages of ours have to come back.
+    pub fn broker_accepts(&self, now: Instant) {
+        self.stuck().get_or_insert(now);
+    }
+
+    /// A message of ours has come back, or there is no broker that could send one.
+    pub fn broker_moves(&self) {
+        *self.stuck() = None;
+    }
+
+    /// For how long nothing of ours has come back from a broker that accepts connections.
+    #[must_use]
+    pub fn broker_stuck_for(&self, now: Instant) -> Duration {
+        self.stuck().map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    fn stuck(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.stuck_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many devices are in memory.
@@ -233,6 +303,8 @@ impl Metrics {
         }
         self.stage.remove(&at.with(&[]));
         self.spent.remove(&at.with(&[]));
+        self.left_out.remove(&at.with(&[]));
+        self.other_plan.remove(&at.with(&[]));
         for denominator in DENOMINATORS {
             self.devices.remove(&at.with(&[("denominator", denominator)]));
         }

@@ -1,50 +1,36 @@
 //! The broker: connect, subscribe, publish, reconnect. No type of the MQTT library leaves this file.
 //!
+//! Every connection begins with a new event loop: the library's own keeps the numbers and messages of a lost connection,
+//! and one that was acknowledged out of order then keeps it from ever publishing again.
+//!
 //! After every connect the retained messages arrive first: plans, then the devices of the fleets that are asked for
 //! ([`hearing`]). Until those of a fleet are all there nothing is decided about it.
 
 mod hearing;
+mod progress;
+mod settings;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use modelfleet_protocol::envelope::ENVELOPE_BYTES_MAX;
 use modelfleet_protocol::ids::Namespace;
 use modelfleet_protocol::topic::ROOT;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Filter, Packet, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
-use rumqttc::{TlsConfiguration, Transport};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use hearing::{Heard, Hearing, Next};
+use progress::{Due, Progress};
+pub use settings::{BEAT, BrokerSettings};
 
 /// Most messages that wait to be sent.
 const OUTBOX_MAX: usize = 1024;
-/// Most bytes of a message that the broker may send us; it leaves out larger ones.
-const PACKET_BYTES_MAX: u32 = ENVELOPE_BYTES_MAX as u32 + 4 * 1024;
-/// The answer to a ping stands in line behind what a fleet has retained: three million messages of a million devices take
-/// the better part of a minute, and a connection given up meanwhile would begin anew for ever.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
-
-/// Where the broker is and who we are to it.
-pub struct BrokerSettings {
-    /// `mqtt://host:1883` or `mqtts://host:8883`.
-    pub url: String,
-    /// User name; none: anonymous.
-    pub user: Option<String>,
-    /// Password, if any.
-    pub password: Option<String>,
-    /// Certificates to trust (PEM) for `mqtts`; none: those of the system.
-    pub ca_pem: Option<Vec<u8>>,
-    /// Unique name of this process.
-    pub identity: String,
-}
 
 /// What arrives from the broker.
 pub enum Feed<'a> {
@@ -64,6 +50,8 @@ pub enum Feed<'a> {
         /// Which.
         filters: &'a [String],
     },
+    /// A message of ours came back: the connection moves.
+    Moves,
     /// The connection is gone, and why.
     Lost(String),
     /// A message.
@@ -91,10 +79,17 @@ pub enum MqttError {
     },
 }
 
+/// The client of the connection that there is now, or of the one that is being made.
+type Current = Arc<RwLock<AsyncClient>>;
+
+fn current(client: &Current) -> AsyncClient {
+    client.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// Sends messages; cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
-    client: AsyncClient,
+    client: Current,
     wanted: Arc<watch::Sender<BTreeSet<Namespace>>>,
     sync_topic: String,
 }
@@ -108,7 +103,7 @@ impl Publisher {
     /// # Errors
     /// When the outbox is full.
     pub fn publish_retained(&self, topic: &str, payload: Vec<u8>) -> Result<(), MqttError> {
-        self.client
+        current(&self.client)
             .try_publish(topic, QoS::AtLeastOnce, true, payload)
             .map_err(|_| MqttError::Queue { topic: topic.to_owned() })
     }
@@ -117,14 +112,17 @@ impl Publisher {
     pub fn hear(&self, fleets: BTreeSet<Namespace>) {
         self.wanted.send_replace(fleets);
         // Wakes the connection. Where there is no room something else will.
-        let _ = self.client.try_publish(&self.sync_topic, QoS::AtMostOnce, false, "wake");
+        let _ = current(&self.client).try_publish(&self.sync_topic, QoS::AtMostOnce, false, "wake");
     }
 }
 
 /// The connection, to be run.
 pub struct Broker {
-    client: AsyncClient,
+    options: MqttOptions,
+    client: Current,
     events: EventLoop,
+    beat: Duration,
+    progress: Progress,
     sync_topic: String,
     wanted: watch::Receiver<BTreeSet<Namespace>>,
     hearing: Hearing,
@@ -137,38 +135,22 @@ pub struct Broker {
 /// # Errors
 /// When the address is none.
 pub fn prepare(settings: &BrokerSettings) -> Result<(Publisher, Broker), MqttError> {
-    let address = url::Url::parse(&settings.url).map_err(|_| MqttError::ReadAddress)?;
-    let host = address.host_str().ok_or(MqttError::ReadAddress)?;
-    let (tls, port) = match address.scheme() {
-        "mqtt" | "tcp" => (false, 1883),
-        "mqtts" | "ssl" => (true, 8883),
-        _ => return Err(MqttError::ReadAddress),
-    };
-    let id = format!("modelfleet-controller-{}", settings.identity);
-    let mut options = MqttOptions::new(id, host, address.port().unwrap_or(port));
-    if tls {
-        let config = settings.ca_pem.clone().map_or_else(TlsConfiguration::default, |ca| {
-            TlsConfiguration::Simple { ca, alpn: None, client_auth: None }
-        });
-        options.set_transport(Transport::tls_with_config(config));
-    }
-    if let Some(user) = &settings.user {
-        options.set_credentials(user, settings.password.clone().unwrap_or_default());
-    }
-    let properties = ConnectProperties {
-        max_packet_size: Some(PACKET_BYTES_MAX),
-        receive_maximum: Some(1024),
-        ..ConnectProperties::new()
-    };
-    options.set_connect_properties(properties).set_keep_alive(KEEP_ALIVE).set_clean_start(true);
-    let (client, events) = AsyncClient::new(options, OUTBOX_MAX);
+    let options = settings::options(settings)?;
+    let (client, events) = AsyncClient::new(options.clone(), OUTBOX_MAX);
+    let client = Arc::new(RwLock::new(client));
     // A namespace begins with a letter or digit, so that no namespace is called `_controller`.
     let sync_topic = format!("{ROOT}/_controller/{}/sync", settings.identity);
     let (sender, wanted) = watch::channel(BTreeSet::new());
     let hearing = Hearing::new(&sync_topic);
     let publisher =
-        Publisher { client: client.clone(), wanted: Arc::new(sender), sync_topic: sync_topic.clone() };
-    Ok((publisher, Broker { client, events, sync_topic, wanted, hearing, hears_all: false }))
+        Publisher { client: Arc::clone(&client), wanted: Arc::new(sender), sync_topic: sync_topic.clone() };
+    let beat = settings.beat;
+    let progress = Progress::new(beat, Instant::now());
+    let hears_all = false;
+    Ok((
+        publisher,
+        Broker { options, client, events, beat, progress, sync_topic, wanted, hearing, hears_all },
+    ))
 }
 
 impl Broker {
@@ -176,34 +158,80 @@ impl Broker {
     pub async fn run(mut self, stop: CancellationToken, mut inbox: impl FnMut(Feed<'_>)) {
         let mut backoff = BACKOFF_MIN;
         loop {
-            let event = tokio::select! {
+            self.progress = Progress::new(self.beat, Instant::now());
+            let Some(lost) = self.connection(&stop, &mut inbox, &mut backoff).await else { return };
+            inbox(Feed::Lost(lost));
+            self.renew();
+            tokio::select! {
                 () = stop.cancelled() => return,
-                event = self.events.poll() => event,
-            };
-            match event {
+                () = tokio::time::sleep(backoff.mul_f64(0.5 + rand::random::<f64>() / 2.0)) => {}
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// One connection from beginning to end. Returns why it is lost; `None` at the stop.
+    async fn connection(
+        &mut self,
+        stop: &CancellationToken,
+        inbox: &mut impl FnMut(Feed<'_>),
+        backoff: &mut Duration,
+    ) -> Option<String> {
+        loop {
+            match self.event(stop).await {
                 Ok(Event::Incoming(packet)) => {
                     if matches!(packet, Packet::SubAck(_)) {
-                        backoff = BACKOFF_MIN;
+                        *backoff = BACKOFF_MIN;
                     }
-                    self.take(&packet, &mut inbox);
+                    self.take(&packet, inbox);
                     self.advance();
                 }
                 Ok(Event::Outgoing(_)) => self.advance(),
-                Err(error) => {
-                    inbox(Feed::Lost(error.to_string()));
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = tokio::time::sleep(backoff.mul_f64(0.5 + rand::random::<f64>() / 2.0)) => {}
-                    }
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
-                }
+                Err(ended) => return ended,
             }
         }
+    }
+
+    /// What happens next, with a beat meanwhile when one is due. An error is why the connection is lost; none at the stop.
+    async fn event(&mut self, stop: &CancellationToken) -> Result<Event, Option<String>> {
+        // The library's future is never dropped half way while the connection is kept: it may be in the middle of a
+        // connect or write.
+        let poll = self.events.poll();
+        tokio::pin!(poll);
+        loop {
+            tokio::select! {
+                event = &mut poll => return event.map_err(|error| Some(error.to_string())),
+                () = stop.cancelled() => return Err(None),
+                () = tokio::time::sleep_until(self.progress.next()) => {}
+            }
+            match self.progress.due(Instant::now()) {
+                Some(Due::Beat(word)) => {
+                    // Without room nothing goes out, and the beat that is missing tells.
+                    let _ =
+                        current(&self.client).try_publish(&self.sync_topic, QoS::AtLeastOnce, false, word);
+                }
+                Some(Due::End(after)) => {
+                    return Err(Some(format!(
+                        "nothing that was sent has come back for {} s",
+                        after.as_secs()
+                    )));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Nothing of the connection that is lost is kept: no number, no message, no request.
+    fn renew(&mut self) {
+        let (client, events) = AsyncClient::new(self.options.clone(), OUTBOX_MAX);
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        self.events = events;
     }
 
     fn take(&mut self, packet: &Packet, inbox: &mut impl FnMut(Feed<'_>)) {
         match packet {
             Packet::ConnAck(_) => {
+                self.progress = Progress::new(self.beat, Instant::now());
                 self.hearing.reconnect();
                 self.hears_all = false;
                 inbox(Feed::Connected);
@@ -216,7 +244,7 @@ impl Broker {
                     inbox(Feed::Denied { filters: &refused });
                 }
                 if let Some(marker) = marker {
-                    let sent = self.client.try_publish(
+                    let sent = current(&self.client).try_publish(
                         &self.sync_topic,
                         QoS::AtLeastOnce,
                         false,
@@ -228,20 +256,33 @@ impl Broker {
                 }
             }
             Packet::Publish(publish) => match std::str::from_utf8(&publish.topic) {
-                Ok(topic) if topic == self.sync_topic => match self.hearing.marked(&publish.payload) {
-                    Some(Heard::Plans) => {
-                        inbox(Feed::PlansHeard);
-                        self.tell_heard(&[], inbox);
-                    }
-                    Some(Heard::Fleets(fleets)) => self.tell_heard(&fleets, inbox),
-                    None => {}
-                },
+                Ok(topic) if topic == self.sync_topic => self.came_back(&publish.payload, inbox),
                 Ok(topic) => {
+                    if publish.retain {
+                        self.progress.moved(Instant::now());
+                    }
                     inbox(Feed::Message { topic, payload: &publish.payload, retained: publish.retain });
                 }
                 Err(_) => inbox(Feed::Message { topic: "", payload: &publish.payload, retained: false }),
             },
             _ => {}
+        }
+    }
+
+    /// A message of ours.
+    fn came_back(&mut self, payload: &[u8], inbox: &mut impl FnMut(Feed<'_>)) {
+        let heard = self.hearing.marked(payload);
+        if heard.is_some() || Progress::is_beat(payload) {
+            self.progress.moved(Instant::now());
+            inbox(Feed::Moves);
+        }
+        match heard {
+            Some(Heard::Plans) => {
+                inbox(Feed::PlansHeard);
+                self.tell_heard(&[], inbox);
+            }
+            Some(Heard::Fleets(fleets)) => self.tell_heard(&fleets, inbox),
+            None => {}
         }
     }
 
@@ -263,13 +304,13 @@ impl Broker {
         match next {
             Some(Next::Subscribe(filters)) => {
                 let filters = filters.into_iter().map(|path| Filter::new(path, QoS::AtLeastOnce));
-                if self.client.try_subscribe_many(filters).is_err() {
+                if current(&self.client).try_subscribe_many(filters).is_err() {
                     self.hearing.not_sent();
                 }
             }
             Some(Next::Unsubscribe(filters)) => {
                 // Where there is no room they stay until the next connect; what comes on them is left out.
-                filters.into_iter().for_each(|filter| drop(self.client.try_unsubscribe(filter)));
+                filters.into_iter().for_each(|filter| drop(current(&self.client).try_unsubscribe(filter)));
             }
             None => {}
         }

@@ -53,24 +53,27 @@ pub struct Claim {
     pub phase: Phase,
     /// The version of its attempt; empty before the first.
     pub attempt: String,
-    /// The version that its attempt goes back to.
-    pub prior: Option<String>,
+    /// The versions that its attempt goes back to.
+    pub prior: Vec<String>,
     /// It is being deleted.
     pub deleted: bool,
 }
 
-/// What a version is needed for. `production`: the version that the model has in production; `claims`: every Rollout of
+/// What a version is needed for. `is_produced`: whether a version is in production for anybody; `claims`: every Rollout of
 /// the model that the controller has not let go.
 #[must_use]
-pub fn needed<'a>(held: &Held<'_>, production: Option<&str>, claims: &'a [Claim]) -> Option<Need<'a>> {
+pub fn needed<'a>(
+    held: &Held<'_>,
+    is_produced: impl Fn(&str) -> bool,
+    claims: &'a [Claim],
+) -> Option<Need<'a>> {
     let by = |wants: &dyn Fn(&Claim) -> bool| {
         claims.iter().find(|claim| wants(claim)).map(|claim| claim.rollout.as_str())
     };
-    let produced = held.stage == VersionStage::Production && production == Some(held.version);
-    let production_of = by(&|_| produced).map(Need::Production);
+    let production_of = by(&|_| is_produced(held.version)).map(Need::Production);
     production_of
         .or_else(|| by(&|claim| claim.rolls_out(held)).map(Need::Candidate))
-        .or_else(|| by(&|claim| claim.goes_back_to(held, production)).map(Need::WayBack))
+        .or_else(|| by(&|claim| claim.goes_back_to(held, &is_produced)).map(Need::WayBack))
         .or_else(|| by(&|claim| claim.is_kept_from(held)).map(Need::Rejection))
 }
 
@@ -86,10 +89,9 @@ impl Claim {
         waits && !self.deleted && checked && self.names == held.version
     }
 
-    fn goes_back_to(&self, held: &Held<'_>, production: Option<&str>) -> bool {
-        let watched =
-            self.phase == Phase::Succeeded && !self.deleted && production == Some(self.attempt.as_str());
-        (self.phase.is_active() || watched) && self.prior.as_deref() == Some(held.version)
+    fn goes_back_to(&self, held: &Held<'_>, is_produced: &impl Fn(&str) -> bool) -> bool {
+        let watched = self.phase == Phase::Succeeded && !self.deleted && is_produced(&self.attempt);
+        (self.phase.is_active() || watched) && self.prior.iter().any(|prior| prior == held.version)
     }
 
     fn is_kept_from(&self, held: &Held<'_>) -> bool {

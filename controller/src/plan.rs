@@ -6,9 +6,11 @@ use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::observe::Observe;
-use modelfleet_protocol::plan::{Candidate, Order, PLAN_BYTES_MAX, Plan, PlanError, REJECTED_MAX, to_json};
+use modelfleet_protocol::plan::{
+    Candidate, Order, PLAN_BYTES_MAX, Plan, PlanError, REJECTED_MAX, StableFor, to_json,
+};
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::{PlanView, Speaks};
+use modelfleet_rollout::{PlanView, Production, Proven, Speaks};
 use modelfleet_spec::Problem;
 
 use crate::ledger::Key;
@@ -43,8 +45,8 @@ pub struct Sources<'a> {
     pub voices: &'a [Voice],
     /// Builds by version; where an object is gone, what devices were told.
     pub builds: &'a BTreeMap<String, ModelBuild>,
-    /// The version in production.
-    pub production: Option<&'a str>,
+    /// What is in production, once this turn's decisions are stored.
+    pub production: &'a Production,
     /// Digests of rejected versions, the most important first.
     pub rejected: Vec<Digest>,
     /// The newest plan that was sent.
@@ -84,14 +86,11 @@ pub fn wanted(sources: Sources<'_>) -> Wanted {
     if let Some((voice, plan)) = voice.filter(|voice| voice.stands_in && !voice.goes_back).zip(newest) {
         return Wanted::Plan(Box::new(still(plan, voice, rejected)));
     }
-    let stable = match voice {
-        Some(voice) => voice.view.stable.as_deref(),
-        None => production,
-    };
-    let stable = stable.and_then(build);
+    let (stable, stable_for) = stable(voice, production, build);
     let candidate = voice.filter(|voice| voice.view.candidate).and_then(|voice| candidate(voice, build));
     // A plan with nothing to run tells devices that come back later to stop; without such devices it may go.
-    if stable.is_none() && candidate.is_none() && (newest.is_none() || (voices.is_empty() && !in_use)) {
+    let nothing = stable.is_none() && stable_for.is_empty() && candidate.is_none();
+    if nothing && (newest.is_none() || (voices.is_empty() && !in_use)) {
         return Wanted::Nothing;
     }
     let meant = voice.filter(|voice| !voice.stands_in);
@@ -101,12 +100,33 @@ pub fn wanted(sources: Sources<'_>) -> Wanted {
         namespace: key.0.clone(),
         model: key.1.clone(),
         order: Order::default(),
+        rejected: bounded(
+            rejected,
+            candidate.as_ref(),
+            stable_for.iter().map(|own| &own.build).chain(&stable),
+        ),
         stable,
-        rejected: bounded(rejected, candidate.as_ref()),
+        stable_for,
         candidate,
         fetch: meant.map(|v| v.view.fetch).or_else(|| newest?.fetch),
         observe: observe.unwrap_or_else(default),
     }))
+}
+
+/// The build that all devices have in production, and those that some have. One whose build nobody knows any more is
+/// left out.
+fn stable(
+    voice: Option<&Voice>,
+    production: &Production,
+    build: impl Fn(&str) -> Option<ModelBuild>,
+) -> (Option<ModelBuild>, Vec<StableFor>) {
+    let production = voice.and_then(|voice| voice.view.stable.as_ref()).unwrap_or(production);
+    let (all, some): (Vec<_>, Vec<_>) =
+        production.entries().iter().partition(|entry| entry.selector.is_everybody());
+    let own =
+        |entry: &Proven| Some(StableFor { selector: entry.selector.clone(), build: build(&entry.version)? });
+    let all = all.first().and_then(|entry| build(&entry.version));
+    (all, some.into_iter().filter_map(own).collect())
 }
 
 /// The plan that devices have, which nobody new begins by: nothing changes for those who have begun.
@@ -116,16 +136,30 @@ fn still(plan: &Plan, voice: &Voice, rejected: impl Iterator<Item = Digest>) -> 
         candidate.admit = false;
         candidate.membership.exclude.clone_from(&voice.view.exclude);
     }
-    plan.rejected = bounded(rejected, plan.candidate.as_ref());
+    let rejected = bounded(rejected, plan.candidate.as_ref(), stable_builds(&plan));
+    plan.rejected = rejected;
     plan
 }
 
+fn stable_builds(plan: &Plan) -> impl Iterator<Item = &ModelBuild> {
+    plan.stable_for.iter().map(|own| &own.build).chain(&plan.stable)
+}
+
 /// The first [`REJECTED_MAX`], in an order that does not change with it. A candidate is not among them: a Manual
-/// rollback waits for a person.
-fn bounded(rejected: impl Iterator<Item = Digest>, candidate: Option<&Candidate>) -> Vec<Digest> {
-    let kept = candidate.map(|candidate| candidate.build.digest);
+/// rollback waits for a person. Nor is what is in production for some: harm to others does not take it from them.
+fn bounded<'a>(
+    rejected: impl Iterator<Item = Digest>,
+    candidate: Option<&'a Candidate>,
+    stable: impl Iterator<Item = &'a ModelBuild>,
+) -> Vec<Digest> {
+    let kept: BTreeSet<Digest> = candidate
+        .map(|candidate| &candidate.build)
+        .into_iter()
+        .chain(stable)
+        .map(|build| build.digest)
+        .collect();
     let mut met = BTreeSet::new();
-    let fresh = rejected.filter(|digest| Some(*digest) != kept && met.insert(*digest));
+    let fresh = rejected.filter(|digest| !kept.contains(digest) && met.insert(*digest));
     let mut first: Vec<Digest> = fresh.take(REJECTED_MAX).collect();
     first.sort_unstable();
     first

@@ -59,6 +59,12 @@ pub fn places(mut entries: Vec<Entry>) -> BTreeMap<String, Option<Queue>> {
     entries.into_iter().enumerate().map(place).collect()
 }
 
+/// Whether any rollout but this one waits for its turn.
+#[must_use]
+pub fn others_wait(entries: &[Entry], name: &str) -> bool {
+    entries.iter().any(|entry| entry.name != name && entry.rank() == Rank::Waits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

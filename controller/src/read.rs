@@ -12,6 +12,7 @@ use modelfleet_spec::{Problem, Valid, needs_version, stand_in, validate};
 
 use crate::builds::build;
 use crate::observe::World;
+use crate::restore::ended;
 use crate::status::memory::Memory;
 use crate::status::recall;
 
@@ -25,6 +26,8 @@ pub struct Read {
     pub membership: Option<Membership>,
     /// Its spec, or what is wrong with it.
     pub spec: Spec,
+    /// It has ended, and its mark alone says so: its status was lost.
+    pub restored: bool,
 }
 
 /// A spec as it was read.
@@ -56,15 +59,19 @@ pub fn read(world: &World, held: Option<&Plan>) -> Reads {
             Err(problem) => drop(problems.insert(version.clone(), problem.of_version(version))),
         }
     }
-    let told =
-        held.into_iter().flat_map(|plan| plan.stable.iter().chain(plan.candidate.iter().map(|c| &c.build)));
+    let told = held.into_iter().flat_map(Plan::builds);
     for build in told {
         builds.entry(build.version.to_string()).or_insert_with(|| build.clone());
     }
     let read = |rollout: &Arc<Rollout>| {
-        let (memory, membership) = recall(rollout.status.as_ref());
+        let (mut memory, membership) = recall(rollout.status.as_ref());
+        let ended = ended(rollout, &memory.state);
+        let restored = ended.is_some();
+        if let Some(state) = ended {
+            memory = Memory { judged: (state.attempt, state.stage), state, judge: String::new() };
+        }
         let spec = spec(rollout, &memory, world, &problems);
-        Read { rollout: Arc::clone(rollout), memory, membership, spec }
+        Read { rollout: Arc::clone(rollout), memory, membership, spec, restored }
     };
     Reads { rollouts: world.rollouts.iter().map(read).collect(), builds }
 }

@@ -7,16 +7,19 @@ use std::time::Duration;
 use kube::ResourceExt;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
+use modelfleet_rollout::{Action, Production};
 
-use crate::apply::{self, in_use};
+use crate::apply::{self, in_use, marks};
 use crate::context::{Context, now};
 use crate::error::{Error, chain};
 use crate::facts;
 use crate::ledger::Key;
 use crate::observe::{World, observe};
 use crate::plan::{self, Sources, Voice, Wanted, speaker, wanted};
+use crate::production;
 use crate::publish::{Published, numbers, publish};
 use crate::read::{Reads, read};
+use crate::restore::restored;
 use crate::turn::{self, Turn};
 use tally::Tally;
 
@@ -66,14 +69,17 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Done, Error> {
 async fn once(ctx: &Context, key: &Key) -> Result<Done, Error> {
     let world = observe(ctx, key);
     let held = ctx.field().ledger.newest(key).cloned();
+    let (world, lost) = restored(&world, held.as_ref());
     let reads = tokio::task::block_in_place(|| read(&world, held.as_ref()));
     let round = tokio::task::block_in_place(|| decide(ctx, key, &world, reads, held.as_ref()));
     let mut tally = Tally::default();
+    marks::restore(ctx, &world, &lost, now()).await.into_iter().for_each(|e| tally.fail(e));
     in_use::hold(ctx, &world, &round.turns, held.as_ref()).await.into_iter().for_each(|e| tally.fail(e));
     let spoken = apply_speaker(ctx, key, &world, &round, &mut tally).await;
     let published = tokio::task::block_in_place(|| bring(ctx, key, &round, spoken, &mut tally));
     let stored = apply_others(ctx, &world, &round, spoken, &mut tally).await;
     finish(ctx, key, &stored, published, &mut tally).await;
+    marks::keep(ctx, &world, &stored).await.into_iter().for_each(|e| tally.fail(e));
     in_use::settle(ctx, &world, &stored, held.as_ref(), now()).await.into_iter().for_each(|e| tally.fail(e));
     let empty = world.rollouts.is_empty() && world.versions.is_empty();
     tally.done(|wake| Done { wake, sent: published.sent, empty })
@@ -92,18 +98,27 @@ fn decide(ctx: &Context, key: &Key, world: &World, reads: Reads, held: Option<&P
     let voices: Vec<Voice> = turns.iter().filter_map(voice).collect();
     let speaks = speaker(&voices).map(|voice| voice.rollout.clone());
     let speaker = turns.iter().position(|turn| Some(turn.rollout.name_any()) == speaks);
-    let production = facts::production(world, held);
+    let production = decided_production(&turns).unwrap_or_else(|| production::production(world, held));
     let plan = wanted(Sources {
         key,
         voices: &voices,
         builds: &builds,
-        production: production.as_deref(),
+        production: &production,
         rejected: facts::rejected(world, held),
         newest: held,
         in_use: field.index.fleet(&key.0).is_some_and(|fleet| fleet.uses(&key.1)),
     });
     let plan = acceptable(plan, speaker.and_then(|at| turns.get_mut(at)));
     Round { turns, speaker, plan }
+}
+
+/// What is in production once this turn's decisions are stored, where one of them changes it.
+fn decided_production(turns: &[Turn]) -> Option<Production> {
+    let decided = turns.iter().filter_map(|turn| turn.outcome.as_ref().ok());
+    decided.flat_map(|decided| &decided.decision.actions).find_map(|action| match action {
+        Action::Promote { production } | Action::GiveBack { production } => Some(production.clone()),
+        _ => None,
+    })
 }
 
 fn voice(turn: &Turn) -> Option<Voice> {

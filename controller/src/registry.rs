@@ -86,7 +86,7 @@ async fn examine(ctx: &Context, trust: &Trust, name: &Name, attempts: u32) -> Op
         Err(CheckError::Refuse { .. }) => Some(recheck(attempts)),
         Err(_) => Some(backoff(attempts)),
     };
-    match write(ctx, &object, result, again).await {
+    match write(ctx, trust, &object, result, again).await {
         Ok(()) => again,
         Err(error) => {
             tracing::warn!(version = name.1, namespace = name.0, error = chain(&error), "not written");
@@ -115,6 +115,7 @@ fn needs_check(object: &ModelVersion) -> bool {
 
 async fn write(
     ctx: &Context,
+    trust: &Trust,
     object: &ModelVersion,
     result: Result<(), CheckError>,
     again: Option<Duration>,
@@ -122,14 +123,23 @@ async fn write(
     let before = object.status.clone().unwrap_or_default();
     let (stage, reason, message) = match &result {
         Ok(()) => {
-            let signed = if object.spec.signatures.is_empty() { "" } else { ", with signatures" };
-            let message = format!("{} bytes checked{signed}", object.spec.artifact.size_bytes);
+            let bytes = object.spec.artifact.size_bytes;
+            // Signatures that nobody has a key for were not looked at.
+            let message = match trust.keys.is_empty() {
+                true => format!(
+                    "Size ({bytes} bytes) and digest are right. No --artifact-key is set: signatures are not checked."
+                ),
+                false => format!("Size ({bytes} bytes), digest and signature are right."),
+            };
             (VersionStage::Verified, "Verified", message)
         }
         Err(CheckError::Refuse { reason, message }) => (VersionStage::Rejected, *reason, message.clone()),
         Err(error) => {
             let wait = again.map_or(0, |wait| wait.as_secs());
-            let message = format!("{}; tries again, waiting up to {wait} s", chain(error));
+            let message = format!(
+                "The file could not be checked: {}. Tries again within {wait} seconds.",
+                chain(error)
+            );
             (VersionStage::Registered, "StoreUnavailable", message)
         }
     };

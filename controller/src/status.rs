@@ -2,6 +2,7 @@
 
 pub mod bounded;
 pub mod conditions;
+pub mod fleet_words;
 pub mod membership;
 pub mod memory;
 pub mod problem;
@@ -12,10 +13,14 @@ use modelfleet_crds::rollout::RolloutStatus;
 use modelfleet_crds::rollout::status as field;
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::{EventKind, FleetView, LogEntry, PauseCause, Phase, Reason, State};
+use modelfleet_rollout::{EventKind, FleetView, LogEntry, PauseCause, Phase, Reason, State, clip};
 
 use crate::assess::Answer;
+use crate::index::left_out::Omitted;
+use crate::index::other_plan::OtherPlan;
 use crate::index::view::FailedDevice;
+use crate::restore::RESTORED;
+use conditions::Word;
 use memory::Memory;
 use modelfleet_spec::Valid;
 use time::{cut, signed, to_k8s};
@@ -39,6 +44,8 @@ pub struct Story<'a> {
     pub answer: Option<&'a Answer>,
     /// The plan that goes out with this status.
     pub plan: Option<(u64, u64)>,
+    /// It came back without its status, and its mark says that it has ended.
+    pub restored: bool,
     /// The object's generation.
     pub generation: Option<i64>,
     /// Now.
@@ -56,6 +63,10 @@ pub struct Seen<'a> {
     pub online: u64,
     /// Some failed devices.
     pub failures: &'a [FailedDevice],
+    /// Devices of the fleet whose state cannot be taken.
+    pub omitted: &'a Omitted,
+    /// Connected devices that hold another plan than the newest.
+    pub other_plan: &'a OtherPlan,
 }
 
 /// What the status remembers; a rollout without a readable status has not been looked at.
@@ -63,7 +74,7 @@ pub struct Seen<'a> {
 pub fn recall(status: Option<&RolloutStatus>) -> (Memory, Option<Membership>) {
     let Some(status) = status else { return (Memory::default(), None) };
     let text = status.judge.as_ref().map_or("", |judge| &judge.state);
-    let memory = Memory::read(text, &status.decisions).unwrap_or_default();
+    let memory = Memory::read(text, &status.decisions, status.way_back.as_deref()).unwrap_or_default();
     (memory, status.membership.as_ref().and_then(membership::from_field))
 }
 
@@ -76,14 +87,16 @@ pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus 
     let policy = &story.valid.policy;
     let stage = policy.stage(state.stage);
     let begun = state.stage_opened_at.is_some();
-    let words = conditions::words(modelfleet_rollout::conditions(policy, state, story.reasons));
+    let mut words = conditions::words(modelfleet_rollout::conditions(policy, state, story.reasons));
+    words.extend(fleet_words::words(story.seen.as_ref(), &before.conditions));
+    words.extend(restored(story, before));
     let stage_name = |clause: usize| policy.stage(u32::try_from(clause).unwrap_or(0)).name.clone();
     let judged = story.answer.map(|answer| &answer.assessment);
     let now = story.now;
     RolloutStatus {
         observed_generation: story.generation,
         phase: Some(phase(state.phase)),
-        message: Some(cut(&message(state, story.reasons), MESSAGE_MAX)),
+        message: Some(clip(&message(state, story.reasons), MESSAGE_MAX)),
         stage: begun.then(|| field::StageProgress {
             name: stage.name.clone(),
             index: i64::from(state.stage.min(policy.last_stage())),
@@ -107,6 +120,7 @@ pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus 
         decisions: state.log.iter().map(decision).collect(),
         failures: failures(story, before),
         margins: verdicts::margins(story.valid, state.stage, judged, &before.margins),
+        way_back: memory::way_back(&state.prior),
         rollback: rollback(story, before),
         figures: figures(state),
         plan_revision: story.plan.map(|(_, revision)| signed(revision)).or(before.plan_revision),
@@ -116,6 +130,20 @@ pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus 
         retry_token: state.retry_token.as_deref().map(|token| cut(token, 64)),
         conditions: conditions::to_fields(words, &before.conditions, story.generation, now),
     }
+}
+
+/// Said of a rollout that came back without its status, for as long as it stays at its end.
+fn restored(story: &Story<'_>, before: &RolloutStatus) -> Option<Word> {
+    let told = before.conditions.iter().any(|c| c.type_ == RESTORED && c.status == "True");
+    let ended = story.memory.state.phase.is_terminal();
+    (ended && (told || story.restored)).then(|| Word {
+        kind: RESTORED,
+        holds: true,
+        reason: "StatusLost".to_owned(),
+        message: "restored without its status: its annotation says how it ended, and the plan that devices hold what is \
+                  in production; it does not run again"
+            .to_owned(),
+    })
 }
 
 fn phase(phase: Phase) -> field::RolloutPhase {
@@ -202,7 +230,7 @@ fn decision(entry: &LogEntry) -> field::DecisionRecord {
             _ => D::Hold,
         },
         reason: entry.kind.as_str().to_owned(),
-        message: cut(&entry.message, LOG_MESSAGE_MAX),
+        message: clip(&entry.message, LOG_MESSAGE_MAX),
     }
 }
 
@@ -223,8 +251,12 @@ fn rollback(story: &Story<'_>, before: &RolloutStatus) -> Option<field::Rollback
     let state = &story.memory.state;
     let rollback = state.rollback.as_ref()?;
     let kept = before.rollback.as_ref().map_or(0, |r| r.remaining);
-    let remaining =
-        story.seen.map_or(kept, |s| signed(s.view.still_exposed + s.view.still_exposed_unreachable));
+    let had = state.figures.exposed_devices;
+    let left = |view: &FleetView| view.still_exposed.saturating_add(view.out_of_reach(had));
+    let remaining = match state.figures.safe_at {
+        Some(_) => 0,
+        None => story.seen.map_or(kept, |seen| signed(left(seen.view))),
+    };
     Some(field::RollbackProgress {
         started_at: to_k8s(rollback.started_at),
         deadline_at: Some(to_k8s(rollback.deadline)),

@@ -12,18 +12,19 @@ use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Action, Decision, Evidence, Facts, FleetView, Intent, Phase, PlanView, Queue, State, VersionFact, decide,
-    plan_view,
+    Action, Decision, Evidence, Facts, FleetView, Intent, Phase, PlanView, Production, Queue, State,
+    VersionFact, decide, plan_view,
 };
-use modelfleet_spec::{Problem, Valid};
+use modelfleet_spec::{Problem, Valid, silent_after_ms};
 
 use crate::assess::Answer;
 use crate::context::{Field, Link};
-use crate::facts;
 use crate::ledger::Key;
 use crate::observe::World;
-use crate::queue::{Entry, places};
+use crate::production;
+use crate::queue::{Entry, others_wait, places};
 use crate::read::{Read, Spec};
+use crate::restore;
 use crate::status::memory::Memory;
 use crate::status::time::from_k8s;
 
@@ -45,6 +46,8 @@ pub struct Decided {
     pub valid: Valid,
     /// Why something stands in for it.
     pub problem: Option<Problem>,
+    /// It has ended, and its mark alone says so: its status was lost.
+    pub restored: bool,
     /// What to remember.
     pub memory: Memory,
     /// Who is drawn.
@@ -72,7 +75,7 @@ struct Table<'a> {
     key: &'a Key,
     world: &'a World,
     builds: &'a BTreeMap<String, ModelBuild>,
-    production: Option<String>,
+    production: Production,
     field: &'a mut Field,
     link: Link,
     now: Time,
@@ -87,12 +90,12 @@ pub fn take(
     field: &mut Field,
     now: Time,
 ) -> Vec<Turn> {
-    let mut entries: Vec<Entry> = rollouts.iter().map(|read| entry(world, read)).collect();
+    let production = production::production(world, field.ledger.newest(key));
+    let mut entries: Vec<Entry> = rollouts.iter().map(|read| entry(world, &production, read)).collect();
     let states = rollouts.iter().map(|read| &read.memory.state);
     let any_active = states.clone().any(|state| state.phase.is_active());
     let last_ended = states.filter(|s| s.phase.is_terminal()).map(|s| s.figures.ended_at).max().flatten();
     let link = field.link_of(&key.0);
-    let production = facts::production(world, field.ledger.newest(key));
     let mut table = Table { key, world, builds, production, field, link, now };
     // Who is under way first, then who has ended, the last one first: one that begins to go back in this very turn goes
     // before all that wait.
@@ -111,7 +114,8 @@ pub fn take(
             phase if phase.is_terminal() => !any_active && state.figures.ended_at == last_ended,
             _ => place.is_none(),
         };
-        let turn = table.turn(read, place, looks);
+        let waits = others_wait(&entries, &entries[at].name);
+        let turn = table.turn(read, (place, waits), looks);
         // Who has just ended keeps the turn until that is stored: the next one begins on facts that know of it.
         if !entries[at].phase.is_active() && turn.phase().is_active() {
             entries[at].phase = turn.phase();
@@ -123,19 +127,23 @@ pub fn take(
     turns.into_iter().map(|(_, turn)| turn).collect()
 }
 
-/// A rollout that cannot start, because its spec or its version is wrong, keeps nobody else waiting.
-fn entry(world: &World, read: &Read) -> Entry {
+/// A rollout that cannot start, because its spec or its version is wrong or a plan has no room for it, keeps nobody else
+/// waiting.
+fn entry(world: &World, production: &Production, read: &Read) -> Entry {
     let created = read.rollout.metadata.creation_timestamp.as_ref();
     let spec = &read.rollout.spec;
     let state = &read.memory.state;
-    let may_start = match facts::version_fact(world, &spec.version) {
+    let may_start = match restore::fact(world, &read.rollout, state, &spec.version) {
         VersionFact::Missing | VersionFact::Unverifiable(_) => false,
-        VersionFact::Rejected { at, .. } => !state.is_refused(at, spec.retry_token.as_deref()),
+        VersionFact::Rejected { at, .. } | VersionFact::Doubtful { at, .. } => {
+            !state.is_refused(at, spec.retry_token.as_deref())
+        }
         VersionFact::Registered | VersionFact::Verified | VersionFact::Production | VersionFact::Archived => {
             true
         }
     };
-    let waits = may_start && matches!(read.spec, Spec::Valid(_));
+    let has_room = |valid: &Valid| production.with(valid.policy.scope(), &spec.version).too_many().is_none();
+    let waits = may_start && matches!(&read.spec, Spec::Valid(valid) if has_room(valid));
     Entry {
         name: read.rollout.name_any(),
         created: created.map_or(Time::ZERO, from_k8s),
@@ -154,8 +162,9 @@ impl Turn {
 }
 
 impl Table<'_> {
-    fn turn(&mut self, read: Read, place: Option<Queue>, looks: bool) -> Turn {
-        let Read { rollout, memory, membership, spec } = read;
+    /// `place`: its place in the queue, and whether others wait.
+    fn turn(&mut self, read: Read, place: (Option<Queue>, bool), looks: bool) -> Turn {
+        let Read { rollout, memory, membership, spec, restored } = read;
         let phase_before = memory.state.phase;
         let (valid, problem) = match spec {
             Spec::Valid(valid) => (valid, None),
@@ -167,30 +176,44 @@ impl Table<'_> {
         intent.facts.unreadable = problem.as_ref().map(ToString::to_string);
         let mut decided = self.decided(valid, memory, membership, intent, looks);
         decided.problem = problem;
+        decided.restored = restored;
         Turn { rollout, outcome: Ok(Box::new(decided)), phase_before }
     }
 
-    fn intent(&self, rollout: &Rollout, state: &State, queue: Option<Queue>) -> Intent {
+    fn intent(
+        &self,
+        rollout: &Rollout,
+        state: &State,
+        (queue, others_wait): (Option<Queue>, bool),
+    ) -> Intent {
         let spec = &rollout.spec;
         // While an attempt is under way its version counts, not one that the spec may name by now.
         let version = if state.version.is_empty() { &spec.version } else { &state.version };
         let version = if state.phase.is_active() { version } else { &spec.version };
         let fleet = self.field.index.fleet(&self.key.0);
+        let plan = self.field.ledger.newest(self.key);
+        // Devices speak by the windows of the plan that they follow, and a new one reaches them when it is sent.
+        let sent_at = plan.map(|plan| plan.order.issued.min(self.now));
+        let heard_at = fleet.and_then(crate::index::Fleet::heard_at);
         Intent {
             paused: spec.paused,
             abort: spec.abort,
             promote: spec.promote.clone(),
             retry_token: spec.retry_token.clone(),
             facts: Facts {
-                version: facts::version_fact(self.world, version),
+                version: restore::fact(self.world, rollout, state, version),
                 production: self.production.clone(),
-                prior_gone: state.prior.as_ref().is_some_and(|prior| !self.builds.contains_key(prior)),
+                prior_gone: state.prior.entries().iter().any(|one| !self.builds.contains_key(&one.version)),
                 queue,
+                others_wait,
                 deleted: rollout.metadata.deletion_timestamp.is_some(),
                 unreadable: None,
                 broker_connected: self.link.connected,
                 view_complete: self.link.settled,
-                heard_at: fleet.and_then(crate::index::Fleet::heard_at),
+                unable_why: String::new(),
+                heard_at: heard_at.map(|at| at.max(sent_at.unwrap_or(at))),
+                silent_by_plan_ms: plan
+                    .map_or(0, |plan| silent_after_ms(plan.observe.window_ms, plan.observe.report_every_ms)),
                 unconfirmed: Vec::new(),
             },
         }
@@ -214,6 +237,7 @@ impl Table<'_> {
         };
         let fleet = seen.as_ref().map_or_else(FleetView::default, |seen| seen.view);
         intent.facts.unconfirmed = seen.as_ref().map_or_else(Vec::new, |seen| seen.exposed.clone());
+        intent.facts.unable_why = seen.as_ref().map_or_else(String::new, |seen| seen.unable_why.clone());
         let evidence = answer.as_ref().map_or_else(Evidence::default, |a| a.evidence.clone());
         let mut decision = decide(&valid.policy, &memory.state, &fleet, &evidence, &intent, self.now);
         membership.exclude.clone_from(&decision.state.quarantined);
@@ -225,7 +249,7 @@ impl Table<'_> {
         membership.exclude.clear();
         let memory = remember(memory, std::mem::take(&mut decision.state), answer.as_ref());
         let view = plan_view(&valid.policy, &memory.state);
-        Decided { valid, problem: None, memory, membership, decision, view, seen, answer }
+        Decided { valid, problem: None, restored: false, memory, membership, decision, view, seen, answer }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Whoever may register a version reads what is said here, and the controller can reach more than he can. So a status
 //! never holds what a store answered, nor what a file is instead of what was registered.
 
+mod format;
 mod place;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use minisign_verify::{PublicKey, Signature, StreamVerifier};
 use modelfleet_crds::ModelVersionSpec;
+use modelfleet_model_file::Reader;
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -20,7 +22,6 @@ use object_store::{ObjectStore, ObjectStoreExt as _, ObjectStoreScheme, parse_ur
 use sha2::{Digest as _, Sha256};
 
 use crate::error::chain;
-use crate::onnx::Scanner;
 use place::{Careful, Forbidden};
 
 /// A store that sends nothing for so long is away.
@@ -124,7 +125,7 @@ async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), 
     let signatures = signatures(spec);
     let mut verifiers = verifiers(trust, &signatures)?;
     let mut stream = open(trust, &uri).await?;
-    let (mut hash, mut scanner, mut size) = (Sha256::new(), Scanner::default(), 0_u64);
+    let (mut hash, mut reader, mut size) = (Sha256::new(), Reader::default(), 0_u64);
     let wanted = u64::try_from(artifact.size_bytes).unwrap_or(0);
     loop {
         let piece = tokio::time::timeout(SILENCE_MAX, stream.next()).await;
@@ -135,7 +136,7 @@ async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), 
             break;
         }
         hash.update(&piece);
-        scanner.take(&piece);
+        reader.take(&piece);
         verifiers.iter_mut().for_each(|verifier| verifier.update(&piece));
     }
     if size != wanted {
@@ -164,28 +165,7 @@ async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), 
         let message = format!("no signature of the version is by a trusted key over the bytes of {uri}");
         return refuse("SignatureInvalid", message);
     }
-    format(spec, scanner)
-}
-
-fn format(spec: &ModelVersionSpec, scanner: Scanner) -> Result<(), CheckError> {
-    let opsets = match scanner.finish() {
-        Ok(opsets) => opsets,
-        Err(why) => {
-            return refuse("FormatInvalid", format!("the file is no ONNX model: {why}; export it again"));
-        }
-    };
-    for declared in &spec.opsets {
-        let found = opsets.get(&declared.domain).copied();
-        if found != Some(declared.version) {
-            let found = found.map_or("does not import it".to_owned(), |v| format!("imports version {v}"));
-            let (domain, version) = (&declared.domain, declared.version);
-            let message = format!(
-                "spec.opsets says {domain} {version} and the file {found}; register a version with the file's own"
-            );
-            return refuse("OpsetMismatch", message);
-        }
-    }
-    Ok(())
+    format::check(spec, reader)
 }
 
 async fn open(
@@ -256,8 +236,8 @@ fn verifiers<'a>(
         pairs.filter_map(|(key, signature)| key.verify_stream(signature).ok()).collect();
     if verifiers.is_empty() && !trust.keys.is_empty() {
         let message = format!(
-            "none of the version's {} signatures is by one of the {} trusted keys; sign it with minisign and register \
-             it again",
+            "none of the version's {} signatures is by one of the {} trusted keys; delete the \
+             version (kubectl delete modelversion), sign the file with minisign and register it again",
             signatures.len(),
             trust.keys.len()
         );

@@ -85,9 +85,13 @@ fn cost_of_a_device_is_bounded() {
         selector: &selector,
         membership: &membership,
         drawn: Some(0),
+        probation_ms: 600_000,
         silent_after_ms: 3000,
+        window_ms: 1_000,
         connected_since: NOW,
+        prior: &[],
         back_since: None,
+        plan: None,
         now: NOW,
     };
     let start = std::time::Instant::now();

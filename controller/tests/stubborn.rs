@@ -61,6 +61,7 @@ async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Broker) 
         password: None,
         ca_pem: None,
         identity: "test".into(),
+        beat: mqtt::BEAT,
     };
     let (publisher, broker) = mqtt::prepare(&settings).unwrap();
     let ledger = Ledger::new(signer.verifying_key());
@@ -143,6 +144,34 @@ async fn a_way_back_goes_out_although_nothing_of_it_can_be_stored_and_no_way_for
         assert!(reconcile(&context, &key()).await.is_err());
         assert_eq!(sent(&context).is_some(), goes_out, "{code}, abort {abort}");
     }
+}
+
+/// As with definitions of an older version: the API server takes nothing of what was decided, but what it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_is_refused_whatever_is_left_out_is_told_on_the_object_once() {
+    let active = rollout("1.2.0", Some("Progressing"), &json!({"abort": true}));
+    let (server, context, _broker) = controller(of(versions(), vec![active])).await;
+    let before = server.object("rollouts/r-1.2.0")["status"].clone();
+    let kept = before["judge"]["state"].clone();
+    server.refuse(move |path, body| {
+        (path.ends_with("r-1.2.0/status") && body["status"]["judge"]["state"] != kept).then_some(422)
+    });
+    assert!(reconcile(&context, &key()).await.is_err(), "it is tried again");
+    let status = server.object("rollouts/r-1.2.0")["status"].clone();
+    for field in ["judge", "membership"] {
+        assert_eq!(status[field], before[field], "what decides is what the object had");
+    }
+    let conditions = status["conditions"].as_array().unwrap();
+    let stalled = conditions.iter().find(|c| c["type"] == "Stalled").unwrap();
+    assert_eq!((&stalled["status"], &stalled["reason"]), (&json!("True"), &json!("StatusRefused")));
+    assert!(stalled["message"].as_str().unwrap().contains("the test refuses it"), "{stalled}");
+    server.writes();
+    assert!(reconcile(&context, &key()).await.is_err());
+    assert_eq!(server.writes().iter().filter(|path| path.ends_with("/status")).count(), 0, "told once");
+    server.refuse(|_, _| None);
+    reconcile(&context, &key()).await.unwrap();
+    let status = &server.object("rollouts/r-1.2.0")["status"];
+    assert!(status["judge"]["state"].as_str().unwrap().contains("RollingBack"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,4 +286,59 @@ async fn what_is_stored_needs_a_version_until_what_was_decided_is_stored_too() {
     server.refuse(|_, _| None);
     reconcile(&context, &key()).await.unwrap();
     assert_eq!(held(), json!([]));
+}
+
+/// What the server of health and numbers answers: the first line and the body.
+async fn ask(address: std::net::SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = loop {
+        if let Ok(stream) = tokio::net::TcpStream::connect(address).await {
+            break stream;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_cannot_watch_its_objects_is_not_ready_and_says_why() {
+    use modelfleet_controller::http::{Shown, Stand, serve};
+    use modelfleet_controller::run::{Scope, watch};
+    use std::time::{Duration, Instant};
+
+    let (server, context, _broker) = controller(Vec::new()).await;
+    let metrics = context.metrics.clone();
+    metrics.link(true, true);
+    let shown = Shown { metrics: metrics.clone(), stand: Arc::default() };
+    // As without the definitions: nobody knows the path.
+    server.refuse(|_, _| Some(404));
+    let (_, writer) = kube::runtime::reflector::store::<modelfleet_crds::Rollout>();
+    let all = tokio_util::sync::CancellationToken::new();
+    let watching = watch(context.client.clone(), Scope::All, metrics.clone(), writer, all, |_, _| {});
+    let watching = tokio::spawn(watching);
+    let found = async {
+        loop {
+            if let Some(broken) = metrics.broken_watch(Instant::now()) {
+                return broken;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (kind, ..) = tokio::time::timeout(Duration::from_secs(20), found).await.expect("it tells");
+    watching.abort();
+    assert_eq!(kind, "rollouts");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    shown.set(Stand::Leading(Arc::new(context)));
+    tokio::spawn(serve(port, shown, tokio_util::sync::CancellationToken::new()));
+    metrics.watch_is_well("rollouts");
+    assert!(ask(port, "/readyz").await.ends_with("leads\n"));
+    metrics.watch_broke("rollouts", "404 page not found", Instant::now() - Duration::from_secs(20));
+    metrics.watch_broke("rollouts", "404 page not found", Instant::now());
+    let answer = ask(port, "/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("cannot watch rollouts for 20 s: 404 page not found"), "{answer}");
 }

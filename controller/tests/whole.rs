@@ -72,6 +72,41 @@ async fn a_good_version_gets_through_and_a_bad_one_is_taken_back() {
     assert_eq!(last.stable.unwrap().version.to_string(), "1.1.0");
 }
 
+/// The conclusion, whom it hit, what became of the version and what to do, the statistics last: in the status and in its
+/// newest event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_reads_whom_a_version_harmed_and_what_to_do() {
+    let plant = plant!("stranger");
+    let (badness, _) = fleet(&plant, 60).await;
+    badness.lock().unwrap().insert("1.1.0 old".into(), 60);
+    for version in ["1.0.0", "1.1.0"] {
+        plant.register(version).await;
+    }
+    plant.roll_out("1.0.0").await;
+    plant.wait("1.0.0", "Succeeded", LONG).await;
+    plant.roll_out_from("1.1.0", "24").await;
+    plant.wait("1.1.0", "RolledBack", LONG).await;
+    let in_order = |told: &str, parts: &[&str]| {
+        let places: Vec<Option<usize>> = parts.iter().map(|part| told.find(part)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {told}");
+    };
+    let conclusion =
+        ["Took 1.1.0 back from ", ": too many errors on ", " with it (limit 1 %), ", " are age=old. "];
+    let rest = ["1.1.0 is Rejected; register a new version. ", "Statistics: "];
+    let (_, told) = plant.phase("1.1.0").await;
+    in_order(&told, &[&conclusion[..], &rest[..]].concat());
+    let events: Api<Event> = Api::namespaced(plant.client.clone(), &plant.namespace);
+    let back = events.list(&ListParams::default()).await.unwrap().items.into_iter();
+    let note =
+        back.filter(|event| event.reason.as_deref() == Some("RolledBack")).find_map(|event| event.note);
+    let note = note.unwrap();
+    in_order(&note, &conclusion);
+    assert!(
+        note.ends_with("1.1.0 is Rejected; register a new version."),
+        "nothing is cut within a sentence: {note}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_it_goes_on() {
     let mut plant = plant!("killed");
@@ -136,6 +171,94 @@ async fn people_pause_abort_and_delete() {
     let last = plans.lock().unwrap().last().cloned().unwrap();
     assert!(last.candidate.is_none());
     assert_eq!(last.stable.unwrap().version.to_string(), "1.0.0");
+}
+
+/// What is proven for some devices is theirs alone, across a restart of the controller, and so is the way back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_selector_promotes_for_its_devices_alone() {
+    let mut plant = plant!("selector");
+    let (_, plans) = fleet(&plant, 24).await;
+    for version in ["1.0.0", "1.1.0", "1.2.0"] {
+        plant.register(version).await;
+    }
+    plant.roll_out("1.0.0").await;
+    plant.wait("1.0.0", "Succeeded", LONG).await;
+    let old = json!({"matchLabels": {"age": "old"}});
+    plant.roll_out_to("1.1.0", old).await;
+    plant.wait("1.1.0", "Succeeded", LONG).await;
+    assert_eq!([plant.stage("1.0.0").await, plant.stage("1.1.0").await], ["Production"; 2]);
+    assert_eq!(plant.devices("1.1.0").await, "age=old");
+    plant.controller.as_mut().unwrap().kill();
+    plant.start_controller();
+    // The way back of a rollout to all is each device's own.
+    plant.roll_out("1.2.0").await;
+    plant.wait_for("1.2.0", LONG, |_, what| what.contains("broad")).await;
+    plant.patch("1.2.0", json!({"abort": true})).await;
+    plant.wait("1.2.0", "RolledBack", LONG).await;
+    // Of all plans that ever went out, none gave the young what no stage brought them.
+    let of = |plan: &modelfleet_protocol::plan::Plan, age: &str| {
+        let labels = [("age".to_owned(), age.to_owned())].into();
+        plan.stable_of(&labels).map(|build| build.version.to_string())
+    };
+    let plans = plans.lock().unwrap().clone();
+    let young: Vec<String> = plans.iter().filter_map(|plan| of(plan, "new")).collect();
+    assert!(young.iter().all(|version| version == "1.0.0"), "{young:?}");
+    let last = plans.last().unwrap();
+    assert_eq!(of(last, "old").as_deref(), Some("1.1.0"));
+    assert!(last.candidate.is_none());
+}
+
+/// Everything is exported, deleted and applied again without statuses: nothing runs again and no device moves. And so when
+/// it is applied from files that never had an annotation.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_is_applied_again_moves_nothing() {
+    let plant = plant!("restored");
+    let (badness, plans) = fleet(&plant, 20).await;
+    badness.lock().unwrap().insert("1.2.0".into(), 101);
+    for (version, end) in [("1.0.0", "Succeeded"), ("1.1.0", "Succeeded"), ("1.2.0", "RolledBack")] {
+        plant.register(version).await;
+        plant.roll_out(version).await;
+        plant.wait(version, end, LONG).await;
+        plant.wait_marked(version).await;
+    }
+    let (versions, rollouts) = plant.exported().await;
+    plant.delete_all().await;
+    let told = plans.lock().unwrap().len();
+    plant.apply_again(&versions, &rollouts).await;
+    for (version, end) in [("1.0.0", "Succeeded"), ("1.1.0", "Succeeded"), ("1.2.0", "RolledBack")] {
+        plant.wait(version, end, LONG).await;
+        assert!(
+            plant
+                .condition(version, "Restored")
+                .await
+                .is_some_and(|why| why.contains("plan that devices hold"))
+        );
+    }
+    plant.wait_stage("1.1.0", "Production").await;
+    plant.wait_stage("1.2.0", "Rejected").await;
+    // Finalizers that came back with the export belong to who applied it; they are no reason to stay.
+    plant.delete_all().await;
+    let bare = |object: &serde_json::Value| {
+        let mut object = object.clone();
+        object["metadata"].as_object_mut().unwrap().retain(|key, _| key == "name");
+        object
+    };
+    let (versions, rollouts): (Vec<_>, Vec<_>) =
+        (versions.iter().map(bare).collect(), rollouts.iter().map(bare).collect());
+    plant.apply_again(&versions, &rollouts).await;
+    plant.wait("1.1.0", "Succeeded", LONG).await;
+    plant
+        .wait_for("1.0.0", LONG, |phase, what| phase == "Stalled" && what.contains("may have ended before"))
+        .await;
+    plant.wait_for("1.2.0", LONG, |phase, what| phase == "Stalled" && what.contains("was rejected")).await;
+    plant.wait_stage("1.1.0", "Production").await;
+    for plan in plans.lock().unwrap().iter().skip(told) {
+        let stable = plan.stable.as_ref().map(|build| build.version.to_string());
+        assert_eq!((stable.as_deref(), plan.candidate.is_none()), (Some("1.1.0"), true));
+    }
+    // A person says that it shall run.
+    plant.patch("1.0.0", json!({"retryToken": "I mean it"})).await;
+    plant.wait_for("1.0.0", LONG, |_, what| what.contains("canary")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,8 @@ pub const PROGRESSING: &str = "Progressing";
 pub const PAUSED: &str = "Paused";
 /// The judge showed harm.
 pub const DEGRADED: &str = "Degraded";
+/// In production, and an objective is broken; whose fault that is, nothing shows.
+pub const BREACHED: &str = "Breached";
 /// The devices were taken back to the version before.
 pub const ROLLED_BACK: &str = "RolledBack";
 /// It will not go on without a person.
@@ -22,7 +24,7 @@ pub const VERIFIED: &str = "Verified";
 pub(crate) fn condition_list(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "maxItems": 8,
+        "maxItems": 9,
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["type"],
         "items": {

@@ -21,7 +21,7 @@ pub use publisher::{PublisherSignature, SignatureFormat};
 pub use requires::{Engine, Opset, Requirements};
 pub use self_test::{SelfTestCase, TensorValues};
 pub use signature::{Datatype, ModelSignature, Tensor};
-pub use status::{ModelVersionStatus, Rejection, VersionStage};
+pub use status::{ModelVersionStatus, ProductionScope, Rejection, VersionStage};
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,7 @@ use crate::rules::{DNS_LABEL, SEMVER};
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
     printcolumn(name = "Stage", type_ = "string", json_path = ".status.stage"),
+    printcolumn(name = "Devices", type_ = "string", json_path = ".status.devices"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Digest", type_ = "string", json_path = ".spec.artifact.digest", priority = 1),
@@ -54,8 +55,8 @@ use crate::rules::{DNS_LABEL, SEMVER};
 )]
 #[x_kube(validation = ("self == oldSelf", "spec is immutable: register a new version instead"))]
 pub struct ModelVersionSpec {
-    /// Name of the model that this is a version of: a DNS label of at most 63 characters. One model has one
-    /// version in production per namespace. Required. Example: `pump-anomaly`.
+    /// Name of the model that this is a version of: a DNS label of at most 63 characters. A device has
+    /// one version of a model in production. Required. Example: `pump-anomaly`.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = DNS_LABEL)]
     pub model: String,

@@ -24,6 +24,6 @@ pub(crate) const LONGER_THAN_ZERO: RuleText =
 
 /// A label key without its own length in the schema: keys of maps cannot be bounded there.
 pub(crate) const LABEL_KEYS: RuleText = (
-    "self.all(key, size(key) > 0 && size(key) <= 253)",
-    "every label key must have 1 to 253 characters, such as site or example.com/pump-type",
+    "self.all(key, size(key) > 0 && size(key) <= 317)",
+    "every label key must have 1 to 317 characters, such as site or example.com/pump-type",
 );

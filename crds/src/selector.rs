@@ -35,8 +35,8 @@ pub struct DeviceSelector {
     "values must hold at least one value with operator In or NotIn, and none with Exists or DoesNotExist"
 ))]
 pub struct LabelExpression {
-    /// The label key, 1 to 253 characters. Required. Example: `site`.
-    #[schemars(length(min = 1, max = 253))]
+    /// The label key, 1 to 317 characters. Required. Example: `site`.
+    #[schemars(length(min = 1, max = 317))]
     pub key: String,
 
     /// How the label is compared: `In` (its value is one of `values`), `NotIn` (it is missing or its value is

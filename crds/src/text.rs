@@ -9,7 +9,7 @@ mod percent;
 
 pub use amount::{Amount, CountOrShare};
 pub use bound::{Bound, BoundValue};
-pub use decimal::Decimal;
+pub use decimal::{Decimal, Reading};
 pub use duration::DurationText;
 pub use percent::Percent;
 

@@ -84,6 +84,7 @@ fn status(fill: &Fill) -> Value {
         "decisions": (0..32).map(|_| decision()).collect::<Vec<_>>(),
         "failures": (0..16).map(failure).collect::<Vec<_>>(),
         "margins": [{ "stage": "canary", "marginPpm": 5_000_000, "basis": "Planner" }],
+        "wayBack": r#"[{"selector":{"matchLabels":{"site":"north"}},"version":"1.3.0"},{"selector":{},"version":"1.2.0"}]"#,
         "rollback": {
             "startedAt": AT, "deadlineAt": AT, "remaining": 3, "lastDeviceBackAt": AT, "reason": "SloBreach",
         },
@@ -99,6 +100,7 @@ fn version_status() -> Value {
     json!({
         "observedGeneration": 1, "stage": "Rejected", "reason": "SloBreach", "message": "m".repeat(300),
         "rejectedBy": { "rollout": "pump-anomaly-1-4-0", "reason": "SloBreach", "time": AT, "retryToken": "" },
+        "devices": "site=north", "productionFor": [{ "selector": r#"{"matchLabels":{"site":"north"}}"#, "order": 3 }],
         "verifiedAt": AT, "promotedAt": AT, "promotedBy": "pump-anomaly-1-4-0",
         "conditions": [condition("Ready"), condition("Verified")],
     })

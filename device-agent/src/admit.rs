@@ -1,21 +1,25 @@
 //! From verified bytes on disk to a session that may answer: digest, signature, load, self-test.
 
+mod self_test;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use modelfleet_agent_core::build::Build;
 use modelfleet_protocol::ids::Digest;
-use modelfleet_protocol::model::{ModelBuild, SelfTest, Values};
+use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::state::{Failure, FailureCode};
 
-use crate::engine::{Engines, LoadError, RunError, Session};
+use crate::engine::{Engines, LoadError, Ports, RunError, Session};
 use crate::fetch::Keys;
 use crate::serve::Places;
-use crate::tensor::{NamedTensor, shaped};
 
 /// Predictions of one loaded build that run at once; others wait, within their time.
 const AT_ONCE_MAX: usize = 4;
+
+pub use self_test::Which;
 
 /// Why a build may not answer.
 #[derive(Debug, thiserror::Error)]
@@ -42,18 +46,18 @@ pub enum AdmitError {
     #[error("the model's outputs are not those of its signature: {0}")]
     Signature(String),
     /// A golden input was answered wrongly.
-    #[error("self-test {index}: {reason}")]
+    #[error("self-test {which}: {reason}")]
     SelfTest {
-        /// Which one, from 0.
-        index: usize,
+        /// Which one.
+        which: Which,
         /// What differs.
         reason: String,
     },
     /// The engine fell over a golden input.
-    #[error("self-test {index}")]
+    #[error("self-test {which}")]
     Run {
-        /// Which one, from 0.
-        index: usize,
+        /// Which one.
+        which: Which,
         /// Why it failed.
         #[source]
         source: RunError,
@@ -82,6 +86,7 @@ impl AdmitError {
             AdmitError::Unsigned => FailureCode::SignatureInvalid,
             AdmitError::Load(e) => e.code(),
             AdmitError::Signature(_) => FailureCode::SignatureMismatch,
+            AdmitError::Run { source: RunError::Memory { .. }, .. } => FailureCode::MemoryShort,
             AdmitError::SelfTest { .. } | AdmitError::Run { .. } => FailureCode::SelfTestMismatch,
         };
         Failure::new(code, crate::mqtt::chain(self))
@@ -101,7 +106,9 @@ impl AdmitError {
     /// Whether the bytes in the slot are gone or damaged. A disk that does not read now may read later.
     fn is_lost(&self) -> bool {
         match self {
-            AdmitError::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            AdmitError::Read { source, .. } => {
+                matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory)
+            }
             AdmitError::Damaged(_) => true,
             _ => false,
         }
@@ -114,17 +121,48 @@ pub struct Ready {
     pub session: Box<dyn Session>,
     /// The engine's name.
     pub engine: String,
+    /// What it takes and gives; `None` where nobody says.
+    pub ports: Option<Ports>,
     /// For predictions that answer.
     pub places: Arc<Places>,
     /// For runs beside what answers, one at a time.
     pub beside: Arc<Places>,
+    /// Requests that it has answered, and those whose values it would not answer.
+    answered: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Ready {
     /// A session that may answer, with all its places free.
     #[must_use]
-    pub fn new(session: Box<dyn Session>, engine: String) -> Ready {
-        Ready { session, engine, places: Places::of(AT_ONCE_MAX), beside: Places::of(1) }
+    pub fn new(session: Box<dyn Session>, engine: String, ports: Option<Ports>) -> Ready {
+        Ready {
+            session,
+            engine,
+            ports,
+            places: Places::of(AT_ONCE_MAX),
+            beside: Places::of(1),
+            answered: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// It has answered a request.
+    pub fn has_answered(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether an error is the caller's. What the model does not take is; values that the engine cannot answer are as
+    /// long as it answers most: a build that refuses more than it answers is not one that any other would have been like.
+    pub fn is_callers(&self, error: &RunError) -> bool {
+        match error {
+            RunError::Input { .. } => true,
+            RunError::Values { .. } | RunError::Large { .. } | RunError::Memory { .. } => {
+                let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+                refused <= self.answered.load(Ordering::Relaxed)
+            }
+            RunError::Engine { .. } | RunError::Output { .. } => false,
+        }
     }
 }
 
@@ -180,60 +218,30 @@ impl Loader {
         if !self.keys.signed(&bytes, &build.signatures) {
             return Err(AdmitError::Unsigned);
         }
-        let loaded = self.engines.load(&bytes, build)?;
-        for (index, test) in build.self_test.iter().enumerate() {
-            self_test(&*loaded.session, build, index, test)?;
+        let mut failed: Option<AdmitError> = None;
+        let mut without = Vec::new();
+        loop {
+            let loaded = match self.engines.load_without(&bytes, build, &without) {
+                Ok(loaded) => loaded,
+                // What an engine answered says more than that there is no other one.
+                Err(error) => return Err(failed.unwrap_or(error.into())),
+            };
+            match self_test::run(&loaded, build) {
+                Ok(()) => return Ok(Ready::new(loaded.session, loaded.engine, Some(loaded.ports))),
+                Err(error) if loaded.is_reference => return Err(error),
+                Err(error) => {
+                    let detail = crate::mqtt::chain(&error);
+                    let inexact = LoadError::Inexact { engine: loaded.engine.clone(), detail };
+                    failed.get_or_insert(inexact.into());
+                    without.push(loaded.engine);
+                }
+            }
         }
-        Ok(Ready::new(loaded.session, loaded.engine))
     }
 }
 
 fn in_use(place: &Arc<Mutex<Weak<Ready>>>) -> bool {
     place.try_lock().map_or(true, |ready| ready.strong_count() > 0)
-}
-
-fn self_test(
-    session: &dyn Session,
-    build: &ModelBuild,
-    index: usize,
-    test: &SelfTest,
-) -> Result<(), AdmitError> {
-    let input = |values: &Values| {
-        let signature = build.inputs.iter().find(|t| t.name == values.name);
-        let missing = || AdmitError::Signature(format!("self-test {index} has no input {:?}", values.name));
-        signature.and_then(|s| shaped(s, values)).ok_or_else(missing)
-    };
-    let inputs: Vec<NamedTensor> = test.inputs.iter().map(input).collect::<Result<_, _>>()?;
-    let outputs = session.run(&inputs).map_err(|source| AdmitError::Run { index, source })?;
-    for expected in &build.outputs {
-        if !outputs.iter().any(|o| o.name == expected.name) {
-            return Err(AdmitError::Signature(format!("there is no output {:?}", expected.name)));
-        }
-    }
-    let mut answer = Vec::new();
-    for expected in &test.outputs {
-        let output = outputs.iter().find(|o| o.name == expected.name);
-        let missing = || AdmitError::Signature(format!("there is no output {:?}", expected.name));
-        output.ok_or_else(missing)?.data.numbers(&mut answer);
-        if let Some(reason) = difference(&answer, expected, test.tolerance) {
-            return Err(AdmitError::SelfTest { index, reason });
-        }
-    }
-    Ok(())
-}
-
-/// What differs between an answer and what it must be; `None` when it is good. NaN is never good.
-fn difference(answer: &[f64], expected: &Values, tolerance: f64) -> Option<String> {
-    let name = &expected.name;
-    if answer.len() != expected.values.len() {
-        return Some(format!("{name} has {} elements, expected {}", answer.len(), expected.values.len()));
-    }
-    let far = |(a, e): &(&f64, &f64)| {
-        let error = (*a - *e).abs() / e.abs().max(1.0);
-        error.is_nan() || error > tolerance
-    };
-    let (found, expected) = answer.iter().zip(&expected.values).find(far)?;
-    Some(format!("{name} is {found}, expected {expected} within {tolerance}"))
 }
 
 #[cfg(test)]
@@ -254,21 +262,5 @@ mod tests {
         assert!(
             !FailureCode::DiskUnreadable.is_hard_stop() && !FailureCode::DiskUnreadable.is_incompatibility()
         );
-    }
-
-    fn check(answer: &[f64], expected: &[f64], good: bool) {
-        let expected = Values { name: "score".into(), values: expected.to_vec() };
-        assert_eq!(difference(answer, &expected, 1e-4).is_none(), good, "{answer:?} {expected:?}");
-    }
-
-    #[test]
-    fn tolerance_is_relative_above_one_and_absolute_below() {
-        check(&[0.50005], &[0.5], true);
-        check(&[0.5002], &[0.5], false);
-        check(&[1000.05], &[1000.0], true);
-        check(&[1000.2], &[1000.0], false);
-        check(&[f64::NAN], &[0.5], false);
-        check(&[0.5, 0.5], &[0.5], false);
-        check(&[], &[], true);
     }
 }

@@ -1,38 +1,45 @@
 //! The local API: the Open Inference Protocol (version 2) over HTTP, and ground truth.
 
+mod about;
+mod address;
+mod answer;
+mod binary;
+mod bodies;
+mod callers;
 mod connections;
+mod elements;
 mod infer;
+mod request;
+mod seats;
 mod stuck;
-mod tensors;
+mod versions;
+mod watched;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Path as UrlPath, Request, State};
+use axum::extract::{Path as UrlPath, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use modelfleet_agent_core::recorder::key;
-use modelfleet_agent_core::words::Role;
 use modelfleet_protocol::ids::ModelName;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use crate::config::Listen;
+use crate::engine::RunError;
 use crate::mqtt::chain;
 use crate::serve::{Model, Models, PredictError};
+use bodies::body;
+pub use callers::Callers;
+use connections::Service;
 
-/// Most bytes of a request.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Longest that a request's body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Predictions are taken to be stuck when for so many times the patience none of a build has ended.
 const STUCK_PATIENCES: u32 = 30;
 /// They are stuck after this time at the earliest.
@@ -71,7 +78,7 @@ struct Api {
 }
 
 /// Serves the models of a device until `stop`, and some seconds longer to those who have asked. The address is
-/// logged and written to `api-address` in `dir`. A prediction may take `patience`.
+/// logged and written to `api-address` in `dir`. A prediction may take `patience`; `callers` may ask.
 ///
 /// # Errors
 /// When it cannot listen there, or when the predictions of a build that answers are stuck for good.
@@ -80,27 +87,35 @@ pub async fn serve(
     dir: &Path,
     models: Arc<Models>,
     patience: Duration,
+    callers: Callers,
     stop: CancellationToken,
 ) -> Result<(), ApiError> {
     let after = patience.saturating_mul(STUCK_PATIENCES).max(STUCK_LEAST);
     let watched = models.clone();
     let router = router(Api { models, patience, late: Arc::new(Semaphore::new(1)) });
+    let service = Service { router, callers: Arc::new(callers) };
     let served = async {
         match listen {
             Listen::Tcp(address) => {
                 let failed = |source| ApiError::Listen { address: address.to_string(), source };
-                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let listener = address::bind(*address, dir).await.map_err(failed)?;
                 let bound = listener.local_addr().map_err(failed)?;
-                announce(dir, &format!("http://{bound}"));
-                connections::serve(listener, router, stop).await;
+                address::announce(dir, &format!("http://{bound}"));
+                connections::serve(listener, service, stop).await;
             }
             Listen::Unix(path) => {
                 let failed = |source| ApiError::Listen { address: path.display().to_string(), source };
-                // The folder's lock says that no other agent of this device listens here.
+                // The folder's lock says that no other agent of this device listens here. What cannot be removed is
+                // told by the bind.
                 let _ = std::fs::remove_file(path);
+                if path.is_dir() {
+                    return Err(failed(std::io::Error::other(
+                        "a folder is there; remove it, or name another path",
+                    )));
+                }
                 let listener = UnixListener::bind(path).map_err(failed)?;
-                announce(dir, &format!("unix:{}", path.display()));
-                connections::serve(listener, router, stop).await;
+                address::announce(dir, &format!("unix:{}", path.display()));
+                connections::serve(listener, service, stop).await;
             }
         }
         Ok(())
@@ -111,27 +126,22 @@ pub async fn serve(
     }
 }
 
-/// Tells others where the API is. Those who know need no file.
-fn announce(dir: &Path, address: &str) {
-    info!(address, "local API listens");
-    let (path, fresh) = (dir.join("api-address"), dir.join("api-address.new"));
-    let written =
-        std::fs::write(&fresh, format!("{address}\n")).and_then(|()| std::fs::rename(&fresh, &path));
-    if let Err(error) = written {
-        warn!(path = %path.display(), %error, "the API's address could not be written");
-    }
-}
-
 fn router(api: Api) -> Router {
     Router::new()
-        .route("/v2", get(about))
-        .route("/v2/health/live", get(|| async { Json(json!({"live": true})) }))
-        .route("/v2/health/ready", get(ready))
-        .route("/v2/models/{name}", get(model_about))
-        .route("/v2/models/{name}/ready", get(model_ready))
+        .route("/v2", get(about::agent))
+        .route("/v2/health/live", get(about::live))
+        .route("/v2/health/ready", get(about::ready))
+        .route("/v2/models/{name}", get(about::model))
+        .route("/v2/models/{name}/ready", get(about::model_ready))
         .route("/v2/models/{name}/infer", post(infer::infer))
+        .route("/v2/models/{name}/versions", get(versions::all))
+        .route("/v2/models/{name}/versions/", get(versions::all))
+        .route("/v2/models/{name}/versions/{version}", get(versions::about))
+        .route("/v2/models/{name}/versions/{version}/ready", get(versions::ready))
+        .route("/v2/models/{name}/versions/{version}/infer", post(versions::infer))
         .route("/v2/models/{name}/feedback", post(feedback))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .fallback(about::nothing_there)
+        .method_not_allowed_fallback(about::wrong_method)
         .with_state(api)
 }
 
@@ -149,9 +159,11 @@ impl From<PredictError> for Refusal {
         let status = match &error {
             PredictError::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             PredictError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            PredictError::Run { source: crate::engine::RunError::Input { .. }, .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            PredictError::Refused { .. }
+            | PredictError::Run {
+                source: RunError::Values { .. } | RunError::Large { .. } | RunError::Memory { .. },
+                ..
+            } => StatusCode::BAD_REQUEST,
             PredictError::Run { .. } | PredictError::Dropped { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Refusal(status, chain(&error))
@@ -167,51 +179,6 @@ impl Api {
         let unknown = || Refusal(StatusCode::NOT_FOUND, format!("model {name:?} is not on this device"));
         name.parse::<ModelName>().ok().and_then(|name| self.models.get(&name)).ok_or_else(unknown)
     }
-}
-
-/// The bytes of a request, if there are not too many and they do not take too long.
-async fn body(request: Request) -> Result<Bytes, Refusal> {
-    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
-        Ok(read) => read.map_err(|refused| Refusal(refused.status(), refused.body_text())),
-        Err(_) => {
-            let seconds = BODY_TIMEOUT.as_secs();
-            Err(Refusal(StatusCode::REQUEST_TIMEOUT, format!("the body took more than {seconds} s")))
-        }
-    }
-}
-
-async fn about() -> Json<Value> {
-    Json(
-        json!({"name": "modelfleet-agent", "version": env!("CARGO_PKG_VERSION"), "extensions": ["feedback"]}),
-    )
-}
-
-async fn ready(State(api): State<Api>) -> Response {
-    let ready = api.models.all().iter().any(|model| model.can_answer(Role::Live));
-    readiness(ready)
-}
-
-async fn model_ready(State(api): State<Api>, UrlPath(name): UrlPath<String>) -> Result<Response, Refusal> {
-    Ok(readiness(api.model(&name)?.can_answer(Role::Live)))
-}
-
-fn readiness(ready: bool) -> Response {
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": ready}))).into_response()
-}
-
-async fn model_about(State(api): State<Api>, UrlPath(name): UrlPath<String>) -> Result<Json<Value>, Refusal> {
-    let model = api.model(&name)?;
-    let live = model.live().ok_or_else(|| PredictError::NotReady(model.name().clone()))?;
-    let platform = format!("onnx_{}", live.ready.engine.to_ascii_lowercase());
-    let build = &live.build;
-    Ok(Json(json!({
-        "name": name,
-        "versions": [build.version.to_string()],
-        "platform": platform,
-        "inputs": build.inputs,
-        "outputs": build.outputs,
-    })))
 }
 
 #[derive(Deserialize)]
@@ -232,39 +199,5 @@ async fn feedback(
         Ok(Json(json!({"id": feedback.id})))
     } else {
         Err(Refusal(StatusCode::NOT_FOUND, "no prediction of this id is known (any more)".into()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use axum::body::Body;
-    use hyper::body::Frame;
-
-    use super::*;
-
-    /// A body of which nothing ever comes.
-    struct Silence;
-
-    impl hyper::body::Body for Silence {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            Poll::Pending
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_never_comes_is_not_waited_for() {
-        let start = tokio::time::Instant::now();
-        let refused = body(Request::new(Body::new(Silence))).await.err().unwrap();
-        assert_eq!((refused.0, start.elapsed()), (StatusCode::REQUEST_TIMEOUT, BODY_TIMEOUT));
     }
 }

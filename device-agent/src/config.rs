@@ -1,6 +1,7 @@
 //! The command line and the environment.
 
 mod files;
+mod unreadable;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,10 +9,11 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
-use modelfleet_protocol::selector::{LABEL_LEN_MAX, LABELS_MAX, Labels};
+use modelfleet_protocol::selector::{LABELS_MAX, Labels};
 use url::Url;
 
-pub use files::{ConfigError, passwords, plan_keys};
+pub use files::{ConfigError, apart, passwords, plan_keys, read_file};
+pub use unreadable::{can_be_read, go_without};
 
 /// Runs models on devices, under a plan from the controller.
 #[derive(Parser)]
@@ -40,11 +42,13 @@ pub struct CommonArgs {
     /// The fleet: the Kubernetes namespace of its objects.
     #[arg(long, env = "MODELFLEET_NAMESPACE", default_value = "default")]
     pub namespace: Namespace,
-    /// File with an ed25519 public key (hexadecimal or base64) whose plans are obeyed; may be repeated.
-    #[arg(long, env = "MODELFLEET_PLAN_KEY", value_delimiter = ',', required = true, value_name = "FILE")]
+    /// File with an ed25519 public key (hexadecimal or base64) whose plans are obeyed; may be repeated. Several files
+    /// may stand in one value, with commas between them.
+    #[arg(long, env = "MODELFLEET_PLAN_KEY", required = true, value_name = "FILE")]
     pub plan_key: Vec<PathBuf>,
-    /// File with a minisign public key; with any, only models signed by one of them run. May be repeated.
-    #[arg(long, env = "MODELFLEET_ARTIFACT_KEY", value_delimiter = ',', value_name = "FILE")]
+    /// File with a minisign public key; with any, only models signed by one of them run. May be repeated,
+    /// or several with commas between them.
+    #[arg(long, env = "MODELFLEET_ARTIFACT_KEY", value_name = "FILE")]
     pub artifact_key: Vec<PathBuf>,
     /// File with the certificate authorities that are trusted instead of the system's.
     #[arg(long, env = "MODELFLEET_CA", value_name = "FILE")]
@@ -106,6 +110,13 @@ pub struct RunArgs {
     /// Where the local API listens: a loopback address and port (0: any free one), or unix:PATH.
     #[arg(long, env = "MODELFLEET_LISTEN", default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     pub listen: Listen,
+    /// A host name, without port, under which the local API may be asked, besides those of the machine itself; may be
+    /// repeated. Where a proxy or a container stands before it.
+    #[arg(long, env = "MODELFLEET_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// Web pages of this origin may ask the local API, such as http://dashboard.local:3000; may be repeated.
+    #[arg(long, env = "MODELFLEET_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
     /// Memory that the process may use, MiB; a build that makes it exceed that goes back. 0: no limit.
     #[arg(long, env = "MODELFLEET_MEMORY_LIMIT", default_value_t = 0, value_name = "MIB")]
     pub memory_limit_mib: u64,
@@ -237,9 +248,7 @@ pub enum LogForm {
 
 fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
-    if key.is_empty() || key.len() > LABEL_LEN_MAX || value.len() > LABEL_LEN_MAX {
-        return Err(format!("keys have 1 to {LABEL_LEN_MAX} bytes, values at most as many"));
-    }
+    modelfleet_protocol::label::check(key, value).map_err(|error| error.to_string())?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -260,6 +269,17 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_label_that_the_controller_would_refuse_is_refused_here() {
+        assert_eq!(label("site=Hall-7"), Ok(("site".to_owned(), "Hall-7".to_owned())));
+        assert!(label(&format!("site={}", "x".repeat(63))).is_ok());
+        let refused = label(&format!("site={}", "x".repeat(64))).unwrap_err();
+        assert!(refused.contains("label site has a value of 64 bytes; at most 63"), "{refused}");
+        for bad in ["site", "=x", "site=Hall 7", "a/b/c=x"] {
+            assert!(label(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod loads;
 mod parts;
 mod placing;
 mod restore;
+mod room;
 mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use modelfleet_agent_core::agent::Agent;
-use modelfleet_agent_core::words::{Input, Output, Record, Role, Step};
+use modelfleet_agent_core::words::{Input, Moment, Output, Record, Role, Step};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
@@ -22,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::admit::{Loader, Ready};
+use crate::admit::Loader;
 use crate::clock::Clock;
 use crate::fetch::Fetcher;
 use crate::mqtt::{Link, LinkEvent, Outbox};
@@ -31,14 +32,17 @@ use crate::serve::Models;
 use crate::store::Store;
 use loads::{Loaded, Loads};
 pub use parts::Parts;
-use placing::Outcome;
+use placing::{Admitted, Outcome};
 use restore::{boot, restore};
+use room::Room;
 use writing::Writing;
 
 /// Events of the connection and of downloads that wait for the loop at most.
 const EVENTS_MAX: usize = 32;
 /// Windows are looked at least this often.
 const TICK_MOST: Duration = Duration::from_secs(10);
+/// Memory above the limit is held against a build once it has stayed there for so long.
+const OVER_LEAST: Duration = Duration::from_secs(10);
 /// Failed predictions are told at most this often.
 const ALARM_EVERY: Duration = Duration::from_millis(200);
 
@@ -55,6 +59,8 @@ pub enum DeviceError {
 pub struct Device {
     agent: Agent,
     clock: Arc<Clock>,
+    /// The origin of the clock that nobody sets.
+    since: Instant,
     store: Arc<Store>,
     models: Arc<Models>,
     loader: Arc<Loader>,
@@ -64,8 +70,9 @@ pub struct Device {
     /// Inputs that outputs led to; carried out before anything else is waited for.
     pending: VecDeque<Input>,
     /// Loaded, but neither answering nor beside.
-    admitted: Vec<(Digest, Arc<Ready>)>,
+    admitted: Vec<Admitted>,
     fetch: Option<(Digest, JoinHandle<()>)>,
+    room: Room,
     loads: Loads<Outcome>,
     writing: Writing,
     jobs: mpsc::Sender<Input>,
@@ -74,6 +81,8 @@ pub struct Device {
     windows_ms: BTreeMap<(ModelName, Role), u64>,
     probe: Probe,
     memory_limit_bytes: u64,
+    /// Since when all readings are above it.
+    over_since: Option<Instant>,
     /// What its memory is a share of: the limit, or else the machine's.
     memory_bytes: u64,
     connected: Arc<AtomicUsize>,
@@ -107,7 +116,8 @@ impl Device {
     async fn feed_pending(&mut self) {
         while let Some(input) = self.pending.pop_front() {
             let now = self.clock.now();
-            let Step { outputs, wake } = self.agent.step(now, input);
+            let steady_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let Step { outputs, wake } = self.agent.step(Moment { wall: now, steady_ms }, input);
             // The wait is on a monotonic clock: a wall clock that is set does not stretch it.
             self.wake = wake.map(|(at, _)| Instant::now() + Duration::from_millis(at.since_ms(now)));
             let mut written = true;
@@ -138,7 +148,14 @@ impl Device {
         }
         if self.memory_limit_bytes > 0 {
             let exceeded = usage.memory_bytes > self.memory_limit_bytes;
-            inputs.push(Input::Memory { exceeded });
+            self.over_since = exceeded.then(|| self.over_since.unwrap_or_else(Instant::now));
+            // Large requests take memory for a moment; a build that takes too much keeps it.
+            if self.over_since.is_none_or(|since| since.elapsed() >= OVER_LEAST) {
+                inputs.push(Input::Memory { exceeded });
+            }
+        }
+        if self.room.has_come(self.store.dir()) {
+            inputs.push(Input::RoomOnDisk);
         }
         for input in inputs {
             self.feed(input).await;
@@ -207,6 +224,7 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
     let mut device = Device {
         agent,
         clock: Arc::new(clock),
+        since: Instant::now(),
         store: Arc::new(parts.store),
         models,
         loader: parts.loader,
@@ -216,6 +234,7 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
         pending: VecDeque::new(),
         admitted: Vec::new(),
         fetch: None,
+        room: Room::default(),
         loads: Loads::new(loads),
         writing: Writing::default(),
         jobs,
@@ -223,6 +242,7 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
         windows_ms: BTreeMap::new(),
         probe: parts.probe,
         memory_limit_bytes: parts.memory_limit_bytes,
+        over_since: None,
         memory_bytes,
         connected: parts.connected,
         name,

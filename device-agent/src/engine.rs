@@ -2,16 +2,18 @@
 
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
+mod port;
 #[cfg(feature = "rten")]
 pub mod rten;
 
 use std::sync::Arc;
 
+use modelfleet_model_file::{NotCarried, ReadError};
 use modelfleet_protocol::model::{Format, ModelBuild};
 use modelfleet_protocol::state::{EngineInfo, FailureCode};
 
-use crate::onnx::{self, HeaderError};
-use crate::tensor::NamedTensor;
+use crate::tensor::{ANSWER_BYTES_MAX, NamedTensor};
+pub use port::{Port, Ports};
 
 /// Why a model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +30,21 @@ pub enum LoadError {
     #[error("the model's format is unknown to this agent")]
     FormatUnknown,
     /// The verified bytes are not a model.
-    #[error("the model's header")]
-    Header(#[from] HeaderError),
+    #[error("the model's file")]
+    File(#[from] ReadError),
+    /// Devices cannot carry what the model takes or gives.
+    #[error(transparent)]
+    NotCarried(#[from] NotCarried),
+    /// The file is of a newer version of the format than the engine takes.
+    #[error("{engine} takes files up to IR version {known}, the model's is {needed}")]
+    FileNewer {
+        /// The engine.
+        engine: String,
+        /// The newest version that the engine takes.
+        known: i64,
+        /// The file's version.
+        needed: i64,
+    },
     /// The engine lacks an operator set.
     #[error("{engine} knows {domain} up to {known}, the model imports {needed}")]
     OpsetMissing {
@@ -50,6 +65,14 @@ pub enum LoadError {
         /// The engine's words.
         detail: String,
     },
+    /// The engine would answer, and not as the file says.
+    #[error("{engine} does not run the model exactly: {detail}")]
+    Inexact {
+        /// The engine.
+        engine: String,
+        /// What it does not keep.
+        detail: String,
+    },
     /// The engine refuses the model for another reason.
     #[error("{engine} refuses the model: {detail}")]
     Refused {
@@ -66,10 +89,12 @@ impl LoadError {
     pub fn code(&self) -> FailureCode {
         match self {
             LoadError::EngineMissing { .. } => FailureCode::EngineMissing,
-            LoadError::FormatUnknown => FailureCode::FormatUnknown,
+            LoadError::FormatUnknown | LoadError::NotCarried(_) | LoadError::FileNewer { .. } => {
+                FailureCode::FormatUnknown
+            }
             LoadError::OpsetMissing { .. } => FailureCode::OpsetMissing,
-            LoadError::OperatorMissing { .. } => FailureCode::OperatorMissing,
-            LoadError::Header(_) | LoadError::Refused { .. } => FailureCode::LoadRefused,
+            LoadError::OperatorMissing { .. } | LoadError::Inexact { .. } => FailureCode::OperatorMissing,
+            LoadError::File(_) | LoadError::Refused { .. } => FailureCode::LoadRefused,
         }
     }
 }
@@ -85,6 +110,36 @@ pub enum RunError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The engine says that these values cannot be answered: an index beyond a table, a division by zero.
+    #[error("{engine} cannot answer these values: {detail}")]
+    Values {
+        /// The engine.
+        engine: &'static str,
+        /// The engine's words.
+        detail: String,
+    },
+    /// It would take more memory than predictions may.
+    #[error("{engine} would need more memory than predictions may take; ask for less at once: {detail}")]
+    Memory {
+        /// The engine.
+        engine: &'static str,
+        /// The engine's words.
+        detail: String,
+    },
+    /// The answer is larger than any that is sent.
+    #[error("the answer would have {bytes} bytes, at most {ANSWER_BYTES_MAX} are sent; ask for less at once")]
+    Large {
+        /// How many it has.
+        bytes: usize,
+    },
+    /// An output that the engine gave and that cannot be carried.
+    #[error("output {name:?}: {reason}")]
+    Output {
+        /// The output.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The engine failed.
     #[error("{engine} could not run the model: {detail}")]
     Engine {
@@ -95,24 +150,40 @@ pub enum RunError {
     },
 }
 
+/// Whether outputs of so many bytes are sent. Asked before they are copied.
+///
+/// # Errors
+/// When they are too large.
+pub(crate) fn bounded(bytes: usize) -> Result<(), RunError> {
+    if bytes > ANSWER_BYTES_MAX { Err(RunError::Large { bytes }) } else { Ok(()) }
+}
+
 /// An inference engine.
 pub trait Engine: Send + Sync {
     /// Its name, version and highest operator sets.
     fn info(&self) -> EngineInfo;
 
-    /// Loads a model whose bytes are verified.
+    /// Whether its answers are those that self-tests are made of. Where another engine answers them otherwise, it is that
+    /// engine which does not run the model exactly.
+    fn is_reference(&self) -> bool;
+
+    /// Largest size that a request may choose where a file leaves one open, for an engine that cannot be told how much
+    /// memory it may take. `None`: any.
+    fn open_max(&self) -> Option<usize>;
+
+    /// Loads a model whose bytes are verified and whose file says that it has these inputs and outputs.
     ///
     /// # Errors
-    /// When the engine lacks an operator or refuses the model.
-    fn load(&self, bytes: &[u8], build: &ModelBuild) -> Result<Box<dyn Session>, LoadError>;
+    /// When the engine lacks an operator, would not run the model exactly, or refuses it.
+    fn load(&self, bytes: &[u8], ports: &Ports) -> Result<Box<dyn Session>, LoadError>;
 }
 
 /// A loaded model. Predictions of one session may wait for each other.
 pub trait Session: Send + Sync {
-    /// The outputs for these inputs, in the model's order.
+    /// All outputs for these inputs, in the model's order.
     ///
     /// # Errors
-    /// When an input does not fit or the engine fails.
+    /// When an input does not fit, the engine fails or an output cannot be carried.
     fn run(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, RunError>;
 }
 
@@ -126,6 +197,10 @@ pub struct Loaded {
     pub session: Box<dyn Session>,
     /// The engine's name.
     pub engine: String,
+    /// Whether self-tests are made of its answers.
+    pub is_reference: bool,
+    /// What it takes and gives.
+    pub ports: Ports,
 }
 
 impl Engines {
@@ -146,29 +221,55 @@ impl Engines {
     /// # Errors
     /// When no engine takes it; the reason is that of the engine that came furthest.
     pub fn load(&self, bytes: &[u8], build: &ModelBuild) -> Result<Loaded, LoadError> {
+        self.load_without(bytes, build, &[])
+    }
+
+    /// As [`Engines::load`], without engines of these names.
+    ///
+    /// # Errors
+    /// When no other engine takes it.
+    pub fn load_without(
+        &self,
+        bytes: &[u8],
+        build: &ModelBuild,
+        without: &[String],
+    ) -> Result<Loaded, LoadError> {
         if build.format != Format::Onnx {
             return Err(LoadError::FormatUnknown);
         }
-        let header = onnx::header(bytes)?;
+        let header = modelfleet_model_file::read(bytes)?;
+        header.check_carried()?;
+        let ports = Ports::of(&header);
         let mut best: Option<LoadError> = None;
         for engine in &self.0 {
             let info = engine.info();
-            if !build.engines.is_empty() && !build.engines.contains(&info.name) {
+            let allowed = build.engines.is_empty() || build.engines.contains(&info.name);
+            if !allowed || without.contains(&info.name) {
                 continue;
             }
             // A domain that the engine has never heard of shows as a missing operator when it loads.
             let lacking = header.opsets.iter().find_map(|(domain, &needed)| {
                 let known = *info.opsets.get(domain)?;
-                (known < needed && header.uses(domain)).then(|| (domain.clone(), known, needed))
+                (known < needed).then(|| (domain.clone(), known, needed))
             });
+            let is_newer = info.ir_version > 0 && header.ir_version > info.ir_version;
             let outcome = match lacking {
+                _ if is_newer => Err(LoadError::FileNewer {
+                    engine: info.name.clone(),
+                    known: info.ir_version,
+                    needed: header.ir_version,
+                }),
                 Some((domain, known, needed)) => {
                     Err(LoadError::OpsetMissing { engine: info.name.clone(), domain, known, needed })
                 }
-                None => engine.load(bytes, build),
+                None => engine.load(bytes, &ports),
             };
             match outcome {
-                Ok(session) => return Ok(Loaded { session, engine: info.name }),
+                Ok(session) => {
+                    let is_reference = engine.is_reference();
+                    let ports = Ports { open_max: engine.open_max(), ..ports };
+                    return Ok(Loaded { session, engine: info.name, is_reference, ports });
+                }
                 Err(e) if best.as_ref().is_none_or(|b| reach(&e) > reach(b)) => best = Some(e),
                 Err(_) => {}
             }
@@ -189,9 +290,74 @@ impl Engines {
 /// How far an engine came with a model before it gave up.
 fn reach(error: &LoadError) -> u8 {
     match error {
-        LoadError::EngineMissing { .. } | LoadError::FormatUnknown | LoadError::Header(_) => 0,
-        LoadError::OpsetMissing { .. } => 1,
-        LoadError::OperatorMissing { .. } => 2,
+        LoadError::EngineMissing { .. }
+        | LoadError::FormatUnknown
+        | LoadError::NotCarried(_)
+        | LoadError::File(_) => 0,
+        LoadError::FileNewer { .. } | LoadError::OpsetMissing { .. } => 1,
+        LoadError::OperatorMissing { .. } | LoadError::Inexact { .. } => 2,
         LoadError::Refused { .. } => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An engine that takes every file that it is given.
+    struct Takes(EngineInfo);
+
+    impl Engine for Takes {
+        fn info(&self) -> EngineInfo {
+            self.0.clone()
+        }
+
+        fn is_reference(&self) -> bool {
+            true
+        }
+
+        fn open_max(&self) -> Option<usize> {
+            None
+        }
+
+        fn load(&self, _: &[u8], _: &Ports) -> Result<Box<dyn Session>, LoadError> {
+            Ok(Box::new(Nothing))
+        }
+    }
+
+    struct Nothing;
+
+    impl Session for Nothing {
+        fn run(&self, _: &[NamedTensor]) -> Result<Vec<NamedTensor>, RunError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn outcome(file: &[u8]) -> Result<String, FailureCode> {
+        let opsets = [("ai.onnx".to_owned(), 21), ("ai.onnx.ml".to_owned(), 3)].into();
+        let info = EngineInfo { name: "E".into(), version: "1".into(), opsets, ir_version: 13 };
+        let build = serde_json::json!({
+            "model": "m", "version": "1.0.0", "digest": modelfleet_protocol::ids::Digest::of(file), "uri": "file:///m",
+            "sizeBytes": file.len(), "format": "Onnx",
+        });
+        let build: ModelBuild = serde_json::from_value(build).unwrap();
+        let loaded = Engines::new(vec![Arc::new(Takes(info))]).load(file, &build);
+        loaded.map(|loaded| loaded.engine).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn what_a_device_cannot_run_is_no_failure_of_the_model() {
+        macro_rules! file {
+            ($name:literal) => {
+                include_bytes!(concat!("../../model-file/testdata/", $name, ".onnx"))
+            };
+        }
+        assert_eq!(outcome(file!("unused-opsets")), Ok("E".to_owned()), "imported and not used");
+        assert_eq!(outcome(file!("half")), Ok("E".to_owned()));
+        for file in [file!("ir14").as_slice(), file!("zipmap"), file!("float8")] {
+            let code = outcome(file).unwrap_err();
+            assert!(code.is_incompatibility() && !code.is_hard_stop(), "{code:?}");
+        }
+        assert_eq!(outcome(file!("external-in-branch")), Err(FailureCode::LoadRefused));
     }
 }

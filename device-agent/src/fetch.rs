@@ -14,6 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
 use crate::http::Client;
+use crate::store::make_room_for_file;
 pub use error::{Again, FetchError};
 use source::{Opened, Source};
 pub use verify::{Keys, KeysError};
@@ -69,6 +70,9 @@ impl Fetcher {
         }
         let target = self.blobs.join(build.digest.hex());
         let part = self.blobs.join(format!("{}.part", build.digest.hex()));
+        for place in [&target, &part] {
+            make_room_for_file(place).map_err(disk("make room at", place))?;
+        }
         if !self.is_there(build, &target).await? {
             let total = self.patience.total + Duration::from_secs(rate_seconds(build, bytes_per_second));
             let work = self.download(build, &part, bytes_per_second, &progress);
@@ -130,23 +134,29 @@ impl Fetcher {
         let mut file = file.map_err(disk("open", part))?;
         let (mut hash, mut bytes) =
             if resumed { verify::hash_file(part).await? } else { verify::Hash::fresh() };
-        let start = Instant::now();
-        let before = bytes;
-        while bytes <= build.size_bytes {
-            let next = tokio::time::timeout(self.patience.stall, opened.chunk()).await;
-            let stalled = |_| FetchError::Stalled { after: self.patience.stall, bytes };
-            let chunk = next.map_err(stalled)?;
-            let Some(chunk) = chunk.map_err(|source| FetchError::Cut { bytes, source })? else { break };
-            file.write_all(&chunk).await.map_err(disk("write", part))?;
-            hash.update(&chunk);
-            bytes += chunk.len() as u64;
-            progress(bytes);
-            if bytes_per_second > 0 {
-                let due = Duration::from_secs_f64((bytes - before) as f64 / bytes_per_second as f64);
-                tokio::time::sleep_until(start + due).await;
+        let arrived: Result<(), FetchError> = async {
+            let start = Instant::now();
+            let before = bytes;
+            while bytes <= build.size_bytes {
+                let next = tokio::time::timeout(self.patience.stall, opened.chunk()).await;
+                let stalled = |_| FetchError::Stalled { after: self.patience.stall, bytes };
+                let chunk = next.map_err(stalled)?;
+                let Some(chunk) = chunk.map_err(|source| FetchError::Cut { bytes, source })? else { break };
+                file.write_all(&chunk).await.map_err(disk("write", part))?;
+                hash.update(&chunk);
+                bytes += chunk.len() as u64;
+                progress(bytes);
+                if bytes_per_second > 0 {
+                    let due = Duration::from_secs_f64((bytes - before) as f64 / bytes_per_second as f64);
+                    tokio::time::sleep_until(start + due).await;
+                }
             }
+            Ok(())
         }
+        .await;
+        // What came before a broken end counts the next time.
         file.flush().await.map_err(disk("write", part))?;
+        arrived?;
         if self.durable {
             file.sync_all().await.map_err(disk("sync", part))?;
         }

@@ -13,7 +13,6 @@ pub mod fleet;
 pub mod host;
 pub mod http;
 pub mod mqtt;
-pub mod onnx;
 pub mod probe;
 pub mod serve;
 pub mod slots;

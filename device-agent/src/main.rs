@@ -1,24 +1,29 @@
 //! `modelfleet-agent`: arguments, log, runtime, run.
 
+use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use modelfleet_agent::api;
-use modelfleet_agent::config::{Cli, Command, CommonArgs, LogForm, RunArgs, labels};
+use modelfleet_agent::config::{Cli, Command, CommonArgs, LogForm, RunArgs, can_be_read, go_without, labels};
 use modelfleet_agent::device::Device;
 use modelfleet_agent::fleet;
 use modelfleet_agent::host::Host;
 use modelfleet_agent::mqtt::{Credentials, read_password};
 use modelfleet_agent::probe::Probe;
+use modelfleet_agent::serve::Trouble;
 use modelfleet_agent::store::Store;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 /// Threads for disk, loading and predictions of the local API. They are made when they are needed; there are
 /// many, because a model that hangs keeps some of them until the process ends.
 const BLOCKING_THREADS_MAX: usize = 128;
+/// Files of the settings that cannot be read are looked at again so often.
+const SETTINGS_EVERY: Duration = Duration::from_secs(10);
 /// Longest that the device and its API may take to end.
 const ENDING: Duration = Duration::from_secs(15);
 
@@ -48,7 +53,14 @@ fn main() -> anyhow::Result<()> {
     outcome
 }
 
-async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
+async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
+    let store = Store::open(&args.dir, true).context("open the device's folder")?;
+    let files = (args.common.plan_key.clone(), args.password_file.clone());
+    // A device that has something to answer with is not silenced by a file that is gone.
+    let without = if store.is_lived_in() { go_without(&mut args) } else { None };
+    if let Some(told) = &without {
+        error!(device = %args.device, "{told}");
+    }
     let credentials = match (&args.password_file, args.username) {
         (Some(path), username) => Some(Credentials {
             username: username.unwrap_or_else(|| args.device.to_string()),
@@ -57,15 +69,16 @@ async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         (None, Some(username)) => Some(Credentials { username, password: String::new() }),
         (None, None) => None,
     };
-    let store = Store::open(&args.dir, true).context("open the device's folder")?;
     let host = Host::new(&args.common, 1).context("set up the device")?;
     let limit = args.memory_limit_mib.saturating_mul(1024 * 1024);
     let labels = labels(&args.label)?;
     let parts = host.parts(args.device.clone(), labels, store, credentials, Probe::shared_by(1), limit);
     let (models, device) = Device::start(parts, stop.clone());
+    models.is_in_trouble(Trouble::Settings, without.clone());
     info!(device = %args.device, namespace = %args.common.namespace, "agent started");
     let patience = Duration::from_millis(args.common.prediction_timeout_ms);
-    let api = api::serve(&args.listen, &args.dir, Arc::clone(&models), patience, stop.clone());
+    let callers = api::Callers::at(&args.listen, &args.allow_host, &args.allow_origin);
+    let api = api::serve(&args.listen, &args.dir, Arc::clone(&models), patience, callers, stop.clone());
     // Whichever ends first takes the other with it; both end at the stop.
     let device = async {
         let ended = device.await.context("run the device");
@@ -81,9 +94,27 @@ async fn run(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         let (device, api) = tokio::join!(device, api);
         device.and(api)
     };
+    let back = Cell::new(false);
+    let wait = async {
+        settings_back(&files.0, files.1.as_ref()).await;
+        back.set(true);
+        stop.cancel();
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
-        outcome = both => outcome,
+        outcome = both => {
+            anyhow::ensure!(!back.get(), "its settings can be read again: start the agent once more");
+            outcome
+        }
+        () = wait, if without.is_some() => Ok(()),
         () = overdue(&stop) => anyhow::bail!("not ended {} s after the stop", ENDING.as_secs()),
+    }
+}
+
+/// Waits until files of the settings that could not be read can be.
+async fn settings_back(plan_keys: &[PathBuf], password: Option<&PathBuf>) {
+    while !can_be_read(plan_keys, password) {
+        tokio::time::sleep(SETTINGS_EVERY).await;
     }
 }
 

@@ -25,8 +25,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use flight::{Flight, Stage};
+use flight::{Flight, Stage, late};
 pub use inbox::Inbox;
+use inbox::excerpt;
 use options::{IN_FLIGHT_MAX, REQUESTS_MAX, options, plain};
 use outbox::TooLarge;
 pub use outbox::{Item, Outbox};
@@ -36,6 +37,9 @@ pub use settings::{Backoff, Credentials, Settings, read_password};
 const STEADY_AFTER: Duration = Duration::from_secs(60);
 /// Longest wait for the last words of a connection that is closed on purpose.
 const GOODBYE: Duration = Duration::from_secs(3);
+
+/// So many times the pause after which the broker is asked for a sign of life it may take to acknowledge any message.
+const ALIVE_PER_ACKNOWLEDGEMENT: u32 = 3;
 
 /// What the connection tells the agent.
 #[derive(Debug)]
@@ -135,6 +139,7 @@ impl Link {
         let (client, mut events) =
             AsyncClient::new(options(&self.settings, self.presence(), &will), REQUESTS_MAX);
         let mut flight = Flight::default();
+        let patience = self.settings.keep_alive * ALIVE_PER_ACKNOWLEDGEMENT;
         let lost = 'connection: loop {
             // The library's future is never dropped half way: it may be in the middle of a connect or write.
             let poll = events.poll();
@@ -143,7 +148,7 @@ impl Link {
                 tokio::select! {
                     event = &mut poll => break event,
                     () = self.outbox.changed(), if flight.stage == Stage::Open => self.send(&client, &mut flight),
-                    () = flight.stage.late() => break 'connection Some("the subscription was not answered".into()),
+                    what = late(flight.due(patience)) => break 'connection Some(what.as_str().into()),
                     () = stop.cancelled() => break 'connection None,
                 }
             };
@@ -217,7 +222,9 @@ impl Link {
                     Ok(None) => {}
                     Err(error) => {
                         let device = &self.settings.device;
-                        warn!(%device, %topic, error = %chain(&error), "message refused");
+                        let (topic, begins) = (excerpt(&message.topic), excerpt(&message.payload));
+                        let bytes = message.payload.len();
+                        warn!(%device, topic, bytes, begins, error = %chain(&error), "message refused");
                     }
                 }
             }
@@ -284,7 +291,10 @@ async fn pause(wait: Duration, stop: &CancellationToken) -> bool {
     }
 }
 
-/// An error and its sources on one line.
+/// Longest text of an error and its sources, bytes: what came from outside may be in it, whatever its length.
+const CHAIN_BYTES_MAX: usize = 1024;
+
+/// An error and its sources on one line, cut and without control characters.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -293,5 +303,13 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         text.push_str(&inner.to_string());
         source = inner.source();
     }
-    text
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let end =
+        text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= CHAIN_BYTES_MAX).last();
+    let cut = end.unwrap_or(0) < text.len();
+    let mut line: String = text[..end.unwrap_or(0)].chars().map(plain).collect();
+    if cut {
+        line.push_str("...");
+    }
+    line
 }

@@ -20,10 +20,10 @@ use modelfleet_protocol::model::Fallback;
 use tokio::sync::Notify;
 
 use crate::admit::Ready;
-use crate::engine::RunError;
-use crate::tensor::{Elements, NamedTensor};
+use crate::engine::{RunError, bounded};
+use crate::tensor::NamedTensor;
 use booking::Observed;
-pub use models::Models;
+pub use models::{Models, Trouble};
 pub use places::{Place, Places};
 pub use reading::{Reading, ReadingError};
 
@@ -33,6 +33,17 @@ pub enum PredictError {
     /// No build answers for this model now.
     #[error("no build of {0} answers now")]
     NotReady(ModelName),
+    /// No build could have answered, or this one cannot answer these values.
+    #[error("{model} {version} does not take the request")]
+    Refused {
+        /// The model.
+        model: ModelName,
+        /// Its version.
+        version: String,
+        /// What is wrong with it.
+        #[source]
+        source: RunError,
+    },
     /// The model failed.
     #[error("predict with {model} {version}")]
     Run {
@@ -191,14 +202,20 @@ impl Model {
         if case.booked.swap(true, Ordering::AcqRel) {
             return Err(self.timeout(case));
         }
+        let outcome = outcome.and_then(|outputs| instance.complete(outputs));
         let (outcome, error) = match outcome {
             Ok(outputs) if elapsed <= case.patience => {
+                instance.ready.has_answered();
                 self.count_rows(Role::Live, instance, case.key, booking.1, features, &outputs);
                 return Ok(Answer { outputs, version: instance.version(), ..Answer::default() });
             }
             Ok(_) => (Outcome::Timeout, self.timeout(case)),
             Err(source) => {
                 let (model, version) = (self.name.clone(), instance.version());
+                if instance.ready.is_callers(&source) {
+                    self.refused(Some(instance));
+                    return Err(PredictError::Refused { model, version, source });
+                }
                 (Outcome::Error, PredictError::Run { model, version, source })
             }
         };
@@ -261,8 +278,8 @@ impl Model {
         };
         self.count(Role::Live, None, (key, 0), Outcome::Fallback, &[]);
         let (values, name) = values.ok_or_else(|| PredictError::NotReady(self.name.clone()))?;
-        let data = Elements::F64(values.clone());
-        let outputs = vec![NamedTensor { name, shape: vec![values.len()], data }];
+        let outputs = last.as_ref().map(|build| vec![reading::constant(build, &name, values)]);
+        let outputs = outputs.unwrap_or_default();
         Ok(Answer { outputs, fallback: true, ..Answer::default() })
     }
 
@@ -274,6 +291,20 @@ impl Model {
 impl Instance {
     fn version(&self) -> String {
         self.build.version.to_string()
+    }
+
+    /// The outputs, when all that the build's signature names are there.
+    fn complete(&self, outputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, RunError> {
+        let missing = |name: &String| !outputs.iter().any(|output| &output.name == name);
+        let refuse = |name: String| RunError::Output { name, reason: "is missing from the answer".into() };
+        match self.build.outputs.iter().map(|expected| &expected.name).find(|name| missing(name)) {
+            Some(name) => Err(refuse(name.clone())),
+            None if outputs.is_empty() => Err(refuse("any".into())),
+            None => {
+                let sizes = outputs.iter().map(|output| output.data.bytes());
+                bounded(sizes.fold(0, usize::saturating_add)).map(|()| outputs)
+            }
+        }
     }
 
     /// The fallback's answer, or the error where there is none.

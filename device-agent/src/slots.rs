@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use modelfleet_protocol::ids::{Digest, ModelName};
 
-use crate::store::{StoreError, at, sync_dir};
+use crate::store::{StoreError, at, make_room_for_file, sync_dir};
 
 const SLOTS: [&str; 2] = ["A", "B"];
 
@@ -50,11 +50,14 @@ pub fn activate(
 }
 
 fn point(folder: &Path, name: &str, to: &Path) -> Result<(), StoreError> {
-    let fresh = folder.join(format!("{name}.new"));
+    let (fresh, path) = (folder.join(format!("{name}.new")), folder.join(name));
+    for place in [&fresh, &path] {
+        make_room_for_file(place).map_err(at("make room at", place))?;
+    }
     // One that a power cut left behind.
     let _ = fs::remove_file(&fresh);
     symlink(to, &fresh).map_err(at("link", &fresh))?;
-    fs::rename(&fresh, folder.join(name)).map_err(at("link", &folder.join(name)))
+    fs::rename(&fresh, &path).map_err(at("link", &path))
 }
 
 #[cfg(test)]

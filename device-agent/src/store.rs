@@ -1,16 +1,22 @@
 //! The state folder of one device: records that survive a power cut, and one owner at a time.
 
+mod aside;
+mod lock;
 mod records;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use modelfleet_agent_core::saved::SAVED_VERSION;
 use modelfleet_protocol::ids::Digest;
+use tracing::{error, warn};
 
+pub(crate) use aside::make_room_for_file;
+use aside::make_room_for_folder;
+use lock::Lock;
 use records::Unread;
 pub use records::{Found, STATE, windows_record};
 
@@ -67,37 +73,55 @@ pub struct Store {
     durable: bool,
     /// Records whose newest copy could not be read.
     unread: Mutex<BTreeMap<String, Unread>>,
-    /// Held for as long as the agent lives; the system lets go of it however the agent ends.
-    _lock: File,
+    lock: Mutex<Lock>,
 }
 
 impl Store {
     /// Opens the folder, making it where it is missing. `durable`: writes are on disk when a call returns, as
-    /// a device needs for power cuts. Many devices that one process plays have no power to lose.
+    /// a device needs for power cuts. Many devices that one process plays have no power to lose. A folder that is
+    /// there and takes no writes is opened for what is in it; writing is tried again with every record.
     ///
     /// # Errors
-    /// When it cannot be made, when another agent has it, or when it holds a record that this agent cannot read
-    /// and must not do without.
+    /// When it is not there and cannot be made, when another agent has it, or when it holds a record that this agent
+    /// cannot read and must not do without.
     pub fn open(dir: &Path, durable: bool) -> Result<Store, StoreError> {
-        fs::create_dir_all(dir.join("blobs")).map_err(at("make", dir))?;
-        let path = dir.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let lock = lock.map_err(at("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {
-                let store = Store { dir: dir.to_owned(), durable, unread: Mutex::default(), _lock: lock };
-                store.check()?;
-                Ok(store)
-            }
-            Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_owned())),
-            Err(TryLockError::Error(e)) => Err(at("lock", &path)(e)),
+        if let Err(error) = fs::create_dir_all(dir) {
+            return Err(at("make", dir)(error));
         }
+        let (lock, unwritable) = Lock::take(dir)?;
+        let blobs = dir.join("blobs");
+        let made = make_room_for_folder(&blobs).and_then(|()| fs::create_dir_all(&blobs)).err();
+        if let Some(error) = unwritable.or(made) {
+            let path = dir.display();
+            error!(%path, %error, "the folder takes no writes: what is in it is served, nothing new is begun");
+            if !lock.is_held() {
+                warn!(%path, "the folder cannot be locked; see to it that no other agent runs on it");
+            }
+        }
+        let store = Store { dir: dir.to_owned(), durable, unread: Mutex::default(), lock: Mutex::new(lock) };
+        store.check()?;
+        Ok(store)
+    }
+
+    /// Makes sure before writing that the folder is this agent's: it may have been opened where nothing can be locked.
+    fn own(&self) -> Result<(), StoreError> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if !lock.is_held() {
+            lock.take_file(&self.dir)?;
+        }
+        Ok(())
     }
 
     /// The folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Whether a device has lived here: its record can be read.
+    #[must_use]
+    pub fn is_lived_in(&self) -> bool {
+        self.load(STATE, |_| Ok(())).state.is_some()
     }
 
     /// Where the verified bytes of a digest are, or will be.
@@ -139,6 +163,7 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use modelfleet_protocol::time::Time;
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -152,6 +177,51 @@ mod tests {
         assert!(matches!(Store::open(dir.path(), true), Err(StoreError::InUse(_))));
         drop(store);
         assert!(Store::open(dir.path(), true).is_ok());
+    }
+
+    #[test]
+    fn a_folder_without_a_lock_file_has_one_agent_too() {
+        let (dir, store) = store();
+        // The folder is locked as well: that can be done where nothing can be written.
+        fs::remove_file(dir.path().join("lock")).unwrap();
+        assert!(matches!(Store::open(dir.path(), true), Err(StoreError::InUse(_))));
+        drop(store);
+        // An agent of an older version holds the file alone.
+        let older = File::create(dir.path().join("lock")).unwrap();
+        older.lock().unwrap();
+        assert!(matches!(Store::open(dir.path(), true), Err(StoreError::InUse(_))));
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_opened_takes_nothing_away() {
+        let (dir, store) = store();
+        store.save(STATE, Time(1), br#"{"version":1}"#).unwrap();
+        drop(store);
+        let lock = dir.path().join("lock");
+        fs::remove_file(&lock).unwrap();
+        // A link to itself opens for nobody, for root neither.
+        std::os::unix::fs::symlink(&lock, &lock).unwrap();
+        let store = Store::open(dir.path(), true).unwrap();
+        assert!(store.load(STATE, |bytes| Ok(bytes.to_vec())).state.is_some());
+        assert!(matches!(Store::open(dir.path(), true), Err(StoreError::InUse(_))));
+    }
+
+    #[test]
+    fn folders_in_the_place_of_files_are_moved_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["lock", STATE, "state.json.previous", "state.json.new"] {
+            fs::create_dir_all(dir.path().join(folder).join("inside")).unwrap();
+        }
+        fs::write(dir.path().join("blobs"), b"x").unwrap();
+        let store = Store::open(dir.path(), true).unwrap();
+        let found = store.load(STATE, |bytes| Ok(bytes.to_vec()));
+        assert!(found.state.is_none() && found.note.unwrap().contains("folder"));
+        for n in 1..=2 {
+            store.save(STATE, Time(n), b"record").unwrap();
+        }
+        assert_eq!(store.load(STATE, |bytes| Ok(bytes.to_vec())).at, Time(2));
+        assert!(store.blob(&Digest::of(b"x")).parent().unwrap().is_dir());
+        assert!(dir.path().join("state.json.aside-1/inside").exists());
     }
 
     #[test]

@@ -105,7 +105,10 @@ fn bad_requests_are_told_what_is_wrong() {
             json!({"inputs": [{"name": "features", "shape": [1, 7], "datatype": "FP32", "data": [1]}]}),
             "elements",
         ),
-        (json!({"inputs": [{"name": "features", "shape": [1], "datatype": "FP16", "data": [1]}]}), "FP16"),
+        (
+            json!({"inputs": [{"name": "features", "shape": [1], "datatype": "FP16", "data": [1]}]}),
+            "FP32 [-1, 7] expected, got FP16 [1]",
+        ),
         (json!({"inputs": [{"name": "other", "shape": [1], "datatype": "FP32", "data": [1]}]}), "other"),
         (json!({"inputs": []}), "features"),
         (json!({"id": long, "inputs": [row(0.1)]}), "id"),
@@ -153,11 +156,58 @@ fn a_model_that_is_too_slow_times_out() {
 fn an_unfinished_request_does_not_keep_the_process() {
     let Some(mut bench) = Bench::with(|_| {}, &[]) else { return };
     let mut stream = std::net::TcpStream::connect(bench.agent.api()).unwrap();
-    let head = format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{");
+    let head =
+        format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{{");
     std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
     // An answer on another connection shows that this one was accepted.
     assert_eq!(bench.agent.ask("GET", "/v2", "").0, 200);
     assert!(bench.agent.stop(), "an orderly stop");
     let presence = wait("it to be offline", || bench.console.presence(&bench.agent.id).filter(|p| !p.online));
     assert!(!presence.online);
+}
+
+#[test]
+fn slow_clients_keep_nobody_else_waiting() {
+    let Some(bench) = Bench::with(|_| {}, &[]) else { return };
+    let post =
+        format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{{");
+    for opening in ["", "GET /v2 HTTP/1.1\r\nHo", &post] {
+        let crowd: Vec<_> = (0..200)
+            .map(|_| {
+                let mut stream = std::net::TcpStream::connect(bench.agent.api()).unwrap();
+                // One that was sent away hears of it now.
+                let _ = std::io::Write::write_all(&mut stream, opening.as_bytes());
+                stream
+            })
+            .collect();
+        let start = std::time::Instant::now();
+        assert_eq!(bench.agent.ask("GET", "/v2/health/live", "").0, 200, "{opening:?}");
+        assert_eq!(bench.infer(&json!({"inputs": [row(0.1)]})).0, 200, "{opening:?}");
+        assert!(start.elapsed() < std::time::Duration::from_secs(1), "{opening:?}: {:?}", start.elapsed());
+        drop(crowd);
+    }
+}
+
+#[test]
+fn versions_are_told_and_asked_by_name() {
+    let Some(bench) = Bench::with(|_| {}, &[]) else { return };
+    let agent = &bench.agent;
+    for path in ["versions", "versions/"] {
+        let (status, answer) = agent.ask("GET", &format!("/v2/models/{MODEL}/{path}"), "");
+        assert_eq!((status, &answer["versions"]), (200, &json!(["1.0.0"])));
+    }
+    let version = |version: &str, rest: &str| format!("/v2/models/{MODEL}/versions/{version}{rest}");
+    assert_eq!(agent.ask("GET", &version("1.0.0", ""), "").1["name"], MODEL);
+    assert_eq!(agent.ask("GET", &version("1.0.0", "/ready"), "").0, 200);
+    let body = json!({"inputs": [row(0.1)]}).to_string();
+    assert_eq!(agent.ask("POST", &version("1.0.0", "/infer"), &body).0, 200);
+    for (method, path) in [("GET", ""), ("GET", "/ready"), ("POST", "/infer")] {
+        let (status, answer) = agent.ask(method, &version("2.0.0", path), &body);
+        assert_eq!(status, 404);
+        assert!(answer["error"].as_str().unwrap().contains("1.0.0 does"), "{answer}");
+    }
+    let (status, answer) = agent.ask("GET", "/v2/nowhere", "");
+    assert!(status == 404 && answer["error"].as_str().unwrap().contains(MODEL), "{answer}");
+    let (status, answer) = agent.ask("GET", &version("1.0.0", "/infer"), "");
+    assert!(status == 405 && answer["error"].as_str().unwrap().contains("POST"), "{answer}");
 }

@@ -91,6 +91,14 @@ async fn a_damaged_part_is_thrown_away_and_convicts_nobody() {
 }
 
 #[tokio::test]
+async fn folders_in_the_place_of_the_bytes_are_moved_aside() {
+    let depot = depot(Manners::default());
+    std::fs::create_dir_all(depot.part().join("inside")).unwrap();
+    std::fs::create_dir_all(depot.part().with_extension("").join("inside")).unwrap();
+    depot.fetch().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_finished_part_needs_no_server() {
     let depot = depot(Manners { status: Some(500), ..Manners::default() });
     std::fs::write(depot.part(), bytes()).unwrap();

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -12,9 +12,9 @@ use std::time::Duration;
 use modelfleet_agent::admit::Ready;
 use modelfleet_agent::api::{self, ApiError};
 use modelfleet_agent::config::Listen;
-use modelfleet_agent::engine::{RunError, Session};
+use modelfleet_agent::engine::{Port, Ports, RunError, Session};
 use modelfleet_agent::serve::{Instance, Model, Models, Reading};
-use modelfleet_agent::tensor::NamedTensor;
+use modelfleet_agent::tensor::{Elements, NamedTensor};
 use modelfleet_agent_core::build::Build;
 use modelfleet_agent_core::words::{Input, Role, Watch};
 use modelfleet_protocol::bins::Bins;
@@ -53,6 +53,10 @@ impl Gate {
 
 enum Manner {
     Answers,
+    /// With nothing, or with something else than its signature says.
+    Forgets,
+    /// As an engine does that cannot look up an index.
+    Cannot,
     Hangs(Arc<Gate>),
     Panics,
 }
@@ -61,10 +65,23 @@ impl Session for Manner {
     fn run(&self, _: &[NamedTensor]) -> Result<Vec<NamedTensor>, RunError> {
         match self {
             Manner::Answers => {}
+            Manner::Forgets => return Ok(Vec::new()),
+            Manner::Cannot => {
+                return Err(RunError::Values { engine: "made-up", detail: "index 7 of 3".into() });
+            }
             Manner::Hangs(gate) => gate.pass(),
             Manner::Panics => panic!("as a broken engine does"),
         }
-        Ok(Vec::new())
+        Ok(vec![NamedTensor { name: "label".into(), shape: vec![1, 1], data: Elements::I64(vec![1]) }])
+    }
+}
+
+fn ports() -> Ports {
+    let port = |name: &str, datatype, size| Port { name: name.into(), datatype, shape: Some(vec![-1, size]) };
+    Ports {
+        inputs: vec![port("features", "FP32", 7)],
+        outputs: vec![port("label", "INT64", 1)],
+        open_max: None,
     }
 }
 
@@ -88,7 +105,7 @@ impl Bench {
         let (path, over) = (dir.path().to_owned(), stop.clone());
         let served = runtime.spawn(async move {
             let listen = Listen::Tcp("127.0.0.1:0".parse().unwrap());
-            api::serve(&listen, &path, models, patience, over).await
+            api::serve(&listen, &path, models, patience, api::Callers::default(), over).await
         });
         let (runtime, served) = (Some(runtime), Some(served));
         Bench { runtime, served, stop, dir, gate: Arc::default(), model }
@@ -112,7 +129,7 @@ impl Bench {
     fn place(&self, role: Role, version: &str, manner: Manner) {
         let build = Bench::build(version);
         let reading = Reading::of(&build).unwrap();
-        let ready = Arc::new(Ready::new(Box::new(manner), "made-up".into()));
+        let ready = Arc::new(Ready::new(Box::new(manner), "made-up".into(), Some(ports())));
         self.model.place(role, Some(Arc::new(Instance { build: build.clone(), ready, reading })));
         let watch = Watch { model: MODEL.parse().unwrap(), build: Some(build), window_ms: 60_000, role };
         drop(self.model.watch(Time(0), &watch));
@@ -130,8 +147,11 @@ impl Bench {
     }
 
     fn infer(&self) -> u16 {
-        let path = format!("/v2/models/{MODEL}/infer");
-        server::request(&self.address(), "POST", &path, &infer_body()).0
+        self.ask(&infer_body()).0
+    }
+
+    fn ask(&self, body: &str) -> (u16, serde_json::Value) {
+        server::request(&self.address(), "POST", &format!("/v2/models/{MODEL}/infer"), body)
     }
 
     /// What was counted of a role until now.
@@ -223,6 +243,112 @@ fn a_panic_is_an_error_of_the_model() {
 }
 
 #[test]
+fn an_answer_without_an_output_of_the_signature_is_an_error() {
+    let bench = Bench::patient(LONG);
+    bench.place(Role::Live, "2.0.0", Manner::Forgets);
+    let (status, answer) = bench.ask(&infer_body());
+    assert_eq!(status, 500, "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("\"label\": is missing"), "{answer}");
+    let counted = bench.counted(Role::Live);
+    assert_eq!((counted.requests, counted.errors), (1, 1));
+}
+
+#[test]
+fn what_the_caller_does_wrong_is_told_and_held_against_no_build() {
+    let bench = Bench::patient(LONG);
+    bench.place(Role::Live, "2.0.0", Manner::Answers);
+    let input = |name: &str, shape: &str, datatype: &str, data: &str| {
+        format!(r#"{{"inputs":[{{"name":"{name}","shape":{shape},"datatype":"{datatype}","data":{data}}}]}}"#)
+    };
+    let row = "[1,2,3,4,5,6,7]";
+    let good = input("features", "[1,7]", "FP32", row);
+    let cases = [
+        (input("other", "[1,7]", "FP32", row), "expected features: FP32 [-1, 7]"),
+        (r#"{"inputs":[]}"#.to_owned(), "input features: FP32 [-1, 7] expected, and it is missing"),
+        (input("features", "[1,7]", "FP64", row), "input features: FP32 [-1, 7] expected, got FP64 [1, 7]"),
+        (input("features", "[7]", "FP32", row), "got FP32 [7]"),
+        (input("features", "[7,1]", "FP32", row), "got FP32 [7, 1]"),
+        (input("features", "[1,8]", "FP32", row), "shape [1, 8] has 8 elements, data has 7"),
+        (input("features", "[1,7]", "INT64", "[0.5]"), "whole numbers"),
+        (input("features", "[1,7]", "FP8", row), "FP8"),
+        ("not json".to_owned(), "not readable"),
+        (
+            good.replacen('{', r#"{"outputs":[{"name":"scores"}],"#, 1),
+            "there is no output \"scores\"; there are label: INT64 [-1, 1]",
+        ),
+    ];
+    for (body, part) in &cases {
+        let (status, answer) = bench.ask(body);
+        assert_eq!(status, 400, "{body} {answer}");
+        assert!(answer["error"].as_str().unwrap().contains(part), "{part}: {answer}");
+    }
+    assert_eq!(bench.ask(&good).0, 200);
+    let counted = bench.counted(Role::Live);
+    assert_eq!((counted.requests, counted.errors, counted.readings), (1, 0, 7));
+    assert_eq!(counted.refused, cases.len() as u64);
+    assert_eq!(bench.failed(Role::Live), 0);
+}
+
+#[test]
+fn values_that_cannot_be_answered_are_the_callers_while_most_are_answered() {
+    let bench = Bench::patient(LONG);
+    bench.place(Role::Live, "2.0.0", Manner::Cannot);
+    // It has answered nothing yet: there is no sign that another build would be like it.
+    let (status, answer) = bench.ask(&infer_body());
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("index 7 of 3"), "{answer}");
+    let live = bench.model.live().unwrap();
+    for _ in 0..5 {
+        live.ready.has_answered();
+    }
+    for _ in 0..7 {
+        assert_eq!(bench.infer(), 400);
+    }
+    let counted = bench.counted(Role::Live);
+    assert_eq!((counted.errors, counted.refused), (4, 4));
+}
+
+#[test]
+fn only_the_outputs_that_are_wanted_come_back() {
+    let bench = Bench::patient(LONG);
+    bench.place(Role::Live, "2.0.0", Manner::Answers);
+    let wanted = infer_body().replacen('{', r#"{"outputs":[{"name":"label"}],"#, 1);
+    let (status, answer) = bench.ask(&wanted);
+    assert_eq!((status, answer["outputs"].as_array().unwrap().len()), (200, 1), "{answer}");
+    assert_eq!(answer["outputs"][0]["data"], serde_json::json!([1]));
+}
+
+#[test]
+fn tensors_go_in_and_come_out_as_bytes() {
+    let bench = Bench::patient(LONG);
+    bench.place(Role::Live, "2.0.0", Manner::Answers);
+    let json = r#"{"id":"9","inputs":[{"name":"features","shape":[1,7],"datatype":"FP32",
+        "parameters":{"binary_data_size":28}}],"outputs":[{"name":"label","parameters":{"binary_data":true}}]}"#;
+    let row: Vec<u8> = [1.0_f32; 7].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let address = bench.address();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let head = format!(
+        "POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\
+         Inference-Header-Content-Length: {}\r\n\r\n{json}",
+        json.len() + row.len(),
+        json.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&row).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let split = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let (head, body) = (String::from_utf8_lossy(&answer[..split]).to_lowercase(), &answer[split + 4..]);
+    assert!(head.starts_with("http/1.1 200") && head.contains("application/octet-stream"), "{head}");
+    let length = head.split("inference-header-content-length: ").nth(1).unwrap();
+    let length: usize = length.lines().next().unwrap().trim().parse().unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&body[..length]).unwrap();
+    assert_eq!((&told["id"], &told["outputs"][0]["data"]), (&"9".into(), &serde_json::Value::Null));
+    assert_eq!(told["outputs"][0]["parameters"]["binary_data_size"], 8);
+    assert_eq!(body[length..], 1_i64.to_le_bytes());
+}
+
+#[test]
 fn a_build_that_answers_no_more_ends_the_process() {
     let mut bench = Bench::patient(SHORT);
     bench.place(Role::Live, "1.0.0", bench.hanging());
@@ -239,7 +365,8 @@ fn unfinished_requests_do_not_keep_it_from_ending() {
     let mut head = TcpStream::connect(bench.address()).unwrap();
     head.write_all(b"GET /v2 HTTP/1.1\r\nHost:").unwrap();
     let mut body = TcpStream::connect(bench.address()).unwrap();
-    let text = format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{");
+    let text =
+        format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{{");
     body.write_all(text.as_bytes()).unwrap();
     // An answer on a third one shows that the others were accepted.
     assert_eq!(server::request(&bench.address(), "GET", "/v2", "").0, 200);
@@ -255,7 +382,8 @@ fn a_folder_that_cannot_be_written_takes_no_answers_away() {
     let (listen, over) = (Listen::Unix(socket.clone()), stop.clone());
     let missing = dir.path().join("missing");
     let served = runtime.spawn(async move {
-        api::serve(&listen, &missing, Arc::new(Models::remembering(1)), LONG, over).await
+        api::serve(&listen, &missing, Arc::new(Models::remembering(1)), LONG, api::Callers::default(), over)
+            .await
     });
     wait("the socket", || std::os::unix::net::UnixStream::connect(&socket).ok());
     stop.cancel();

@@ -93,9 +93,12 @@ fn a_wrong_golden_answer_fails_before_activation() {
     let Some(plant) = Plant::new() else { return };
     let agent = plant.with_stable();
     let (old, mut new) = (plant.build("1.0.0"), plant.build("1.1.0"));
-    let input =
-        Values { name: "features".into(), values: vec![0.1, 0.4, 3.5, -0.1, 58782.0, 13805.0, 339.0] };
-    let wrong = Values { name: "label".into(), values: vec![7.0] };
+    let input = Values {
+        name: "features".into(),
+        values: vec![0.1, 0.4, 3.5, -0.1, 58782.0, 13805.0, 339.0],
+        texts: Vec::new(),
+    };
+    let wrong = Values { name: "label".into(), values: vec![7.0], texts: Vec::new() };
     new.self_test = vec![SelfTest { inputs: vec![input], outputs: vec![wrong], tolerance: 1e-4 }];
     plant.console.publish_plan(&plan(2, Some(old.clone()), Some(candidate("r1", new))));
     let state = plant.console.wait_phase(&agent.id, "r1", Phase::Failed);

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 const GRANTED: [u8; 2] = [1, 1];
 const NOT_AUTHORIZED: [u8; 2] = [1, 0x87];
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// A connection under way.
@@ -45,7 +46,7 @@ impl Line {
                 credentials: None,
                 namespace: NAMESPACE.parse().unwrap(),
                 device: "pump-001".parse().unwrap(),
-                keep_alive: Duration::from_secs(5),
+                keep_alive: KEEP_ALIVE,
                 backoff,
             },
             outbox: outbox.clone(),
@@ -138,4 +139,45 @@ fn what_the_broker_does_not_take_is_left_out_and_the_rest_goes_on() {
     line.outbox.put(report(), b"small".to_vec());
     assert_eq!(&peer.message().payload[..], b"small");
     assert!(line.outbox.payload_bytes_max() < 1000);
+}
+
+#[test]
+fn a_broker_that_answers_pings_and_acknowledges_nothing_is_left_and_all_is_sent_again() {
+    let wire = Wire::start();
+    let line = Line::to(&wire, Outbox::default());
+    let mut peer = wire.accept(None);
+    let number = peer.subscription();
+    peer.subscribed(number, GRANTED);
+    line.outbox.put(Item::State, b"state".to_vec());
+    let began = Instant::now();
+    assert!(matches!(peer.next(), Some(Packet::Publish(_))));
+    assert!(peer.next().is_none(), "the device hangs up");
+    assert!(began.elapsed() >= KEEP_ALIVE, "a slow line has time: {:?}", began.elapsed());
+    let mut peer = wire.accept(None);
+    let number = peer.subscription();
+    peer.subscribed(number, GRANTED);
+    assert_eq!(&peer.message().payload[..], b"state");
+}
+
+#[test]
+fn an_acknowledgement_out_of_order_and_a_cut_leave_a_device_that_publishes() {
+    let wire = Wire::start();
+    let outbox = Outbox::default();
+    let model = |i: usize| Item::Report(format!("m-{i}").parse().unwrap());
+    (0..8).for_each(|i| outbox.put(model(i), b"first".to_vec()));
+    let line = Line::to(&wire, outbox);
+    let mut peer = wire.accept(None);
+    let number = peer.subscription();
+    peer.subscribed(number, GRANTED);
+    // As many as may be in flight. All but the oldest are acknowledged, and the numbers go round to that one's.
+    let sent: Vec<u16> = (0..8).map(|_| peer.unacknowledged().pkid).collect();
+    sent.iter().skip(1).rev().for_each(|number| peer.acknowledge(*number));
+    (0..8).for_each(|i| line.outbox.put(model(i), b"second".to_vec()));
+    assert!(matches!(peer.next(), Some(Packet::Publish(_)) | None));
+    drop(peer);
+    let mut peer = wire.accept(None);
+    let number = peer.subscription();
+    peer.subscribed(number, GRANTED);
+    line.outbox.put(Item::State, b"state".to_vec());
+    while &peer.message().payload[..] != b"state" {}
 }

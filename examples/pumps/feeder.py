@@ -34,14 +34,14 @@ class Agent:
         self.wait_s = wait_s
         self.stopped = stopped
 
-    def post(self, path, body):
-        """(status, parsed answer). Waits while the agent is absent or says 404, 429 or 503."""
+    def post(self, path, body, wait_for=(404, 429, 503)):
+        """(status, parsed answer). Waits while the agent is absent or says one of `wait_for`."""
         deadline = time.monotonic() + self.wait_s
         pause = FIRST_PAUSE_S
         while True:
             try:
                 status, answer = self._post_once(path, body)
-                if status not in (404, 429, 503):
+                if status not in wait_for:
                     return status, answer
                 problem = f"status {status}"
             except (OSError, http.client.HTTPException) as error:
@@ -109,7 +109,8 @@ def send_reading(agent, options, row, failing, identity, tally, tell_truth):
         tally.false_alarms += not failing
     if tell_truth:
         body = {"id": identity, "truth": failing}
-        status, _ = agent.post(f"/v2/models/{options.model}/feedback", body)
+        # 404 is no reason to wait: an answer from the moment of a swap is remembered by nobody.
+        status, _ = agent.post(f"/v2/models/{options.model}/feedback", body, wait_for=(429, 503))
         tally.truths += 200 <= status < 300
 
 

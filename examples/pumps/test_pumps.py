@@ -191,7 +191,9 @@ def test_the_fleet_has_every_kind_of_pump():
 
 
 class PretendAgent(BaseHTTPRequestHandler):
-    """Answers like an agent that is not ready for the first two requests."""
+    """Answers like an agent that is not ready for the first two requests, and that may know no prediction any more."""
+
+    forgets = False
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -199,7 +201,8 @@ class PretendAgent(BaseHTTPRequestHandler):
         early = len(self.server.seen) <= 2
         answer = {"id": body["id"], "outputs": [{"name": "label", "datatype": "INT64", "data": [-1]}]}
         content = json.dumps(answer).encode()
-        self.send_response(503 if early else 200)
+        forgotten = self.forgets and self.path.endswith("feedback")
+        self.send_response(503 if early else 404 if forgotten else 200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -232,6 +235,18 @@ def test_feeder_waits_for_the_agent_then_sends_readings_and_truth():
     truths = [body["truth"] for path, body in server.seen if path.endswith("feedback")]
     assert set(truths) == {True, False}
     assert 60 <= len(truths) <= 102
+
+
+def test_feeder_goes_on_when_a_prediction_is_remembered_by_nobody():
+    """As in the moment of a swap: the truth is lost, and the readings after it are not."""
+    forgetful = type("Forgetful", (PretendAgent,), {"forgets": True})
+    with HTTPServer(("127.0.0.1", 0), forgetful) as server:
+        server.seen = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = run_feeder(server.server_port, "--seconds", "2")
+        server.shutdown()
+    assert done.returncode == 0
+    assert sum(path.endswith("infer") for path, _ in server.seen) >= 60
 
 
 def test_feeder_gives_up_on_an_agent_that_never_comes():

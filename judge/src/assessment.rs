@@ -78,8 +78,10 @@ pub struct SloVerdict {
     pub spent_ppb: u64,
     /// False for the plain rule: no error promise.
     pub promised: bool,
-    /// One sentence for a person, with numbers.
+    /// The conclusion for a person, with its counts; begins small and ends without a stop.
     pub sentence: String,
+    /// The statistics behind it, for a person; empty without any.
+    pub statistics: String,
 }
 
 /// Is there enough to say anything but harm?
@@ -153,8 +155,10 @@ pub struct HardStop {
     pub threshold_ppb: u64,
     /// Failure codes with how many canaries, most frequent first, at most 8.
     pub codes: Vec<(u16, u32)>,
-    /// One sentence for a person.
+    /// The conclusion for a person, with its counts.
     pub sentence: String,
+    /// The statistics behind it, for a person.
+    pub statistics: String,
 }
 
 /// The judge's answer to one look.
@@ -182,4 +186,6 @@ pub struct Assessment {
     pub state: StageState,
     /// The reason for the advice, for a person.
     pub sentence: String,
+    /// The statistics behind it, for a person; empty without any.
+    pub statistics: String,
 }

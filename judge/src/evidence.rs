@@ -133,8 +133,12 @@ pub enum EvidenceKind {
 /// One SLO of the rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SloRule<'a> {
-    /// Name for sentences, for example `false alarms`.
+    /// Name, for example `false-alarms`; what is carried from look to look is kept under it.
     pub name: &'a str,
+    /// For sentences: what is wrong where it is broken, for example `too many false alarms`. Empty: told by the name.
+    pub breach: &'a str,
+    /// For sentences: the limit of a window's value with its unit, for example `25 %`. Empty: not told.
+    pub limit: &'a str,
     /// What a breach does.
     pub on_breach: OnBreach,
     /// How it is judged.
@@ -156,6 +160,8 @@ impl<'a> SloRule<'a> {
     pub const fn statistical(name: &'a str, allowance_ppm: u32) -> Self {
         Self {
             name,
+            breach: "",
+            limit: "",
             on_breach: OnBreach::RollBack,
             evidence: EvidenceKind::Statistical,
             allowance_ppm,

@@ -102,6 +102,12 @@ pub struct Record {
 pub struct Rule {
     /// Its name.
     pub name: String,
+    /// What is wrong where it is broken, for people; empty: told by the name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub breach: String,
+    /// The limit of a window's value with its unit, for people; empty: not told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub limit: String,
     /// What a breach does: 0 roll back, 1 pause, 2 observe.
     pub on_breach: u8,
     /// 0: statistical; otherwise the plain rule over so many windows.
@@ -129,6 +135,9 @@ pub struct Answer {
     pub spent_ppb: u64,
     /// For a person.
     pub sentence: String,
+    /// The statistics behind it, for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub statistics: String,
     /// What is carried to the next look.
     pub after: String,
 }
@@ -153,6 +162,7 @@ impl Answer {
             advice: advice.to_owned(),
             spent_ppb: assessment.spent_ppb,
             sentence: assessment.sentence.clone(),
+            statistics: assessment.statistics.clone(),
             after: assessment.state.to_text(),
         }
     }

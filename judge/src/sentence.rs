@@ -1,4 +1,7 @@
-//! One sentence per verdict, short, with the numbers.
+//! What a person reads of each verdict: the conclusion first, with its counts. Statistics stand apart, so that whoever
+//! has little room leaves them out and cuts nothing else.
+//!
+//! Sentences begin small and end without a stop, because others go on from them.
 
 use crate::assessment::{
     Advice, Coverage, HardAction, HardStop, Incident, IncidentKind, SloVerdict, Verdict,
@@ -8,8 +11,23 @@ use crate::decide::plain::Streak;
 use crate::evidence::SloRule;
 
 /// A stage whose state is lost.
-pub const UNREADABLE: &str = "what the judge carried from look to look cannot be read, and starting anew could \
-                              forget harm: this stage is not judged any more, start the rollout again";
+pub const UNREADABLE: &str = "this stage is not judged any more: the judge's memory in the status cannot be read, and \
+                              starting anew could forget harm; abort this rollout and start it again";
+
+/// A conclusion, and the statistics that it rests on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The conclusion with its counts.
+    pub sentence: String,
+    /// The statistics behind it; empty without any.
+    pub statistics: String,
+}
+
+impl Told {
+    fn plain(sentence: String) -> Self {
+        Self { sentence, statistics: String::new() }
+    }
+}
 
 /// Parts per million as percent: `5 %`, `0.25 %`.
 fn percent(ppm: u64) -> String {
@@ -36,17 +54,17 @@ pub fn times(ppm: u64) -> String {
 }
 
 /// The rate with its limits; of a ratio to nothing only the lower limit says something.
-fn rate(record: &SloVerdict) -> String {
+fn rate(record: &SloVerdict) -> Option<String> {
     let low = times(record.low_ppm);
-    match (record.estimate_ppm, record.low_ppm, record.high_ppm) {
-        (_, 0, u64::MAX) => String::new(),
-        (_, FAR_PPM.., _) => "; rate over 1000x of expected".to_owned(),
-        (FAR_PPM.., ..) => format!("; rate at least {low} of expected (95 %)"),
-        (estimate, _, u64::MAX) => format!("; rate {} of expected (90 %: {low} or more)", times(estimate)),
+    Some(match (record.estimate_ppm, record.low_ppm, record.high_ppm) {
+        (_, 0, u64::MAX) => return None,
+        (_, FAR_PPM.., _) => "rate over 1000x of expected".to_owned(),
+        (FAR_PPM.., ..) => format!("rate at least {low} of expected (95 %)"),
+        (estimate, _, u64::MAX) => format!("rate {} of expected (90 %: {low} or more)", times(estimate)),
         (estimate, _, high) => {
-            format!("; rate {} of expected (90 %: {low} to {})", times(estimate), times(high))
+            format!("rate {} of expected (90 %: {low} to {})", times(estimate), times(high))
         }
-    }
+    })
 }
 
 /// `340 ms`-like values kept in thousandths.
@@ -56,125 +74,149 @@ fn thousandths(milli: i64) -> String {
     format!("{sign}{}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
+/// What is wrong where the rule is broken: `too many false alarms`.
+fn breach(rule: &SloRule<'_>) -> String {
+    if rule.breach.is_empty() { format!("{} beyond its limit", rule.name) } else { rule.breach.to_owned() }
+}
+
+/// The limit in brackets, where it is known.
+fn limit(rule: &SloRule<'_>) -> String {
+    if rule.limit.is_empty() { String::new() } else { format!(" (limit {})", rule.limit) }
+}
+
+/// How many devices of both arms broke the rule: `too many false alarms on 7 of 24 with it (limit 25 %), 1 of 36 without`.
+fn counts(rule: &SloRule<'_>, record: &SloVerdict) -> String {
+    let (canaries, controls) = record.devices_over;
+    let without = match record.controls {
+        0 => "no device is left without it".to_owned(),
+        all => format!("{controls} of {all} without"),
+    };
+    format!("{} on {canaries} of {} with it{}, {without}", breach(rule), record.devices, limit(rule))
+}
+
 /// A statistical SLO.
-pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> String {
-    let name = rule.name;
+pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> Told {
     if record.devices == 0 {
-        return format!("{name}: no canary has a known window yet");
+        return Told::plain(format!("{}: no device with it has reported a whole window yet", rule.name));
     }
     if let Some((canaries, controls)) = record.unlike.filter(|_| record.verdict == Verdict::Undecided) {
-        return format!(
-            "{name}: arms not comparable: canaries know {canaries} windows, controls {controls}; harm not shown, passes nothing"
-        );
+        return Told::plain(format!(
+            "{}: not comparable yet, since devices with it have reported {canaries} windows and devices without it \
+             {controls}",
+            rule.name
+        ));
     }
-    let over = if rule.allowance_ppm == 0 {
-        "in any window".to_owned()
-    } else {
-        format!("in more than {} of windows", percent(u64::from(rule.allowance_ppm)))
+    let mut statistics = vec![match rule.allowance_ppm {
+        0 => "a device counts when one of its windows was bad".to_owned(),
+        allowed => {
+            format!("a device counts when more than {} of its windows were bad", percent(u64::from(allowed)))
+        }
+    }];
+    statistics.extend(rate(record));
+    if record.threshold_ppb > 0 {
+        let sign = if record.p_value_ppb <= record.threshold_ppb { "<=" } else { ">" };
+        let (p, most) = (probability(record.p_value_ppb), probability(record.threshold_ppb));
+        statistics.push(format!("p = {p} {sign} {most}"));
+    }
+    let counts = counts(rule, record);
+    let sentence = match conclusion(record) {
+        None => counts,
+        Some(conclusion) => format!("{conclusion}; {counts}"),
     };
-    let (canaries, controls) = record.devices_over;
-    let against = match record.controls {
-        0 => "no controls to compare with".to_owned(),
-        all => format!("{controls} of {all} controls"),
-    };
-    let rate = rate(record);
-    let counts =
-        format!("{name}: {canaries} of {} canaries were bad {over}, {against}{rate}", record.devices);
-    let p = probability(record.p_value_ppb);
-    let threshold = probability(record.threshold_ppb);
-    match record.verdict {
-        Verdict::Degraded => format!("{counts}; harm shown, p = {p} <= {threshold}"),
+    Told { sentence, statistics: statistics.join(", ") }
+}
+
+/// What the counts of a statistical SLO come to; nothing where they are the harm.
+fn conclusion(record: &SloVerdict) -> Option<String> {
+    let rise = times(record.margin_ppm);
+    Some(match record.verdict {
+        Verdict::Degraded => return None,
         Verdict::Healthy if record.margin_ppm == u64::MAX => {
-            format!("{counts}; too few events to rule out a rise: passed on exposure")
+            "passed on time served, with too few events to rule out a rise".to_owned()
         }
-        Verdict::Healthy if record.controls == 0 => format!(
-            "{counts}; a rise to {} of their own past is ruled out, less may be the hour of the day",
-            times(record.margin_ppm)
-        ),
-        Verdict::Healthy => format!("{counts}; a rise to {} is ruled out", times(record.margin_ppm)),
+        Verdict::Healthy if record.controls == 0 => {
+            format!("a rise to {rise} of their own past is ruled out, less may be the hour of the day")
+        }
+        Verdict::Healthy => format!("a rise to {rise} is ruled out"),
         Verdict::Undecided if record.relative_harm => {
-            format!("{counts}; worse than controls, p = {p} <= {threshold}, but within the allowance")
+            "worse than devices without it, but within the allowance".to_owned()
         }
-        Verdict::Undecided if record.threshold_ppb == 0 && record.controls == 0 => match record.margin_ppm {
-            u64::MAX => format!("{counts}; not tested without controls"),
-            margin => {
-                format!(
-                    "{counts}; not tested without controls; a rise to {} not ruled out yet",
-                    times(margin)
-                )
-            }
-        },
-        Verdict::Undecided if record.threshold_ppb == 0 => format!("{counts}; no look taken yet"),
+        Verdict::Undecided if record.threshold_ppb == 0 && record.controls == 0 => {
+            "not tested without devices to compare with".to_owned()
+        }
+        Verdict::Undecided if record.threshold_ppb == 0 => "not tested yet".to_owned(),
         Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb => {
-            format!("{counts}; worse than their own past, p = {p} <= {threshold}")
+            "worse than their own past".to_owned()
         }
-        Verdict::Undecided if record.margin_ppm == u64::MAX => {
-            format!("{counts}; harm not shown so far, p = {p} > {threshold}")
-        }
-        Verdict::Undecided => format!(
-            "{counts}; harm not shown, p = {p} > {threshold}; a rise to {} not ruled out yet",
-            times(record.margin_ppm)
-        ),
-    }
+        Verdict::Undecided if record.margin_ppm == u64::MAX => "no harm shown so far".to_owned(),
+        Verdict::Undecided => format!("no harm shown so far, a rise to {rise} is not ruled out yet"),
+    })
 }
 
 /// Silence.
-pub fn silence(record: &SloVerdict) -> String {
+pub fn silence(record: &SloVerdict) -> Told {
     let (canaries, controls) = record.devices_over;
     let counts = format!(
-        "silence: {canaries} of {} canaries, {controls} of {} controls",
+        "no reports from {canaries} of {} with it, {controls} of {} without",
         record.devices, record.controls
     );
     if record.threshold_ppb == 0 {
-        return format!("{counts}; no look taken yet");
+        return Told::plain(format!("not tested yet; {counts}"));
     }
     let sign = if record.p_value_ppb <= record.threshold_ppb { "<=" } else { ">" };
-    format!("{counts}; p = {} {sign} {}", probability(record.p_value_ppb), probability(record.threshold_ppb))
+    let (p, most) = (probability(record.p_value_ppb), probability(record.threshold_ppb));
+    Told { sentence: counts, statistics: format!("p = {p} {sign} {most}") }
 }
 
 /// The plain rule.
-pub fn plain(name: &str, canary: &Streak, control: &Streak, needed: u32, verdict: Verdict) -> String {
+pub fn plain(rule: &SloRule<'_>, canary: &Streak, control: &Streak, needed: u32, verdict: Verdict) -> Told {
     let Some(last) = canary.last else {
-        return format!("{name}: no merged window with enough devices and samples yet (plain rule)");
+        return Told::plain(format!("{}: no window with enough devices and samples yet", rule.name));
     };
     let (value, bound) = (thousandths(last.value_milli), thousandths(last.threshold_milli));
-    let streak = format!(
-        "{name}: {value} against {bound} over {} canaries, breached for {} windows in a row (rolls back at {needed})",
-        last.devices.known, canary.breached
-    );
-    let end = match verdict {
-        Verdict::Degraded => format!(", controls for {}", control.breached),
-        _ if canary.breached >= needed => format!(", controls for {} too: not the model", control.breached),
-        _ => String::new(),
+    let breach = breach(rule);
+    let rows = format!("{} windows in a row", canary.breached);
+    let sentence = match verdict {
+        Verdict::Degraded => format!("{breach} with it for {rows}, for {} without it", control.breached),
+        _ if canary.breached >= needed => {
+            format!("{breach} with it for {rows}, without it for {} too: not the version", control.breached)
+        }
+        _ if canary.breached == 0 => format!("{} kept in the newest window", rule.name),
+        _ => format!("{breach} with it for {rows}, {needed} take it back"),
     };
-    format!("{streak}{end}; plain rule, no error promise")
+    let devices = last.devices.known;
+    let statistics = format!(
+        "newest value {value}, limit {bound}, over {devices} devices; the plain rule has no error promise"
+    );
+    Told { sentence, statistics }
 }
 
 /// Layer 0.
-pub fn hard_stop(stop: &HardStop) -> String {
-    let codes: Vec<String> = stop.codes.iter().map(|(code, count)| format!("code {code}: {count}")).collect();
+pub fn hard_stop(stop: &HardStop) -> Told {
+    let codes: Vec<String> =
+        stop.codes.iter().map(|(code, count)| format!("code {code} on {count}")).collect();
     let counts = format!(
-        "{} of {} canaries failed hard ({}), {} of {} controls; p = {}",
+        "{} of {} with it failed ({}), {} of {} without",
         stop.failed,
         stop.attempted,
         codes.join(", "),
         stop.control_failed,
         stop.controls,
-        probability(stop.p_value_ppb)
     );
-    let threshold = probability(stop.threshold_ppb);
+    let (p, most) = (probability(stop.p_value_ppb), probability(stop.threshold_ppb));
     match &stop.action {
-        HardAction::RollBackAll => format!("{counts} <= {threshold}: roll back all"),
-        HardAction::Quarantine(_) => {
-            format!("{counts}, not enough to blame the model: set these devices aside")
-        }
+        HardAction::RollBackAll => Told { sentence: counts, statistics: format!("p = {p} <= {most}") },
+        HardAction::Quarantine(_) => Told {
+            sentence: format!("{counts}: too few to blame the version"),
+            statistics: format!("p = {p}"),
+        },
     }
 }
 
 /// Coverage.
 pub fn coverage(coverage: &Coverage) -> String {
     format!(
-        "{} of {} canaries have {} known windows; {} of activated canaries report, {} needed",
+        "{} of {} devices have reported {} windows; {} of the devices with it report, {} must",
         coverage.devices,
         coverage.devices_needed,
         coverage.windows_needed,
@@ -184,19 +226,18 @@ pub fn coverage(coverage: &Coverage) -> String {
 }
 
 /// Incident.
-pub fn incident(name: &str, incident: &Incident) -> String {
+pub fn incident(rule: &SloRule<'_>, incident: &Incident) -> String {
     let (share, usual) = (percent(u64::from(incident.share_ppm)), percent(u64::from(incident.usual_ppm)));
+    let breach = breach(rule);
     match incident.kind {
-        IncidentKind::CommonCause => {
-            format!(
-                "{name}: controls are bad in {share} of device-windows too (usual or allowed: {usual}): not the model"
-            )
-        }
-        IncidentKind::NoControls => {
-            format!(
-                "{name}: canaries are bad in {share} of device-windows ({usual} before), and no controls are left to compare with"
-            )
-        }
+        IncidentKind::CommonCause => format!(
+            "devices without it have the same problem, so it is not the version: {breach} in {share} of their windows \
+             (usual or allowed: {usual})"
+        ),
+        IncidentKind::NoControls => format!(
+            "devices with it got worse and none is left without it to compare with: {breach} in {share} of their \
+             windows, {usual} before"
+        ),
     }
 }
 
@@ -208,14 +249,22 @@ pub fn reason<'a>(
     incident: Option<&Incident>,
     quiet: bool,
     mut records: impl Iterator<Item = &'a SloVerdict> + Clone,
-) -> String {
+) -> Told {
     let degraded = records.clone().find(|record| record.verdict == Verdict::Degraded);
+    let of = |record: &SloVerdict| Told {
+        sentence: record.sentence.clone(),
+        statistics: record.statistics.clone(),
+    };
+    let of_stop =
+        |stop: &HardStop| Told { sentence: stop.sentence.clone(), statistics: stop.statistics.clone() };
+    let held =
+        |told: Told| Told { sentence: format!("{}, more than chance explains well", told.sentence), ..told };
     match advice {
         Advice::RollBack | Advice::Pause => match (hard, degraded, incident) {
-            (Some(stop), _, _) if stop.action == HardAction::RollBackAll => stop.sentence.clone(),
-            (_, Some(record), _) => record.sentence.clone(),
-            (_, _, Some(incident)) => incident.sentence.clone(),
-            _ => String::new(),
+            (Some(stop), _, _) if stop.action == HardAction::RollBackAll => of_stop(stop),
+            (_, Some(record), _) => of(record),
+            (_, _, Some(incident)) => Told::plain(incident.sentence.clone()),
+            _ => Told::default(),
         },
         Advice::Advance => {
             let sentences: Vec<&str> = records
@@ -223,17 +272,15 @@ pub fn reason<'a>(
                 .take(3)
                 .map(|r| r.sentence.as_str())
                 .collect();
-            if sentences.is_empty() { coverage.sentence.clone() } else { sentences.join("; ") }
+            Told::plain(if sentences.is_empty() { coverage.sentence.clone() } else { sentences.join("; ") })
         }
-        Advice::Wait if hard.is_some_and(suspicious) => {
-            hard.map_or_else(String::new, |stop| format!("waiting: {}", stop.sentence))
+        Advice::Wait if hard.is_some_and(suspicious) => hard.map_or_else(Told::default, of_stop),
+        Advice::Wait if quiet => {
+            records.find(|record| record.slo.is_none()).map_or_else(Told::default, |record| held(of(record)))
         }
-        Advice::Wait if quiet => records
-            .find(|record| record.slo.is_none())
-            .map_or_else(String::new, |silence| format!("waiting: {}", silence.sentence)),
-        Advice::Wait if !coverage.met => format!("waiting for evidence: {}", coverage.sentence),
+        Advice::Wait if !coverage.met => Told::plain(coverage.sentence.clone()),
         Advice::Wait => records
             .find(|record| record.slo.is_some() && record.verdict == Verdict::Undecided)
-            .map_or_else(|| "waiting for the planned looks".to_owned(), |record| record.sentence.clone()),
+            .map_or_else(|| Told::plain("the planned looks are not over".to_owned()), of),
     }
 }

@@ -44,10 +44,34 @@ fn more_devices_rule_out_more() {
 #[test]
 fn a_stage_that_proves_nothing_says_so() {
     let rare = Habits { share_ppm: 1, ..BURST_1 };
-    assert!(prove(&shape(5), &rare, 10_000_000, None).warning.contains("nothing"));
-    let proof = prove(&shape(5), &BURST_5, 10_000_000, Some(1_250_000));
+    assert!(prove(&shape(5), &rare, 10_000_000, 0, None).warning.contains("nothing"));
+    let proof = prove(&shape(5), &BURST_5, 10_000_000, 0, Some(1_250_000));
     assert!(proof.warning.contains("cannot be ruled out"), "{proof:?}");
     assert!((455_000..465_000).contains(&proof.remaining_bound_ppm), "{proof:?}");
+}
+
+/// What is worse than controls and within the allowance is not taken back: the plan does not claim to find it.
+#[test]
+fn a_rise_within_the_allowance_is_not_claimed() {
+    let found =
+        |allowance_ppm| prove(&shape(20), &BURST_5, 10_000_000, allowance_ppm, None).smallest_harm_ppm;
+    assert!(found(0) < 2_500_000 && found(10_000) == found(0), "{} {}", found(0), found(10_000));
+    // One canary in ten beyond the allowance breaks it too, and devices differ.
+    assert!((2_700_000..3_500_000).contains(&found(200_000)), "{}", found(200_000));
+    assert!(found(500_000) > 6_000_000, "{}", found(500_000));
+    assert_eq!(found(1_000_000), u64::MAX);
+}
+
+#[test]
+fn a_stage_that_can_never_reach_its_level_says_so_and_proposes_a_size() {
+    let small = StageShape { fleet: 80, canaries: 2, controls: 78, ..shape(2) };
+    let proof = prove(&small, &BURST_1, 312_500, 0, None);
+    assert_eq!(proof.smallest_harm_ppm, u64::MAX);
+    for words in ["2 of 80 devices can never be shown", "once in 3160", "give this stage 3 devices or more"] {
+        assert!(proof.warning.contains(words), "{}", proof.warning);
+    }
+    let larger = StageShape { canaries: 3, controls: 77, ..small };
+    assert_eq!(prove(&larger, &BURST_1, 312_500, 0, None).warning, "");
 }
 
 /// The margin that the judge writes at the last planned look of devices that are all alike: 600 windows of past and 60

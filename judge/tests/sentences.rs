@@ -9,7 +9,8 @@ fn needs() -> Needs {
 
 /// 200 devices, five canaries of which `harmed` are bad in 12 of 60 windows; `change` alters devices.
 fn judged(harmed: u32, reached: u16, change: impl Fn(&mut DeviceOutcome<'_>)) -> Assessment {
-    let slos = [SloRule::statistical("false alarms", 50_000)];
+    let words = ("too many false alarms", "25 %");
+    let slos = [SloRule { breach: words.0, limit: words.1, ..SloRule::statistical("false-alarms", 50_000) }];
     let history = Counts::new(600, 6);
     let [bad, calm, one] = [12, 0, 1].map(|bad| [SloCounts { history, post: Counts::new(60, bad) }]);
     let devices: Vec<_> = (0..200)
@@ -46,9 +47,10 @@ fn harm_rolls_back() {
     let assessment = judged(3, 6, |_| ());
     println!("{}", assessment.sentence);
     assert_eq!((assessment.verdict, assessment.advice), (Verdict::Degraded, Advice::RollBack));
-    assert!(assessment.sentence.starts_with(
-        "false alarms: 3 of 5 canaries were bad in more than 5 % of windows, 0 of 195 controls"
-    ));
+    // The conclusion alone: statistics stand apart, and are told last.
+    assert_eq!(assessment.sentence, "too many false alarms on 3 of 5 with it (limit 25 %), 0 of 195 without");
+    assert!(assessment.statistics.contains("more than 5 % of its windows"), "{}", assessment.statistics);
+    assert!(assessment.statistics.contains(", p = "), "{}", assessment.statistics);
 }
 
 #[test]
@@ -168,7 +170,11 @@ fn the_plain_rule() {
     let worse = plain(true, false);
     println!("{}", worse.sentence);
     assert_eq!(worse.advice, Advice::RollBack);
-    assert!(worse.sentence.contains("no error promise"));
+    assert_eq!(
+        worse.sentence,
+        "P95 latency beyond its limit with it for 4 windows in a row, for 0 without it"
+    );
+    assert!(worse.statistics.contains("no error promise"));
     let both = plain(true, true);
     println!("{}", both.sentence);
     assert_eq!(both.advice, Advice::Pause);
@@ -197,19 +203,21 @@ fn without_controls_the_sentence_is_true() {
     };
     let many = judged(300);
     let told = &many.per_slo[0].sentence;
-    println!("{told}");
+    let statistics = &many.per_slo[0].statistics;
+    println!("{told}; {statistics}");
     assert_eq!(many.advice, Advice::Pause);
-    assert!(told.contains("worse than their own past, p = ") && !told.contains(" > "), "{told}");
+    assert!(told.starts_with("worse than their own past; "), "{told}");
+    assert!(statistics.contains("p = ") && !statistics.contains(" > "), "{statistics}");
     let few = judged(20);
     println!("{}", few.sentence);
     assert_eq!((few.verdict, few.advice), (Verdict::Undecided, Advice::Wait));
-    assert!(few.sentence.contains("not tested without controls"), "{}", few.sentence);
+    assert!(few.sentence.contains("not tested without devices to compare with"), "{}", few.sentence);
 }
 
 /// Limits of 95 % on each side are a 90 % interval.
 #[test]
 fn an_interval_is_called_by_its_name() {
-    let told = judged(0, 6, |_| ()).sentence;
+    let told = judged(0, 6, |_| ()).per_slo[0].statistics.clone();
     assert!(told.contains("(90 %: "), "{told}");
 }
 
@@ -240,7 +248,7 @@ fn silence_that_proves_nothing_yet_holds() {
     println!("{}", held.sentence);
     assert_eq!((held.verdict, held.advice), (Verdict::Undecided, Advice::Wait));
     assert!(
-        held.sentence.starts_with("waiting: silence: 9 of 100 canaries, 0 of 100 controls"),
+        held.sentence.starts_with("no reports from 9 of 100 with it, 0 of 100 without"),
         "{}",
         held.sentence
     );

@@ -39,25 +39,108 @@ pub fn check(
         let detail = format!("one of [{}] is required", build.engines.join(", "));
         return refuse(FailureCode::EngineMissing, detail);
     }
-    let mut lacking = None;
+    let mut lacking = Vec::new();
     for engine in engines {
-        match build.opsets.iter().find(|(domain, version)| !has_opset(engine, domain, **version)) {
+        match lacks(engine, build) {
             None => return Ok(()),
-            Some((domain, version)) => {
-                lacking = Some(format!("{} lacks operator set {domain:?} {version}", engine.name));
-            }
+            Some(reason) => lacking.push(reason),
         }
     }
-    refuse(FailureCode::OpsetMissing, lacking.unwrap_or_default())
+    // An engine that only lacks operators came further than one that does not take the file.
+    let code = lacking.iter().map(|(code, _)| *code).find(|code| *code == FailureCode::OpsetMissing);
+    let details: Vec<String> = lacking.into_iter().map(|(_, detail)| detail).collect();
+    refuse(code.unwrap_or(FailureCode::FormatUnknown), details.join("; "))
 }
 
-/// The default domain has two names.
-fn has_opset(engine: &EngineInfo, domain: &str, version: i64) -> bool {
+/// Why an engine cannot run a build, in words that name it.
+#[must_use]
+pub fn lacks(engine: &EngineInfo, build: &ModelBuild) -> Option<(FailureCode, String)> {
+    let EngineInfo { name, ir_version, .. } = engine;
+    if *ir_version > 0 && build.ir_version > *ir_version {
+        let detail = format!(
+            "the file is of IR version {} and {name} takes up to {ir_version}; save it with an older IR version, or use a \
+             newer engine",
+            build.ir_version
+        );
+        return Some((FailureCode::FormatUnknown, detail));
+    }
+    let (domain, needed) =
+        build.opsets.iter().find(|(domain, version)| highest(engine, domain) < Some(**version))?;
+    let detail = match highest(engine, domain) {
+        Some(known) => format!("{name} knows operator set {domain:?} up to {known}, {needed} is needed"),
+        None => format!("{name} lacks operator set {domain:?} {needed}"),
+    };
+    Some((FailureCode::OpsetMissing, detail))
+}
+
+/// The highest version of an operator set that an engine knows. The default domain has two names.
+fn highest(engine: &EngineInfo, domain: &str) -> Option<i64> {
     let alias = match domain {
         "" => "ai.onnx",
         "ai.onnx" => "",
         other => other,
     };
-    let highest = engine.opsets.get(domain).or_else(|| engine.opsets.get(alias));
-    highest.is_some_and(|&highest| highest >= version)
+    engine.opsets.get(domain).or_else(|| engine.opsets.get(alias)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn engine(name: &str, ir_version: i64, opsets: &[(&str, i64)]) -> EngineInfo {
+        let opsets = opsets.iter().map(|(domain, version)| ((*domain).to_owned(), *version)).collect();
+        EngineInfo { name: name.to_owned(), version: "1".to_owned(), opsets, ir_version }
+    }
+
+    fn check_of(
+        engines: &[EngineInfo],
+        ir_version: i64,
+        opsets: &[(&str, i64)],
+    ) -> Option<(FailureCode, String)> {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let build = serde_json::json!({
+            "model": "pump", "version": "1.0.0", "digest": digest, "uri": "https://m", "sizeBytes": 1, "format": "Onnx",
+            "irVersion": ir_version, "opsets": opsets.iter().copied().collect::<BTreeMap<&str, i64>>(),
+        });
+        let build = serde_json::from_value(build).unwrap();
+        let capabilities = Capabilities { engines: engines.to_vec(), ..Capabilities::default() };
+        check(&Labels::new(), &capabilities, &build, Mode::Live)
+            .err()
+            .map(|failure| (failure.code, failure.detail))
+    }
+
+    #[test]
+    fn a_newer_file_than_any_engine_takes_is_incompatible_and_no_failure() {
+        let old = engine("OnnxRuntime", 13, &[("ai.onnx", 26)]);
+        let (code, message) = check_of(std::slice::from_ref(&old), 14, &[("ai.onnx", 17)]).unwrap();
+        assert!(code.is_incompatibility() && !code.is_hard_stop(), "{code:?}");
+        assert!(
+            message.starts_with("the file is of IR version 14 and OnnxRuntime takes up to 13"),
+            "{message}"
+        );
+        assert_eq!(check_of(std::slice::from_ref(&old), 13, &[("ai.onnx", 17)]), None);
+        let silent = engine("Rten", 0, &[("ai.onnx", 24)]);
+        assert_eq!(
+            check_of(&[old, silent], 14, &[("ai.onnx", 17)]),
+            None,
+            "an engine that does not say takes any"
+        );
+    }
+
+    #[test]
+    fn each_engine_is_told_apart() {
+        let engines = [
+            engine("OnnxRuntime", 13, &[("", 26), ("ai.onnx.ml", 5)]),
+            engine("Rten", 0, &[("ai.onnx", 24)]),
+        ];
+        let (code, message) = check_of(&engines, 8, &[("ai.onnx", 17), ("ai.onnx.ml", 9)]).unwrap();
+        assert_eq!(code, FailureCode::OpsetMissing);
+        assert_eq!(
+            message,
+            "OnnxRuntime knows operator set \"ai.onnx.ml\" up to 5, 9 is needed; Rten lacks operator set \"ai.onnx.ml\" 9"
+        );
+        assert_eq!(check_of(&engines, 8, &[("ai.onnx", 17), ("ai.onnx.ml", 5)]), None);
+    }
 }

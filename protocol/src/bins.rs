@@ -47,6 +47,13 @@ impl Bins {
     }
 }
 
+/// A reading as it is counted: in 32 bits, whatever the model's type is. The reference profile and what devices see are
+/// counted by this one rule, so that rows have no drift from their own profile.
+#[must_use]
+pub fn as_counted(reading: f64) -> f64 {
+    f64::from(reading as f32)
+}
+
 /// Share that an empty bin is given, so that the logarithm exists: half a value of the smaller side's total.
 fn share(count: u64, total: u64, bins: usize) -> f64 {
     (count as f64 + 0.5) / (total as f64 + 0.5 * bins as f64)

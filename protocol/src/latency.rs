@@ -105,6 +105,19 @@ impl LatencyHistogram {
         }
     }
 
+    /// Adds the counts of another histogram as if it had counted so many durations: its shares, not its numbers.
+    pub fn merge_as(&mut self, other: &LatencyHistogram, total: u64) {
+        let counted = u128::from(other.zero) + other.counts.iter().map(|c| u128::from(*c)).sum::<u128>();
+        let share = |count: u64| {
+            let exact = u128::from(count) * u128::from(total) + counted / 2;
+            u64::try_from(exact / counted.max(1)).unwrap_or(total)
+        };
+        self.zero = self.zero.saturating_add(share(other.zero));
+        for (i, &count) in other.counts.iter().enumerate() {
+            self.add_bucket(other.offset + i as i32, share(count));
+        }
+    }
+
     /// How many durations were counted.
     #[must_use]
     pub fn count(&self) -> u64 {

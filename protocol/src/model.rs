@@ -24,7 +24,10 @@ pub struct ModelBuild {
     pub size_bytes: u64,
     /// Format of the bytes.
     pub format: Format,
-    /// Operator sets that the model imports, by domain (`ai.onnx`, `ai.onnx.ml`, ...).
+    /// Version of the file format (IR version of ONNX) that the bytes are of; 0: not stated.
+    #[serde(default)]
+    pub ir_version: i64,
+    /// Operator sets that the model uses, by domain (`ai.onnx`, `ai.onnx.ml`, ...).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub opsets: BTreeMap<String, i64>,
     /// Engines that can run it; empty: any that knows its operator sets.
@@ -85,13 +88,30 @@ pub struct Tensor {
 }
 
 /// Values of a named tensor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Values {
     /// Name of the tensor.
     pub name: String,
-    /// Its elements in row-major order.
+    /// Its elements in row-major order; a missing reading is not a number here and `null` in JSON.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "with_gaps")]
     pub values: Vec<f64>,
+    /// Its elements in row-major order where they are texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<String>,
+}
+
+/// A build is equal to itself, also when a reading in its self-test is missing.
+impl PartialEq for Values {
+    fn eq(&self, other: &Values) -> bool {
+        let bits = |values: &Values| values.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        self.name == other.name && bits(self) == bits(other) && self.texts == other.texts
+    }
+}
+
+fn with_gaps<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Vec<f64>, D::Error> {
+    let values = Vec::<Option<f64>>::deserialize(source)?;
+    Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
 /// A golden input and what the model must answer.
@@ -110,7 +130,7 @@ pub struct SelfTest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Profile {
-    /// One entry for each element of the first input.
+    /// One entry for each element of a row: the inputs in order, without those that take texts.
     pub features: Vec<FeatureProfile>,
     /// The model's confidence on the training data.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,4 +224,20 @@ pub enum Fallback {
     Error,
     /// These values of the decision's output.
     Constant(Vec<f64>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_reading_survives_the_wire() {
+        let values = Values { name: "x".into(), values: vec![0.5, f64::NAN], texts: Vec::new() };
+        let json = serde_json::to_string(&values).unwrap();
+        assert_eq!(json, r#"{"name":"x","values":[0.5,null]}"#);
+        let back: Values = serde_json::from_str(&json).unwrap();
+        assert_eq!(back, values);
+        let texts: Values = serde_json::from_str(r#"{"name":"kind","texts":["vane"]}"#).unwrap();
+        assert_eq!((texts.values.len(), texts.texts), (0, vec!["vane".to_owned()]));
+    }
 }

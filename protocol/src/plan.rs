@@ -6,7 +6,7 @@ use crate::ids::{DeviceId, Digest, ModelName, Namespace};
 use crate::membership::Membership;
 use crate::model::ModelBuild;
 use crate::observe::{INDICATORS_MAX, Observe};
-use crate::selector::Labels;
+use crate::selector::{Labels, Selector};
 use crate::time::Time;
 
 /// Most bytes of a plan's JSON; a larger one is refused unread.
@@ -19,6 +19,8 @@ pub const DAY_MINUTES: u16 = 24 * 60;
 pub const WINDOW_MS_MIN: u64 = 1_000;
 /// Most digests that a plan calls rejected.
 pub const REJECTED_MAX: usize = 64;
+/// Most selectors that a plan has a stable build of their own for.
+pub const STABLE_FOR_MAX: usize = 8;
 
 /// What every device of a namespace shall do about one model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,9 +33,14 @@ pub struct Plan {
     /// Order and lifetime.
     #[serde(flatten)]
     pub order: Order,
-    /// The build in production; absent before the first rollout has ended.
+    /// The build in production for every device that [`Plan::stable_for`] has none for; absent until a rollout to all
+    /// devices has ended well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<ModelBuild>,
+    /// Builds in production for some devices alone, at most [`STABLE_FOR_MAX`]: the first whose selector matches a device
+    /// is its stable build.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stable_for: Vec<StableFor>,
     /// The build that is being rolled out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Candidate>,
@@ -46,6 +53,16 @@ pub struct Plan {
     /// What devices count.
     #[serde(default)]
     pub observe: Observe,
+}
+
+/// A build that is in production for some devices alone, because a rollout proved it for them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StableFor {
+    /// Which devices.
+    pub selector: Selector,
+    /// The build.
+    pub build: ModelBuild,
 }
 
 /// Order and lifetime of a controller's message. A device refuses anything not newer than what it has seen.
@@ -74,7 +91,7 @@ impl Order {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
-    /// The rollout attempt: its name and, after retries, its number. Devices count attempts apart.
+    /// The rollout attempt: its name, the beginning of its uid and, after retries, its number. Devices count attempts apart.
     pub rollout: String,
     /// The build.
     pub build: ModelBuild,
@@ -185,8 +202,10 @@ impl Plan {
         use crate::membership::{CLAUSES_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
         let bound = |ok: bool, what| if ok { Ok(()) } else { Err(PlanError::Content(what)) };
         bound(self.rejected.len() <= REJECTED_MAX, "too many rejected digests")?;
+        bound(self.stable_for.len() <= STABLE_FOR_MAX, "stable builds for too many selectors")?;
         bound(self.observe.indicators.len() <= INDICATORS_MAX, "too many indicators")?;
-        let builds = self.stable.iter().chain(self.candidate.iter().map(|c| &c.build));
+        crate::texts::too_long(self).map_or(Ok(()), |what| Err(PlanError::Content(what)))?;
+        let builds = self.builds();
         bound(builds.clone().all(|b| b.model == self.model), "a build of another model")?;
         builds.clone().try_for_each(check_build)?;
         let window_ms = self.observe.window_ms;
@@ -208,14 +227,30 @@ impl Plan {
     /// What a device with this id and these labels shall run. The same answer on both sides.
     #[must_use]
     pub fn wanted(&self, device: &DeviceId, labels: &Labels) -> Wanted<'_> {
-        let allowed = |build: &ModelBuild| !self.rejected.contains(&build.digest);
-        match (&self.candidate, &self.stable) {
-            (Some(c), _) if allowed(&c.build) && c.membership.includes(device, labels) => {
+        match (&self.candidate, self.stable_of(labels)) {
+            (Some(c), _) if self.allows(&c.build) && c.membership.includes(device, labels) => {
                 Wanted::Candidate(c)
             }
-            (_, Some(stable)) if allowed(stable) => Wanted::Stable(stable),
+            (_, Some(stable)) => Wanted::Stable(stable),
             _ => Wanted::Nothing,
         }
+    }
+
+    /// The stable build of a device with these labels: the first that is in production for it and not rejected.
+    #[must_use]
+    pub fn stable_of(&self, labels: &Labels) -> Option<&ModelBuild> {
+        let own = self.stable_for.iter().filter(|own| own.selector.matches(labels)).map(|own| &own.build);
+        own.chain(&self.stable).find(|build| self.allows(build))
+    }
+
+    /// Every build that the plan describes: the candidate's last.
+    pub fn builds(&self) -> impl Iterator<Item = &ModelBuild> + Clone {
+        let stable = self.stable_for.iter().map(|own| &own.build).chain(&self.stable);
+        stable.chain(self.candidate.iter().map(|c| &c.build))
+    }
+
+    fn allows(&self, build: &ModelBuild) -> bool {
+        !self.rejected.contains(&build.digest)
     }
 }
 
@@ -224,6 +259,7 @@ impl Plan {
 /// # Errors
 /// Names the first bound that is broken.
 pub fn check_build(build: &ModelBuild) -> Result<(), PlanError> {
+    crate::texts::too_long_in(build).map_or(Ok(()), |what| Err(PlanError::Content(what)))?;
     let good = build.profile.as_ref().is_none_or(well_formed);
     if good { Ok(()) } else { Err(PlanError::Content("a profile's bins")) }
 }

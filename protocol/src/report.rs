@@ -18,6 +18,8 @@ pub const WINDOWS_MAX: usize = 64;
 pub const INDEX_MAX: u64 = u64::MAX >> 9;
 /// Most features that a report counts one by one.
 pub const FEATURES_MAX: usize = 4096;
+/// Most answers that a device can give in a millisecond: what a window of so many of them can hold.
+pub const ANSWERS_PER_MS_MAX: u64 = 1_000;
 
 /// Why a report is refused.
 #[derive(Debug, thiserror::Error)]
@@ -74,12 +76,36 @@ fn check(report: &Report) -> Result<(), ReportError> {
         bound(window.features.len() <= FEATURES_MAX, "too many features")?;
         let bins = window.features.iter().chain(&window.confidence);
         bound(bins.clone().all(|b| b.counts.len() <= EDGES_MAX + 1), "too many bins")?;
+        bound(holds(window, report.window_ms), "more counted than its windows can hold")?;
         if let Some(latency) = &window.latency {
             bound(LatencyHistogram::try_from(latency).is_ok(), "latency buckets outside 64 octaves")?;
         }
     }
     let history = report.history.as_ref().and_then(|h| h.tally.as_ref());
     bound(history.is_none_or(|t| fits(t, u32::MAX)), "a history beyond its windows")
+}
+
+/// Whether a window of this length can hold what it counts.
+fn holds(window: &generated::Window, window_ms: u64) -> bool {
+    let time_ms = window_ms.saturating_mul(u64::from(window.span));
+    let answers = time_ms.saturating_mul(ANSWERS_PER_MS_MAX);
+    let readings = answers.saturating_mul(FEATURES_MAX as u64);
+    let sum = |counts: &[u64]| counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    let c = window.counters.unwrap_or_default();
+    let counted = [
+        c.requests,
+        c.errors,
+        c.timeouts,
+        c.low_confidence,
+        c.fallback,
+        sum(&[c.true_positive, c.false_positive, c.true_negative, c.false_negative]),
+        window.latency.as_ref().map_or(0, |l| sum(&l.counts).saturating_add(l.zero)),
+    ];
+    let mut bins = window.features.iter().chain(&window.confidence);
+    // Times may be longer than the window: a device's clock is set. They weigh no more for that.
+    counted.into_iter().all(|count| count <= answers)
+        && [c.readings, c.missing, c.out_of_range].into_iter().all(|count| count <= readings)
+        && bins.all(|bins| sum(&bins.counts) <= answers)
 }
 
 fn fits(tally: &Tally, windows: u32) -> bool {

@@ -1,16 +1,15 @@
 //! Which devices a rollout is for: Kubernetes label selectors, evaluated alike by controller and device.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The labels of a device; at most [`LABELS_MAX`].
+/// The labels of a device; at most [`LABELS_MAX`], each as [`crate::label::check`] allows.
 pub type Labels = BTreeMap<String, String>;
 
 /// Most labels that a device may carry.
 pub const LABELS_MAX: usize = 32;
-/// Longest label key or value, as in Kubernetes (a prefix of 253 and a name of 63 with a slash).
-pub const LABEL_LEN_MAX: usize = 317;
 
 /// A label selector: every requirement must hold. The empty selector matches every device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +59,36 @@ impl Selector {
         self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.match_expressions.iter().all(|r| r.holds(labels))
     }
+
+    /// As JSON: the same text for the same selector.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("every map of a selector has text keys")
+    }
+
+    /// Whether every device is meant.
+    #[must_use]
+    pub fn is_everybody(&self) -> bool {
+        self.match_labels.is_empty() && self.match_expressions.is_empty()
+    }
+
+    /// Whether everybody whom `other` means is meant, as far as the texts of both show: `other` asks for all that this
+    /// one does.
+    #[must_use]
+    pub fn covers(&self, other: &Selector) -> bool {
+        let asks = |(key, value): (&String, &String)| other.match_labels.get(key) == Some(value);
+        self.match_labels.iter().all(asks)
+            && self.match_expressions.iter().all(|r| other.match_expressions.contains(r))
+    }
+
+    /// Whether no device can be meant by both, as far as the texts show: they ask for different values of one label.
+    #[must_use]
+    pub fn is_apart_from(&self, other: &Selector) -> bool {
+        let differs = |(key, value): (&String, &String)| {
+            other.match_labels.get(key).is_some_and(|theirs| theirs != value)
+        };
+        self.match_labels.iter().any(differs)
+    }
 }
 
 impl Requirement {
@@ -75,9 +104,51 @@ impl Requirement {
     }
 }
 
+impl fmt::Display for Selector {
+    /// As `kubectl` takes it: `site=north,ring in (1, 2)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_everybody() {
+            return f.write_str("all devices");
+        }
+        let labels = self.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let all: Vec<String> = labels.chain(self.match_expressions.iter().map(ToString::to_string)).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (key, values) = (&self.key, self.values.join(", "));
+        match self.operator {
+            Operator::In => write!(f, "{key} in ({values})"),
+            Operator::NotIn => write!(f, "{key} notin ({values})"),
+            Operator::Exists => write!(f, "{key}"),
+            Operator::DoesNotExist => write!(f, "!{key}"),
+            Operator::Unknown => write!(f, "{key} (unknown operator)"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(labels: &[(&str, &str)]) -> Selector {
+        let label = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Selector { match_labels: labels.iter().map(label).collect(), ..Selector::default() }
+    }
+
+    #[test]
+    fn who_asks_for_more_is_covered_and_who_asks_for_another_value_is_apart() {
+        let (all, north, ring) = (of(&[]), of(&[("site", "north")]), of(&[("site", "north"), ("ring", "1")]));
+        let south = of(&[("site", "south")]);
+        assert!(all.covers(&ring) && north.covers(&ring) && north.covers(&north));
+        assert!(!ring.covers(&north) && !north.covers(&all) && !north.covers(&south));
+        assert!(south.is_apart_from(&ring) && !north.is_apart_from(&ring) && !all.is_apart_from(&south));
+        assert!(!of(&[("ring", "1")]).is_apart_from(&north), "a device may have both labels");
+        let told = [&all, &ring].map(ToString::to_string);
+        assert_eq!(told, ["all devices", "ring=1,site=north"]);
+    }
 
     fn holds(operator: Operator, values: &[&str], age: Option<&str>) -> bool {
         let values = values.iter().map(ToString::to_string).collect();

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DeviceId, Digest, ModelName};
+use crate::label::{self, LabelError};
 use crate::plan::Order;
-use crate::selector::{LABEL_LEN_MAX, LABELS_MAX, Labels};
+use crate::selector::{LABELS_MAX, Labels};
 use crate::time::Time;
 
 /// Most bytes of a state's JSON; a larger one is refused unread.
@@ -62,6 +63,14 @@ pub struct EngineInfo {
     pub version: String,
     /// Highest operator set version by domain.
     pub opsets: BTreeMap<String, i64>,
+    /// Highest version of the file format (IR version of ONNX) that it takes; 0: not stated, any.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ir_version: i64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// One model on a device.
@@ -122,6 +131,9 @@ pub struct Attempt {
     /// Why it failed, cannot run, or went back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Why it does not go on, for people, at most [`DETAIL_MAX`] bytes; absent where nothing is in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
 }
 
 /// How far a device got with an attempt.
@@ -194,7 +206,7 @@ pub enum FailureCode {
     EngineMissing,
     /// The engine lacks an operator set that it imports.
     OpsetMissing,
-    /// The engine lacks an operator.
+    /// The engine lacks an operator, or does not run it exactly.
     OperatorMissing,
     /// The device cannot give it the memory that it states.
     MemoryShort,
@@ -264,6 +276,9 @@ pub enum StateError {
     /// A list or text longer than its bound.
     #[error("state is not acceptable: {0}")]
     Content(&'static str),
+    /// A label that no selector or status can hold.
+    #[error(transparent)]
+    Label(#[from] LabelError),
 }
 
 impl DeviceState {
@@ -281,12 +296,13 @@ impl DeviceState {
         }
         let bound = |ok: bool, what| if ok { Ok(()) } else { Err(StateError::Content(what)) };
         bound(state.labels.len() <= LABELS_MAX, "too many labels")?;
-        let short = |(k, v): (&String, &String)| k.len() <= LABEL_LEN_MAX && v.len() <= LABEL_LEN_MAX;
-        bound(state.labels.iter().all(short), "a label that is too long")?;
+        state.labels.iter().try_for_each(|(key, value)| label::check(key, value))?;
         bound(state.models.len() <= MODELS_MAX, "too many models")?;
         bound(state.capabilities.engines.len() <= 8, "too many engines")?;
         let details = state.models.iter().filter_map(|m| m.candidate.as_ref()?.failure.as_ref());
         bound(details.clone().all(|f| f.detail.len() <= DETAIL_MAX), "a detail that is too long")?;
+        let mut waits = state.models.iter().filter_map(|m| m.candidate.as_ref()?.waits.as_ref());
+        bound(waits.all(|why| why.len() <= DETAIL_MAX), "a reason to wait that is too long")?;
         Ok(state)
     }
 

@@ -54,6 +54,7 @@ pub fn add_counters(into: &mut Counters, from: &Counters) {
         available_ms,
         observed_ms,
         fallback,
+        refused,
     } = from;
     for (sum, more) in [
         (&mut into.requests, requests),
@@ -70,6 +71,7 @@ pub fn add_counters(into: &mut Counters, from: &Counters) {
         (&mut into.available_ms, available_ms),
         (&mut into.observed_ms, observed_ms),
         (&mut into.fallback, fallback),
+        (&mut into.refused, refused),
     ] {
         *sum = sum.saturating_add(*more);
     }
@@ -101,35 +103,52 @@ impl WindowSummary {
         feature: Option<&str>,
         profile: Option<&Profile>,
     ) -> Option<(u64, u64)> {
-        let c = &self.counters;
-        let of = |part: u64, whole: u64| ratio_micros(part, whole).map(|value| (value, whole));
         let quantile = |ppm| self.latency.quantile(ppm).map(|value| (value, self.latency.count()));
-        let (positive, negative) = (
-            c.true_positive.saturating_add(c.false_negative),
-            c.true_negative.saturating_add(c.false_positive),
-        );
         match metric {
-            Metric::ErrorRate => of(c.errors, c.requests),
-            Metric::TimeoutRate => of(c.timeouts, c.requests),
             Metric::LatencyP50 => quantile(500_000),
             Metric::LatencyP95 => quantile(950_000),
             Metric::LatencyP99 => quantile(990_000),
-            Metric::FalsePositiveRate => of(c.false_positive, negative),
-            Metric::MissedDetectionRate => of(c.false_negative, positive),
-            Metric::Accuracy => {
-                of(c.true_positive.saturating_add(c.true_negative), positive.saturating_add(negative))
-            }
-            Metric::LowConfidenceRate => of(c.low_confidence, c.requests),
-            Metric::MissingFeatureRate => of(c.missing, c.readings),
-            Metric::OutOfRangeRate => of(c.out_of_range, c.readings),
             Metric::FeaturePsi => self.worst(feature, profile?, psi_micros),
             Metric::FeatureKl => self.worst(feature, profile?, kl_micros),
             Metric::CpuUsage => (self.span > 0).then_some((u64::from(self.cpu_ppm), u64::from(self.span))),
             Metric::MemoryUsage => {
                 (self.span > 0).then_some((u64::from(self.memory_ppm), u64::from(self.span)))
             }
-            Metric::Availability => of(c.available_ms, c.observed_ms),
-            Metric::Unknown => None,
+            ratio => {
+                let (part, whole) = self.parts(ratio)?;
+                ratio_micros(part, whole).map(|value| (value, whole))
+            }
+        }
+    }
+
+    /// Of a metric that is a ratio, how many of how many. `None` for others.
+    #[must_use]
+    pub fn parts(&self, metric: Metric) -> Option<(u64, u64)> {
+        let c = &self.counters;
+        let (positive, negative) = (
+            c.true_positive.saturating_add(c.false_negative),
+            c.true_negative.saturating_add(c.false_positive),
+        );
+        match metric {
+            Metric::ErrorRate => Some((c.errors, c.requests)),
+            Metric::TimeoutRate => Some((c.timeouts, c.requests)),
+            Metric::FalsePositiveRate => Some((c.false_positive, negative)),
+            Metric::MissedDetectionRate => Some((c.false_negative, positive)),
+            Metric::Accuracy => {
+                Some((c.true_positive.saturating_add(c.true_negative), positive.saturating_add(negative)))
+            }
+            Metric::LowConfidenceRate => Some((c.low_confidence, c.requests)),
+            Metric::MissingFeatureRate => Some((c.missing, c.readings)),
+            Metric::OutOfRangeRate => Some((c.out_of_range, c.readings)),
+            Metric::Availability => Some((c.available_ms, c.observed_ms)),
+            Metric::LatencyP50
+            | Metric::LatencyP95
+            | Metric::LatencyP99
+            | Metric::FeaturePsi
+            | Metric::FeatureKl
+            | Metric::CpuUsage
+            | Metric::MemoryUsage
+            | Metric::Unknown => None,
         }
     }
 

@@ -137,3 +137,57 @@ fn a_window_at_the_end_of_time_is_refused() {
     assert!(read(INDEX_MAX + 1, 1).is_err());
     assert!(read(u64::MAX, 1).is_err());
 }
+
+#[test]
+fn a_window_holds_no_more_than_its_time_can() {
+    use modelfleet_protocol::generated::{Bins, Counters, Latency};
+    use modelfleet_protocol::report::{ANSWERS_PER_MS_MAX, FEATURES_MAX};
+    const WINDOW_MS: u64 = 1_000;
+    let read = |span, change: &dyn Fn(&mut Window)| {
+        let mut window = Window { index: 1, span, ..Window::default() };
+        change(&mut window);
+        let report = Report {
+            device: "d".into(),
+            namespace: "n".into(),
+            model: "m".into(),
+            digest: vec![0; 32],
+            window_ms: WINDOW_MS,
+            windows: vec![window],
+            ..Report::default()
+        };
+        let (ns, id, model) = ("n".parse().unwrap(), "d".parse().unwrap(), "m".parse().unwrap());
+        report::read(&ns, &id, &model, &report.encode_to_vec()).is_ok()
+    };
+    type Set = fn(&mut Counters, u64);
+    let answers: [Set; 6] = [
+        |c, n| c.requests = n,
+        |c, n| c.errors = n,
+        |c, n| c.timeouts = n,
+        |c, n| c.low_confidence = n,
+        |c, n| c.fallback = n,
+        |c, n| (c.true_positive, c.false_negative) = (n / 2, n - n / 2),
+    ];
+    let readings: [Set; 3] = [|c, n| c.readings = n, |c, n| c.missing = n, |c, n| c.out_of_range = n];
+    for span in [1_u32, 7] {
+        let most = WINDOW_MS * u64::from(span) * ANSWERS_PER_MS_MAX;
+        let sets = answers.iter().map(|set| (set, most));
+        for (set, most) in sets.chain(readings.iter().map(|set| (set, most * FEATURES_MAX as u64))) {
+            let with = |n| read(span, &|window: &mut Window| set(window.counters.get_or_insert_default(), n));
+            assert!(with(most) && !with(most + 1) && !with(u64::MAX), "{span} windows, {most}");
+        }
+        let latency = |counts: Vec<u64>, zero| {
+            read(span, &|window: &mut Window| {
+                window.latency = Some(Latency { offset: 0, counts: counts.clone(), zero })
+            })
+        };
+        assert!(
+            latency(vec![most - 1], 1)
+                && !latency(vec![most], 1)
+                && !latency(vec![u64::MAX, u64::MAX], u64::MAX)
+        );
+        let bins = |counts: Vec<u64>| {
+            read(span, &|window: &mut Window| window.features = vec![Bins { counts: counts.clone() }])
+        };
+        assert!(bins(vec![most]) && !bins(vec![most, 1]) && !bins(vec![u64::MAX, u64::MAX]));
+    }
+}

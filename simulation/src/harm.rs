@@ -130,12 +130,13 @@ impl Tables {
         f64::from(self.base[usize::from(stratum) * self.indicators + indicator])
     }
 
-    /// The chance that a window is bad because of an outage, if there is one.
-    pub fn outage(&self, stratum: u16, window: u32) -> Option<f64> {
+    /// The chance that a window is bad because of an outage, if there is one that the candidate does not mend.
+    pub fn outage(&self, stratum: u16, window: u32, candidate: bool) -> Option<f64> {
         let since = window.checked_sub(self.start)?;
         let labels = &self.labels[usize::from(stratum)];
         let mut outages = self.scenario.outages.iter();
         let there = outages.find(|o| within(since, o.start_window, o.windows) && carries(labels, &o.labels));
+        let there = there.filter(|o| !(candidate && o.spares_candidate));
         there.map(|o| o.severity)
     }
 

@@ -1,9 +1,10 @@
 //! One rollout from its first decision to its end.
 
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Action, Facts, Intent, PauseCause, Phase, Policy, PolicyError, State, VersionFact, decide, plan_view,
+    Action, Facts, Intent, PauseCause, Phase, Policy, PolicyError, Production, State, VersionFact, decide,
+    plan_view,
 };
 
 use crate::fleet::{Fleet, Order};
@@ -113,7 +114,7 @@ impl<'a> Course<'a> {
         let now = Time(u64::from(window).saturating_mul(setup.window_ms()));
         let facts = Facts {
             version: VersionFact::Verified,
-            production: Some(PRIOR.to_owned()),
+            production: Production::of_all(PRIOR),
             broker_connected: true,
             view_complete: true,
             heard_at: Some(now),
@@ -191,16 +192,15 @@ impl<'a> Course<'a> {
                     self.begin_stage();
                     opened = true;
                 }
-                Action::MarkProduction { version } => {
-                    if version == self.policy.parts().version {
-                        self.facts.version = VersionFact::Production;
-                    }
-                    self.facts.production = Some(version);
+                Action::Promote { production } => {
+                    self.facts.version = VersionFact::Production;
+                    self.facts.production = production;
                 }
+                Action::GiveBack { production } => self.facts.production = production,
                 Action::MarkRejected { message, .. } => {
                     self.facts.version = VersionFact::Rejected { reason: message, at: self.now };
                 }
-                Action::MarkVerified { .. } | Action::ArchiveOthers { .. } | Action::Event { .. } => {}
+                Action::MarkVerified { .. } | Action::Event { .. } => {}
             }
         }
         debug_assert!(!opened || self.state.stage >= stage);

@@ -6,6 +6,11 @@ use modelfleet_rollout::PolicyParts;
 /// Devices above which the judge is asked less often than every window.
 const JUDGE_EVERY_WINDOW_DEVICES: u64 = 20_000;
 
+/// Times that the judge is asked at least while a stage is watched: twice for each planned look.
+const ASKED_IN_STAGE: u64 = 12;
+/// Times that it is asked at least while a stage waits for its verdict.
+const ASKED_IN_WAIT: u64 = 4;
+
 /// A rollout as spec and controller settings make it.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -107,15 +112,32 @@ pub enum Rule {
 }
 
 impl Setup {
-    /// Windows between two askings of the judge: 1 up to 20 000 devices, more where a look at all takes long.
+    /// Windows between two askings of the judge in a stage that is watched for so many windows and then waits for so many:
+    /// 1 up to 20 000 devices, more where a look at all takes long, but never so many that planned looks are missed or
+    /// the stage is at its deadline before it is asked.
     #[must_use]
-    pub fn judge_every_windows(devices: u64) -> u32 {
-        u32::try_from(devices / JUDGE_EVERY_WINDOW_DEVICES).unwrap_or(u32::MAX).max(1)
+    pub fn judge_every_windows(devices: u64, watched: u64, waits: u64) -> u32 {
+        let every =
+            (devices / JUDGE_EVERY_WINDOW_DEVICES).min(watched / ASKED_IN_STAGE).min(waits / ASKED_IN_WAIT);
+        u32::try_from(every).unwrap_or(u32::MAX).max(1)
     }
 
     /// Length of a window, milliseconds.
     #[must_use]
     pub fn window_ms(&self) -> u64 {
         self.parts.observe.window_ms.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_fleets_are_asked_about_less_often_and_within_every_stage() {
+        let every = |devices, watched, waits| Setup::judge_every_windows(devices, watched, waits);
+        assert_eq!((every(200, 168, 168), every(20_000, 168, 168)), (1, 1));
+        assert_eq!((every(100_000, 168, 168), every(1_500_000, 168, 168)), (5, 14));
+        assert_eq!((every(1_500_000, 336, 24), every(1_500_000, 5, 24), every(u64::MAX, 0, 0)), (6, 1, 1));
     }
 }

@@ -64,13 +64,14 @@ impl Judged {
         told: &mut dyn FnMut(&Asked<'_>),
     ) {
         let failed = fleet.devices.iter().filter(|d| d.standing == Standing::Failed).count();
-        let every = Setup::judge_every_windows(fleet.devices.len() as u64);
-        if failed == self.failed && self.asked_at.is_some_and(|at| window < at + every) {
-            return;
-        }
         let stage = policy.stage(state.stage);
         let windows =
             stage.bake_ms.div_ceil(setup.window_ms()).max(u64::from(stage.limits.min_windows)).max(1);
+        let waits = stage.max_wait_ms / setup.window_ms();
+        let every = Setup::judge_every_windows(fleet.devices.len() as u64, windows, waits);
+        if failed == self.failed && self.asked_at.is_some_and(|at| window < at.saturating_add(every)) {
+            return;
+        }
         let warmup = u32::try_from(setup.warmup_windows).unwrap_or(u32::MAX);
         let mut reached = looks(fleet, &setup.looks, windows, warmup, 0);
         if setup.rule != Rule::Judge {
@@ -242,7 +243,9 @@ fn for_core(state: &State, answer: &judge::Assessment, looks: judge::Looks, flee
         incident: answer.incident.as_ref().filter(|_| pauses).map(|i| i.sentence.clone()),
         pause: (pauses && answer.incident.is_none()).then(|| answer.sentence.clone()),
         hard_stop: answer.hard_stop.as_ref().map(|stop| match &stop.action {
-            HardAction::RollBackAll => HardStop::RollBackAll { reason: stop.sentence.clone() },
+            HardAction::RollBackAll => {
+                HardStop::RollBackAll { reason: stop.sentence.clone(), statistics: stop.statistics.clone() }
+            }
             HardAction::Quarantine(slots) => HardStop::Quarantine {
                 devices: slots.iter().filter_map(|slot| fleet.id(*slot)).collect(),
                 reason: stop.sentence.clone(),
@@ -254,6 +257,7 @@ fn for_core(state: &State, answer: &judge::Assessment, looks: judge::Looks, flee
         },
         final_look: looks.is_final(),
         sentence: answer.sentence.clone(),
+        statistics: answer.statistics.clone(),
         spent_ppb: answer.spent_ppb,
     }
 }

@@ -2,6 +2,7 @@
 //! full grid is `examples/grid`; its numbers are in docs/judge-proof.md.
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
+use modelfleet_judge::plan::{Habits, StageShape, smallest_harm_ppm};
 use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule};
 use modelfleet_simulation::{
     LookPlan, Objective, PerSli, Rule, Scenario, Setup, Simulation, Summary, Tested,
@@ -108,4 +109,28 @@ fn the_default_stages_let_a_good_model_through() {
     let outcomes: Vec<_> = (0..20).map(|run| simulation.run(3, run, &mut |_| {}).unwrap()).collect();
     let s = Summary::of(Tested::FalseRollback, 4, &outcomes);
     assert!(s.succeeded.hits >= 19, "{s:?}");
+}
+
+/// What the plan says is found in four of five rollouts is, with an allowance that harm has to break.
+#[test]
+fn what_the_plan_claims_beside_an_allowance_is_found() {
+    // 0.02 events a window, of devices that are all alike.
+    let habits = Habits { share_ppm: 19_801, sigma_milli: 0, dispersion_milli: 0, past_windows: 600 };
+    for (canaries, allowance_ppm) in [(20, 0), (20, 50_000), (20, 150_000), (60, 50_000)] {
+        let shape = StageShape {
+            fleet: 200,
+            canaries,
+            controls: 200 - canaries,
+            windows: 60,
+            reporting_ppm: 1_000_000,
+            looks: 6,
+            gates: 1,
+        };
+        let ratio = smallest_harm_ppm(&shape, &habits, 10_000_000, allowance_ppm, 800_000) as f64 * 1e-6;
+        let mut setup = stage(canaries);
+        setup.objectives[0].allowance_ppm = allowance_ppm;
+        let s = summary(&setup, &scenario(0.0, 1.0, 0.02, ratio), 23);
+        let found = f64::from(s.harm_shown.share_ppm) * 1e-6;
+        assert!((0.65..0.97).contains(&found), "{canaries}, {allowance_ppm}, {ratio}x: {found}");
+    }
 }

@@ -5,10 +5,12 @@ use modelfleet_crds::Rollout;
 use modelfleet_crds::rollout::status::{
     DecisionRecord, MarginBasis, RolloutStatus, Verdict, VerdictEvidence,
 };
+use modelfleet_protocol::selector::Selector;
 
 use crate::cluster::{Cluster, ClusterError, ClusterFlags};
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
+use crate::reach;
 use crate::rollout_patch;
 use crate::table::{Table, one_line};
 use crate::units::{counted, moment, percent};
@@ -51,13 +53,23 @@ pub fn text(rollout: &Rollout) -> String {
     let phase = status.phase.map_or("not seen yet".to_owned(), |phase| format!("{phase:?}"));
     let stage = status.stage.as_ref().map(|stage| format!(", stage {}", stage.name)).unwrap_or_default();
     let mut text = format!("rollout/{name}: {phase}{stage}\n");
-    for part in [status.message.clone(), margin(status)].into_iter().flatten() {
-        text.push_str(&format!("  {}\n", one_line(&part)));
+    let mut told: Vec<&str> = Vec::new();
+    if let Some(message) = &status.message {
+        text.push_str(&format!("  {}\n", one_line(message)));
+        told.push(message);
+    }
+    for part in [reach::sentence(rollout).map(|what| format!("at its success {what}")), way_back(status)] {
+        text.extend(part.map(|part| format!("  {}\n", one_line(&part))));
     }
     for condition in status.conditions.iter().filter(|condition| condition.status == "True") {
-        let words =
-            one_line(&format!("{} because {}: {}", condition.type_, condition.reason, condition.message));
+        // Several conditions may hold for one reason: it is told once.
+        let message = if told.contains(&condition.message.as_str()) { "" } else { &condition.message };
+        told.push(message);
+        let words = one_line(&format!("{} ({}): {message}", condition.type_, condition.reason));
         text.push_str(&format!("  {}\n", words.trim_end_matches([' ', ':'])));
+    }
+    if let Some(margin) = margin(status) {
+        text.push_str(&format!("  {}\n", one_line(&margin)));
     }
     text.push_str("\nVerdicts\n");
     if status.verdicts.is_empty() {
@@ -68,12 +80,26 @@ pub fn text(rollout: &Rollout) -> String {
         let (spent, budget) = (percent(judge.spent_ppm), percent(judge.error_budget_ppm));
         let looks = counted(judge.looks, "look");
         text.push_str(&format!(
-            "\nChance of a false rollback: {spent} of the accepted {budget} is spent in {looks}\n"
+            "\nError budget: {spent} of the accepted {budget} chance of a false rollback is spent in {looks}\n"
         ));
     }
     text.push_str("\nDecisions\n");
     text.push_str(&decisions(&status.decisions));
     text
+}
+
+/// What devices go back to, where that is not one version for all.
+fn way_back(status: &RolloutStatus) -> Option<String> {
+    let list: Vec<WayBack> = serde_json::from_str(status.way_back.as_deref()?).ok()?;
+    let all: Vec<String> =
+        list.iter().map(|back| format!("{} for {}", back.version, back.selector)).collect();
+    (all.len() > 1).then(|| format!("the way back is, first match first: {}", all.join(", ")))
+}
+
+#[derive(serde::Deserialize)]
+struct WayBack {
+    selector: Selector,
+    version: String,
 }
 
 /// The harm that the present stage rules out.
@@ -87,7 +113,7 @@ fn margin(status: &RolloutStatus) -> Option<String> {
         MarginBasis::Planner => "the least that its size can show",
         MarginBasis::User => "set in the spec",
     };
-    Some(format!("{} must rule out a rise of harm to {times} times ({basis})", stage.name))
+    Some(format!("Stage {} must rule out {times} times as much harm ({basis}).", stage.name))
 }
 
 fn verdict(verdict: &Verdict) -> String {
@@ -103,15 +129,15 @@ fn verdict(verdict: &Verdict) -> String {
             (None, Some(high)) => format!(" (at most {high})"),
             (None, None) => String::new(),
         };
-        facts.push(format!("{estimate} times the harm without the version{interval}"));
+        facts.push(format!("{estimate} times the harm of devices without the version{interval}"));
     }
     facts.push(format!("{}, {}", counted(verdict.devices, "device"), counted(verdict.windows, "window")));
     facts.push(match verdict.evidence {
         VerdictEvidence::Statistical => {
-            format!("a test that spent {} of the error budget", percent(verdict.spent_ppm))
+            format!("spent {} of the error budget", percent(verdict.spent_ppm))
         }
-        VerdictEvidence::Plain => "the plain rule, which guarantees no error rate".to_owned(),
-        VerdictEvidence::HardStop => "failures that need no test".to_owned(),
+        VerdictEvidence::Plain => "judged by the plain rule, which promises no error rate".to_owned(),
+        VerdictEvidence::HardStop => "judged by failures alone".to_owned(),
     });
     let at = verdict.at.as_ref().map(|at| format!(" at {}", moment(at.0))).unwrap_or_default();
     let mut text = format!("  {}: {:?}{at}\n", one_line(&verdict.slo), verdict.verdict);
@@ -141,23 +167,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rollback_is_explained_with_its_numbers() {
+    fn a_rollback_is_explained_with_its_conclusion_first() {
         let rollout: Rollout = serde_yaml::from_str(
             r#"
 apiVersion: modelfleet.io/v1alpha1
 kind: Rollout
 metadata: {name: pump, generation: 1}
-spec: {model: pump-anomaly, version: 1.2.0}
+spec: {model: pump-anomaly, version: 1.2.0, selector: {matchLabels: {site: north}}}
 status:
   observedGeneration: 1
-  phase: RollingBack
-  message: 3 of 5 devices are back
+  wayBack: '[{"selector":{"matchLabels":{"site":"north"}},"version":"1.1.0"},{"selector":{},"version":"1.0.0"}]'
+  phase: RolledBack
+  message: &why "Took 1.2.0 back from 24 devices: too many false alarms on 7 of 24 with it (limit 25 %), 1 of 36 without. All
+    7 are age=old, load=heavy. 1.2.0 is Rejected; register a new version."
   stage: {name: canary, index: 0}
+  conditions:
+  - {type: RolledBack, status: "True", reason: Degraded, message: *why, lastTransitionTime: "2026-08-01T12:00:00Z"}
+  - {type: Ready, status: "False", reason: RolledBack, message: *why, lastTransitionTime: "2026-08-01T12:00:00Z"}
+  - {type: Paused, status: "True", reason: Other, message: "Another reason.", lastTransitionTime: "2026-08-01T12:00:00Z"}
   margins: [{stage: canary, marginPpm: 5000000, basis: Planner}]
   judge: {errorBudgetPpm: 10000, spentPpm: 310, looks: 1}
   verdicts:
   - {slo: false-alarms, verdict: Degraded, evidence: Statistical, value: 24%, threshold: 5%, estimate: "9.1", low: "4.2",
-     devices: 5, windows: 30, spentPpm: 310, sentence: "harm is shown", at: "2026-08-01T12:00:00Z"}
+     devices: 5, windows: 30, spentPpm: 310, sentence: "too many false alarms", at: "2026-08-01T12:00:00Z"}
   decisions:
   - {at: "2026-08-01T11:00:00Z", decision: Start, reason: Ready}
   - {at: "2026-08-01T12:00:00Z", stage: canary, decision: RollBack, reason: SloBreach, message: "24% above 5%"}
@@ -167,17 +199,23 @@ status:
         assert_eq!(
             text(&rollout),
             "\
-rollout/pump: RollingBack, stage canary
-  3 of 5 devices are back
-  canary must rule out a rise of harm to 5 times (the least that its size can show)
+rollout/pump: RolledBack, stage canary
+  Took 1.2.0 back from 24 devices: too many false alarms on 7 of 24 with it (limit 25 %), 1 of 36 without. All 7 are \
+             age=old, load=heavy. 1.2.0 is Rejected; register a new version.
+  at its success 1.2.0 becomes the stable version of devices with site=north alone; all others keep theirs, and a device \
+             that gets these labels later gets it
+  the way back is, first match first: 1.1.0 for site=north, 1.0.0 for all devices
+  RolledBack (Degraded)
+  Paused (Other): Another reason.
+  Stage canary must rule out 5 times as much harm (the least that its size can show).
 
 Verdicts
   false-alarms: Degraded at 2026-08-01T12:00:00Z
-    harm is shown
-    measured 24%, bound 5%; 9.1 times the harm without the version (at least 4.2); 5 devices, 30 windows; a test that \
+    too many false alarms
+    measured 24%, bound 5%; 9.1 times the harm of devices without the version (at least 4.2); 5 devices, 30 windows; \
              spent 0.031% of the error budget
 
-Chance of a false rollback: 0.031% of the accepted 1% is spent in 1 look
+Error budget: 0.031% of the accepted 1% chance of a false rollback is spent in 1 look
 
 Decisions
   AT                     STAGE    DECISION   REASON      WHY

@@ -11,6 +11,7 @@ use modelfleet_judge::plan::{devices_to_meet, per_group};
 use modelfleet_rollout::{Policy, PolicyError};
 use modelfleet_simulation::{Scenario, Setup};
 
+use crate::cautions;
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
 use crate::table::Table;
@@ -92,7 +93,8 @@ pub fn plan(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
     text.push_str(&table.render());
     text.push_str(LEGEND);
     text.push_str(&rules_of_thumb(setup, scenario));
-    let warnings = warnings::warnings(&all, setup);
+    let mut warnings = warnings::warnings(&all, setup);
+    warnings.extend(cautions::slow_probation(setup, u64::from(scenario.fleet.predictions_per_window)));
     if !warnings.is_empty() {
         text.push('\n');
         warnings.iter().for_each(|warning| text.push_str(&format!("warning: {warning}\n")));
@@ -102,7 +104,8 @@ pub fn plan(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
 
 const LEGEND: &str = "
 AT RISK AFTER  if no device fails hard: at most this share of the rest would (95 %)
-FINDS          rise of the rate of bad windows on all canaries that is found in four of five rollouts
+FINDS          rise of the rate of bad windows on all canaries that is found, and breaks the objective's allowance, in four
+               of five rollouts
 RULES OUT      rise that a pass rules out (95 %): the stage's margin, which without one of your own is the smallest that
                the judge can rule out there; nothing: too few events, the stage passes on exposure
 EVENTS/2x      bad windows expected in the stage, of those that a doubled rate takes to be shown

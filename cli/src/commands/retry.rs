@@ -44,7 +44,9 @@ pub async fn run(flags: &ClusterFlags, arguments: &RetryArguments) -> Result<Out
     printing::answer(&changes)?;
     if after.spec.paused {
         let name = &arguments.rollout;
-        printing::answer(&format!("it is still paused; let it go on: kubectl modelfleet resume {name}\n"))?;
+        printing::answer(&format!(
+            "the rollout is still paused; to continue: kubectl modelfleet resume {name}\n"
+        ))?;
     }
     Ok(Outcome::Done)
 }

@@ -129,7 +129,10 @@ async fn follow(
             Ok(Some(None) | None) => return Err(StatusError::Deleted(arguments.rollout.clone())),
             // The stream goes on by itself; a server that restarts is no end of a rollout of weeks.
             Err(error) => {
-                printing::note(&format!("watching rollout {} goes on after: {error}", arguments.rollout));
+                printing::note(&format!(
+                    "still watching rollout {} after an interruption: {error}",
+                    arguments.rollout
+                ));
                 continue;
             }
         }

@@ -85,12 +85,14 @@ pub struct RegisterArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training data and self-test")]
 pub struct TrainingFlags {
-    /// Training rows, as CSV with the features' names in the first line: makes the reference profile (range and
-    /// distribution of each feature) and the inputs of the self-test. A missing reading is an empty cell.
+    /// Training rows, as CSV with the columns' names in the first line: makes the reference profile (range and
+    /// distribution of each feature) and the inputs of the self-test. A model with several inputs takes the columns of their
+    /// names. Cells are separated by commas, semicolons, tabs or bars; a missing reading is an empty cell or what pandas
+    /// writes; True and False are 1 and 0.
     #[arg(long, value_name = "FILE.csv")]
     pub rows: Option<PathBuf>,
 
-    /// Columns of the rows that are the model's input, in its order. Default: all columns.
+    /// Columns of the rows that fill the model's inputs; the only input takes them in this order. Default: all columns.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", requires = "rows")]
     pub features: Vec<String>,
 
@@ -157,7 +159,8 @@ pub struct DecisionFlags {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What a device must offer")]
 pub struct RequiresFlags {
-    /// Engine that can run it: OnnxRuntime or Rten; repeatable. Default: any that knows its operator sets.
+    /// Engine that can run it: OnnxRuntime or Rten; repeatable. Default: any that knows its operator sets and answers the
+    /// training rows as ONNX Runtime does, one by one and in batches.
     #[arg(long, value_parser = parse_engine, value_name = "ENGINE")]
     pub engine: Vec<Engine>,
 

@@ -4,14 +4,14 @@
 
 use std::path::Path;
 
-use modelfleet_crds::model_version::{Datatype, Tensor, TensorValues};
-use modelfleet_crds::text::Decimal;
+use half::{bf16, f16};
+use modelfleet_crds::model_version::Datatype;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor as OrtTensor, TensorElementType, ValueType};
 
-use crate::decimal::{decimal, decimal_of_f32};
+use super::feed::{Data, Filling, Runs};
 
 /// What the system's loader looks for when no path is given.
 const LIBRARY: &str = if cfg!(target_os = "macos") {
@@ -22,8 +22,8 @@ const LIBRARY: &str = if cfg!(target_os = "macos") {
     "libonnxruntime.so"
 };
 
-/// Most elements of one tensor in a self-test.
-pub const ELEMENTS_MAX: usize = 4_096;
+/// Most elements of one output.
+const ELEMENTS_MAX: i64 = 4_096 * 16;
 
 /// Why the model cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +42,6 @@ pub enum EngineError {
     /// The engine refuses the model.
     #[error("the model does not load in ONNX Runtime: {0}")]
     Load(String),
-    /// Elements that this program does not pass in.
-    #[error("the self-test cannot pass {0:?} elements to a model")]
-    Datatype(Datatype),
-    /// The model failed at a row.
-    #[error("the model fails on a training row: {0}")]
-    Run(String),
 }
 
 /// A loaded model.
@@ -77,26 +71,24 @@ impl Engine {
             .map_err(text)?;
         Ok(Engine { session, version: version() })
     }
+}
 
-    /// The outputs for one row; outputs without decimal elements are left out.
-    ///
-    /// # Errors
-    /// When the model does not take the row.
-    pub fn answer(
-        &mut self,
-        input: &Tensor,
-        shape: &[i64],
-        row: &[f64],
-    ) -> Result<Vec<TensorValues>, EngineError> {
-        let failed = |error: ort::Error| EngineError::Run(first_line(error.message()));
-        let value = input_value(input.datatype, shape, row)?.map_err(failed)?;
+impl Runs for Engine {
+    fn run(&mut self, inputs: &[Filling]) -> Result<Vec<Filling>, String> {
+        let failed = |error: ort::Error| first_line(error.message());
+        let mut values = Vec::new();
+        for outlet in self.session.inputs() {
+            let input = inputs.iter().find(|input| input.name == outlet.name());
+            let input = input.ok_or_else(|| format!("nothing fills its input {:?}", outlet.name()))?;
+            values.push(input_value(input).map_err(failed)?);
+        }
         let names: Vec<String> =
             self.session.outputs().iter().map(|output| output.name().to_owned()).collect();
-        let answers = self.session.run([value].as_slice()).map_err(failed)?;
+        let answers = self.session.run(values.as_slice()).map_err(failed)?;
         let named = names.into_iter().zip(answers.values());
         Ok(named
-            .filter_map(|(name, value)| Some(TensorValues { name, values: elements(&value)? }))
-            .filter(|tensor| !tensor.values.is_empty() && tensor.values.len() <= ELEMENTS_MAX)
+            .filter_map(|(name, value)| filling(name, &value))
+            .filter(|output| (1..=ELEMENTS_MAX).contains(&output.shape.iter().product::<i64>()))
             .collect())
     }
 }
@@ -122,53 +114,73 @@ fn version() -> String {
     if is_number { number.chars().take(32).collect() } else { String::new() }
 }
 
-type Built = Result<SessionInputValue<'static>, ort::Error>;
-
-fn input_value(datatype: Datatype, shape: &[i64], row: &[f64]) -> Result<Built, EngineError> {
-    let shape = shape.to_vec();
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "values are as the type holds them"
+)]
+fn input_value(input: &Filling) -> Result<SessionInputValue<'static>, ort::Error> {
+    let shape = input.shape.clone();
+    let numbers = match &input.data {
+        Data::Texts(texts) => {
+            return OrtTensor::from_string_array((shape, texts.as_slice())).map(SessionInputValue::from);
+        }
+        Data::Numbers(numbers) => numbers.iter(),
+    };
     macro_rules! tensor {
-        ($type:ty) => {
-            OrtTensor::from_array((shape, row.iter().map(|&v| v as $type).collect::<Vec<_>>()))
-                .map(SessionInputValue::from)
+        ($of:expr) => {
+            OrtTensor::from_array((shape, numbers.map($of).collect::<Vec<_>>())).map(SessionInputValue::from)
         };
     }
-    Ok(match datatype {
-        Datatype::Fp32 => tensor!(f32),
-        Datatype::Fp64 => tensor!(f64),
-        Datatype::Int64 => tensor!(i64),
-        Datatype::Int32 => tensor!(i32),
-        other => return Err(EngineError::Datatype(other)),
-    })
+    match input.datatype {
+        Datatype::Fp16 => tensor!(|&v| f16::from_f64(v)),
+        Datatype::Bf16 => tensor!(|&v| bf16::from_f64(v)),
+        Datatype::Fp32 => tensor!(|&v| v as f32),
+        Datatype::Fp64 | Datatype::String => tensor!(|&v| v),
+        Datatype::Int8 => tensor!(|&v| v as i8),
+        Datatype::Int16 => tensor!(|&v| v as i16),
+        Datatype::Int32 => tensor!(|&v| v as i32),
+        Datatype::Int64 => tensor!(|&v| v as i64),
+        Datatype::Uint8 => tensor!(|&v| v as u8),
+        Datatype::Uint16 => tensor!(|&v| v as u16),
+        Datatype::Uint32 => tensor!(|&v| v as u32),
+        Datatype::Uint64 => tensor!(|&v| v as u64),
+        Datatype::Bool => tensor!(|&v| v != 0.0),
+    }
 }
 
-/// The elements of an output; nothing when it is no tensor of numbers, or one of them is not finite.
-fn elements(value: &DynValue) -> Option<Vec<Decimal>> {
+/// An output; nothing when it is no tensor of numbers or texts.
+#[allow(clippy::cast_precision_loss, reason = "labels and counts stay far below 2^53")]
+fn filling(name: String, value: &DynValue) -> Option<Filling> {
     let ValueType::Tensor { ty, .. } = value.dtype() else { return None };
-    macro_rules! whole {
-        ($type:ty) => {
-            Some(
-                value
-                    .try_extract_tensor::<$type>()
-                    .ok()?
-                    .1
-                    .iter()
-                    .map(|v| Decimal::from(v.to_string()))
-                    .collect(),
-            )
-        };
+    macro_rules! numbers {
+        ($datatype:ident, $type:ty, $number:expr) => {{
+            let (shape, elements) = value.try_extract_tensor::<$type>().ok()?;
+            let numbers = elements.iter().map($number).collect();
+            (Datatype::$datatype, shape.to_vec(), Data::Numbers(numbers))
+        }};
     }
-    match ty {
-        TensorElementType::Float32 => {
-            value.try_extract_tensor::<f32>().ok()?.1.iter().map(|&v| decimal_of_f32(v)).collect()
+    let (datatype, shape, data) = match ty {
+        TensorElementType::Float32 => numbers!(Fp32, f32, |&v| f64::from(v)),
+        TensorElementType::Float64 => numbers!(Fp64, f64, |&v| v),
+        TensorElementType::Float16 => numbers!(Fp16, f16, |&v| f64::from(v)),
+        TensorElementType::Bfloat16 => numbers!(Bf16, bf16, |&v| f64::from(v)),
+        TensorElementType::Int64 => numbers!(Int64, i64, |&v| v as f64),
+        TensorElementType::Int32 => numbers!(Int32, i32, |&v| f64::from(v)),
+        TensorElementType::Int16 => numbers!(Int16, i16, |&v| f64::from(v)),
+        TensorElementType::Int8 => numbers!(Int8, i8, |&v| f64::from(v)),
+        TensorElementType::Uint64 => numbers!(Uint64, u64, |&v| v as f64),
+        TensorElementType::Uint32 => numbers!(Uint32, u32, |&v| f64::from(v)),
+        TensorElementType::Uint16 => numbers!(Uint16, u16, |&v| f64::from(v)),
+        TensorElementType::Uint8 => numbers!(Uint8, u8, |&v| f64::from(v)),
+        TensorElementType::Bool => numbers!(Bool, bool, |&v| f64::from(u8::from(v))),
+        TensorElementType::String => {
+            let (shape, texts) = value.try_extract_strings().ok()?;
+            (Datatype::String, shape.to_vec(), Data::Texts(texts))
         }
-        TensorElementType::Float64 => {
-            value.try_extract_tensor::<f64>().ok()?.1.iter().map(|&v| decimal(v)).collect()
-        }
-        TensorElementType::Int64 => whole!(i64),
-        TensorElementType::Int32 => whole!(i32),
-        TensorElementType::Uint8 => whole!(u8),
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(Filling { name, datatype, shape, data })
 }
 
 fn first_line(text: &str) -> String {

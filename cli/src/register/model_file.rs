@@ -5,9 +5,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use modelfleet_crds::model_version::ModelSignature;
+use modelfleet_model_file::{Header, NotCarried, ReadError};
 use modelfleet_protocol::ids::Digest;
 
-use crate::onnx::{self, Header, OnnxError};
+use super::interface;
 
 /// Most bytes: what the format allows for one file.
 const BYTES_MAX: u64 = 2 << 30;
@@ -35,7 +37,15 @@ pub enum ModelFileError {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: OnnxError,
+        source: ReadError,
+    },
+    /// Devices cannot carry what it takes or gives.
+    #[error("the model {path} cannot be registered")]
+    NotCarried {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: NotCarried,
     },
 }
 
@@ -48,6 +58,8 @@ pub struct ModelFile {
     pub digest: Digest,
     /// What it says about itself.
     pub header: Header,
+    /// The tensors that it takes and gives.
+    pub signature: ModelSignature,
 }
 
 /// Reads a model.
@@ -61,7 +73,9 @@ pub fn read(path: &Path) -> Result<ModelFile, ModelFileError> {
     if bytes.len() as u64 > BYTES_MAX {
         return Err(ModelFileError::Long { path: path.to_owned() });
     }
-    let header =
-        onnx::header(&bytes).map_err(|source| ModelFileError::Onnx { path: path.to_owned(), source })?;
-    Ok(ModelFile { digest: Digest::of(&bytes), bytes: Bytes::from(bytes), header })
+    let header = modelfleet_model_file::read(&bytes)
+        .map_err(|source| ModelFileError::Onnx { path: path.to_owned(), source })?;
+    let signature = interface::signature(&header)
+        .map_err(|source| ModelFileError::NotCarried { path: path.to_owned(), source })?;
+    Ok(ModelFile { digest: Digest::of(&bytes), bytes: Bytes::from(bytes), header, signature })
 }

@@ -1,15 +1,17 @@
 //! The reference profile: what each feature looked like in training.
 //!
-//! Ten bins with as equal counts as ties allow. A border lies between two neighbouring values and never on one,
-//! so that a device that rounds a reading to 32 bits counts it into the same bin. Counts are exact.
+//! Ten bins with as equal counts as ties allow, of readings as devices count them, in 32 bits. A border lies between two
+//! neighbouring values and never on one. Counts are exact.
 
 use std::collections::BTreeSet;
 
 use modelfleet_crds::model_version::{Datatype, FeatureBaseline, MissingPolicy};
 use modelfleet_crds::text::Decimal;
-use modelfleet_protocol::bins::Bins;
+use modelfleet_protocol::bins::{Bins, as_counted};
 
-use super::rows::Rows;
+use super::feed::held;
+use super::inputs::Filled;
+use super::rows::{Cells, Rows};
 use crate::decimal::decimal;
 
 /// Bins of a feature.
@@ -21,58 +23,89 @@ pub const WIDENED_BY: f64 = 0.1;
 /// Significant digits of the expected range.
 const RANGE_DIGITS: usize = 4;
 
-/// Why rows make no profile.
-#[derive(Debug, thiserror::Error)]
-pub enum ProfileError {
-    /// A feature without a single reading.
-    #[error("feature {0:?} has no reading in any row")]
-    NoReading(String),
-    /// Values that the API cannot carry.
-    #[error("feature {0:?} has values beyond 1e99")]
-    TooLarge(String),
+/// The reference profile of all inputs, and what is not watched.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Profile {
+    /// One entry for each element of a row: the inputs in order, without those of texts. An element without bins and range
+    /// is not watched, and holds its place.
+    pub features: Vec<FeatureBaseline>,
+    /// What is not watched, and why, one sentence each.
+    pub notes: Vec<String>,
 }
 
-/// The profile of each feature, as a device sees it that holds readings as `datatype`.
-///
-/// # Errors
-/// When a feature has no readings, or readings that the API cannot carry.
-pub fn profile(rows: &Rows, datatype: Datatype) -> Result<Vec<FeatureBaseline>, ProfileError> {
-    let of = |(index, name): (usize, &String)| feature(name, rows.readings(index), datatype);
-    rows.features.iter().enumerate().map(of).collect()
+/// The profile of what fills the inputs, as devices see it.
+#[must_use]
+pub fn profile(inputs: &[Filled], rows: &Rows) -> Profile {
+    let mut profile = Profile::default();
+    for input in inputs {
+        for column in input.columns.iter().filter_map(|&column| rows.columns.get(column)) {
+            let name = &column.name;
+            let Cells::Numbers(numbers) = &column.cells else {
+                profile.notes.push(format!("column {name:?} holds text, which devices do not watch yet"));
+                continue;
+            };
+            let made = feature(name, numbers.iter().copied(), input.tensor.datatype);
+            profile.features.push(made.unwrap_or_else(|why| {
+                profile.notes.push(format!("column {name:?} {why}; devices do not watch it"));
+                unwatched(name)
+            }));
+        }
+    }
+    if profile.features.iter().all(|feature| feature.edges.is_empty()) {
+        profile.features.clear();
+    }
+    profile
 }
 
+/// A feature that only holds its place.
+fn unwatched(name: &str) -> FeatureBaseline {
+    FeatureBaseline {
+        name: name.to_owned(),
+        expected_min: None,
+        expected_max: None,
+        edges: Vec::new(),
+        counts: Vec::new(),
+        missing: MissingPolicy::Allowed,
+    }
+}
+
+/// The profile of one feature, or what follows its name where it has none.
 fn feature(
     name: &str,
     readings: impl Iterator<Item = f64>,
     datatype: Datatype,
-) -> Result<FeatureBaseline, ProfileError> {
+) -> Result<FeatureBaseline, &'static str> {
     let all: Vec<f64> = readings.map(|value| as_device_sees(value, datatype)).collect();
     let mut sorted: Vec<f64> = all.iter().copied().filter(|value| !value.is_nan()).collect();
     sorted.sort_by(f64::total_cmp);
     let (Some(&least), Some(&most)) = (sorted.first(), sorted.last()) else {
-        return Err(ProfileError::NoReading(name.to_owned()));
+        return Err("has no reading in any row");
     };
-    let too_large = || ProfileError::TooLarge(name.to_owned());
+    let too_large = "has values beyond what 32 bits hold";
+    if !least.is_finite() || !most.is_finite() {
+        return Err(too_large);
+    }
     let borders = borders(&sorted);
     let mut counts = Bins::for_edges(borders.len());
     sorted.iter().for_each(|&value| counts.record(&borders, value));
     let (low, high) = expected_range(least, most);
     Ok(FeatureBaseline {
         name: name.to_owned(),
-        expected_min: Some(decimal(low).ok_or_else(too_large)?),
-        expected_max: Some(decimal(high).ok_or_else(too_large)?),
+        expected_min: Some(decimal(low).ok_or(too_large)?),
+        expected_max: Some(decimal(high).ok_or(too_large)?),
         edges: borders
             .iter()
             .map(|&edge| decimal(edge))
             .collect::<Option<Vec<Decimal>>>()
-            .ok_or_else(too_large)?,
+            .ok_or(too_large)?,
         counts: counts.0.iter().map(|&count| i64::try_from(count).unwrap_or(i64::MAX)).collect(),
         missing: if sorted.len() < all.len() { MissingPolicy::Allowed } else { MissingPolicy::Refused },
     })
 }
 
+/// A reading as the model gets it, and then as a device counts it.
 fn as_device_sees(value: f64, datatype: Datatype) -> f64 {
-    if datatype == Datatype::Fp32 { f64::from(value as f32) } else { value }
+    as_counted(held(value, datatype))
 }
 
 /// Inner borders of the bins of `sorted`, which has at least one value.
@@ -137,7 +170,10 @@ fn rounded_up(value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows;
+    use modelfleet_crds::model_version::Tensor;
+    use modelfleet_protocol::bins::psi_micros;
+
+    use super::super::rows::{self, Column};
     use super::*;
     use proptest::prelude::*;
 
@@ -172,23 +208,75 @@ mod tests {
         assert_eq!(zero.counts, [0, 1, 0]);
     }
 
+    fn filled(datatype: Datatype, columns: &[usize]) -> Filled {
+        let tensor = Tensor { name: "x".into(), datatype, shape: vec![-1, -1] };
+        Filled { tensor, columns: columns.into() }
+    }
+
     #[test]
-    fn gaps_in_training_are_allowed_later_and_a_feature_without_readings_is_refused() {
+    fn gaps_in_training_are_allowed_later() {
         assert_eq!(of(&[1.0, f64::NAN, 2.0]).missing, MissingPolicy::Allowed);
         assert_eq!(of(&[1.0, 2.0]).missing, MissingPolicy::Refused);
-        let nothing = feature("f", [f64::NAN].into_iter(), Datatype::Fp64);
-        assert!(matches!(nothing, Err(ProfileError::NoReading(_))));
+    }
+
+    #[test]
+    fn what_cannot_be_watched_holds_its_place_and_is_told() {
+        let column = |name: &str, cells| Column { name: name.into(), cells };
+        let columns = vec![
+            column("empty", Cells::Numbers(vec![f64::NAN; 3])),
+            column("kind", Cells::Texts(vec![None, None, None])),
+            column("rms", Cells::Numbers(vec![1.0, 2.0, 3.0])),
+            column("huge", Cells::Numbers(vec![1e60, 1.0, 2.0])),
+        ];
+        let rows = Rows { columns, count: 3 };
+        let inputs =
+            [filled(Datatype::Fp32, &[0, 2]), filled(Datatype::String, &[1]), filled(Datatype::Fp64, &[3])];
+        let profile = profile(&inputs, &rows);
+        let names: Vec<(&str, bool)> =
+            profile.features.iter().map(|f| (f.name.as_str(), f.edges.is_empty())).collect();
+        assert_eq!(names, [("empty", true), ("rms", false), ("huge", true)]);
+        assert_eq!(
+            profile.notes,
+            [
+                "column \"empty\" has no reading in any row; devices do not watch it",
+                "column \"kind\" holds text, which devices do not watch yet",
+                "column \"huge\" has values beyond what 32 bits hold; devices do not watch it",
+            ]
+        );
     }
 
     #[test]
     fn the_pumps_have_even_bins() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/pumps/training-rows.csv");
-        let rows = rows::read(std::fs::File::open(path).unwrap(), &[]).unwrap();
-        let features = profile(&rows, Datatype::Fp32).unwrap();
+        let table = rows::open(std::fs::File::open(path).unwrap()).unwrap();
+        let all: Vec<usize> = (0..table.names.len()).collect();
+        let rows = table.rows(&all.iter().map(|&column| (column, false)).collect::<Vec<_>>()).unwrap();
+        let features = profile(&[filled(Datatype::Fp32, &all)], &rows).features;
         assert_eq!(features.len(), 7);
         for feature in features {
             assert_eq!(feature.edges.len(), 9);
             assert!(feature.counts.iter().all(|&count| (76..=84).contains(&count)), "{:?}", feature.counts);
+        }
+    }
+
+    /// The drift of rows from their own profile, in millionths, counted as a device counts it.
+    fn drift_from_itself(values: &[f64], datatype: Datatype) -> Option<u64> {
+        let baseline = feature("f", values.iter().copied(), datatype).ok()?;
+        let edges: Vec<f64> = baseline.edges.iter().map(|e| e.to_f64().unwrap()).collect();
+        let reference = Bins(baseline.counts.iter().map(|&count| u64::try_from(count).unwrap()).collect());
+        let mut seen = Bins::for_edges(edges.len());
+        // Devices hold readings as the model takes them, and count 32-bit numbers.
+        let readings: Vec<f32> = values.iter().map(|&value| held(value, datatype) as f32).collect();
+        readings.iter().for_each(|&reading| seen.record(&edges, f64::from(reading)));
+        assert_eq!(seen, reference, "{datatype:?}");
+        psi_micros(&seen, &reference)
+    }
+
+    #[test]
+    fn large_values_with_a_small_spread_do_not_drift_from_themselves() {
+        let epoch: Vec<f64> = (0..300).map(|second| 1.7e9 + f64::from(second)).collect();
+        for datatype in [Datatype::Fp64, Datatype::Int64, Datatype::Fp32, Datatype::Uint64] {
+            assert_eq!(drift_from_itself(&epoch, datatype), Some(0), "{datatype:?}");
         }
     }
 
@@ -202,6 +290,7 @@ mod tests {
             prop_assert!(edges.is_sorted_by(|a, b| a < b));
             // The bins that a device makes of the texts hold the same counts.
             let mut bins = Bins::for_edges(edges.len());
+            let values: Vec<f64> = values.iter().map(|&value| as_counted(value)).collect();
             values.iter().for_each(|&value| bins.record(&edges, value));
             let counts: Vec<i64> = bins.0.iter().map(|&count| i64::try_from(count).unwrap()).collect();
             prop_assert_eq!(&counts, &baseline.counts);
@@ -212,13 +301,19 @@ mod tests {
         }
 
         #[test]
-        fn rounding_to_32_bits_changes_no_bin(values in proptest::collection::vec(-1e6_f64..1e6, 2..100)) {
-            let wide = feature("f", values.iter().copied(), Datatype::Fp32).unwrap();
-            let edges: Vec<f64> = wide.edges.iter().map(|e| e.to_f64().unwrap()).collect();
-            let mut bins = Bins::for_edges(edges.len());
-            values.iter().for_each(|&value| bins.record(&edges, f64::from(value as f32)));
-            let counts: Vec<i64> = bins.0.iter().map(|&count| i64::try_from(count).unwrap()).collect();
-            prop_assert_eq!(counts, wide.counts);
+        fn rows_have_no_drift_from_their_own_profile(
+            values in proptest::collection::vec(
+                prop_oneof![-1e3_f64..1e3, 1.7e9_f64..1.700_001e9, -1e300_f64..1e300, Just(f64::NAN)], 2..100),
+            datatype in 0_usize..13,
+        ) {
+            let all = [
+                Datatype::Bool, Datatype::Int8, Datatype::Int16, Datatype::Int32, Datatype::Int64, Datatype::Uint8,
+                Datatype::Uint16, Datatype::Uint32, Datatype::Uint64, Datatype::Fp16, Datatype::Bf16, Datatype::Fp32,
+                Datatype::Fp64,
+            ];
+            if let Some(drift) = drift_from_itself(&values, all[datatype]) {
+                prop_assert_eq!(drift, 0);
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What a person reads after a registration.
 
-use modelfleet_crds::model_version::Tensor;
+use modelfleet_crds::ModelVersion;
+use modelfleet_crds::model_version::{Tensor, VersionStage};
+use modelfleet_model_file::{Header, IR_VERSION_KNOWN};
 
 use super::registry::Registered;
 use super::store::Upload;
-use crate::onnx::Header;
 use crate::printing;
 use crate::table::one_line;
 use crate::units;
@@ -39,6 +40,14 @@ impl Report {
 
     /// Adds what is odd about the file.
     pub fn header(&mut self, header: &Header) {
+        if header.ir_version > IR_VERSION_KNOWN {
+            self.note(format!(
+                "the file is of IR version {}, which ONNX Runtime 1.31 and older do not load (they take up to \
+                 {IR_VERSION_KNOWN}); set model.ir_version = {IR_VERSION_KNOWN} before onnx.save_model and register that \
+                 file, or devices with them cannot run this version",
+                header.ir_version
+            ));
+        }
         let unusual = header.unusual_operators();
         if !unusual.is_empty() {
             let list = unusual.into_iter().take(5).collect::<Vec<_>>().join(", ");
@@ -46,11 +55,13 @@ impl Report {
                 "stock engines do not have the operators {list}: most devices will refuse the model"
             ));
         }
-        if !header.not_tensors.is_empty() {
-            let list = header.not_tensors.join(", ");
-            self.note(format!(
-                "left out of the signature, because they are lists or maps and no tensors: {list}"
-            ));
+    }
+
+    /// Adds which columns of the rows fill no input.
+    pub fn left_over(&mut self, columns: &[&str]) {
+        if !columns.is_empty() {
+            let list = columns.iter().take(12).copied().collect::<Vec<_>>().join(", ");
+            self.note(format!("columns of the rows that are no input of the model are left out: {list}"));
         }
     }
 
@@ -62,6 +73,27 @@ impl Report {
                 fields.join(", ")
             ));
         }
+    }
+
+    /// Adds what to do with a registered version that is refused: registering it again changes nothing.
+    pub fn refused(&mut self, object: &ModelVersion, namespace: &str) {
+        let Some(status) = object.status.as_ref().filter(|s| s.stage == Some(VersionStage::Rejected)) else {
+            return;
+        };
+        let (reason, message) =
+            (status.reason.as_deref().unwrap_or_default(), status.message.as_deref().unwrap_or_default());
+        self.note(match &status.rejected_by {
+            Some(_) => format!(
+                "a rollout rejected this version ({reason}: {message}), and registering it again does not change that; \
+                 register the mended model under a new version"
+            ),
+            None => format!(
+                "this version did not pass the controller's check ({reason}: {message}). The check is repeated, so a file \
+                 that is put back is found. A signature or an address cannot be changed, because a version never changes: \
+                 delete it and register it again\n  kubectl delete modelversion {} -n {namespace}",
+                object.metadata.name.as_deref().unwrap_or_default()
+            ),
+        });
     }
 
     /// Notes go to standard error, so that what is printed stays an object.
@@ -94,8 +126,10 @@ impl Report {
             spec.opsets.iter().map(|set| format!("{} {}", set.domain, set.version)).collect();
         line("opsets", opsets.join(", "));
         if let Some(baseline) = spec.baseline.as_ref().filter(|baseline| !baseline.features.is_empty()) {
+            let watched = baseline.features.iter().filter(|feature| !feature.edges.is_empty()).count();
+            let watched = i64::try_from(watched).unwrap_or(i64::MAX);
             let rows = units::counted(baseline.rows.unwrap_or(0), "row");
-            line("profile", format!("{} features from {rows}", baseline.features.len()));
+            line("profile", format!("{} from {rows}", units::counted(watched, "feature")));
         }
         let cases = i64::try_from(spec.self_test.len()).unwrap_or(i64::MAX);
         if cases > 0 {
@@ -121,4 +155,34 @@ fn word(upload: Upload) -> &'static str {
 fn tensors(tensors: &[Tensor]) -> String {
     let text = |tensor: &Tensor| format!("{} {:?} {:?}", tensor.name, tensor.datatype, tensor.shape);
     tensors.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notes(status: serde_json::Value) -> Vec<String> {
+        let object = serde_json::json!({
+            "apiVersion": "modelfleet.io/v1alpha1", "kind": "ModelVersion", "metadata": {"name": "pump-1.0.0"},
+            "spec": {"model": "pump", "version": "1.0.0",
+                     "artifact": {"uri": "https://m/m.onnx", "digest": "sha256:0", "sizeBytes": 1}},
+            "status": status,
+        });
+        let mut report = Report::default();
+        report.refused(&serde_json::from_value(object).unwrap(), "plant");
+        report.notes
+    }
+
+    #[test]
+    fn a_refused_version_that_is_registered_again_is_told_what_helps() {
+        let status = serde_json::json!({"stage": "Rejected", "reason": "SignatureMissing", "message": "none is trusted"});
+        let told = notes(status.clone()).concat();
+        assert!(told.contains("SignatureMissing: none is trusted"), "{told}");
+        assert!(told.ends_with("kubectl delete modelversion pump-1.0.0 -n plant"), "{told}");
+
+        let mut by_rollout = status;
+        by_rollout["rejectedBy"] = serde_json::json!({"rollout": "pump-1.0.0", "reason": "SloBreach", "time": "2026-08-01T12:00:00Z"});
+        assert!(notes(by_rollout).concat().contains("register the mended model under a new version"));
+        assert!(notes(serde_json::json!({"stage": "Verified"})).is_empty());
+    }
 }

@@ -1,30 +1,46 @@
-//! A table of training rows: a header with the features' names, then numbers.
+//! A table of rows: a header with the columns' names, then numbers and texts.
 
 use std::collections::HashSet;
-use std::io::Read;
+use std::io::{Cursor, Read};
+
+use super::cell::{self, Seen};
 
 /// Most bytes of a file.
 const FILE_BYTES_MAX: u64 = 256 << 20;
+/// Most bytes of the header line that are looked at for what separates cells.
+const HEADER_BYTES_MAX: u64 = 1 << 20;
 /// Most columns.
 const COLUMNS_MAX: usize = 4_096;
-/// Most values, which bounds the memory at 128 MiB.
+/// Most values, which bounds the memory at 128 MiB of numbers.
 const VALUES_MAX: usize = 16 << 20;
-/// Longest name of a feature.
+/// Longest name of a column.
 const NAME_CHARS_MAX: usize = 128;
-/// What stands for a missing reading, besides an empty cell.
-const MISSING: [&str; 5] = ["nan", "na", "n/a", "null", "none"];
+/// Longest text of a cell.
+const TEXT_BYTES_MAX: usize = 256;
+/// What may stand between cells; a comma when none of them does.
+const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// Why a file is no table of training rows.
+/// Why a file is no table of rows.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsError {
     /// Not CSV.
-    #[error("it is not readable as CSV (comma-separated, one header line, the same number of cells in each)")]
-    Csv(#[from] csv::Error),
+    #[error(
+        "it is not readable as CSV (one header line, the same number of cells in each line, separated by {separator})"
+    )]
+    Csv {
+        /// What separates cells, as the header line shows it.
+        separator: &'static str,
+        /// What is wrong.
+        source: csv::Error,
+    },
+    /// It cannot be read.
+    #[error("it cannot be read")]
+    Read(#[from] std::io::Error),
     /// No row below the header.
     #[error("it has no rows below the header line")]
     Empty,
     /// The first line holds numbers.
-    #[error("its first line holds numbers; write the names of the features there")]
+    #[error("its first line holds numbers; write the names of the columns there")]
     NoHeader,
     /// A name that is empty, too long or there twice.
     #[error(
@@ -57,83 +73,156 @@ pub enum RowsError {
         /// The cell, cut.
         text: String,
     },
-    /// A column that was asked for is not there.
-    #[error("it has no column {name:?}; its columns are {columns}")]
-    NoColumn {
-        /// The name.
-        name: String,
-        /// What is there.
-        columns: String,
+    /// A text that is too long.
+    #[error("line {line}, column {column}: the text has more than {TEXT_BYTES_MAX} bytes")]
+    Text {
+        /// Line of the file, from 1.
+        line: u64,
+        /// Name of the column.
+        column: String,
     },
+    /// Numbers in two dialects.
+    #[error(
+        "some of its numbers have a comma before their decimals and some a point, so that thousands cannot be told from \
+         decimals; write all of them in one way"
+    )]
+    TwoDialects,
 }
 
-/// Training rows. A missing reading is not a number.
+/// The cells of a column.
 #[derive(Clone, Debug, PartialEq)]
+pub enum Cells {
+    /// Numbers; a missing reading is not a number.
+    Numbers(Vec<f64>),
+    /// Texts; a missing one is `None`.
+    Texts(Vec<Option<String>>),
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its cells, one for each row.
+    pub cells: Cells,
+}
+
+/// Rows, by column.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    /// Names of the features, in the order of the model's input.
-    pub features: Vec<String>,
-    values: Vec<f64>,
-}
-
-impl Rows {
+    /// The columns that were asked for, in that order.
+    pub columns: Vec<Column>,
     /// Number of rows.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.values.len() / self.features.len().max(1)
-    }
-
-    /// One row.
-    #[must_use]
-    pub fn row(&self, index: usize) -> &[f64] {
-        let width = self.features.len();
-        self.values.get(index * width..(index + 1) * width).unwrap_or(&[])
-    }
-
-    /// The readings of one feature, in the order of the rows.
-    pub fn readings(&self, feature: usize) -> impl Iterator<Item = f64> + '_ {
-        self.values.iter().skip(feature).step_by(self.features.len().max(1)).copied()
-    }
+    pub count: usize,
 }
 
-/// Reads a table: the columns `features` in that order, or all columns when it is empty.
+/// A table whose header has been read.
+pub struct Table<R> {
+    reader: csv::Reader<R>,
+    separator: u8,
+    /// Names of all columns.
+    pub names: Vec<String>,
+}
+
+/// Reads the header of a table, and finds out what separates its cells.
 ///
 /// # Errors
-/// When it is not CSV, a cell is not a number, a column is missing or there is too much of anything.
-pub fn read(source: impl Read, features: &[String]) -> Result<Rows, RowsError> {
-    let mut reader =
-        csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(source.take(FILE_BYTES_MAX + 1));
-    let header = reader.headers()?.clone();
+/// When it is no header, or not CSV.
+pub fn open<R: Read>(source: R) -> Result<Table<impl Read>, RowsError> {
+    let mut source = source.take(FILE_BYTES_MAX + 1);
+    let mut begin = Vec::new();
+    source.by_ref().take(HEADER_BYTES_MAX).read_to_end(&mut begin)?;
+    let separator = separator(&begin);
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .delimiter(separator)
+        .from_reader(Cursor::new(begin).chain(source));
+    let header = reader.headers().map_err(|source| RowsError::Csv { separator: named(separator), source })?;
     let names: Vec<String> =
         header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect();
     check_names(&names)?;
-    let columns = match features {
-        [] => (0..names.len()).collect(),
-        chosen => positions(&names, chosen)?,
-    };
-    let features: Vec<String> = columns.iter().filter_map(|&column| names.get(column).cloned()).collect();
-    let mut values = Vec::new();
-    let mut record = csv::StringRecord::new();
-    while reader.read_record(&mut record)? {
-        for (&column, name) in columns.iter().zip(&features) {
-            let text = record.get(column).unwrap_or_default();
-            let refused = || RowsError::Number {
-                line: record.position().map_or(0, csv::Position::line),
-                column: name.clone(),
-                text: text.chars().take(40).collect(),
-            };
-            values.push(reading(text).ok_or_else(refused)?);
+    Ok(Table { reader, separator, names })
+}
+
+/// The separator that is most often in the first line, outside of quotes.
+fn separator(begin: &[u8]) -> u8 {
+    let mut counts = [0_usize; SEPARATORS.len()];
+    let mut quoted = false;
+    for byte in begin {
+        if *byte == b'\n' && !quoted {
+            break;
         }
-        if values.len() > VALUES_MAX {
-            return Err(RowsError::TooMany { what: "values", most: VALUES_MAX });
+        quoted ^= *byte == b'"';
+        if let Some(index) = SEPARATORS.iter().position(|separator| separator == byte).filter(|_| !quoted) {
+            counts[index] += 1;
         }
     }
-    if reader.position().byte() > FILE_BYTES_MAX {
-        return Err(RowsError::TooMany { what: "MiB", most: (FILE_BYTES_MAX >> 20) as usize });
+    // The first one of those that are there equally often.
+    let most = counts.iter().copied().max().unwrap_or(0);
+    counts.iter().position(|&count| count == most).map_or(b',', |index| SEPARATORS[index])
+}
+
+fn named(separator: u8) -> &'static str {
+    match separator {
+        b';' => "semicolons",
+        b'\t' => "tabs",
+        b'|' => "bars",
+        _ => "commas",
     }
-    if values.is_empty() {
-        return Err(RowsError::Empty);
+}
+
+impl<R: Read> Table<R> {
+    /// Reads the cells of some columns, each as texts or as numbers.
+    ///
+    /// # Errors
+    /// When a line has another number of cells, a cell is not a number, or there is too much of anything.
+    pub fn rows(mut self, wanted: &[(usize, bool)]) -> Result<Rows, RowsError> {
+        let column = |&(index, is_text): &(usize, bool)| Column {
+            name: self.names.get(index).cloned().unwrap_or_default(),
+            cells: if is_text { Cells::Texts(Vec::new()) } else { Cells::Numbers(Vec::new()) },
+        };
+        let mut rows = Rows { columns: wanted.iter().map(column).collect(), count: 0 };
+        let mut seen = Seen::default();
+        let commas = self.separator != b',';
+        let mut record = csv::StringRecord::new();
+        let refused = |source| RowsError::Csv { separator: named(self.separator), source };
+        while self.reader.read_record(&mut record).map_err(refused)? {
+            let line = record.position().map_or(0, csv::Position::line);
+            for (&(index, _), column) in wanted.iter().zip(&mut rows.columns) {
+                column.take(record.get(index).unwrap_or_default(), line, commas, &mut seen)?;
+            }
+            rows.count += 1;
+            if rows.count * wanted.len().max(1) > VALUES_MAX {
+                return Err(RowsError::TooMany { what: "values", most: VALUES_MAX });
+            }
+        }
+        if self.reader.position().byte() > FILE_BYTES_MAX {
+            return Err(RowsError::TooMany { what: "MiB", most: (FILE_BYTES_MAX >> 20) as usize });
+        }
+        if seen.comma && seen.point {
+            return Err(RowsError::TwoDialects);
+        }
+        if rows.count == 0 { Err(RowsError::Empty) } else { Ok(rows) }
     }
-    Ok(Rows { features, values })
+}
+
+impl Column {
+    fn take(&mut self, text: &str, line: u64, commas: bool, seen: &mut Seen) -> Result<(), RowsError> {
+        match &mut self.cells {
+            Cells::Numbers(numbers) => match cell::number(text, commas, seen) {
+                Some(number) => numbers.push(number),
+                None => {
+                    let text = text.chars().take(40).collect();
+                    return Err(RowsError::Number { line, column: self.name.clone(), text });
+                }
+            },
+            Cells::Texts(_) if text.len() > TEXT_BYTES_MAX => {
+                return Err(RowsError::Text { line, column: self.name.clone() });
+            }
+            Cells::Texts(texts) => texts.push((!cell::is_gap(text)).then(|| text.to_owned())),
+        }
+        Ok(())
+    }
 }
 
 fn check_names(names: &[String]) -> Result<(), RowsError> {
@@ -153,44 +242,51 @@ fn check_names(names: &[String]) -> Result<(), RowsError> {
     Ok(())
 }
 
-fn positions(names: &[String], chosen: &[String]) -> Result<Vec<usize>, RowsError> {
-    if let Some(twice) = chosen.iter().enumerate().find(|(index, name)| chosen[..*index].contains(name)) {
-        return Err(RowsError::Name { column: twice.0 + 1, name: twice.1.chars().take(40).collect() });
-    }
-    let position = |name: &String| {
-        names.iter().position(|own| own == name).ok_or_else(|| RowsError::NoColumn {
-            name: name.chars().take(40).collect(),
-            columns: names.iter().take(20).cloned().collect::<Vec<_>>().join(", "),
-        })
-    };
-    chosen.iter().map(position).collect()
-}
-
-/// The number of a cell, not-a-number for a missing reading, nothing for anything else.
-fn reading(text: &str) -> Option<f64> {
-    if text.is_empty() || MISSING.iter().any(|word| text.eq_ignore_ascii_case(word)) {
-        return Some(f64::NAN);
-    }
-    text.parse().ok().filter(|value: &f64| value.is_finite())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn read(text: &[u8], texts: &[&str]) -> Result<Rows, RowsError> {
+        let table = open(text)?;
+        let all: Vec<(usize, bool)> =
+            table.names.iter().enumerate().map(|(i, name)| (i, texts.contains(&name.as_str()))).collect();
+        table.rows(&all)
+    }
+
+    fn numbers(text: &str) -> Vec<Vec<f64>> {
+        let rows = read(text.as_bytes(), &[]).unwrap();
+        let of = |column: Column| match column.cells {
+            Cells::Numbers(numbers) => numbers,
+            Cells::Texts(_) => panic!("text"),
+        };
+        rows.columns.into_iter().map(of).collect()
+    }
+
     fn said(text: &str) -> String {
-        read(text.as_bytes(), &[]).unwrap_err().to_string()
+        crate::printing::with_causes(&read(text.as_bytes(), &[]).unwrap_err())
     }
 
     #[test]
-    fn rows_are_read_in_the_order_asked_for() {
-        let text = "age,rms,peak\nold,0.5,1\nyoung,,2e-1\n";
-        let rows = read(text.as_bytes(), &["peak".into(), "rms".into()]).unwrap();
-        assert_eq!((rows.features.join(" "), rows.count()), ("peak rms".into(), 2));
-        assert_eq!(rows.row(0), [1.0, 0.5]);
-        assert!(rows.row(1)[1].is_nan());
-        assert_eq!(rows.readings(0).collect::<Vec<_>>(), [1.0, 0.2]);
+    fn columns_are_numbers_or_texts_as_asked() {
+        let rows = read("age,rms,running\nold,0.5,True\n,,False\n".as_bytes(), &["age"]).unwrap();
+        assert_eq!(rows.columns[0].cells, Cells::Texts(vec![Some("old".into()), None]));
+        assert_eq!(rows.columns[2].cells, Cells::Numbers(vec![1.0, 0.0]));
+        let Cells::Numbers(rms) = &rows.columns[1].cells else { panic!("text") };
+        assert!(rms[0] == 0.5 && rms[1].is_nan());
+    }
+
+    #[test]
+    fn separators_and_decimal_commas_are_recognised() {
+        let expected = vec![vec![1.00025, 2.0], vec![3.5, -4.0]];
+        assert_eq!(numbers("rms,peak\n1.00025,3.5\n2,-4\n"), expected);
+        assert_eq!(numbers("rms;peak\n1,00025;3,5\n2;-4\n"), expected);
+        assert_eq!(numbers("rms;peak\n1.00025;3.5\n2;-4\n"), expected);
+        assert_eq!(numbers("rms\tpeak\r\n1,00025\t3,5\r\n2\t-4\r\n"), expected);
+        assert_eq!(numbers("rms|peak\n1.00025|3.5\n2|-4\n"), expected);
+        assert_eq!(numbers("\"a;b;c\",peak\n1.00025,3.5\n2,-4\n"), expected);
+        assert!(said("rms;peak\n1,5;2.5\n").contains("write all of them in one way"));
+        assert!(said("rms;peak\n1,5\n").contains("separated by semicolons"));
     }
 
     #[test]
@@ -202,8 +298,6 @@ mod tests {
         assert!(said("a,b\n1\n").contains("CSV"));
         assert!(said("a,b\n").contains("no rows"));
         assert!(said("").contains("no rows"));
-        let lacking = read("a\n1\n".as_bytes(), &["b".into()]).unwrap_err().to_string();
-        assert!(lacking.contains("its columns are a"), "{lacking}");
     }
 
     proptest! {
@@ -213,8 +307,8 @@ mod tests {
         }
 
         #[test]
-        fn nearly_a_table_never_panics(text in "[a-c,\"\n0-9.e-]{0,80}") {
-            let _ = read(text.as_bytes(), &["a".into()]);
+        fn nearly_a_table_never_panics(text in "[a-c,;\"\n0-9.e-]{0,80}") {
+            let _ = read(text.as_bytes(), &["a"]);
         }
     }
 }

@@ -2,24 +2,26 @@
 
 use std::path::Path;
 
-use modelfleet_crds::model_version::{SelfTestCase, Tensor, TensorValues};
+use modelfleet_crds::model_version::{SelfTestCase, TensorValues};
 use modelfleet_crds::text::Decimal;
 
+use super::feed::{Filling, Runs, fillings, has_gap, shape_of_row};
+use super::inputs::Filled;
 use super::rows::Rows;
-use crate::decimal::{decimal, decimal_of_f32};
-use crate::onnx::Header;
 
 /// Rows that are tried; the cases are chosen among them by their answers.
 const CANDIDATES: usize = 16;
-/// Most input values of all cases together: a plan carries them to every device.
+/// Rows with gaps that are tried besides.
+const CANDIDATES_WITH_GAPS: usize = 4;
+/// Most input values of all cases together, and most of one output: a plan carries them to every device.
 const VALUES_MAX: usize = 4_096;
 
 /// Why there is no self-test. None of these hinders a registration.
 #[derive(Debug, thiserror::Error)]
 pub enum NoSelfTest {
-    /// The rows do not make an input.
-    #[error("the model takes {0} inputs, and a row fills one")]
-    Inputs(usize),
+    /// The model takes nothing.
+    #[error("the model takes no input")]
+    NoInput,
     /// A row does not fill the input.
     #[error("input {name:?} has shape {shape:?}, which a row of {columns} values does not fill")]
     Shape {
@@ -34,10 +36,13 @@ pub enum NoSelfTest {
     #[error("a row of {0} values is longer than the {VALUES_MAX} that a self-test may hold")]
     Long(usize),
     /// Every row has a gap.
-    #[error("every row that was tried has a missing reading")]
+    #[error("the model takes none of the rows that were tried, which all have missing readings")]
     Gaps,
+    /// The model failed at every row.
+    #[error("the model fails on the rows that were tried: {0}")]
+    Run(String),
     /// The model gives nothing that can be compared.
-    #[error("the model gives no finite numbers")]
+    #[error("the model gives no finite numbers and no texts")]
     NoNumbers,
     /// The program was built without an engine.
     #[cfg(not(feature = "onnxruntime"))]
@@ -49,13 +54,15 @@ pub enum NoSelfTest {
     Engine(#[from] super::engine::EngineError),
 }
 
-/// The cases, and the engine that answered.
+/// The cases, the engine that answered, and what rten makes of the model.
 #[derive(Clone, Debug)]
 pub struct SelfTest {
     /// The cases.
     pub cases: Vec<SelfTestCase>,
     /// Name and version of the engine.
     pub engine: String,
+    /// What rten does otherwise, in words that follow its name; nothing when it agrees or was not asked.
+    pub rten_differs: Option<String>,
 }
 
 /// What is asked for.
@@ -69,126 +76,172 @@ pub struct Wanted<'a> {
     pub deciding_output: Option<&'a str>,
     /// The library of the engine.
     pub library: Option<&'a Path>,
+    /// Whether devices may run the model with rten.
+    pub may_run_on_rten: bool,
 }
 
-/// Runs the model on some rows, and keeps those with the lowest, the highest and evenly chosen answers between.
+/// Runs the model on some rows, and keeps those with the lowest, the highest and evenly chosen answers between. Where rows
+/// have gaps and the model takes them, one such row is among them.
 ///
 /// # Errors
 /// When the rows do not fit the model, or no engine runs it.
+#[cfg(feature = "onnxruntime")]
 pub fn self_test(
     model: &[u8],
-    header: &Header,
+    inputs: &[Filled],
     rows: &Rows,
     wanted: &Wanted<'_>,
 ) -> Result<SelfTest, NoSelfTest> {
-    let [input] = header.inputs.as_slice() else { return Err(NoSelfTest::Inputs(header.inputs.len())) };
-    let columns = rows.features.len();
-    let shape = shape_of_row(input, columns)?;
-    let most = VALUES_MAX / columns.max(1);
+    let mut engine = super::engine::Engine::load(wanted.library, model)?;
+    let cases = cases(&mut engine, inputs, rows, wanted)?;
+    let rten_differs =
+        if wanted.may_run_on_rten { rten(model, &mut engine, inputs, rows, wanted) } else { None };
+    let engine = format!("ONNX Runtime {}", engine.version).trim_end().to_owned();
+    Ok(SelfTest { cases, engine, rten_differs })
+}
+
+/// Runs nothing.
+///
+/// # Errors
+/// Always: there is no engine in this program.
+#[cfg(not(feature = "onnxruntime"))]
+pub fn self_test(_: &[u8], _: &[Filled], _: &Rows, _: &Wanted<'_>) -> Result<SelfTest, NoSelfTest> {
+    Err(NoSelfTest::NotBuilt)
+}
+
+#[cfg(all(feature = "onnxruntime", feature = "rten"))]
+fn rten(
+    model: &[u8],
+    first: &mut dyn Runs,
+    inputs: &[Filled],
+    rows: &Rows,
+    wanted: &Wanted<'_>,
+) -> Option<String> {
+    let tolerance = wanted.tolerance.to_f64().unwrap_or(0.0);
+    let (whole, _) = candidates(rows, inputs);
+    let checked = super::rten::Rten::load(model)
+        .map_err(|why| format!("does not load it: {why}"))
+        .and_then(|mut rten| super::agreement::check(first, &mut rten, inputs, rows, &whole, tolerance));
+    checked.err()
+}
+
+#[cfg(all(feature = "onnxruntime", not(feature = "rten")))]
+fn rten(_: &[u8], _: &mut dyn Runs, _: &[Filled], _: &Rows, _: &Wanted<'_>) -> Option<String> {
+    None
+}
+
+/// A row that was answered.
+struct Answered {
+    case: SelfTestCase,
+    has_gap: bool,
+}
+
+fn cases(
+    engine: &mut dyn Runs,
+    inputs: &[Filled],
+    rows: &Rows,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<SelfTestCase>, NoSelfTest> {
+    for Filled { tensor, columns } in inputs {
+        if shape_of_row(&tensor.shape, columns.len()).is_none() {
+            let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
+            return Err(NoSelfTest::Shape { name, shape, columns: columns.len() });
+        }
+    }
+    let columns: usize = inputs.iter().map(|input| input.columns.len()).sum();
+    if columns == 0 {
+        return Err(NoSelfTest::NoInput);
+    }
+    let most = VALUES_MAX / columns;
     if most == 0 {
         return Err(NoSelfTest::Long(columns));
     }
-    let candidates = candidates(rows);
-    if candidates.is_empty() {
-        return Err(NoSelfTest::Gaps);
+    let (whole, with_gaps) = candidates(rows, inputs);
+    let (mut answered, mut failed) = (Vec::new(), None);
+    for &row in whole.iter().chain(&with_gaps) {
+        match answer(engine, inputs, rows, row, &wanted.tolerance) {
+            Ok(found) => answered.extend(found),
+            Err(why) => failed = Some(why),
+        }
     }
-    let (engine, mut tried) = answers(model, input, &shape, rows, &candidates, wanted)?;
-    tried.retain(|case| !case.outputs.is_empty());
-    if tried.is_empty() {
-        return Err(NoSelfTest::NoNumbers);
+    if answered.is_empty() {
+        return Err(match failed {
+            Some(why) if !whole.is_empty() => NoSelfTest::Run(why),
+            _ if whole.is_empty() => NoSelfTest::Gaps,
+            _ => NoSelfTest::NoNumbers,
+        });
     }
+    Ok(chosen(answered, wanted, most))
+}
+
+/// The answer to a row; nothing when it is no answer to compare with. A row with gaps counts only when the model answers
+/// it as it answers others, with every output finite.
+fn answer(
+    engine: &mut dyn Runs,
+    inputs: &[Filled],
+    rows: &Rows,
+    row: usize,
+    tolerance: &Decimal,
+) -> Result<Option<Answered>, String> {
+    let Some(fillings) = fillings(inputs, rows, &[row]) else { return Ok(None) };
+    let has_gap = has_gap(&fillings);
+    let outputs = engine.run(&fillings)?;
+    if has_gap && !outputs.iter().all(Filling::is_whole) {
+        return Ok(None);
+    }
+    let given: Option<Vec<TensorValues>> = fillings.iter().map(Filling::values).collect();
+    let is_short = |values: &TensorValues| values.values.len().max(values.texts.len()) <= VALUES_MAX / 4;
+    let outputs: Vec<TensorValues> = outputs
+        .iter()
+        .filter(|output| output.is_whole())
+        .filter_map(Filling::values)
+        .filter(is_short)
+        .take(16)
+        .collect();
+    let case = given.map(|inputs| SelfTestCase { inputs, outputs, tolerance: tolerance.clone() });
+    Ok(case.filter(|case| !case.outputs.is_empty()).map(|case| Answered { case, has_gap }))
+}
+
+/// The cases that are kept, lowest answer first.
+fn chosen(mut answered: Vec<Answered>, wanted: &Wanted<'_>, most: usize) -> Vec<SelfTestCase> {
     let first_of = |tensor: Option<&TensorValues>| {
         tensor.and_then(|tensor| tensor.values.first()?.to_f64().ok()).unwrap_or(0.0)
     };
     // Classifiers give the label first and scores behind it: of equal labels the scores tell more.
-    let rank = |case: &SelfTestCase| {
-        let deciding =
-            case.outputs.iter().find(|tensor| Some(tensor.name.as_str()) == wanted.deciding_output);
-        (first_of(deciding), first_of(case.outputs.last()))
+    let rank = |answered: &Answered| {
+        let outputs = &answered.case.outputs;
+        let deciding = outputs.iter().find(|tensor| Some(tensor.name.as_str()) == wanted.deciding_output);
+        (first_of(deciding), first_of(outputs.last()))
     };
-    tried.sort_by(|a, b| {
+    answered.sort_by(|a, b| {
         let (a, b) = (rank(a), rank(b));
         a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
     });
-    Ok(SelfTest { cases: spread(tried, wanted.cases.min(most)), engine })
+    let count = wanted.cases.min(most);
+    let gap = answered.iter().position(|answered| answered.has_gap);
+    let (whole, gaps): (Vec<_>, Vec<_>) = answered.into_iter().partition(|answered| !answered.has_gap);
+    let of_gaps = usize::from(gap.is_some() && count > 1).max(if whole.is_empty() { count } else { 0 });
+    let case = |answered: Answered| answered.case;
+    let mut kept = spread(whole.into_iter().map(case).collect(), count - of_gaps.min(count));
+    kept.extend(spread(gaps.into_iter().map(case).collect(), of_gaps));
+    kept
 }
 
-#[cfg(feature = "onnxruntime")]
-fn answers(
-    model: &[u8],
-    input: &Tensor,
-    shape: &[i64],
-    rows: &Rows,
-    candidates: &[usize],
-    wanted: &Wanted<'_>,
-) -> Result<(String, Vec<SelfTestCase>), NoSelfTest> {
-    let mut engine = super::engine::Engine::load(wanted.library, model)?;
-    let mut cases = Vec::new();
-    for &index in candidates {
-        let row = rows.row(index);
-        let Some(values) = texts(input, row) else { continue };
-        let outputs = engine.answer(input, shape, row)?;
-        let inputs = vec![TensorValues { name: input.name.clone(), values }];
-        cases.push(SelfTestCase { inputs, outputs, tolerance: wanted.tolerance.clone() });
+/// Rows evenly spread over the table: those without gaps, and some with gaps.
+fn candidates(rows: &Rows, inputs: &[Filled]) -> (Vec<usize>, Vec<usize>) {
+    let is_whole = |&row: &usize| fillings(inputs, rows, &[row]).is_some_and(|fillings| !has_gap(&fillings));
+    let has_gaps = |&row: &usize| fillings(inputs, rows, &[row]).is_some_and(|fillings| has_gap(&fillings));
+    let mut spread: Vec<usize> = (0..CANDIDATES).map(|i| i * rows.count / CANDIDATES).collect();
+    spread.dedup();
+    let mut whole: Vec<usize> = spread.iter().copied().filter(is_whole).collect();
+    if whole.is_empty() {
+        whole.extend((0..rows.count).filter(is_whole).take(CANDIDATES));
     }
-    Ok((format!("ONNX Runtime {}", engine.version).trim_end().to_owned(), cases))
-}
-
-#[cfg(not(feature = "onnxruntime"))]
-fn answers(
-    _: &[u8],
-    _: &Tensor,
-    _: &[i64],
-    _: &Rows,
-    _: &[usize],
-    _: &Wanted<'_>,
-) -> Result<(String, Vec<SelfTestCase>), NoSelfTest> {
-    Err(NoSelfTest::NotBuilt)
-}
-
-/// The input's shape for one row: a leading dimension of any size becomes 1, and one other may be any size.
-fn shape_of_row(input: &Tensor, columns: usize) -> Result<Vec<i64>, NoSelfTest> {
-    let refused = || NoSelfTest::Shape { name: input.name.clone(), shape: input.shape.clone(), columns };
-    let mut shape = input.shape.clone();
-    if let Some(first) = shape.first_mut()
-        && *first < 0
-        && input.shape.len() > 1
-    {
-        *first = 1;
+    let mut gaps: Vec<usize> = spread.iter().copied().filter(has_gaps).take(CANDIDATES_WITH_GAPS).collect();
+    if gaps.is_empty() {
+        gaps.extend((0..rows.count).filter(has_gaps).take(CANDIDATES_WITH_GAPS));
     }
-    let known = shape.iter().filter(|size| **size > 0).try_fold(1_i64, |all, size| all.checked_mul(*size));
-    let known = known.ok_or_else(refused)?;
-    let columns = i64::try_from(columns).map_err(|_| refused())?;
-    let mut unknown = shape.iter_mut().filter(|size| **size < 0);
-    match (unknown.next(), unknown.next()) {
-        (None, _) if known == columns => Ok(shape),
-        (Some(size), None) if columns % known == 0 => {
-            *size = columns / known;
-            Ok(shape)
-        }
-        _ => Err(refused()),
-    }
-}
-
-/// Rows without gaps, evenly spread over the table.
-fn candidates(rows: &Rows) -> Vec<usize> {
-    let count = rows.count();
-    let mut chosen: Vec<usize> = (0..CANDIDATES).map(|i| i * count / CANDIDATES).collect();
-    chosen.dedup();
-    chosen.retain(|&index| rows.row(index).iter().all(|value| value.is_finite()));
-    chosen
-}
-
-/// The values of a row as the model gets them; nothing when one is beyond what the API carries.
-#[cfg_attr(not(feature = "onnxruntime"), expect(dead_code))]
-fn texts(input: &Tensor, row: &[f64]) -> Option<Vec<Decimal>> {
-    use modelfleet_crds::model_version::Datatype;
-    let text = |&value: &f64| match input.datatype {
-        Datatype::Fp32 => decimal_of_f32(value as f32),
-        Datatype::Int64 | Datatype::Int32 => decimal(value.trunc()),
-        _ => decimal(value),
-    };
-    row.iter().map(text).collect()
+    (whole, gaps)
 }
 
 /// `count` of the cases: the first, the last and evenly between.
@@ -207,30 +260,68 @@ fn spread(cases: Vec<SelfTestCase>, count: usize) -> Vec<SelfTestCase> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use modelfleet_crds::model_version::Datatype;
+    use modelfleet_crds::model_version::{Datatype, Tensor};
 
-    fn shape(shape: &[i64], columns: usize) -> Option<Vec<i64>> {
-        let input = Tensor { name: "x".into(), datatype: Datatype::Fp32, shape: shape.into() };
-        shape_of_row(&input, columns).ok()
+    use super::super::feed::Data;
+    use super::super::rows::{Cells, Column};
+
+    /// Adds up a row; a gap comes out as a gap, or is nothing to it.
+    struct Adds {
+        takes_gaps: bool,
+    }
+
+    impl Runs for Adds {
+        fn run(&mut self, inputs: &[Filling]) -> Result<Vec<Filling>, String> {
+            let Data::Numbers(numbers) = &inputs[0].data else { return Err("texts".into()) };
+            let sum = numbers.iter().filter(|n| !(self.takes_gaps && n.is_nan())).sum();
+            let (name, shape, data) = ("sum".into(), vec![1], Data::Numbers(vec![sum]));
+            Ok(vec![Filling { name, datatype: Datatype::Fp32, shape, data }])
+        }
+    }
+
+    /// How many of the cases have a gap, of how many.
+    fn gaps_in(numbers: &[f64], takes_gaps: bool) -> Result<(usize, usize), String> {
+        let tensor = Tensor { name: "x".into(), datatype: Datatype::Fp32, shape: vec![-1, 1] };
+        let column = Column { name: "x".into(), cells: Cells::Numbers(numbers.to_vec()) };
+        let rows = Rows { count: numbers.len(), columns: vec![column] };
+        let wanted = Wanted {
+            cases: 3,
+            tolerance: Decimal::from("0.0001"),
+            deciding_output: None,
+            library: None,
+            may_run_on_rten: false,
+        };
+        let inputs = [Filled { tensor, columns: vec![0] }];
+        let cases =
+            cases(&mut Adds { takes_gaps }, &inputs, &rows, &wanted).map_err(|why| why.to_string())?;
+        let has_gap = |case: &&SelfTestCase| case.inputs[0].values[0].as_str() == "NaN";
+        Ok((cases.iter().filter(has_gap).count(), cases.len()))
     }
 
     #[test]
-    fn a_row_fills_the_input_or_is_refused() {
-        assert_eq!(shape(&[-1, 7], 7), Some(vec![1, 7]));
-        assert_eq!(shape(&[1, 7], 7), Some(vec![1, 7]));
-        assert_eq!(shape(&[-1, 6, 100], 600), Some(vec![1, 6, 100]));
-        assert_eq!(shape(&[-1, -1], 7), Some(vec![1, 7]));
-        assert_eq!(shape(&[-1], 7), Some(vec![7]));
-        assert_eq!(shape(&[], 1), Some(vec![]));
-        for (bad, columns) in [(&[-1, 7][..], 6), (&[2, 7], 7), (&[-1, -1, -1], 7), (&[i64::MAX, 4], 7)] {
-            assert_eq!(shape(bad, columns), None, "{bad:?}");
-        }
+    fn rows_with_gaps_are_tested_where_the_model_takes_them() {
+        let gap = f64::NAN;
+        let mut one_gap: Vec<f64> = (0..100).map(f64::from).collect();
+        one_gap[33] = gap;
+        assert_eq!(
+            gaps_in(&one_gap, true),
+            Ok((1, 3)),
+            "though it is none of the rows that are tried at first"
+        );
+        assert_eq!(gaps_in(&one_gap, false), Ok((0, 3)));
+        assert_eq!(gaps_in(&[gap, gap], true), Ok((2, 2)));
+        assert!(gaps_in(&[gap, gap], false).unwrap_err().contains("missing readings"));
+        assert_eq!(gaps_in(&[1.0, 2.0, 3.0], true), Ok((0, 3)));
     }
 
     #[test]
     fn the_extremes_are_always_among_the_cases() {
         let case = |n: usize| SelfTestCase {
-            inputs: vec![TensorValues { name: "x".into(), values: vec![Decimal::from(n.to_string())] }],
+            inputs: vec![TensorValues {
+                name: "x".into(),
+                values: vec![n.to_string().as_str().into()],
+                ..TensorValues::default()
+            }],
             outputs: Vec::new(),
             tolerance: Decimal::from("0"),
         };

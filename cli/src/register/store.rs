@@ -22,6 +22,8 @@ use object_store::{
 };
 use url::Url;
 
+use super::credentials::{self, Credentials};
+
 /// The variable that holds the `Authorization` header for a WebDAV server.
 pub const AUTHORIZATION_VARIABLE: &str = "MODELFLEET_STORE_AUTHORIZATION";
 
@@ -68,6 +70,9 @@ pub enum StoreError {
         /// Why.
         source: object_store::Error,
     },
+    /// Nobody said who writes.
+    #[error(transparent)]
+    NoCredentials(Box<NoCredentials>),
     /// The upload failed.
     #[error("upload to {uri}")]
     Upload {
@@ -76,6 +81,20 @@ pub enum StoreError {
         /// Why.
         source: object_store::Error,
     },
+}
+
+/// A store that nobody gave credentials for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "there are no credentials for {store}: none of {} is set, and this machine is none that a cloud gives credentials to. \
+     Set {}{}",
+    looked.variables.join(", "), looked.set, looked.more
+)]
+pub struct NoCredentials {
+    /// Which store.
+    store: String,
+    /// Where they were looked for.
+    looked: &'static Credentials,
 }
 
 /// What became of an upload.
@@ -94,6 +113,8 @@ pub struct Store {
     store: Box<dyn ObjectStore>,
     prefix: Path,
     base: String,
+    /// Where credentials were looked for and not found.
+    without_credentials: Option<(String, &'static Credentials)>,
     /// Whether devices, which speak HTTP and read folders, can download from it.
     pub reaches_devices: bool,
 }
@@ -109,9 +130,11 @@ impl Store {
         let refused = |source| StoreError::Open { store: url.to_string(), source };
         let (scheme, prefix) = ObjectStoreScheme::parse(&url).map_err(|error| refused(error.into()))?;
         let shown = public.as_ref().unwrap_or(&url);
+        let lacks = credentials::missing(url.scheme(), |name| std::env::var_os(name).is_some());
         Ok(Store {
             store: client(&scheme, &url)?.map_err(refused)?,
             prefix,
+            without_credentials: lacks.map(|credentials| (url.to_string(), credentials)),
             base: shown.as_str().trim_end_matches('/').to_owned(),
             reaches_devices: matches!(shown.scheme(), "http" | "https" | "file"),
         })
@@ -142,7 +165,13 @@ impl Store {
             Ok(_) => Upload::Replaced,
             Err(_) => Upload::Uploaded,
         };
-        let refused = |source| StoreError::Upload { uri: self.uri(model, version, digest), source };
+        let refused = |source| match (&self.without_credentials, source) {
+            // What a missing metadata service says tells nobody what to do.
+            (Some((store, looked)), object_store::Error::Generic { .. }) => {
+                StoreError::NoCredentials(Box::new(NoCredentials { store: store.clone(), looked }))
+            }
+            (_, source) => StoreError::Upload { uri: self.uri(model, version, digest), source },
+        };
         self.store.put(&path, bytes.into()).await.map_err(refused)?;
         Ok(outcome)
     }

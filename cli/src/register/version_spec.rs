@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use modelfleet_crds::model_version::{
-    Artifact, Baseline, ConfidenceBaseline, Decision, FeatureBaseline, Lineage, ModelFormat, ModelSignature,
-    Opset, Pipeline, PositiveWhen, PublisherSignature, Requirements, SelfTestCase,
+    Artifact, Baseline, ConfidenceBaseline, Decision, Engine, FeatureBaseline, Lineage, ModelFormat,
+    ModelSignature, Opset, Pipeline, PositiveWhen, PublisherSignature, Requirements, SelfTestCase,
 };
 use modelfleet_crds::{ModelVersion, ModelVersionSpec};
 use modelfleet_protocol::ids::Digest;
 
 use super::arguments::{DecisionFlags, RegisterArguments, RequiresFlags};
-use crate::onnx::Header;
 
 /// Longest name of a model.
 const MODEL_CHARS_MAX: usize = 63;
@@ -52,16 +51,22 @@ pub struct Findings {
     pub uri: String,
     /// Number of the bytes.
     pub size_bytes: i64,
-    /// What the file says.
-    pub header: Header,
+    /// Version of the file format.
+    pub ir_version: i64,
+    /// The tensors that it takes and gives.
+    pub signature: ModelSignature,
+    /// The operator sets that it uses.
+    pub opsets: Vec<Opset>,
+    /// Engines that run it; none: any.
+    pub engines: Vec<Engine>,
     /// The reference profile.
     pub features: Vec<FeatureBaseline>,
     /// Rows of the profile.
     pub rows: Option<i64>,
     /// The self-test.
     pub self_test: Vec<SelfTestCase>,
-    /// The signature.
-    pub signature: Option<PublisherSignature>,
+    /// Who signed it.
+    pub signed: Option<PublisherSignature>,
     /// The lineage.
     pub lineage: Option<Lineage>,
 }
@@ -104,9 +109,20 @@ pub fn model_version(
     digest: &Digest,
     findings: Findings,
 ) -> Result<ModelVersion, SpecError> {
-    let Findings { uri, size_bytes, header, features, rows, self_test, signature, lineage } = findings;
-    let decision = decision(&arguments.decision, &header)?;
-    let opsets = header.opsets.into_iter().map(|(domain, version)| Opset { domain, version });
+    let Findings {
+        uri,
+        size_bytes,
+        ir_version,
+        signature,
+        opsets,
+        engines,
+        features,
+        rows,
+        self_test,
+        signed,
+        lineage,
+    } = findings;
+    let decision = decision(&arguments.decision, &signature)?;
     let metrics = arguments.training.baseline.clone();
     if let Some(twice) = (1..metrics.len()).find(|&i| metrics[..i].iter().any(|m| m.name == metrics[i].name))
     {
@@ -120,44 +136,50 @@ pub fn model_version(
         low_below: Some(low),
     });
     let baseline = Baseline { metrics, features, confidence, rows };
+    let artifact = Artifact {
+        uri,
+        digest: digest.to_string(),
+        size_bytes,
+        format: ModelFormat::Onnx,
+        ir_version: Some(ir_version),
+    };
     let spec = ModelVersionSpec {
         model: arguments.name.clone(),
         version: arguments.version.to_string(),
-        artifact: Artifact { uri, digest: digest.to_string(), size_bytes, format: ModelFormat::Onnx },
-        signature: ModelSignature { inputs: header.inputs, outputs: header.outputs },
-        opsets: opsets.collect(),
-        requires: requirements(&arguments.requires),
+        artifact,
+        signature,
+        opsets,
+        requires: requirements(&arguments.requires, engines),
         self_test,
         baseline: (baseline != Baseline::default()).then_some(baseline),
         pipeline: decision.map(|decision| Pipeline { pre_filters: Vec::new(), decision: Some(decision) }),
         fallback: None,
         lineage,
-        signatures: signature.into_iter().collect(),
+        signatures: signed.into_iter().collect(),
     };
     Ok(ModelVersion::new(&object_name(&arguments.name, &arguments.version), spec))
 }
 
-fn requirements(flags: &RequiresFlags) -> Requirements {
-    let mut engine = flags.engine.clone();
+fn requirements(flags: &RequiresFlags, mut engine: Vec<Engine>) -> Requirements {
     engine.dedup();
     let device_labels: BTreeMap<String, String> = flags.device_label.iter().cloned().collect();
     Requirements { engine, memory_bytes: flags.memory, device_labels }
 }
 
 /// The output that carries the confidence, when the model has it.
-fn confidence(flags: &DecisionFlags, header: &Header) -> Result<Option<String>, SpecError> {
+fn confidence(flags: &DecisionFlags, signature: &ModelSignature) -> Result<Option<String>, SpecError> {
     let Some(output) = &flags.confidence_output else { return Ok(None) };
-    if header.outputs.iter().any(|tensor| &tensor.name == output) {
+    if signature.outputs.iter().any(|tensor| &tensor.name == output) {
         return Ok(Some(output.clone()));
     }
-    let names: Vec<&str> = header.outputs.iter().map(|tensor| tensor.name.as_str()).collect();
+    let names: Vec<&str> = signature.outputs.iter().map(|tensor| tensor.name.as_str()).collect();
     Err(SpecError::NoOutput { output: output.clone(), outputs: names.join(", ") })
 }
 
-fn decision(flags: &DecisionFlags, header: &Header) -> Result<Option<Decision>, SpecError> {
+fn decision(flags: &DecisionFlags, signature: &ModelSignature) -> Result<Option<Decision>, SpecError> {
     let Some(output) = &flags.positive_output else { return Ok(None) };
-    if header.outputs.iter().all(|tensor| &tensor.name != output) {
-        let names: Vec<&str> = header.outputs.iter().map(|tensor| tensor.name.as_str()).collect();
+    if signature.outputs.iter().all(|tensor| &tensor.name != output) {
+        let names: Vec<&str> = signature.outputs.iter().map(|tensor| tensor.name.as_str()).collect();
         return Err(SpecError::NoOutput { output: output.clone(), outputs: names.join(", ") });
     }
     let (positive_when, threshold, label) =
@@ -172,7 +194,7 @@ fn decision(flags: &DecisionFlags, header: &Header) -> Result<Option<Decision>, 
         positive_when,
         threshold,
         label,
-        confidence: confidence(flags, header)?,
+        confidence: confidence(flags, signature)?,
     }))
 }
 

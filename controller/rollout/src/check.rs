@@ -26,8 +26,10 @@ const HOLD_MS: u64 = 60_000;
 
 /// Standing still: nothing is done, the state is as it was, and it is said aloud.
 pub(crate) fn hold(state: &State, broken: Broken, now: Time) -> Decision {
-    let text =
-        format!("{broken}; nothing is done until it is mended; please report it with this object's status");
+    let text = format!(
+        "Stopped by a defect of the controller: {broken}. Devices keep what they run. Please report it with this \
+         object's status."
+    );
     Decision {
         state: state.clone(),
         actions: Vec::new(),
@@ -79,7 +81,7 @@ fn order(before: &State, intent: &Intent, decision: &Decision) -> Vec<Rule> {
     });
     let called_back = intent.abort || intent.deleted();
     let was_open = !before.phase.is_terminal();
-    let to_production = decision.actions.iter().any(|a| matches!(a, Action::ArchiveOthers { .. }));
+    let to_production = decision.actions.iter().any(|a| matches!(a, Action::Promote { .. }));
     let sees = intent.facts.broker_connected && intent.facts.view_complete;
     vec![
         (after.attempt >= before.attempt, "attempts only grow"),
@@ -100,7 +102,7 @@ fn harm(policy: &Policy, before: &State, decision: &Decision) -> Vec<Rule> {
     let same = after.attempt == before.attempt;
     let harmed = after.harm.is_some();
     let forward = decision.actions.iter().any(|a| {
-        matches!(a, Action::OpenStage { .. } | Action::ArchiveOthers { .. } | Action::MarkVerified { .. })
+        matches!(a, Action::OpenStage { .. } | Action::Promote { .. } | Action::MarkVerified { .. })
     });
     let stands = match after.phase {
         Phase::Paused(cause) => cause == PauseCause::Degraded,
@@ -219,14 +221,20 @@ mod tests {
         let asleep = |d: &mut Decision| d.wake_at = Some(Time(1));
         assert_eq!(rule_broken(asleep, &seeing()), "it is looked at again, later than now");
         let harm = |d: &mut Decision| {
-            d.state.harm = Some(Harm { at: Time(1), cause: Cause::Degraded, sentence: String::new() });
+            d.state.harm = Some(Harm {
+                at: Time(1),
+                cause: Cause::Degraded,
+                sentence: String::new(),
+                statistics: String::new(),
+            });
         };
         assert_eq!(rule_broken(harm, &seeing()), "after shown harm it stands or goes back");
         let abort = Intent { abort: true, ..seeing() };
         assert_eq!(rule_broken(|_| {}, &abort), "who calls it back is obeyed");
         let opens = |d: &mut Decision| d.actions.push(open());
         assert_eq!(rule_broken(opens, &Intent::default()), "nothing goes forward on what is not seen");
-        let produces = |d: &mut Decision| d.actions.push(Action::ArchiveOthers { version: String::new() });
+        let produces =
+            |d: &mut Decision| d.actions.push(Action::Promote { production: crate::Production::default() });
         assert_eq!(rule_broken(produces, &seeing()), "only success leads to production");
     }
 

@@ -1,8 +1,12 @@
 //! The standard conditions of a Rollout.
 
 use crate::policy::Policy;
-use crate::reason::Reason;
-use crate::state::{PauseCause, Phase, State};
+use crate::reason::{Reason, ReasonCode};
+use crate::state::{Breach, PauseCause, Phase, State};
+use crate::text::{clip, sentences, statistics};
+
+/// Longest message of a condition, in bytes.
+const MESSAGE_MAX: usize = 512;
 
 /// The type of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +19,8 @@ pub enum ConditionKind {
     Paused,
     /// Harm was shown in this attempt. An abort alone is none.
     Degraded,
+    /// In production, and an objective is broken; whose fault that is, nothing shows.
+    Breached,
     /// No reachable device runs the candidate any more.
     RolledBack,
     /// It will not go on without a person, or a rollback is overdue.
@@ -43,13 +49,14 @@ impl ConditionKind {
             ConditionKind::Progressing => "Progressing",
             ConditionKind::Paused => "Paused",
             ConditionKind::Degraded => "Degraded",
+            ConditionKind::Breached => "Breached",
             ConditionKind::RolledBack => "RolledBack",
             ConditionKind::Stalled => "Stalled",
         }
     }
 }
 
-/// All six conditions, always in the same order. `reasons` are those of the decision that gave `state`.
+/// All seven conditions, always in the same order. `reasons` are those of the decision that gave `state`.
 #[must_use]
 pub fn conditions(policy: &Policy, state: &State, reasons: &[Reason]) -> Vec<Condition> {
     let first = reasons.first();
@@ -72,16 +79,26 @@ pub fn conditions(policy: &Policy, state: &State, reasons: &[Reason]) -> Vec<Con
             None => condition(ConditionKind::Paused, false, "NotPaused", String::new()),
         },
         match harm {
-            Some(h) => condition(ConditionKind::Degraded, true, h.cause.as_str(), h.sentence.clone()),
+            Some(h) => {
+                let message = sentences(&[&h.sentence, &statistics(&h.statistics)]);
+                condition(ConditionKind::Degraded, true, h.cause.as_str(), clip(&message, MESSAGE_MAX))
+            }
             None => condition(
                 ConditionKind::Degraded,
                 false,
                 "NoHarmShown",
-                format!("no harm shown up to {stage}"),
+                format!("No harm shown up to stage {stage}."),
             ),
         },
+        match &state.breach {
+            Some(b) => {
+                condition(ConditionKind::Breached, true, "InProduction", breached(b, text.clone(), why))
+            }
+            None => condition(ConditionKind::Breached, false, "NotBreached", String::new()),
+        },
         match back {
-            Some(r) => condition(ConditionKind::RolledBack, true, r.cause.as_str(), r.sentence.clone()),
+            // What is told now counts those who are not known to be back.
+            Some(r) => condition(ConditionKind::RolledBack, true, r.cause.as_str(), text.clone()),
             None => condition(ConditionKind::RolledBack, false, "NotRolledBack", String::new()),
         },
         match stalled {
@@ -89,6 +106,11 @@ pub fn conditions(policy: &Policy, state: &State, reasons: &[Reason]) -> Vec<Con
             false => condition(ConditionKind::Stalled, false, "NotStalled", String::new()),
         },
     ]
+}
+
+/// The reason tells more than what was noted when the breach began; it may be about something else by now.
+fn breached(breach: &Breach, text: String, why: &str) -> String {
+    if why == ReasonCode::BreachInProduction.as_str() { text } else { breach.sentence.clone() }
 }
 
 fn is_progressing(phase: Phase) -> bool {

@@ -3,6 +3,7 @@
 use modelfleet_protocol::draw::Share;
 use modelfleet_protocol::time::Time;
 
+use crate::production::Production;
 use crate::reason::{Reason, codes};
 use crate::state::State;
 
@@ -33,18 +34,19 @@ pub enum Action {
         /// What to draw.
         share: Share,
     },
-    /// The version becomes the stable one of its model.
-    MarkProduction {
-        /// The version.
-        version: String,
+    /// The last stage was passed: the version joins what the model has in production, for the rollout's devices. What is
+    /// new is written first, so that no device is without a stable version; what nobody has any more becomes archived.
+    Promote {
+        /// All that is in production from now on.
+        production: Production,
     },
-    /// Every other version of the model that is in production becomes archived. Follows `MarkProduction`, so
-    /// that the model is never without a stable version.
-    ArchiveOthers {
-        /// The version that stays.
-        version: String,
+    /// What was in production before the attempt is so again, written in the same order; what nobody has any more is
+    /// Verified, as before it was promoted.
+    GiveBack {
+        /// All that is in production from now on.
+        production: Production,
     },
-    /// No later rollout takes the version, until its retry token is another one.
+    /// No later rollout takes the version, until its retry token is another one. Devices for which it was proven keep it.
     MarkRejected {
         /// The version.
         version: String,
@@ -55,8 +57,7 @@ pub enum Action {
         /// The retry token to store with the rejection.
         retry_token: Option<String>,
     },
-    /// The version is Verified again: a new retry token lifted its rejection, or a person took it out of
-    /// production without harm shown.
+    /// The version is Verified again: a new retry token lifted its rejection.
     MarkVerified {
         /// The version.
         version: String,
@@ -87,6 +88,10 @@ codes! {
         DevicesQuarantined,
         /// Harm was shown after success, and a person must go back.
         HarmShown,
+        /// An objective is broken after success, and nothing shows whose fault that is: a person must look.
+        BreachInProduction,
+        /// The objective that was broken after success is kept again.
+        BreachOver,
         /// The candidate is taken back.
         RollbackStarted,
         /// Devices should be back by now.
@@ -114,6 +119,7 @@ impl EventKind {
             K::Paused
                 | K::DevicesQuarantined
                 | K::HarmShown
+                | K::BreachInProduction
                 | K::RollbackStarted
                 | K::RollbackOverdue
                 | K::Refused

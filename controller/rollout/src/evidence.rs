@@ -21,8 +21,10 @@ pub struct Evidence {
     pub coverage: Coverage,
     /// The last planned look was taken: waiting longer proves little.
     pub final_look: bool,
-    /// The verdict with its numbers, for people.
+    /// The verdict with its counts, for people: begins small and ends without a stop, others go on from it.
     pub sentence: String,
+    /// The statistics behind it, for people, told last; empty without any.
+    pub statistics: String,
     /// Error budget that this stage has spent so far, parts per billion.
     pub spent_ppb: u64,
 }
@@ -46,6 +48,8 @@ pub enum HardStop {
     RollBackAll {
         /// Why, with numbers.
         reason: String,
+        /// The statistics behind it, told last.
+        statistics: String,
     },
     /// These devices, not the model: set them aside.
     Quarantine {

@@ -9,6 +9,8 @@ pub struct FleetView {
     pub drawn: Option<u32>,
     /// Devices of the fleet that the current (before it is opened: the first) stage's selector matches, members or not.
     pub matching: u64,
+    /// Of these, devices that cannot run the build, as they say themselves; counted until a device has run it.
+    pub unable: u64,
     /// Devices drawn, quarantined ones left out.
     pub members: u64,
     /// Members without those that can never run the build: the denominator of everything below.
@@ -23,8 +25,13 @@ pub struct FleetView {
     pub activated: u64,
     /// Eligible members that run it and are confirmed.
     pub confirmed: u64,
-    /// Eligible members that tried and could not, or went back by themselves.
+    /// Eligible members that tried and could not, or went back by themselves; without [`FleetView::unproven`].
     pub failed: u64,
+    /// Eligible members that run it in contact and well, longer than probation takes, and are not confirmed: too few
+    /// requests were asked of them. No failure, of them or of the model.
+    pub unasked: u64,
+    /// Eligible members that went back because nothing was proven in time, as older agents do. No failure either.
+    pub unproven: u64,
     /// Members that can never run the build: no failure of the model.
     pub incompatible: u64,
     /// Members that activated and were not heard since.
@@ -39,4 +46,23 @@ pub struct FleetView {
     pub still_exposed_unreachable: u64,
     /// Devices that have run the candidate at any time in this attempt.
     pub exposed_ever: u64,
+    /// Connected members that neither run the candidate nor say that they ever did: by now they have something else to say,
+    /// or they never got so far.
+    pub unmarked: u64,
+}
+
+impl FleetView {
+    /// Devices that had the candidate and say that they do not run it any more.
+    #[must_use]
+    pub fn back(&self) -> u64 {
+        self.exposed_ever.saturating_sub(self.still_exposed).saturating_sub(self.still_exposed_unreachable)
+    }
+
+    /// Of `had` devices that once ran the candidate, those that may run it still and are out of reach: the ones that are
+    /// not connected, and the ones that nothing is known of any more, as after a broker has lost its memory.
+    #[must_use]
+    pub fn out_of_reach(&self, had: u64) -> u64 {
+        let unknown = had.saturating_sub(self.exposed_ever).saturating_sub(self.unmarked);
+        self.still_exposed_unreachable.saturating_add(unknown)
+    }
 }

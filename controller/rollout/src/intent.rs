@@ -3,6 +3,8 @@
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::time::Time;
 
+use crate::production::Production;
+
 /// Most devices that a message names.
 pub const UNCONFIRMED_MAX: usize = 3;
 
@@ -27,13 +29,15 @@ pub struct Intent {
 pub struct Facts {
     /// The ModelVersion that the spec names.
     pub version: VersionFact,
-    /// The version of the model that is in production.
-    pub production: Option<String>,
-    /// Nothing is known any more of the build to go back to: neither its object nor the plan has it.
+    /// What the model has in production, and for whom.
+    pub production: Production,
+    /// Nothing is known any more of a build to go back to: neither its object nor the plan has it.
     pub prior_gone: bool,
     /// The rollout of the same model that goes first; `None` when it is this one's turn. One that has ended is taken
     /// back behind one that waits, but not while one is under way.
     pub queue: Option<Queue>,
+    /// Other rollouts of the model wait for this one to end.
+    pub others_wait: bool,
     /// The Rollout is being deleted: go back, then let it go.
     pub deleted: bool,
     /// The spec cannot work any more, and why: the policy is a stand-in, and nothing goes forward by it.
@@ -44,6 +48,11 @@ pub struct Facts {
     pub view_complete: bool,
     /// When any device of the fleet was last heard; `None` before the first.
     pub heard_at: Option<Time>,
+    /// Why devices cannot run the build, with how many, for people; empty while nothing is known of that.
+    pub unable_why: String,
+    /// How long a fleet may be silent by the windows of the plan that devices follow, milliseconds; 0: there is none.
+    /// Devices with longer windows than this rollout's speak less often until its own plan reaches them.
+    pub silent_by_plan_ms: u64,
     /// Some connected devices that ran the candidate when last heard, at most [`UNCONFIRMED_MAX`], for people.
     pub unconfirmed: Vec<DeviceId>,
 }
@@ -60,10 +69,17 @@ pub enum VersionFact {
     Unverifiable(String),
     /// Digest and signature were checked.
     Verified,
-    /// It is the stable version.
+    /// It is the stable version of some devices, or of all.
     Production,
     /// It was the stable version before; may be rolled out again.
     Archived,
+    /// Objects came back without their statuses, and this rollout may have ended before: a person says whether it runs.
+    Doubtful {
+        /// Why, for people.
+        why: String,
+        /// When: a retry token that changes after it was seen lets the rollout run.
+        at: Time,
+    },
     /// A rollout showed harm.
     Rejected {
         /// Why, for people.

@@ -24,6 +24,7 @@ mod fleet;
 mod intent;
 mod moves;
 mod policy;
+mod production;
 mod reason;
 mod rejection;
 mod state;
@@ -43,10 +44,12 @@ pub use policy::{
     Amount, Approval, Limits, OnUndecided, Policy, PolicyError, PolicyParts, RollbackPolicy, STAGES_MAX,
     Stage, StandIn,
 };
+pub use production::{Production, Proven, SELECTORS_BYTES_MAX};
 pub use reason::{Reason, ReasonCode};
 pub use rejection::Rejection;
 pub use state::{
-    Cause, Drawn, Figures, Harm, LOG_MAX, LOG_MESSAGE_MAX, LogEntry, Passed, PassedStage, PauseCause, Phase,
-    QUARANTINED_MAX, Rollback, State,
+    Breach, Cause, Drawn, Figures, Harm, LOG_MAX, LOG_MESSAGE_MAX, LogEntry, Passed, PassedStage, PauseCause,
+    Phase, QUARANTINED_MAX, Rollback, State,
 };
+pub use text::clip;
 pub use view::{PlanView, Speaks, plan_view};

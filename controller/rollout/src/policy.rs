@@ -190,6 +190,12 @@ impl Policy {
         &self.parts.stages[(index as usize).min(last)]
     }
 
+    /// The devices that have the version after the last stage: those that it is proven for, and nobody else.
+    #[must_use]
+    pub fn scope(&self) -> &Selector {
+        &self.stage(self.last_stage()).selector
+    }
+
     /// How many devices the stage takes, the hold-back of the last one considered.
     #[must_use]
     pub fn target(&self, index: u32) -> Target {

@@ -42,6 +42,8 @@ codes! {
         AwaitingVersion,
         /// The ModelVersion failed its check, or was rejected.
         VersionRefused,
+        /// The plan has no room for a stable version of these devices alone.
+        TooManySelectors,
         /// The broker is away: nothing is decided.
         BrokerUnavailable,
         /// Retained messages are still being read after a start.
@@ -56,6 +58,8 @@ codes! {
         NobodyCanRun,
         /// Too few devices have confirmed.
         AwaitingDevices,
+        /// Too few devices have confirmed, because nobody asks them.
+        AwaitingRequests,
         /// Too many devices are unreachable.
         TooManyUnreachable,
         /// The judge lacks devices, windows or reports.
@@ -94,6 +98,10 @@ codes! {
         PromoteIgnored,
         /// The version is in production.
         Succeeded,
+        /// The version is in production and an objective is broken; whose fault that is, nothing shows.
+        BreachInProduction,
+        /// The version was in production; another one has replaced it.
+        Replaced,
         /// A defect of ours: nothing is done.
         BrokenInvariant,
     }

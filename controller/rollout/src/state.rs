@@ -11,6 +11,7 @@ use modelfleet_protocol::time::Time;
 use crate::clock::StageClock;
 use crate::decision::EventKind;
 use crate::moves::PhaseKind;
+use crate::production::Production;
 use crate::reason::ReasonCode;
 use crate::rejection::Rejection;
 use crate::text::clip;
@@ -33,8 +34,8 @@ pub struct State {
     pub version: String,
     /// Index of the current stage.
     pub stage: u32,
-    /// The version that was in production when this attempt began, and that devices go back to.
-    pub prior: Option<String>,
+    /// What was in production when this attempt began, and what devices go back to.
+    pub prior: Production,
     /// When this attempt left the queue; also the line between a device's history and its evidence.
     pub started_at: Option<Time>,
     /// When the current stage was opened; `None` before the first one is.
@@ -53,6 +54,8 @@ pub struct State {
     pub rollback: Option<Rollback>,
     /// A person went on over an incident or an SLO that pauses; ends with the incident.
     pub breach_waived: bool,
+    /// After success an objective is broken, and nothing shows whose fault that is.
+    pub breach: Option<Breach>,
     /// Devices that were set aside in this attempt, at most [`QUARANTINED_MAX`], ordered.
     pub quarantined: Vec<DeviceId>,
     /// The `spec.promote` that was there when this attempt began as a retry: not meant for it.
@@ -135,6 +138,17 @@ pub struct Harm {
     pub cause: Cause,
     /// With numbers.
     pub sentence: String,
+    /// The statistics behind it, told last; empty without any.
+    pub statistics: String,
+}
+
+/// An objective that is broken after success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// Since when, as far as was seen.
+    pub at: Time,
+    /// With numbers.
+    pub sentence: String,
 }
 
 /// A way back.
@@ -171,6 +185,8 @@ pub enum Cause {
     Deleted,
     /// The spec names another version now. Not rejected.
     Superseded,
+    /// No device of the stage can run it. Not rejected: other devices may.
+    NobodyCanRun,
 }
 
 /// How a stage was left.
@@ -208,7 +224,7 @@ pub struct Figures {
     pub exposed_devices: u64,
     /// When harm was shown.
     pub detected_at: Option<Time>,
-    /// When no reachable device ran the candidate any more.
+    /// When the last device that had the candidate was known to be back.
     pub safe_at: Option<Time>,
     /// Devices that were out of reach then and follow when they return.
     pub to_follow: u64,
@@ -276,6 +292,7 @@ impl Cause {
             Cause::Aborted => "Aborted",
             Cause::Deleted => "Deleted",
             Cause::Superseded => "Superseded",
+            Cause::NobodyCanRun => "NobodyCanRun",
         }
     }
 }

@@ -1,14 +1,21 @@
-//! Numbers and times as people read them.
+//! Numbers and times as people read them, and sentences that keep their beginning where room is short.
 
-/// A time in its two largest units, rounded up to whole seconds.
+/// A time in its two largest units, rounded up to whole seconds: `15 seconds`, `3 min 20 s`, `7 days`.
 pub(crate) fn span(ms: u64) -> String {
     let seconds = ms.div_ceil(1000);
-    let parts =
-        [(seconds / 86_400, 'd'), (seconds / 3600 % 24, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
+    if seconds < 60 {
+        return many(seconds, "second");
+    }
+    let parts = [
+        (seconds / 86_400, if seconds / 86_400 == 1 { "day" } else { "days" }),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
     let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
     let shown = parts.iter().skip(first).take(2).enumerate();
     let shown = shown.filter(|(i, (n, _))| *i == 0 || *n > 0);
-    shown.map(|(_, (n, unit))| format!("{n}{unit}")).collect::<Vec<_>>().join(" ")
+    shown.map(|(_, (n, unit))| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
 }
 
 /// A number with its noun.
@@ -16,30 +23,67 @@ pub(crate) fn many(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// At most `max` bytes of it, cut between characters.
-pub(crate) fn clip(text: &str, max: usize) -> String {
+/// The parts as sentences, each with a capital and a stop; empty ones are left out.
+pub(crate) fn sentences(parts: &[&str]) -> String {
+    let ended = parts.iter().map(|part| part.trim().trim_end_matches('.')).filter(|part| !part.is_empty());
+    ended.map(|part| format!("{}.", capital(part))).collect::<Vec<_>>().join(" ")
+}
+
+/// The statistics as the last sentence; nothing without any.
+pub(crate) fn statistics(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("statistics: {text}") }
+}
+
+fn capital(text: &str) -> String {
+    // A field of the spec keeps its letters.
+    if text.split(' ').next().is_some_and(|word| word.contains('.')) {
+        return text.to_owned();
+    }
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// At most `max` bytes of it. What does not fit goes from the end: whole sentences, else whole clauses, else words. A cut
+/// within a sentence is marked.
+#[must_use]
+pub fn clip(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }
-    let room = max.saturating_sub(3);
+    let end = (0..=max).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    // The stop of a sentence needs the space after it: 1.2.0 has none.
+    if let Some(stop) = text[..end].rfind(". ") {
+        return text[..=stop].to_owned();
+    }
+    let room = max.saturating_sub(MARK.len());
     let end = (0..=room).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-    format!("{}...", &text[..end])
+    let kept = &text[..end];
+    let clause = [": ", "; ", ", "].iter().filter_map(|mark| kept.rfind(mark)).max();
+    // A clause that would throw most of it away keeps too little.
+    let clause = clause.filter(|at| *at >= end / 2);
+    let cut = clause.or_else(|| kept.rfind(' ').filter(|at| *at > 0)).unwrap_or(end);
+    format!("{}{MARK}", &kept[..cut])
 }
+
+/// Stands for what was cut within a sentence.
+const MARK: &str = "...";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn times_are_short() {
+    fn times_are_short_and_plain() {
         let cases = [
-            (0, "0s"),
-            (1, "1s"),
-            (90_000, "1m 30s"),
-            (180_000, "3m"),
-            (604_800_000, "7d"),
-            (612_000_000, "7d 2h"),
-            (3_601_000, "1h"),
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (15_000, "15 seconds"),
+            (90_000, "1 min 30 s"),
+            (180_000, "3 min"),
+            (86_400_000, "1 day"),
+            (604_800_000, "7 days"),
+            (612_000_000, "7 days 2 h"),
+            (3_601_000, "1 h"),
         ];
         for (ms, text) in cases {
             assert_eq!(span(ms), text, "{ms}");
@@ -48,9 +92,47 @@ mod tests {
     }
 
     #[test]
-    fn clipping_keeps_characters_whole() {
+    fn sentences_have_a_capital_and_one_stop() {
+        assert_eq!(
+            sentences(&["stage canary is over", "", "1.2.0 is back."]),
+            "Stage canary is over. 1.2.0 is back."
+        );
+        assert_eq!(sentences(&["spec.abort was set"]), "spec.abort was set.");
+        assert_eq!(sentences(&[]), "");
+    }
+
+    #[test]
+    fn statistics_go_first_and_the_conclusion_never() {
+        let told = "Took 1.2.0 back from 24 devices: too many false alarms on 7 of 24 with it (limit 25 %), 1 of 36 \
+                    without. All 7 are age=old, load=heavy. 1.2.0 is Rejected; register a new version. Rate \
+                    52.32x of expected (90 %: 11.11x to 860.61x), p = 4.3e-5 <= 6.5e-5.";
+        let next = told.find(" Rate ").unwrap();
+        assert_eq!(clip(told, 200), &told[..next]);
+        let cases = [
+            (next + 3, &told[..next]),
+            (
+                130,
+                "Took 1.2.0 back from 24 devices: too many false alarms on 7 of 24 with it (limit 25 %), 1 of 36 without.",
+            ),
+            (90, "Took 1.2.0 back from 24 devices: too many false alarms on 7 of 24 with it (limit 25..."),
+            (60, "Took 1.2.0 back from 24 devices..."),
+            (30, "Took 1.2.0 back from 24..."),
+        ];
+        for (max, kept) in cases {
+            assert_eq!(clip(told, max), kept, "{max}");
+        }
+    }
+
+    #[test]
+    fn clipping_fits_keeps_characters_whole_and_is_done_once() {
         assert_eq!(clip("short", 10), "short");
         assert_eq!(clip("\u{e9}\u{e9}\u{e9}\u{e9}", 6), "\u{e9}...");
-        assert!(clip(&"x".repeat(300), 200).len() <= 200);
+        for text in ["x".repeat(300), "a b, c; d. ".repeat(40), "\u{20ac} . ".repeat(90)] {
+            for max in 3..250 {
+                let once = clip(&text, max);
+                assert!(once.len() <= max, "{max}: {once}");
+                assert_eq!(clip(&once, max), once);
+            }
+        }
     }
 }

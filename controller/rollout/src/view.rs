@@ -6,7 +6,11 @@ use modelfleet_protocol::plan::{Fetch, Mode, Probation};
 use modelfleet_protocol::time::Time;
 
 use crate::policy::Policy;
+use crate::production::Production;
 use crate::state::{Phase, State};
+
+/// So much of an object's uid tells two objects of one name apart, and stays readable.
+const UID_CHARS: usize = 8;
 
 /// What the plan for the model says on behalf of this rollout.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +26,8 @@ pub struct PlanView {
     pub rejected: bool,
     /// The version that this attempt rolls out.
     pub version: String,
-    /// The version that the plan calls stable; `None` in a model's first rollout.
-    pub stable: Option<String>,
+    /// What the plan calls stable, for whom; `None`: what is in production by now.
+    pub stable: Option<Production>,
     /// `candidate.rollout`: the attempt, as devices count it.
     pub attempt: String,
     /// The salt of the membership.
@@ -58,7 +62,7 @@ pub enum Speaks {
 pub fn plan_view(policy: &Policy, state: &State) -> PlanView {
     let parts = policy.parts();
     // A hold-back needs a plan that still tells the two versions apart.
-    let holds_back = parts.holdback_ppm > 0 && state.prior.is_some();
+    let holds_back = parts.holdback_ppm > 0 && state.prior.of(policy.scope()).next().is_some();
     let (candidate, admit) = match state.phase {
         Phase::Progressing | Phase::AwaitingApproval => (true, true),
         Phase::Paused(cause) => (true, cause.admits()),
@@ -68,11 +72,14 @@ pub fn plan_view(policy: &Policy, state: &State) -> PlanView {
     // Before the first draw there is no membership to publish.
     let candidate = candidate && state.drawn.is_some();
     let going_back = matches!(state.phase, Phase::RollingBack | Phase::RolledBack);
-    let promoted = state.phase == Phase::Succeeded && !candidate;
+    // What has ended has no say of its own: a later promotion stays what it is when its Rollout is deleted.
+    let ended = state.phase.is_terminal() && !candidate;
     PlanView {
         speaks: match state.phase {
             _ if state.is_overdue() => Speaks::UntilNext,
             phase if phase.is_active() => Speaks::Now,
+            // What ended before it began knows no version to go back to: devices keep what they were told before.
+            Phase::RolledBack if state.started_at.is_none() => Speaks::No,
             phase if phase.is_terminal() => Speaks::WhenNoOther,
             _ => Speaks::No,
         },
@@ -80,7 +87,7 @@ pub fn plan_view(policy: &Policy, state: &State) -> PlanView {
         admit: candidate && admit && state.harm.is_none(),
         rejected: going_back && state.rollback.as_ref().is_some_and(|r| r.cause.rejects()),
         version: state.version.clone(),
-        stable: if promoted { Some(state.version.clone()) } else { state.prior.clone() },
+        stable: (!ended).then(|| state.prior.clone()),
         attempt: attempt_name(policy, state),
         salt: salt(policy, state),
         exclude: state.quarantined.clone(),
@@ -91,13 +98,41 @@ pub fn plan_view(policy: &Policy, state: &State) -> PlanView {
     }
 }
 
-/// The name of the attempt: the rollout's, and from the second attempt on its number.
+/// The name of the attempt: the rollout's, the beginning of its uid, and from the second attempt on its number. A Rollout
+/// that is deleted and applied again under its name is a new attempt for every device.
 fn attempt_name(policy: &Policy, state: &State) -> String {
-    let name = &policy.parts().rollout;
-    if state.attempt > 1 { format!("{name}#{}", state.attempt) } else { name.clone() }
+    let parts = policy.parts();
+    let uid: String = parts.uid.chars().take(UID_CHARS).collect();
+    let name = if uid.is_empty() { parts.rollout.clone() } else { format!("{}@{uid}", parts.rollout) };
+    if state.attempt > 1 { format!("{name}#{}", state.attempt) } else { name }
 }
 
 /// The salt of the draw: another one for each attempt, so that a retry meets other devices first.
 pub(crate) fn salt(policy: &Policy, state: &State) -> String {
     format!("{}/{}", policy.parts().uid, state.attempt.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RollbackPolicy, StandIn};
+
+    #[test]
+    fn a_name_that_is_used_again_is_another_attempt() {
+        let of = |uid: &str, attempt: u32| {
+            let known = StandIn {
+                rollout: "pump".to_owned(),
+                uid: uid.to_owned(),
+                version: "1.0.0".to_owned(),
+                stages: vec![],
+                scope: modelfleet_protocol::selector::Selector::default(),
+                begun: 1,
+                rollback: RollbackPolicy::Automatic,
+            };
+            plan_view(&Policy::stand_in(known), &State { attempt, ..State::default() }).attempt
+        };
+        assert_eq!(of("0c1d2e3f-aaaa-bbbb", 1), "pump@0c1d2e3f");
+        assert_eq!(of("0c1d2e3f-aaaa-bbbb", 2), "pump@0c1d2e3f#2");
+        assert_ne!(of("0c1d2e3f-aaaa-bbbb", 1), of("9c1d2e3f-aaaa-bbbb", 1));
+    }
 }

@@ -4,10 +4,11 @@
 mod world;
 
 use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
     Action, Approval, Coverage, Decision, Drawn, Evidence, Figures, FleetView, HardStop, Intent, OnUndecided,
-    PauseCause, Phase, Queue, ReasonCode, RollbackPolicy, State, Verdict, VersionFact, plan_view,
+    PauseCause, Phase, Production, Queue, ReasonCode, RollbackPolicy, State, Verdict, VersionFact, plan_view,
 };
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -39,7 +40,7 @@ fn phase() -> impl Strategy<Value = Phase> {
 
 fn counts() -> impl Strategy<Value = FleetView> {
     let count = || prop_oneof![Just(0_u64), 0..300_u64, Just(u64::MAX)];
-    let all = prop::collection::vec(count(), 16);
+    let all = prop::collection::vec(count(), 20);
     (prop::option::of(0..4_u32), all).prop_map(|(drawn, n)| FleetView {
         drawn,
         matching: n[0],
@@ -58,6 +59,10 @@ fn counts() -> impl Strategy<Value = FleetView> {
         still_exposed_unreachable: n[13],
         exposed_ever: n[14],
         still_exposed_mute: n[15],
+        unasked: n[16],
+        unproven: n[17],
+        unable: n[18],
+        unmarked: n[19],
     })
 }
 
@@ -68,7 +73,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let stop = prop::option::weighted(
         0.2,
         prop_oneof![
-            Just(HardStop::RollBackAll { reason: "loads nowhere".to_owned() }),
+            Just(HardStop::RollBackAll { reason: "loads nowhere".to_owned(), statistics: String::new() }),
             Just(HardStop::Quarantine { devices, reason: "these only".to_owned() }),
         ],
     );
@@ -84,6 +89,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
             coverage,
             final_look: false,
             sentence: "\u{e9}".repeat(400),
+            statistics: String::new(),
             spent_ppb,
         },
     )
@@ -141,7 +147,7 @@ prop_compose! {
         drawn in prop::option::of((0..4_u32, 0..3_u64)), running in prop::option::of(0..60_u64),
         harmed in prop::bool::weighted(0.1), on_undecided in 0..3_u8, manual in any::<bool>(),
         approval in any::<bool>(), asked in prop::option::of(0..60_u64), holdback in prop_oneof![Just(0), Just(20_000)],
-        waived in any::<bool>(), prior in any::<bool>(), produced in 0..3_u8,
+        waived in any::<bool>(), prior in any::<bool>(), produced in 0..3_u8, for_some in any::<bool>(),
     ) -> World {
         let mut world = World::new();
         let ago = |minutes: u64| Time(BEGIN.0 - minutes * MINUTE);
@@ -152,6 +158,10 @@ prop_compose! {
             world.parts.stages[0].approval = Approval::Required { timeout_ms: Some(30 * MINUTE) };
             world.parts.stages[2].approval = Approval::Required { timeout_ms: None };
         }
+        let north = Selector { match_labels: [("site".into(), "north".into())].into(), ..Selector::default() };
+        if for_some {
+            world.parts.stages.iter_mut().for_each(|stage| stage.selector = north.clone());
+        }
         let policy = world.policy();
         let state = &mut world.state;
         *state = State { phase, attempt, stage, version: "1.1.0".to_owned(), ..State::default() };
@@ -160,30 +170,30 @@ prop_compose! {
         state.clock.running_since = running.map(ago);
         state.approval_asked_at = asked.map(ago);
         state.breach_waived = waived;
-        state.prior = prior.then(|| "1.0.0".to_owned());
+        state.prior = if prior { Production::of_all("1.0.0") } else { Production::default() };
         if harmed {
             state.harm = Some(modelfleet_rollout::Harm {
                 at: BEGIN, cause: modelfleet_rollout::Cause::Degraded, sentence: "harm".to_owned(),
+                statistics: String::new(),
             });
         }
         state.figures = Figures::default();
         (world.fleet, world.evidence, world.intent) = (fleet, evidence, intent);
         // What any life, ended between any two writes, can leave in production.
-        let (before, ours) = ("1.0.0".to_owned(), "1.1.0".to_owned());
-        world.produced = match (&world.intent.facts.version, produced) {
-            (VersionFact::Production, 0) => vec![ours],
-            (VersionFact::Production, 1) => vec![before, ours],
-            (VersionFact::Production, _) => vec![ours, before],
-            (_, 0) => vec![],
-            (_, _) => vec![before],
+        let before = Production::of_all("1.0.0");
+        world.intent.facts.production = match (&world.intent.facts.version, produced) {
+            (VersionFact::Production, 0) => Production::of_all("1.1.0"),
+            (VersionFact::Production, 1) => before.with(&north, "1.1.0"),
+            (VersionFact::Production, _) => Production::of_all("1.1.0").with(&north, "1.0.0"),
+            (_, 0) => Production::default(),
+            (_, _) => before,
         };
-        world.intent.facts.production = world.produced.last().cloned();
         world
     }
 }
 
 fn forward(decision: &Decision) -> bool {
-    decision.actions.iter().any(|a| matches!(a, Action::OpenStage { .. } | Action::ArchiveOthers { .. }))
+    decision.actions.iter().any(|a| matches!(a, Action::OpenStage { .. } | Action::Promote { .. }))
 }
 
 /// A quiet world in the first stage, one minute after it opened.
@@ -224,6 +234,10 @@ proptest! {
     #[test]
     fn deciding_twice_on_an_unchanged_world_acts_once(world in any_world()) {
         let mut world = world;
+        // In the very moment that its first stage opens nobody can have judged an attempt; what is said of it in that
+        // moment would count in the next one, and the world would not be unchanged.
+        let just_begun = world.state.passed.is_empty() && world.state.stage_opened_at == Some(world.now);
+        prop_assume!(!(just_begun && world.evidence.attempt == world.state.attempt));
         let first = world.look();
         world.state = first.state.clone();
         let second = world.look();
@@ -309,8 +323,24 @@ proptest! {
         let same = decision.state.attempt == world.state.attempt;
         let stage = world.state.stage.min(policy.last_stage());
         prop_assert!(!same || !world.state.phase.is_active() || decision.state.stage == stage);
-        let production = decision.actions.iter().any(|a| matches!(a, Action::ArchiveOthers { .. }));
+        let production = decision.actions.iter().any(|a| matches!(a, Action::Promote { .. }));
         prop_assert!(!production);
+    }
+
+    /// Whatever is seen and however late it is: a way back ends only when somebody is back, or nobody is left to come back.
+    #[test]
+    fn no_way_back_ends_while_nobody_is_back(world in any_world(), had in 1..300_u64) {
+        let mut world = world;
+        world.state.phase = Phase::RollingBack;
+        world.state.attempt = world.state.attempt.max(1);
+        world.state.figures.exposed_devices = had;
+        world.intent.facts.queue = None;
+        let after = world.look().state;
+        let (fleet, figures) = (&world.fleet, &after.figures);
+        let somebody = fleet.back().saturating_add(fleet.unmarked) > 0;
+        let ended = after.phase == Phase::RolledBack;
+        prop_assert!(!ended || somebody || fleet.out_of_reach(figures.exposed_devices) == 0);
+        prop_assert!(figures.safe_at.is_none() || fleet.out_of_reach(figures.exposed_devices) == 0);
     }
 
     /// A random life: after Degraded nothing goes forward in the attempt, and its stage only grows before.

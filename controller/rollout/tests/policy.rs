@@ -4,7 +4,7 @@
 mod world;
 
 use modelfleet_protocol::draw::Target;
-use modelfleet_protocol::plan::SPREAD_MS_MAX;
+use modelfleet_protocol::plan::{Mode, SPREAD_MS_MAX};
 use modelfleet_rollout::{Amount, Policy, PolicyParts};
 
 fn refused(change: impl FnOnce(&mut PolicyParts)) -> String {
@@ -58,6 +58,15 @@ fn refusals_name_the_field() {
     );
     check(|p| p.fetch.window_utc_minutes = Some((0, 1_441)), "spec.fetch.window: must lie within a day");
     check(|p| p.error_budget_ppm = 0, "spec.errorBudget: is 0 millionths; 1 to 500000 are allowed");
+    check(
+        |p| p.stages[3].mode = Mode::Shadow,
+        "spec.stages[3].mode: is Shadow in the last stage; add a Live stage after it, so that the version's answers are \
+         used on some devices before they are on all",
+    );
+    check(
+        |p| p.stages[1].mode = Mode::Shadow,
+        "spec.stages[1].mode: is Shadow after a Live stage; put \"early\" before every Live stage",
+    );
     check(|p| p.holdback_ppm = 600_000, "spec.holdback: is 600000 millionths; 0 to 500000 are allowed");
 }
 

@@ -8,9 +8,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::selector::Selector;
 use modelfleet_rollout::{
-    Action, Approval, ConditionKind, Coverage, Decision, Evidence, HardStop, OnUndecided, Phase, Queue,
-    RollbackPolicy, UNCONFIRMED_MAX, Verdict, VersionFact, conditions, plan_view,
+    Action, Approval, ConditionKind, Coverage, Decision, Evidence, HardStop, OnUndecided, Phase, Production,
+    Queue, RollbackPolicy, UNCONFIRMED_MAX, Verdict, VersionFact, conditions, plan_view,
 };
 use world::{BEGIN, MINUTE, World};
 
@@ -37,6 +38,16 @@ fn run(world: &mut World, line: &str, out: &mut String) {
             world.fleet.eligible = world.fleet.members.saturating_sub(number(rest));
             world.fleet.reachable = world.fleet.eligible;
         }
+        "unable" => {
+            let (devices, why) = rest.split_once(": ").unwrap_or((rest, ""));
+            world.fleet.unable = number(devices);
+            world.intent.facts.unable_why = why.to_owned();
+        }
+        "unasked" => {
+            let (running, back) = rest.split_once(" and ").unwrap_or((rest, "0"));
+            world.fleet.activated = number(running);
+            (world.fleet.unasked, world.fleet.unproven) = (number(running), number(back));
+        }
         "unreachable" => {
             world.fleet.unreachable = number(rest);
             world.fleet.reachable = world.fleet.eligible.saturating_sub(number(rest));
@@ -50,15 +61,21 @@ fn run(world: &mut World, line: &str, out: &mut String) {
             let name = |i| format!("pump-{i}").parse().expect("a device");
             world.intent.facts.unconfirmed = (1..=named).map(name).collect();
         }
+        // The broker has forgotten all devices; then so many of those that had it are back.
+        "forgotten" => world.fleet.exposed_ever = 0,
+        "returned" => world.fleet.exposed_ever = number(rest),
         "mute" => world.fleet.still_exposed_mute = number(rest),
         "judge" => judge(world, rest),
         "set" => set(world, rest),
         "version" => version(world, rest),
+        "produced" => produced(world, rest),
+        "merged" => world.intent.facts.production = Production::of_all(rest),
         "queue" => {
             let (behind, how) = rest.split_once(' ').unwrap_or((rest, "under way"));
             let queue = Queue { behind: behind.to_owned(), active: how != "waits", position: 1 };
             world.intent.facts.queue = (rest != "none").then_some(queue);
         }
+        "others" => world.intent.facts.others_wait = rest == "wait",
         "broker" => world.intent.facts.broker_connected = rest == "back",
         "devices" => world.heard = rest == "speak",
         "delete" => world.intent.facts.deleted = true,
@@ -70,6 +87,18 @@ fn run(world: &mut World, line: &str, out: &mut String) {
         "dies" => dies(world, rest, out),
         _ => panic!("unknown command {line:?}"),
     }
+}
+
+fn site(name: &str) -> Selector {
+    let labels = [("site".to_owned(), name.to_owned())].into();
+    Selector { match_labels: labels, ..Selector::default() }
+}
+
+/// Another rollout has proven a version for a site.
+fn produced(world: &mut World, rest: &str) {
+    let (name, version) = rest.split_once(' ').unwrap_or_else(|| panic!("{rest:?} is not like north 1.0.1"));
+    let production = &mut world.intent.facts.production;
+    *production = production.with(&site(name), version);
 }
 
 fn number(text: &str) -> u64 {
@@ -90,6 +119,7 @@ fn policy(world: &mut World, rest: &str) {
             let count = usize::try_from(number(count)).unwrap();
             world.parts.stages.truncate(count);
         }
+        ("site", name) => world.parts.stages.iter_mut().for_each(|stage| stage.selector = site(name)),
         ("approval", rest) => {
             let (name, timeout) = rest.split_once(' ').unwrap_or((rest, ""));
             let timeout_ms = (!timeout.is_empty()).then(|| minutes(timeout));
@@ -102,8 +132,15 @@ fn policy(world: &mut World, rest: &str) {
 
 fn judge(world: &mut World, rest: &str) {
     let (what, sentence) = rest.split_once(": ").unwrap_or((rest, ""));
+    // Statistics follow a bar.
+    let (sentence, statistics) = sentence.split_once(" | ").unwrap_or((sentence, ""));
     let said = || sentence.to_owned();
-    let known = Evidence { coverage: Coverage::Met, sentence: said(), ..Evidence::default() };
+    let known = Evidence {
+        coverage: Coverage::Met,
+        sentence: sentence.to_owned(),
+        statistics: statistics.to_owned(),
+        ..Evidence::default()
+    };
     world.judge(match what {
         "healthy" => Evidence { verdict: Verdict::Healthy, spent_ppb: 1_000_000, ..known },
         "undecided" => known,
@@ -112,7 +149,10 @@ fn judge(world: &mut World, rest: &str) {
         "incident" => Evidence { incident: Some(said()), ..known },
         "pause" => Evidence { pause: Some(said()), ..known },
         "lacks" => Evidence { coverage: Coverage::Missing(said()), ..known },
-        "stop" => Evidence { hard_stop: Some(HardStop::RollBackAll { reason: said() }), ..known },
+        "stop" => Evidence {
+            hard_stop: Some(HardStop::RollBackAll { reason: said(), statistics: String::new() }),
+            ..known
+        },
         "quarantine" => {
             let devices = vec!["pump-007".parse::<DeviceId>().unwrap()];
             Evidence { hard_stop: Some(HardStop::Quarantine { devices, reason: said() }), ..known }
@@ -140,6 +180,10 @@ fn version(world: &mut World, rest: &str) {
         "registered" => VersionFact::Registered,
         "verified" => VersionFact::Verified,
         "production" => VersionFact::Production,
+        "archived" => {
+            world.intent.facts.production = Production::of_all("1.2.0");
+            VersionFact::Archived
+        }
         "broken" => VersionFact::Unverifiable("the bytes hash to another digest".to_owned()),
         "rejected" => VersionFact::Rejected { reason: "1.1.0 did harm".to_owned(), at: world.now },
         _ => panic!("unknown fact {rest:?}"),
@@ -174,7 +218,7 @@ fn show(world: &World, decision: &Decision, out: &mut String) {
     };
     let at = world.now.since_ms(BEGIN) / MINUTE;
     let stage = if state.is_opened() { policy.stage(state.stage).name.as_str() } else { "-" };
-    let stable = view.stable.as_deref().unwrap_or("none");
+    let stable = view.stable.clone().unwrap_or_else(|| world.intent.facts.production.clone());
     let phase = match state.phase {
         Phase::Paused(cause) => format!("Paused({})", cause.as_str()),
         phase => format!("{phase:?}"),
@@ -197,8 +241,8 @@ fn said(action: &Action) -> String {
         Action::OpenStage { index, salt, share } => {
             format!("OpenStage {index} {:?} salt {salt}", share.devices)
         }
-        Action::MarkProduction { version } => format!("MarkProduction {version}"),
-        Action::ArchiveOthers { version } => format!("ArchiveOthers than {version}"),
+        Action::Promote { production } => format!("Promote {production}"),
+        Action::GiveBack { production } => format!("GiveBack {production}"),
         Action::MarkRejected { version, reason, .. } => format!("MarkRejected {version} {reason}"),
         Action::MarkVerified { version } => format!("MarkVerified {version}"),
         Action::Event { kind, message } => {

@@ -3,6 +3,7 @@
 //! The controller, the planner and the simulator read specs here and nowhere else: what is planned and simulated is what
 //! is rolled out.
 
+mod breach_words;
 mod objective;
 mod problem;
 mod stage;
@@ -108,7 +109,10 @@ fn histogram_windows(objectives: &[Objective]) -> u32 {
     most.filter(|&windows| windows > HISTOGRAM_WINDOWS).unwrap_or(0)
 }
 
-fn silent_after_ms(window_ms: u64, report_every_ms: u64) -> u64 {
+/// A device that was not heard for so long is silent, milliseconds: it observes in windows of `window_ms` and reports at
+/// most once in `report_every_ms`.
+#[must_use]
+pub fn silent_after_ms(window_ms: u64, report_every_ms: u64) -> u64 {
     window_ms.saturating_mul(SILENT_WINDOWS).max(report_every_ms.saturating_mul(2)).max(SILENT_MIN_MS)
 }
 

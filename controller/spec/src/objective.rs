@@ -8,6 +8,7 @@ use modelfleet_protocol::metric::Metric;
 use modelfleet_protocol::observe::Indicator;
 
 use crate::Problem;
+use crate::breach_words;
 use crate::percent;
 
 /// One objective.
@@ -21,6 +22,10 @@ pub struct Objective {
     pub evidence: EvidenceKind,
     /// Share of device-windows that may be beyond the bound, millionths.
     pub allowance_ppm: u32,
+    /// For people: what is wrong when it is broken.
+    pub breach: String,
+    /// For people: the bound with its unit.
+    pub limit: String,
 }
 
 pub(super) fn objectives(
@@ -43,6 +48,8 @@ fn objective(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<
         min_samples: u64::try_from(slo.min_samples).unwrap_or(1),
     };
     Ok(Objective {
+        breach: breach_words::breach(&indicator),
+        limit: breach_words::limit(&indicator),
         indicator,
         on_breach: match slo.on_breach {
             BreachAction::RollBack => OnBreach::RollBack,

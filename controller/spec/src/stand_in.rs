@@ -16,11 +16,13 @@ const WINDOW_MS: u64 = 3_600_000;
 pub fn stand_in(rollout: &Rollout, stages: u32) -> Valid {
     let spec = &rollout.spec;
     let deadline = |stage: &modelfleet_crds::rollout::Stage| stage.rollback_deadline.milliseconds().ok();
+    let last = spec.stages.last().and_then(|stage| stage.selector.as_ref());
     let policy = Policy::stand_in(StandIn {
         rollout: rollout.metadata.name.clone().unwrap_or_default(),
         uid: rollout.metadata.uid.clone().unwrap_or_default(),
         version: spec.version.clone(),
         stages: spec.stages.iter().map(|stage| (stage.name.clone(), deadline(stage))).collect(),
+        scope: selector([Some(&spec.selector), last]),
         begun: stages,
         rollback: match spec.rollback.policy {
             RollbackPolicy::Automatic => CoreRollbackPolicy::Automatic,

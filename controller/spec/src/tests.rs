@@ -22,6 +22,7 @@ fn version(edit: impl FnOnce(&mut ModelVersionSpec)) -> ModelVersionSpec {
             digest: format!("sha256:{}", "0".repeat(64)),
             size_bytes: 10,
             format: ModelFormat::Onnx,
+            ir_version: None,
         },
         signature: Default::default(),
         opsets: vec![],

@@ -7,6 +7,7 @@ use kube::api::PostParams;
 use kube::{Api, Resource, ResourceExt};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::time::Time;
+use modelfleet_rollout::clip;
 
 use super::MANAGER;
 use crate::context::Context;
@@ -83,7 +84,7 @@ pub async fn announce(ctx: &Context, subject: &ObjectReference, entry: &Entry) -
             namespace: Some(namespace.clone()),
             ..ObjectMeta::default()
         },
-        note: Some(cut(&entry.message, NOTE_MAX)),
+        note: Some(clip(&entry.message, NOTE_MAX)),
         reason: Some(entry.reason.to_owned()),
         regarding: Some(subject.clone()),
         reporting_controller: Some(format!("modelfleet.io/{MANAGER}")),

@@ -26,11 +26,6 @@ pub(super) async fn keep(ctx: &Context, rollout: &Arc<Rollout>) -> Result<Arc<Ro
     if kept || rollout.metadata.deletion_timestamp.is_some() {
         return Ok(Arc::clone(rollout));
     }
-    let patched = finalizers(ctx, rollout, &[FINALIZER]).await?;
-    Ok(Arc::new(patched))
-}
-
-async fn finalizers(ctx: &Context, rollout: &Rollout, list: &[&str]) -> Result<Rollout, Error> {
     let what = format!("finalizer of rollout {}", full_name(rollout));
     let patch = json!({
         "apiVersion": "modelfleet.io/v1alpha1",
@@ -38,14 +33,34 @@ async fn finalizers(ctx: &Context, rollout: &Rollout, list: &[&str]) -> Result<R
         "metadata": {
             "name": rollout.name_any(),
             "resourceVersion": rollout.resource_version(),
-            "finalizers": list,
+            "finalizers": [FINALIZER],
         },
     });
     let params = PatchParams::apply(MANAGER).force();
     let patched = rollouts(ctx, rollout).patch(&rollout.name_any(), &params, &Patch::Apply(patch)).await;
     let patched = patched.map_err(|e| Error::kubernetes(what, e))?;
     ctx.written().keep_rollout(patched.clone());
+    Ok(Arc::new(patched))
+}
+
+/// Takes the finalizer off, whoever owns it by now: an object that was exported and applied again has it from another
+/// manager, and our own apply would leave it there for good.
+async fn release(ctx: &Context, rollout: &Rollout) -> Result<Rollout, Error> {
+    let what = format!("finalizer of rollout {}", full_name(rollout));
+    let patch = without(rollout, FINALIZER);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patched = rollouts(ctx, rollout).patch(&rollout.name_any(), &params, &patch).await;
+    let patched = patched.map_err(|e| Error::kubernetes(what, e))?;
+    ctx.written().keep_rollout(patched.clone());
     Ok(patched)
+}
+
+/// An update that leaves all finalizers but this one, if the object is as it was read.
+pub(super) fn without<K: ResourceExt>(object: &K, finalizer: &str) -> Patch<serde_json::Value> {
+    let rest: Vec<&String> = object.finalizers().iter().filter(|other| *other != finalizer).collect();
+    Patch::Merge(json!({
+        "metadata": { "resourceVersion": object.resource_version(), "finalizers": rest },
+    }))
 }
 
 /// Lets a deleted rollout go: when it has ended and the broker holds the plan without it, or after half a minute,
@@ -88,7 +103,7 @@ pub async fn let_go(
         };
         announce(ctx, &subject(stored.as_ref()), &entry).await?;
     }
-    finalizers(ctx, &stored, &[]).await.map(|_| None).or_else(gone)
+    release(ctx, &stored).await.map(|_| None).or_else(gone)
 }
 
 /// An object that is gone needs no write.

@@ -14,13 +14,15 @@ use modelfleet_rollout::State;
 use serde_json::json;
 
 use super::events::{Entry, announce, subject};
+use super::finalizer::without;
 use super::versions::{api, keep_patched, write_with};
 use super::{FINALIZER, MANAGER};
 use crate::context::Context;
 use crate::error::Error;
-use crate::facts::{production, stage};
+use crate::facts::stage;
 use crate::needed::{Claim, Held, Need, needed};
 use crate::observe::{World, since};
+use crate::production::production;
 use crate::status::conditions::Word;
 use crate::status::recall;
 use crate::status::time::from_k8s;
@@ -38,7 +40,7 @@ pub async fn hold(ctx: &Context, world: &World, turns: &[Turn], plan: Option<&Pl
     let mut errors = Vec::new();
     for (object, need) in needs(world, plan, &claims) {
         if need.is_some() && !is_held(object) && object.metadata.deletion_timestamp.is_none() {
-            errors.extend(finalizers(ctx, object, &[IN_USE]).await.err());
+            errors.extend(keep(ctx, object).await.err());
         }
     }
     errors
@@ -63,7 +65,7 @@ pub async fn settle(
     for (object, need) in needs(&world, plan, &claims) {
         let settled = match need {
             _ if !is_held(object) => Ok(()),
-            None => finalizers(ctx, object, &[]).await.or_else(gone),
+            None => release(ctx, object).await.or_else(gone),
             Some(need) => tell(ctx, object, need, now).await,
         };
         errors.extend(settled.err());
@@ -85,7 +87,7 @@ fn needs<'a>(
             stage: stage(object),
             by_rollout: object.status.as_ref().is_some_and(|s| s.rejected_by.is_some()),
         };
-        (object, needed(&held, production.as_deref(), claims))
+        (object, needed(&held, |version| production.names(version), claims))
     };
     world.versions.values().map(need).chain(world.shadowed.iter().map(|object| (object, None)))
 }
@@ -115,7 +117,7 @@ fn claim(world: &World, rollout: &Rollout, state: &State) -> Option<Claim> {
         names,
         phase: state.phase,
         attempt: state.version.clone(),
-        prior: state.prior.clone(),
+        prior: state.prior.entries().iter().map(|entry| entry.version.clone()).collect(),
         deleted,
     })
 }
@@ -124,13 +126,22 @@ fn is_held(object: &ModelVersion) -> bool {
     object.finalizers().iter().any(|f| f == IN_USE)
 }
 
-async fn finalizers(ctx: &Context, object: &ModelVersion, list: &[&str]) -> Result<(), Error> {
+/// Takes the finalizer off, whoever owns it by now.
+async fn release(ctx: &Context, object: &ModelVersion) -> Result<(), Error> {
+    let name = object.name_any();
+    let what = format!("finalizer of model version {}/{name}", object.namespace().unwrap_or_default());
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patched = api(ctx, object).patch(&name, &params, &without(object, IN_USE)).await;
+    keep_patched(ctx, object, what, patched).await
+}
+
+async fn keep(ctx: &Context, object: &ModelVersion) -> Result<(), Error> {
     let name = object.name_any();
     let what = format!("finalizer of model version {}/{name}", object.namespace().unwrap_or_default());
     let patch = json!({
         "apiVersion": "modelfleet.io/v1alpha1",
         "kind": "ModelVersion",
-        "metadata": { "name": name, "resourceVersion": object.resource_version(), "finalizers": list },
+        "metadata": { "name": name, "resourceVersion": object.resource_version(), "finalizers": [IN_USE] },
     });
     let params = PatchParams::apply(MANAGER).force();
     let patched = api(ctx, object).patch(&name, &params, &Patch::Apply(patch)).await;

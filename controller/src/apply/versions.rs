@@ -2,16 +2,19 @@
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use modelfleet_crds::model_version::{ModelVersionStatus, Rejection, VersionStage};
+use modelfleet_crds::model_version::{ModelVersionStatus, ProductionScope, Rejection, VersionStage};
 use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::Action;
+use modelfleet_rollout::{Action, Production, clip};
 use serde_json::json;
 
 use super::{MANAGER, in_use};
 use crate::context::Context;
 use crate::error::Error;
-use crate::observe::World;
+use crate::observe::{World, since};
+use crate::production;
+use crate::restore::{LIFTED, RESTORED};
 use crate::status::conditions::{Word, to_fields};
 use crate::status::time::{cut, from_k8s, to_k8s};
 
@@ -25,13 +28,15 @@ pub(super) async fn apply(
 ) -> Result<(), Error> {
     for action in actions {
         match action {
-            Action::MarkProduction { version } => {
-                change(ctx, world, version, now, |s| promote(s, rollout, now)).await?;
+            Action::Promote { production } => {
+                let by = format!("brought to production by rollout {}", rollout.name_any());
+                produce(ctx, world, production, &Change { by, then: VersionStage::Archived, rollout, now })
+                    .await?;
             }
-            Action::ArchiveOthers { version } => {
-                for other in world.versions.keys().filter(|other| *other != version) {
-                    change(ctx, world, other, now, |s| archive(s, version)).await?;
-                }
+            Action::GiveBack { production } => {
+                let by = format!("in production again, rollout {} was taken back", rollout.name_any());
+                produce(ctx, world, production, &Change { by, then: VersionStage::Verified, rollout, now })
+                    .await?;
             }
             Action::MarkRejected { version, reason, message, retry_token } => {
                 let by = Rejection {
@@ -68,24 +73,79 @@ async fn change(
     write_status(ctx, &object, after, now).await
 }
 
-fn promote(status: &mut ModelVersionStatus, rollout: &Rollout, now: Time) {
-    if status.stage == Some(VersionStage::Production) {
-        return;
-    }
-    status.stage = Some(VersionStage::Production);
-    status.reason = Some("Promoted".to_owned());
-    status.message = Some(format!("brought to production by rollout {}", rollout.name_any()));
-    status.promoted_at = Some(to_k8s(now));
-    status.promoted_by = Some(rollout.name_any());
-    status.rejected_by = None;
+/// What is said of versions that come to production or leave it.
+struct Change<'a> {
+    /// Why it is in production now.
+    by: String,
+    /// What becomes of a version that no device has in production any more.
+    then: VersionStage,
+    rollout: &'a Rollout,
+    now: Time,
 }
 
-fn archive(status: &mut ModelVersionStatus, successor: &str) {
-    if status.stage == Some(VersionStage::Production) {
-        status.stage = Some(VersionStage::Archived);
-        status.reason = Some("Replaced".to_owned());
-        status.message = Some(format!("was in production; replaced by version {successor}"));
+/// Writes what is in production. First what is new, so that no device is without a stable version for a moment.
+async fn produce(
+    ctx: &Context,
+    world: &World,
+    production: &Production,
+    said: &Change<'_>,
+) -> Result<(), Error> {
+    let world = since(ctx, world);
+    let scopes = production::scopes(&world, production);
+    let names = |version: &String| scopes.iter().any(|(kept, _)| kept == version);
+    for (version, scopes) in &scopes {
+        let own = *version == said.rollout.spec.version;
+        change(ctx, &world, version, said.now, |s| promote(s, scopes, own, said)).await?;
     }
+    for (version, scopes) in &scopes {
+        change(ctx, &world, version, said.now, |s| production::put(s, scopes.clone())).await?;
+    }
+    for version in world.versions.keys().filter(|version| !names(version)) {
+        change(ctx, &world, version, said.now, |s| retire(s, production, said)).await?;
+    }
+    Ok(())
+}
+
+fn promote(status: &mut ModelVersionStatus, scopes: &[ProductionScope], own: bool, said: &Change<'_>) {
+    let for_all = [ProductionScope { selector: Selector::default().to_json(), order: 0 }];
+    // Written before there were entries.
+    let before = match &status.production_for[..] {
+        [] if status.stage == Some(VersionStage::Production) => &for_all[..],
+        listed => listed,
+    };
+    let gains = scopes.iter().any(|scope| !before.contains(scope));
+    if !gains {
+        return;
+    }
+    production::put(status, production::joined(scopes, before));
+    // One that harmed others stays rejected, and in production where it was proven.
+    if own || status.stage != Some(VersionStage::Rejected) {
+        status.stage = Some(VersionStage::Production);
+        status.reason = Some("Promoted".to_owned());
+        status.message = Some(said.by.clone());
+        status.rejected_by = None;
+    }
+    status.promoted_at = Some(to_k8s(said.now));
+    status.promoted_by = Some(said.rollout.name_any());
+}
+
+fn retire(status: &mut ModelVersionStatus, production: &Production, said: &Change<'_>) {
+    production::put(status, Vec::new());
+    if status.stage != Some(VersionStage::Production) {
+        return;
+    }
+    status.stage = Some(said.then);
+    let (reason, message) = match said.then {
+        VersionStage::Archived => ("Replaced", format!("Was in production; replaced, now {production}.")),
+        _ => (
+            "Verified",
+            format!(
+                "Rollout {} was taken back; the version may be rolled out again.",
+                said.rollout.name_any()
+            ),
+        ),
+    };
+    (status.reason, status.message) = (Some(reason.to_owned()), Some(clip(&message, 512)));
 }
 
 fn reject(status: &mut ModelVersionStatus, by: Rejection, message: &str) {
@@ -100,16 +160,18 @@ fn reject(status: &mut ModelVersionStatus, by: Rejection, message: &str) {
     }
     status.stage = Some(VersionStage::Rejected);
     status.reason = Some(by.reason.clone());
-    status.message = Some(cut(message, 512));
+    let keeps = |devices: &String| format!("{message} It stays in production for {devices}.");
+    status.message = Some(clip(&status.devices.as_ref().map_or_else(|| message.to_owned(), keeps), 512));
     status.rejected_by = Some(by);
 }
 
 fn verify(status: &mut ModelVersionStatus) {
-    let by_rollout = status.stage == Some(VersionStage::Rejected) && status.rejected_by.is_some();
-    if by_rollout || status.stage == Some(VersionStage::Production) {
-        status.stage = Some(VersionStage::Verified);
-        status.reason = Some("Verified".to_owned());
-        status.message = Some("may be rolled out again".to_owned());
+    if status.stage == Some(VersionStage::Rejected) && status.rejected_by.is_some() {
+        let produced = !status.production_for.is_empty();
+        status.stage = Some(if produced { VersionStage::Production } else { VersionStage::Verified });
+        status.reason = Some(LIFTED.to_owned());
+        status.message =
+            Some("A new retryToken lifted its rejection; it may be rolled out again.".to_owned());
         status.rejected_by = None;
     }
 }
@@ -188,19 +250,23 @@ fn words(status: &ModelVersionStatus) -> Vec<Word> {
     let reason = status.reason.clone().unwrap_or_else(|| "Registered".to_owned());
     let message = status.message.clone().unwrap_or_default();
     let word = |kind, holds| Word { kind, holds, reason: reason.clone(), message: message.clone() };
+    let restored = (reason == RESTORED).then(|| word(RESTORED, true));
     let checked = status.verified_at.as_ref().map(from_k8s).is_some();
     let usable = matches!(stage, VersionStage::Verified | VersionStage::Production | VersionStage::Archived);
-    vec![
+    [
         word("Ready", usable),
         match checked {
             true => Word {
                 kind: "Verified",
                 holds: true,
                 reason: "Checked".to_owned(),
-                message: "digest, size and signature are good".to_owned(),
+                message: "The file has the size and the digest that were registered.".to_owned(),
             },
             false => word("Verified", false),
         },
         word("Stalled", stage == VersionStage::Rejected),
     ]
+    .into_iter()
+    .chain(restored)
+    .collect()
 }

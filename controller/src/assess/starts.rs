@@ -101,14 +101,16 @@ mod tests {
             matching: true,
             online: true,
             runs: arm == Arm::Canary,
+            stays: false,
             phase: None,
             code: None,
             incompatible: false,
             heard: true,
             heard_at: OPENED,
             confirmed: true,
+            unasked: false,
         };
-        Subject { id, arm, stratum: 0, standing, activated, report: None }
+        Subject { id, arm, stratum: 0, labels: 0, standing, activated, report: None }
     }
 
     #[test]
@@ -133,6 +135,7 @@ mod tests {
                 profile: None,
                 subjects: &subjects,
                 samples: None,
+                fleet: None,
                 recording: Recording::Off,
                 now: OPENED.after_ms(3 * window_ms),
             };

@@ -16,6 +16,7 @@ fn version(text: &str, status: ModelVersionStatus) -> Arc<ModelVersion> {
             digest: Digest::of(text.as_bytes()).to_string(),
             size_bytes: 1,
             format: ModelFormat::Onnx,
+            ir_version: None,
         },
     }))
     .unwrap();
@@ -55,18 +56,6 @@ fn held(rejected: &[&str]) -> Plan {
 }
 
 #[test]
-fn the_version_in_production_outlives_its_object() {
-    let gone = world(&[("1.1.0", ModelVersionStatus::default())]);
-    assert_eq!(production(&gone, None), None);
-    assert_eq!(production(&gone, Some(&held(&[]))).as_deref(), Some("1.0.0"));
-    let stage = Some(VersionStage::Production);
-    let both = world(&[("1.1.0", ModelVersionStatus { stage, ..ModelVersionStatus::default() })]);
-    assert_eq!(production(&both, Some(&held(&[]))).as_deref(), Some("1.1.0"), "objects are what holds");
-    let taken_out = world(&[("1.0.0", ModelVersionStatus::default())]);
-    assert_eq!(production(&taken_out, Some(&held(&[]))), None, "its object says that it is not");
-}
-
-#[test]
 fn a_rejection_outlives_its_object_and_the_newest_goes_first() {
     let (old, new) = (rejected_at(Time(1_000)), rejected_at(Time(9_000)));
     let world = world(&[("1.2.0", old), ("1.3.0", new), ("1.4.0", ModelVersionStatus::default())]);
@@ -75,6 +64,36 @@ fn a_rejection_outlives_its_object_and_the_newest_goes_first() {
     assert_eq!(rejected(&world, Some(&told)), expected, "1.4.0 is there, and was lifted");
     let fact = version_fact(&world, "1.3.0");
     assert!(matches!(fact, VersionFact::Rejected { at: Time(9_000), .. }), "{fact:?}");
+}
+
+/// Three names of the same bytes.
+fn twins(statuses: [ModelVersionStatus; 3]) -> World {
+    let mut world = world(&[]);
+    for (text, status) in ["1.0.0", "1.0.1", "1.0.2"].into_iter().zip(statuses) {
+        let mut object = ModelVersion::clone(&version(text, status));
+        object.spec.artifact.digest = Digest::of(b"the same").to_string();
+        world.versions.insert(text.to_owned(), Arc::new(object));
+    }
+    world
+}
+
+#[test]
+fn a_copy_that_failed_its_own_check_blocks_no_good_version_and_a_rejection_by_a_rollout_blocks_all() {
+    let verified =
+        || ModelVersionStatus { stage: Some(VersionStage::Verified), ..ModelVersionStatus::default() };
+    let unsigned = || ModelVersionStatus {
+        stage: Some(VersionStage::Rejected),
+        reason: Some("SignatureMissing".into()),
+        message: Some("it has no signature".into()),
+        ..ModelVersionStatus::default()
+    };
+    let with_copy = twins([verified(), unsigned(), verified()]);
+    assert_eq!(version_fact(&with_copy, "1.0.0"), VersionFact::Verified);
+    let copy = version_fact(&with_copy, "1.0.1");
+    assert_eq!(copy, VersionFact::Unverifiable("it has no signature".into()));
+    let harmful = twins([verified(), unsigned(), rejected_at(Time(5))]);
+    assert!(matches!(version_fact(&harmful, "1.0.0"), VersionFact::Rejected { at: Time(5), .. }));
+    assert_eq!(version_fact(&harmful, "1.0.1"), copy, "its own failure is what is to be mended first");
 }
 
 #[test]

@@ -106,9 +106,13 @@ fn a_report_that_counts_otherwise_says_nothing_of_how_far_a_stage_is() {
         selector: &selector,
         membership: &membership,
         drawn: Some(0),
+        probation_ms: 600_000,
         silent_after_ms: 3000,
+        window_ms: 1_000,
         connected_since: NOW,
+        prior: &[],
         back_since: None,
+        plan: None,
         now: NOW,
     };
     // Its state names it as one that runs the candidate, in a label set that all share.

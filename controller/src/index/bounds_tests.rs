@@ -164,9 +164,13 @@ fn a_label_with_a_value_for_each_device_makes_few_strata() {
         selector: &selector,
         membership: &membership,
         drawn: Some(0),
+        probation_ms: 600_000,
         silent_after_ms: 3000,
+        window_ms: 1_000,
         connected_since: NOW,
+        prior: &[],
         back_since: None,
+        plan: None,
         now: NOW,
     };
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
@@ -198,12 +202,77 @@ fn an_earlier_draw_from_a_site_makes_a_stratum_of_it() {
         selector: &selector,
         membership: &membership,
         drawn: Some(1),
+        probation_ms: 600_000,
         silent_after_ms: 3000,
+        window_ms: 1_000,
         connected_since: NOW,
+        prior: &[],
         back_since: None,
+        plan: None,
         now: NOW,
     };
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
     let strata: Vec<u16> = fleet.label_sets(&lens).into_iter().flatten().map(|set| set.stratum).collect();
     assert_eq!(strata, [0, 1, 0], "by site; sites that no draw tells apart stay together");
+}
+
+#[test]
+fn a_device_whose_state_breaks_a_limit_is_left_out_and_named_until_it_is_mended() {
+    let mut index = Index::new(10);
+    index.note(&key("plant", "m"), Source::Plan);
+    let tell = |index: &mut Index, device: &str, sequence, labels| {
+        fold(index, &topic("plant", device, "state"), &state(device, sequence, labels, &["m"]))
+    };
+    let look = |index: &Index| {
+        let (model, selector, membership) =
+            ("m".parse().unwrap(), Selector::default(), Membership::default());
+        let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+        let matching = fleet.look(&lens(&model, &selector, &membership), true).view.matching;
+        (matching, fleet.omitted())
+    };
+    tell(&mut index, "good", 1, json!({"site": "north"}));
+    tell(&mut index, "odd", 1, json!({"site": "north"}));
+    assert_eq!(look(&index).0, 2);
+    for labels in [json!({"site": "x".repeat(64)}), json!({"si te": "north"}), json!({"site": "north pole"})]
+    {
+        assert_ne!(tell(&mut index, "odd", 1, labels.clone()), Change::Nothing, "{labels}");
+        let (matching, omitted) = look(&index);
+        assert_eq!((matching, omitted.count), (1, 1), "{labels}");
+        assert!(omitted.named[0].0.as_str() == "odd" && omitted.named[0].1.contains("label"), "{omitted:?}");
+        assert_eq!(tell(&mut index, "odd", 1, labels), Change::Nothing, "it is no news");
+    }
+    fold(&mut index, &topic("plant", "odd", "state"), b"{");
+    assert!(look(&index).1.named[0].1.contains("not readable"), "what it told last is what is to be mended");
+    fold(&mut index, &topic("plant", "good", "state"), b"{");
+    assert_eq!(look(&index).1.count, 1, "what cannot be read changes nothing of what was told before");
+    assert_ne!(tell(&mut index, "odd", 1, json!({"site": "north"})), Change::Nothing);
+    assert_eq!(look(&index), (2, left_out::Omitted::default()));
+    // One that never told a state that can be taken, and a whole fleet of them.
+    for i in 0..20 {
+        tell(&mut index, &format!("bad-{i:02}"), 1, json!({"site": "x".repeat(64)}));
+    }
+    let (matching, omitted) = look(&index);
+    assert_eq!((matching, omitted.count, omitted.named.len()), (2, 8, 3), "no more than have a place");
+    fold(&mut index, &topic("plant", "bad-00", "state"), b"");
+    assert_eq!(look(&index).1.count, 7, "gone");
+}
+
+fn lens<'a>(model: &'a ModelName, selector: &'a Selector, membership: &'a Membership) -> Lens<'a> {
+    Lens {
+        model,
+        attempt: "r",
+        candidate: Digest::of(b"a"),
+        scope: selector,
+        selector,
+        membership,
+        drawn: Some(0),
+        probation_ms: 600_000,
+        silent_after_ms: 3000,
+        window_ms: 1_000,
+        connected_since: NOW,
+        prior: &[],
+        back_since: None,
+        plan: None,
+        now: NOW,
+    }
 }

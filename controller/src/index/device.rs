@@ -27,6 +27,8 @@ pub struct Texts {
     pub digests: Interner<Digest>,
     /// Rollout attempts.
     pub rollouts: Interner<String>,
+    /// Plans that devices hold: epoch and revision.
+    pub plans: Interner<(u64, u64)>,
 }
 
 /// One device.
@@ -57,6 +59,8 @@ pub struct DeviceModel {
     pub confirmed: bool,
     /// Where it stands with a rollout attempt.
     pub attempt: Option<DeviceAttempt>,
+    /// The plan that its state tells of; [`NONE`]: none.
+    pub plan: Number,
     /// Its newest report.
     pub report: Option<Box<DeviceReport>>,
 }
@@ -83,6 +87,8 @@ pub struct DeviceReport {
     pub order: (u64, Time),
     /// What ran.
     pub digest: Number,
+    /// The plan that the device held; [`NONE`]: it does not tell.
+    pub plan: Number,
     /// When it was heard, by our clock; for a retained one by the device's clock.
     pub heard: Time,
     /// What its tallies count.
@@ -99,6 +105,18 @@ fn short(window_ms: u64) -> u32 {
 }
 
 impl DeviceReport {
+    /// Gives back what it holds.
+    fn release(&self, texts: &mut Texts) {
+        texts.digests.release(self.digest);
+        texts.plans.release(self.plan);
+    }
+
+    /// Whether its windows are of this length.
+    #[must_use]
+    pub fn has_windows_of(&self, window_ms: u64) -> bool {
+        self.window_ms == short(window_ms)
+    }
+
     /// Whether it counts so.
     #[must_use]
     pub fn counts(&self, counting: Counting) -> bool {
@@ -158,7 +176,7 @@ impl Device {
     pub fn forget_report(&mut self, model: Number, texts: &mut Texts) {
         let entry = self.models.iter_mut().find(|entry| entry.model == model);
         if let Some(report) = entry.and_then(|entry| entry.report.take()) {
-            texts.digests.release(report.digest);
+            report.release(texts);
             self.sweep(texts);
         }
     }
@@ -166,12 +184,19 @@ impl Device {
     /// Drops the entries that say nothing any more.
     fn sweep(&mut self, texts: &mut Texts) {
         self.models.retain(|entry| {
-            let kept = entry.is_stated() || entry.report.is_some();
+            let kept = entry.says_anything() || entry.plan != NONE;
             if !kept {
                 texts.models.release(entry.model);
             }
             kept
         });
+    }
+
+    /// Its labels are not known any more; returns whether they were.
+    pub fn forget_labels(&mut self, texts: &mut Texts) -> bool {
+        let before = std::mem::replace(&mut self.labels, NONE);
+        texts.labels.release(before);
+        before != NONE
     }
 
     /// Takes over a newer state.
@@ -192,6 +217,10 @@ impl Device {
     fn take_model(&mut self, state: ModelState, texts: &mut Texts) -> Number {
         let entry = self.model_mut(&state.model, texts);
         entry.forget_state(texts);
+        let told = (state.plan.epoch, state.plan.revision);
+        if told != (0, 0) {
+            entry.plan = texts.plans.hold(told);
+        }
         if let Some(running) = state.running {
             entry.running = texts.digests.hold(running.digest);
             (entry.activated, entry.confirmed) = (running.activated, running.confirmed);
@@ -213,7 +242,7 @@ impl Device {
         for entry in &mut self.models {
             entry.forget_state(texts);
             if let Some(report) = entry.report.take() {
-                texts.digests.release(report.digest);
+                report.release(texts);
             }
             texts.models.release(entry.model);
         }
@@ -228,6 +257,7 @@ impl DeviceModel {
             activated: Time::ZERO,
             confirmed: false,
             attempt: None,
+            plan: NONE,
             report: None,
         }
     }
@@ -238,7 +268,25 @@ impl DeviceModel {
         self.running != NONE || self.attempt.is_some()
     }
 
+    /// Whether anything is known of it but that the device holds a plan.
+    #[must_use]
+    pub fn says_anything(&self) -> bool {
+        self.is_stated() || self.report.is_some()
+    }
+
+    /// Since when it has `build`, by the device's clock: one that runs in shadow beside what answers, as long as its
+    /// attempt has stood where it stands.
+    #[must_use]
+    pub fn began(&self, build: Option<Number>) -> Time {
+        let beside = self.attempt.filter(|attempt| {
+            let runs = matches!(attempt.phase, Phase::Activated | Phase::Confirmed);
+            runs && Some(attempt.digest) == build && attempt.digest != self.running
+        });
+        beside.map_or(self.activated, |attempt| attempt.since)
+    }
+
     fn forget_state(&mut self, texts: &mut Texts) {
+        texts.plans.release(std::mem::replace(&mut self.plan, NONE));
         texts.digests.release(self.running);
         self.running = NONE;
         self.confirmed = false;
@@ -252,17 +300,20 @@ impl DeviceModel {
     pub fn take_report(&mut self, report: &Report, heard: Time, texts: &mut Texts) {
         let Some(digest) = Digest::from_slice(&report.digest) else { return };
         let digest = texts.digests.hold(digest);
+        let told = (report.plan_epoch, report.plan_revision);
+        let plan = if told == (0, 0) { NONE } else { texts.plans.hold(told) };
         let history = report.history.as_ref().and_then(|h| h.tally.as_ref());
         let kept = DeviceReport {
             order: (report.sequence, Time(report.sent_at_ms)),
             digest,
+            plan,
             heard,
             observe_id: report.observe_id,
             window_ms: short(report.window_ms),
             windows: WindowTallies::new(&report.windows, history),
         };
         if let Some(before) = self.report.replace(Box::new(kept)) {
-            texts.digests.release(before.digest);
+            before.release(texts);
         }
     }
 }

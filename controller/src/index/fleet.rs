@@ -15,6 +15,7 @@ use modelfleet_protocol::time::Time;
 
 use super::device::{Device, Texts, is_newer};
 use super::intern::{NONE, Number};
+use super::left_out::{LeftOut, Omitted};
 use super::merged::Samples;
 use super::windows::Counting;
 
@@ -25,6 +26,7 @@ pub struct Fleet {
     pub(super) devices: BTreeMap<DeviceId, Box<Device>>,
     pub(super) texts: Texts,
     pub(super) samples: BTreeMap<Number, Samples>,
+    left_out: LeftOut,
     heard_at: Option<Time>,
     /// Since when all that its devices had retained when we subscribed has arrived.
     pub(super) complete_since: Option<Time>,
@@ -56,6 +58,7 @@ impl Fleet {
     pub(super) fn remove(&mut self, device: &DeviceId) -> bool {
         let Some(mut gone) = self.devices.remove(device) else { return false };
         gone.release(&mut self.texts);
+        self.left_out.forget(device);
         self.samples.values_mut().for_each(|samples| samples.remove(device));
         true
     }
@@ -67,7 +70,26 @@ impl Fleet {
             return false;
         }
         entry.take_state(state, &mut self.texts);
+        self.left_out.forget(device);
         true
+    }
+
+    /// Whether a device has told its labels.
+    pub(super) fn has_told(&self, device: &DeviceId) -> bool {
+        self.devices.get(device).is_some_and(|entry| entry.labels != NONE)
+    }
+
+    /// Leaves a device out until it tells a state that can be taken.
+    pub(super) fn leave_out(&mut self, device: &DeviceId, reason: &str) -> bool {
+        let Some(entry) = self.devices.get_mut(device) else { return false };
+        let told = entry.forget_labels(&mut self.texts);
+        self.left_out.note(device, reason) || told
+    }
+
+    /// The devices that are left out.
+    #[must_use]
+    pub fn omitted(&self) -> Omitted {
+        self.left_out.omitted()
     }
 
     pub(super) fn take_presence(&mut self, device: &DeviceId, presence: Presence) -> bool {

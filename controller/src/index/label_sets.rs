@@ -21,6 +21,8 @@ use super::view::Lens;
 pub(super) struct LabelSet {
     /// Whether the rollout's own selector matches.
     pub in_scope: bool,
+    /// Whether its devices have the candidate's bytes in production whatever becomes of the attempt.
+    pub stays: bool,
     /// Whether the current stage's selector matches.
     pub matching: bool,
     /// The stratum that the judge compares within, in key order; [`STRATA_MAX`]: the one of all strata that are too many.
@@ -86,6 +88,7 @@ impl Fleet {
         let clauses: Vec<Bounds<'_>> = lens.membership.clauses.iter().map(Bounds::new).collect();
         let settle = |(_, labels): (Number, &Labels)| LabelSet {
             in_scope: lens.scope.matches(labels),
+            stays: lens.prior.iter().find(|(home, _)| home.matches(labels)).is_some_and(|(_, same)| *same),
             matching: lens.selector.matches(labels),
             stratum: strata.get(&chances(lens.membership, labels)).copied().unwrap_or(STRATA_MAX as u16),
             clauses: clauses.iter().map(|clause| clause.of(labels)).collect(),

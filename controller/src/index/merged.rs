@@ -10,9 +10,12 @@ use modelfleet_judge::Arm;
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::{DeviceId, Digest};
 use modelfleet_protocol::membership::rank;
+use modelfleet_protocol::metric::Metric;
+use modelfleet_protocol::model::Profile;
 use modelfleet_protocol::report::add_tally;
 use modelfleet_protocol::window::WindowSummary;
 
+use super::fair;
 use super::windows::Counting;
 
 /// Most devices of an arm whose windows are merged.
@@ -37,13 +40,26 @@ struct Sampled {
     tally: Tally,
 }
 
-/// One window merged over an arm.
+/// One window of all devices of an arm.
 #[derive(Debug, Default)]
-pub struct Merged {
-    /// All that was seen.
-    pub summary: WindowSummary,
+pub struct Merged<'a> {
+    /// What each of them saw.
+    devices: Vec<&'a WindowSummary>,
     /// Device-windows known and bad, by indicator.
     pub tally: Tally,
+}
+
+impl Merged<'_> {
+    /// The metric's value in its unit, and on how many samples it rests; see [`fair`].
+    #[must_use]
+    pub fn value(
+        &self,
+        metric: Metric,
+        feature: Option<&str>,
+        profile: Option<&Profile>,
+    ) -> Option<(u64, u64)> {
+        fair::value(&self.devices, metric, feature, profile)
+    }
 }
 
 impl Samples {
@@ -89,15 +105,15 @@ impl Samples {
 
     /// The last windows of an arm from window `first` on, merged over its devices, by index.
     #[must_use]
-    pub fn merged(&self, arm: Arm, first: u64) -> BTreeMap<u64, Merged> {
+    pub fn merged(&self, arm: Arm, first: u64) -> BTreeMap<u64, Merged<'_>> {
         let devices = match arm {
             Arm::Canary => &self.canaries,
             Arm::Control => &self.controls,
         };
-        let mut merged: BTreeMap<u64, Merged> = BTreeMap::new();
+        let mut merged: BTreeMap<u64, Merged<'_>> = BTreeMap::new();
         for window in devices.values().flatten().filter(|w| w.summary.index >= first) {
             let sum = merged.entry(window.summary.index).or_default();
-            sum.summary.merge(&window.summary);
+            sum.devices.push(&window.summary);
             add_tally(&mut sum.tally, &window.tally);
             if merged.len() as u64 > WINDOWS_MAX {
                 merged.pop_first();

@@ -2,7 +2,7 @@ use modelfleet_judge::Arm;
 use modelfleet_protocol::draw::{Candidate, Share, Target, open_stage};
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::Digest;
-use modelfleet_protocol::membership::Membership;
+use modelfleet_protocol::membership::{Bound, Clause, Membership};
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::selector::Selector;
 use prost::Message as _;
@@ -163,9 +163,13 @@ fn lens<'a>(
         selector: &parts.1,
         membership,
         drawn: Some(0),
+        probation_ms: 600_000,
         silent_after_ms: 3000,
+        window_ms: 1_000,
         connected_since: NOW,
+        prior: &[],
         back_since: None,
+        plan: None,
         now: NOW,
     }
 }
@@ -185,6 +189,85 @@ fn counts_have_honest_denominators() {
     assert_eq!(sight.failures.len(), 2);
     let canaries = sight.subjects.iter().filter(|s| s.arm == Arm::Canary).count();
     assert_eq!((canaries, sight.subjects.len()), (9, 39), "who cannot run it is in neither arm");
+}
+
+/// The stable build answers, and the candidate runs beside it: a canary since then, not since the stable build began.
+#[test]
+fn a_shadow_is_a_canary_since_it_runs_beside() {
+    let (candidate, stable) = (Digest::of(b"candidate"), Digest::of(b"stable"));
+    let (mut index, membership) = forty(&candidate);
+    let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
+    for (sequence, phase, since) in [(1, "Activated", 70), (2, "Confirmed", 80)] {
+        for i in 0..40 {
+            let name = format!("d{i:02}");
+            let mut model = runs(&candidate, "r", phase, None);
+            model["running"] =
+                json!({"digest": stable, "version": "1.0.0", "activated": 7, "confirmed": true});
+            model["candidate"]["since"] = since.into();
+            // The labels of a device stay what they were.
+            fold(&mut index, &name, "state", &state(&name, 1_000 + 2 * sequence + i % 2, 9, model));
+        }
+        let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+        let sight = fleet.look(&lens(candidate, &membership, &parts), true);
+        let view = sight.view;
+        let confirmed = if phase == "Confirmed" { view.members } else { 0 };
+        assert_eq!((view.activated, view.confirmed), (view.members, confirmed));
+        assert!(view.members > 0);
+        let began = sight.subjects.iter().filter(|s| s.arm == Arm::Canary).map(|s| s.activated);
+        assert!(began.clone().count() > 0 && began.clone().all(|at| at == Time(since)));
+    }
+}
+
+#[test]
+fn who_was_not_asked_has_not_failed() {
+    let digest = Digest::of(b"candidate");
+    let (mut index, membership) = forty(&digest);
+    let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
+    let members = membership.clauses[0].devices.clone();
+    for (sequence, device) in [(1_002, &members[2]), (1_000, &members[4])] {
+        let name = device.to_string();
+        let model = runs(&digest, "r", "Reverted", Some("Unproven"));
+        fold(&mut index, &name, "state", &state(&name, sequence, 200, model));
+    }
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let sight = fleet.look(&lens(digest, &membership, &parts), true);
+    let view = sight.view;
+    assert_eq!((view.failed, view.unproven, view.unasked), (1, 2, 1));
+    assert_eq!(sight.failures.iter().map(|f| &f.device).collect::<Vec<_>>(), [&members[0]]);
+    let soon = Lens { probation_ms: NOW.0, ..lens(digest, &membership, &parts) };
+    assert_eq!(fleet.look(&soon, false).view.unasked, 0, "its probation is not over");
+}
+
+/// A Rollout's name is used again for another version: what devices made of the one before is not this one's.
+#[test]
+fn what_a_device_runs_is_told_by_its_digest_and_never_by_a_name() {
+    let (before, after) = (Digest::of(b"before"), Digest::of(b"after"));
+    let mut index = plant(40);
+    for i in 0..20_u64 {
+        let name = format!("d{i:02}");
+        fold(&mut index, &name, "presence", br#"{"online":true,"since":1,"connection":1}"#);
+        let model = match i {
+            0 => runs(&before, "r", "Failed", Some("LoadRefused")),
+            1 => runs(&after, "r", "Confirmed", None),
+            _ => runs(&before, "r", "Confirmed", None),
+        };
+        fold(&mut index, &name, "state", &state(&name, i + 1, 1, model));
+    }
+    let parts = ("m".parse().unwrap(), Selector::default(), vec![]);
+    let clause = Clause {
+        devices: (0..5).map(|i| format!("d{i:02}").parse().unwrap()).collect(),
+        ..Clause::default()
+    };
+    let membership = Membership { salt: "s".into(), clauses: vec![clause], exclude: vec![] };
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let sight = fleet.look(&lens(after, &membership, &parts), true);
+    assert_eq!((sight.view.members, sight.view.confirmed, sight.view.failed), (5, 1, 0));
+    assert_eq!((sight.view.still_exposed, sight.view.exposed_ever), (1, 1), "a way back has an end");
+    assert_eq!(sight.subjects.iter().filter(|s| s.arm == Arm::Control).count(), 15, "they are controls");
+    // Devices that have the same bytes in production have nothing to go back from.
+    let home = [(Selector::default(), true)];
+    let sight = fleet.look(&Lens { prior: &home, ..lens(after, &membership, &parts) }, true);
+    assert_eq!((sight.view.confirmed, sight.view.still_exposed, sight.view.exposed_ever), (1, 0, 0));
 }
 
 /// Failures come one by one, and each failed device is set aside at once: they must be tested together all the same.
@@ -293,6 +376,39 @@ fn a_stage_is_drawn_from_devices_that_can_run_the_build() {
         40,
         "nobody can: some shall try and tell why not"
     );
+    let none = Membership::default();
+    let parts = ("m".parse().unwrap(), Selector::default(), vec![]);
+    let unable = |change| fleet.unable(&lens(Digest::of(b"m"), &none, &parts), &build(change));
+    assert_eq!(unable(json!({})).devices, 0);
+    let some = unable(json!({"engines": ["Rten"]}));
+    assert_eq!((some.devices, some.why.as_str()), (20, "20 because one of [Rten] is required"));
+    assert_eq!(unable(json!({"opsets": {"": 22}})).devices, 40);
     let elsewhere: Selector = serde_json::from_value(json!({"matchLabels": {"site": "south"}})).unwrap();
     assert_eq!(drawable(&elsewhere, json!({})), 0);
+}
+
+#[test]
+fn a_device_that_followed_longer_windows_has_time_since_the_plan_that_shortens_them() {
+    let mut index = plant(10);
+    let digest = Digest::of(b"a");
+    fold(&mut index, "d", "state", &state("d", 1, 1, runs(&digest, "r", "Confirmed", None)));
+    fold(&mut index, "d", "report/m", &report("d", 1, &digest, 0));
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let parts = ("m".parse().unwrap(), Selector::default(), Vec::new());
+    let everybody = Clause { other_below: Bound::ALL, ..Clause::default() };
+    let membership = Membership { salt: "s".into(), clauses: vec![everybody], ..Membership::default() };
+    // It reported at NOW, in windows of a second. Silent is who was not heard for three seconds.
+    let silent = |window_ms, issued: u64, now: u64| {
+        let plan = json!({
+            "namespace": "plant", "model": "m", "epoch": 1, "revision": 1, "issued": NOW.0 + issued, "expires": u64::MAX,
+        });
+        let plan: modelfleet_protocol::plan::Plan = serde_json::from_value(plan).unwrap();
+        let (plan, now) = (Some(&plan), Time(NOW.0 + now));
+        let lens =
+            Lens { window_ms, plan, now, connected_since: Time::ZERO, ..lens(digest, &membership, &parts) };
+        fleet.look(&lens, false).view.silent_after_activation
+    };
+    assert_eq!((silent(1_000, 0, 3_000), silent(1_000, 0, 3_001)), (0, 1));
+    assert_eq!(silent(1_000, 60_000, 61_000), 1, "windows of the same length: it had its time");
+    assert_eq!((silent(500, 60_000, 63_000), silent(500, 60_000, 63_001)), (0, 1));
 }

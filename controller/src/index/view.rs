@@ -7,15 +7,17 @@
 use modelfleet_judge::{Arm, Counts};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Membership, rank};
-use modelfleet_protocol::selector::Selector;
+use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::selector::{Labels, Selector};
 use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{FleetView, UNCONFIRMED_MAX};
 
-use super::device::{Device, DeviceModel, DeviceReport};
+use super::device::{Device, DeviceAttempt, DeviceModel, DeviceReport};
 use super::fleet::Fleet;
 use super::intern::Number;
 use super::label_sets::LabelSet;
+use super::other_plan::OtherPlan;
 use super::windows::Counting;
 
 /// Most failed devices that are named.
@@ -38,12 +40,21 @@ pub struct Lens<'a> {
     pub membership: &'a Membership,
     /// The stage that the membership was drawn for.
     pub drawn: Option<u32>,
+    /// Probation takes so long, milliseconds: one that runs longer and is not confirmed was asked too seldom.
+    pub probation_ms: u64,
     /// A device that was not heard for so long is silent, milliseconds.
     pub silent_after_ms: u64,
+    /// Length of the windows that silence is told by, milliseconds.
+    pub window_ms: u64,
     /// The connection to the broker has stood since; time without it is nobody's silence.
     pub connected_since: Time,
+    /// What was in production before the attempt, the first that matches counts: for whom, and whether it is the
+    /// candidate's bytes all the same. Such devices have nothing to go back from.
+    pub prior: &'a [(Selector, bool)],
     /// When the way back began, while it goes on.
     pub back_since: Option<Time>,
+    /// The newest plan of the model.
+    pub plan: Option<&'a Plan>,
     /// Now.
     pub now: Time,
 }
@@ -61,6 +72,8 @@ pub struct Standing {
     pub online: bool,
     /// It runs the candidate.
     pub runs: bool,
+    /// It has the candidate's bytes in production whatever becomes of the attempt.
+    pub stays: bool,
     /// How far it got with this attempt.
     pub phase: Option<Phase>,
     /// Why it ended.
@@ -73,6 +86,8 @@ pub struct Standing {
     pub heard_at: Time,
     /// It came through probation with the candidate.
     pub confirmed: bool,
+    /// It runs the candidate longer than probation takes and is not confirmed.
+    pub unasked: bool,
 }
 
 /// One device as the judge sees it; `counts` of all of them are in one list.
@@ -84,6 +99,8 @@ pub struct Subject<'a> {
     pub arm: Arm,
     /// Its stratum; see [`super::label_sets`].
     pub stratum: u16,
+    /// Number of its label set; see [`Fleet::labels_numbered`].
+    pub labels: Number,
     /// How it stands.
     pub standing: Standing,
     /// When it activated, by its own clock.
@@ -118,6 +135,8 @@ pub struct Sight<'a> {
     pub failures: Vec<FailedDevice>,
     /// Some connected devices that run the candidate, by id.
     pub exposed: Vec<DeviceId>,
+    /// Connected devices that hold another plan than the newest.
+    pub other_plan: OtherPlan,
 }
 
 impl Fleet {
@@ -142,22 +161,30 @@ impl Fleet {
             count(&mut sight.view, &standing);
             sight.eligible += u64::from(set.in_scope);
             sight.online += u64::from(set.in_scope && standing.online);
+            if set.in_scope && standing.online {
+                sight.other_plan.note(id, self.holds(lens, id, device, entry));
+            }
             let mute = lens.back_since.is_some_and(|since| standing.heard_at < since);
-            let exposed = standing.runs && standing.online;
+            let exposed = standing.runs && !standing.stays && standing.online;
             sight.view.still_exposed_mute += u64::from(exposed && mute);
             let named = exposed && sight.exposed.len() < UNCONFIRMED_MAX;
             sight.exposed.extend(named.then(|| id.clone()));
-            let failed = (standing.member || standing.set_aside)
-                && matches!(standing.phase, Some(Phase::Failed | Phase::Reverted));
+            let failed = (standing.member || standing.set_aside) && standing.failed();
             if let (true, Some(code)) = (failed && sight.failures.len() < FAILURES_MAX, standing.code) {
                 let at = entry.and_then(|e| e.attempt).map_or(Time::ZERO, |a| a.since);
                 sight.failures.push(FailedDevice { device: id.clone(), code, at });
             }
-            if arms && let Some(subject) = subject(&own, id, entry, standing, set.stratum) {
+            if arms && let Some(subject) = subject(&own, id, entry, standing, (set.stratum, device.labels)) {
                 sight.subjects.push(subject);
             }
         }
         sight
+    }
+
+    /// The labels of a number that a [`Subject`] has.
+    #[must_use]
+    pub fn labels_numbered(&self, number: Number) -> Option<&Labels> {
+        self.texts.labels.get(number)
     }
 
     /// No device has spoken of the model yet: all that is known is who would be drawn.
@@ -169,10 +196,14 @@ impl Fleet {
             sight.view.matching += u64::from(matching);
             sight.eligible += u64::from(in_scope);
             sight.online += u64::from(in_scope && online);
+            if let Some(device) = self.devices.get(id).filter(|_| in_scope && online) {
+                sight.other_plan.note(id, self.holds(lens, id, device, None));
+            }
             sight.view.members += member;
             sight.view.eligible += member;
             sight.view.reachable += if online { member } else { 0 };
             sight.view.unreachable += if online { 0 } else { member };
+            sight.view.unmarked += if online { member } else { 0 };
         }
         sight
     }
@@ -205,12 +236,19 @@ fn standing(
     set: &LabelSet,
 ) -> Standing {
     debug_assert!(entry.is_none_or(|e| e.model == own.model));
-    let attempt = entry.and_then(|e| e.attempt).filter(|a| Some(a.rollout) == own.attempt);
+    // Names come again, bytes do not: what a device tried is this attempt's only when its digest is.
+    let is_own = |a: &DeviceAttempt| Some(a.rollout) == own.attempt && Some(a.digest) == own.candidate;
+    let attempt = entry.and_then(|e| e.attempt).filter(is_own);
     let (phase, code) = (attempt.map(|a| a.phase), attempt.and_then(|a| a.code));
     let answers = own.candidate.is_some() && entry.is_some_and(|e| Some(e.running) == own.candidate);
     let runs = answers || matches!(phase, Some(Phase::Activated | Phase::Confirmed));
     let confirmed = phase == Some(Phase::Confirmed) || (answers && entry.is_some_and(|e| e.confirmed));
-    let heard_at = entry.and_then(|e| e.report.as_ref()).map_or(Time::ZERO, |r| r.heard);
+    let report = entry.and_then(|e| e.report.as_ref());
+    let heard_at = report.map_or(Time::ZERO, |r| r.heard);
+    // By the windows that it followed it had nothing to say until the newest plan came.
+    let other_windows = report.is_some_and(|report| !report.has_windows_of(lens.window_ms));
+    let asked_at =
+        lens.plan.filter(|_| other_windows).map_or(Time::ZERO, |plan| plan.order.issued.min(lens.now));
     let set_aside = lens.membership.exclude.contains(id);
     Standing {
         member: !set_aside && included(lens.membership, id, set),
@@ -218,13 +256,28 @@ fn standing(
         matching: set.matching,
         online: device.presence.is_some_and(|p| p.online),
         runs,
+        stays: set.stays,
         phase,
         code,
         incompatible: phase == Some(Phase::Incompatible)
             || (phase == Some(Phase::Failed) && code.is_some_and(FailureCode::is_incompatibility)),
-        heard: lens.now.since_ms(heard_at.max(lens.connected_since)) <= lens.silent_after_ms,
+        heard: lens.now.since_ms(heard_at.max(asked_at).max(lens.connected_since)) <= lens.silent_after_ms,
         heard_at,
         confirmed: runs && confirmed,
+        unasked: runs
+            && !confirmed
+            && attempt.is_some_and(|a| lens.now.since_ms(a.since) > lens.probation_ms),
+    }
+}
+
+impl Standing {
+    /// It went back because nothing was proven in time: that says nothing, of the device or of the model.
+    fn unproven(&self) -> bool {
+        self.phase == Some(Phase::Reverted) && self.code == Some(FailureCode::Unproven)
+    }
+
+    fn failed(&self) -> bool {
+        matches!(self.phase, Some(Phase::Failed | Phase::Reverted)) && !self.unproven()
     }
 }
 
@@ -232,9 +285,9 @@ fn count(view: &mut FleetView, s: &Standing) {
     let one = u64::from;
     view.matching += one(s.matching);
     let ran = matches!(s.phase, Some(Phase::Reverted | Phase::RolledBack));
-    view.exposed_ever += one(s.runs || ran);
-    view.still_exposed += one(s.runs && s.online);
-    view.still_exposed_unreachable += one(s.runs && !s.online);
+    view.exposed_ever += one((s.runs || ran) && !s.stays);
+    view.still_exposed += one(s.runs && !s.stays && s.online);
+    view.still_exposed_unreachable += one(s.runs && !s.stays && !s.online);
     if !s.member {
         return;
     }
@@ -251,8 +304,11 @@ fn count(view: &mut FleetView, s: &Standing) {
     view.downloaded += one(s.runs || downloaded);
     view.activated += one(s.runs);
     view.confirmed += one(s.confirmed);
-    view.failed += one(matches!(s.phase, Some(Phase::Failed | Phase::Reverted)));
+    view.failed += one(s.failed());
+    view.unproven += one(s.unproven());
+    view.unasked += one(s.unasked && s.online);
     view.silent_after_activation += one(s.runs && !s.heard);
+    view.unmarked += one(s.online && !s.runs && s.phase.is_none());
 }
 
 /// A member is a canary; so is a device that was set aside: without it, failures that come one by one would never be
@@ -263,9 +319,10 @@ fn subject<'a>(
     id: &'a DeviceId,
     entry: Option<&'a DeviceModel>,
     standing: Standing,
-    stratum: u16,
+    (stratum, labels): (u16, Number),
 ) -> Option<Subject<'a>> {
-    let control = standing.matching && !standing.runs && standing.phase.is_none() && entry.is_some();
+    let control = standing.matching && !standing.runs && standing.phase.is_none();
+    let control = control && entry.is_some_and(DeviceModel::says_anything);
     let arm = match (standing.member || standing.set_aside, control) {
         _ if standing.incompatible => return None,
         (true, _) => Arm::Canary,
@@ -274,8 +331,8 @@ fn subject<'a>(
     };
     let report = entry.and_then(|e| e.report.as_deref());
     let of_arm = |r: &&DeviceReport| (Some(r.digest) == own.candidate) == (arm == Arm::Canary);
-    let activated = entry.map_or(Time::ZERO, |e| e.activated);
-    Some(Subject { id, arm, stratum, standing, activated, report: report.filter(of_arm) })
+    let activated = entry.map_or(Time::ZERO, |e| e.began(own.candidate));
+    Some(Subject { id, arm, stratum, labels, standing, activated, report: report.filter(of_arm) })
 }
 
 impl Subject<'_> {

@@ -18,6 +18,9 @@ pub struct Counting {
 /// Base windows that are kept one by one.
 pub const BITS: u64 = 64;
 
+/// Most windows of a device's past that count: with windows of an hour seven years, with windows of a minute six weeks.
+const PAST_MAX: u32 = 1 << 16;
+
 /// One indicator: the last windows, and the device's past under the model before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Bits {
@@ -38,6 +41,13 @@ pub struct WindowTallies {
     spans: Box<[u32]>,
 }
 
+/// A device's past, as far as it counts: its share of bad windows stays.
+fn kept_past(known: u32, bad: u32) -> (u32, u32) {
+    let kept = known.min(PAST_MAX);
+    let bad = u64::from(bad) * u64::from(kept) / u64::from(known.max(1));
+    (kept, u32::try_from(bad).unwrap_or(kept))
+}
+
 impl WindowTallies {
     /// Reads windows and history of a report that `protocol::report::read` has checked.
     #[must_use]
@@ -48,7 +58,7 @@ impl WindowTallies {
         let mut bits = vec![Bits::default(); indicators].into_boxed_slice();
         let past = history.into_iter().flat_map(|t| t.known.iter().zip(&t.bad));
         for (bits, (&known, &bad)) in bits.iter_mut().zip(past) {
-            (bits.past_known, bits.past_bad) = (known, bad);
+            (bits.past_known, bits.past_bad) = kept_past(known, bad);
         }
         let mut spans = Vec::new();
         for window in windows {
@@ -146,6 +156,18 @@ mod tests {
         assert_eq!(since(113), (0, 0));
         assert_eq!(since(999), (0, 0));
         assert_eq!((tallies.past(0).known, tallies.past(0).bad), (200, 7));
+    }
+
+    #[test]
+    fn a_past_that_nobody_can_have_lived_through_counts_by_its_share() {
+        let past = |known, bad| {
+            let tallies = WindowTallies::new(&[], Some(&Tally { known: vec![known], bad: vec![bad] }));
+            (tallies.past(0).known, tallies.past(0).bad)
+        };
+        assert_eq!(past(PAST_MAX, 3), (u64::from(PAST_MAX), 3));
+        assert_eq!(past(u32::MAX, u32::MAX), (u64::from(PAST_MAX), u64::from(PAST_MAX)));
+        assert_eq!(past(u32::MAX, u32::MAX / 2), (u64::from(PAST_MAX), u64::from(PAST_MAX / 2 - 1)));
+        assert_eq!(past(u32::MAX, 0), (u64::from(PAST_MAX), 0));
     }
 
     #[test]

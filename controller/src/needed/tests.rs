@@ -16,13 +16,14 @@ fn claim(names: &str, phase: Phase, attempt: &str, prior: Option<&str>) -> Claim
         digest: (names == "1.0.0").then(|| "a".to_owned()),
         phase,
         attempt: attempt.into(),
-        prior: prior.map(ToOwned::to_owned),
+        prior: prior.map(ToOwned::to_owned).into_iter().collect(),
         deleted: false,
     }
 }
 
 fn need(stage: VersionStage, production: Option<&str>, claims: &[Claim]) -> &'static str {
-    needed(&held(stage, stage == VersionStage::Rejected), production, claims)
+    let is_produced = |version: &str| production == Some(version);
+    needed(&held(stage, stage == VersionStage::Rejected), is_produced, claims)
         .map_or("-", |need| need.as_str())
 }
 
@@ -73,7 +74,7 @@ fn who_is_in_production_stays_while_any_rollout_is_there() {
 fn what_has_not_passed_its_check_is_registered_anew_under_a_rollout_that_waits() {
     let waits = || claim("1.0.0", Phase::Queued, "", None);
     let failed = held(VersionStage::Rejected, false);
-    assert_eq!(needed(&failed, None, &[waits()]), None);
+    assert_eq!(needed(&failed, |_| false, &[waits()]), None);
     assert_eq!(need(VersionStage::Registered, None, &[waits()]), "-");
     assert_eq!(need(VersionStage::Verified, None, &[waits()]), "RollingOut");
 }

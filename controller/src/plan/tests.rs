@@ -1,5 +1,6 @@
 use modelfleet_protocol::model::Format;
 use modelfleet_protocol::plan::{Fetch, Mode, Probation, WINDOW_MS_MIN};
+use modelfleet_protocol::selector::Selector;
 
 use super::*;
 
@@ -21,6 +22,7 @@ fn build(version: &str) -> ModelBuild {
         device_labels: BTreeMap::new(),
         inputs: vec![],
         outputs: vec![],
+        ir_version: 0,
         self_test: vec![],
         profile: None,
         decision: None,
@@ -46,7 +48,7 @@ fn voice() -> Voice {
         admit: true,
         rejected: false,
         version: "1.1.0".into(),
-        stable: Some("1.0.0".into()),
+        stable: Some(Production::of_all("1.0.0")),
         attempt: "r".into(),
         salt: "u/1".into(),
         exclude: vec![],
@@ -66,8 +68,16 @@ fn back(voice: Voice) -> Voice {
 
 fn plan(voices: &[Voice], rejected: Vec<Digest>, newest: Option<&Plan>) -> Wanted {
     let (key, builds) = (key(), builds());
-    let production = Some("1.0.0");
-    wanted(Sources { key: &key, voices, builds: &builds, production, rejected, newest, in_use: true })
+    let production = Production::of_all("1.0.0");
+    wanted(Sources {
+        key: &key,
+        voices,
+        builds: &builds,
+        production: &production,
+        rejected,
+        newest,
+        in_use: true,
+    })
 }
 
 fn some(wanted: Wanted) -> Plan {
@@ -139,8 +149,44 @@ fn what_devices_would_refuse_is_a_problem() {
     let told = problem(&Wanted::Plan(Box::new(short))).unwrap();
     assert!(told.to_string().contains("too short a window"), "{told}");
     let mut large = some(good);
-    large.stable.as_mut().unwrap().uri = "x".repeat(PLAN_BYTES_MAX);
+    large.stable.as_mut().unwrap().signatures = vec!["x".repeat(8_000); PLAN_BYTES_MAX / 8_000 + 1];
     let told = problem(&Wanted::Plan(Box::new(large))).unwrap();
     assert_eq!(told.reason, "PlanRefused");
     assert!(told.to_string().contains("at most 262144"), "{told}");
+}
+
+fn site(value: &str) -> Selector {
+    Selector { match_labels: [("site".to_owned(), value.to_owned())].into(), ..Selector::default() }
+}
+
+#[test]
+fn what_was_proven_for_some_is_stable_for_them_alone() {
+    let mut ended = voice();
+    (ended.view.candidate, ended.view.stable) = (false, None);
+    let (key, builds) = (key(), builds());
+    let production = Production::of_all("1.0.0").with(&site("north"), "1.1.0");
+    let sources = |voices, rejected| Sources {
+        key: &key,
+        voices,
+        builds: &builds,
+        production: &production,
+        rejected,
+        newest: None,
+        in_use: true,
+    };
+    let of = |plan: &Plan, site: &str| {
+        let labels = [("site".to_owned(), site.to_owned())].into();
+        plan.stable_of(&labels).map(|build| build.version.to_string())
+    };
+    // Harm to others does not take it from those for whom it was proven.
+    let harmful = vec![build("1.1.0").digest];
+    for (voices, rejected) in [(&[ended][..], vec![]), (&[], vec![]), (&[], harmful)] {
+        let plan = some(wanted(sources(voices, rejected)));
+        assert_eq!(
+            (of(&plan, "north").as_deref(), of(&plan, "south").as_deref()),
+            (Some("1.1.0"), Some("1.0.0"))
+        );
+        assert_eq!(Plan::from_json(&to_json(&plan)).unwrap(), plan);
+        assert!(plan.rejected.is_empty());
+    }
 }

@@ -1,6 +1,7 @@
 //! The broker's messages: folded into index and ledger, and what they touch asked to be reconciled.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use modelfleet_protocol::ids::Namespace;
 use modelfleet_protocol::topic::{Channel, Topic};
@@ -33,11 +34,17 @@ fn take(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &CancellationToken)
             field.link = Link { connected: true, settled: false, since: now() };
             drop(field);
             ctx.metrics.link(true, false);
+            ctx.metrics.broker_accepts(Instant::now());
             tracing::info!("broker connected");
         }
+        Feed::Moves => ctx.metrics.broker_moves(),
         Feed::Lost(reason) => {
             let was = std::mem::take(&mut ctx.field().link);
             ctx.metrics.link(false, false);
+            if !was.connected {
+                // Nobody is there: that is no client that hangs.
+                ctx.metrics.broker_moves();
+            }
             tracing::warn!(reason, "broker is away");
             if was.connected {
                 everything(ctx, None);

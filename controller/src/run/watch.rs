@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::runtime::reflector::store::Writer;
@@ -17,14 +18,16 @@ use crate::context::Context;
 use crate::error::chain;
 use crate::index::Source;
 use crate::ledger::Key;
+use crate::metrics::Metrics;
 use crate::observe::key_of;
 use crate::registry::{self, asks::Asks};
 
 /// Watches a kind, keeps its cache, and hands each changed object on; `true`: it is gone. `all`: cancelled when all that
-/// there were at the start have been handed on.
+/// there were at the start have been handed on. How it gets on is told to `health`.
 pub async fn watch<K>(
     client: Client,
     scope: Scope,
+    health: Metrics,
     writer: Writer<K>,
     all: CancellationToken,
     changed: impl Fn(&K, bool) + Send + Sync,
@@ -45,6 +48,13 @@ pub async fn watch<K>(
         };
         let ours = object.is_none_or(|o| scope.covers(&o.namespace().unwrap_or_default()));
         futures::future::ready(ours)
+    });
+    let kind = K::plural(&()).into_owned();
+    let events = events.inspect(move |event| match event {
+        // Before the first object of a list nothing is known yet.
+        Ok(watcher::Event::Init) => {}
+        Ok(_) => health.watch_is_well(&kind),
+        Err(error) => health.watch_broke(&kind, &chain(error), Instant::now()),
     });
     hand_on(events, writer, &all, changed).await;
 }

@@ -2,7 +2,7 @@
 
 use modelfleet_crds::rollout::RolloutStatus;
 
-use super::time::cut;
+use modelfleet_rollout::clip;
 
 /// What a Rollout's status may come to as JSON, in bytes: DESIGN promises less than 32 KiB for the object at any
 /// fleet size, and a kilobyte is left for the rest of it.
@@ -39,10 +39,10 @@ pub fn bounded(mut status: RolloutStatus) -> RolloutStatus {
         status.decisions.drain(..older);
         status.failures.truncate(measure.failures);
         for decision in &mut status.decisions {
-            decision.message = cut(&decision.message, measure.message);
+            decision.message = clip(&decision.message, measure.message);
         }
         for sentence in status.verdicts.iter_mut().filter_map(|verdict| verdict.sentence.as_mut()) {
-            *sentence = cut(sentence, measure.sentence);
+            *sentence = clip(sentence, measure.sentence);
         }
     }
     status

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as Field;
 use modelfleet_protocol::time::Time;
+use modelfleet_rollout::clip;
 
 use super::time::{cut, to_k8s};
 use modelfleet_spec::Problem;
@@ -59,7 +60,7 @@ pub fn to_fields(words: Vec<Word>, before: &[Field], generation: Option<i64>, no
             observed_generation: generation,
             last_transition_time: same.map_or_else(|| to_k8s(now), |old| old.last_transition_time.clone()),
             reason: cut(&word.reason, REASON_MAX),
-            message: cut(&word.message, MESSAGE_MAX),
+            message: clip(&word.message, MESSAGE_MAX),
         }
     };
     words.into_iter().map(field).collect()

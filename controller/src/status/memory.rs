@@ -1,17 +1,19 @@
 //! The part of a rollout's state that decides, as one text in the status, and back.
 //!
 //! The status shows most of it to people in fields of their own; those are written, never read. So nothing that
-//! decides depends on how a person reads or edits a sentence. The decision log alone lives in its own field.
+//! decides depends on how a person reads or edits a sentence. The decision log and the way back alone live in fields of
+//! their own, because they are long.
 
 use std::collections::VecDeque;
 
 use modelfleet_crds::rollout::status::DecisionRecord;
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase, Rejection,
-    Rollback, StageClock, State,
+    Breach, Cause, Drawn, EventKind, Figures, Harm, LogEntry, Passed, PassedStage, PauseCause, Phase,
+    Production, Proven, Rejection, Rollback, StageClock, State, clip,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,13 @@ use super::time::from_k8s;
 
 /// First word of the text: the version of its form.
 const FORM: &str = "modelfleet1 ";
+
+/// Most characters that the field takes.
+const TEXT_MAX: usize = 8_192;
+/// Characters of a sentence that are tried, until the text fits.
+const SENTENCES_MAX: [usize; 4] = [usize::MAX, 200, 60, 0];
+/// Stands for a judge's text that has no room; it is none.
+const UNREADABLE: &str = "unreadable";
 
 /// What the text holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,10 +62,14 @@ struct Text {
     phase_since: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     harm: Option<(Time, String, String)>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    harm_statistics: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     rollback: Option<RollbackText>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     breach_waived: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breach: Option<(Time, String)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     quarantined: Vec<DeviceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +104,7 @@ struct RollbackText {
     overdue: bool,
 }
 
-const CAUSES: [Cause; 7] = [
+const CAUSES: [Cause; 8] = [
     Cause::Degraded,
     Cause::HardStop,
     Cause::VersionRejected,
@@ -99,6 +112,7 @@ const CAUSES: [Cause; 7] = [
     Cause::Aborted,
     Cause::Deleted,
     Cause::Superseded,
+    Cause::NobodyCanRun,
 ];
 
 const PHASES: [(&str, Phase); 15] = [
@@ -134,14 +148,23 @@ fn value<T: Copy>(table: &[(&str, T)], word: &str) -> Option<T> {
     table.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
 }
 
-fn cause(word: &str) -> Option<Cause> {
+/// The cause that a word stands for.
+#[must_use]
+pub fn cause(word: &str) -> Option<Cause> {
     CAUSES.into_iter().find(|cause| cause.as_str() == word)
 }
 
 impl Memory {
-    /// As the text of the status.
+    /// As the text of the status, never longer than its field: what people read gives way to what decides, and the judge
+    /// begins a stage that it cannot read by its own cautious rule.
     #[must_use]
     pub fn to_text(&self) -> String {
+        let written = SENTENCES_MAX.iter().map(|most| self.written(*most, &self.judge));
+        let fits = |text: &String| text.chars().count() <= TEXT_MAX;
+        written.into_iter().find(fits).unwrap_or_else(|| self.written(0, UNREADABLE))
+    }
+
+    fn written(&self, sentence_max: usize, judge: &str) -> String {
         // Destructured whole: a field that is forgotten here is a decision that is forgotten in a restart.
         let State {
             phase,
@@ -158,6 +181,7 @@ impl Memory {
             harm,
             rollback,
             breach_waived,
+            breach,
             quarantined,
             promote_stale,
             retry_token,
@@ -169,22 +193,28 @@ impl Memory {
         } = self.state.clone();
         let Figures { first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at } =
             figures;
+        let harm_statistics = harm.as_ref().map_or_else(String::new, |harm| harm.statistics.clone());
         let passed_text = |p: PassedStage| (p.name, p.opened_at, p.passed_at, word(&PASSED, &p.how));
         let text = Text {
             phase: word(&PHASES, &phase),
             attempt,
             version,
             stage,
-            prior,
+            prior: prior.entries().iter().find(|e| e.selector.is_everybody()).map(|e| e.version.clone()),
             started_at,
             stage_opened_at,
             drawn: drawn.map(|d| (d.stage, d.target.into(), d.at)),
             clock: (banked_ms, running_since),
             approval_asked_at,
             phase_since,
-            harm: harm.map(|h| (h.at, h.cause.as_str().to_owned(), h.sentence)),
-            rollback: rollback.map(RollbackText::from),
+            harm: harm.map(|h| (h.at, h.cause.as_str().to_owned(), clip(&h.sentence, sentence_max))),
+            harm_statistics: clip(&harm_statistics, sentence_max),
+            rollback: rollback.map(|mut back| {
+                back.sentence = clip(&back.sentence, sentence_max);
+                RollbackText::from(back)
+            }),
             breach_waived,
+            breach: breach.map(|b| (b.at, b.sentence)),
             quarantined,
             promote_stale,
             retry_token,
@@ -193,19 +223,22 @@ impl Memory {
             passed: passed.into_iter().map(passed_text).collect(),
             figures: (first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at),
             judged: self.judged,
-            judge: self.judge.clone(),
+            judge: judge.to_owned(),
         };
         format!("{FORM}{}", serde_json::to_string(&text).unwrap_or_default())
     }
 
-    /// Reads what [`Memory::to_text`] wrote; the log comes from the status's decisions. `None` when the text is of
+    /// Reads what [`Memory::to_text`] wrote; the log comes from the status's decisions, and what devices go back to from
+    /// its own list. `None` when the text is of
     /// another form or damaged: the rollout then starts as if it had not been looked at.
     #[must_use]
-    pub fn read(text: &str, decisions: &[DecisionRecord]) -> Option<Memory> {
+    pub fn read(text: &str, decisions: &[DecisionRecord], way_back: Option<&str>) -> Option<Memory> {
         let text: Text = serde_json::from_str(text.strip_prefix(FORM)?).ok()?;
         let (first_exposed_at, exposed_devices, detected_at, safe_at, to_follow, ended_at) = text.figures;
         let harm = match text.harm {
-            Some((at, word, sentence)) => Some(Harm { at, cause: cause(&word)?, sentence }),
+            Some((at, word, sentence)) => {
+                Some(Harm { at, cause: cause(&word)?, sentence, statistics: text.harm_statistics })
+            }
             None => None,
         };
         let rollback = match text.rollback {
@@ -220,7 +253,10 @@ impl Memory {
             attempt: text.attempt,
             version: text.version,
             stage: text.stage,
-            prior: text.prior,
+            prior: match way_back {
+                Some(list) => prior(list)?,
+                None => text.prior.map_or_else(Production::default, Production::of_all),
+            },
             started_at: text.started_at,
             stage_opened_at: text.stage_opened_at,
             drawn: text.drawn.map(|(stage, target, at)| Drawn { stage, target: target.into(), at }),
@@ -230,6 +266,7 @@ impl Memory {
             harm,
             rollback,
             breach_waived: text.breach_waived,
+            breach: text.breach.map(|(at, sentence)| Breach { at, sentence }),
             quarantined: text.quarantined,
             promote_stale: text.promote_stale,
             retry_token: text.retry_token,
@@ -241,6 +278,27 @@ impl Memory {
         };
         Some(Memory { state, judge: text.judge, judged: text.judged })
     }
+}
+
+/// What some devices go back to, as the status has it.
+#[derive(Serialize, Deserialize)]
+struct WayBack {
+    selector: Selector,
+    version: String,
+}
+
+/// What devices go back to, as the status has it; `None`: there is nothing.
+#[must_use]
+pub fn way_back(prior: &Production) -> Option<String> {
+    let entry = |entry: &Proven| WayBack { selector: entry.selector.clone(), version: entry.version.clone() };
+    let list: Vec<WayBack> = prior.entries().iter().map(entry).collect();
+    (!list.is_empty()).then(|| serde_json::to_string(&list).unwrap_or_default())
+}
+
+fn prior(way_back: &str) -> Option<Production> {
+    let list: Vec<WayBack> = serde_json::from_str(way_back).ok()?;
+    let proven = |WayBack { selector, version }: WayBack| Proven { selector, version };
+    Some(Production::new(list.into_iter().map(proven)))
 }
 
 fn log_entry(record: &DecisionRecord) -> Option<LogEntry> {

@@ -2,11 +2,13 @@
 
 use modelfleet_crds::rollout::{RolloutStatus, status as field};
 use modelfleet_protocol::time::Time;
+use modelfleet_rollout::clip;
 use modelfleet_spec::Problem;
 
 use super::MESSAGE_MAX;
 use super::conditions::{self, Word};
-use super::time::cut;
+use super::fleet_words;
+use crate::restore::RESTORED;
 
 /// The status of a rollout that a problem keeps from everything: all stays as it is, and says why.
 #[must_use]
@@ -17,7 +19,7 @@ pub fn tell_problem(
     now: Time,
 ) -> RolloutStatus {
     let mut status = before.cloned().unwrap_or_default();
-    let kinds = ["Ready", "Progressing", "Paused", "Degraded", "RolledBack", "Stalled"];
+    let kinds = ["Ready", "Progressing", "Paused", "Degraded", "RolledBack", "Breached", "Stalled"];
     let known = |kind: &'static str| match status.conditions.iter().find(|c| c.type_ == kind) {
         Some(c) => {
             Word { kind, holds: c.status == "True", reason: c.reason.clone(), message: c.message.clone() }
@@ -26,10 +28,12 @@ pub fn tell_problem(
     };
     let mut words: Vec<Word> = kinds.into_iter().map(known).collect();
     conditions::report_problem(&mut words, problem);
+    words.extend(fleet_words::kept(&status.conditions, fleet_words::KINDS));
+    words.extend(fleet_words::kept(&status.conditions, &[RESTORED]));
     status.conditions = conditions::to_fields(words, &status.conditions, generation, now);
     status.observed_generation = generation;
     status.phase = Some(field::RolloutPhase::Stalled);
-    status.message = Some(cut(&problem.to_string(), MESSAGE_MAX));
+    status.message = Some(clip(&problem.to_string(), MESSAGE_MAX));
     status
 }
 
@@ -44,6 +48,23 @@ pub fn beside_stand_in(told: RolloutStatus, before: Option<&RolloutStatus>) -> R
     RolloutStatus { judge, margins: before.margins.clone(), ..told }
 }
 
+/// The status where the API server takes nothing of what was decided, not even [`minimal`]: what the object has, which
+/// was taken once, and why nothing goes on.
+#[must_use]
+pub fn tell_refused(
+    why: &str,
+    before: Option<&RolloutStatus>,
+    generation: Option<i64>,
+    now: Time,
+) -> RolloutStatus {
+    let what = format!(
+        "the API server takes no status of this rollout, so that no stage begins: {why}; are the installed \
+         CustomResourceDefinitions those of this controller?"
+    );
+    let problem = Problem { reason: "StatusRefused", field: String::new(), what };
+    tell_problem(&problem, before, generation, now)
+}
+
 /// What a status cannot do without: what decides after a restart, and what people wait for.
 #[must_use]
 pub fn minimal(status: RolloutStatus) -> RolloutStatus {
@@ -53,6 +74,7 @@ pub fn minimal(status: RolloutStatus) -> RolloutStatus {
         message: status.message,
         membership: status.membership,
         judge: status.judge,
+        way_back: status.way_back,
         plan_revision: status.plan_revision,
         epoch: status.epoch,
         conditions: status.conditions,

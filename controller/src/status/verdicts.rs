@@ -3,7 +3,7 @@
 use modelfleet_crds::rollout::status::{MarginBasis, StageMargin, Verdict, VerdictEvidence, VerdictKind};
 use modelfleet_judge::{Assessment, SloVerdict, Verdict as Judged};
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::Stage;
+use modelfleet_rollout::{Stage, clip};
 
 use super::time::{cut, signed, to_k8s};
 use modelfleet_spec::Valid;
@@ -51,8 +51,17 @@ fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
         devices: i64::from(v.devices),
         windows: signed(v.canary.known),
         spent_ppm: signed(v.spent_ppb.div_ceil(1_000)).min(1_000_000),
-        sentence: Some(cut(&v.sentence, SENTENCE_MAX)),
+        sentence: Some(clip(&told(v), SENTENCE_MAX)),
         at: Some(to_k8s(now)),
+    }
+}
+
+/// The conclusion, then the statistics as a sentence of their own, which goes first where room is short.
+fn told(v: &SloVerdict) -> String {
+    if v.statistics.is_empty() {
+        v.sentence.clone()
+    } else {
+        format!("{}. Statistics: {}", v.sentence, v.statistics)
     }
 }
 

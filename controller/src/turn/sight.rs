@@ -5,17 +5,22 @@ use modelfleet_protocol::draw::{Share, open_stage};
 use modelfleet_protocol::ids::{DeviceId, Digest};
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::selector::Selector;
 use modelfleet_rollout::{FleetView, Phase, PlanView};
 use modelfleet_spec::Valid;
 
 use super::Table;
 use crate::assess::{Answer, Question, Recording, assess};
+use crate::index::left_out::Omitted;
+use crate::index::other_plan::OtherPlan;
 use crate::index::view::{FailedDevice, Lens, Sight};
 use crate::index::windows::Counting;
 use crate::status::memory::Memory;
 
 /// What was seen of the fleet.
 pub struct Seen {
+    /// All that devices had told is here. Before that the counts are too low, and nobody is to read them.
+    pub whole: bool,
     /// Counts.
     pub view: FleetView,
     /// Devices that the rollout is for.
@@ -26,6 +31,12 @@ pub struct Seen {
     pub failures: Vec<FailedDevice>,
     /// Some connected devices that run the candidate.
     pub exposed: Vec<DeviceId>,
+    /// Devices of the fleet whose state cannot be taken.
+    pub omitted: Omitted,
+    /// Connected devices that hold another plan than the newest.
+    pub other_plan: OtherPlan,
+    /// Why devices cannot run the candidate, while none runs it.
+    pub unable_why: String,
 }
 
 impl Table<'_> {
@@ -49,6 +60,9 @@ impl Table<'_> {
         let Some(fleet) = self.field.index.fleet(&self.key.0) else { return (None, None) };
         let stage = valid.policy.stage(state.stage);
         let back = state.rollback.as_ref().filter(|_| state.phase == Phase::RollingBack);
+        let same = |version: &str| self.builds.get(version).is_some_and(|build| build.digest == candidate);
+        let prior = state.prior.entries().iter().map(|one| (one.selector.clone(), same(&one.version)));
+        let prior: Vec<(Selector, bool)> = prior.collect();
         let lens = Lens {
             model: &self.key.1,
             attempt: &plan.attempt,
@@ -57,15 +71,24 @@ impl Table<'_> {
             selector: &stage.selector,
             membership,
             drawn: state.drawn.filter(|_| membership.salt == plan.salt).map(|drawn| drawn.stage),
+            probation_ms: plan.probation.timeout_ms,
             silent_after_ms: valid.silent_after_ms,
+            window_ms: plan.observe.window_ms,
             connected_since: self.link.since,
+            prior: &prior,
             back_since: back.map(|back| back.started_at),
+            plan: self.field.ledger.newest(self.key),
             now: self.now,
         };
         let asks = (watched || (judged && state.phase == Phase::Succeeded))
             && state.stage_opened_at.is_some()
             && self.link.settled;
-        let Sight { view, eligible, online, subjects, failures, exposed } = fleet.look(&lens, asks);
+        let Sight { mut view, eligible, online, subjects, failures, exposed, other_plan } =
+            fleet.look(&lens, asks);
+        // Once a device runs it, that none can is no question any more.
+        let begins = view.activated == 0 && !state.phase.is_terminal() && state.phase != Phase::RollingBack;
+        let unable = build.filter(|_| begins).map(|build| fleet.unable(&lens, build)).unwrap_or_default();
+        view.unable = unable.devices;
         let before = if memory.judged == (state.attempt, state.stage) {
             StageState::from_text(&memory.judge).unwrap_or_else(|_| StageState::unreadable())
         } else {
@@ -79,11 +102,15 @@ impl Table<'_> {
             profile: build.and_then(|build| build.profile.as_ref()),
             subjects: &subjects,
             samples: fleet.samples(&self.key.1),
+            fleet: Some(fleet),
             recording: self.recording(&valid.policy.parts().rollout),
             now: self.now,
         };
         let answer = asks.then(|| assess(&question));
-        (Some(Seen { view, eligible, online, failures, exposed }), answer)
+        let omitted = fleet.omitted();
+        let (whole, unable_why) = (self.link.settled, unable.why);
+        let seen = Seen { whole, view, eligible, online, failures, exposed, omitted, other_plan, unable_why };
+        (Some(seen), answer)
     }
 
     fn recording(&self, rollout: &str) -> Recording<'_> {

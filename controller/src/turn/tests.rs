@@ -18,6 +18,11 @@ use crate::plan::{Voice, speaker};
 use crate::read::read;
 use crate::status::{Story, tell};
 
+mod first_sight;
+mod hostile;
+mod in_the_way;
+mod quiet;
+
 const NOW: Time = Time(1_000_000_000);
 
 fn key() -> Key {
@@ -75,6 +80,7 @@ impl Stage {
             seen: None,
             answer: None,
             plan: None,
+            restored: false,
             generation: None,
             now: NOW,
         };
@@ -99,6 +105,21 @@ impl Stage {
             let topic = format!("mf/1/plant/device/{shard:02x}/{device}/{what}");
             let _ = self.field.index.fold(&topic, payload.to_string().as_bytes(), false, NOW);
         }
+        self
+    }
+
+    /// A device that told so has this engine.
+    fn able(mut self, device: &str, engine: &str) -> Stage {
+        let digest = Digest::of(b"1.0.0");
+        let running = json!({"digest": digest, "version": "1.0.0", "activated": 5, "confirmed": true});
+        let state = json!({
+            "device": device, "sequence": 2, "at": 2, "agent": "test", "labels": {"age": "old"},
+            "capabilities": {"engines": [{"name": engine, "version": "1", "opsets": {"": 21}}]},
+            "models": [{"model": "m", "running": running}],
+        });
+        let shard = modelfleet_protocol::ids::shard(&device.parse().unwrap());
+        let topic = format!("mf/1/plant/device/{shard:02x}/{device}/state");
+        let _ = self.field.index.fold(&topic, state.to_string().as_bytes(), false, NOW);
         self
     }
 
@@ -148,7 +169,7 @@ fn progressing() -> State {
         phase: Phase::Progressing,
         attempt: 1,
         stage: 1,
-        prior: Some("1.0.0".into()),
+        prior: Production::of_all("1.0.0"),
         started_at: Some(Time(5)),
         stage_opened_at: Some(Time(6)),
         drawn: Some(Drawn { stage: 1, target: Target::Ppm(100_000), at: Time(6) }),
@@ -178,7 +199,7 @@ fn who_begins_to_go_back_keeps_the_next_one_waiting() {
     assert_eq!(turns[0].rollout.name_any(), "r-1.2.0", "in the order of the objects");
     assert_eq!((turns[0].phase(), turns[1].phase()), (Phase::Queued, Phase::RollingBack));
     let reason = &decided(&turns[0]).decision.reasons[0].message;
-    assert!(reason.contains("waits for rollout r-1.1.0"), "{reason}");
+    assert!(reason.contains("Waits for rollout r-1.1.0"), "{reason}");
 }
 
 #[test]
@@ -226,6 +247,35 @@ fn nothing_begins_by_a_spec_that_cannot_work() {
     assert_eq!(stage.device("d1", "old", "1.0.0").turns()[0].phase(), Phase::Queued);
 }
 
+/// Nothing is offered to anybody, the next rollout begins, and the plan stays what it was.
+#[test]
+fn a_version_that_no_device_can_run_ends_at_once_and_says_why() {
+    let waiting = || State { phase: Phase::Queued, attempt: 1, ..State::default() };
+    let needs = |spec: &mut ModelVersion| {
+        spec.spec.requires = serde_json::from_value(json!({"engine": ["Rten"]})).unwrap();
+    };
+    let stage = Stage::new().version("1.0.0", production()).version("1.1.0", verified());
+    let mut stage = stage.version("1.2.0", verified()).holds("1.0.0", "1.0.0");
+    let mut object = ModelVersion::clone(&stage.world.versions["1.1.0"]);
+    needs(&mut object);
+    stage.world.versions.insert("1.1.0".to_owned(), Arc::new(object));
+    for device in ["d1", "d2"] {
+        stage = stage.device(device, "old", "1.0.0").able(device, "OnnxRuntime");
+    }
+    let mut stage = stage.rollout("1.1.0", waiting(), |_| {}).rollout("1.2.0", waiting(), |_| {});
+    let turns = stage.turns();
+    let ended = decided(&turns[0]);
+    assert_eq!(ended.memory.state.phase, Phase::RolledBack);
+    assert_eq!(ended.memory.state.rollback.as_ref().map(|r| r.cause), Some(Cause::NobodyCanRun));
+    let said = &ended.decision.reasons[0].message;
+    for words in ["none of the 2 devices of", "1.1.0: 2 because one of [Rten] is required", "retryToken"] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert!(!ended.view.candidate);
+    assert!(!ended.decision.actions.iter().any(|a| matches!(a, Action::OpenStage { .. })));
+    assert_eq!(ended.view.speaks, modelfleet_rollout::Speaks::No, "it knows no version to go back to");
+}
+
 #[test]
 fn a_version_whose_object_is_gone_is_known_by_the_plan() {
     let stage =
@@ -239,7 +289,7 @@ fn a_version_whose_object_is_gone_is_known_by_the_plan() {
     let stage = Stage::new().holds("1.0.0", "1.0.0").version("1.1.0", verified());
     let mut stage = stage.device("d1", "old", "1.0.0").rollout("1.1.0", waiting, |_| {});
     let turns = stage.turns();
-    assert_eq!(decided(&turns[0]).memory.state.prior.as_deref(), Some("1.0.0"), "there is a way back");
+    assert_eq!(decided(&turns[0]).memory.state.prior.to_string(), "1.0.0", "there is a way back");
 }
 
 #[test]
@@ -344,7 +394,7 @@ fn an_overdue_way_back_lets_the_next_one_begin() {
 
 #[test]
 fn a_success_whose_way_back_is_gone_stays_in_production_and_says_so() {
-    let succeeded = || State { phase: Phase::Succeeded, prior: Some("1.0.0".into()), ..progressing() };
+    let succeeded = || State { phase: Phase::Succeeded, prior: Production::of_all("1.0.0"), ..progressing() };
     let abort = |spec: &mut RolloutSpec| spec.abort = true;
     let stage = || Stage::new().version("1.1.0", production()).device("d1", "old", "1.1.0");
     let mut whole =

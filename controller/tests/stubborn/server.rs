@@ -76,7 +76,11 @@ impl Inner {
         if path.ends_with("/status") {
             kept["status"] = body["status"].clone();
         } else {
-            kept["metadata"]["finalizers"] = body["metadata"]["finalizers"].clone();
+            for part in ["finalizers", "annotations"] {
+                if let Some(said) = body["metadata"].get(part) {
+                    kept["metadata"][part] = said.clone();
+                }
+            }
         }
         kept["metadata"]["resourceVersion"] = json!((100 + self.version).to_string());
         Ok(kept.clone())

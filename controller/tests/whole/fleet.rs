@@ -23,7 +23,8 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};
 
-/// How versions behave: share of windows with errors in percent, by version; 101: the model fails to load.
+/// How versions behave: share of windows with errors in percent, by version, or by version and age (`1.1.0 old`) for some
+/// devices alone; 101: the model fails to load.
 pub type Badness = Arc<Mutex<BTreeMap<String, u64>>>;
 
 /// Devices behind one connection.
@@ -155,6 +156,7 @@ impl Fleet {
                     fetched_bytes: candidate.build.size_bytes,
                     since: now(),
                     failure: broken.then(|| Failure::new(FailureCode::LoadRefused, "operator missing")),
+                    waits: None,
                 });
                 if broken { None } else { Some((&candidate.build, candidate.rollout.clone())) }
             }
@@ -220,7 +222,10 @@ impl Fleet {
         device.sequence += 1;
         let since = running.activated.max(plan.observe.since);
         let first = since.0.div_ceil(window_ms).max(end.saturating_sub(60));
-        let bad = self.badness.lock().unwrap().get(&running.version.to_string()).copied().unwrap_or(1);
+        let of_age = format!("{} {}", running.version, device.labels["age"]);
+        let badness = self.badness.lock().unwrap().clone();
+        let bad = badness.get(&of_age).or_else(|| badness.get(&running.version.to_string()));
+        let bad = bad.copied().unwrap_or(1);
         let is_bad = |index: u64| (index * 37 + i as u64 * 17) % 100 < bad;
         let tally = |bad: bool| {
             let mut tally = Tally { known: vec![1; indicators], bad: vec![0; indicators] };
@@ -255,6 +260,8 @@ impl Fleet {
             observe_id: plan.observe.id(),
             windows: (first..end).map(window).collect(),
             history: Some(History { tally: Some(past), ..History::default() }),
+            plan_epoch: device.seen.epoch,
+            plan_revision: device.seen.revision,
         };
         let channel = Channel::Report(device.id.clone(), self.model.clone());
         self.publish(channel, report.encode_to_vec()).await;

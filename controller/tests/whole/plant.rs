@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::VerifyingKey;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, ResourceExt as _};
 use modelfleet_controller::keys;
 use modelfleet_crds::{ModelVersion, Rollout};
 use modelfleet_protocol::ids::Digest;
@@ -142,6 +142,20 @@ impl Plant {
 
     /// Creates a rollout with quick stages.
     pub async fn roll_out(&self, version: &str) {
+        self.begin(version, json!({}), "5").await;
+    }
+
+    /// The same, to the devices of a selector.
+    pub async fn roll_out_to(&self, version: &str, selector: Value) {
+        self.begin(version, selector, "5").await;
+    }
+
+    /// The same to all, with so many devices in its first stage.
+    pub async fn roll_out_from(&self, version: &str, canaries: &str) {
+        self.begin(version, json!({}), canaries).await;
+    }
+
+    async fn begin(&self, version: &str, selector: Value, canaries: &str) {
         let stage = |name: &str, devices: &str| {
             json!({"name": name, "devices": devices, "bake": "5s", "maxWait": "1m", "spreadBy": ["age"],
                    "limits": {"minWindows": 3}})
@@ -150,8 +164,8 @@ impl Plant {
             "apiVersion": "modelfleet.io/v1alpha1", "kind": "Rollout",
             "metadata": {"name": format!("r-{version}")},
             "spec": {
-                "model": "m", "version": version,
-                "stages": [stage("canary", "5"), stage("broad", "50%"), stage("full", "100%")],
+                "model": "m", "version": version, "selector": selector,
+                "stages": [stage("canary", canaries), stage("broad", "50%"), stage("full", "100%")],
                 "slos": [{"name": "errors", "metric": "ErrorRate", "threshold": "1%"}],
                 "observe": {"window": "1s", "warmupWindows": 0},
                 "probation": {"timeout": "10s"},
@@ -214,6 +228,84 @@ impl Plant {
     pub async fn stage(&self, version: &str) -> String {
         let status = self.versions().get(&format!("m-{version}")).await.unwrap().status.unwrap_or_default();
         format!("{:?}", status.stage.unwrap_or_default())
+    }
+
+    /// The devices that a version is the stable one of, as `kubectl get` shows them.
+    pub async fn devices(&self, version: &str) -> String {
+        let status = self.versions().get(&format!("m-{version}")).await.unwrap().status.unwrap_or_default();
+        status.devices.unwrap_or_default()
+    }
+
+    /// Waits until an ended rollout bears its mark, which follows its status.
+    pub async fn wait_marked(&self, version: &str) {
+        let start = Instant::now();
+        let name = format!("r-{version}");
+        while !self.rollouts().get(&name).await.unwrap().annotations().contains_key("modelfleet.io/ended") {
+            assert!(start.elapsed() < Duration::from_secs(30), "{version} has no mark\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// All objects as `kubectl get -o yaml` gives them, without what the API server will not take again.
+    pub async fn exported(&self) -> (Vec<Value>, Vec<Value>) {
+        let stripped = |mut object: Value| {
+            let metadata = object["metadata"].as_object_mut().unwrap();
+            metadata.retain(|key, _| ["name", "annotations", "finalizers"].contains(&key.as_str()));
+            object.as_object_mut().unwrap().remove("status");
+            object
+        };
+        let versions = self.versions().list(&ListParams::default()).await.unwrap().items;
+        let rollouts = self.rollouts().list(&ListParams::default()).await.unwrap().items;
+        let export = |object| stripped(serde_json::to_value(object).unwrap());
+        (
+            versions.iter().map(|v| export(json!(v))).collect(),
+            rollouts.iter().map(|r| export(json!(r))).collect(),
+        )
+    }
+
+    /// Creates objects as `kubectl apply` would: all that they hold is owned by it.
+    pub async fn apply_again(&self, versions: &[Value], rollouts: &[Value]) {
+        let params =
+            PostParams { field_manager: Some("kubectl-client-side-apply".into()), ..PostParams::default() };
+        for object in versions {
+            let object = serde_json::from_value(object.clone()).unwrap();
+            self.versions().create(&params, &object).await.unwrap();
+        }
+        for object in rollouts {
+            let object = serde_json::from_value(object.clone()).unwrap();
+            self.rollouts().create(&params, &object).await.unwrap();
+        }
+    }
+
+    /// Deletes everything, and waits until it is gone.
+    pub async fn delete_all(&self) {
+        let (delete, list) = (DeleteParams::default(), ListParams::default());
+        for rollout in self.rollouts().list(&list).await.unwrap().items {
+            let name = rollout.metadata.name.unwrap();
+            self.rollouts().delete(&name, &delete).await.unwrap();
+            self.wait_gone(self.rollouts(), &name, Duration::from_secs(25)).await;
+        }
+        for version in self.versions().list(&list).await.unwrap().items {
+            let name = version.metadata.name.unwrap();
+            self.versions().delete(&name, &delete).await.unwrap();
+            self.wait_gone(self.versions(), &name, Duration::from_secs(25)).await;
+        }
+    }
+
+    /// The message of a condition of a rollout that is true.
+    pub async fn condition(&self, version: &str, kind: &str) -> Option<String> {
+        let rollout = self.rollouts().get(&format!("r-{version}")).await.unwrap();
+        let conditions = rollout.status.unwrap_or_default().conditions;
+        conditions.into_iter().find(|c| c.type_ == kind && c.status == "True").map(|c| c.message)
+    }
+
+    /// Waits until a version stands at a stage.
+    pub async fn wait_stage(&self, version: &str, stage: &str) {
+        let start = Instant::now();
+        while self.stage(version).await != stage {
+            assert!(start.elapsed() < Duration::from_secs(30), "{version} is not {stage}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Deletes a version.

@@ -35,6 +35,12 @@ pub struct Artifact {
     /// Format of the bytes: `Onnx`. Default: `Onnx`.
     #[serde(default)]
     pub format: ModelFormat,
+
+    /// Version of the format that the file is of (IR version of ONNX). A device whose engines do not take it is
+    /// reported as incompatible before it downloads. Default: not known beforehand. Example: `10`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub ir_version: Option<i64>,
 }
 
 /// Format of a model file.

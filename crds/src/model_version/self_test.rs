@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::text::Decimal;
+use crate::text::{Decimal, Reading};
 
 /// One known input with the output that the model must give on every device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -32,17 +32,33 @@ pub struct SelfTestCase {
     pub tolerance: Decimal,
 }
 
-/// The values of one tensor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+/// The values of one tensor: numbers or texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "has(self.values) != has(self.texts)",
+    "must have either values (numbers) or texts, such as values: [\"0.85\", \"-1\"]"
+))]
 pub struct TensorValues {
     /// Name of the tensor, 1 to 128 characters. Required. Example: `features`.
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
 
-    /// Values in row order, as decimal numbers, 1 to 4096. Required. Example: `["0.85", "-1", "1.5e-7"]`.
+    /// Values in row order, as decimal numbers, or `NaN` for a missing reading, 1 to 4096. Default: none, for a
+    /// tensor of texts. Example: `["0.85", "-1", "1.5e-7", "NaN"]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 4096), extend("x-kubernetes-list-type" = "atomic"))]
-    pub values: Vec<Decimal>,
+    pub values: Vec<Reading>,
+
+    /// Values in row order of a tensor of texts, 1 to 1024, each of at most 256 characters. Default: none, for a tensor
+    /// of numbers. Example: `["centrifugal"]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(min = 1, max = 1024),
+        inner(length(max = 256)),
+        extend("x-kubernetes-list-type" = "atomic")
+    )]
+    pub texts: Vec<String>,
 }
 
 fn default_tolerance() -> Decimal {

@@ -44,7 +44,7 @@ pub struct Tensor {
     pub name: String,
 
     /// Type of the elements: `Bool`, `Int8`, `Int16`, `Int32`, `Int64`, `Uint8`, `Uint16`, `Uint32`,
-    /// `Uint64`, `Fp16`, `Fp32`, `Fp64` or `String`. Required. Example: `Fp32`.
+    /// `Uint64`, `Fp16`, `Bf16`, `Fp32`, `Fp64` or `String`. Required. Example: `Fp32`.
     pub datatype: Datatype,
 
     /// Size of each dimension, outermost first, at most 8; -1 means any size. Default: empty, a single value.
@@ -77,6 +77,8 @@ pub enum Datatype {
     Uint64,
     /// Floating point, 16 bits.
     Fp16,
+    /// Floating point, 16 bits, with the range of 32.
+    Bf16,
     /// Floating point, 32 bits.
     Fp32,
     /// Floating point, 64 bits.

@@ -14,9 +14,10 @@ pub struct ModelVersionStatus {
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
 
-    /// Where the version stands: `Registered` (known, not yet checked), `Verified` (digest and signatures
-    /// were checked), `Production` (the stable version of its model), `Archived` (was in production),
-    /// `Rejected` (a rollout showed harm; no rollout takes it until its retryToken changes).
+    /// Where the version stands: `Registered` (known, not yet checked), `Verified` (size and digest are
+    /// right, and the signature where the controller has publishers' keys), `Production` (the stable version
+    /// of the devices in `devices`), `Archived` (was in production), `Rejected` (a rollout showed harm; no
+    /// rollout takes it until its retryToken changes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<VersionStage>,
 
@@ -34,13 +35,24 @@ pub struct ModelVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected_by: Option<Rejection>,
 
-    /// When digest and signatures were checked. Example: `2026-08-01T12:00:00Z`.
+    /// When the file passed its check. Example: `2026-08-01T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_at: Option<Time>,
 
     /// When the version came to production. Example: `2026-08-01T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted_at: Option<Time>,
+
+    /// The devices that the version is the stable one of, as text for `kubectl get`. Example: `site=north`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub devices: Option<String>,
+
+    /// The devices that the version is the stable one of, at most 9 entries: those that a rollout proved it for. Where
+    /// entries of several versions select a device, the one with the highest order counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9), extend("x-kubernetes-list-type" = "atomic"))]
+    pub production_for: Vec<ProductionScope>,
 
     /// Name of the rollout that brought the version to production. Example: `pump-anomaly-1-4-0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,15 +66,28 @@ pub struct ModelVersionStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// Devices that a version is the stable one of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProductionScope {
+    /// The devices by label, as JSON. Example: `{"matchLabels":{"site":"north"}}`; `{}` is all devices.
+    #[schemars(length(max = 2048))]
+    pub selector: String,
+
+    /// Grows with every promotion of the model: where several entries select a device, the highest counts. Example: `3`.
+    #[schemars(range(min = 0))]
+    pub order: i64,
+}
+
 /// Where a version stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum VersionStage {
     /// Known, not yet checked.
     #[default]
     Registered,
-    /// Digest and signatures were checked.
+    /// Size and digest are right, and with publishers' keys the signature.
     Verified,
-    /// The stable version of its model.
+    /// The stable version of its model, for all devices or for some.
     Production,
     /// Was in production.
     Archived,

@@ -52,7 +52,7 @@ pub struct Stage {
     /// Label keys over whose values the stage's devices are spread in proportion, at most 4, so that it
     /// covers the operating range. Default: none, devices are picked at random. Example: `[age, load]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 4), inner(length(min = 1, max = 317)), extend("x-kubernetes-list-type" = "set"))]
     pub spread_by: Vec<String>,
 
     /// Narrows the stage's new devices to those with these labels; the rollout's selector must hold too.

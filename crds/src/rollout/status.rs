@@ -95,6 +95,13 @@ pub struct RolloutStatus {
     )]
     pub margins: Vec<StageMargin>,
 
+    /// What devices go back to if the rollout is taken back: what was in production when it began, as a JSON list of
+    /// selectors and versions, of which the first that selects a device counts. Example:
+    /// `[{"selector":{},"version":"1.3.0"}]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2560))]
+    pub way_back: Option<String>,
+
     /// How far taking back is. Absent when nothing is or was taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackProgress>,
@@ -126,7 +133,9 @@ pub struct RolloutStatus {
     #[schemars(length(max = 64))]
     pub retry_token: Option<String>,
 
-    /// Standard conditions, by type: `Ready`, `Progressing`, `Paused`, `Degraded`, `RolledBack`, `Stalled`.
+    /// Standard conditions, by type: `Ready`, `Progressing`, `Paused`, `Degraded`, `RolledBack`, `Stalled`; and about the
+    /// fleet, once there is something to tell: `DevicesLeftOut` (their state breaks a limit; the message names them)
+    /// and `PlanNotTaken` (connected devices hold another plan than the newest after ten minutes).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::conditions::condition_list")]
     pub conditions: Vec<Condition>,

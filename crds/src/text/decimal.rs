@@ -13,6 +13,28 @@ string_form! {
     "pattern": r"^-?[0-9]{1,15}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?$",
 }
 
+string_form! {
+    /// A reading: a decimal number, or `NaN` where it is missing.
+    Reading, max: 40,
+    "pattern": r"^(NaN|-?[0-9]{1,15}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?)$",
+}
+
+impl Reading {
+    /// The nearest binary number, or not-a-number for a missing reading.
+    ///
+    /// # Errors
+    /// When the text is neither.
+    pub fn to_f64(&self) -> Result<f64, Malformed> {
+        if self.as_str() == "NaN" { Ok(f64::NAN) } else { Decimal::from(self.as_str()).to_f64() }
+    }
+}
+
+impl From<Decimal> for Reading {
+    fn from(decimal: Decimal) -> Reading {
+        Reading(decimal.0)
+    }
+}
+
 impl Decimal {
     /// The value in millionths, exactly: `0.85` is 850 000.
     ///
@@ -66,6 +88,13 @@ mod tests {
             assert_eq!(Decimal::from(text).millionths(), Ok(millionths), "{text}");
         }
         assert_eq!(Decimal::from("1.5e-7").to_f64(), Ok(1.5e-7));
+    }
+
+    #[test]
+    fn a_reading_may_be_missing() {
+        assert!(Reading::from("NaN").to_f64().unwrap().is_nan());
+        assert_eq!(Reading::from("1.5").to_f64(), Ok(1.5));
+        assert!(Reading::from("nan").to_f64().is_err() && Reading::from("inf").to_f64().is_err());
     }
 
     #[test]

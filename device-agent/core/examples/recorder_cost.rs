@@ -31,6 +31,7 @@ fn build(features: usize) -> ModelBuild {
         uri: String::new(),
         size_bytes: 1,
         format: Format::Onnx,
+        ir_version: 0,
         opsets: BTreeMap::new(),
         engines: Vec::new(),
         memory_bytes: 0,

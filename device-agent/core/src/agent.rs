@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use modelfleet_protocol::ids::{Digest, ModelName};
-use modelfleet_protocol::time::Time;
 
 use crate::mind::Mind;
 use crate::saved::Saved;
-use crate::words::{Identity, Input, Limits, Step};
+use crate::words::{Identity, Input, Limits, Moment, Step};
 
 /// The pure agent of one device.
 #[derive(Clone, Debug)]
@@ -32,10 +31,11 @@ impl Agent {
     }
 
     /// Takes one input and says what to do. Total: no input is an error, and none panics.
-    pub fn step(&mut self, now: Time, input: Input) -> Step {
+    /// What lasts is counted on the steady clock, what is due by the wall clock.
+    pub fn step(&mut self, now: impl Into<Moment>, input: Input) -> Step {
         let Agent { identity, limits, mind } = self;
         let stopping = input == Input::Stopping;
-        let mut turn = mind.turn(now, &input, identity, limits);
+        let mut turn = mind.turn(now.into(), &input, identity, limits);
         mind.take(input, &mut turn);
         if !stopping {
             mind.settle(&mut turn);

@@ -76,7 +76,7 @@ impl Aim {
                 expires: plan.order.expires,
                 mode: c.mode,
             }),
-            Wanted::Stable(_) => Build::stable(plan).map(|build| Goal {
+            Wanted::Stable(_) => Build::stable_of(plan, &identity.labels).map(|build| Goal {
                 kind: Kind::Stable,
                 attempt: String::new(),
                 build,

@@ -40,6 +40,7 @@ impl Try {
                 fetched_bytes: 0,
                 since: now,
                 failure: None,
+                waits: None,
             },
             fetches: 0,
             admissions: 0,

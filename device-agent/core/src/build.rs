@@ -7,6 +7,7 @@ use std::sync::Arc;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::selector::Labels;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A build's description. It may live inside a plan that many agents share (the simulated world), so that a
@@ -17,6 +18,7 @@ pub struct Build(Source);
 #[derive(Clone)]
 enum Source {
     Stable(Arc<Plan>),
+    StableFor(Arc<Plan>, usize),
     Candidate(Arc<Plan>),
     Own(Arc<ModelBuild>),
 }
@@ -28,6 +30,12 @@ impl Build {
         plan.stable.is_some().then(|| Build(Source::Stable(Arc::clone(plan))))
     }
 
+    /// The build of a plan that is stable for devices with these labels.
+    #[must_use]
+    pub fn stable_of(plan: &Arc<Plan>, labels: &Labels) -> Option<Build> {
+        Build::in_plan(plan, &plan.stable_of(labels)?.digest)
+    }
+
     /// The candidate build of a plan.
     #[must_use]
     pub fn candidate(plan: &Arc<Plan>) -> Option<Build> {
@@ -37,7 +45,8 @@ impl Build {
     /// The build of `plan` with this digest.
     #[must_use]
     pub fn in_plan(plan: &Arc<Plan>, digest: &Digest) -> Option<Build> {
-        [Build::stable(plan), Build::candidate(plan)].into_iter().flatten().find(|b| &b.digest == digest)
+        let own = (0..plan.stable_for.len()).map(|at| Build(Source::StableFor(Arc::clone(plan), at)));
+        own.chain(Build::stable(plan)).chain(Build::candidate(plan)).find(|build| &build.digest == digest)
     }
 }
 
@@ -54,6 +63,7 @@ impl Deref for Build {
             Source::Stable(plan) => {
                 plan.stable.as_ref().expect("Build::stable looked, and plans are immutable")
             }
+            Source::StableFor(plan, at) => &plan.stable_for[*at].build,
             Source::Candidate(plan) => {
                 &plan.candidate.as_ref().expect("Build::candidate looked, and plans are immutable").build
             }

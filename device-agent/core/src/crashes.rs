@@ -14,7 +14,11 @@ impl Unit {
             .attempts
             .retain(|t| !(t.attempt.rollout.is_empty() && t.attempt.phase == Phase::Incompatible));
         self.unheard();
+        let trial = self.kept.active.as_ref().and_then(|active| active.trial.as_ref());
+        self.work.answered_before = trial.map_or(0, |trial| trial.answered);
+        self.room_on_disk(turn); // A restart is a good moment to look again.
         if matches!(ending, Ending::Stopped | Ending::PowerLost) {
+            self.kept.loads = 0;
             // The load that was under way, or what ran in shadow, did not end the process.
             for tried in self.kept.attempts.iter_mut().filter(|t| t.admissions > 0) {
                 tried.admissions -= 1;
@@ -34,7 +38,7 @@ impl Unit {
         let limits = turn.limits;
         let Some(active) = &mut self.kept.active else { return false };
         let detail = match &mut active.trial {
-            Some(trial) => {
+            Some(trial) if !trial.outlasted => {
                 trial.restarts = trial.restarts.saturating_add(1);
                 turn.save = true;
                 (trial.restarts >= limits.restarts_max)
@@ -42,7 +46,8 @@ impl Unit {
             }
             // A stable build has nothing better to go back to.
             None if stable => None,
-            None => {
+            // Confirmed, or waiting to be asked: only crashes that follow each other speak against it.
+            _ => {
                 active.crashes = active.crashes.saturating_add(1);
                 turn.save = true;
                 (active.crashes >= limits.crashes_max)
@@ -59,7 +64,7 @@ impl Unit {
     fn lost_power(&mut self, turn: &mut Turn<'_>) -> bool {
         let limits = turn.limits;
         let trial = self.kept.active.as_mut().and_then(|active| active.trial.as_mut());
-        let Some(trial) = trial else { return false };
+        let Some(trial) = trial.filter(|trial| !trial.outlasted) else { return false };
         trial.reboots = trial.reboots.saturating_add(1);
         turn.save = true;
         if trial.reboots < limits.reboots_max {

@@ -24,21 +24,20 @@ pub(crate) fn fold(units: &mut BTreeMap<ModelName, Unit>, input: Input, turn: &m
         Input::FetchFailed { digest, failure, retry } => {
             units.values_mut().for_each(|u| u.fetch_failed(&digest, failure.clone(), retry, turn));
         }
-        Input::Admitted { digest, engine, memory_bytes } => {
-            let mut asked = false;
-            for unit in units.values_mut() {
-                asked |= unit.admitted(&digest, engine.clone(), memory_bytes, turn);
-            }
-            if !asked {
-                turn.emit(Output::Unload { digest });
+        Input::RoomOnDisk => units.values_mut().for_each(|unit| unit.room_on_disk(turn)),
+        Input::Admitted { model, digest, engine, memory_bytes } => {
+            let unit = units.get_mut(&model);
+            if !unit.is_some_and(|unit| unit.admitted(&digest, engine, memory_bytes, turn)) {
+                turn.emit(Output::Unload { model, digest });
             }
         }
-        Input::Refused { digest, failure } => {
-            units.values_mut().for_each(|unit| unit.refused(&digest, failure.clone(), turn));
+        Input::Refused { model, digest, failure } => {
+            on(units, &model, |unit| unit.refused(&digest, failure, turn));
         }
-        Input::Unreadable { digest, failure } => {
-            units.values_mut().for_each(|unit| unit.unreadable(&digest, failure.clone(), turn));
+        Input::Unreadable { model, digest, failure } => {
+            on(units, &model, |unit| unit.unreadable(&digest, failure, turn));
         }
+        Input::Shadowing { model, digest } => on(units, &model, |unit| unit.shadowing(&digest)),
         Input::SlotLost { digest } => units.values_mut().for_each(|unit| unit.slot_lost(&digest, turn)),
         Input::Switched { model, digest, engine } => {
             on(units, &model, |unit| unit.switched(digest, engine, turn));
@@ -53,7 +52,7 @@ pub(crate) fn fold(units: &mut BTreeMap<ModelName, Unit>, input: Input, turn: &m
             on(units, &model, |unit| unit.truth_arrived(digest, window_ms, index, &counters, turn));
         }
         Input::Health { model, digest, answered, errors } => {
-            on(units, &model, |unit| unit.health(&digest, answered, errors));
+            on(units, &model, |unit| unit.health(&digest, answered, errors, turn));
         }
         Input::Started { .. }
         | Input::Stopping

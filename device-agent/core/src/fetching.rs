@@ -15,8 +15,12 @@ use crate::words::{Output, Retry, Why};
 
 /// Whole downloads of wrong bytes that are believed.
 const MISMATCHES_MAX: u32 = 2;
+/// Shortest time between two downloads of a build that find no room, milliseconds.
+const ROOM_MS: u64 = 60_000;
 /// How long a fetch waits for the line when another model has it.
 const LINE_BUSY_MS: u64 = 10_000;
+/// How long it waits when the line is free and another model is the next.
+const LINE_FREE_MS: u64 = 1_000;
 
 impl Unit {
     /// Asks for the bytes, when it is this device's turn.
@@ -43,14 +47,17 @@ impl Unit {
         if at > now {
             return turn.wake_at(at, why);
         }
-        if turn.fetching {
-            return turn.wake_at(now.after_ms(LINE_BUSY_MS), why);
+        if turn.fetching || turn.next_fetch.as_ref().is_some_and(|next| *next != self.model) {
+            let wait_ms = if turn.fetching { LINE_BUSY_MS } else { LINE_FREE_MS };
+            self.work.line.wait(self.claim(goal));
+            return turn.wake_at(now.after_ms(wait_ms), why);
         }
         record.enter(Phase::Downloading, now);
         record.source = Some(Digest::of(goal.build.uri.as_bytes()));
         if !self.kept.parts.contains(&digest) {
             self.kept.parts.push(digest);
         }
+        self.work.line.begin(digest, record.attempt.fetched_bytes);
         self.work.fetching = Some(digest);
         self.work.fetch_rate = goal.fetch.bytes_per_second;
         turn.fetching = true;
@@ -99,6 +106,9 @@ impl Unit {
         if let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, digest) {
             let bytes = bytes.min(size_bytes);
             turn.publish |= quarter(bytes) != quarter(record.attempt.fetched_bytes);
+            if bytes != record.attempt.fetched_bytes {
+                self.answers.fetch_goes_on();
+            }
             record.attempt.fetched_bytes = bytes;
         }
     }
@@ -121,7 +131,10 @@ impl Unit {
             }
             Outlook::Late(failure) => {
                 record.end(Phase::Failed, Some(failure), turn.now);
-                let pause_ms = turn.limits.long_pause_ms;
+                // A disk is emptied sooner than a store changes its mind, and a look at it costs nothing.
+                let full = failed_with(record, FailureCode::DiskFull);
+                let limits = turn.limits;
+                let pause_ms = if full { limits.fetch_backoff_max_ms } else { limits.long_pause_ms };
                 let jitter_ms = turn.draw("long pause", pause_ms / 4);
                 record.retry_at = Some(turn.now.after_ms(pause_ms).after_ms(jitter_ms));
             }
@@ -130,6 +143,14 @@ impl Unit {
                 record.retry_at = None;
                 self.pause_if_stable(&goal.attempt, digest, turn);
             }
+        }
+    }
+
+    /// Downloads that found no room are tried again, each once in [`ROOM_MS`] at most.
+    pub fn room_on_disk(&mut self, turn: &mut Turn<'_>) {
+        for record in self.kept.attempts.iter_mut().filter(|t| failed_with(t, FailureCode::DiskFull)) {
+            let soon = record.attempt.since.min(turn.now).after_ms(ROOM_MS).max(turn.now);
+            record.retry_at = record.retry_at.map(|at| at.min(soon));
         }
     }
 
@@ -156,12 +177,14 @@ impl Unit {
         let goal = self.aim.goal().cloned();
         let rejected = self.rejected().to_vec();
         let attempts = &self.kept.attempts;
-        let full = |t: &Try| t.attempt.failure.as_ref().is_some_and(|f| f.code == FailureCode::DiskFull);
         let of_use = |digest: &Digest| {
             let goal = goal.as_ref().filter(|goal| &goal.build.digest == digest);
             goal.is_some_and(|goal| {
                 let same = |t: &&Try| t.attempt.rollout == goal.attempt && &t.attempt.digest == digest;
-                attempts.iter().find(same).is_none_or(|t| t.is_open() && !full(t))
+                attempts
+                    .iter()
+                    .find(same)
+                    .is_none_or(|t| t.is_open() && !failed_with(t, FailureCode::DiskFull))
             })
         };
         let keeps = |digest: &Digest| !rejected.contains(digest) && (held || of_use(digest));
@@ -172,6 +195,10 @@ impl Unit {
             turn.save = true;
         }
     }
+}
+
+fn failed_with(record: &Try, code: FailureCode) -> bool {
+    record.attempt.failure.as_ref().is_some_and(|failure| failure.code == code)
 }
 
 /// What a failed fetch means for the next one.

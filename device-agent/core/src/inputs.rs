@@ -63,9 +63,13 @@ pub enum Input {
         /// Whether another try may help.
         retry: Retry,
     },
+    /// The disk has room again for a download that found none. Feeding it too often does no harm.
+    RoomOnDisk,
     /// The build was loaded beside what serves, and passed its self-test. It stays loaded until
     /// [`crate::words::Output::Switch`], [`crate::words::Output::Shadow`] or [`crate::words::Output::Unload`].
     Admitted {
+        /// The model that it was loaded for. Two models may share their bytes.
+        model: ModelName,
         /// The build.
         digest: Digest,
         /// The engine that runs it.
@@ -75,6 +79,8 @@ pub enum Input {
     },
     /// The build could not be loaded, or failed its self-test. Nothing stays loaded.
     Refused {
+        /// The model that it was to be loaded for.
+        model: ModelName,
         /// The build.
         digest: Digest,
         /// Why.
@@ -82,10 +88,19 @@ pub enum Input {
     },
     /// The bytes of the build are on disk and could not be read; it was not loaded. No word about the build.
     Unreadable {
+        /// The model that it was to be loaded for.
+        model: ModelName,
         /// The build.
         digest: Digest,
         /// What the disk said.
         failure: Failure,
+    },
+    /// The build runs beside what answers now.
+    Shadowing {
+        /// The model.
+        model: ModelName,
+        /// What runs beside.
+        digest: Digest,
     },
     /// The build answers now; `None`: the fallback does.
     Switched {

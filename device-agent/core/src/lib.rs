@@ -5,12 +5,14 @@
 
 pub mod agent;
 mod aim;
+mod answers;
 mod attempts;
 pub mod backlog;
 pub mod build;
 mod crashes;
 mod deeds;
 mod fetch_schedule;
+mod fetch_turns;
 mod fetching;
 pub mod history;
 mod inputs;
@@ -37,5 +39,6 @@ mod state;
 mod truth;
 mod turn;
 mod unit;
+mod waits;
 pub mod words;
 mod writing;

@@ -22,9 +22,12 @@ pub struct Limits {
     pub reboots_max: u32,
     /// A process that was up for so long is well: its crashes before do not count any more.
     pub steady_ms: u64,
-    /// After more than [`Limits::restarts_max`] crashes in a row nothing is loaded for so long, or until a
-    /// moment after the broker was reached: a word to go back is heard before the next crash.
+    /// After more than [`Limits::restarts_max`] crashes in a row no candidate is loaded for so long, or until a
+    /// moment after the broker was reached: a word to go back is heard before the next crash. The stable build
+    /// answers at once.
     pub connect_first_ms: u64,
+    /// Loads of the stable build in such a row that took the process down with them, until it waits as well.
+    pub stable_loads_max: u32,
     /// Tries to load a build that has run before, until its bytes count as lost.
     pub switch_tries_max: u32,
     /// Wait between two such tries.
@@ -32,6 +35,15 @@ pub struct Limits {
     /// Loads of one attempt that find its bytes on disk and cannot read them, until the device says so; between
     /// them it waits as between fetches.
     pub read_tries_max: u32,
+    /// A fetch that has neither ended nor brought a byte for so long is given up as if it had failed. What its size
+    /// makes necessary is added.
+    pub fetch_answer_ms: u64,
+    /// A load whose end nobody has heard of for so long is begun again. What its size makes necessary is added.
+    pub admit_answer_ms: u64,
+    /// The same for what shall answer, or run beside: it is loaded ahead of others.
+    pub switch_answer_ms: u64,
+    /// Requests for what shall answer, or run beside, that stay without an answer until the build is left.
+    pub answers_lost_max: u32,
     /// Base windows kept per build for the device's own history.
     pub history_windows: usize,
     /// Windows of this length or more are written to disk when they close.
@@ -56,9 +68,14 @@ impl Default for Limits {
             reboots_max: 12,
             steady_ms: 10 * 60_000,
             connect_first_ms: 30_000,
+            stable_loads_max: 10,
             switch_tries_max: 3,
             switch_retry_ms: 10_000,
             read_tries_max: 6,
+            fetch_answer_ms: 3_600_000,
+            admit_answer_ms: 30 * 60_000,
+            switch_answer_ms: 10 * 60_000,
+            answers_lost_max: 3,
             history_windows: 600,
             save_window_ms: 5 * 60_000,
             save_windows_every_ms: 15 * 60_000,

@@ -8,13 +8,14 @@ use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
 
 use crate::deeds;
+use crate::fetch_turns;
 use crate::memory::Memory;
 use crate::roster::Roster;
 use crate::runs::Runs;
 use crate::saved::{SAVED_VERSION, Saved, Sequence};
 use crate::state;
 use crate::turn::{Turn, passed_ms};
-use crate::words::{Identity, Input, Limits, Output, Record, Step, Why};
+use crate::words::{Identity, Input, Limits, Moment, Output, Record, Step, Why};
 use crate::writing::Writing;
 
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ pub(crate) struct Mind {
     /// A state is to be published as soon as that may be.
     publish: bool,
     /// When the last step was, and when it wanted to be woken.
-    last: Option<(Time, Option<Time>)>,
+    last: Option<(Moment, Option<Time>)>,
 }
 
 impl Mind {
@@ -61,7 +62,7 @@ impl Mind {
     /// The step begins: time has passed, and a connection may have come or gone.
     pub fn turn<'a>(
         &mut self,
-        now: Time,
+        now: Moment,
         input: &Input,
         identity: &'a Identity,
         limits: &'a Limits,
@@ -73,13 +74,17 @@ impl Mind {
             Input::Disconnected | Input::Started { .. } => self.connected = false,
             _ => {}
         }
+        let went_well = self.writing.went_well(input);
+        let writable = (self.writing.is_well() || went_well) && *input != Input::NotSaved;
         let mut turn = Turn {
-            now,
+            now: now.wall,
+            steady_ms: now.steady_ms,
             passed_ms: self.last.map_or(0, |(last, wake)| passed_ms(last, wake, now)),
             connected: self.connected,
             payload_bytes_max: self.payload_bytes_max,
+            next_fetch: None,
             fetching: self.roster.units.values().any(|unit| unit.work.fetching.is_some()),
-            writable: self.writing.is_well() && *input != Input::NotSaved,
+            writable,
             loading: true,
             identity,
             limits,
@@ -91,10 +96,14 @@ impl Mind {
         if *input == Input::NotSaved {
             self.sequences().for_each(Sequence::was_not_written);
         } else {
-            if self.writing.is_well() || *input == Input::Saved {
+            if writable {
                 self.sequences().for_each(Sequence::was_written);
             }
             self.roster.units.values_mut().for_each(|unit| unit.asked_before = unit.work.asked());
+        }
+        if went_well {
+            let deletes = self.writing.succeeded();
+            turn.outputs.extend(deletes.into_iter().map(|digest| Output::Delete { digest }));
         }
         self.roster.units.values_mut().for_each(|unit| unit.elapse(&mut turn));
         turn
@@ -128,11 +137,6 @@ impl Mind {
                 self.publish = true;
                 self.roster.units.values_mut().for_each(crate::unit::Unit::forget_unsaved);
             }
-            Input::Saved => {
-                let deletes = self.writing.succeeded();
-                turn.writable = true;
-                turn.outputs.extend(deletes.into_iter().map(|digest| Output::Delete { digest }));
-            }
             Input::Connecting => {
                 let (connection, write) = self.connection.take();
                 turn.save |= write;
@@ -158,13 +162,14 @@ impl Mind {
 
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
         self.runs.settle(&mut self.roster.units, turn);
+        fetch_turns::take_turns(&mut self.roster.units, turn);
         for unit in self.roster.units.values_mut() {
             unit.settle(turn);
         }
     }
 
     pub fn finish(&mut self, turn: Turn<'_>) -> Step {
-        let (identity, now) = (turn.identity, turn.now);
+        let (identity, now, steady_ms) = (turn.identity, turn.now, turn.steady_ms);
         let Turn { mut outputs, mut wake, mut save, publish, writable, .. } = turn;
         // Two models may share their bytes: what one of them still needs stays.
         let units = &self.roster.units;
@@ -189,11 +194,16 @@ impl Mind {
         let just_failed = self.writing.take_news();
         let retry_at = self.writing.next(now, save && writable, &outputs);
         match retry_at {
-            Some(at) if at <= now && !just_failed => outputs.insert(0, Output::Save(Record::Control)),
+            Some(at) if at <= now && !just_failed => {
+                outputs.insert(0, Output::Save(Record::Control));
+                if let Some(at) = self.writing.tries(now).filter(|at| wake.is_none_or(|(w, _)| *at < w)) {
+                    wake = Some((at, Why::SaveRetry));
+                }
+            }
             Some(at) if wake.is_none_or(|(earlier, _)| at < earlier) => wake = Some((at, Why::SaveRetry)),
             _ => {}
         }
-        self.last = Some((now, wake.map(|(at, _)| at)));
+        self.last = Some((Moment { wall: now, steady_ms }, wake.map(|(at, _)| at)));
         Step { outputs, wake }
     }
 

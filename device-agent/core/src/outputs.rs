@@ -9,6 +9,9 @@ use modelfleet_protocol::state::DeviceState;
 use crate::build::Build;
 
 /// Something to do. Carried out in order; each one is safe to repeat.
+///
+/// Fetch, admit, switch and shadow are answered by an input. An answer that does not come in time is taken for lost
+/// ([`crate::words::Limits`]), and the request is made again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Write a record and make it durable before the next output is carried out.
@@ -48,13 +51,15 @@ pub enum Output {
         /// What is fetched.
         digest: Digest,
     },
-    /// Load the build beside what serves, and run its self-test.
+    /// Load the build beside what serves, and run its self-test. Loads of several models run side by side.
     Admit {
         /// The build.
         build: Build,
     },
-    /// Drop a loaded instance that does not serve. No answer is expected.
+    /// Drop what was loaded for this model and does not serve, and wait no more for its load. No answer is expected.
     Unload {
+        /// The model that it was loaded for.
+        model: ModelName,
         /// The build.
         digest: Digest,
     },

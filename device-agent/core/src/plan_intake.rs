@@ -5,7 +5,6 @@ use std::sync::Arc;
 use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
 use modelfleet_protocol::plan::{Order, Plan, check_build};
 
-use crate::aim::Aim;
 use crate::build::Build;
 use crate::saved::Directive;
 use crate::turn::Turn;
@@ -98,13 +97,11 @@ impl Unit {
 
     /// Works out anew what is wanted.
     pub fn retarget(&mut self, turn: &mut Turn<'_>) {
-        if let Some(stable) = self.stable() {
-            let rejected = self.rejects(&stable);
-            if let Some(slot) = self.slot_mut(&stable).filter(|_| !rejected) {
-                slot.stable = true;
-            }
+        self.take_aim(turn.identity, turn.limits);
+        let stable = self.stable();
+        if let Some(slot) = stable.and_then(|digest| self.slot_mut(&digest)) {
+            slot.stable = true;
         }
-        self.aim = Aim::of(&self.kept, turn.identity, turn.limits);
         self.observe_anew(turn);
     }
 }

@@ -11,6 +11,8 @@ pub enum Outcome {
     Timeout,
     /// The fallback answered because the model might not.
     Fallback,
+    /// No build could have answered: the request asks for what the model does not take. Counted apart.
+    Refused,
 }
 
 /// One prediction.

@@ -24,6 +24,8 @@ enum Finding {
     Failed(Failure),
     /// It may be confirmed as soon as the broker is heard.
     Silent,
+    /// Its time is over, and all that it lacks is requests. No evidence is no failure.
+    Unasked,
     Open,
 }
 
@@ -34,7 +36,8 @@ fn shortest_ms(rules: &Probation, stable: bool) -> u64 {
 
 fn judge(trial: &Trial, serving: bool, shortest_ms: u64, work: &Work) -> Finding {
     let Probation { timeout_ms, min_predictions, max_errors } = trial.rules;
-    let Work { answered, errors, run_ms, .. } = *work;
+    let Work { answered_before, answered, errors, run_ms, .. } = *work;
+    let answered = answered_before.saturating_add(answered);
     if errors > max_errors {
         let detail = format!("{errors} errors; {max_errors} are allowed");
         return Finding::Failed(Failure::new(FailureCode::ProbationErrors, detail));
@@ -44,34 +47,42 @@ fn judge(trial: &Trial, serving: bool, shortest_ms: u64, work: &Work) -> Finding
     if healthy && long_enough && trial.heard {
         return Finding::Confirmed;
     }
-    if trial.elapsed_ms < timeout_ms {
-        return if healthy && long_enough { Finding::Silent } else { Finding::Open };
+    if healthy && long_enough && (trial.elapsed_ms < timeout_ms || trial.outlasted) {
+        return Finding::Silent;
     }
-    Finding::Failed(if healthy {
-        let detail = format!("no contact within {timeout_ms} ms");
-        Failure::new(FailureCode::ContactLost, detail)
-    } else {
+    if trial.elapsed_ms < timeout_ms {
+        return Finding::Open;
+    }
+    // What became of the first requests counts; later ones have no time that is theirs.
+    if !healthy && errors > 0 && !trial.outlasted {
         let detail =
             format!("{answered} of {min_predictions} answers within {timeout_ms} ms, {errors} errors");
-        let asked = !serving || errors > 0;
-        Failure::new(if asked { FailureCode::ProbationTimeout } else { FailureCode::Unproven }, detail)
-    })
+        return Finding::Failed(Failure::new(FailureCode::ProbationTimeout, detail));
+    }
+    if trial.heard || trial.outlasted {
+        return Finding::Unasked;
+    }
+    let detail = format!("no contact within {timeout_ms} ms");
+    Finding::Failed(Failure::new(FailureCode::ContactLost, detail))
 }
 
 impl Unit {
     /// Time has passed for the build on probation, and for one in shadow.
     pub fn elapse(&mut self, turn: &mut Turn<'_>) {
+        self.answers.elapse(turn.passed_ms);
         let active = self.kept.active.as_ref().map(|active| active.digest);
-        if self.work.shadow.is_some() || (active.is_some() && self.serving == active) {
+        let shadows = self.work.shadow.is_some() && self.work.shadow_runs;
+        if shadows || (active.is_some() && self.serving == active) {
             self.work.run_ms = self.work.run_ms.saturating_add(turn.passed_ms);
         }
         if let Some(active) = &mut self.kept.active
             && let Some(trial) = &mut active.trial
-            // A build that waits for the disk to be switched to is not at fault.
-            && (turn.writable || self.serving == Some(active.digest))
+            // A build that waits to be switched to is not at fault; that wait has a deadline of its own.
+            && self.serving == Some(active.digest)
         {
             let before = trial.elapsed_ms;
-            trial.elapsed_ms = before.saturating_add(turn.passed_ms);
+            let passed_ms = if trial.outlasted { 0 } else { turn.passed_ms };
+            trial.elapsed_ms = before.saturating_add(passed_ms);
             turn.save |= before / LOOK_MS != trial.elapsed_ms / LOOK_MS;
         }
     }
@@ -93,14 +104,25 @@ impl Unit {
                 self.confirm(turn);
             }
             Finding::Failed(failure) => self.revert(failure, turn),
+            Finding::Unasked if stable => self.confirm(turn),
+            Finding::Unasked => self.outlast(turn),
             Finding::Silent => {
+                let look_ms = if trial.outlasted { LOOK_MS } else { left_ms.min(LOOK_MS) };
                 self.ask_for_contact(turn);
-                turn.wake_at(turn.now.after_ms(left_ms.min(LOOK_MS)), Why::Probation);
+                turn.wake_at(turn.now.after_ms(look_ms), Why::Probation);
             }
             Finding::Open => {
                 let look_ms = if serves && short_ms > 0 { short_ms } else { LOOK_MS };
                 turn.wake_at(turn.now.after_ms(left_ms.min(look_ms)), Why::Probation);
             }
+        }
+    }
+
+    fn outlast(&mut self, turn: &mut Turn<'_>) {
+        let trial = self.kept.active.as_mut().and_then(|active| active.trial.as_mut());
+        if let Some(trial) = trial.filter(|trial| !trial.outlasted) {
+            trial.outlasted = true;
+            turn.changed();
         }
     }
 
@@ -126,14 +148,28 @@ impl Unit {
         turn.changed();
     }
 
-    /// In shadow there is nothing to go back from: too many errors end it.
+    /// In shadow there is nothing to go back from: too many errors end it, and it is confirmed once it has run beside
+    /// long enough and has seen as many requests as a build on probation must answer. Nobody may ask for long: it waits.
     fn watch_shadow(&mut self, turn: &mut Turn<'_>) {
         self.trust_shadow(turn);
         let (Some(digest), Some(goal)) = (self.work.shadow, self.aim.goal().cloned()) else { return };
-        let errors = self.work.errors;
-        if goal.build.digest == digest && errors > goal.probation.max_errors {
+        if goal.build.digest != digest {
+            return;
+        }
+        let Work { answered, errors, run_ms, .. } = self.work;
+        if errors > goal.probation.max_errors {
             let detail = format!("{errors} errors in shadow; {} are allowed", goal.probation.max_errors);
-            self.end_shadow(Failure::new(FailureCode::ProbationErrors, detail), turn);
+            return self.end_shadow(Failure::new(FailureCode::ProbationErrors, detail), turn);
+        }
+        let rules = goal.rules(turn.limits);
+        let left_ms = shortest_ms(&rules, false).saturating_sub(run_ms);
+        let record = attempts::find(&mut self.kept.attempts, &goal.attempt, &digest);
+        let Some(record) = record.filter(|record| record.attempt.phase == Phase::Activated) else { return };
+        if left_ms > 0 {
+            turn.wake_at(turn.now.after_ms(left_ms), Why::Probation);
+        } else if answered >= rules.min_predictions {
+            record.enter(Phase::Confirmed, turn.now);
+            turn.changed();
         }
     }
 
@@ -166,11 +202,18 @@ impl Unit {
         }
     }
 
-    pub fn health(&mut self, digest: &Digest, answered: u64, errors: u64) {
+    pub fn health(&mut self, digest: &Digest, answered: u64, errors: u64, turn: &mut Turn<'_>) {
         let shadow = self.work.shadow.as_ref() == Some(digest);
         if (self.on_trial() && self.is_active(digest)) || shadow {
             self.work.answered = answered;
             self.work.errors = errors;
+        }
+        let total = self.work.answered_before.saturating_add(self.work.answered);
+        let active = self.kept.active.as_mut().filter(|active| &active.digest == digest);
+        if let Some(trial) = active.and_then(|active| active.trial.as_mut()) {
+            // Whoever is seldom asked is not asked anew after every restart.
+            turn.save |= trial.outlasted && trial.answered != total;
+            trial.answered = total;
         }
     }
 }

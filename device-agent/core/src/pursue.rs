@@ -2,12 +2,13 @@
 
 use modelfleet_protocol::admission;
 use modelfleet_protocol::ids::Digest;
-use modelfleet_protocol::plan::Mode;
+use modelfleet_protocol::plan::{Mode, Probation};
 use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 
 use crate::aim::{Aim, Goal, Kind};
 use crate::attempts;
 use crate::fetch_schedule::{backoff_ms, within};
+use crate::limits::Limits;
 use crate::saved::{Active, Trial, Try};
 use crate::turn::Turn;
 use crate::unit::Unit;
@@ -16,6 +17,13 @@ use crate::words::{Output, Role, Why};
 impl Goal {
     pub fn is_shadow(&self) -> bool {
         self.mode == Mode::Shadow
+    }
+
+    /// How the build proves itself; where the plan gives no time, in the agent's own.
+    pub fn rules(&self, limits: &Limits) -> Probation {
+        let Probation { timeout_ms, .. } = self.probation;
+        let timeout_ms = if timeout_ms == 0 { limits.probation.timeout_ms } else { timeout_ms };
+        Probation { timeout_ms, ..self.probation }
     }
 }
 
@@ -61,9 +69,9 @@ impl Unit {
         if started || !goal.admit || turn.now >= goal.expires || !turn.connected {
             return;
         }
-        if !here {
+        if !here && self.has_room() {
             self.fetch(&goal, turn);
-        } else if !self.on_trial() && turn.loading {
+        } else if here && !self.on_trial() && turn.loading {
             self.admit(&goal, turn);
         }
     }
@@ -153,20 +161,18 @@ impl Unit {
             slot.engine = engine;
         }
         if goal.is_shadow() {
-            self.work.shadow = Some(digest);
+            (self.work.shadow, self.work.shadow_runs) = (Some(digest), false);
             self.work.count_anew();
             self.fresh = Some((Role::Shadow, turn.now));
             turn.emit(Output::Shadow { model: self.model.clone(), build: Some(goal.build.clone()) });
-            if let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, &digest) {
+            let record = attempts::find(&mut self.kept.attempts, &goal.attempt, &digest);
+            // One that was confirmed stays so when the agent starts again.
+            if let Some(record) = record.filter(|record| record.attempt.phase != Phase::Confirmed) {
                 record.enter(Phase::Activated, turn.now);
             }
             return turn.changed();
         }
-        let mut rules = goal.probation;
-        if rules.timeout_ms == 0 {
-            rules.timeout_ms = turn.limits.probation.timeout_ms;
-        }
-        let trial = Some(Trial { rules, elapsed_ms: 0, restarts: 0, reboots: 0, heard: false });
+        let trial = Some(Trial::under(goal.rules(turn.limits)));
         let rollout = goal.attempt.clone();
         self.make_active(Some(Active { digest, activated: turn.now, rollout, trial, crashes: 0 }), turn);
     }
@@ -180,8 +186,13 @@ impl Unit {
             turn.fetching = false;
             turn.emit(Output::PauseFetch { digest }); // What is there is dropped below, or kept while held.
         }
-        if let Some((digest, _)) = self.work.admitted.take_if(|(digest, _)| !wanted(digest)) {
-            turn.emit(Output::Unload { digest });
+        let loading = self.work.admitting.take_if(|digest| !wanted(digest));
+        for tried in self.kept.attempts.iter_mut().filter(|t| Some(t.attempt.digest) == loading) {
+            tried.admissions = tried.admissions.saturating_sub(1); // The agent has survived it.
+        }
+        let loaded = self.work.admitted.take_if(|(digest, _)| !wanted(digest)).map(|(digest, _)| digest);
+        for digest in loading.into_iter().chain(loaded) {
+            turn.emit(Output::Unload { model: self.model.clone(), digest });
         }
         let in_shadow = |digest: &Digest| {
             (held && !self.rejects(digest))
@@ -194,7 +205,7 @@ impl Unit {
             for record in self.kept.attempts.iter_mut().filter(|t| t.attempt.digest == digest) {
                 if goes_live {
                     record.enter(Phase::Downloaded, turn.now);
-                } else if record.attempt.phase == Phase::Activated {
+                } else if matches!(record.attempt.phase, Phase::Activated | Phase::Confirmed) {
                     record.end(Phase::RolledBack, None, turn.now);
                 }
             }
@@ -208,13 +219,18 @@ impl Unit {
     fn forget_unbegun(&mut self, turn: &mut Turn<'_>) {
         let goal = self.aim.goal().cloned();
         let open = self.kept.attempts.len();
+        let slots = &self.kept.slots;
+        // What was confirmed in shadow has answered nobody, and is not kept as proven.
+        let in_shadow =
+            |digest: &Digest| slots.iter().any(|s| &s.build.digest == digest && !s.proven && !s.stable);
         self.kept.attempts.retain(|t| {
             let is_goal = goal
                 .as_ref()
                 .is_some_and(|g| g.attempt == t.attempt.rollout && g.build.digest == t.attempt.digest);
             let is_active = self.kept.active.as_ref().is_some_and(|a| a.digest == t.attempt.digest);
             let shadows = self.work.shadow == Some(t.attempt.digest);
-            t.has_ended() || t.attempt.phase == Phase::Confirmed || is_goal || is_active || shadows
+            let confirmed = t.attempt.phase == Phase::Confirmed && !in_shadow(&t.attempt.digest);
+            t.has_ended() || confirmed || is_goal || is_active || shadows
         });
         if self.kept.attempts.len() != open {
             turn.changed();
@@ -229,12 +245,13 @@ impl Unit {
         turn: &mut Turn<'_>,
     ) -> bool {
         if self.work.admitting.as_ref() != Some(digest) {
-            return false;
+            // Said twice, it is as good.
+            return self.work.admitted.as_ref().is_some_and(|(admitted, _)| admitted == digest);
         }
         let allowed = turn.identity.capabilities.memory_bytes;
         if allowed > 0 && memory_bytes > allowed {
             let detail = format!("it takes {memory_bytes} bytes, {allowed} are allowed");
-            turn.emit(Output::Unload { digest: *digest });
+            turn.emit(Output::Unload { model: self.model.clone(), digest: *digest });
             self.refused(digest, Failure::new(FailureCode::MemoryShort, detail), turn);
             return true;
         }
@@ -271,6 +288,22 @@ impl Unit {
             pause_ms.saturating_add(turn.draw("long pause", pause_ms / 4))
         };
         record.retry_at = Some(turn.now.after_ms(wait_ms));
+    }
+
+    /// A disk that loses what it is given is not given it again and again: after the first time there are growing
+    /// pauses, and in the end it is told as the device's own trouble.
+    pub fn lost_while_loading(&mut self, digest: &Digest, turn: &mut Turn<'_>) {
+        let Some(goal) = self.aim.goal().filter(|goal| &goal.build.digest == digest) else { return };
+        let Some(record) = attempts::find(&mut self.kept.attempts, &goal.attempt, digest) else { return };
+        record.admissions = record.admissions.saturating_sub(1); // The agent has survived it.
+        record.reads = record.reads.saturating_add(1);
+        let mut wait_ms = backoff_ms(turn, digest, record.reads);
+        if record.reads >= turn.limits.read_tries_max {
+            let detail = format!("the disk lost or changed the bytes {} times", record.reads);
+            record.end(Phase::Failed, Some(Failure::new(FailureCode::DiskUnreadable, detail)), turn.now);
+            wait_ms = turn.limits.long_pause_ms;
+        }
+        record.retry_at = (record.reads > 1).then(|| turn.now.after_ms(wait_ms));
     }
 
     pub fn refused(&mut self, digest: &Digest, failure: Failure, turn: &mut Turn<'_>) {

@@ -123,8 +123,14 @@ impl Recorder {
     pub fn record(&mut self, prediction: &Prediction<'_>) {
         let Some((digest, window_ms)) = self.subject else { return };
         let c = &mut self.counters;
+        if prediction.outcome == Outcome::Refused {
+            // It says nothing about the model, and its values nothing about the features.
+            c.refused += 1;
+            return;
+        }
         c.requests += 1;
         match prediction.outcome {
+            Outcome::Refused => {}
             Outcome::Answered => self.answered += 1,
             Outcome::Error => c.errors += 1,
             Outcome::Timeout => c.timeouts += 1,
@@ -239,7 +245,7 @@ impl Recorder {
             memory_bytes: std::mem::take(&mut self.memory_bytes),
             memory_ppm: std::mem::take(&mut self.memory_ppm),
         };
-        let seen = counters.requests > 0 || counters.observed_ms > 0;
+        let seen = counters.requests > 0 || counters.refused > 0 || counters.observed_ms > 0;
         let (Some(watch), Some((digest, window_ms))) = (&self.watch, self.subject) else { return };
         if seen {
             let (model, window) = (watch.model.clone(), Box::new(window));

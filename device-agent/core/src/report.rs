@@ -56,6 +56,8 @@ impl Unit {
             observe_id: observe.id(),
             windows: Vec::new(),
             history,
+            plan_epoch: self.kept.seen.epoch,
+            plan_revision: self.kept.seen.revision,
         };
         Some(filled(bare, &book.backlog, self.pace(), observe, turn.payload_bytes_max))
     }

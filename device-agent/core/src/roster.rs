@@ -9,7 +9,6 @@ use modelfleet_protocol::overrides::{Override, OverrideAction};
 use modelfleet_protocol::plan::{Order, Plan, Wanted};
 use modelfleet_protocol::state::MODELS_MAX;
 
-use crate::aim::Aim;
 use crate::observation::Observation;
 use crate::plan_intake;
 use crate::saved::{Kept, SEEN_MAX};
@@ -33,7 +32,7 @@ impl Roster {
     ) -> Roster {
         let unit = |(model, kept): (ModelName, Kept)| {
             let mut unit = Unit::new(model.clone(), kept);
-            unit.aim = Aim::of(&unit.kept, identity, limits);
+            unit.take_aim(identity, limits);
             unit.observation =
                 windows.get(&model).map_or_else(Observation::default, |b| Observation::from_bytes(b));
             (model, unit)

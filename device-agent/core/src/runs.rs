@@ -32,7 +32,7 @@ pub(crate) struct Runs {
     run: Option<Run>,
     /// How long this one lasts.
     up_ms: u64,
-    /// Nothing is loaded before then.
+    /// No candidate is loaded before then.
     connect_first: Option<Time>,
 }
 
@@ -61,7 +61,7 @@ impl Runs {
             (crashes > turn.limits.restarts_max).then(|| turn.now.after_ms(turn.limits.connect_first_ms));
         if self.connect_first.is_some() {
             turn.emit(Output::Note(format!(
-                "{crashes} crashes in a row: connecting before anything is loaded"
+                "{crashes} crashes in a row: the stable build answers, candidates wait for the broker"
             )));
         }
         // Otherwise a crash that follows would look like the end before.

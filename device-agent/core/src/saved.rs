@@ -126,6 +126,8 @@ pub struct Kept {
     pub parts: Vec<Digest>,
     /// How often the device went back by itself.
     pub reverts: u64,
+    /// Loads of what answers that were begun after a row of crashes, and whose end the process did not see.
+    pub loads: u32,
     /// Numbers the reports.
     pub report_sequence: Sequence,
 }
@@ -195,6 +197,21 @@ pub struct Trial {
     pub reboots: u32,
     /// The broker was heard after the shortest probation, and the connection has held since.
     pub heard: bool,
+    /// Answers without an error so far, those of earlier runs of the process included.
+    #[serde(default)]
+    pub answered: u64,
+    /// Its time is over, in which it lacked neither contact nor health, only requests: it waits for those.
+    #[serde(default)]
+    pub outlasted: bool,
+}
+
+impl Trial {
+    /// A trial that begins.
+    #[must_use]
+    pub fn under(rules: Probation) -> Trial {
+        let (restarts, reboots) = (0, 0);
+        Trial { rules, elapsed_ms: 0, restarts, reboots, heard: false, answered: 0, outlasted: false }
+    }
 }
 
 /// What was tried, and how it went.

@@ -15,7 +15,7 @@ use crate::words::{Output, Role, Watch, Why};
 impl Unit {
     /// Asks the shell to make the active build answer, unless it does or is being made to.
     pub fn serve(&mut self, turn: &mut Turn<'_>) {
-        let want = self.kept.active.as_ref().map(|active| active.digest);
+        let want = self.answers_now(turn);
         let underway = self.work.switching.unwrap_or(self.serving);
         if underway == want {
             return;
@@ -27,22 +27,52 @@ impl Unit {
                 return turn.wake_at(at, Why::SwitchRetry);
             }
         }
-        // Going back to what has proven itself needs no record: a restart would come to it again.
-        let proven = want.is_none_or(|digest| self.slot(&digest).is_some_and(|slot| slot.proven));
-        if (want.is_some() && !turn.loading) || !(turn.writable || proven) {
+        // Going back to what has proven itself needs no record, nor does what the record named when the process
+        // started: a restart would come to it again.
+        let recorded = |digest| self.recorded == Some(digest);
+        let proven =
+            want.is_none_or(|digest| recorded(digest) || self.slot(&digest).is_some_and(|slot| slot.proven));
+        if !(turn.writable || proven) {
             return;
         }
         let build = want.and_then(|digest| self.build(&digest));
         if want.is_some() && build.is_none() {
             return; // The slot was lost in this very step; settling has already left it.
         }
+        if want.is_some() && !turn.loading && turn.writable {
+            self.kept.loads = self.kept.loads.saturating_add(1);
+            turn.save = true;
+        }
         self.work.switching = Some(want);
         turn.emit(Output::Switch { model: self.model.clone(), build });
+    }
+
+    /// What shall answer now. After a row of crashes candidates wait for a word from the broker; the stable build that
+    /// has proven itself does not, unless the process has died with its loading time and again.
+    fn answers_now(&self, turn: &Turn<'_>) -> Option<Digest> {
+        let active = self.kept.active.as_ref().map(|active| active.digest);
+        if turn.loading {
+            return if turn.writable { active } else { self.stand_in(active) };
+        }
+        let survives = self.kept.loads < turn.limits.stable_loads_max;
+        let trusted = |slot: &&Slot| slot.stable && slot.proven && survives;
+        let first = active.and_then(|digest| self.slot(&digest)).filter(trusted);
+        first.or_else(|| self.way_back().filter(trusted)).map(|slot| slot.build.digest)
+    }
+
+    /// What answers for the active build while nothing can be written: a build on probation, whose end could not be
+    /// remembered, leaves it to the one before, unless it answers already or is all there is.
+    fn stand_in(&self, active: Option<Digest>) -> Option<Digest> {
+        let digest = active?;
+        let stays = self.serving == active || !self.on_trial();
+        let way_back = self.way_back().filter(|_| !stays);
+        Some(way_back.map_or(digest, |slot| slot.build.digest))
     }
 
     /// The shell made it answer.
     pub fn switched(&mut self, digest: Option<Digest>, engine: String, turn: &mut Turn<'_>) {
         self.work.switching.take_if(|switching| *switching == digest);
+        turn.save |= std::mem::take(&mut self.kept.loads) > 0;
         if self.serving != digest {
             self.serving = digest;
             turn.publish = true;
@@ -87,6 +117,9 @@ impl Unit {
             return;
         }
         if !self.is_active(digest) {
+            if !turn.writable {
+                self.work.switch_retry_at = Some(turn.now.after_ms(turn.limits.switch_retry_ms));
+            }
             return;
         }
         let proven = self.slot(digest).is_some_and(|slot| slot.proven);
@@ -109,15 +142,18 @@ impl Unit {
     /// The bytes are gone: whatever needs them fetches them again.
     pub fn slot_lost(&mut self, digest: &Digest, turn: &mut Turn<'_>) {
         // It may be the answer to a load of bytes that nobody wants any more.
-        self.work.admitting.take_if(|admitting| admitting == digest);
+        let loading = self.work.admitting.take_if(|admitting| admitting == digest);
         let before = self.kept.slots.len();
         self.kept.slots.retain(|slot| &slot.build.digest != digest);
         if self.kept.slots.len() == before {
             return;
         }
         turn.changed();
+        if loading.is_some() {
+            self.lost_while_loading(digest, turn);
+        }
         if self.work.admitted.take_if(|(admitted, _)| admitted == digest).is_some() {
-            turn.emit(Output::Unload { digest: *digest });
+            turn.emit(Output::Unload { model: self.model.clone(), digest: *digest });
         }
         if self.work.shadow.take_if(|shadow| shadow == digest).is_some() {
             turn.emit(Output::Shadow { model: self.model.clone(), build: None });
@@ -132,27 +168,40 @@ impl Unit {
         if !turn.writable {
             return;
         }
+        for digest in slots::surplus(&self.kept.slots, self.worths()) {
+            self.drop_slot(digest, turn);
+        }
+    }
+
+    fn drop_slot(&mut self, digest: Digest, turn: &mut Turn<'_>) {
+        self.kept.slots.retain(|slot| slot.build.digest != digest);
+        if self.work.admitted.take_if(|(admitted, _)| *admitted == digest).is_some() {
+            turn.emit(Output::Unload { model: self.model.clone(), digest });
+        }
+        turn.emit(Output::Delete { digest });
+        turn.changed();
+    }
+
+    /// Whether there is a slot for a build that is wanted and not here.
+    pub fn has_room(&self) -> bool {
+        slots::has_room(&self.kept.slots, self.worths())
+    }
+
+    /// What each slot is worth as things are.
+    fn worths(&self) -> impl Fn(&Slot) -> Worth {
         let way_back = self.way_back().map(|slot| slot.build.digest);
         let settled =
             self.kept.active.as_ref().is_some_and(|active| {
                 self.slot(&active.digest).is_some_and(|slot| slot.stable && slot.proven)
             });
-        let surplus = slots::surplus(&self.kept.slots, |slot| self.worth(slot, way_back.as_ref(), settled));
-        for digest in surplus {
-            self.kept.slots.retain(|slot| slot.build.digest != digest);
-            if self.work.admitted.take_if(|(admitted, _)| *admitted == digest).is_some() {
-                turn.emit(Output::Unload { digest });
-            }
-            turn.emit(Output::Delete { digest });
-            turn.changed();
-        }
+        move |slot| self.worth(slot, way_back.as_ref(), settled)
     }
 
     fn worth(&self, slot: &Slot, way_back: Option<&Digest>, settled: bool) -> Worth {
         let digest = &slot.build.digest;
         let goal = self.aim.goal().filter(|goal| &goal.build.digest == digest);
         let open = goal.is_some_and(|goal| {
-            let ended = |t: &crate::saved::Try| t.attempt.rollout == goal.attempt && t.has_ended();
+            let ended = |t: &crate::saved::Try| t.attempt.rollout == goal.attempt && !t.is_open();
             goal.kind == Kind::Stable
                 || !self.kept.attempts.iter().any(|t| &t.attempt.digest == digest && ended(t))
         });

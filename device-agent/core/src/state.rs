@@ -87,6 +87,9 @@ fn fitted(mut state: DeviceState, most_bytes: usize) -> DeviceState {
             return state;
         }
     }
+    for attempt in state.models.iter_mut().filter_map(|m| m.candidate.as_mut()) {
+        attempt.waits = None;
+    }
     for model in &mut state.models {
         model.candidate.take_if(|attempt| attempt.phase > Phase::Confirmed);
     }

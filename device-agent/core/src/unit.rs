@@ -8,22 +8,30 @@ use modelfleet_protocol::state::{Failure, Phase};
 use modelfleet_protocol::time::Time;
 
 use crate::aim::Aim;
+use crate::answers::Answers;
 use crate::attempts::{self};
 use crate::build::Build;
+use crate::fetch_turns::Line;
 use crate::observation::Observation;
 use crate::saved::{Active, Kept, Slot};
 use crate::slots;
 use crate::turn::Turn;
-use crate::words::{Output, Role};
+use crate::words::{Identity, Limits, Output, Role};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
     pub model: ModelName,
     pub kept: Kept,
     pub aim: Aim,
+    /// The build that the plan calls stable for this device.
+    stable: Option<Digest>,
     /// What answers, in the shell's word.
     pub serving: Option<Digest>,
+    /// The active build in the record with which the process started.
+    pub recorded: Option<Digest>,
     pub work: Work,
+    /// How long the shell has owed what was asked of it.
+    pub answers: Answers,
     /// What was asked for before this step.
     pub asked_before: Asked,
     /// What began to run since the process last used less memory than allowed, how and when.
@@ -37,13 +45,18 @@ pub(crate) struct Work {
     pub fetching: Option<Digest>,
     /// Bytes per second of that fetch; 0: no limit.
     pub fetch_rate: u64,
+    pub line: Line,
     pub admitting: Option<Digest>,
     /// Loaded beside what serves, with the engine that loaded it.
     pub admitted: Option<(Digest, String)>,
     pub shadow: Option<Digest>,
+    /// The shell has said that it runs.
+    pub shadow_runs: bool,
     pub switching: Option<Option<Digest>>,
     pub switch_tries: u32,
     pub switch_retry_at: Option<Time>,
+    /// Answers of the build on probation in earlier runs of the process.
+    pub answered_before: u64,
     /// Running totals of the build on probation, or in shadow.
     pub answered: u64,
     pub errors: u64,
@@ -70,6 +83,7 @@ impl Work {
 
     /// Another build runs, or shall: what was counted of the one before means nothing.
     pub fn count_anew(&mut self) {
+        self.answered_before = 0;
         self.answered = 0;
         self.errors = 0;
         self.run_ms = 0;
@@ -81,10 +95,13 @@ impl Unit {
     pub fn new(model: ModelName, kept: Kept) -> Unit {
         Unit {
             model,
+            recorded: kept.active.as_ref().map(|active| active.digest),
             kept,
             aim: Aim::Keep,
+            stable: None,
             serving: None,
             work: Work::default(),
+            answers: Answers::default(),
             asked_before: Asked::default(),
             fresh: None,
             observation: Observation::default(),
@@ -116,7 +133,14 @@ impl Unit {
     }
 
     pub fn stable(&self) -> Option<Digest> {
-        Some(self.kept.plan.as_ref()?.stable.as_ref()?.digest)
+        self.stable
+    }
+
+    /// Works out what plan and override want of this device.
+    pub fn take_aim(&mut self, identity: &Identity, limits: &Limits) {
+        let stable = self.kept.plan.as_ref().and_then(|plan| plan.stable_of(&identity.labels));
+        self.stable = stable.map(|build| build.digest);
+        self.aim = Aim::of(&self.kept, identity, limits);
     }
 
     /// The way back from what is active.
@@ -128,6 +152,7 @@ impl Unit {
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
         self.leave_what_is_unwanted(turn);
         self.prove(turn);
+        self.miss_answers(turn);
         self.serve(turn); // Going back comes before anything else.
         self.drop_stale_work(turn);
         self.pursue(turn);
@@ -136,6 +161,8 @@ impl Unit {
         self.shelve(turn);
         self.watch(turn);
         self.report(turn);
+        self.tell_waits(turn);
+        self.await_answers(turn);
     }
 
     /// The last step's record could not be written: what it asked for was not done, and is asked for again once

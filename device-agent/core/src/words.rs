@@ -12,6 +12,22 @@ pub use crate::inputs::{Input, Retry};
 pub use crate::limits::Limits;
 pub use crate::outputs::{Output, Record, Role, Watch};
 
+/// A moment, on both clocks of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The wall clock. It may be set, and be wrong by years.
+    pub wall: Time,
+    /// Milliseconds on a clock that nobody sets, from any origin; it stands still while the machine sleeps.
+    pub steady_ms: u64,
+}
+
+impl From<Time> for Moment {
+    /// Where nobody ever sets the clock.
+    fn from(wall: Time) -> Moment {
+        Moment { wall, steady_ms: wall.0 }
+    }
+}
+
 /// Who the device is and what it can run. Constant while the agent runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
@@ -30,6 +46,8 @@ pub struct Identity {
 /// Why the agent wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
+    /// Something is in the way that may pass by itself: a clock may have been set.
+    Obstacle,
     /// A fetch may start (spread, daily window).
     FetchStart,
     /// A fetch is tried again.
@@ -40,6 +58,8 @@ pub enum Why {
     SwitchRetry,
     /// A build whose bytes could not be read is loaded again.
     ReadRetry,
+    /// The shell owes an answer, and has had its time.
+    Answer,
     /// Probation ends.
     Probation,
     /// An attempt is tried again after the long pause.
@@ -50,7 +70,7 @@ pub enum Why {
     SaveWindows,
     /// The record is to be written, which failed before.
     SaveRetry,
-    /// After a row of crashes, loading begins.
+    /// After a row of crashes, candidates are loaded again.
     ConnectFirst,
     /// The process was up long enough for crashes before not to count.
     Steady,

@@ -4,7 +4,7 @@
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::time::Time;
 
-use crate::words::Output;
+use crate::words::{Input, Output};
 
 /// Pause before the second try; doubles with each further one.
 const PAUSE_MS: u64 = 1_000;
@@ -17,6 +17,8 @@ pub(crate) struct Writing {
     failing: Option<(u32, Time)>,
     /// This step has heard of a failure.
     news: bool,
+    /// The last step tried again.
+    tried: bool,
     /// Bytes that the last step deleted, if its record was written.
     deletes: Vec<Digest>,
     /// Bytes to delete once the record can be written.
@@ -39,6 +41,18 @@ impl Writing {
                 self.owed.push(digest);
             }
         }
+    }
+
+    /// The record is written with this step. When to go on at the latest, should nobody say how that went.
+    pub fn tries(&mut self, now: Time) -> Option<Time> {
+        self.tried = true;
+        self.failing.map(|_| now.after_ms(PAUSE_MS))
+    }
+
+    /// Whether the try of the last step went well: a failure would have been told at once, and that it went well is
+    /// not waited for, lest nothing is ever begun again when the word is lost.
+    pub fn went_well(&mut self, input: &Input) -> bool {
+        std::mem::take(&mut self.tried) && *input != Input::NotSaved || *input == Input::Saved
     }
 
     pub fn take_news(&mut self) -> bool {

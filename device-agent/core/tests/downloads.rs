@@ -135,28 +135,78 @@ fn what_an_attempt_has_begun_goes_with_it() {
 }
 
 #[test]
-fn a_refusal_of_the_server_and_a_full_disk_pass_with_time_or_another_address() {
-    for failure in [FailureCode::DownloadExhausted, FailureCode::DiskFull] {
-        let start = || {
-            let mut world = World::with_stable();
-            world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
-            world.refuse_with(0, failure, Retry::Never);
-            assert_eq!((attempt(&world).phase, code(&world)), (Phase::Failed, Some(failure)));
-            world
-        };
-        let mut world = start();
-        world.pass(20 * HOUR);
-        assert!(world.pending.is_empty());
-        world.pass(12 * HOUR);
-        world.settle();
-        assert_eq!(world.serving, Some(digest(2)));
-        let mut world = start();
-        let mut fresh = candidate(2, "r");
-        fresh.build.uri.push_str("?signature=fresh");
-        world.plan(plan(3, Some(1), Some(fresh), &[]));
-        world.settle();
-        assert_eq!(world.serving, Some(digest(2)));
-    }
+fn a_refusal_of_the_server_passes_with_time_or_another_address() {
+    let failure = FailureCode::DownloadExhausted;
+    let start = || {
+        let mut world = World::with_stable();
+        world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+        world.refuse_with(0, failure, Retry::Never);
+        assert_eq!((attempt(&world).phase, code(&world)), (Phase::Failed, Some(failure)));
+        world
+    };
+    let mut world = start();
+    world.pass(20 * HOUR);
+    assert!(world.pending.is_empty());
+    world.pass(12 * HOUR);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+    let mut world = start();
+    let mut fresh = candidate(2, "r");
+    fresh.build.uri.push_str("?signature=fresh");
+    world.plan(plan(3, Some(1), Some(fresh), &[]));
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+}
+
+#[test]
+fn a_full_disk_is_looked_at_again_when_there_is_room() {
+    let full = || {
+        let mut world = World::with_stable();
+        world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+        world.refuse_with(0, FailureCode::DiskFull, Retry::Never);
+        assert_eq!((attempt(&world).phase, code(&world)), (Phase::Failed, Some(FailureCode::DiskFull)));
+        world
+    };
+    let mut world = full();
+    world.feed(Input::RoomOnDisk);
+    assert!(world.pending.is_empty(), "not in a circle");
+    world.pass(60_000);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+    let mut world = full();
+    world.stop_and_start();
+    world.connect();
+    world.pass(60_000);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)), "a restart looks again");
+    let mut world = full();
+    until_asked(&mut world, 2 * HOUR);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)), "and so does time");
+}
+
+#[test]
+fn a_plan_that_has_expired_by_a_wrong_clock_waits_and_says_why() {
+    const YEAR_MS: u64 = 365 * DAY;
+    let mut world = World::with_stable();
+    world.now = Time(world.now.0 + YEAR_MS);
+    let mut expired = plan(2, Some(1), Some(candidate(2, "r")), &[]);
+    expired.order.expires = START.after_ms(DAY);
+    world.log.clear();
+    world.plan(expired);
+    world.pass(HOUR);
+    assert!(world.pending.is_empty());
+    let why = attempt(&world).waits.unwrap();
+    assert!(why.contains("expired by this device's clock"), "{why}");
+    let notes = world.log.iter().filter(|o| matches!(o, Output::Note(text) if text.contains(&why))).count();
+    assert_eq!(notes, 1, "one line in the log");
+    // Somebody sets the clock.
+    world.now = Time(world.now.0 - YEAR_MS);
+    world.feed(Input::Wake);
+    world.pass(1_000);
+    assert_eq!(attempt(&world).waits, None);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
 }
 
 #[test]
@@ -191,7 +241,8 @@ fn a_stable_build_is_fetched_as_the_plan_says() {
     world.pass(12 * HOUR);
     assert!(fetches(&world).is_empty(), "the window is closed");
     world.pass(4 * HOUR);
-    assert_eq!(fetches(&world), [policy]);
+    let asked = fetches(&world);
+    assert!(!asked.is_empty() && asked.iter().all(|f| *f == policy), "{asked:?}");
     let mut world = at_hour(12);
     world.log.clear();
     world.plan(plan(2, Some(2), None, &[]));
@@ -199,12 +250,61 @@ fn a_stable_build_is_fetched_as_the_plan_says() {
     assert_eq!(fetches(&world), [world.limits.fetch], "without a word the device's own settings hold");
 }
 
+#[test]
+fn a_build_that_is_wanted_while_the_stable_one_is_on_trial_is_fetched_once() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(3), None, &[]));
+    until_asked(&mut world, HOUR);
+    world.answer_all();
+    assert!(world.kept().active.unwrap().trial.is_some(), "the new stable build is on trial");
+    world.plan(plan(3, Some(3), Some(candidate(2, "r")), &[]));
+    for _ in 0..16 {
+        // Nothing is heard of the broker, so that the trial takes its time.
+        while !world.pending.is_empty() {
+            world.answer(0);
+            assert!(world.downloads.len() <= 3, "fetched again: {:?}", world.downloads);
+        }
+        world.pass(60_000);
+        assert!(world.files.len() <= 2, "two slots");
+    }
+    world.settle();
+    assert_eq!(world.downloads, [1, 3, 2].map(digest));
+    assert_eq!(world.serving, Some(digest(2)));
+}
+
+#[test]
+fn a_disk_that_loses_what_it_is_given_is_not_given_it_for_ever() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    for _ in 0..200 {
+        if let Some(Input::Fetched { .. }) = world.pending.first() {
+            world.answer(0);
+        }
+        if let Some(Input::Admitted { .. }) = world.pending.first() {
+            world.pending.clear();
+            world.files.remove(&digest(2));
+            world.feed(Input::SlotLost { digest: digest(2) });
+        }
+        world.pass(60_000);
+    }
+    assert_eq!((attempt(&world).phase, code(&world)), (Phase::Failed, Some(FailureCode::DiskUnreadable)));
+    assert_eq!(world.downloads.len(), 1 + world.limits.read_tries_max as usize);
+}
+
+/// Lets at most so much time pass until something is asked of the shell.
+fn until_asked(world: &mut World, most_ms: u64) {
+    let end = world.now.after_ms(most_ms);
+    while world.pending.is_empty() && world.now < end {
+        world.pass(60_000);
+    }
+}
+
 /// The disk has the bytes of the candidate and does not give them.
 fn unreadable(world: &mut World) {
     assert!(matches!(world.pending[..], [Input::Admitted { .. }]), "{:?}", world.pending);
     world.pending.clear();
     let failure = Failure::new(FailureCode::DiskUnreadable, "Input/output error");
-    world.feed(Input::Unreadable { digest: digest(2), failure });
+    world.feed(Input::Unreadable { model: model(), digest: digest(2), failure });
 }
 
 #[test]
@@ -231,7 +331,7 @@ fn a_disk_that_does_not_read_is_asked_again_and_then_named_instead_of_the_model(
     world.pass(DAY / 2);
     assert!(world.pending.is_empty(), "it rests");
     // After the long pause the disk may be well again.
-    world.pass(DAY);
+    until_asked(&mut world, DAY);
     world.settle();
     assert_eq!((attempt(&world).phase, world.serving), (Phase::Confirmed, Some(digest(2))));
 }
@@ -244,7 +344,7 @@ fn a_disk_that_reads_the_second_time_leaves_nothing_behind() {
     // As often as crashes would make a loop: the agent has survived them all.
     for _ in 0..world.limits.restarts_max {
         unreadable(&mut world);
-        world.pass(HOUR);
+        until_asked(&mut world, HOUR);
     }
     world.answer_all();
     world.pass(3 * HOUR);

@@ -3,16 +3,19 @@
 
 mod world;
 
-use modelfleet_agent_core::saved::{Active, Kept, Saved};
+use modelfleet_agent_core::saved::{Active, Directive, Kept, Saved};
 use modelfleet_agent_core::words::{Input, Output, Retry};
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
-use modelfleet_protocol::plan::{Mode, Order, Plan};
+use modelfleet_protocol::plan::{Mode, Order, Plan, Wanted};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
 use proptest::prelude::*;
 use world::{WINDOW_MS, World, build, candidate, digest, identity, model, plan};
+
+/// No answer to a request is waited for longer: that to a fetch of a small model.
+const ANSWER_MS_MAX: u64 = 3_600_000 + 1_000;
 
 /// Something that happens to a device.
 #[derive(Clone, Debug)]
@@ -24,6 +27,10 @@ enum Event {
     Plan(Box<Plan>),
     Override(u64, u8),
     Answer(usize),
+    /// An answer never comes, comes twice, or comes in the place of another.
+    LoseAnswer(usize),
+    DoubleAnswer(usize),
+    SwapAnswers(usize, usize),
     Refuse(usize, Retry),
     Health(u8, u64, u64),
     Heard,
@@ -72,6 +79,9 @@ fn events() -> impl Strategy<Value = Event> {
         6 => plans().prop_map(|p| Event::Plan(Box::new(p))),
         1 => (1_u64..6, 0_u8..6).prop_map(|(r, n)| Event::Override(r, n)),
         8 => (0_usize..4).prop_map(Event::Answer),
+        2 => (0_usize..4).prop_map(Event::LoseAnswer),
+        1 => (0_usize..4).prop_map(Event::DoubleAnswer),
+        1 => (0_usize..4, 0_usize..4).prop_map(|(a, b)| Event::SwapAnswers(a, b)),
         1 => (0_usize..4, prop_oneof![Just(Retry::Later), Just(Retry::Never)]).prop_map(|(n, r)| Event::Refuse(n, r)),
         3 => (1_u8..5, 0_u64..20, 0_u64..5).prop_map(|(n, a, e)| Event::Health(n, a, e)),
         2 => Just(Event::Heard),
@@ -84,6 +94,17 @@ fn events() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::Full),
         1 => (0_u8..4, 1_u8..6).prop_map(|(k, n)| Event::Stray(k, n)),
         2 => (1_u8..5, any::<u64>(), 0_u64..100).prop_map(|(n, i, r)| Event::Window(n, i, r)),
+    ]
+}
+
+/// What happens on a device where all goes well.
+fn calm() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => Just(Event::Answer(0)),
+        3 => plans().prop_map(|p| Event::Plan(Box::new(p))),
+        3 => (1_u64..200_000).prop_map(Event::Pass),
+        1 => (1_u8..5).prop_map(|n| Event::Health(n, 10, 0)),
+        1 => Just(Event::Heard),
     ]
 }
 
@@ -106,7 +127,14 @@ fn apply(world: &mut World, event: Event) {
         Event::Override(revision, n) => drop(world.feed(order(revision, n))),
         Event::Answer(n) if n < world.pending.len() => drop(world.answer(n)),
         Event::Refuse(n, retry) if n < world.pending.len() => drop(world.refuse(n, retry)),
+        Event::LoseAnswer(n) if n < world.pending.len() => drop(world.pending.remove(n)),
+        Event::DoubleAnswer(n) if n < world.pending.len() => {
+            let twice = world.pending[n].clone();
+            world.pending.push(twice);
+        }
+        Event::SwapAnswers(a, b) if a.max(b) < world.pending.len() => world.pending.swap(a, b),
         Event::Answer(_) | Event::Refuse(..) => {}
+        Event::LoseAnswer(_) | Event::DoubleAnswer(_) | Event::SwapAnswers(..) => {}
         Event::Health(n, answered, errors) => {
             let (model, digest) = of(n);
             let _ = world.feed(Input::Health { model, digest, answered, errors });
@@ -195,6 +223,10 @@ fn safe(world: &World, before: &Kept, outputs: &[Output], connected: bool) -> Re
         let expired = after.plan.as_ref().is_some_and(|plan| world.now >= plan.order.expires);
         prop_assert!(!expired || after.directive.is_some(), "activated on an expired plan");
     }
+    if !world.asked.is_empty() {
+        let waits_ms = world.wake.map(|wake| wake.since_ms(world.now));
+        prop_assert!(waits_ms.is_some_and(|ms| ms <= ANSWER_MS_MAX), "no end to a wait: {:?}", world.asked);
+    }
     let saved = world.agent.saved();
     let read = Saved::from_json(&saved.to_json()).unwrap();
     prop_assert_eq!(
@@ -203,6 +235,50 @@ fn safe(world: &World, before: &Kept, outputs: &[Output], connected: bool) -> Re
     );
     prop_assert_eq!(read.to_json(), saved.to_json(), "the record reads back");
     Ok(())
+}
+
+/// The attempt and the build that are wanted now; `None` while the device is held.
+fn wanted(world: &World) -> Option<(String, Option<Digest>)> {
+    let kept = kept(world);
+    let id = identity();
+    match (&kept.directive, &kept.plan) {
+        (Some(Directive::Hold), _) => None,
+        (Some(Directive::Pin { build, attempt, .. }), plan)
+            if !plan.as_ref().is_some_and(|plan| plan.rejected.contains(&build.digest)) =>
+        {
+            Some((attempt.clone(), Some(build.digest)))
+        }
+        (_, None) => Some((String::new(), None)),
+        (_, Some(plan)) => Some(match plan.wanted(&id.device, &id.labels) {
+            Wanted::Candidate(c) => (c.rollout.clone(), Some(c.build.digest)),
+            Wanted::Stable(stable) => (String::new(), Some(stable.digest)),
+            Wanted::Nothing => (String::new(), None),
+        }),
+    }
+}
+
+/// The build that was fetched for what is wanted, as long as that is wanted.
+#[derive(Default)]
+struct Fetched {
+    counted: usize,
+    here: Option<(String, Option<Digest>)>,
+}
+
+impl Fetched {
+    /// What is wanted is fetched once, unless its bytes were lost (`lost`).
+    fn count(&mut self, world: &World, lost: bool) -> Result<(), TestCaseError> {
+        let wanted = wanted(world);
+        for digest in &world.downloads[self.counted..] {
+            let again = self.here.as_ref().is_some_and(|here| here.1 == Some(*digest));
+            prop_assert!(!again || lost, "{digest} is fetched again");
+            self.here = wanted.clone().filter(|wanted| wanted.1 == Some(*digest));
+        }
+        self.counted = world.downloads.len();
+        if lost || wanted.is_some_and(|wanted| self.here.as_ref() != Some(&wanted)) {
+            self.here = None;
+        }
+        Ok(())
+    }
 }
 
 fn apply_safely(world: &mut World, event: Event) -> Result<(), TestCaseError> {
@@ -250,11 +326,14 @@ proptest! {
 
     #[test]
     fn a_device_is_safe_at_every_step_and_heals(events in prop::collection::vec(events(), 0..80)) {
-        let mut world = World::new();
+        let (mut world, mut fetched) = (World::new(), Fetched::default());
         for event in events {
+            let restarted = world.restarts;
+            let loses = world.full || matches!(event, Event::Lost(_) | Event::Refuse(..));
             let repeated = if let Event::Plan(plan) = &event { Some(plan.clone()) } else { None };
             let restarts = world.restarts;
             apply_safely(&mut world, event)?;
+            fetched.count(&world, loses || world.restarts != restarted)?;
             // What died before it wrote the plan takes it anew; a full disk makes the device try other things.
             if let Some(plan) = repeated.filter(|_| world.restarts == restarts && !world.full) {
                 let outputs = world.plan(*plan);
@@ -263,6 +342,20 @@ proptest! {
             }
         }
         heals(&mut world)?;
+    }
+
+    #[test]
+    fn a_build_that_is_wanted_is_fetched_once(events in prop::collection::vec(calm(), 0..60)) {
+        let mut world = World::with_stable();
+        world.log.clear();
+        let mut fetched = Fetched { counted: world.downloads.len(), here: None };
+        for (revision, mut event) in (2..).zip(events) {
+            if let Event::Plan(plan) = &mut event {
+                plan.order.revision = revision;
+            }
+            apply_safely(&mut world, event)?;
+            fetched.count(&world, false)?;
+        }
     }
 
     #[test]

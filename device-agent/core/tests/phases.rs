@@ -8,7 +8,7 @@ mod world;
 
 use std::fmt::Write as _;
 
-use modelfleet_agent_core::words::{Input, Output, Record, Retry};
+use modelfleet_agent_core::words::{Input, Moment, Output, Record, Retry};
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
 use modelfleet_protocol::plan::{Mode, Order, Plan};
@@ -119,11 +119,13 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Fetched", Input::Fetched { digest: d }),
         ("FetchFailed: later", retry(Retry::Later)),
         ("FetchFailed: never", retry(Retry::Never)),
-        ("Admitted", Input::Admitted { digest: d, engine: engine(), memory_bytes: 1 }),
-        ("Refused", Input::Refused { digest: d, failure: failure() }),
+        ("RoomOnDisk", Input::RoomOnDisk),
+        ("Admitted", Input::Admitted { model: model.clone(), digest: d, engine: engine(), memory_bytes: 1 }),
+        ("Refused", Input::Refused { model: model.clone(), digest: d, failure: failure() }),
         ("Switched", Input::Switched { model: model.clone(), digest: Some(d), engine: engine() }),
         ("SwitchFailed", Input::SwitchFailed { model: model.clone(), digest: d, failure: failure() }),
-        ("Unreadable", Input::Unreadable { digest: d, failure: failure() }),
+        ("Unreadable", Input::Unreadable { model: model.clone(), digest: d, failure: failure() }),
+        ("Shadowing", Input::Shadowing { model: model.clone(), digest: d }),
         ("SlotLost", Input::SlotLost { digest: d }),
         (
             "WindowClosed",
@@ -168,7 +170,7 @@ fn word(output: &Output) -> Option<String> {
         Output::PauseFetch { digest } => format!("PauseFetch({})", n(digest)),
         Output::CancelFetch { digest } => format!("CancelFetch({})", n(digest)),
         Output::Admit { build } => format!("Admit({})", build.version.minor),
-        Output::Unload { digest } => format!("Unload({})", n(digest)),
+        Output::Unload { digest, .. } => format!("Unload({})", n(digest)),
         Output::Switch { build, .. } => format!("Switch({})", version(build)),
         Output::Shadow { build, .. } => format!("Shadow({})", version(build)),
         Output::Delete { digest } => format!("Delete({})", n(digest)),
@@ -201,7 +203,7 @@ fn every_phase_meets_every_input() {
         for (name, input) in inputs() {
             let mut world = world.clone();
             // The agent alone: strays are answers that the shell would not give.
-            let step = world.agent.step(world.now, input);
+            let step = world.agent.step(Moment { wall: world.now, steady_ms: world.steady_ms }, input);
             let words: Vec<String> = step.outputs.iter().filter_map(word).collect();
             let wake = step.wake.map(|(_, why)| format!(" wake {why:?}")).unwrap_or_default();
             let line = format!("{name:<26} {:<52}{wake:<17} | {}", words.join(" "), summary(&world));

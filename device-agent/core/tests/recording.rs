@@ -62,6 +62,23 @@ fn started() -> Recorder {
 }
 
 #[test]
+fn a_request_that_no_build_could_answer_is_counted_apart() {
+    let mut recorder = started();
+    recorder.record(&prediction(0, &[1.0, 1.0]));
+    for _ in 0..3 {
+        recorder.record(&Prediction { outcome: Outcome::Refused, ..prediction(7, &[f32::NAN, 1e9]) });
+    }
+    let mut health = Vec::new();
+    recorder.tell_health(&mut health);
+    assert!(matches!(&health[..], [Input::Health { answered: 1, errors: 0, .. }]), "{health:?}");
+    assert!(!recorder.truth(7, true), "there is nothing that truth could be told about");
+    let [window] = &windows(&recorder.tick(START.after_ms(WINDOW_MS)))[..] else { panic!("one window") };
+    let c = window.counters;
+    assert_eq!((c.requests, c.errors, c.readings, c.missing, c.refused), (1, 0, 2, 0, 3));
+    assert_eq!(window.latency.count(), 1);
+}
+
+#[test]
 fn bad_values_stop_at_the_firewall_and_are_counted() {
     let mut recorder = started();
     recorder.record(&prediction(0, &[4.0, f32::NAN]));

@@ -41,6 +41,7 @@ proptest! {
         world.settle();
         let (mut seen, mut index) = (Vec::<(u64, u64)>::new(), base);
         let mut rebased = base;
+        let mut held = 1;
         for (i, (gap, requests, what)) in steps.into_iter().enumerate() {
             index += gap;
             match what {
@@ -61,12 +62,14 @@ proptest! {
                 let mut next = plan(2, Some(1), None, &[]);
                 next.observe.since = Time(rebased * WINDOW_MS);
                 world.plan(next);
+                held = 2;
             }
         }
         world.pass(10_000_000);
         let expected: u64 = seen.iter().filter(|(i, _)| *i >= rebased).map(|(_, r)| r).sum();
         if expected > 0 {
             let report = world.reports.last().unwrap();
+            prop_assert_eq!(report.plan_revision, held, "the newest plan that the device has taken");
             let total: u64 = report.windows.iter().filter_map(|w| w.counters).map(|c| c.requests).sum();
             prop_assert_eq!(total, expected);
             let windows: std::collections::BTreeSet<u64> =

@@ -128,12 +128,16 @@ fn a_pinned_build_has_the_bounds_of_a_plan() {
 }
 
 #[test]
-fn windows_of_less_than_a_second_and_boundless_fetches_are_refused() {
-    let changes: [fn(&mut Plan); 4] = [
+fn windows_of_less_than_a_second_boundless_fetches_and_long_names_are_refused() {
+    let changes: [fn(&mut Plan); 8] = [
         |p| p.observe.window_ms = 999,
         |p| p.fetch = Some(modelfleet_protocol::plan::Fetch { spread_ms: u64::MAX, ..Default::default() }),
         |p| p.candidate.as_mut().unwrap().fetch.window_utc_minutes = Some((0, 1441)),
         |p| p.candidate.as_mut().unwrap().fetch.spread_ms = u64::MAX,
+        |p| p.candidate.as_mut().unwrap().rollout = "r".repeat(60_000),
+        |p| p.candidate.as_mut().unwrap().build.uri = "u".repeat(60_000),
+        |p| p.stable.as_mut().unwrap().engines = vec!["e".repeat(60_000)],
+        |p| p.stable.as_mut().unwrap().version.pre = semver::Prerelease::new(&"v".repeat(60_000)).unwrap(),
     ];
     for change in changes {
         let mut refused = plan(1, Some(1), Some(candidate(2, "r")), &[]);
@@ -141,15 +145,22 @@ fn windows_of_less_than_a_second_and_boundless_fetches_are_refused() {
         change(&mut refused);
         assert!(matches!(refused.check(), Err(PlanError::Content(_))));
         let mut world = World::new();
-        world.plan(refused);
+        world.plan(refused.clone());
         assert!(world.agent.saved().models.is_empty());
+        // What was said before stays, in the state as well.
+        let mut world = World::with_stable();
+        refused.order.revision = 9;
+        world.plan(refused);
+        world.connect();
+        let running = world.state.as_ref().unwrap().model(&model()).and_then(|m| m.running.as_ref());
+        assert_eq!((world.kept().seen.revision, running.map(|r| r.digest)), (1, Some(digest(1))));
     }
 }
 
 #[test]
 fn a_state_always_has_the_size_of_a_state() {
     let mut id = identity();
-    id.labels = (0..32).map(|i| (format!("{i:0250}"), "x".repeat(250))).collect();
+    id.labels = (0..32).map(|i| (format!("label-{i:057}"), "x".repeat(63))).collect();
     let mut agent = Agent::new(id.clone(), Limits::default(), Saved::default(), &BTreeMap::new());
     let mut last: Option<Box<DeviceState>> = None;
     let mut feed = |input| {

@@ -104,14 +104,13 @@ fn without_contact_a_device_goes_back_by_itself_and_tries_the_attempt_no_more() 
 }
 
 #[test]
-fn errors_idleness_and_memory_end_probation() {
+fn errors_silence_and_memory_end_probation() {
     let mut world = on_probation();
     world.feed(Input::Health { model: model(), digest: digest(2), answered: 9, errors: 4 });
     assert_eq!(code(&world), Some(FailureCode::ProbationErrors));
     let mut world = on_probation();
-    world.feed(Input::BrokerHeard);
     world.pass(601_000);
-    assert_eq!(code(&world), Some(FailureCode::Unproven), "nobody asked it");
+    assert_eq!(code(&world), Some(FailureCode::ContactLost), "nobody asked it, and nobody was heard");
     let mut world = on_probation();
     world.feed(Input::BrokerHeard);
     world.feed(Input::Health { model: model(), digest: digest(2), answered: 0, errors: 1 });

@@ -40,6 +40,36 @@ fn a_device_that_starts_on_such_a_disk_serves_what_the_record_names() {
 }
 
 #[test]
+fn a_build_on_probation_leaves_the_answers_to_the_one_before_until_the_record_can_be_written() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(2)), "on probation");
+    world.full = true;
+    world.crash();
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(1)));
+    world.make_room();
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(2)));
+}
+
+#[test]
+fn the_only_build_answers_though_it_is_on_probation_and_nothing_can_be_written() {
+    let mut world = World::new();
+    world.connect();
+    world.plan(plan(1, Some(1), None, &[]));
+    world.pass(60_000);
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(1)));
+    assert!(world.kept().active.unwrap().trial.is_some(), "on probation");
+    world.full = true;
+    world.crash();
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(1)));
+}
+
+#[test]
 fn going_back_does_not_wait_for_the_disk_and_activating_does() {
     let mut world = World::with_stable();
     world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));

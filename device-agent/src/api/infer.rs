@@ -4,20 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path as UrlPath, Request, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use modelfleet_agent_core::recorder::{Outcome, key};
-use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::tensors::{self, InferRequest};
-use super::{Api, Refusal, bad, body};
+use super::bodies::body;
+use super::request::{self, Asked};
+use super::versions::Wanted;
+use super::{Api, Refusal, answer, bad, binary};
 use crate::serve::{Answer, Case, Instance, Model, Place, PredictError};
 use crate::tensor::NamedTensor;
-
-/// Longest id of a prediction.
-const ID_LEN_MAX: usize = 128;
 
 /// What is asked, on its way through one build. The engine's thread may need it longer than the caller.
 struct Task {
@@ -45,25 +43,41 @@ pub(super) async fn infer(
     State(api): State<Api>,
     UrlPath(name): UrlPath<String>,
     request: Request,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Response, Refusal> {
     let model = api.model(&name)?;
+    let json_len = json_len(request.headers())?;
+    let version = request.extensions().get::<Wanted>().cloned();
     let body = body(request).await?;
     // From here on the request is this build's, whatever is switched to meanwhile.
     let instance = model.live();
+    if let Some(version) = version {
+        version.check(&model, instance.as_deref())?;
+    }
     let until = Instant::now() + api.patience;
     let place = match &instance {
         Some(instance) => timeout_at(until, instance.ready.places.take()).await.ok().flatten(),
         None => None,
     };
-    // Inputs take many times the memory of their text. Those that found no place are looked at for the books
-    // only, one after the other.
+    // Inputs take more memory than their text. Those that found no place are looked at for the books only, one after
+    // the other.
     let late = if place.is_none() { api.late.acquire().await.ok() } else { None };
-    let (id, inputs) = unpack(body)?;
+    let asked = request::read(&body, json_len).and_then(|asked| {
+        let Some(ports) = instance.as_ref().and_then(|i| i.ready.ports.as_ref()) else { return Ok(asked) };
+        ports.check(&asked.inputs)?;
+        ports.check_wanted(asked.wanted.names())?;
+        Ok(asked)
+    });
+    drop(body);
+    let asked = asked.map_err(|reason| {
+        model.refused(instance.as_deref());
+        bad(reason)
+    })?;
+    let Asked { id, inputs, wanted } = asked;
     let answer = match instance {
         None => model.absent(key(&id))?,
         Some(instance) => {
             let (key, patience, booked) = (key(&id), api.patience, AtomicBool::new(false));
-            let task = Task { instance, key, inputs, patience, booked };
+            let task = Task { instance, key, inputs: inputs.into(), patience, booked };
             match place {
                 Some(place) => predict(&model, task, place, until).await?,
                 None => model.gave_up(&task.case())?,
@@ -71,31 +85,14 @@ pub(super) async fn infer(
         }
     };
     drop(late);
-    let mut told = json!({
-        "model_name": name,
-        "model_version": answer.version,
-        "id": id,
-        "outputs": answer.outputs.iter().map(tensors::output).collect::<Vec<_>>(),
-    });
-    if answer.fallback {
-        told["parameters"] = json!({"fallback": true, "filtered_by": answer.filtered_by});
-    }
-    Ok(Json(told))
+    answer::write(&name, &id, &answer, &wanted)
 }
 
-fn unpack(body: Bytes) -> Result<(String, Arc<[NamedTensor]>), Refusal> {
-    let request: InferRequest =
-        serde_json::from_slice(&body).map_err(|e| bad(format!("request is not readable: {e}")))?;
-    let id = match request.id {
-        Some(id) if id.is_empty() || id.len() > ID_LEN_MAX => {
-            return Err(bad(format!("an id has 1 to {ID_LEN_MAX} bytes")));
-        }
-        Some(id) => id,
-        None => format!("{:016x}", rand::random::<u64>()),
-    };
-    let inputs: Result<Vec<NamedTensor>, String> =
-        request.inputs.into_iter().map(TryInto::try_into).collect();
-    Ok((id, inputs.map_err(bad)?.into()))
+/// The length of the JSON before the tensors that are sent as bytes; `None` where all is JSON.
+fn json_len(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
+    let Some(value) = headers.get(binary::HEADER) else { return Ok(None) };
+    let length = value.to_str().ok().and_then(|text| text.parse().ok());
+    length.map(Some).ok_or_else(|| bad(format!("{} is a number of bytes", binary::HEADER)))
 }
 
 /// Predicts off the runtime's threads, and gives up in time. The engine cannot be stopped: a prediction that

@@ -35,9 +35,37 @@ pub enum ConfigError {
     },
 }
 
-/// Reads a file.
+/// The files that were named: a value with commas names several, where all of them are there and the whole is no
+/// file's name.
+#[must_use]
+pub fn apart(named: &[PathBuf]) -> Vec<PathBuf> {
+    let split = |path: &PathBuf| -> Vec<PathBuf> {
+        let parts = || path.to_str().unwrap_or_default().split(',').map(PathBuf::from);
+        if !path.exists() && parts().all(|part| part.exists()) {
+            parts().collect()
+        } else {
+            vec![path.clone()]
+        }
+    };
+    named.iter().flat_map(split).collect()
+}
+
+/// Reads a file of settings.
+///
+/// # Errors
+/// When it cannot be read; where it is a folder, with what to do.
+pub fn read_file(path: &Path) -> std::io::Result<String> {
+    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::IsADirectory => std::io::Error::other(
+            "it is a folder; put the file there instead (a container makes a folder where the file that it mounts \
+             is missing)",
+        ),
+        _ => error,
+    })
+}
+
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+    read_file(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 /// Reads the keys whose plans are obeyed. Several may stand in one file, one on each line.
@@ -46,7 +74,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 /// When a file cannot be read or holds something else.
 pub fn plan_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, ConfigError> {
     let mut keys = Vec::new();
-    for path in paths {
+    for path in &apart(paths) {
         let text = read(path)?;
         let before = keys.len();
         for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
@@ -90,6 +118,16 @@ mod tests {
         let base64 = base64::engine::general_purpose::STANDARD.encode(key.as_bytes());
         std::fs::write(&path, format!("# two forms\n{}\n{base64}\n", hex::encode(key.as_bytes()))).unwrap();
         assert_eq!(plan_keys(std::slice::from_ref(&path)).unwrap(), vec![key, key]);
+        // A comma may stand in a name, and between names.
+        let with_comma = dir.path().join("a,b");
+        std::fs::copy(&path, &with_comma).unwrap();
+        assert_eq!(plan_keys(std::slice::from_ref(&with_comma)).unwrap().len(), 2);
+        let both = PathBuf::from(format!("{},{}", path.display(), path.display()));
+        assert_eq!(plan_keys(&[both]).unwrap().len(), 4);
+        let missing = plan_keys(&[dir.path().join("c,d")]).unwrap_err();
+        assert!(missing.to_string().contains("c,d"), "{missing}");
+        let folder = plan_keys(&[dir.path().to_owned()]).unwrap_err();
+        assert!(crate::mqtt::chain(&folder).contains("put the file there"), "{folder}");
         for bad in ["nonsense", "", "# none\n"] {
             std::fs::write(&path, bad).unwrap();
             assert!(plan_keys(std::slice::from_ref(&path)).is_err(), "{bad:?}");

@@ -47,7 +47,7 @@ impl Device {
                 self.delete(&digest).await;
             }
             Output::Admit { build } => self.admit(build),
-            Output::Unload { digest } => self.admitted.retain(|(loaded, _)| *loaded != digest),
+            Output::Unload { model, digest } => self.unload(&model, &digest),
             Output::Switch { model, build } => self.switch(model, build),
             Output::Shadow { model, build } => self.shadow(model, build),
             Output::Delete { digest } => self.delete(&digest).await,
@@ -68,6 +68,7 @@ impl Device {
         }
         let (fetcher, jobs, digest, name) =
             (self.fetcher.clone(), self.jobs.clone(), build.digest, self.name.clone());
+        let room = self.room.clone();
         let task = tokio::spawn(async move {
             let told = std::sync::Mutex::new(Instant::now());
             let progress = |bytes| {
@@ -82,6 +83,7 @@ impl Device {
             let input = match fetcher.fetch(&build, fetch.bytes_per_second, progress).await {
                 Ok(_) => Input::Fetched { digest },
                 Err(error) => {
+                    room.lacked(&error);
                     warn!(device = %name, %digest, error = %chain(&error), "fetch failed");
                     fetch_failed(digest, &error)
                 }
@@ -103,7 +105,7 @@ impl Device {
     }
 
     async fn delete(&mut self, digest: &Digest) {
-        self.admitted.retain(|(loaded, _)| loaded != digest);
+        self.admitted.retain(|admitted| !admitted.holds(digest));
         match tokio::fs::remove_file(self.store.blob(digest)).await {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 warn!(device = %self.name, %digest, error = %e, "bytes could not be deleted");

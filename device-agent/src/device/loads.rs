@@ -1,11 +1,14 @@
-//! Loading and self-tests run beside the loop: a model that never comes to an end stops neither plans nor a way
-//! back. Each has a deadline; a thread that is stuck far beyond it can only be ended with the process.
+//! Loading and self-tests run beside the loop: a model that never comes to an end stops neither plans, nor other
+//! models, nor a way back. Each has a deadline; a thread that is stuck far beyond it can only be ended with the
+//! process.
+//!
+//! What shall answer is loaded at once. What is only tried, or runs beside, takes turns: so many at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use modelfleet_agent_core::build::Build;
-use modelfleet_protocol::ids::ModelName;
+use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::state::{Failure, FailureCode};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -14,12 +17,14 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What each megabyte of a model adds to it: slow flash is no fault of the model.
 const PATIENCE_PER_MEBIBYTE: Duration = Duration::from_secs(1);
+/// Loads that run at a time and are waited for, but for those of what shall answer.
+const SIDE_BY_SIDE_MAX: usize = 2;
 
 /// What a build is loaded for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To be asked its golden inputs.
-    Admit,
+    /// To be asked its golden inputs, for this model.
+    Admit(ModelName),
     /// To answer for this model.
     Switch(ModelName),
     /// To run beside what answers for this model.
@@ -33,18 +38,37 @@ pub(super) struct Loaded<T> {
     pub outcome: Result<T, String>,
 }
 
+/// What a load that has ended was for.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub purpose: Purpose,
+    pub build: Build,
+    /// No other load ran meanwhile: what the process took belongs to this one.
+    pub alone: bool,
+}
+
 struct Load {
     purpose: Purpose,
     build: Build,
     patience: Duration,
     since: Instant,
+    alone: bool,
     /// Nobody waits for it any more: it is late, or something else is wanted.
     dropped: bool,
 }
 
-/// The loads that run.
+type Work<T> = Box<dyn FnOnce() -> T + Send + Sync>;
+
+struct Waiting<T> {
+    purpose: Purpose,
+    build: Build,
+    work: Work<T>,
+}
+
+/// The loads that run, and those whose turn has not come.
 pub(super) struct Loads<T> {
     running: BTreeMap<u64, Load>,
+    waiting: VecDeque<Waiting<T>>,
     next: u64,
     done: mpsc::Sender<Loaded<T>>,
 }
@@ -52,17 +76,45 @@ pub(super) struct Loads<T> {
 impl<T: Send + 'static> Loads<T> {
     /// None yet; what ends is told to `done`.
     pub fn new(done: mpsc::Sender<Loaded<T>>) -> Loads<T> {
-        Loads { running: BTreeMap::new(), next: 0, done }
+        Loads { running: BTreeMap::new(), waiting: VecDeque::new(), next: 0, done }
     }
 
-    /// Begins a load. One for the same purpose that still runs is not waited for any more.
-    pub fn begin(&mut self, purpose: Purpose, build: Build, work: impl FnOnce() -> T + Send + 'static) {
+    /// Begins a load, or lets it wait for its turn. The same load that is under way goes on; another build for the
+    /// same purpose is not waited for any more.
+    pub fn begin(
+        &mut self,
+        purpose: Purpose,
+        build: Build,
+        work: impl FnOnce() -> T + Send + Sync + 'static,
+    ) {
+        if self.is_awaited(&purpose, &build) {
+            return;
+        }
         self.drop(&purpose);
+        self.waiting.push_back(Waiting { purpose, build, work: Box::new(work) });
+        self.take_turns();
+    }
+
+    fn take_turns(&mut self) {
+        loop {
+            let counts = |l: &Load| !l.dropped && !matches!(l.purpose, Purpose::Switch(_));
+            let room = self.running.values().filter(|l| counts(l)).count() < SIDE_BY_SIDE_MAX;
+            let may = |w: &Waiting<T>| room || matches!(w.purpose, Purpose::Switch(_));
+            let Some(next) = self.waiting.iter().position(may).and_then(|at| self.waiting.remove(at)) else {
+                return;
+            };
+            self.start(next);
+        }
+    }
+
+    fn start(&mut self, Waiting { purpose, build, work }: Waiting<T>) {
         let mebibytes = u32::try_from(build.size_bytes >> 20).unwrap_or(u32::MAX);
         let patience = PATIENCE + PATIENCE_PER_MEBIBYTE.saturating_mul(mebibytes);
         let (number, done) = (self.next, self.done.clone());
         self.next += 1;
-        let load = Load { purpose, build, patience, since: Instant::now(), dropped: false };
+        let alone = self.running.is_empty();
+        self.running.values_mut().for_each(|load| load.alone = false);
+        let load = Load { purpose, build, patience, since: Instant::now(), alone, dropped: false };
         self.running.insert(number, load);
         let work = tokio::task::spawn_blocking(work);
         tokio::spawn(async move {
@@ -74,31 +126,48 @@ impl<T: Send + 'static> Loads<T> {
 
     /// Waits no more for loads of this purpose.
     pub fn drop(&mut self, purpose: &Purpose) {
-        for load in self.running.values_mut().filter(|load| load.purpose == *purpose) {
+        self.drop_those(|p, _| p == purpose);
+    }
+
+    /// Waits no more for the load of this build.
+    pub fn drop_build(&mut self, purpose: &Purpose, digest: &Digest) {
+        self.drop_those(|p, build| p == purpose && build.digest == *digest);
+    }
+
+    fn drop_those(&mut self, which: impl Fn(&Purpose, &Build) -> bool) {
+        for load in self.running.values_mut().filter(|load| which(&load.purpose, &load.build)) {
             load.dropped = true;
         }
+        self.waiting.retain(|load| !which(&load.purpose, &load.build));
+        self.take_turns();
     }
 
     /// Whether a load of this build is waited for.
     pub fn is_awaited(&self, purpose: &Purpose, build: &Build) -> bool {
-        self.running.values().any(|l| !l.dropped && l.purpose == *purpose && l.build.digest == build.digest)
+        let same = |p: &Purpose, b: &Build| p == purpose && b.digest == build.digest;
+        self.running.values().any(|l| !l.dropped && same(&l.purpose, &l.build))
+            || self.waiting.iter().any(|w| same(&w.purpose, &w.build))
     }
 
     /// What a load that has ended was for; `None` when nobody waits for it any more.
-    pub fn ended(&mut self, loaded: &Loaded<T>) -> Option<(Purpose, Build)> {
+    pub fn ended(&mut self, loaded: &Loaded<T>) -> Option<Ended> {
         let load = self.running.remove(&loaded.number)?;
-        (!load.dropped).then_some((load.purpose, load.build))
+        self.take_turns();
+        let Load { purpose, build, alone, dropped, .. } = load;
+        (!dropped).then_some(Ended { purpose, build, alone })
     }
 
     /// Loads that have had their time, each once, with what is said of them.
     pub fn late(&mut self, now: Instant) -> Vec<(Purpose, Build, Failure)> {
         let late = self.running.values_mut().filter(|l| !l.dropped && now >= l.since + l.patience);
-        late.map(|load| {
+        let late = late.map(|load| {
             load.dropped = true;
             let detail = format!("not loaded and tested within {} s", load.patience.as_secs());
             (load.purpose.clone(), load.build.clone(), Failure::new(FailureCode::LoadRefused, detail))
-        })
-        .collect()
+        });
+        let late = late.collect();
+        self.take_turns();
+        late
     }
 
     /// A build whose thread is stuck: it has had its time twice.
@@ -116,7 +185,16 @@ impl<T: Send + 'static> Loads<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use modelfleet_protocol::ids::Digest;
+    /// A load that lasts until it is released.
+    fn hang() -> (std::sync::mpsc::Sender<()>, impl FnOnce() -> bool + Send + Sync) {
+        let (release, wait) = std::sync::mpsc::channel();
+        let wait = std::sync::Mutex::new(wait);
+        (release, move || wait.into_inner().is_ok_and(|wait| wait.recv().is_ok()))
+    }
+
+    fn admit(model: &str) -> Purpose {
+        Purpose::Admit(model.parse().unwrap())
+    }
 
     fn build(n: u8) -> Build {
         let text = format!(
@@ -130,14 +208,14 @@ mod tests {
     async fn a_load_that_never_ends_is_refused_once_and_then_stuck() {
         let (done, mut ended) = mpsc::channel(4);
         let mut loads = Loads::new(done);
-        let (release, wait) = std::sync::mpsc::channel::<()>();
-        loads.begin(Purpose::Admit, build(2), move || wait.recv().is_ok());
+        let (release, hung) = hang();
+        loads.begin(admit("pump"), build(2), hung);
         let start = Instant::now();
         assert!(loads.late(start).is_empty() && loads.stuck(start).is_none());
         let looked = loads.next_look().unwrap();
         let late = loads.late(looked);
         assert_eq!(late.len(), 1);
-        assert_eq!((&late[0].0, late[0].2.code), (&Purpose::Admit, FailureCode::LoadRefused));
+        assert_eq!((&late[0].0, late[0].2.code), (&admit("pump"), FailureCode::LoadRefused));
         assert!(loads.late(looked).is_empty(), "it is said once");
 
         // Going back does not wait behind it.
@@ -145,7 +223,7 @@ mod tests {
         loads.begin(back.clone(), build(1), || true);
         let first = ended.recv().await.unwrap();
         assert_eq!(
-            loads.ended(&first).map(|(purpose, b)| (purpose, b.digest)),
+            loads.ended(&first).map(|ended| (ended.purpose, ended.build.digest)),
             Some((back, build(1).digest))
         );
 
@@ -168,9 +246,41 @@ mod tests {
         let mut seen = Vec::new();
         for _ in 0..2 {
             let loaded = ended.recv().await.unwrap();
-            seen.push((loads.ended(&loaded).map(|(_, b)| b.digest), loaded.outcome.is_ok()));
+            seen.push((loads.ended(&loaded).map(|ended| ended.build.digest), loaded.outcome.is_ok()));
         }
         seen.sort();
         assert_eq!(seen, [(None, false), (Some(build(1).digest), true)]);
+    }
+
+    #[tokio::test]
+    async fn every_model_is_loaded_whatever_else_is_and_hung_ones_give_way() {
+        let (done, mut ended) = mpsc::channel(64);
+        let mut loads = Loads::new(done);
+        let ((first, hung), (second, hung_too)) = (hang(), hang());
+        loads.begin(admit("hung-1"), build(1), hung);
+        loads.begin(admit("hung-2"), build(2), hung_too);
+        let models: Vec<String> = (3..16).map(|n| format!("model-{n}")).collect();
+        for (n, model) in (3..).zip(&models) {
+            loads.begin(admit(model), build(n), || true);
+        }
+        // What shall answer does not wait for its turn, and what is under way is not begun twice.
+        let back = Purpose::Switch("hung-1".parse().unwrap());
+        loads.begin(back.clone(), build(0), || true);
+        loads.begin(back.clone(), build(0), || panic!("it is under way"));
+        let loaded = ended.recv().await.unwrap();
+        let answers = loads.ended(&loaded).unwrap();
+        assert_eq!((answers.purpose, answers.alone), (back, false));
+
+        // Those that hang have had their time; all others are loaded, a few at a time.
+        assert_eq!(loads.late(loads.next_look().unwrap()).len(), 1);
+        let mut seen = Vec::new();
+        while seen.len() < models.len() {
+            let loaded = ended.recv().await.unwrap();
+            assert!(loads.running.values().filter(|load| !load.dropped).count() <= SIDE_BY_SIDE_MAX);
+            let Purpose::Admit(model) = loads.ended(&loaded).unwrap().purpose else { panic!() };
+            seen.push(model.to_string());
+        }
+        assert_eq!(seen, models);
+        drop((first, second));
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use modelfleet_agent_core::build::Build;
 use modelfleet_agent_core::words::{Input, Role};
-use modelfleet_protocol::ids::ModelName;
+use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::state::{Failure, FailureCode};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::loads::{Loaded, Purpose};
+use super::loads::{Ended, Loaded, Purpose};
 use super::{Device, DeviceError};
 use crate::admit::{AdmitError, Blame, Ready};
 use crate::mqtt::chain;
@@ -22,16 +22,40 @@ pub(super) struct Outcome {
     memory_bytes: u64,
 }
 
+/// A build that is loaded, and neither answers nor runs beside.
+pub(super) struct Admitted {
+    model: ModelName,
+    digest: Digest,
+    ready: Arc<Ready>,
+}
+
+impl Admitted {
+    fn is(&self, model: &ModelName, digest: &Digest) -> bool {
+        self.model == *model && self.digest == *digest
+    }
+
+    /// Whether it was loaded from these bytes.
+    pub fn holds(&self, digest: &Digest) -> bool {
+        self.digest == *digest
+    }
+}
+
 impl Device {
     /// Begins to load a build for its golden inputs.
     pub(super) fn admit(&mut self, build: Build) {
         match Reading::of(&build) {
             Err(e) => {
                 let failure = Failure::new(FailureCode::SignatureMismatch, e.to_string());
-                self.gave_up(&Purpose::Admit, &build, failure, Blame::Build);
+                self.gave_up(&Purpose::Admit(build.model.clone()), &build, failure, Blame::Build);
             }
-            Ok(_) => self.load(Purpose::Admit, build),
+            Ok(_) => self.load(Purpose::Admit(build.model.clone()), build),
         }
+    }
+
+    /// Drops what was loaded for a model and does not serve.
+    pub(super) fn unload(&mut self, model: &ModelName, digest: &Digest) {
+        self.loads.drop_build(&Purpose::Admit(model.clone()), digest);
+        self.admitted.retain(|admitted| !admitted.is(model, digest));
     }
 
     pub(super) fn switch(&mut self, model: ModelName, build: Option<Build>) {
@@ -63,10 +87,10 @@ impl Device {
             return;
         }
         let live = self.models.entry(model).live().filter(|i| i.build.digest == build.digest);
-        let admitted = self.admitted.iter().find(|(digest, _)| *digest == build.digest);
+        let admitted = self.admitted.iter().find(|admitted| admitted.is(model, &build.digest));
         match (live, admitted) {
             (Some(live), _) => self.put(model, role, &purpose, build, live.ready.clone()),
-            (None, Some((_, ready))) => self.put(model, role, &purpose, build, ready.clone()),
+            (None, Some(admitted)) => self.put(model, role, &purpose, build, admitted.ready.clone()),
             (None, None) => return self.load(purpose, build),
         }
         self.loads.drop(&purpose);
@@ -84,7 +108,7 @@ impl Device {
 
     /// A load has ended.
     pub(super) async fn loaded(&mut self, loaded: Loaded<Outcome>) {
-        let Some((purpose, build)) = self.loads.ended(&loaded) else { return };
+        let Some(Ended { purpose, build, alone }) = self.loads.ended(&loaded) else { return };
         let digest = build.digest;
         match loaded.outcome.map(|outcome| (outcome.ready, outcome.memory_bytes)) {
             Err(panic) => {
@@ -92,11 +116,13 @@ impl Device {
             }
             Ok((Err(error), _)) => self.gave_up(&purpose, &build, error.failure(), error.blame()),
             Ok((Ok(ready), memory_bytes)) => match &purpose {
-                Purpose::Admit => {
-                    let engine = ready.engine.clone();
-                    self.admitted.retain(|(loaded, _)| *loaded != digest);
-                    self.admitted.push((digest, ready));
-                    self.pending.push_back(Input::Admitted { digest, engine, memory_bytes });
+                Purpose::Admit(model) => {
+                    let (model, engine) = (model.clone(), ready.engine.clone());
+                    self.admitted.retain(|admitted| !admitted.is(&model, &digest));
+                    self.admitted.push(Admitted { model: model.clone(), digest, ready });
+                    // What several loads took together says nothing about one of them.
+                    let memory_bytes = if alone { memory_bytes } else { 0 };
+                    self.pending.push_back(Input::Admitted { model, digest, engine, memory_bytes });
                 }
                 Purpose::Switch(model) => self.put(&model.clone(), Role::Live, &purpose, build, ready),
                 Purpose::Shadow(model) => self.put(&model.clone(), Role::Shadow, &purpose, build, ready),
@@ -131,12 +157,12 @@ impl Device {
                 self.pending.push_back(Input::SwitchFailed { model: model.clone(), digest, failure });
             }
             // They are fetched again; that is no word about the build.
-            Purpose::Admit if blame == Blame::Bytes => self.pending.push_back(Input::SlotLost { digest }),
-            Purpose::Admit | Purpose::Shadow(_) if blame == Blame::Disk => {
-                self.pending.push_back(Input::Unreadable { digest, failure });
+            Purpose::Admit(_) if blame == Blame::Bytes => self.pending.push_back(Input::SlotLost { digest }),
+            Purpose::Admit(model) | Purpose::Shadow(model) if blame == Blame::Disk => {
+                self.pending.push_back(Input::Unreadable { model: model.clone(), digest, failure });
             }
-            Purpose::Admit | Purpose::Shadow(_) => {
-                self.pending.push_back(Input::Refused { digest, failure });
+            Purpose::Admit(model) | Purpose::Shadow(model) => {
+                self.pending.push_back(Input::Refused { model: model.clone(), digest, failure });
             }
         }
     }
@@ -153,10 +179,12 @@ impl Device {
         };
         let engine = ready.engine.clone();
         self.place(model, role, Some(Arc::new(Instance { build, ready, reading })));
-        self.admitted.retain(|(loaded, _)| *loaded != digest);
-        if role == Role::Live {
-            self.pending.push_back(Input::Switched { model: model.clone(), digest: Some(digest), engine });
-        }
+        self.admitted.retain(|admitted| !admitted.is(model, &digest));
+        let model = model.clone();
+        self.pending.push_back(match role {
+            Role::Live => Input::Switched { model, digest: Some(digest), engine },
+            Role::Shadow => Input::Shadowing { model, digest },
+        });
     }
 
     fn place(&self, name: &ModelName, role: Role, instance: Option<Arc<Instance>>) {

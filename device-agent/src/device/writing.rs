@@ -10,6 +10,7 @@ use tracing::{error, info};
 
 use super::Device;
 use crate::mqtt::chain;
+use crate::serve::Trouble;
 use crate::store::{STATE, StoreError, windows_record};
 
 /// A disk that takes no writes is told about at most this often.
@@ -33,6 +34,7 @@ impl Device {
             Ok(()) if self.writing.failing => {
                 info!(device = %self.name, "the record is written again");
                 self.writing = Writing::default();
+                self.models.is_in_trouble(Trouble::Record, None);
                 self.pending.push_front(Input::Saved);
                 return true;
             }
@@ -40,6 +42,11 @@ impl Device {
             Err(cause) => cause,
         };
         self.writing.failing = true;
+        let cause_told = chain(&cause);
+        let told = format!(
+            "the device's record cannot be written, so what runs goes on and nothing new is begun: {cause_told}"
+        );
+        self.models.is_in_trouble(Trouble::Record, Some(told));
         self.tell(&cause, "the record cannot be written: what runs goes on, nothing new is begun");
         self.pending.push_front(Input::NotSaved);
         false

@@ -1,24 +1,47 @@
 //! ONNX Runtime, opened at run time from a path.
 
+mod arena;
+
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use modelfleet_protocol::model::ModelBuild;
+use half::{bf16, f16};
+use modelfleet_model_file::probe;
 use modelfleet_protocol::state::EngineInfo;
+use ort::ErrorCode;
 use ort::environment::Environment;
 use ort::ep;
 use ort::logging::LogLevel;
-use ort::session::{Session as OrtSession, SessionInputValue};
+use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorElementType, TensorRef, ValueType};
 
-use super::{Engine, LoadError, RunError, Session};
-use crate::onnx;
+use super::{Engine, LoadError, Ports, RunError, Session, bounded};
+use crate::probe::machine_bytes;
 use crate::tensor::{Elements, NamedTensor};
 
 /// The name that plans use.
 pub const NAME: &str = "OnnxRuntime";
 /// Highest versions that are asked for when the engine's operator sets are found out.
-const OPSETS_ASKED: [(&str, i64); 2] = [("ai.onnx", 40), ("ai.onnx.ml", 10)];
+const OPSETS_ASKED: [(&str, u8); 2] = [("ai.onnx", 40), ("ai.onnx.ml", 10)];
+
+/// Old enough for any engine of today.
+const PROBE_IR_VERSION: u8 = 8;
+const PROBE_OPSET: u8 = 13;
+/// Highest version of the file format that is asked for.
+const IR_VERSION_ASKED: u8 = 40;
+
+/// Most memory that predictions of all models take together, besides weights: what a small net never needs, and no
+/// more than a quarter of the machine's.
+const SCRATCH_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// On however small a machine; also where the system does not say how large it is.
+const SCRATCH_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// What is freed after a prediction is given back to the system.
+const GIVE_BACK: (&str, &str) = ("memory.enable_memory_arena_shrinkage", "cpu:0");
+
+fn scratch_bytes(machine_bytes: u64) -> usize {
+    let bytes = (machine_bytes / 4).clamp(SCRATCH_BYTES_MIN, SCRATCH_BYTES_MAX);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
 
 /// Why the engine is not there.
 #[derive(Debug, thiserror::Error)]
@@ -54,24 +77,30 @@ impl OnnxRuntime {
         let library = |e: ort::LoadDynamicError| OpenError::Library { path: shown, detail: e.to_string() };
         let builder = ort::init_from(path).map_err(library)?;
         let start = |e: ort::Error| OpenError::Start(e.to_string());
-        let environment = builder.with_name("modelfleet").with_telemetry(false).build().map_err(start)?;
+        let mut environment = builder.with_name("modelfleet").with_telemetry(false).build().map_err(start)?;
+        arena::bound(&mut environment, scratch_bytes(machine_bytes())).map_err(start)?;
         environment.set_log_level(LogLevel::Fatal);
         let mut engine = OnnxRuntime { environment, info: EngineInfo::default(), threads: threads.max(1) };
         let opsets = OPSETS_ASKED.iter().filter_map(|&(domain, most)| {
-            let known = (1..=most).rev().find(|&v| engine.session(&onnx::probe(domain, v)).is_ok())?;
-            Some((domain.to_owned(), known))
+            let known =
+                (1..=most).rev().find(|&v| engine.session(&probe(domain, v, PROBE_IR_VERSION)).is_ok())?;
+            Some((domain.to_owned(), i64::from(known)))
         });
         let opsets = opsets.chain([("com.microsoft".to_owned(), 1)]).collect();
-        engine.info = EngineInfo { name: NAME.into(), version: version(path), opsets };
+        let newest = (PROBE_IR_VERSION..=IR_VERSION_ASKED)
+            .rev()
+            .find(|&version| engine.session(&probe("ai.onnx", PROBE_OPSET, version)).is_ok());
+        let ir_version = newest.map_or(0, i64::from);
+        engine.info = EngineInfo { name: NAME.into(), version: version(path), opsets, ir_version };
         Ok(engine)
     }
 
     fn session(&self, bytes: &[u8]) -> Result<OrtSession, String> {
         let text = |e: ort::Error| e.message().to_owned();
         let builder = |e: ort::Error<ort::session::builder::SessionBuilder>| e.message().to_owned();
-        // One thread and no arena: predictions are small, and a device has other things to do with its
-        // cores and its memory.
-        let cpu = ep::CPU::default().with_arena_allocator(false).build();
+        // One thread: predictions are small, and a device has other things to do with its cores. Weights are not
+        // counted with what predictions may take.
+        let cpu = ep::CPU::default().with_arena_allocator(true).build();
         OrtSession::builder(&self.environment)
             .map_err(text)?
             .with_intra_threads(1)
@@ -79,6 +108,10 @@ impl OnnxRuntime {
             .with_parallel_execution(false)
             .map_err(builder)?
             .with_memory_pattern(false)
+            .map_err(builder)?
+            .with_env_allocators()
+            .map_err(builder)?
+            .with_device_allocated_initializers()
             .map_err(builder)?
             .with_execution_providers([cpu])
             .map_err(builder)?
@@ -105,7 +138,15 @@ impl Engine for OnnxRuntime {
         self.info.clone()
     }
 
-    fn load(&self, bytes: &[u8], _: &ModelBuild) -> Result<Box<dyn Session>, LoadError> {
+    fn is_reference(&self) -> bool {
+        true
+    }
+
+    fn open_max(&self) -> Option<usize> {
+        None
+    }
+
+    fn load(&self, bytes: &[u8], _: &Ports) -> Result<Box<dyn Session>, LoadError> {
         let sessions = (0..self.threads).map(|_| self.session(bytes)).collect::<Result<Vec<_>, _>>();
         let sessions = sessions.map_err(|detail| {
             let engine = NAME.to_owned();
@@ -122,7 +163,10 @@ impl Engine for OnnxRuntime {
         let outputs = sessions[0].outputs().iter().map(|o| o.name().to_owned()).collect();
         let inputs = sessions[0].inputs().iter().map(|i| i.name().to_owned()).collect();
         let sessions = sessions.into_iter().map(Mutex::new).collect();
-        Ok(Box::new(Loaded { inputs, outputs, sessions }))
+        let refuse = |e: ort::Error| LoadError::Refused { engine: NAME.into(), detail: e.message().into() };
+        let mut options = RunOptions::new().map_err(refuse)?;
+        options.set(GIVE_BACK.0, GIVE_BACK.1).map_err(refuse)?;
+        Ok(Box::new(Loaded { inputs, outputs, options, sessions }))
     }
 }
 
@@ -130,6 +174,7 @@ impl Engine for OnnxRuntime {
 struct Loaded {
     inputs: Vec<String>,
     outputs: Vec<String>,
+    options: RunOptions,
     sessions: Vec<Mutex<OrtSession>>,
 }
 
@@ -151,57 +196,108 @@ impl Session for Loaded {
             return Err(RunError::Input { name: extra.name.clone(), reason: "is not the model's".into() });
         }
         let values: Vec<SessionInputValue<'_>> = self.inputs.iter().map(find).collect::<Result<_, _>>()?;
-        let failed = |e: ort::Error| RunError::Engine { engine: NAME, detail: e.message().to_owned() };
         let mut session = self.session();
-        let answers = session.run(values.as_slice()).map_err(failed)?;
+        let answers = session.run_with_options(values.as_slice(), &self.options).map_err(failed)?;
+        let sizes = answers.values().map(|value| size(&value));
+        bounded(sizes.fold(0, usize::saturating_add))?;
         let named = self.outputs.iter().zip(answers.values());
-        Ok(named.filter_map(|(name, value)| output(name, &value)).collect())
+        named.map(|(name, value)| output(name, &value)).collect()
+    }
+}
+
+/// What an error of the engine speaks of. Its codes tell only a part of it; its words tell the rest.
+fn failed(error: ort::Error) -> RunError {
+    let (engine, detail) = (NAME, error.message().to_owned());
+    if detail.contains("bad_alloc") || detail.contains("smaller than requested bytes") {
+        RunError::Memory { engine, detail }
+    } else if error.code() == ErrorCode::InvalidArgument || detail.contains("division by zero") {
+        RunError::Values { engine, detail }
+    } else {
+        RunError::Engine { engine, detail }
     }
 }
 
 fn input(tensor: &NamedTensor) -> Result<SessionInputValue<'_>, RunError> {
     let shape = tensor.shape.as_slice();
+    macro_rules! view {
+        ($values:expr) => {
+            TensorRef::from_array_view((shape, $values.as_slice())).map(SessionInputValue::from)
+        };
+    }
     let value = match &tensor.data {
-        Elements::F32(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
-        Elements::F64(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
-        Elements::I64(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
-        Elements::I32(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
-        Elements::U8(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
-        Elements::Bool(v) => TensorRef::from_array_view((shape, v.as_slice())).map(SessionInputValue::from),
+        Elements::F16(v) => view!(v),
+        Elements::Bf16(v) => view!(v),
+        Elements::F32(v) => view!(v),
+        Elements::F64(v) => view!(v),
+        Elements::I8(v) => view!(v),
+        Elements::I16(v) => view!(v),
+        Elements::I32(v) => view!(v),
+        Elements::I64(v) => view!(v),
+        Elements::U8(v) => view!(v),
+        Elements::U16(v) => view!(v),
+        Elements::U32(v) => view!(v),
+        Elements::U64(v) => view!(v),
+        Elements::Bool(v) => view!(v),
         Elements::Text(v) => Tensor::from_string_array((shape, v.as_slice())).map(SessionInputValue::from),
     };
     value.map_err(|e| RunError::Input { name: tensor.name.clone(), reason: e.message().to_owned() })
 }
 
-/// An output as a named tensor; outputs that are no tensors of known elements are left out.
-fn output(name: &str, value: &DynValue) -> Option<NamedTensor> {
-    let ValueType::Tensor { ty, .. } = value.dtype() else { return None };
+/// Bytes of an output's elements; those of texts are not known before they are read.
+fn size(value: &DynValue) -> usize {
+    let ValueType::Tensor { ty, shape, .. } = value.dtype() else { return 0 };
+    let dims = shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0));
+    dims.fold(ty.byte_size(1).unwrap_or(0), usize::saturating_mul)
+}
+
+/// An output as a named tensor.
+fn output(name: &str, value: &DynValue) -> Result<NamedTensor, RunError> {
+    let refuse = |reason: String| RunError::Output { name: name.to_owned(), reason };
+    let ValueType::Tensor { ty, .. } = value.dtype() else { return Err(refuse("is no tensor".into())) };
     macro_rules! take {
         ($kind:ident, $type:ty) => {{
-            let (shape, data) = value.try_extract_tensor::<$type>().ok()?;
+            let taken = value.try_extract_tensor::<$type>();
+            let (shape, data) = taken.map_err(|e| refuse(e.message().to_owned()))?;
             (shape.to_vec(), Elements::$kind(data.to_vec()))
         }};
     }
     let (shape, data) = match ty {
+        TensorElementType::Float16 => take!(F16, f16),
+        TensorElementType::Bfloat16 => take!(Bf16, bf16),
         TensorElementType::Float32 => take!(F32, f32),
         TensorElementType::Float64 => take!(F64, f64),
-        TensorElementType::Int64 => take!(I64, i64),
+        TensorElementType::Int8 => take!(I8, i8),
+        TensorElementType::Int16 => take!(I16, i16),
         TensorElementType::Int32 => take!(I32, i32),
+        TensorElementType::Int64 => take!(I64, i64),
         TensorElementType::Uint8 => take!(U8, u8),
+        TensorElementType::Uint16 => take!(U16, u16),
+        TensorElementType::Uint32 => take!(U32, u32),
+        TensorElementType::Uint64 => take!(U64, u64),
         TensorElementType::Bool => take!(Bool, bool),
         TensorElementType::String => {
-            let (shape, data) = value.try_extract_strings().ok()?;
+            let taken = value.try_extract_strings();
+            // The bindings refuse what is not UTF-8, which JSON could not carry either.
+            let (shape, data) =
+                taken.map_err(|e| refuse(format!("its text cannot be read: {}", e.message())))?;
             (shape.to_vec(), Elements::Text(data))
         }
-        _ => return None,
+        other => return Err(refuse(format!("elements of type {other} cannot be sent"))),
     };
     let shape = shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect();
-    Some(NamedTensor { name: name.to_owned(), shape, data })
+    Ok(NamedTensor { name: name.to_owned(), shape, data })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn predictions_take_a_part_of_the_machine() {
+        assert_eq!(scratch_bytes(0), 64 << 20);
+        assert_eq!(scratch_bytes(1 << 30), 256 << 20);
+        assert_eq!(scratch_bytes(64 << 30), 512 << 20);
+    }
 
     #[test]
     fn a_version_is_read_from_the_path() {

@@ -89,12 +89,12 @@ impl Keys {
     /// When one cannot be read or is something else.
     pub fn read(paths: &[PathBuf]) -> Result<Keys, KeysError> {
         let read = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path)
+            let text = crate::config::read_file(path)
                 .map_err(|source| KeysError::Read { path: path.clone(), source })?;
             let key = PublicKey::decode(&text).or_else(|_| PublicKey::from_base64(text.trim()));
             key.map_err(|source| KeysError::Form { path: path.clone(), source })
         };
-        paths.iter().map(read).collect::<Result<_, _>>().map(Keys)
+        crate::config::apart(paths).iter().map(read).collect::<Result<_, _>>().map(Keys)
     }
 
     /// Whether one of the keys signed these bytes, or the device asks for no signature.

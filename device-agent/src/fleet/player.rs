@@ -117,6 +117,6 @@ fn tensor(signature: Option<&modelfleet_protocol::model::Tensor>, row: &[f32]) -
         return plain(signature.name.clone());
     }
     let values = row.iter().map(|&x| f64::from(x)).collect();
-    let values = Values { name: signature.name.clone(), values };
+    let values = Values { name: signature.name.clone(), values, texts: Vec::new() };
     shaped(signature, &values).unwrap_or_else(|| plain(signature.name.clone()))
 }

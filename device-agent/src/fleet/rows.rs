@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use modelfleet_protocol::ids::{DeviceId, IdError};
+use modelfleet_protocol::label;
 use modelfleet_protocol::selector::{LABELS_MAX, Labels};
 
 use super::class_of;
@@ -107,7 +108,10 @@ pub fn read_devices(path: &Path) -> Result<Vec<DeviceRow>, RowsError> {
             return Err(table.refuse(*line, format!("{id} comes twice")));
         }
         let labels = table.columns.iter().cloned().zip(fields.iter().cloned()).skip(1);
-        let labels = labels.filter(|(_, value)| !value.is_empty()).collect();
+        let labels: Labels = labels.filter(|(_, value)| !value.is_empty()).collect();
+        for (key, value) in &labels {
+            label::check(key, value).map_err(|error| table.refuse(*line, error.to_string()))?;
+        }
         Ok(DeviceRow { account: id.to_string(), id, labels })
     };
     table.lines.iter().map(device).collect()

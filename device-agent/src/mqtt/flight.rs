@@ -32,13 +32,35 @@ impl Stage {
     pub(super) fn accepted() -> Stage {
         Stage::Accepted { until: Instant::now() + SUBSCRIBE_TIMEOUT }
     }
+}
 
-    /// Waits until the broker is late with its answer; for ever where none is due.
-    pub(super) async fn late(self) {
+/// What the broker is late with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    /// The answer to the subscription.
+    Subscription,
+    /// An acknowledgement. It may answer pings all the while, and nothing is sent any more once enough is unanswered.
+    Acknowledgement,
+}
+
+impl Late {
+    /// In words.
+    pub(super) fn as_str(self) -> &'static str {
         match self {
-            Stage::Accepted { until } => tokio::time::sleep_until(until).await,
-            Stage::Knocking | Stage::Open => std::future::pending().await,
+            Late::Subscription => "the subscription was not answered",
+            Late::Acknowledgement => "messages were not acknowledged",
         }
+    }
+}
+
+/// Waits until something is late; for ever where nothing is due.
+pub(super) async fn late(due: Option<(Instant, Late)>) -> Late {
+    match due {
+        Some((at, what)) => {
+            tokio::time::sleep_until(at).await;
+            what
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -50,6 +72,8 @@ pub(super) struct Flight {
     heard: Option<Instant>,
     handed: VecDeque<Message>,
     sent: BTreeMap<u16, Message>,
+    /// Since when an acknowledgement is waited for.
+    waits: Option<Instant>,
 }
 
 impl Flight {
@@ -58,8 +82,18 @@ impl Flight {
         self.handed.len() + self.sent.len()
     }
 
+    /// What the broker has to answer next, and by when, where an acknowledgement may take `patience`.
+    pub(super) fn due(&self, patience: Duration) -> Option<(Instant, Late)> {
+        match self.stage {
+            Stage::Knocking => None,
+            Stage::Accepted { until } => Some((until, Late::Subscription)),
+            Stage::Open => self.waits.map(|since| (since + patience, Late::Acknowledgement)),
+        }
+    }
+
     /// The library has this message now.
     pub(super) fn handed(&mut self, message: Message) {
+        self.waits.get_or_insert_with(Instant::now);
         self.handed.push_back(message);
     }
 
@@ -72,7 +106,10 @@ impl Flight {
 
     /// The broker has answered the message of this packet number.
     pub(super) fn acknowledged(&mut self, number: u16) -> Option<Message> {
-        self.sent.remove(&number)
+        let message = self.sent.remove(&number);
+        // Each one shows that the line moves; how long a message takes is the line's affair.
+        self.waits = (self.len() > 0).then(Instant::now);
+        message
     }
 
     /// What was not acknowledged, in no order.

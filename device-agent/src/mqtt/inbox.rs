@@ -15,6 +15,14 @@ use super::LinkEvent;
 /// Most plans remembered. Many devices in one process get the same bytes and open them once.
 const PLANS_MAX: usize = 64;
 
+/// Bytes of a refused message that are logged.
+const EXCERPT_BYTES_MAX: usize = 64;
+
+/// How a message that is not trusted begins, fit for one line of a log.
+pub(super) fn excerpt(bytes: &[u8]) -> String {
+    bytes[..bytes.len().min(EXCERPT_BYTES_MAX)].escape_ascii().to_string()
+}
+
 /// Why a message is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum InboxError {
@@ -117,6 +125,30 @@ mod tests {
         assert!(check(&good, OVERRIDE_TYPE, "mf/1/plant/plan/pump", PLAN).is_err());
         for topic in ["mf/1/plant/plan/fan", "mf/1/other/plan/pump", "mf/1/plant/plan/a/b", "x"] {
             assert!(check(&good, PLAN_TYPE, topic, PLAN).is_err(), "{topic}");
+        }
+    }
+
+    #[test]
+    fn of_a_message_that_nobody_signed_a_line_is_logged_and_no_more() {
+        let inbox = Inbox::trusting(Vec::new());
+        let own = (&"plant".parse().unwrap(), &"pump-001".parse().unwrap());
+        let long = "\u{1b}[2J\n\u{e9}".repeat(50_000);
+        let bodies = [
+            format!("{long:?}").into_bytes(),
+            serde_json::to_vec(&long).unwrap(),
+            format!(r#"{{"payloadType":{},"payload":"","signatures":[]}}"#, serde_json::json!(long))
+                .into_bytes(),
+            vec![0xff; 350_000],
+        ];
+        for body in bodies {
+            let payload = Bytes::from(body);
+            for topic in ["mf/1/plant/plan/pump", "mf/1/plant/override/pump-001", &long] {
+                let error = inbox.open(own, topic, &payload).unwrap_err();
+                let line =
+                    [crate::mqtt::chain(&error), excerpt(topic.as_bytes()), excerpt(&payload)].concat();
+                assert!(line.len() < 2_000, "{} bytes", line.len());
+                assert!(!line.contains(char::is_control), "{line}");
+            }
         }
     }
 

@@ -86,7 +86,7 @@ impl Backoff {
 /// # Errors
 /// When it cannot be read.
 pub fn read_password(path: &Path) -> std::io::Result<String> {
-    let text = std::fs::read_to_string(path)?;
+    let text = crate::config::read_file(path)?;
     Ok(text.lines().next().unwrap_or_default().trim_end_matches('\r').to_owned())
 }
 

@@ -23,7 +23,10 @@ impl Model {
         let features = instance.reading.features(case.inputs, &mut scratch);
         let stopped = instance.reading.filter(features).is_some();
         let start = Instant::now();
-        let outcome = (!stopped).then(|| instance.ready.session.run(case.inputs));
+        let outcome = (!stopped).then(|| {
+            let outputs = instance.ready.session.run(case.inputs)?;
+            instance.complete(outputs)
+        });
         let elapsed = start.elapsed();
         if case.booked.swap(true, Ordering::AcqRel) {
             return;
@@ -34,9 +37,11 @@ impl Model {
                 return self.count(Role::Shadow, Some(instance), (case.key, 0), Outcome::Fallback, features);
             }
             Some(Ok(outputs)) if elapsed <= case.patience => {
+                instance.ready.has_answered();
                 return self.count_rows(Role::Shadow, instance, case.key, booking.1, features, &outputs);
             }
             Some(Ok(_)) => Outcome::Timeout,
+            Some(Err(error)) if instance.ready.is_callers(&error) => Outcome::Refused,
             Some(Err(_)) => Outcome::Error,
         };
         self.count(Role::Shadow, Some(instance), booking, outcome, features);

@@ -84,6 +84,11 @@ impl Model {
         }
     }
 
+    /// Books a request that no build could have answered: apart, and against nobody.
+    pub fn refused(&self, instance: Option<&Instance>) {
+        self.count(Role::Live, instance, (0, 0), Outcome::Refused, &[]);
+    }
+
     /// Books a prediction that the model did not make. `instance`: what should have; none where nothing runs.
     pub(super) fn count(
         &self,

@@ -9,7 +9,7 @@ use modelfleet_agent_core::saved::{SAVED_VERSION, Saved, SavedError};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::time::Time;
 
-use super::{Store, StoreError, at, sync_dir};
+use super::{Store, StoreError, at, make_room_for_file, sync_dir};
 
 /// Most bytes of a state file; a larger one is not ours.
 const STATE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -102,6 +102,7 @@ impl Store {
     fn copy(&self, name: &str) -> Result<Copy, ReadError> {
         let path = self.dir.join(name);
         let size = match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => return Err("a folder stands in its place".into()),
             Ok(found) => found.len(),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(ReadError::Io(e)),
@@ -133,7 +134,11 @@ impl Store {
             let source = io::Error::other("it could not be read, and may be good");
             return Err(StoreError::Unreadable { path, source });
         }
-        let fresh = self.dir.join(format!("{name}.new"));
+        self.own()?;
+        let (fresh, before) = (self.dir.join(format!("{name}.new")), self.dir.join(previous(name)));
+        for place in [&fresh, &path, &before] {
+            make_room_for_file(place).map_err(at("make room at", place))?;
+        }
         let head = format!("{} {}\n", sum(now.0, payload), now.0);
         let mut file = File::create(&fresh).map_err(at("write", &fresh))?;
         file.write_all(head.as_bytes())
@@ -144,9 +149,8 @@ impl Store {
         }
         // The copy before a spoiled one is the only good one there is.
         if unread.is_none() {
-            let previous = self.dir.join(previous(name));
-            match fs::rename(&path, &previous) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at("keep", &previous)(e)),
+            match fs::rename(&path, &before) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at("keep", &before)(e)),
                 _ => {}
             }
         }
@@ -258,8 +262,9 @@ mod tests {
     #[test]
     fn a_record_that_the_disk_withholds_is_not_done_without() {
         let (dir, store) = store();
-        // A folder in the place of a file is something that cannot be read, for root as well.
-        fs::create_dir(dir.path().join(STATE)).unwrap();
+        // A link to itself cannot be read, by root neither.
+        let path = dir.path().join(STATE);
+        std::os::unix::fs::symlink(&path, &path).unwrap();
         assert!(store.load(STATE, text).note.is_some());
         assert!(matches!(store.save(STATE, Time(1), b"one"), Err(StoreError::Unreadable { .. })));
         drop(store);

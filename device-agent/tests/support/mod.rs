@@ -46,6 +46,11 @@ pub fn pump_model(version: &str) -> Vec<u8> {
     fs::read(examples().join(format!("pumps/models/pump-anomaly-{version}.onnx"))).unwrap()
 }
 
+/// A model of `models/make.py`.
+pub fn small_model(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/models/{name}.onnx"))).unwrap()
+}
+
 /// ONNX Runtime's library; `None`, with a notice, where it cannot be had.
 pub fn onnxruntime() -> Option<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("onnxruntime.sh");
@@ -79,6 +84,7 @@ pub fn pump_build(version: &str, bytes: &[u8], uri: String) -> ModelBuild {
         uri,
         size_bytes: bytes.len() as u64,
         format: Format::Onnx,
+        ir_version: 0,
         opsets: [("ai.onnx".to_owned(), 17), ("ai.onnx.ml".to_owned(), 3)].into(),
         engines: Vec::new(),
         memory_bytes: 0,
@@ -115,6 +121,7 @@ pub fn plan(revision: u64, stable: Option<ModelBuild>, candidate: Option<Candida
         model: MODEL.parse().unwrap(),
         order: Order { epoch: 1, revision, issued, expires: issued.after_ms(3_600_000) },
         stable,
+        stable_for: vec![],
         candidate,
         rejected: Vec::new(),
         fetch: None,
@@ -151,13 +158,34 @@ pub struct Agent {
 impl Agent {
     /// Starts `modelfleet-agent run`.
     pub fn start(id: &str, dir: &Path, broker: &broker::Mosquitto, more: &[&str]) -> Agent {
+        Agent::start_with(Command::new(env!("CARGO_BIN_EXE_modelfleet-agent")), id, dir, broker, more)
+    }
+
+    /// Starts it so that its folder takes no writes, from root neither.
+    pub fn start_read_only(id: &str, dir: &Path, broker: &broker::Mosquitto, more: &[&str]) -> Agent {
+        let mut command = Command::new("unshare");
+        let mounted = r#"mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@""#;
+        command.args(["-rm", "sh", "-c", mounted]).arg(dir.join("state"));
+        command.arg(env!("CARGO_BIN_EXE_modelfleet-agent"));
+        Agent::start_with(command, id, dir, broker, more)
+    }
+
+    fn start_with(
+        mut command: Command,
+        id: &str,
+        dir: &Path,
+        broker: &broker::Mosquitto,
+        more: &[&str],
+    ) -> Agent {
         fs::create_dir_all(dir).unwrap();
         let (key, password) = (dir.join("plan.key"), dir.join("password"));
-        fs::write(&key, hex::encode(signer().verifying_key().as_bytes())).unwrap();
+        // A test may have put something else there.
+        if !key.is_dir() {
+            fs::write(&key, hex::encode(signer().verifying_key().as_bytes())).unwrap();
+        }
         fs::write(&password, broker::PASSWORD).unwrap();
         let log = dir.join("log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_modelfleet-agent"));
         command.args(["run", "--device", id, "--namespace", NAMESPACE, "--reconnect-max-s", "1"]);
         command.args(["--reconnect-spread-s", "1"]);
         command.args(["--broker", &broker.url(), "--fetch-backoff-ms", "200", "--stable-spread-ms", "0"]);

@@ -129,7 +129,7 @@ pub fn request(address: &str, method: &str, path: &str, body: &str) -> (u16, ser
     let Ok(mut stream) = TcpStream::connect(address) else { return (0, serde_json::Value::Null) };
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
     );
     let mut answer = String::new();
     let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));

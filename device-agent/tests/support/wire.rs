@@ -1,6 +1,6 @@
 //! The broker's side of an MQTT connection, packet by packet, for what a good broker cannot be made to do.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use bytes::BytesMut;
@@ -56,7 +56,11 @@ impl Peer {
                 Ok(packet) => return Some(packet),
                 Err(Error::InsufficientBytes(_)) => {
                     let mut bytes = [0; 4096];
-                    let count = self.stream.read(&mut bytes).expect("a packet in time");
+                    let count = match self.stream.read(&mut bytes) {
+                        // It hung up without having read all that we sent.
+                        Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+                        read => read.expect("a packet in time"),
+                    };
                     if count == 0 {
                         return None;
                     }
@@ -83,14 +87,22 @@ impl Peer {
 
     /// The next message, acknowledged.
     pub fn message(&mut self) -> Publish {
+        let message = self.unacknowledged();
+        self.acknowledge(message.pkid);
+        message
+    }
+
+    /// The next message.
+    pub fn unacknowledged(&mut self) -> Publish {
         match self.next() {
-            Some(Packet::Publish(message)) => {
-                let [high, low] = message.pkid.to_be_bytes();
-                self.send(&[0x40, 2, high, low]);
-                message
-            }
+            Some(Packet::Publish(message)) => message,
             other => panic!("{other:?}"),
         }
+    }
+
+    pub fn acknowledge(&mut self, number: u16) {
+        let [high, low] = number.to_be_bytes();
+        self.send(&[0x40, 2, high, low]);
     }
 
     pub fn send(&mut self, bytes: &[u8]) {

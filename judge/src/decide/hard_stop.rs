@@ -4,9 +4,9 @@ use crate::assessment::{HardAction, HardStop};
 use crate::budget::Spending;
 use crate::evidence::{Arm, Evidence};
 use crate::exact::fisher::{attainable_level, fisher_greater};
-use crate::number::rounding::ppb_up;
 use crate::sentence;
 use crate::state::StageState;
+use modelfleet_number::rounding::ppb_up;
 use std::collections::BTreeMap;
 
 /// One failed device is a device, not a model.
@@ -76,8 +76,10 @@ pub fn judge(evidence: &Evidence<'_>, spending: Spending, state: &mut StageState
         threshold_ppb: state.hard.threshold_ppb,
         codes,
         sentence: String::new(),
+        statistics: String::new(),
     };
-    stop.sentence = sentence::hard_stop(&stop);
+    let told = sentence::hard_stop(&stop);
+    (stop.sentence, stop.statistics) = (told.sentence, told.statistics);
     Some(stop)
 }
 

@@ -1,11 +1,11 @@
 //! A breach seen equally in controls is an incident, not a bad model.
 
-use crate::assessment::{Incident, IncidentKind};
+use crate::assessment::{Incident, IncidentKind, SloVerdict};
 use crate::decide::plain::streak;
 use crate::decide::tally::Tally;
 use crate::evidence::{Arm, Counts, Evidence, EvidenceKind, MergedWindow, OnBreach, SloRule};
-use crate::number::beta::binomial_upper_tail;
 use crate::sentence;
+use modelfleet_number::beta::binomial_upper_tail;
 
 /// How many of the newest windows must show it.
 const RECENT: usize = 3;
@@ -14,12 +14,26 @@ const CHANCE: f64 = 1e-4;
 /// Without an allowance only a share this many times the past's is an incident.
 const WITHOUT_ALLOWANCE: u64 = 5;
 
+/// Canaries suffer as well when chance alone would let them seem so this rarely: they may be one device.
+const CHANCE_FEW: f64 = 0.01;
+/// A ratio of canaries to controls whose upper limit is below this: canaries are better.
+const ALIKE_PPM: u64 = 1_000_000;
+
 /// Looks at the controls' newest windows. Statistical rules: in each of the last three the share of bad
 /// devices is beyond the allowance and twice their own past, by more than chance explains. (A binomial tail
 /// is safe for devices that differ: their sum scatters less.) A rhythm of the day below twice the mean, and
-/// an allowance that was broken before the rollout began, are no incident. Plain rules:
-/// canaries and controls are both over the threshold for so many windows in a row.
-pub fn find(evidence: &Evidence<'_>, index: usize, rule: &SloRule<'_>, tally: &Tally) -> Option<Incident> {
+/// an allowance that was broken before the rollout began, are no incident; nor is what canaries are spared
+/// from ([`spared`]): it may be the candidate that mends it, and to hold that up would keep the fleet burning.
+/// Plain rules: canaries and controls are both over the threshold for so many windows in a row.
+///
+/// `record`: what was found of this rule.
+pub fn find(
+    evidence: &Evidence<'_>,
+    index: usize,
+    rule: &SloRule<'_>,
+    tally: &Tally,
+    record: &SloVerdict,
+) -> Option<Incident> {
     if rule.on_breach == OnBreach::Observe {
         return None;
     }
@@ -34,35 +48,55 @@ pub fn find(evidence: &Evidence<'_>, index: usize, rule: &SloRule<'_>, tally: &T
         let share = control.last.map_or(0, |w| w.devices.share_ppm());
         return Some(build(rule, slo, IncidentKind::CommonCause, share, u64::from(rule.allowance_ppm)));
     }
-    let past = tally.control_history;
-    if rule.allowance_ppm == 0 && past.known == 0 {
+    if rule.allowance_ppm == 0 && tally.control_history.known == 0 {
         return None;
     }
-    // One window more, so that a past without a single bad window is not taken for a promise.
-    let past = past.plus(Counts::new(2, 1)).share_ppm();
-    let usual = if rule.allowance_ppm == 0 {
-        past * WITHOUT_ALLOWANCE
-    } else {
-        (past * 2).max(u64::from(rule.allowance_ppm))
-    };
-    let windows = newest(evidence, slo);
-    let far = |w: &&MergedWindow| {
-        binomial_upper_tail(w.devices.bad(), w.devices.known, usual.min(1_000_000) as f64 * 1e-6) < CHANCE
-    };
-    if windows.len() < RECENT || windows.iter().filter(far).count() < RECENT {
+    let usual = usual_ppm(rule, tally.control_history);
+    let far = |w: &MergedWindow| beyond(w.devices, usual) < CHANCE;
+    let mut windows = newest_first(evidence, slo, Arm::Control);
+    windows.truncate(windows.iter().take_while(|w| far(w)).count());
+    let since = windows.last()?.window;
+    let sum = |windows: &[MergedWindow]| windows.iter().fold(Counts::default(), |sum, w| sum.plus(w.devices));
+    let mut ours = newest_first(evidence, slo, Arm::Canary);
+    ours.retain(|w| w.window >= since);
+    if windows.len() < RECENT || spared(sum(&ours), sum(&windows), usual, record) {
         return None;
     }
-    let recent = windows.iter().fold(Counts::default(), |sum, w| sum.plus(w.devices));
+    let recent = sum(&windows[..RECENT]);
     Some(build(rule, slo, IncidentKind::CommonCause, recent.share_ppm(), usual))
 }
 
-/// The controls' newest windows, newest first.
-fn newest(evidence: &Evidence<'_>, slo: u32) -> Vec<MergedWindow> {
-    let controls = evidence.merged.iter().filter(|w| w.slo == slo && w.arm == Arm::Control);
-    let mut windows: Vec<MergedWindow> = controls.filter(|w| w.devices.known > 0).copied().collect();
+/// The share of bad device-windows that is allowed, or that a past like this makes no wonder.
+fn usual_ppm(rule: &SloRule<'_>, past: Counts) -> u64 {
+    // One window more, so that a past without a single bad window is not taken for a promise.
+    let past = past.plus(Counts::new(2, 1)).share_ppm();
+    match rule.allowance_ppm {
+        0 => past * WITHOUT_ALLOWANCE,
+        allowance => (past * 2).max(u64::from(allowance)),
+    }
+}
+
+/// The chance of so many bad device-windows or more where so large a share is bad.
+fn beyond(counts: Counts, share_ppm: u64) -> f64 {
+    binomial_upper_tail(counts.bad(), counts.known, share_ppm.min(1_000_000) as f64 * 1e-6)
+}
+
+/// Whether canaries are spared from what controls suffer from at the same time: they have no window of their own yet,
+/// or no more bad ones than usual, or fewer than their controls by more than chance explains, and than their own past
+/// lets expect too. (The past alone does not tell: where nearly all windows are bad, the devices that were the worst
+/// before seem to have got better.)
+fn spared(canaries: Counts, controls: Counts, usual_ppm: u64, record: &SloVerdict) -> bool {
+    let good = Counts::new(canaries.known, canaries.known - canaries.bad());
+    let fewer = beyond(good, 1_000_000 - controls.share_ppm()) < CHANCE_FEW;
+    beyond(canaries, usual_ppm) >= CHANCE_FEW || (fewer && record.high_ppm < ALIKE_PPM)
+}
+
+/// The windows of an arm with a known outcome, newest first.
+fn newest_first(evidence: &Evidence<'_>, slo: u32, arm: Arm) -> Vec<MergedWindow> {
+    let ours = evidence.merged.iter().filter(|w| w.slo == slo && w.arm == arm);
+    let mut windows: Vec<MergedWindow> = ours.filter(|w| w.devices.known > 0).copied().collect();
     windows.sort_by_key(|w| std::cmp::Reverse(w.window));
     windows.dedup_by_key(|w| w.window);
-    windows.truncate(RECENT);
     windows
 }
 
@@ -76,6 +110,6 @@ fn build(rule: &SloRule<'_>, slo: u32, kind: IncidentKind, share: u64, usual: u6
     let cut = |ppm: u64| u32::try_from(ppm).unwrap_or(u32::MAX);
     let mut incident =
         Incident { slo, kind, share_ppm: cut(share), usual_ppm: cut(usual), sentence: String::new() };
-    incident.sentence = sentence::incident(rule.name, &incident);
+    incident.sentence = sentence::incident(rule, &incident);
     incident
 }

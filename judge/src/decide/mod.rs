@@ -14,9 +14,9 @@ pub mod tally;
 use crate::assessment::{Advice, Assessment, Coverage, HardAction, HardStop, Incident, SloVerdict, Verdict};
 use crate::budget::{Budget, Looks, Spending};
 use crate::evidence::{Evidence, EvidenceKind, OnBreach};
-use crate::number::chance::Chance;
 use crate::sentence;
 use crate::state::{MAX_RULES, SloState, StageState};
+use modelfleet_number::chance::Chance;
 use tally::Tally;
 
 /// Judges one look. Total: it answers for every input and never panics.
@@ -60,7 +60,7 @@ pub fn assess(evidence: &Evidence<'_>, before: &StageState) -> Assessment {
             }
         };
         if incident.is_none() && !record.relative_harm {
-            incident = incident::find(evidence, index, rule, tally);
+            incident = incident::find(evidence, index, rule, tally, &record);
         }
         per_slo.push(record);
     }
@@ -83,6 +83,7 @@ fn without_state(evidence: &Evidence<'_>) -> Assessment {
     let mut assessment = assess(&Evidence { budget, looks, ..*evidence }, &StageState::new());
     if assessment.advice == Advice::Wait {
         assessment.sentence = sentence::UNREADABLE.to_owned();
+        assessment.statistics.clear();
     }
     Assessment { state: StageState::unreadable(), ..assessment }
 }
@@ -101,7 +102,7 @@ struct Parts {
 fn conclude(evidence: &Evidence<'_>, allotted: u64, state: StageState, parts: Parts) -> Assessment {
     let (verdict, advice) = combine(evidence, &parts);
     let spent = state.spent_ppb();
-    let sentence = sentence::reason(
+    let told = sentence::reason(
         advice,
         parts.hard_stop.as_ref(),
         &parts.coverage,
@@ -120,7 +121,8 @@ fn conclude(evidence: &Evidence<'_>, allotted: u64, state: StageState, parts: Pa
         spent_ppb: spent,
         allotted_ppb: allotted,
         state,
-        sentence,
+        sentence: told.sentence,
+        statistics: told.statistics,
     }
 }
 

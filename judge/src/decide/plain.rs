@@ -59,6 +59,7 @@ pub fn judge(evidence: &Evidence<'_>, index: usize, rule: &SloRule<'_>, tally: &
     record.absolute_breach = absolute;
     record.relative_harm = relative;
     record.promised = false;
-    record.sentence = sentence::plain(rule.name, &canary, &control, needed, verdict);
+    let told = sentence::plain(rule, &canary, &control, needed, verdict);
+    (record.sentence, record.statistics) = (told.sentence, told.statistics);
     record
 }

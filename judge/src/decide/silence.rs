@@ -5,9 +5,9 @@ use crate::budget::Spending;
 use crate::decide::exact_layer;
 use crate::evidence::{Arm, Counts, DeviceOutcome, Evidence, OnBreach, SloRule};
 use crate::exact::permutation::{Stratum, p_value};
-use crate::number::chance::Chance;
 use crate::sentence;
 use crate::state::SloState;
+use modelfleet_number::chance::Chance;
 use std::collections::BTreeMap;
 
 /// Nothing is Healthy while more canaries than controls are silent by less chance than this. It is no harm shown, so it
@@ -92,7 +92,8 @@ pub fn judge(evidence: &Evidence<'_>, spending: Spending, chance: Chance, state:
     record.p_value_ppb = if state.threshold_ppb > 0 { state.p_value_ppb } else { 1_000_000_000 };
     record.threshold_ppb = state.threshold_ppb;
     record.spent_ppb = state.spent_ppb;
-    record.sentence = sentence::silence(&record);
+    let told = sentence::silence(&record);
+    (record.sentence, record.statistics) = (told.sentence, told.statistics);
     Found { record, suspicious }
 }
 

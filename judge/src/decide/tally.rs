@@ -92,6 +92,7 @@ impl Tally {
             spent_ppb: 0,
             promised: true,
             sentence: String::new(),
+            statistics: String::new(),
         }
     }
 }

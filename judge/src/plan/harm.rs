@@ -2,11 +2,13 @@
 
 use crate::decide::margin;
 use crate::exact::ratio::{LEAST_DISPERSION, MOST_DISPERSION_ALONE, Ratio};
-use crate::number::normal;
-use crate::number::rounding::{from_ppb, ppm};
+use crate::plan::breaks::Breaks;
 use crate::plan::habits::Habits;
 use crate::plan::proof::StageShape;
+use crate::plan::reach::can_show;
 use libm::{ceil, exp, log, sqrt};
+use modelfleet_number::normal;
+use modelfleet_number::rounding::{from_ppb, ppm};
 
 /// Points at which the spread of the canaries' own rates is averaged over.
 const POINTS: u32 = 21;
@@ -54,19 +56,36 @@ pub fn power_ppm(shape: &StageShape, habits: &Habits, share_ppb: u64, ratio_ppm:
     ppm(sum / f64::from(POINTS))
 }
 
-/// The smallest rise that a stage shows with this power, as ratio in parts per million; `u64::MAX` when not
-/// even a hundredfold rise is seen.
-pub fn smallest_harm_ppm(shape: &StageShape, habits: &Habits, share_ppb: u64, with_power_ppm: u64) -> u64 {
+/// The smallest rise that a stage shows with this power and that breaks the allowance as surely, as ratio in parts per
+/// million; `u64::MAX` when not even a hundredfold rise is seen, or so few devices can show none at all.
+pub fn smallest_harm_ppm(
+    shape: &StageShape,
+    habits: &Habits,
+    share_ppb: u64,
+    allowance_ppm: u32,
+    with_power_ppm: u64,
+) -> u64 {
     let (mut low, mut high) = (1_000_000_u64, 100_000_000_u64);
-    if power_ppm(shape, habits, share_ppb, high) < with_power_ppm {
+    // Both have to hold at one look: early ones show less, but a device is beyond the allowance sooner by chance.
+    let looks = u64::from(shape.looks.max(1));
+    let at = |look: u64| StageShape { windows: (shape.windows * look / looks).max(1), ..*shape };
+    let looks: Vec<(StageShape, Breaks)> =
+        (1..=looks).rev().map(|look| (at(look), Breaks::new(&at(look), habits, allowance_ppm))).collect();
+    let enough = |ratio: u64| {
+        looks.iter().any(|(shape, breaks)| {
+            power_ppm(shape, habits, share_ppb, ratio) >= with_power_ppm
+                && ppm(breaks.chance(ratio as f64 * 1e-6)) >= with_power_ppm
+        })
+    };
+    if !can_show(shape.canaries, shape.controls, share_ppb, shape.looks) || !enough(high) {
         return u64::MAX;
     }
     while high - low > 1_000 {
         let middle = low + (high - low) / 2;
-        if power_ppm(shape, habits, share_ppb, middle) < with_power_ppm {
-            low = middle;
-        } else {
+        if enough(middle) {
             high = middle;
+        } else {
+            low = middle;
         }
     }
     high

@@ -2,6 +2,7 @@
 
 use crate::plan::habits::Habits;
 use crate::plan::harm::{default_margin_ppm, smallest_harm_ppm, smallest_margin_ppm};
+use crate::plan::reach::unreachable;
 use crate::plan::remaining::remaining_bound_ppm;
 
 /// A planned stage.
@@ -32,7 +33,7 @@ pub const NO_CONTROLS: &str = "no controls are left: canaries are held against t
 pub struct StageProof {
     /// If no canary fails hard: at most this share of the rest would (95 %).
     pub remaining_bound_ppm: u64,
-    /// Rise that is found in four runs of five; `u64::MAX`: none.
+    /// Rise that is found, and breaks the allowance, in four runs of five; `u64::MAX`: none.
     pub smallest_harm_ppm: u64,
     /// Rise that a pass rules out: the user's margin, or what the judge takes without one; `u64::MAX`: none, the
     /// stage passes on exposure.
@@ -41,12 +42,26 @@ pub struct StageProof {
     pub warning: String,
 }
 
-/// Proves one stage, with `share_ppb` of error budget for the SLO and `margin_ppm` if the user set one.
-pub fn prove(shape: &StageShape, habits: &Habits, share_ppb: u64, margin_ppm: Option<u64>) -> StageProof {
-    let smallest_harm = smallest_harm_ppm(shape, habits, share_ppb, 800_000);
+/// Proves one stage, with `share_ppb` of error budget for the SLO, its allowance, and `margin_ppm` if the user set one.
+pub fn prove(
+    shape: &StageShape,
+    habits: &Habits,
+    share_ppb: u64,
+    allowance_ppm: u32,
+    margin_ppm: Option<u64>,
+) -> StageProof {
+    let smallest_harm = smallest_harm_ppm(shape, habits, share_ppb, allowance_ppm, 800_000);
     let smallest_margin = smallest_margin_ppm(shape, habits);
     let warning = if shape.controls == 0 {
         NO_CONTROLS.to_owned()
+    } else if let Some(never) = unreachable(shape.canaries, shape.controls, share_ppb, shape.looks) {
+        never
+    } else if smallest_harm == u64::MAX && smallest_harm_ppm(shape, habits, share_ppb, 0, 800_000) != u64::MAX
+    {
+        format!(
+            "no rise breaks the allowance of {} % here, so nothing is taken back by this SLO: make it smaller",
+            f64::from(allowance_ppm) / 1e4
+        )
     } else if smallest_harm == u64::MAX {
         "this stage can prove nothing about this SLO: too few devices, windows or events".to_owned()
     } else if let Some(margin) = margin_ppm.filter(|&margin| margin < smallest_margin) {

@@ -6,6 +6,8 @@ use crate::evidence::{Arm, Counts, DeviceOutcome, EvidenceKind, MergedWindow, On
 pub(super) fn rule(rule: &SloRule<'_>) -> Rule {
     Rule {
         name: rule.name.to_owned(),
+        breach: rule.breach.to_owned(),
+        limit: rule.limit.to_owned(),
         on_breach: breach(rule.on_breach),
         plain_windows: match rule.evidence {
             EvidenceKind::Statistical => 0,
@@ -22,6 +24,8 @@ impl Rule {
     pub(super) fn read(&self) -> Result<SloRule<'_>, RecordError> {
         Ok(SloRule {
             name: &self.name,
+            breach: &self.breach,
+            limit: &self.limit,
             on_breach: read_breach(u64::from(self.on_breach))?,
             evidence: match self.plain_windows {
                 0 => EvidenceKind::Statistical,

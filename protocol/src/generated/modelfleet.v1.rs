@@ -35,6 +35,11 @@ pub struct Report {
     /// The device's own past under the model that ran before this one.
     #[prost(message, optional, tag = "12")]
     pub history: ::core::option::Option<History>,
+    /// Epoch and revision of the newest plan that the device has accepted; both zero: it does not tell.
+    #[prost(uint64, tag = "13")]
+    pub plan_epoch: u64,
+    #[prost(uint64, tag = "14")]
+    pub plan_revision: u64,
 }
 /// Device-windows counted per indicator, in the order of the plan's list.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -102,6 +107,9 @@ pub struct Counters {
     /// Requests answered by the fallback because the model might not.
     #[prost(uint64, tag = "14")]
     pub fallback: u64,
+    /// Requests that no build could have answered: the caller's, and in no other count.
+    #[prost(uint64, tag = "15")]
+    pub refused: u64,
 }
 /// Base-2 exponential histogram of nanoseconds at scale 4: bucket i holds (2^(i/16), 2^((i+1)/16)].
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -97,5 +97,5 @@ fn sites(count: usize) -> Vec<StratumShare> {
 
 fn outage(site: bool) -> Vec<Outage> {
     let labels = if site { [("site".to_owned(), "s0".to_owned())].into() } else { Default::default() };
-    vec![Outage { start_window: 12, windows: 10, labels, severity: 0.9 }]
+    vec![Outage { start_window: 12, windows: 10, labels, severity: 0.9, spares_candidate: false }]
 }

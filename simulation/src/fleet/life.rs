@@ -121,7 +121,7 @@ impl Fleet<'_> {
                 meter.left = waiting(&mut device.chance);
             }
             if !tables.scenario.outages.is_empty()
-                && let Some(severity) = tables.outage(device.stratum, at)
+                && let Some(severity) = tables.outage(device.stratum, at, runs && at >= device.entered)
             {
                 bad |= happens(severity, &mut device.chance);
             }

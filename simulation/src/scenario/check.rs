@@ -132,7 +132,13 @@ mod tests {
         ];
         scenario.effect.rate_ratio =
             PerSli::By([("errors".to_owned(), -1.0), ("slow".to_owned(), 2.0)].into());
-        scenario.outages = vec![Outage { start_window: 1, windows: 1, labels: labels(), severity: 1.5 }];
+        scenario.outages = vec![Outage {
+            start_window: 1,
+            windows: 1,
+            labels: labels(),
+            severity: 1.5,
+            spares_candidate: false,
+        }];
         let said = scenario.check().unwrap_err().to_string();
         let fields: Vec<&str> = said.split("; ").map(|one| one.split(": ").next().unwrap()).collect();
         let all = [

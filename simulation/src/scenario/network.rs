@@ -56,7 +56,7 @@ pub struct Partition {
     pub labels: LabelValues,
 }
 
-/// A time in which windows are bad, whatever model runs.
+/// A time in which windows are bad, whatever model runs, or with the model before alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Outage {
@@ -69,4 +69,7 @@ pub struct Outage {
     pub labels: LabelValues,
     /// Chance that a window is bad meanwhile.
     pub severity: f64,
+    /// Devices that run the candidate are spared: it mends what is wrong.
+    #[serde(default)]
+    pub spares_candidate: bool,
 }

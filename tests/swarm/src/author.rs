@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 use modelfleet_protocol::envelope::{PLAN_TYPE, seal};
 use modelfleet_protocol::ids::{Digest, ModelName, Namespace};
 use modelfleet_protocol::membership::{Bound, Clause, Membership};
@@ -19,7 +19,7 @@ use modelfleet_protocol::topic::{Channel, Topic};
 use crate::nature::Nature;
 
 /// Length of a window, milliseconds.
-pub const WINDOW_MS: u64 = 600_000;
+pub const WINDOW_MS: u64 = 1_800_000;
 /// How long a plan is good for, milliseconds.
 const LIFETIME_MS: u64 = 30 * 24 * 3_600_000;
 /// Minor numbers of versions that are tried; [`Nature::of`] says what they are like.
@@ -133,6 +133,7 @@ impl Author {
             model: model.clone(),
             order,
             stable: Some(stable.clone()),
+            stable_for: Vec::new(),
             candidate,
             rejected: rejected.to_vec(),
             fetch: None,
@@ -164,7 +165,7 @@ impl Line {
                 rollout,
                 build,
                 admit: true,
-                mode: Mode::Live,
+                mode: if chance.below(5) == 0 { Mode::Shadow } else { Mode::Live },
                 probation: Probation { timeout_ms: 3_600_000, min_predictions: 5, max_errors: 50 },
                 fetch: Fetch { spread_ms: 60_000, ..Fetch::default() },
             });
@@ -173,6 +174,12 @@ impl Line {
         let version = candidate.build.version.clone();
         let good = Nature::of(&candidate.build).is_good();
         match chance.below(6) {
+            // A version that ran beside goes live next.
+            _ if good && candidate.mode == Mode::Shadow => {
+                candidate.mode = Mode::Live;
+                self.candidate = Some(candidate);
+                format!("{model} {version}: goes live")
+            }
             0 => {
                 candidate.admit = !candidate.admit;
                 let said = if candidate.admit { "goes on" } else { "is held" };
@@ -220,6 +227,7 @@ fn build(model: &ModelName, minor: u64, patch: u64) -> ModelBuild {
         version,
         size_bytes: 1_000,
         format: Format::Onnx,
+        ir_version: 8,
         opsets: BTreeMap::new(),
         engines: Vec::new(),
         memory_bytes: 0,

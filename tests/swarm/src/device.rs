@@ -9,8 +9,10 @@ use modelfleet_agent_core::agent::Agent;
 use modelfleet_agent_core::build::Build;
 use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder};
 use modelfleet_agent_core::saved::Saved;
-use modelfleet_agent_core::words::{Identity, Input, Limits, Output, Record, Retry, Role, Step, Watch};
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_agent_core::words::{
+    Identity, Input, Limits, Moment, Output, Record, Retry, Role, Step, Watch,
+};
+use modelfleet_number::chance::Chance;
 use modelfleet_protocol::envelope::{open_override, open_plan};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::presence::Presence;
@@ -30,6 +32,17 @@ const LOAD_MAX_MS: u64 = 120_000;
 const RECONNECT_MAX_MS: u64 = 60_000;
 /// Windows are looked at at least this often, milliseconds.
 const TICK_MAX_MS: u64 = 600_000;
+
+/// A defect of the shell, planted to see that the laws find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// It deletes no bytes.
+    DeletesNothing,
+    /// It says that another build answers, and goes on with the one before.
+    KeepsWhatAnswered,
+    /// It never tells that a build was loaded.
+    TellsNoLoad,
+}
 
 /// What a device plans for itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,8 +88,10 @@ pub struct Lent<'a> {
     pub kill_ppm: u32,
     /// Chance of a million that a download fails.
     pub fetch_fails_ppm: u32,
-    /// Chance of a million that an answer to a load or a download never comes.
+    /// Chance of a million that an answer to a load, a switch or a download never comes.
     pub answer_lost_ppm: u32,
+    /// What is planted.
+    pub defect: Option<Defect>,
 }
 
 /// Which retained message is on its way.
@@ -145,6 +160,8 @@ pub struct Device {
     pub traced: bool,
     /// What was written down since the world looked last.
     pub trace: Vec<String>,
+    /// Bytes that the record did not speak of were deleted when the process started.
+    tidied: bool,
     /// How often the process ended.
     pub ends: u64,
 }
@@ -165,6 +182,7 @@ impl Device {
             deeds: Vec::new(),
             traced: false,
             trace: Vec::new(),
+            tidied: false,
             ends: 0,
         }
     }
@@ -185,6 +203,15 @@ impl Device {
     #[must_use]
     pub fn saved(&self) -> Option<Saved> {
         self.process.as_ref().map(|process| process.agent.saved())
+    }
+
+    /// Builds on its disk that nothing speaks of; none while it is off.
+    #[must_use]
+    pub fn orphans(&self) -> Vec<Digest> {
+        // What an unreadable record may have spoken of is kept until the next start.
+        let Some(process) = self.process.as_ref().filter(|_| self.tidied) else { return Vec::new() };
+        let named = process.agent.digests();
+        self.disk.builds().filter(|digest| !named.contains(digest)).copied().collect()
     }
 
     /// What it has tried of a model, for people.
@@ -215,6 +242,7 @@ impl Device {
         let (saved, windows) = self.disk.read();
         let readable = !saved.models.is_empty();
         let agent = Agent::new(self.identity.clone(), self.limits, saved, windows);
+        self.tidied = readable;
         if readable {
             let digests = agent.digests();
             self.disk.keep_only(&digests);
@@ -295,7 +323,9 @@ impl Device {
             return wishes;
         };
         match note {
-            Note::Accepted => wishes.push(Wish::Send(Frame::Subscribe(device_filters(&namespace, &id).to_vec()))),
+            Note::Accepted => {
+                wishes.push(Wish::Send(Frame::Subscribe(device_filters(&namespace, &id).to_vec())))
+            }
             Note::Subscribed(_) => {
                 process.link.subscribed = true;
                 self.feed(Input::Connected { payload_bytes_max: usize::MAX }, lent, &mut wishes);
@@ -365,7 +395,8 @@ impl Device {
         for ((model, role), recorder) in &mut process.recorders {
             let Some(watch) = process.watches.get(&(model.clone(), *role)) else { continue };
             let Some(build) = watch.build.as_ref() else { continue };
-            let answers = *role == Role::Shadow || self.serving.get(model).is_some_and(|b| b.digest == build.digest);
+            let answers =
+                *role == Role::Shadow || self.serving.get(model).is_some_and(|b| b.digest == build.digest);
             recorder.available(now, answers);
             if answers {
                 let nature = Nature::of(build);
@@ -378,6 +409,9 @@ impl Device {
         let window_ms = process.watches.values().map(|watch| watch.window_ms).filter(|ms| *ms > 0).min();
         let wait_ms = window_ms.map_or(TICK_MAX_MS, |ms| ms - now.0 % ms).min(TICK_MAX_MS);
         wishes.push(Wish::After(wait_ms.max(1), DeviceEvent::Tick));
+        if !self.disk.full {
+            inputs.push(Input::RoomOnDisk);
+        }
         for input in inputs {
             self.feed(input, lent, wishes);
         }
@@ -425,7 +459,9 @@ impl Device {
         while let Some(process) = &mut self.process {
             let Some(input) = process.pending.pop_front() else { return };
             let asked = self.traced.then(|| short(&input));
-            let Step { outputs, wake } = process.agent.step(now, input);
+            // Steady clocks begin anywhere.
+            let moment = Moment { wall: now, steady_ms: lent.now.0 };
+            let Step { outputs, wake } = process.agent.step(moment, input);
             if let Some(asked) = asked {
                 let outputs: Vec<String> = outputs.iter().map(short).collect();
                 self.trace.push(format!("{asked} -> [{}] wake {wake:?}", outputs.join(", ")));
@@ -498,17 +534,27 @@ impl Device {
             Output::CancelFetch { digest } | Output::Delete { digest } => {
                 process.loaded.remove(&digest);
                 process.fetches.remove(&digest);
-                self.disk.delete(&digest);
+                if lent.defect != Some(Defect::DeletesNothing) {
+                    self.disk.delete(&digest);
+                }
             }
             Output::Admit { build } => {
                 let answer = self.admit(&build, lent);
-                if !happens(lent.chance, lent.answer_lost_ppm) {
+                let told = lent.defect != Some(Defect::TellsNoLoad);
+                if told && !happens(lent.chance, lent.answer_lost_ppm) {
                     wishes.push(answer);
                 }
             }
-            Output::Unload { digest } => drop(process.loaded.remove(&digest)),
+            Output::Unload { digest, .. } => drop(process.loaded.remove(&digest)),
             Output::Switch { model, build } => self.switch(model, build, lent, wishes),
-            Output::Shadow { .. } => {}
+            Output::Shadow { build: None, .. } => {}
+            Output::Shadow { model, build: Some(build) } => {
+                process.loaded.remove(&build.digest);
+                let digest = build.digest;
+                if !happens(lent.chance, lent.answer_lost_ppm) {
+                    process.pending.push_back(Input::Shadowing { model, digest });
+                }
+            }
             Output::Observe(watch) => {
                 let at = (watch.model.clone(), watch.role);
                 let inputs = process.recorders.entry(at.clone()).or_default().watch(now, &watch);
@@ -565,12 +611,20 @@ impl Device {
     fn admit(&self, build: &Build, lent: &mut Lent<'_>) -> Wish {
         let digest = build.digest;
         let wait_ms = 500 + drawn(lent.chance, 5_000);
-        let refused = |code, detail: &str| Input::Refused { digest, failure: Failure::new(code, detail) };
+        let model = build.model.clone();
+        let refused = |code, detail: &str| Input::Refused {
+            model: model.clone(),
+            digest,
+            failure: Failure::new(code, detail),
+        };
         let (wait_ms, input) = match Nature::of(build) {
             _ if !self.disk.has(&digest) => (wait_ms, Input::SlotLost { digest }),
             Nature::Broken => (wait_ms, refused(FailureCode::LoadRefused, "an operator is missing")),
             Nature::Hanging => (LOAD_MAX_MS, refused(FailureCode::LoadRefused, "not loaded in time")),
-            _ => (wait_ms, Input::Admitted { digest, engine: "Rten".to_owned(), memory_bytes: 1_000 }),
+            _ => {
+                let (model, engine) = (model.clone(), "Rten".to_owned());
+                (wait_ms, Input::Admitted { model, digest, engine, memory_bytes: 1_000 })
+            }
         };
         Wish::After(wait_ms, DeviceEvent::Answer(Box::new(input)))
     }
@@ -598,9 +652,14 @@ impl Device {
             wishes.push(Wish::After(5_000 + drawn(lent.chance, 60_000), DeviceEvent::Crash));
         }
         process.loaded.remove(&digest);
-        self.serving.insert(model.clone(), build);
-        self.deeds.push(Deed::Serves(model.clone(), Some(digest)));
-        process.pending.push_back(Input::Switched { model, digest: Some(digest), engine: "Rten".to_owned() });
+        if lent.defect != Some(Defect::KeepsWhatAnswered) || !self.serving.contains_key(&model) {
+            self.serving.insert(model.clone(), build);
+            self.deeds.push(Deed::Serves(model.clone(), Some(digest)));
+        }
+        if !happens(lent.chance, lent.answer_lost_ppm) {
+            let engine = "Rten".to_owned();
+            process.pending.push_back(Input::Switched { model, digest: Some(digest), engine });
+        }
     }
 }
 

@@ -49,6 +49,11 @@ impl Disk {
         self.builds.contains(digest)
     }
 
+    /// The builds whose bytes are there.
+    pub fn builds(&self) -> impl Iterator<Item = &Digest> {
+        self.builds.iter()
+    }
+
     /// Deletes the bytes of a build.
     pub fn delete(&mut self, digest: &Digest) {
         if self.builds.remove(digest) {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

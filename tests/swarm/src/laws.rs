@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use modelfleet_agent_core::saved::Kept;
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::time::Time;
 
@@ -13,6 +13,9 @@ use crate::network::drawn;
 /// A device that has the stable build of its plan answers within this time, milliseconds: loading takes seconds, and a
 /// damaged build is found only by trying it.
 const ANSWERS_WITHIN_MS: u64 = 10 * 60_000;
+/// Bytes that nothing speaks of are gone within this time, milliseconds: a loss of power may bring them back, and the next
+/// start finds them.
+const TIDIED_WITHIN_MS: u64 = 24 * 3_600_000;
 /// Complete builds that a device keeps for one model: two slots, and one that is being put into one of them.
 const BUILDS_MAX: usize = 3;
 
@@ -21,6 +24,8 @@ const BUILDS_MAX: usize = 3;
 pub struct Watched {
     /// Since when a model has its stable build and does not answer.
     mute_since: BTreeMap<ModelName, Time>,
+    /// Since when bytes lie there that nothing speaks of.
+    orphan_since: BTreeMap<Digest, Time>,
     run: u64,
 }
 
@@ -44,13 +49,16 @@ impl Watched {
 }
 
 /// Holds the laws of what a device has just done.
-pub fn of_deeds(device: &Device, _watched: &mut Watched, deeds: Vec<Deed>, _now: Time) -> Option<String> {
-    let saved = device.saved()?;
+pub fn of_deeds(device: &Device, deeds: Vec<Deed>) -> Option<String> {
+    let activated = |deed: &Deed| matches!(deed, Deed::Serves(_, Some(_)));
+    let saved = deeds.iter().any(activated).then(|| device.saved()).flatten()?;
     deeds.into_iter().find_map(|deed| {
         let Deed::Serves(model, Some(digest)) = deed else { return None };
         let kept = saved.models.get(&model)?;
         let plan = kept.plan.as_ref()?;
-        plan.rejected.contains(&digest).then(|| format!("{model}: activated {digest}, which its plan rejects"))
+        plan.rejected
+            .contains(&digest)
+            .then(|| format!("{model}: activated {digest}, which its plan rejects"))
     })
 }
 
@@ -59,6 +67,14 @@ pub fn at_rest(device: &Device, watched: &mut Watched, now: Time) -> Option<Stri
     if watched.run != device.run {
         watched.run = device.run;
         watched.mute_since.clear();
+    }
+    let orphans = device.orphans();
+    watched.orphan_since.retain(|digest, _| orphans.contains(digest));
+    for digest in orphans {
+        let since = *watched.orphan_since.entry(digest).or_insert(now);
+        if now.since_ms(since) > TIDIED_WITHIN_MS {
+            return Some(format!("{digest} has been on disk for a day and nothing speaks of it"));
+        }
     }
     let saved = device.saved()?;
     for (model, kept) in &saved.models {
@@ -71,7 +87,9 @@ pub fn at_rest(device: &Device, watched: &mut Watched, now: Time) -> Option<Stri
         }
         let since = *watched.mute_since.entry(model.clone()).or_insert(now);
         if now.since_ms(since) > ANSWERS_WITHIN_MS {
-            return Some(format!("{model}: has the proven stable build and has not answered for ten minutes"));
+            return Some(format!(
+                "{model}: has the proven stable build and has not answered for ten minutes"
+            ));
         }
     }
     None

@@ -1,6 +1,6 @@
 //! How versions of a model behave in the field: what devices see of them, and nobody else knows.
 
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 use modelfleet_protocol::model::ModelBuild;
 
 use crate::network::happens;

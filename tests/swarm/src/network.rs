@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 use modelfleet_protocol::time::Time;
 
 use crate::broker::{Connection, Note};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use modelfleet_agent_core::saved::Saved;
 use modelfleet_agent_core::words::{Identity, Limits};
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{ModelName, Namespace};
 use modelfleet_protocol::plan::Fetch;
 use modelfleet_protocol::state::{Capabilities, EngineInfo};
@@ -13,6 +13,7 @@ use modelfleet_protocol::time::Time;
 
 use crate::author::Author;
 use crate::broker::{Broker, Connection, Frame, Memory, Note, Sent};
+pub use crate::device::Defect;
 use crate::device::{Device, DeviceEvent, Lent, Wish};
 use crate::faults::{Fault, Faults};
 use crate::laws::{self, Watched};
@@ -27,6 +28,8 @@ const START: Time = Time(1_800_000_000_000);
 const TROUBLE_MS: u64 = 2 * DAY_MS;
 /// By then a healed fleet has come to what is wanted. Long: a failed download is tried again after a day.
 const HEALING_MS: u64 = 3 * DAY_MS;
+/// Laws of how a device is are held so often, milliseconds.
+const LOOK_MS: u64 = 600_000;
 /// A broker that lost a plan is given it again within this time, milliseconds.
 const REPUBLISH_MS: u64 = 60_000;
 
@@ -79,6 +82,7 @@ pub struct World {
     models: Vec<ModelName>,
     unlinked: BTreeSet<usize>,
     healing: bool,
+    defect: Option<Defect>,
     story: Vec<String>,
     broken: Option<String>,
 }
@@ -93,6 +97,14 @@ pub fn play(seed: u64) -> Outcome {
 #[must_use]
 pub fn play_with(seed: u64, faults: Faults) -> Outcome {
     World::new(seed, faults).run()
+}
+
+/// The same with a defect planted in every device's shell.
+#[must_use]
+pub fn play_with_defect(seed: u64, faults: Faults, defect: Defect) -> Outcome {
+    let mut world = World::new(seed, faults);
+    world.defect = Some(defect);
+    world.run()
 }
 
 /// The same, and the story has all that goes into one device and comes out of it.
@@ -136,6 +148,7 @@ impl World {
             models,
             unlinked: BTreeSet::new(),
             healing: false,
+            defect: None,
             story: Vec::new(),
             broken: None,
         }
@@ -228,6 +241,7 @@ impl World {
             kill_ppm: on(Fault::KillsInSteps, 1_000),
             fetch_fails_ppm: on(Fault::DownloadsFail, 400_000),
             answer_lost_ppm: on(Fault::AnswersLost, 50_000),
+            defect: self.defect,
             chance: &mut self.chance,
             key: &key,
         };
@@ -236,9 +250,7 @@ impl World {
             self.say(|| line);
         }
         let deeds = std::mem::take(&mut self.devices[i].deeds);
-        let now = self.schedule.now();
-        let broken = laws::of_deeds(&self.devices[i], &mut self.watched[i], deeds, now);
-        if let Some(broken) = broken {
+        if let Some(broken) = laws::of_deeds(&self.devices[i], deeds) {
             self.fail(i, &broken);
         }
         wishes
@@ -475,7 +487,7 @@ impl World {
                 self.fail(i, &broken);
             }
         }
-        self.schedule.in_ms(300_000, Event::Look);
+        self.schedule.in_ms(LOOK_MS, Event::Look);
     }
 
     /// What a healed fleet has not come to.
@@ -520,6 +532,7 @@ fn identity(namespace: &Namespace, i: u32) -> Identity {
             engines: vec![EngineInfo {
                 name: "Rten".to_owned(),
                 version: "0.27".to_owned(),
+                ir_version: 10,
                 opsets: [(String::new(), 21)].into(),
             }],
             memory_bytes: 64 << 20,
@@ -528,9 +541,10 @@ fn identity(namespace: &Namespace, i: u32) -> Identity {
     }
 }
 
-/// As shipped, but for the spread of downloads, which would be most of a run.
+/// As shipped, but for the spread of downloads and the length of histories, which would be most of a run.
 fn limits() -> Limits {
-    Limits { fetch: Fetch { spread_ms: 60_000, ..Fetch::default() }, ..Limits::default() }
+    let fetch = Fetch { spread_ms: 60_000, ..Fetch::default() };
+    Limits { fetch, history_windows: 48, ..Limits::default() }
 }
 
 fn ahead(chance: &mut Chance, most_ms: u64) -> i64 {

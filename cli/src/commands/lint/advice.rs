@@ -9,6 +9,7 @@ use modelfleet_simulation::Objective;
 use serde_json::Value;
 
 use crate::cautions;
+use crate::reach;
 use crate::rollout_setup;
 use crate::schema::Problem;
 use crate::units::span;
@@ -56,7 +57,9 @@ fn rollout_advice(rollout: &Rollout) -> Vec<Problem> {
              harm; name the labels that tell kinds apart",
         ));
     }
+    found.extend(reach::advice(rollout));
     found.extend(comparison_advice(rollout));
+    found.extend(probation_advice(rollout));
     if spec.slos.is_empty() {
         found
             .push(problem("spec.slos", "is empty: only devices that fail to take the version count as harm"));
@@ -108,7 +111,23 @@ fn comparison_advice(rollout: &Rollout) -> Vec<Problem> {
     }
     let (stages, holdback_ppm) = (&setup.parts.stages, setup.parts.holdback_ppm);
     let alone = cautions::no_controls(stages, holdback_ppm);
-    alone.map(|said| problem("spec.holdback", format!("is 0%: {said}"))).into_iter().collect()
+    let alone = alone.map(|said| problem("spec.holdback", format!("is 0%: {said}")));
+    let gates = setup.objectives.iter().filter(|o| compares(o)).count();
+    let few = cautions::too_few(&setup, gates).zip(rollout.spec.stages.first());
+    let few =
+        few.map(|(said, stage)| problem("spec.stages[0].devices", format!("is {}: {said}", stage.devices)));
+    alone.into_iter().chain(few).collect()
+}
+
+/// Whether devices can prove themselves in time, where the objectives say how often they are asked at least.
+fn probation_advice(rollout: &Rollout) -> Option<Problem> {
+    let setup = rollout_setup::setup(rollout).ok()?;
+    let requests = cautions::requests_counted_on(&setup.objectives)?;
+    let said = cautions::slow_probation(&setup, requests)?;
+    Some(problem(
+        "spec.probation",
+        format!("may be too short: where devices are asked as often as minSamples counts on, {said}"),
+    ))
 }
 
 fn stage_advice(stage: &Stage, index: usize, window: i64, warmup: i64, is_last: bool) -> Option<Problem> {

@@ -3,18 +3,16 @@
 use modelfleet_judge::plan::{
     Habits, NO_CONTROLS, StageProof, StageShape, events_to_decision, prove, remaining_bound_ppm,
 };
-use modelfleet_judge::{Budget, EvidenceKind, OnBreach, Spending};
+use modelfleet_judge::{EvidenceKind, OnBreach};
 use modelfleet_protocol::selector::{Labels, Selector};
 use modelfleet_rollout::{Policy, Stage};
 use modelfleet_simulation::{Objective, Scenario, Setup};
 
 use super::habits::habits;
 use super::percent;
-use crate::cautions::HOLD_BACK;
+use crate::cautions::{self, HOLD_BACK, LOOKS_MAX};
 use crate::units::span;
 
-/// Looks that a stage plans.
-const LOOKS_MAX: u64 = 6;
 /// The rise that events are counted for.
 const TWICE_PPM: u64 = 2_000_000;
 /// Rises above this are not told apart.
@@ -53,8 +51,7 @@ pub(super) fn rows(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u
     let stage = policy.stage(index);
     let (shape, windows) = shape(setup, scenario, policy, index);
     let gates: Vec<&Objective> = setup.objectives.iter().filter(|o| is_gate(o)).collect();
-    let others = u64::from(setup.hard.weight + setup.silence.weight);
-    let share_ppb = Spending::of(stage_ppb(setup, policy, index), 1, gates.len() as u64 + others).share_ppb;
+    let share_ppb = cautions::share_ppb(setup, index as usize, gates.len());
     let time = span(i64::try_from(windows.saturating_mul(setup.window_ms())).unwrap_or(i64::MAX));
     let row = |objective: Option<&str>, told: [String; 5], warning: String| {
         let shown = objective.unwrap_or(if gates.is_empty() { "-" } else { "each" });
@@ -74,8 +71,11 @@ pub(super) fn rows(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u
     for objective in gates.iter().copied() {
         let own = habits(scenario, &objective.name);
         let delay = |o: &Objective| scenario.truth_delay_windows.of(&o.name, 0.0);
-        let differs =
-            |(other, before): &(&Objective, Habits)| *before != own || delay(other) != delay(objective);
+        let differs = |(other, before): &(&Objective, Habits)| {
+            *before != own
+                || delay(other) != delay(objective)
+                || other.allowance_ppm != objective.allowance_ppm
+        };
         if different.iter().all(differs) {
             different.push((objective, own));
         }
@@ -83,7 +83,7 @@ pub(super) fn rows(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u
     let for_all = different.len() == 1 && gates.len() > 1;
     let late = |objective: &Objective| late_truth(setup, scenario, stage, objective);
     let told = different.into_iter().map(|(objective, habits)| {
-        let proof = prove(&shape, &habits, share_ppb, stage.margin_ppm);
+        let proof = prove(&shape, &habits, share_ppb, objective.allowance_ppm, stage.margin_ppm);
         let told = told(&shape, &habits, &proof, share_ppb);
         let could_hold_back = setup.parts.holdback_ppm == 0 && index == policy.last_stage();
         let warning = match proof.warning.as_str() {
@@ -135,7 +135,7 @@ fn shape(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -> (St
     let stage = policy.stage(index);
     let fleet = eligible(scenario, &stage.selector);
     let canaries = policy.target(index).of(fleet);
-    let windows = stage.bake_ms.div_ceil(setup.window_ms()).max(u64::from(stage.limits.min_windows)).max(1);
+    let windows = cautions::windows(setup, stage);
     let offline = &scenario.fleet.offline;
     let offline_ppm = if offline.works_on { 0 } else { (offline.share * 1e6) as u32 };
     let shape = StageShape {
@@ -160,14 +160,6 @@ fn eligible(scenario: &Scenario, selector: &Selector) -> u64 {
     let fitting = fleet.strata.iter().filter(|stratum| selector.matches(&stratum.labels));
     let share = fitting.map(|stratum| stratum.share).sum::<f64>() / all;
     (fleet.devices as f64 * share).round() as u64
-}
-
-/// Error budget of a stage, as if every stage before had spent its share.
-fn stage_ppb(setup: &Setup, policy: &Policy, index: u32) -> u64 {
-    let total_ppm = setup.parts.error_budget_ppm;
-    let spent_ppb = u64::from(total_ppm) * 1_000 / u64::from(policy.stage_count()) * u64::from(index);
-    let stages_left = u16::try_from(policy.stage_count() - index).unwrap_or(u16::MAX);
-    Budget { total_ppm, spent_ppb, stages_left }.stage_ppb()
 }
 
 fn times(ppm: u64) -> String {

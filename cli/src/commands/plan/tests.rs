@@ -120,8 +120,52 @@ fn a_truth_that_comes_after_the_stage_is_warned_of() {
     scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 130.0)].into());
     let text = plan(&setup(), &scenario).unwrap();
     let warning =
-        "warning: canary (slow), broad (slow), full (slow): enough of the truth is known after 5d16h";
+        "warning: canary (slow), broad (slow), full (slow): enough of the truth is known after 5 days 16 h";
     assert!(text.contains(warning), "{text}");
     scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 30.0)].into());
     assert!(!plan(&setup(), &scenario).unwrap().contains("truth"));
+}
+
+/// What is worse than the controls and within the allowance is told, not taken back: the plan does not claim to find it.
+#[test]
+fn a_rise_within_the_allowance_is_not_claimed() {
+    let finds = |allowance_ppm: u32| -> f64 {
+        let mut setup = setup();
+        setup.objectives = vec![Objective::statistical("errors", allowance_ppm)];
+        let text = plan(&setup, &scenario(0.02)).unwrap();
+        let line = text.lines().find(|line| line.starts_with("broad")).unwrap().to_owned();
+        line.split_whitespace().find_map(|cell| cell.strip_suffix('x')?.parse().ok()).unwrap()
+    };
+    assert!(finds(100_000) > finds(0) + 0.15, "{} {}", finds(0), finds(100_000));
+    assert!(finds(300_000) > finds(100_000) + 0.5, "{} {}", finds(100_000), finds(300_000));
+    let mut setup = setup();
+    setup.objectives = vec![Objective::statistical("errors", 999_999)];
+    let text = plan(&setup, &scenario(0.02)).unwrap();
+    assert!(text.contains("no rise breaks the allowance of 99.9999 % here"), "{text}");
+}
+
+#[test]
+fn a_canary_that_can_never_be_shown_to_do_harm_is_warned_of_with_a_size_that_can() {
+    let mut setup = setup();
+    let mut scenario = scenario(0.2);
+    scenario.fleet.devices = 80;
+    for (canaries, warned) in [(1, true), (2, true), (3, false)] {
+        setup.parts.stages[0].target = Target::Count(canaries);
+        let text = plan(&setup, &scenario).unwrap();
+        let never = format!("warning: canary: harm to {canaries} of 80 devices can never be shown");
+        assert_eq!(text.contains(&never), warned, "{text}");
+        assert_eq!(text.contains("give this stage 3 devices or more"), warned, "{text}");
+    }
+}
+
+#[test]
+fn a_probation_that_requests_cannot_fill_is_warned_of() {
+    let mut setup = setup();
+    setup.parts.probation.min_predictions = 10;
+    let mut scenario = scenario(0.2);
+    assert!(!plan(&setup, &scenario).unwrap().contains("probation"));
+    scenario.fleet.predictions_per_window = 5;
+    let text = plan(&setup, &scenario).unwrap();
+    let said = "warning: the probation of 10 min is shorter than the 2 h that 10 requests take at 5 in a window of 1 h";
+    assert!(text.contains(said), "{text}");
 }

@@ -39,7 +39,7 @@ pub(super) fn text(rollout: &Rollout, now: Timestamp) -> String {
         line("stage", stage_text(stage, spec.stages.len(), now));
     }
     if let Some(message) = &status.message {
-        line(if status.finished_at.is_some() { "ended" } else { "waits for" }, message.clone());
+        line(if status.finished_at.is_some() { "ended" } else { "now" }, message.clone());
     }
     if let Some(counts) = &status.counts {
         for (label, text) in ["devices", ""].into_iter().zip(counts_text(counts)) {
@@ -48,18 +48,22 @@ pub(super) fn text(rollout: &Rollout, now: Timestamp) -> String {
     }
     if let Some(judge) = &status.judge {
         let (spent, budget) = (percent(judge.spent_ppm), percent(judge.error_budget_ppm));
-        line("budget", format!("{spent} of {budget} spent in {}", counted(judge.looks, "look")));
+        let looks = counted(judge.looks, "look");
+        line(
+            "budget",
+            format!("{spent} of the accepted {budget} chance of a false rollback spent in {looks}"),
+        );
     }
     if let Some(rollback) = &status.rollback {
         line("rollback", rollback_text(rollback, now));
     }
     if let Some(figures) = &status.figures {
         let found = figures.detection_ms.map(|ms| format!(", harm shown after {}", span(ms)));
-        let safe = figures.time_to_safe_ms.map(|ms| format!(", last device back after another {}", span(ms)));
+        let safe = figures.time_to_safe_ms.map(|ms| format!(", last device back {} later", span(ms)));
         let exposed = counted(figures.devices_exposed, "device");
         line(
             "figures",
-            format!("{exposed} exposed{}{}", found.unwrap_or_default(), safe.unwrap_or_default()),
+            format!("{exposed} had the version{}{}", found.unwrap_or_default(), safe.unwrap_or_default()),
         );
     }
     let mut text = lines.join("\n") + "\n";
@@ -89,8 +93,8 @@ fn stage_text(stage: &StageProgress, stages: usize, now: Timestamp) -> String {
         text.push_str(&format!(", for {}", age(started.0, now)));
     }
     match &stage.bake_ends_at {
-        Some(end) if end.0 > now => text.push_str(&format!(", bakes until {}", moment(end.0))),
-        Some(_) => text.push_str(", baked"),
+        Some(end) if end.0 > now => text.push_str(&format!(", watched until {}", moment(end.0))),
+        Some(_) => text.push_str(", watched long enough"),
         None => {}
     }
     if let Some(deadline) = &stage.deadline_at {
@@ -107,7 +111,7 @@ fn counts_text(counts: &DeviceCounts) -> [String; 2] {
     );
     let DeviceCounts { failed, incompatible, silent_after_activation: silent, unreachable, .. } = counts;
     let second = format!(
-        "{failed} failed, {incompatible} incompatible, {silent} silent since activation, {unreachable} unreachable"
+        "{failed} failed, {incompatible} cannot run it, {silent} silent since activation, {unreachable} unreachable"
     );
     [first, second]
 }
@@ -122,8 +126,8 @@ fn rollback_text(rollback: &modelfleet_crds::rollout::status::RollbackProgress, 
         Some(deadline) if deadline.0 < now => {
             format!("{began}, {remaining} overdue since {}", moment(deadline.0))
         }
-        Some(deadline) => format!("{began}, {remaining} to come back until {}", moment(deadline.0)),
-        None => format!("{began}, {remaining} to come back"),
+        Some(deadline) => format!("{began}, {remaining} still to go back until {}", moment(deadline.0)),
+        None => format!("{began}, {remaining} still to go back"),
     }
 }
 

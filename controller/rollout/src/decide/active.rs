@@ -1,15 +1,15 @@
 //! While devices may have the candidate: what stops it, in order of weight, before the stage may go on.
 
-use super::run::{MESSAGE_MAX, Next, Run};
+use super::run::{KEPT_MAX, MESSAGE_MAX, Next, Run, STATISTICS_MAX};
 use super::{back, stage};
 use crate::decision::EventKind;
-use crate::evidence::{HardStop, Verdict};
+use crate::evidence::{Evidence, HardStop, Verdict};
 use crate::intent::VersionFact;
 use crate::moves::Move;
 use crate::policy::RollbackPolicy;
 use crate::reason::Reason;
 use crate::state::{Cause, Harm, Passed, PauseCause, Phase};
-use crate::text::{clip, many};
+use crate::text::{clip, many, sentences, statistics};
 
 pub(super) fn step(run: &mut Run) -> Next {
     // People first, then harm, then what forbids to decide at all, then what pauses; only then the stage.
@@ -25,11 +25,11 @@ pub(super) fn step(run: &mut Run) -> Next {
 fn called_back(run: &mut Run) -> Option<Next> {
     let wanted = &run.policy.parts().version;
     let (cause, sentence) = if run.intent.deleted() {
-        (Cause::Deleted, "the Rollout is being deleted".to_owned())
+        (Cause::Deleted, "the Rollout was deleted".to_owned())
     } else if run.intent.abort {
-        (Cause::Aborted, "aborted by spec.abort".to_owned())
+        (Cause::Aborted, "spec.abort was set".to_owned())
     } else if *wanted != run.state.version {
-        (Cause::Superseded, format!("the spec names version {wanted} instead of {}", run.state.version))
+        (Cause::Superseded, format!("the spec names version {wanted} now"))
     } else {
         return None;
     };
@@ -40,18 +40,19 @@ fn called_back(run: &mut Run) -> Option<Next> {
 }
 
 /// Harm that the evidence or the version's record shows now.
-pub(super) fn harm_shown(run: &Run) -> Option<(Cause, String)> {
+pub(super) fn harm_shown(run: &Run) -> Option<(Cause, String, String)> {
     if run.is_of_attempt() && run.blind().is_none() {
-        if let Some(HardStop::RollBackAll { reason }) = &run.evidence.hard_stop {
-            return Some((Cause::HardStop, reason.clone()));
+        if let Some(HardStop::RollBackAll { reason, statistics }) = &run.evidence.hard_stop {
+            return Some((Cause::HardStop, reason.clone(), statistics.clone()));
         }
         if run.evidence.verdict == Verdict::Degraded {
-            return Some((Cause::Degraded, run.evidence.sentence.clone()));
+            let Evidence { sentence, statistics, .. } = run.evidence;
+            return Some((Cause::Degraded, sentence.clone(), statistics.clone()));
         }
     }
     // After the evidence: the rejection may be our own, whose status was not stored.
     let VersionFact::Rejected { .. } = run.intent.facts.version else { return None };
-    run.version_refused().map(|why| (Cause::VersionRejected, why))
+    run.version_refused().map(|why| (Cause::VersionRejected, why, String::new()))
 }
 
 /// Keeps harm in the state: from then on the attempt never goes forward.
@@ -59,9 +60,10 @@ pub(super) fn note_harm(run: &mut Run) {
     if run.state.harm.is_some() {
         return;
     }
-    if let Some((cause, sentence)) = harm_shown(run) {
+    if let Some((cause, sentence, behind)) = harm_shown(run) {
         run.state.figures.detected_at = Some(run.now);
-        run.state.harm = Some(Harm { at: run.now, cause, sentence: clip(&sentence, MESSAGE_MAX) });
+        let (sentence, statistics) = (clip(&sentence, KEPT_MAX), clip(&behind, STATISTICS_MAX));
+        run.state.harm = Some(Harm { at: run.now, cause, sentence, statistics });
     }
 }
 
@@ -71,34 +73,33 @@ fn harmed(run: &mut Run) -> Option<Next> {
     if run.policy.parts().rollback == RollbackPolicy::Automatic {
         return Some(back::roll_back(run, harm.cause, &harm.sentence, false));
     }
-    let on = many(run.fleet.activated, "device");
-    let message = format!(
-        "harm shown: {}; {on} still have it and no other gets it; set abort: true to take it back",
-        harm.sentence
-    );
+    let message = sentences(&[
+        &format!("version {} does harm: {}", run.state.version, harm.sentence),
+        &format!("{}; set abort: true to take it back", keep(run)),
+        &statistics(&harm.statistics),
+    ]);
     Some(pause(run, PauseCause::Degraded, &message))
 }
 
 /// A spec that cannot work says neither what a stage needs nor what would be harm: nobody else gets the candidate.
 fn unreadable(run: &mut Run) -> Option<Next> {
     if let Some(problem) = &run.intent.facts.unreadable {
-        let on = many(run.fleet.activated, "device");
-        let message = format!(
-            "{problem}; {on} keep the version, no other gets it; edit the spec to go on, set abort: true to go back"
-        );
+        let message = sentences(&[
+            &format!("paused, because the spec cannot work: {problem}"),
+            &keep(run),
+            "edit the spec to continue, or set abort: true to take the version back",
+        ]);
         return Some(pause(run, PauseCause::InvalidSpec, &message));
     }
     (run.state.phase == Phase::Paused(PauseCause::InvalidSpec))
-        .then(|| resume(run, "the spec can work again"))
+        .then(|| resume(run, "Continues: the spec can work again."))
 }
 
 fn paused_by_user(run: &mut Run) -> Option<Next> {
     if run.intent.paused {
         // The time to agree starts anew after the pause.
         run.state.approval_asked_at = None;
-        let on = many(run.fleet.activated, "device");
-        let message =
-            format!("paused by spec.paused: {on} keep it, no other gets it; set paused: false to go on");
+        let message = sentences(&["paused by spec.paused", &keep(run), "set paused: false to continue"]);
         let mut next = pause(run, PauseCause::User, &message);
         if let Next::Wait(reasons) = &mut next {
             reasons.extend(run.blind());
@@ -106,7 +107,7 @@ fn paused_by_user(run: &mut Run) -> Option<Next> {
         return Some(next);
     }
     (run.state.phase == Phase::Paused(PauseCause::User))
-        .then(|| resume(run, "no longer paused by spec.paused"))
+        .then(|| resume(run, "Continues: spec.paused was cleared."))
 }
 
 fn blind(run: &mut Run) -> Option<Next> {
@@ -144,21 +145,24 @@ fn breach(run: &Run) -> Option<(PauseCause, String)> {
     let evidence = run.evidence;
     let heard = run.is_current() && !run.state.breach_waived;
     if let Some(sentence) = evidence.incident.as_ref().filter(|_| heard) {
-        let text =
-            format!("not the model, devices without it suffer too: {sentence}; goes on when that is over");
+        let text = sentences(&["paused for an incident", sentence, "continues by itself when that is over"]);
         return Some((PauseCause::Incident, text));
     }
     if let Some(sentence) = evidence.pause.as_ref().filter(|_| heard) {
-        let text = format!("an objective that pauses is breached: {sentence}; goes on when it is kept again");
+        let text = sentences(&[
+            &format!("paused by an objective: {sentence}"),
+            "continues by itself when the objective is met again",
+            &statistics(&evidence.statistics),
+        ]);
         return Some((PauseCause::SloBreach, text));
     }
     let failed = stage::failed(run);
     let most = run.stage().limits.max_failed.of_rounded_up(run.fleet.members);
     (run.view_is_current() && failed > most).then(|| {
-        let text = format!(
-            "{failed} of {} failed, at most {most} may; see status.failures; mend them, raise maxFailed or set abort: true",
-            many(run.fleet.members, "device")
-        );
+        let text = sentences(&[
+            &format!("paused: {failed} of {} failed, at most {most} may", many(run.fleet.members, "device")),
+            "see status.failures; repair them, raise maxFailed, or set abort: true to take the version back",
+        ]);
         (PauseCause::TooManyFailed, text)
     })
 }
@@ -181,10 +185,31 @@ fn breached(run: &mut Run) -> Option<Next> {
         PauseCause::Undecided | PauseCause::ApprovalTimedOut => return None,
     };
     if seen {
-        return Some(resume(run, &format!("{} is over", cause.as_str())));
+        return Some(resume(run, &format!("Continues: {}.", over(cause))));
     }
-    let text = format!("paused for {}; not looked at again yet", cause.as_str());
+    let text = format!("Still paused ({}): the next reports say whether that is over.", cause.as_str());
     Some(Next::wait(Reason::new(cause.code(), text)))
+}
+
+/// Who has the version while nobody else gets it.
+fn keep(run: &Run) -> String {
+    let on = many(run.fleet.activated, "device");
+    let keep = if run.fleet.activated == 1 { "keeps" } else { "keep" };
+    format!("{on} {keep} version {} and no other device gets it", run.state.version)
+}
+
+/// What has ended when a pause ends by itself.
+fn over(cause: PauseCause) -> &'static str {
+    match cause {
+        PauseCause::Incident => "the incident is over",
+        PauseCause::SloBreach => "the objective is met again",
+        PauseCause::TooManyFailed => "no more devices have failed than may",
+        PauseCause::Degraded => "no harm is on record any more",
+        PauseCause::User => "spec.paused was cleared",
+        PauseCause::InvalidSpec => "the spec can work again",
+        PauseCause::Undecided => "the verdict is there",
+        PauseCause::ApprovalTimedOut => "there is more time to approve",
+    }
 }
 
 /// Stands still for `cause`, with a frozen clock.

@@ -2,30 +2,57 @@
 
 use modelfleet_protocol::ids::DeviceId;
 
-use super::run::{MESSAGE_MAX, Next, Run};
+use super::run::{KEPT_MAX, MESSAGE_MAX, Next, Run};
 use crate::decision::{Action, EventKind};
 use crate::intent::VersionFact;
 use crate::moves::Move;
 use crate::reason::{Reason, ReasonCode};
 use crate::rejection::Rejection;
 use crate::state::{Cause, Phase, Rollback};
-use crate::text::{clip, many, span};
+use crate::text::{clip, many, sentences, span, statistics};
 
 /// Begins the way back.
 pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: bool) -> Next {
-    let sentence = clip(sentence, MESSAGE_MAX);
+    let sentence = clip(sentence, KEPT_MAX);
     let version = run.state.version.clone();
     take_out_of_production(run, cause, &sentence);
     run.state.clock.freeze(run.now);
     run.state.figures.ended_at = None;
+    run.state.breach = None;
     let deadline = run.now.after_ms(run.stage().rollback_deadline_ms);
     let (started_at, overdue) = (run.now, false);
-    let message = format!(
-        "takes {version} back from {}: {sentence}",
-        many(run.fleet.still_exposed, "reachable device")
-    );
+    let exposed = run.fleet.still_exposed.saturating_add(run.fleet.still_exposed_unreachable);
+    let taking = match cause {
+        Cause::NobodyCanRun if exposed == 0 => format!("the rollout ends, no device has {version}"),
+        _ => format!("taking {version} back from {}", many(run.fleet.still_exposed, "reachable device")),
+    };
     run.state.rollback = Some(Rollback { cause, sentence, by_person, started_at, deadline, overdue });
+    let message = concluded(run, &taking, "", "");
     run.go(Move::RollBack, Phase::RollingBack, EventKind::RollbackStarted, &message)
+}
+
+/// A way back as people read it: what is done and why, what became of the version and what to do next, the statistics
+/// last. `then`: what else is known; `retry`: what follows after the end.
+pub(super) fn concluded(run: &Run, done: &str, then: &str, retry: &str) -> String {
+    let (state, version) = (&run.state, &run.state.version);
+    let Some(Rollback { cause, sentence, .. }) = &state.rollback else { return sentences(&[done, then]) };
+    let next = if cause.rejects() {
+        format!("{version} is Rejected; register a new version")
+    } else if *cause == Cause::Undecided {
+        format!("no harm was shown, so {version} is not Rejected")
+    } else {
+        String::new()
+    };
+    let behind = state.harm.as_ref().filter(|_| cause.rejects()).map_or("", |harm| &harm.statistics);
+    sentences(&[&format!("{done}: {sentence}"), &next, then, retry, &statistics(behind)])
+}
+
+/// What a way back has come to.
+pub(super) fn took_back(run: &Run) -> String {
+    match run.state.figures.exposed_devices {
+        0 => format!("{} reached no device", run.state.version),
+        n => format!("took {} back from {}", run.state.version, many(n, "device")),
+    }
 }
 
 /// What versions become. By the facts, never by the phase: a success whose status was not stored has left this version
@@ -33,22 +60,22 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
 fn take_out_of_production(run: &mut Run, cause: Cause, sentence: &str) {
     let version = run.state.version.clone();
     let (before, stable) = (run.intent.facts.version.clone(), run.intent.facts.production.clone());
-    // First the version to go back to, so that the model is never without a stable one.
-    if let Some(prior) = run.state.prior.clone().filter(|prior| stable.as_ref() != Some(prior)) {
-        run.change(Action::MarkProduction { version: prior });
+    // First what devices go back to, so that none is without a stable version.
+    let prior = run.state.prior.clone();
+    if stable != prior {
+        run.change(Action::GiveBack { production: prior });
     }
     if cause.rejects() {
+        let behind = run.state.harm.as_ref().map_or_else(String::new, |harm| harm.statistics.clone());
         if !matches!(before, VersionFact::Rejected { .. }) {
             run.state.rejection = Some(Rejection::OWN);
         }
         run.change(Action::MarkRejected {
             version,
             reason: cause.as_str(),
-            message: sentence.to_owned(),
+            message: sentences(&[sentence, &statistics(&behind)]),
             retry_token: run.state.retry_token.clone(),
         });
-    } else if before == VersionFact::Production {
-        run.change(Action::MarkVerified { version });
     }
 }
 
@@ -61,13 +88,29 @@ struct Left {
     mute: u64,
     /// Those that follow when they return.
     away: u64,
+    /// Devices had it, and not one of them is known to be back.
+    nobody_back: bool,
 }
 
 impl Left {
     fn of(run: &Run, late: bool) -> Left {
         let fleet = run.fleet;
         let mute = if late { fleet.still_exposed_mute.min(fleet.still_exposed) } else { 0 };
-        Left { near: fleet.still_exposed - mute, mute, away: fleet.still_exposed_unreachable }
+        let had = run.state.figures.exposed_devices;
+        let away = fleet.out_of_reach(had);
+        let nobody_back = away > 0 && fleet.back().saturating_add(fleet.unmarked) == 0;
+        Left { near: fleet.still_exposed - mute, mute, away, nobody_back }
+    }
+}
+
+impl Left {
+    /// Nobody is known to be back, and nobody is there to come back.
+    fn is_out_of_reach(&self) -> bool {
+        self.nobody_back && self.near == 0
+    }
+
+    fn nobody(&self) -> String {
+        format!("no device is known to be back, {} that had it cannot be reached", many(self.away, "device"))
     }
 }
 
@@ -90,6 +133,27 @@ fn named(run: &Run, count: u64) -> String {
     }
 }
 
+/// What people are told of a way back that took longer than it may.
+fn late_text(run: &Run, left: &Left, took: &str, sentence: &str) -> String {
+    if left.is_out_of_reach() {
+        let nobody = format!("after {took}, {}", left.nobody());
+        return sentences(&[&nobody, "they go back on return; check broker and network", sentence]);
+    }
+    let (devices, mute) = (many(left.near, "reachable device"), left.mute);
+    let names = named(run, left.near.saturating_add(mute));
+    let run_it = if left.near == 1 { "runs" } else { "run" };
+    let these = if left.near.saturating_add(mute) == 1 { "this device" } else { "these devices" };
+    let more = [(mute, "silent"), (left.away, "unreachable")];
+    let more = more.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}"));
+    let more = more.collect::<Vec<_>>().join(" and ");
+    let more = if more.is_empty() { more } else { format!(", besides {more}") };
+    sentences(&[
+        &format!("{devices} still {run_it} {} after {took}{more}", run.state.version),
+        &format!("look at {these}{names}; taking it back continues"),
+        sentence,
+    ])
+}
+
 pub(super) fn step(run: &mut Run) -> Next {
     let now = run.now;
     let Some(rollback) = &mut run.state.rollback else {
@@ -105,52 +169,63 @@ pub(super) fn step(run: &mut Run) -> Next {
     let left = Left::of(run, late);
     // An overdue one keeps nobody waiting; once the next is under way, devices follow that one's plan.
     let replaced = late && run.intent.facts.queue.as_ref().is_some_and(|queue| queue.active);
-    if replaced || (blind.is_none() && left.near == 0) {
+    if replaced || (blind.is_none() && left.near == 0 && !left.nobody_back) {
         if first_late && left.mute > 0 {
-            let text = format!("after {took} {}: {sentence}", unconfirmed(run, left.mute));
+            let text = sentences(&[&format!("after {took}, {}", unconfirmed(run, left.mute)), &sentence]);
             run.tell(EventKind::RollbackOverdue, &text);
         }
         return finish(run, &left, &took);
     }
-    let (devices, away) = (many(left.near, "reachable device"), left.away);
     let reason = if late {
-        let (mute, names) = (left.mute, named(run, left.near.saturating_add(left.mute)));
-        let text = format!(
-            "still on {devices} after {took}, {mute} silent, {away} unreachable; goes on, look at those \
-             devices{names}: {sentence}"
-        );
+        let text = late_text(run, &left, &took, &sentence);
         if first_late {
             run.tell(EventKind::RollbackOverdue, &text);
         }
         Reason::new(ReasonCode::RollbackOverdue, clip(&text, MESSAGE_MAX))
     } else {
-        let left = span(deadline.since_ms(now));
-        let text = format!("still on {devices}, {away} unreachable; {left} left: {sentence}");
+        let time = span(deadline.since_ms(now));
+        let (version, devices) = (&run.state.version, many(left.near, "reachable device"));
+        let away = match left.away {
+            0 => String::new(),
+            n => format!(" and {n} unreachable"),
+        };
+        let text = match left.is_out_of_reach() {
+            true => sentences(&[&format!("{}; {time} left: {sentence}", left.nobody())]),
+            false => {
+                sentences(&[&format!("taking {version} back from {devices}{away}, {time} left: {sentence}")])
+            }
+        };
         Reason::until(ReasonCode::RollingBack, clip(&text, MESSAGE_MAX), Some(deadline))
     };
     Next::Wait(std::iter::once(reason).chain(blind).collect())
 }
 
+/// Devices that cannot be reached, and what becomes of them.
+pub(super) fn follows(away: u64) -> String {
+    match away {
+        0 => String::new(),
+        n => format!("{} will go back on return", many(n, "unreachable device")),
+    }
+}
+
 fn finish(run: &mut Run, left: &Left, took: &str) -> Next {
     let figures = &mut run.state.figures;
-    if left.near == 0 && left.mute == 0 {
+    if left.near == 0 && left.mute == 0 && left.away == 0 {
         figures.safe_at = Some(run.now);
     }
     figures.to_follow = left.away.saturating_add(left.mute).saturating_add(left.near);
     figures.ended_at = Some(run.now);
-    let follow = match left.away {
+    let left_over = match left.near {
+        0 if left.mute > 0 => unconfirmed(run, left.mute),
         0 => String::new(),
-        n => format!("; {} will follow on return", many(n, "unreachable device")),
+        1 => "1 reachable device still ran it when the next rollout began".to_owned(),
+        n => format!("{n} reachable devices still ran it when the next rollout began"),
     };
-    let exposed = many(figures.exposed_devices, "device");
-    let ended = match left.near {
-        0 if left.mute > 0 => format!("ends after {took}: {}", unconfirmed(run, left.mute)),
-        0 => format!("no reachable device runs it any more, after {took}"),
-        n => format!(
-            "{} still ran it after {took}, and the next rollout has begun",
-            many(n, "reachable device")
-        ),
+    let follow = [left_over, follows(left.away)].join(". ");
+    let took_back = match run.state.figures.exposed_devices {
+        0 => took_back(run),
+        _ => format!("{} in {took}", took_back(run)),
     };
-    let message = format!("{ended}; {exposed} had it{follow}");
+    let message = concluded(run, &took_back, follow.trim_matches([' ', '.']), "");
     run.go(Move::Finish, Phase::RolledBack, EventKind::RolledBack, &message)
 }

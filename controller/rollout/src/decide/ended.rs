@@ -9,8 +9,8 @@ use crate::moves::Move;
 use crate::policy::RollbackPolicy;
 use crate::reason::{Reason, ReasonCode};
 use crate::rejection::Rejection;
-use crate::state::{Cause, Phase, State};
-use crate::text::{clip, many};
+use crate::state::{Breach, Cause, LOG_MESSAGE_MAX, Phase, State};
+use crate::text::{clip, sentences, statistics};
 
 pub(super) fn rolled_back(run: &mut Run) -> Next {
     let token = &run.intent.retry_token;
@@ -20,22 +20,38 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
         if !run.intent.abort {
             return retry(run, asked);
         }
-        let text = "a retry waits for abort: false";
+        let text = "The new attempt waits for abort: false.";
         return Next::wait(Reason::new(ReasonCode::AbortStillSet, text));
     }
-    let rollback = run.state.rollback.as_ref();
-    let why = rollback.map_or("", |r| r.sentence.as_str());
-    let follow = match run.fleet.still_exposed_unreachable {
-        0 => String::new(),
-        n => format!("; {} will follow on return", many(n, "unreachable device")),
-    };
+    note_all_back(run);
     let silent = match run.fleet.still_exposed {
         0 => String::new(),
-        n => format!("; {}", back::unconfirmed(run, n)),
+        n => back::unconfirmed(run, n),
     };
-    let way_on = if run.intent.deleted() { "" } else { "; set a new retryToken to start again" };
-    let text = format!("taken back: {why}{silent}{follow}{way_on}");
-    Next::wait(Reason::new(ReasonCode::RolledBack, clip(&text, MESSAGE_MAX)))
+    let left = [silent, back::follows(run.fleet.out_of_reach(run.state.figures.exposed_devices))].join(". ");
+    let cause = run.state.rollback.as_ref().map(|rollback| rollback.cause);
+    let retry = match (run.intent.deleted(), cause.is_some_and(Cause::rejects)) {
+        (true, _) => "",
+        (_, true) => "if the measurement was wrong, set a new retryToken to try it again",
+        _ if run.intent.abort => "set abort: false and a new retryToken to try it again",
+        _ => "set a new retryToken to try it again",
+    };
+    let code = match cause {
+        Some(Cause::NobodyCanRun) => ReasonCode::NobodyCanRun,
+        _ => ReasonCode::RolledBack,
+    };
+    let text = back::concluded(run, &back::took_back(run), left.trim_matches([' ', '.']), retry);
+    Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
+}
+
+/// The last device that had it is back.
+fn note_all_back(run: &mut Run) {
+    let had = run.state.figures.exposed_devices;
+    let left = run.fleet.still_exposed.saturating_add(run.fleet.out_of_reach(had));
+    if had > 0 && left == 0 && run.state.figures.safe_at.is_none() && run.blind().is_none() {
+        run.state.figures.safe_at = Some(run.now);
+        run.state.figures.to_follow = 0;
+    }
 }
 
 /// A new attempt: nothing but the log, the count of attempts and what is known of a rejection is carried over.
@@ -54,7 +70,7 @@ fn retry(run: &mut Run, asked: bool) -> Next {
         log: old.log,
         ..State::default()
     };
-    let message = format!("attempt {} of version {}", run.state.attempt, run.state.version);
+    let message = format!("Attempt {} of version {} begins.", run.state.attempt, run.state.version);
     run.go(Move::Retry, Phase::Queued, EventKind::Retried, &message)
 }
 
@@ -66,20 +82,88 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
     if let Some(next) = watched(run) {
         return next;
     }
-    let text = match &run.state.harm {
-        Some(harm) => {
-            format!("in production, and harm was shown: {}; set abort: true to go back", harm.sentence)
-        }
-        None => format!("version {} is in production", run.state.version),
+    if let Some(reason) = replaced(run) {
+        return Next::wait(reason);
+    }
+    note_breach(run);
+    let text = match (&run.state.harm, &run.state.breach) {
+        (Some(harm), _) => sentences(&[
+            &format!("version {} is in production and does harm: {}", run.state.version, harm.sentence),
+            "set abort: true to take it back",
+            &statistics(&harm.statistics),
+        ]),
+        (None, Some(breach)) => broken(run, &breach.sentence),
+        (None, None) => format!("Version {} is in production{}.", run.state.version, run.whom()),
     };
-    let text = match run.state.prior.as_ref().filter(|_| run.intent.facts.prior_gone) {
+    let text = match run.way_back().filter(|_| run.intent.facts.prior_gone) {
         Some(prior) => {
-            format!("{text}; there is no way back, since version {prior} is gone: register it again")
+            format!("{text} There is no way back, because version {prior} is gone: register it again.")
         }
         None => text,
     };
-    let code = if run.state.harm.is_some() { ReasonCode::Degraded } else { ReasonCode::Succeeded };
+    let code = match (&run.state.harm, &run.state.breach) {
+        (Some(_), _) => ReasonCode::Degraded,
+        (None, Some(_)) => ReasonCode::BreachInProduction,
+        (None, None) => ReasonCode::Succeeded,
+    };
     Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
+}
+
+/// What a rollout says whose version is not in production any more.
+fn replaced(run: &Run) -> Option<Reason> {
+    let facts = &run.intent.facts;
+    if facts.version != VersionFact::Archived {
+        return None;
+    }
+    let version = &run.state.version;
+    let mut others = facts.production.entries().iter().map(|entry| &entry.version);
+    let by = match others.rfind(|other| *other != version) {
+        Some(other) => format!("; version {other} has replaced it"),
+        None => String::new(),
+    };
+    let harm =
+        run.state.harm.as_ref().map_or(String::new(), |harm| format!("; harm was shown: {}", harm.sentence));
+    let text = format!("version {version} was in production{by}{harm}");
+    Some(Reason::new(ReasonCode::Replaced, clip(&text, MESSAGE_MAX)))
+}
+
+/// Tells once that an objective is broken, and once that it is kept again. Where every device has the version there is
+/// nothing to compare with: it may be its fault or the world's, and only a person can say.
+fn note_breach(run: &mut Run) {
+    let ours = run.intent.facts.production.is_whole(run.policy.scope(), &run.state.version);
+    if !ours {
+        run.state.breach = None; // Another version is in production by now.
+    }
+    if !ours || !run.is_current() || run.blind().is_some() {
+        return;
+    }
+    let evidence = run.evidence;
+    let said = evidence.incident.as_ref().or(evidence.pause.as_ref()).filter(|_| run.state.harm.is_none());
+    match (said, run.state.breach.is_some()) {
+        (Some(sentence), false) => {
+            run.state.breach = Some(Breach { at: run.now, sentence: clip(sentence, LOG_MESSAGE_MAX) });
+            let text = broken(run, sentence);
+            run.tell(EventKind::BreachInProduction, &text);
+        }
+        (None, true) => {
+            run.state.breach = None;
+            let text =
+                format!("Version {} is in production and keeps its objectives again.", run.state.version);
+            run.tell(EventKind::BreachOver, &text);
+        }
+        (Some(_), true) | (None, false) => {}
+    }
+}
+
+/// What people are told of a breach after success, and what to do.
+fn broken(run: &Run, sentence: &str) -> String {
+    let next = match run.way_back().filter(|_| !run.intent.facts.prior_gone) {
+        Some(prior) => format!("look at these devices, or set abort: true to go back to {prior}"),
+        None => "look at these devices, or roll out another version".to_owned(),
+    };
+    let version = &run.state.version;
+    let breaks = format!("version {version} is in production and breaks an objective: {sentence}");
+    sentences(&[&breaks, "it stays unless you act", &next])
 }
 
 /// The watch after success: as long as this version is the stable one, no other rollout of the model is under way, and
@@ -87,30 +171,35 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
 fn watched(run: &mut Run) -> Option<Next> {
     let facts = &run.intent.facts;
     let others = facts.queue.as_ref().is_some_and(|queue| queue.active);
-    if facts.deleted || others || run.state.prior.is_none() || facts.prior_gone {
+    if facts.deleted || others || run.way_back().is_none() || facts.prior_gone {
         return None;
     }
     // The version before is back and this one is not archived: only a way back whose end was not stored leaves that.
     let half_back = facts.production == run.state.prior
         && matches!(facts.version, VersionFact::Verified | VersionFact::Rejected { .. });
     // The object of a version may be gone while devices run it.
-    let stable = facts.version == VersionFact::Production
-        || (facts.version == VersionFact::Missing && facts.production.as_ref() == Some(&run.state.version));
+    let stable = run.is_stable()
+        || (facts.version == VersionFact::Missing
+            && facts.production.is_whole(run.policy.scope(), &run.state.version));
     if !stable && !half_back {
         return None;
     }
     if run.intent.abort {
         let harm = run.state.harm.clone();
-        let (cause, sentence) =
-            harm.map_or((Cause::Aborted, "aborted after success".to_owned()), |h| (h.cause, h.sentence));
+        let (cause, sentence) = harm
+            .map_or((Cause::Aborted, "spec.abort was set after success".to_owned()), |h| {
+                (h.cause, h.sentence)
+            });
         return Some(back::roll_back(run, cause, &sentence, true));
     }
     if run.state.harm.is_none()
-        && let Some((_, sentence)) = harm_shown(run)
+        && let Some((_, sentence, behind)) = harm_shown(run)
     {
         note_harm(run);
         if run.policy.parts().rollback == RollbackPolicy::Manual {
-            run.tell(EventKind::HarmShown, &format!("harm shown after success: {sentence}"));
+            let does = format!("version {} does harm after success: {sentence}", run.state.version);
+            let text = sentences(&[&does, "set abort: true to take it back", &statistics(&behind)]);
+            run.tell(EventKind::HarmShown, &text);
         }
     }
     let harm = run.state.harm.clone()?;

@@ -1,72 +1,99 @@
 //! Before anything begins: the turn, and the version.
 
 use super::run::{Next, Run};
+use super::stage;
 use crate::decision::{Action, EventKind};
 use crate::intent::VersionFact;
 use crate::moves::Move;
 use crate::reason::{Reason, ReasonCode};
 use crate::state::{Cause, Phase, Rollback};
-use crate::text::clip;
+use crate::text::{clip, sentences};
 
 pub(super) fn step(run: &mut Run) -> Next {
     if run.intent.deleted() || run.intent.abort {
         return cancel(run);
     }
     run.state.version.clone_from(&run.policy.parts().version);
-    let refused = run.version_refused();
+    let refused = run.refused();
     match (run.state.phase, refused) {
         (Phase::Refused, None) => {
             return run.go(
                 Move::Reconsider,
                 Phase::Queued,
                 EventKind::Resumed,
-                "the version may be rolled out now",
+                "Continues: it may be rolled out now.",
             );
         }
-        (Phase::Refused, Some(why)) => {
-            return Next::wait(Reason::new(ReasonCode::VersionRefused, clip(&why, super::run::MESSAGE_MAX)));
+        (Phase::Refused, Some((code, why))) => {
+            let text = clip(&refusal(run, code, &why), super::run::MESSAGE_MAX);
+            return Next::wait(Reason::new(code, text));
         }
-        (_, Some(why)) => return run.go(Move::Refuse, Phase::Refused, EventKind::Refused, &why),
+        (_, Some((code, why))) => {
+            let text = refusal(run, code, &why);
+            return run.go(Move::Refuse, Phase::Refused, EventKind::Refused, &text);
+        }
         (_, None) => {}
     }
-    if run.intent.facts.version == VersionFact::Production {
+    // A rejection of our own that its record does not show yet: what it says of production is of before.
+    let outdated = run.state.rejection.is_some_and(|rejection| rejection.at.is_none());
+    if run.is_stable() && !outdated {
         run.state.figures.ended_at = Some(run.now);
-        let message = format!("version {} is in production already; nothing to do", run.state.version);
+        let (version, whom) = (&run.state.version, run.whom());
+        let message = format!("Version {version} is in production{whom} already; nothing to do.");
         return run.go(Move::Adopt, Phase::Succeeded, EventKind::Succeeded, &message);
     }
-    match waits(run) {
-        Some(reason) => Next::wait(reason),
-        None => start(run),
+    if let Some(reason) = waits(run) {
+        return Next::wait(reason);
     }
+    // Seen before anything is offered: nobody is drawn, and no other rollout waits for this one.
+    let fleet = run.fleet;
+    if fleet.matching > 0 && fleet.unable >= fleet.matching {
+        let sentence = stage::nobody_can_run(run, fleet.matching);
+        return end(run, Cause::NobodyCanRun, sentence, false);
+    }
+    start(run)
+}
+
+/// Why the version is not taken, and what to do.
+fn refusal(run: &Run, code: ReasonCode, why: &str) -> String {
+    let next = match run.intent.facts.version {
+        _ if code != ReasonCode::VersionRefused => "",
+        VersionFact::Rejected { .. } => {
+            "name another version; if the measurement was wrong, set a new retryToken"
+        }
+        _ => "delete that version and register it right",
+    };
+    sentences(&[why, next])
 }
 
 /// Why it cannot start yet.
 fn waits(run: &Run) -> Option<Reason> {
     let version = &run.state.version;
     if let Some(problem) = &run.intent.facts.unreadable {
-        let text = format!("{problem}; edit the spec, and this rollout starts");
+        let text =
+            sentences(&[&format!("the spec cannot work: {problem}"), "edit it, and this rollout starts"]);
         return Some(Reason::new(ReasonCode::InvalidSpec, clip(&text, super::run::MESSAGE_MAX)));
     }
     if let Some(queue) = &run.intent.facts.queue {
         let text = format!(
-            "waits for rollout {} of the same model to end (place {} in the queue); abort that one to go first",
+            "Waits for rollout {} of the same model to end (place {} in the queue). Abort that one to go first.",
             queue.behind, queue.position
         );
         return Some(Reason::new(ReasonCode::AwaitingTurn, clip(&text, super::run::MESSAGE_MAX)));
     }
     match run.intent.facts.version {
         VersionFact::Missing => {
-            let text = format!("version {version} is not registered; register it, and this rollout starts");
+            let text = format!("Version {version} is not registered. Register it, and this rollout starts.");
             return Some(Reason::new(ReasonCode::AwaitingVersion, text));
         }
         VersionFact::Registered => {
-            let text = format!("waits until digest and signature of version {version} are checked");
+            let text = format!("Waits until the file of version {version} is downloaded and checked.");
             return Some(Reason::new(ReasonCode::AwaitingVersion, text));
         }
         _ => {}
     }
     if run.intent.paused {
-        let text = "paused before it began; set paused: false to start";
+        let text = "Paused before the start. Set paused: false to start.";
         return Some(Reason::new(ReasonCode::PausedByUser, text));
     }
     run.blind()
@@ -77,28 +104,39 @@ fn start(run: &mut Run) -> Next {
         run.change(Action::MarkVerified { version: run.state.version.clone() });
     }
     let version = &run.state.version;
-    run.state.prior = run.intent.facts.production.clone().filter(|prior| prior != version);
+    run.state.prior = run.intent.facts.production.clone();
     run.state.started_at = Some(run.now);
-    let back = match &run.state.prior {
-        Some(prior) => format!("{prior} is the way back"),
-        None => "no earlier version to go back to".to_owned(),
+    let back = match run.way_back() {
+        Some(prior) => format!("devices can go back to {prior}"),
+        None => "there is no earlier version to go back to".to_owned(),
     };
-    let message = format!("version {version} starts, attempt {}; {back}", run.state.attempt);
+    let attempt = match run.state.attempt {
+        1 => String::new(),
+        n => format!(" (attempt {n})"),
+    };
+    let message = sentences(&[&format!("rollout of version {version} started{attempt}"), &back]);
     run.go(Move::Start, Phase::Progressing, EventKind::Started, &message)
 }
 
 fn cancel(run: &mut Run) -> Next {
     let (cause, how) =
         if run.intent.deleted() { (Cause::Deleted, "deleted") } else { (Cause::Aborted, "aborted") };
-    let sentence = format!("{how} before it began; no device had version {}", run.state.version);
+    let sentence = format!("the rollout was {how} before it began");
+    end(run, cause, sentence, true)
+}
+
+/// Ends before anything began.
+fn end(run: &mut Run, cause: Cause, sentence: String, by_person: bool) -> Next {
+    let sentence = clip(&sentence, super::run::KEPT_MAX);
     run.state.rollback = Some(Rollback {
         cause,
         sentence: sentence.clone(),
-        by_person: true,
+        by_person,
         started_at: run.now,
         deadline: run.now,
         overdue: false,
     });
     run.state.figures.ended_at = Some(run.now);
-    run.go(Move::Cancel, Phase::RolledBack, EventKind::RolledBack, &sentence)
+    let message = format!("No device had version {}: {sentence}.", run.state.version);
+    run.go(Move::Cancel, Phase::RolledBack, EventKind::RolledBack, &message)
 }

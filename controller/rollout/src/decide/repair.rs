@@ -24,6 +24,9 @@ pub(super) fn repaired(policy: &Policy, state: &State, intent: &Intent, now: Tim
             ..State::default()
         };
     }
+    if state.phase != Phase::Succeeded {
+        state.breach = None;
+    }
     match state.phase {
         // Nothing of an attempt exists before it has begun.
         Phase::Queued | Phase::Refused => {

@@ -1,5 +1,6 @@
 //! What one decision carries from step to step.
 
+use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::time::Time;
 
 use crate::check::Broken;
@@ -12,12 +13,16 @@ use crate::policy::{Policy, Stage};
 use crate::reason::{Reason, ReasonCode};
 use crate::rejection::Rejection;
 use crate::state::{Phase, QUARANTINED_MAX, State};
-use crate::text::{clip, many, span};
+use crate::text::{clip, many, sentences, span};
 
 /// While not at the end, a decision is looked at again after this time, whatever happens.
 const HEARTBEAT_MS: u64 = 60_000;
 /// Longest message of an event or a reason, in bytes: what a condition holds.
 pub(super) const MESSAGE_MAX: usize = 512;
+/// Longest reason of harm or of a way back that is kept, in bytes: the state must fit its field.
+pub(super) const KEPT_MAX: usize = 320;
+/// Longest statistics that are kept with shown harm, in bytes.
+pub(super) const STATISTICS_MAX: usize = 200;
 
 /// What one decision carries from step to step.
 pub(super) struct Run<'a> {
@@ -71,7 +76,10 @@ impl Run<'_> {
 
     /// Takes note of the version's rejection, before the token is noted: only a token that changes after it lifts it.
     fn note_rejection(&mut self) {
-        let VersionFact::Rejected { at, .. } = self.intent.facts.version else { return };
+        let (VersionFact::Rejected { at, .. } | VersionFact::Doubtful { at, .. }) = self.intent.facts.version
+        else {
+            return;
+        };
         let token = &self.intent.retry_token;
         // While devices may have it, a token lifts nothing; after the end it asks for another attempt first.
         let waits = matches!(self.state.phase, Phase::Queued | Phase::Refused);
@@ -92,7 +100,7 @@ impl Run<'_> {
                 self.state.retry_token.clone_from(token);
                 self.tell(
                     EventKind::RetryIgnored,
-                    "retryToken changed while the rollout is under way; it starts a new attempt only after a rollback",
+                    "The new retryToken does nothing now: it starts a new attempt only after a rollback.",
                 );
             }
             Phase::Progressing
@@ -118,7 +126,19 @@ impl Run<'_> {
         if fresh.is_empty() {
             return;
         }
-        let message = format!("{} set aside: {reason}", many(fresh.len() as u64, "device"));
+        let names: Vec<&str> = fresh.iter().take(3).map(DeviceId::as_str).collect();
+        let more = match fresh.len() - names.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message = sentences(&[
+            &format!(
+                "set {} aside ({}{more}): {reason}",
+                many(fresh.len() as u64, "device"),
+                names.join(", ")
+            ),
+            "the rollout continues without them; look at these devices",
+        ]);
         self.set_aside_now = fresh.len() as u64;
         self.state.quarantined.extend(fresh);
         self.state.quarantined.sort();
@@ -129,10 +149,16 @@ impl Run<'_> {
     pub(super) fn change(&mut self, action: Action) {
         let facts = &mut self.intent.facts;
         match &action {
-            Action::MarkProduction { version } => {
-                facts.production = Some(version.clone());
-                if *version == self.state.version {
-                    facts.version = VersionFact::Production;
+            Action::Promote { production } => {
+                facts.production.clone_from(production);
+                facts.version = VersionFact::Production;
+            }
+            Action::GiveBack { production } => {
+                let taken_out =
+                    facts.version == VersionFact::Production && !production.names(&self.state.version);
+                facts.production.clone_from(production);
+                if taken_out {
+                    facts.version = VersionFact::Verified;
                 }
             }
             // A check that failed is not a rollout's word that a retry token lifts.
@@ -141,7 +167,7 @@ impl Run<'_> {
                 facts.version = VersionFact::Rejected { reason: message.clone(), at: self.now };
             }
             Action::MarkVerified { .. } => facts.version = VersionFact::Verified,
-            Action::ArchiveOthers { .. } | Action::OpenStage { .. } | Action::Event { .. } => {}
+            Action::OpenStage { .. } | Action::Event { .. } => {}
         }
         self.actions.push(action);
     }
@@ -192,6 +218,45 @@ impl Run<'_> {
         drawn && self.state.is_opened() && self.fleet.drawn == Some(self.state.stage)
     }
 
+    /// Why the rollout may not begin, however long it waits.
+    pub(super) fn refused(&self) -> Option<(ReasonCode, String)> {
+        let version = self.version_refused().map(|why| (ReasonCode::VersionRefused, why));
+        version.or_else(|| self.one_too_many().map(|why| (ReasonCode::TooManySelectors, why)))
+    }
+
+    /// Why what is proven could not be kept apart from what others have.
+    fn one_too_many(&self) -> Option<String> {
+        let now = &self.intent.facts.production;
+        let why = now.with(self.policy.scope(), &self.state.version).too_many()?;
+        Some(format!(
+            "{why}; roll out one version without a selector, or with one of theirs, then this rollout starts; now: {now}"
+        ))
+    }
+
+    /// Whether the version is in production for all of the rollout's devices.
+    pub(super) fn is_stable(&self) -> bool {
+        let facts = &self.intent.facts;
+        facts.version == VersionFact::Production
+            && facts.production.is_whole(self.policy.scope(), &self.state.version)
+    }
+
+    /// The devices of the rollout, where they are not all: ` for site=north`.
+    pub(super) fn whom(&self) -> String {
+        let scope = self.policy.scope();
+        if scope.is_everybody() { String::new() } else { format!(" for {scope}") }
+    }
+
+    /// The versions that the rollout's devices go back to; `None`: there is none.
+    pub(super) fn way_back(&self) -> Option<String> {
+        let mut versions: Vec<&str> = Vec::new();
+        for entry in self.state.prior.of(self.policy.scope()) {
+            if !versions.contains(&entry.version.as_str()) {
+                versions.push(&entry.version);
+            }
+        }
+        (!versions.is_empty()).then(|| versions.join(" or "))
+    }
+
     /// Why the version may not be rolled out.
     pub(super) fn version_refused(&self) -> Option<String> {
         let version = &self.state.version;
@@ -199,8 +264,12 @@ impl Run<'_> {
             VersionFact::Unverifiable(why) => Some(format!("version {version} failed its check: {why}")),
             VersionFact::Rejected { reason, .. } => {
                 let lifted = self.state.rejection.is_some_and(|rejection| rejection.lifted);
-                let say = || format!("version {version} was rejected: {reason}; a new retryToken lifts that");
+                let say = || format!("version {version} was rejected: {reason}");
                 (!lifted).then(say)
+            }
+            VersionFact::Doubtful { why, .. } => {
+                let lifted = self.state.rejection.is_some_and(|rejection| rejection.lifted);
+                (!lifted).then(|| format!("{why}; set a new retryToken to run it all the same"))
             }
             VersionFact::Missing
             | VersionFact::Registered
@@ -214,26 +283,32 @@ impl Run<'_> {
     pub(super) fn blind(&self) -> Option<Reason> {
         let facts = &self.intent.facts;
         if !facts.broker_connected {
-            let text = "the broker is away: nothing is decided, devices keep what they run; check the broker";
+            let text =
+                "Waits for the broker, which does not answer. Devices keep what they run. Check the broker.";
             return Some(Reason::new(ReasonCode::BrokerUnavailable, text));
         }
         if !facts.view_complete {
-            let text = "reads the states that devices left at the broker; decides once all are read";
+            let text = "Reading the states that devices left at the broker; the rollout continues when all are read.";
             return Some(Reason::new(ReasonCode::ViewIncomplete, text));
         }
-        let stale_after_ms = self.policy.parts().stale_after_ms;
+        let stale_after_ms = self.stale_after_ms();
         let Some(heard_at) = facts.heard_at else {
-            let text = "no device was heard yet; check that agents connect to this namespace";
+            let text = "No device has reported yet. Check that the agents connect with this namespace.";
             return Some(Reason::new(ReasonCode::EvidenceStale, text));
         };
         let silent_ms = self.now.since_ms(heard_at);
         (silent_ms >= stale_after_ms).then(|| {
             let (silent, most) = (span(silent_ms), span(stale_after_ms));
             let text = format!(
-                "no device was heard for {silent} (at most {most}): nothing is decided; check broker and network"
+                "Waits for reports: no device was heard for {silent} (at most {most}). Check broker and network."
             );
             Reason::new(ReasonCode::EvidenceStale, text)
         })
+    }
+
+    /// How long nobody may be heard before nothing is decided.
+    fn stale_after_ms(&self) -> u64 {
+        self.policy.parts().stale_after_ms.max(self.intent.facts.silent_by_plan_ms)
     }
 
     /// A reason for a `promote` that does nothing.
@@ -244,10 +319,10 @@ impl Run<'_> {
         }
         let text = if self.state.promote_stale.is_some() {
             format!(
-                "promote: {name} was set before this attempt and is not meant for it; clear it, then set it anew"
+                "Ignores promote: {name}, which was set before this attempt. Clear it, then set it again."
             )
         } else if self.policy.stage_named(name).is_none() {
-            format!("promote: {name} names no stage of this rollout")
+            format!("Ignores promote: {name}, which is no stage of this rollout.")
         } else {
             return None;
         };
@@ -260,7 +335,7 @@ impl Run<'_> {
             return None;
         }
         let stage = self.stage();
-        let stale = self.intent.facts.heard_at.map(|t| t.after_ms(self.policy.parts().stale_after_ms));
+        let stale = self.intent.facts.heard_at.map(|t| t.after_ms(self.stale_after_ms()));
         let times = reasons.iter().filter_map(|r| r.deadline);
         let times = times.chain(stale).chain(self.state.clock.reaches(stage.bake_ms));
         let times = times.chain(self.state.rollback.as_ref().map(|r| r.deadline));

@@ -1,5 +1,6 @@
 //! A stage: drawn, watched, and left when nothing is missing.
 
+use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::time::Time;
 
 use super::active::{pause, resume};
@@ -12,11 +13,13 @@ use crate::moves::Move;
 use crate::policy::{Approval, OnUndecided};
 use crate::reason::{Reason, ReasonCode};
 use crate::state::{Cause, Drawn, Passed, PassedStage, PauseCause, Phase};
-use crate::text::{clip, many, span};
+use crate::text::{clip, many, sentences, span};
 use crate::view::salt;
 
 /// A draw that the fleet's view does not show after this time is asked for again.
 const REDRAW_MS: u64 = 60_000;
+/// A stage that no device matches keeps a waiting rollout from its turn for so long.
+const STEP_ASIDE_MS: u64 = 10 * 60_000;
 /// How soon it is looked whether the draw is done.
 const DRAW_LOOK_MS: u64 = 1_000;
 
@@ -29,7 +32,11 @@ pub(super) fn step(run: &mut Run) -> Next {
     }
     if let Some(reason) = drawing(run) {
         run.state.clock.freeze(run.now);
-        return Next::wait(reason);
+        return if reason.code == ReasonCode::NobodyMatches { nobody(run) } else { Next::wait(reason) };
+    }
+    if run.fleet.incompatible > 0 && run.fleet.eligible == 0 {
+        let sentence = nobody_can_run(run, run.fleet.incompatible);
+        return back::roll_back(run, Cause::NobodyCanRun, &sentence, false);
     }
     run.state.clock.run(run.now);
     let missing = missing(run);
@@ -53,8 +60,8 @@ pub(super) fn open(run: &mut Run, index: u32, how: Passed) -> Next {
     state.approval_asked_at = None;
     draw(run);
     let stage = run.stage();
-    let place = format!("stage {} of {}", index + 1, run.policy.stage_count());
-    let message = format!("{} opened, {place}{left}", stage.name);
+    let place = format!("stage {} ({} of {}) started", stage.name, index + 1, run.policy.stage_count());
+    let message = sentences(&[&place, &left]);
     run.go(Move::OpenStage, Phase::Progressing, EventKind::StageOpened, &message)
 }
 
@@ -66,15 +73,30 @@ fn leave(run: &mut Run, how: Passed) -> String {
         run.state.spent_ppb = run.state.spent_ppb.saturating_add(run.evidence.spent_ppb);
     }
     let said = match how {
-        Passed::Proven => format!("{name} is proven healthy: {}", run.evidence.sentence),
-        Passed::Approved => {
-            format!("{name} is proven healthy and a person agreed: {}", run.evidence.sentence)
+        Passed::Proven => format!("stage {name} is healthy: {}", run.evidence.sentence),
+        Passed::Approved => format!("stage {name} is healthy and approved: {}", run.evidence.sentence),
+        Passed::ByHand => format!("stage {name} was ended by promote, before its verdict"),
+        Passed::OnTrust => {
+            format!("stage {name} had no verdict at its deadline; onUndecided: Promote continues")
         }
-        Passed::ByHand => format!("{name} was ended by hand, without waiting for its verdict"),
-        Passed::OnTrust => format!("{name} was undecided at its deadline and is taken on trust, not proven"),
     };
     run.state.passed.push(PassedStage { name, opened_at, passed_at: run.now, how });
-    format!("; {said}")
+    said
+}
+
+/// Why the rollout ends: these devices are all that the stage has, and none of them can run the version.
+pub(super) fn nobody_can_run(run: &Run, devices: u64) -> String {
+    let (name, version) = (&run.stage().name, &run.state.version);
+    let none = match devices {
+        1 => "the only device".to_owned(),
+        n => format!("none of the {n} devices"),
+    };
+    let can = if devices == 1 { "cannot run" } else { "can run" };
+    let why = match run.intent.facts.unable_why.as_str() {
+        "" => String::new(),
+        why => format!(": {why}"),
+    };
+    format!("{none} of stage {name} {can} version {version}{why}; register a build that they can run")
 }
 
 /// Asks the shell for the draw.
@@ -91,7 +113,7 @@ fn drawing(run: &mut Run) -> Option<Reason> {
     let Some(drawn) = run.state.drawn.filter(|d| d.stage == stage && d.target == run.policy.target(stage))
     else {
         draw(run);
-        let text = format!("draws the devices of {name} anew, its size was changed");
+        let text = format!("Selecting {} for stage {name}, whose size was changed.", size(run));
         return Some(Reason::new(ReasonCode::AwaitingDraw, text));
     };
     let seen = run.view_is_current();
@@ -99,15 +121,54 @@ fn drawing(run: &mut Run) -> Option<Reason> {
         return None;
     }
     if seen && run.fleet.matching == 0 {
-        let text =
-            format!("no device matches the selector of {name}; label devices, or correct the selector");
-        return Some(Reason::new(ReasonCode::NobodyMatches, text));
+        return Some(Reason::new(ReasonCode::NobodyMatches, String::new()));
     }
     if run.now >= drawn.at.after_ms(REDRAW_MS) {
         draw(run);
     }
-    let text = format!("draws the devices of {name}");
+    let text = format!("Selecting {} for stage {name}.", size(run));
     Some(Reason::until(ReasonCode::AwaitingDraw, text, Some(run.now.after_ms(DRAW_LOOK_MS))))
+}
+
+/// No device matches the stage's selector, and none has the candidate: it waits until the stage's deadline, and for
+/// [`STEP_ASIDE_MS`] while others wait for their turn.
+fn nobody(run: &mut Run) -> Next {
+    let stage = run.stage();
+    let name = &stage.name;
+    let whole_ms = stage.bake_ms.saturating_add(stage.max_wait_ms);
+    let waits = run.intent.facts.others_wait;
+    let most_ms = if waits { whole_ms.min(STEP_ASIDE_MS) } else { whole_ms };
+    let deadline = run.state.stage_opened_at.unwrap_or(run.now).after_ms(most_ms);
+    if run.now >= deadline {
+        let turn = if waits { ", and another rollout waits" } else { "" };
+        let sentence = format!(
+            "no device matched the selector of stage {name} for {}{turn}, and no device had the version. Label devices or \
+             correct the selector first",
+            span(most_ms)
+        );
+        return back::roll_back(run, Cause::Undecided, &sentence, false);
+    }
+    let left = span(deadline.since_ms(run.now));
+    let then = if waits { "ends so that the next rollout can begin" } else { "ends" };
+    let text = format!(
+        "No device matches the selector of stage {name}. Label devices, or correct the selector. In {left} the rollout \
+         {then}."
+    );
+    Next::wait(Reason::until(ReasonCode::NobodyMatches, clip(&text, MESSAGE_MAX), Some(deadline)))
+}
+
+/// How many devices the stage takes.
+fn size(run: &Run) -> String {
+    let ppm = |ppm: u32| {
+        let text = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
+        format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+    };
+    match run.policy.target(run.state.stage) {
+        Target::Count(count) => many(count, "device"),
+        Target::Ppm(1_000_000) | Target::AllBut(0) => "all devices".to_owned(),
+        Target::Ppm(share) => format!("{} of the devices", ppm(share)),
+        Target::AllBut(share) => format!("all devices but {}", ppm(share)),
+    }
 }
 
 /// What the stage still lacks, the most important first; nothing: it may be left.
@@ -118,73 +179,103 @@ pub(super) fn missing(run: &Run) -> Vec<Reason> {
     let left = until_deadline(run, deadline);
     let mut missing = Vec::new();
     let mut lacks = |code, text: String, until| {
+        let text = sentences(&[&text, if code == ReasonCode::Baking { "" } else { &left }]);
         missing.push(Reason::until(code, clip(&text, MESSAGE_MAX), until));
     };
     let most = limits.max_unreachable.of(fleet.eligible);
     if fleet.unreachable > most {
         let of = many(fleet.eligible, "device");
         let text =
-            format!("{name}: {} of {of} are unreachable, at most {most} may be{left}", fleet.unreachable);
+            format!("stage {name}: {} of {of} are unreachable, at most {most} may be", fleet.unreachable);
         lacks(ReasonCode::TooManyUnreachable, text, deadline);
     }
-    if fleet.incompatible > 0 && fleet.eligible == 0 {
-        let text = format!(
-            "none of the {} of {name} can run version {}: all are incompatible; set abort: true and register a build that \
-             they can run{left}",
-            many(fleet.incompatible, "device"),
-            run.state.version
-        );
-        lacks(ReasonCode::NobodyCanRun, text, deadline);
-    } else if fleet.confirmed < limits.min_devices {
+    if fleet.confirmed < limits.min_devices {
         let short = limits.min_devices - fleet.confirmed;
-        let text = format!(
-            "{name} waits for {short} of {} to confirm ({} drawn, {} activated, {} failed, {} incompatible){left}",
+        let counts = format!(
+            "stage {name} waits for {short} of {} to confirm version {} ({} selected, {} run it{})",
             many(limits.min_devices, "device"),
+            run.state.version,
             fleet.members,
             fleet.activated,
-            failed(run),
-            fleet.incompatible
+            troubles(run)
         );
-        lacks(ReasonCode::AwaitingDevices, text, deadline);
+        match unasked(run) {
+            Some(unasked) => lacks(ReasonCode::AwaitingRequests, format!("{counts}: {unasked}"), deadline),
+            None => lacks(ReasonCode::AwaitingDevices, counts, deadline),
+        }
     }
     let watched_ms = run.state.clock.elapsed_ms(run.now);
     if watched_ms < stage.bake_ms {
-        let (watched, bake) = (span(watched_ms), span(stage.bake_ms));
-        let rest = span(stage.bake_ms - watched_ms);
-        let text = format!("{name} was watched for {watched} of {bake}, {rest} left");
+        let (bake, rest) = (span(stage.bake_ms), span(stage.bake_ms - watched_ms));
+        let text = format!("watching stage {name} for {bake}, {rest} left");
         lacks(ReasonCode::Baking, text, run.state.clock.reaches(stage.bake_ms));
     }
     if !run.is_current() {
-        lacks(ReasonCode::AwaitingReports, format!("{name} has not been judged yet{left}"), deadline);
+        lacks(ReasonCode::AwaitingReports, format!("stage {name} has not been judged yet"), deadline);
         return missing;
     }
     if let Coverage::Missing(what) = &run.evidence.coverage {
-        lacks(ReasonCode::AwaitingReports, format!("{name}: {what}{left}"), deadline);
+        lacks(ReasonCode::AwaitingReports, format!("stage {name} waits for reports: {what}"), deadline);
     }
     if run.evidence.verdict != Verdict::Healthy {
-        let look = if run.evidence.final_look { ", the last planned look was taken" } else { "" };
-        let text = format!("{name} is undecided{look}: {}{left}", run.evidence.sentence);
+        let look = if run.evidence.final_look { " after the last planned look" } else { " yet" };
+        let text = format!("stage {name} has no verdict{look}: {}", run.evidence.sentence);
         lacks(ReasonCode::AwaitingVerdict, text, deadline);
     }
     missing
 }
 
+/// How many devices cannot confirm for lack of requests, and what to do; `None`: none.
+fn unasked(run: &Run) -> Option<String> {
+    let (unasked, unproven) = (run.fleet.unasked, run.fleet.unproven);
+    let probation = &run.policy.parts().probation;
+    let (time, requests) = (span(probation.timeout_ms), many(probation.min_predictions, "request"));
+    let waits = match unasked {
+        0 => String::new(),
+        n => format!("{} were asked less than {requests} in {time} and wait for more", many(n, "device")),
+    };
+    let back = match unproven {
+        0 => String::new(),
+        n => format!("{} went back unproven after {time}", many(n, "device")),
+    };
+    let both = if unasked > 0 && unproven > 0 { ", " } else { "" };
+    (unasked > 0 || unproven > 0).then(|| {
+        format!("{waits}{both}{back}; send them requests, or make probation.minPredictions smaller or its timeout longer")
+    })
+}
+
+/// Members that failed or cannot run the version, where there are any.
+fn troubles(run: &Run) -> String {
+    let counts = [(failed(run), "failed"), (run.fleet.incompatible, "cannot run it")];
+    let told = counts.iter().filter(|(count, _)| *count > 0);
+    told.map(|(count, what)| format!(", {count} {what}")).collect()
+}
+
+/// What a stage lacked at its deadline, the most important.
+fn lacked(run: &Run, missing: &[Reason]) -> String {
+    match missing.first() {
+        Some(reason) if reason.code == ReasonCode::AwaitingVerdict => run.evidence.sentence.clone(),
+        Some(reason) => reason.message.clone(),
+        None => String::new(),
+    }
+}
+
 /// How long is left, and what happens then.
 fn until_deadline(run: &Run, deadline: Option<Time>) -> String {
     let then = match run.policy.parts().on_undecided {
-        OnUndecided::Hold => "then holds",
-        OnUndecided::Promote => "then goes on, on trust",
-        OnUndecided::RollBack => "then goes back",
+        OnUndecided::Hold => "then the rollout pauses",
+        OnUndecided::Promote => "then the rollout continues without a verdict",
+        OnUndecided::RollBack => "then the version is taken back",
     };
     match deadline.map(|d| d.since_ms(run.now)) {
-        Some(left_ms) if left_ms > 0 => format!("; {} left, {then}", span(left_ms)),
+        Some(left_ms) if left_ms > 0 => format!("{} left, {then}", span(left_ms)),
         _ => String::new(),
     }
 }
 
 fn ready(run: &mut Run) -> Next {
     if let Phase::Paused(PauseCause::Undecided) = run.state.phase {
-        return resume(run, "the verdict came after all");
+        return resume(run, "Continues: the verdict came after all.");
     }
     pass(run, Passed::Proven)
 }
@@ -209,34 +300,41 @@ fn unready(run: &mut Run, missing: Vec<Reason>) -> Next {
         // Who was asked stays asked, also when the verdict wavers.
         return match run.policy.stage(next).approval {
             Approval::Required { timeout_ms } if next <= run.policy.last_stage() => ask(run, timeout_ms),
-            _ => resume(run, "no approval is required any more"),
+            _ => resume(run, "Continues: no approval is required any more."),
         };
     }
     let stage = run.stage();
     let over = run.state.clock.elapsed_ms(run.now) >= stage.bake_ms.saturating_add(stage.max_wait_ms);
     let held = run.state.phase == Phase::Paused(PauseCause::Undecided);
     match run.policy.parts().on_undecided {
-        _ if !over && held => resume(run, "the waiting time was made longer"),
+        _ if !over && held => resume(run, "Continues: the spec gives more time to wait."),
         _ if !over => Next::Wait(missing),
         OnUndecided::Hold => hold(run, missing),
-        OnUndecided::Promote if held => resume(run, "onUndecided is Promote now"),
+        OnUndecided::Promote if held => resume(run, "Continues: onUndecided is Promote now."),
         OnUndecided::Promote => pass(run, Passed::OnTrust),
         OnUndecided::RollBack => {
-            let why = missing.first().map_or("", |r| r.message.as_str());
-            let sentence = format!("{} was undecided at its deadline: {why}", run.stage().name);
+            let why = lacked(run, &missing);
+            let sentence = format!(
+                "stage {} had no verdict at its deadline ({})",
+                run.stage().name,
+                why.trim_end_matches('.')
+            );
             back::roll_back(run, Cause::Undecided, &sentence, false)
         }
     }
 }
 
 fn hold(run: &mut Run, missing: Vec<Reason>) -> Next {
-    let why = missing.first().map_or("", |r| r.message.as_str());
+    let why = lacked(run, &missing);
     let way_on = match run.state.next_stage() {
         next if next <= run.policy.last_stage() => format!("promote: {}", run.policy.stage(next).name),
         _ => "onUndecided: Promote".to_owned(),
     };
-    let message =
-        format!("holds, undecided at its deadline: {why}; set {way_on} to go on, abort: true to go back");
+    let message = sentences(&[
+        &format!("paused: stage {} had no verdict at its deadline", run.stage().name),
+        &format!("set {way_on} to continue, or abort: true to take the version back"),
+        &why,
+    ]);
     match pause(run, PauseCause::Undecided, &message) {
         Next::Wait(mut reasons) => {
             reasons.extend(missing);
@@ -255,33 +353,39 @@ fn ask(run: &mut Run, timeout_ms: Option<u64>) -> Next {
     if let Some(deadline) = deadline.filter(|d| *d <= run.now) {
         let waited = span(deadline.since_ms(asked_at));
         let message = format!(
-            "nobody agreed to {next} within {waited}; set promote: {next} to go on, abort: true to go back"
+            "Paused: nobody approved stage {next} within {waited}. Set promote: {next} to continue, or abort: true to take \
+             the version back."
         );
         return pause(run, PauseCause::ApprovalTimedOut, &message);
     }
     let left =
-        deadline.map_or(String::new(), |d| format!("; {} left, then pauses", span(d.since_ms(run.now))));
-    let message = format!("{next} needs a person: set promote: {next} to let it begin{left}");
+        deadline.map_or(String::new(), |d| format!("{} left, then it pauses", span(d.since_ms(run.now))));
+    let message =
+        sentences(&[&format!("stage {next} needs your approval: set promote: {next} to start it"), &left]);
     match run.state.phase {
         Phase::AwaitingApproval => {
             Next::wait(Reason::until(ReasonCode::AwaitingApproval, clip(&message, MESSAGE_MAX), deadline))
         }
-        Phase::Paused(_) => resume(run, if timed_out { "there is more time to agree" } else { "asks again" }),
+        Phase::Paused(_) => resume(
+            run,
+            if timed_out { "Continues: there is more time to approve." } else { "Asks for approval again." },
+        ),
         _ => run.go(Move::Ask, Phase::AwaitingApproval, EventKind::ApprovalRequested, &message),
     }
 }
 
 fn succeed(run: &mut Run, how: Passed) -> Next {
     if run.state.phase != Phase::Progressing {
-        return resume(run, "goes on to production");
+        return resume(run, "Continues to production.");
     }
     let left = leave(run, how);
     let version = run.state.version.clone();
     run.state.clock.freeze(run.now);
     run.state.figures.ended_at = Some(run.now);
-    run.change(Action::MarkProduction { version: version.clone() });
-    run.change(Action::ArchiveOthers { version: version.clone() });
+    let production = run.state.prior.with(run.policy.scope(), &version);
+    run.change(Action::Promote { production });
     let on = many(run.fleet.confirmed, "device");
-    let message = format!("version {version} is in production, confirmed on {on}{left}");
+    let produced = format!("version {version} is in production{}, confirmed on {on}", run.whom());
+    let message = sentences(&[&produced, &left]);
     run.go(Move::Succeed, Phase::Succeeded, EventKind::Succeeded, &message)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::membership::SPREAD_MAX;
 use modelfleet_protocol::observe::INDICATORS_MAX;
-use modelfleet_protocol::plan::{SPREAD_MS_MAX, WINDOW_MS_MIN};
+use modelfleet_protocol::plan::{Mode, SPREAD_MS_MAX, WINDOW_MS_MIN};
 
 use super::{Amount, Approval, PolicyError, PolicyParts, STAGES_MAX, Stage};
 
@@ -23,6 +23,7 @@ pub(super) fn check(parts: &PolicyParts) -> Result<(), PolicyError> {
         check_stage(i, stage)?;
     }
     check_order(&parts.stages)?;
+    check_modes(&parts.stages)?;
     ppm(parts.holdback_ppm, 0, 500_000, spec("holdback"))?;
     ppm(parts.error_budget_ppm, 1, 500_000, spec("errorBudget"))?;
     time(parts.probation.timeout_ms, 1, spec("probation.timeout"))?;
@@ -93,6 +94,23 @@ fn check_order(stages: &[Stage]) -> Result<(), PolicyError> {
         };
         rule(grows, format!("spec.stages[{}].devices", i + 1), || {
             format!("must be a share at least as large as that of {:?}, the stage before", pair[0].name)
+        })?;
+    }
+    Ok(())
+}
+
+/// A version goes to production from a stage in which its answers were used, and who has used them does not go back to
+/// only comparing.
+fn check_modes(stages: &[Stage]) -> Result<(), PolicyError> {
+    for (i, stage) in stages.iter().enumerate().filter(|(_, stage)| stage.mode == Mode::Shadow) {
+        let at = format!("spec.stages[{i}].mode");
+        rule(i + 1 < stages.len(), at.clone(), || {
+            "is Shadow in the last stage; add a Live stage after it, so that the version's answers are used on some \
+             devices before they are on all"
+                .to_owned()
+        })?;
+        rule(stages[..i].iter().all(|before| before.mode == Mode::Shadow), at, || {
+            format!("is Shadow after a Live stage; put {:?} before every Live stage", stage.name)
         })?;
     }
     Ok(())

@@ -26,6 +26,8 @@ pub struct StandIn {
     pub version: String,
     /// Name and rollback deadline (milliseconds) of each stage.
     pub stages: Vec<(String, Option<u64>)>,
+    /// The devices that the rollout is for.
+    pub scope: Selector,
     /// Stages that were begun: there are at least so many.
     pub begun: u32,
     /// What happens when harm is shown.
@@ -38,13 +40,14 @@ impl Policy {
     /// work again.
     #[must_use]
     pub fn stand_in(known: StandIn) -> Policy {
-        let StandIn { rollout, uid, version, stages, begun, rollback } = known;
+        let StandIn { rollout, uid, version, stages, scope, begun, rollback } = known;
         let begun = usize::try_from(begun).unwrap_or(STAGES_MAX);
         let count = stages.len().max(begun).clamp(1, STAGES_MAX);
         let mut stages = stages.into_iter();
         let stages = (0..count).map(|i| {
             let (name, deadline_ms) = stages.next().unwrap_or_default();
-            stage(if (1..=NAME_MAX).contains(&name.len()) { name } else { (i + 1).to_string() }, deadline_ms)
+            let name = if (1..=NAME_MAX).contains(&name.len()) { name } else { (i + 1).to_string() };
+            stage(name, deadline_ms, scope.clone())
         });
         let policy = Policy {
             parts: PolicyParts {
@@ -74,11 +77,11 @@ fn unnamed(parts: &PolicyParts) -> PolicyParts {
     parts
 }
 
-fn stage(name: String, deadline_ms: Option<u64>) -> Stage {
+fn stage(name: String, deadline_ms: Option<u64>, selector: Selector) -> Stage {
     Stage {
         name,
         target: Target::Ppm(1_000_000),
-        selector: Selector::default(),
+        selector,
         spread_by: Vec::new(),
         bake_ms: 0,
         approval: Approval::Automatic,
@@ -115,6 +118,7 @@ mod tests {
                 uid: "u".to_owned(),
                 version: "1.0.0".to_owned(),
                 stages,
+                scope: Selector::default(),
                 begun,
                 rollback: RollbackPolicy::Manual,
             };

@@ -8,7 +8,7 @@ use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
     Action, Amount, Approval, Decision, Evidence, Facts, FleetView, Intent, Limits, OnUndecided, Phase,
-    Policy, PolicyParts, RollbackPolicy, Stage, State, VersionFact, decide, plan_view,
+    Policy, PolicyParts, Production, RollbackPolicy, Stage, State, VersionFact, decide, plan_view,
 };
 
 pub const MINUTE: u64 = 60_000;
@@ -60,7 +60,7 @@ pub fn parts() -> PolicyParts {
 }
 
 /// See [`World::end`].
-pub type End = (Phase, u32, u32, bool, String, Option<String>, (bool, bool, bool, Option<String>, String));
+pub type End = (Phase, u32, u32, bool, String, String, (bool, bool, bool, String, String));
 
 /// All that a decision is made from, and what followed.
 #[derive(Clone, Debug)]
@@ -73,15 +73,13 @@ pub struct World {
     pub now: Time,
     /// Devices speak: the fleet is heard whenever time passes.
     pub heard: bool,
-    /// Versions in production, the last promoted one last.
-    pub produced: Vec<String>,
 }
 
 impl World {
     pub fn new() -> World {
         let facts = Facts {
             version: VersionFact::Verified,
-            production: Some("1.0.0".to_owned()),
+            production: Production::of_all("1.0.0"),
             broker_connected: true,
             view_complete: true,
             heard_at: Some(BEGIN),
@@ -95,7 +93,6 @@ impl World {
             intent: Intent { facts, ..Intent::default() },
             now: BEGIN,
             heard: true,
-            produced: vec!["1.0.0".to_owned()],
         }
     }
 
@@ -149,15 +146,16 @@ impl World {
             VersionFact::Rejected { .. } => "Rejected".to_owned(),
             version => format!("{version:?}"),
         };
-        let production = self.intent.facts.production.clone();
-        let plan = (view.candidate, view.admit, view.rejected, view.stable, view.salt);
+        let production = self.intent.facts.production.to_string();
+        let stable = view.stable.unwrap_or_else(|| self.intent.facts.production.clone()).to_string();
+        let plan = (view.candidate, view.admit, view.rejected, stable, view.salt);
         (state.phase, state.attempt, state.stage, state.harm.is_some(), version, production, plan)
     }
 
     /// What becomes of versions, by the rules of the shell.
     pub fn carry_out(&mut self, action: &Action) {
         let (ours, now) = (self.parts.version.clone(), self.now);
-        let (facts, produced) = (&mut self.intent.facts, &mut self.produced);
+        let facts = &mut self.intent.facts;
         match action {
             Action::OpenStage { index, share, .. } => {
                 let members = share.devices.of(self.fleet.matching);
@@ -167,36 +165,29 @@ impl World {
                 self.fleet.reachable = members;
                 self.fleet.offered = members;
             }
-            Action::MarkProduction { version } => {
-                if !produced.contains(version) {
-                    produced.push(version.clone());
-                }
-                if *version == ours {
-                    facts.version = VersionFact::Production;
-                }
-            }
-            Action::ArchiveOthers { version } => {
-                produced.retain(|other| other == version);
-                if *version != ours && facts.version == VersionFact::Production {
-                    facts.version = VersionFact::Archived;
+            Action::Promote { production } | Action::GiveBack { production } => {
+                facts.production.clone_from(production);
+                match production.names(&ours) {
+                    true => facts.version = VersionFact::Production,
+                    false if facts.version == VersionFact::Production => {
+                        facts.version = VersionFact::Verified
+                    }
+                    false => {}
                 }
             }
-            Action::MarkRejected { version, message, .. } => {
-                produced.retain(|other| other != version);
+            Action::MarkRejected { message, .. } => {
                 // The first rejection stays, with its time, and so does a check that failed.
                 if !matches!(facts.version, VersionFact::Rejected { .. } | VersionFact::Unverifiable(_)) {
                     facts.version = VersionFact::Rejected { reason: message.clone(), at: now };
                 }
             }
-            Action::MarkVerified { version } => {
-                produced.retain(|other| other != version);
-                if matches!(facts.version, VersionFact::Rejected { .. } | VersionFact::Production) {
+            Action::MarkVerified { .. } => {
+                if matches!(facts.version, VersionFact::Rejected { .. }) {
                     facts.version = VersionFact::Verified;
                 }
             }
             Action::Event { .. } => {}
         }
-        facts.production = produced.last().cloned();
     }
 
     /// So many members run the candidate and are confirmed.

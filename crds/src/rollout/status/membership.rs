@@ -46,7 +46,7 @@ pub struct MembershipClause {
 
     /// Label keys whose values make the strata, at most 4. Example: `[age, load]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4), inner(length(max = 253)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 4), inner(length(max = 317)), extend("x-kubernetes-list-type" = "atomic"))]
     pub spread_by: Vec<String>,
 
     /// The strata, one per combination of values that occurs, at most 64. Rarer ones share the stratum with

@@ -15,7 +15,8 @@ pub struct RollbackProgress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_at: Option<Time>,
 
-    /// Devices that are not back yet. Example: `3`.
+    /// Devices that had the version and are not known to be back: also those that cannot be reached, and those that nothing is
+    /// known of any more. Example: `3`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub remaining: i64,
@@ -47,7 +48,7 @@ pub struct Figures {
     #[schemars(range(min = 0))]
     pub detection_ms: Option<i64>,
 
-    /// When the last reachable device was back on the version before. Example: `2026-08-01T12:04:00Z`.
+    /// When the last device that had it was known to be back on the version before. Example: `2026-08-01T12:04:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safe_at: Option<Time>,
 

@@ -1,6 +1,7 @@
 //! A shell without a device: it carries out what the agent says, and answers when the test wants it to.
 #![allow(dead_code, missing_docs, clippy::unwrap_used, reason = "a test bench: each test uses its part")]
 
+mod asked;
 mod plans;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,13 +9,14 @@ use std::sync::Arc;
 
 use modelfleet_agent_core::agent::Agent;
 use modelfleet_agent_core::saved::{Kept, Saved};
-use modelfleet_agent_core::words::{Input, Limits, Output, Record, Retry, Step};
+use modelfleet_agent_core::words::{Input, Limits, Moment, Output, Record, Retry, Step};
 use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::state::{DeviceState, Failure, FailureCode};
 use modelfleet_protocol::time::Time;
 
+pub use asked::Asked;
 pub use plans::*;
 
 /// The shell's side of one device.
@@ -22,13 +24,19 @@ pub use plans::*;
 pub struct World {
     pub agent: Agent,
     pub now: Time,
+    /// The clock that nobody sets: a test that changes `now` sets the other one.
+    pub steady_ms: u64,
     pub wake: Option<Time>,
     pub connected: bool,
     /// What the shell would answer, were it let.
     pub pending: Vec<Input>,
+    /// What was asked of the shell and has not been answered, whether it ever will be or not.
+    pub asked: Asked,
     pub disk: Saved,
     pub windows: BTreeMap<ModelName, Vec<u8>>,
     pub files: BTreeSet<Digest>,
+    /// Downloads that came to their end, in order.
+    pub downloads: Vec<Digest>,
     /// Files that the disk lost; whoever needs one is told.
     pub lost: BTreeSet<Digest>,
     pub serving: Option<Digest>,
@@ -61,12 +69,15 @@ impl World {
         let mut world = World {
             agent,
             now: START,
+            steady_ms: 0,
             wake: None,
             connected: false,
             pending: Vec::new(),
+            asked: Asked::default(),
             disk: Saved::default(),
             windows: BTreeMap::new(),
             files: BTreeSet::new(),
+            downloads: Vec::new(),
             lost: BTreeSet::new(),
             serving: None,
             state: None,
@@ -108,7 +119,9 @@ impl World {
             Input::Disconnected => self.connected = false,
             _ => {}
         }
-        let Step { mut outputs, wake } = self.agent.step(self.now, input);
+        self.asked.hears(&input);
+        let Step { mut outputs, wake } =
+            self.agent.step(Moment { wall: self.now, steady_ms: self.steady_ms }, input);
         self.wake = wake.map(|(at, _)| at);
         let cut = self.cut.take_if(|cut| *cut < outputs.len());
         outputs.truncate(cut.unwrap_or(usize::MAX));
@@ -117,6 +130,7 @@ impl World {
             outputs.retain(|output| !output.rests_on_record());
         }
         for output in &outputs {
+            self.asked.takes(output);
             self.carry_out(output);
         }
         self.log.extend(outputs.iter().cloned());
@@ -189,6 +203,7 @@ impl World {
             Output::Admit { build } => {
                 assert!(self.files.contains(&build.digest), "admitted without its bytes");
                 self.pending.push(Input::Admitted {
+                    model: build.model.clone(),
                     digest: build.digest,
                     engine: "Rten".to_owned(),
                     memory_bytes: 1000,
@@ -203,6 +218,21 @@ impl World {
                 let engine = "Rten".to_owned();
                 self.pending.push(Input::Switched { model: model.clone(), digest, engine });
             }
+            output => self.drop_or_shadow(output),
+        }
+    }
+
+    fn drop_or_shadow(&mut self, output: &Output) {
+        match output {
+            Output::Unload { model, digest } => {
+                let dropped = |p: &Input| matches!(p, Input::Admitted { model: m, digest: d, .. } if (m, d) == (model, digest));
+                self.pending.retain(|p| !dropped(p));
+            }
+            Output::Shadow { model, build } => {
+                self.pending.retain(|p| !matches!(p, Input::Shadowing { model: m, .. } if m == model));
+                let (model, digest) = (model.clone(), build.as_ref().map(|build| build.digest));
+                self.pending.extend(digest.map(|digest| Input::Shadowing { model, digest }));
+            }
             Output::Delete { digest } => {
                 assert_ne!(self.serving, Some(*digest), "deleted what answers");
                 self.files.remove(digest);
@@ -216,7 +246,9 @@ impl World {
         let input = self.pending.remove(n);
         match &input {
             Input::Fetched { digest } => {
-                self.files.insert(*digest);
+                if self.files.insert(*digest) {
+                    self.downloads.push(*digest);
+                }
                 self.lost.remove(digest);
                 self.parts.remove(digest);
             }
@@ -243,8 +275,8 @@ impl World {
             Input::Fetched { digest } => {
                 self.feed(Input::FetchFailed { digest, failure: failure(fetch), retry })
             }
-            Input::Admitted { digest, .. } => {
-                self.feed(Input::Refused { digest, failure: failure(FailureCode::SelfTestMismatch) })
+            Input::Admitted { model, digest, .. } => {
+                self.feed(Input::Refused { model, digest, failure: failure(FailureCode::SelfTestMismatch) })
             }
             Input::Switched { model, digest: Some(digest), .. } => {
                 self.feed(Input::SwitchFailed { model, digest, failure: failure(FailureCode::LoadRefused) })
@@ -272,13 +304,18 @@ impl World {
         for _ in 0..10_000 {
             match self.wake.filter(|wake| *wake <= end) {
                 Some(wake) => {
-                    self.now = wake.max(self.now);
+                    self.go_to(wake.max(self.now));
                     self.feed(Input::Wake);
                 }
                 None => break,
             }
         }
-        self.now = end;
+        self.go_to(end);
+    }
+
+    fn go_to(&mut self, at: Time) {
+        self.steady_ms += at.since_ms(self.now);
+        self.now = at;
     }
 
     /// The process ends in order and is started again.
@@ -306,6 +343,7 @@ impl World {
         self.files.retain(|digest| named.contains(digest));
         self.parts.retain(|digest| named.contains(digest));
         self.pending.clear();
+        self.asked = Asked::default();
         self.serving = None;
         self.connected = false;
         self.feed(Input::Started { boot: self.boot.clone() });

@@ -31,6 +31,7 @@ pub fn build(n: u8) -> ModelBuild {
         uri: format!("https://models/{n}"),
         size_bytes: 1000,
         format: Format::Onnx,
+        ir_version: 0,
         opsets: BTreeMap::from([("ai.onnx".to_owned(), 17)]),
         engines: Vec::new(),
         memory_bytes: 0,
@@ -48,7 +49,7 @@ pub fn build(n: u8) -> ModelBuild {
 
 pub fn identity() -> Identity {
     let opsets = BTreeMap::from([(String::new(), 21)]);
-    let engine = EngineInfo { name: "Rten".to_owned(), version: "0.27".to_owned(), opsets };
+    let engine = EngineInfo { name: "Rten".to_owned(), version: "0.27".to_owned(), opsets, ir_version: 0 };
     Identity {
         namespace: "plant-a".parse().unwrap(),
         device: "pump-001".parse().unwrap(),
@@ -92,6 +93,7 @@ pub fn plan(revision: u64, stable: Option<u8>, candidate: Option<Candidate>, rej
         model: model(),
         order: Order { epoch: 1, revision, issued: START, expires: Time(u64::MAX) },
         stable: stable.map(build),
+        stable_for: vec![],
         candidate,
         rejected: rejected.iter().copied().map(digest).collect(),
         fetch: None,

@@ -39,7 +39,13 @@ pub fn site() -> Vec<Cell> {
             add("unchanged", &|_| {});
             let labels: BTreeMap<String, String> = [("site".to_owned(), "s0".to_owned())].into();
             for severity in [0.1, 0.3, 0.9] {
-                let outage = Outage { start_window: 75, windows: 10, labels: labels.clone(), severity };
+                let outage = Outage {
+                    start_window: 75,
+                    windows: 10,
+                    labels: labels.clone(),
+                    severity,
+                    spares_candidate: false,
+                };
                 add(&format!("unchanged, an outage of the site, {severity} of windows bad"), &|s| {
                     s.outages = vec![outage.clone()];
                 });

@@ -1,0 +1,120 @@
+//! One value of one window for many devices, in which none has more weight than the others: of a device that counted
+//! more than the typical one, its shares count and not its numbers. So one that forges its counts moves the value no
+//! further than one of them can.
+
+use modelfleet_protocol::bins::{Bins, kl_micros, psi_micros};
+use modelfleet_protocol::latency::LatencyHistogram;
+use modelfleet_protocol::metric::Metric;
+use modelfleet_protocol::model::Profile;
+use modelfleet_protocol::window::WindowSummary;
+
+/// The weight of a device that counted as much as the typical one or more.
+const WHOLE: u64 = 1 << 32;
+
+/// How much each device counts: its total up to the typical one's, in parts of [`WHOLE`].
+struct Weights {
+    each: Vec<u64>,
+    /// The totals, those beyond the typical one cut to it.
+    samples: u64,
+}
+
+impl Weights {
+    /// `None` where nothing was counted.
+    fn of(totals: &[u64]) -> Option<Weights> {
+        let mut sorted: Vec<u64> = totals.iter().copied().filter(|total| *total > 0).collect();
+        sorted.sort_unstable();
+        // The lower one of two in the middle: half of the devices or more then weigh the whole.
+        let typical = *sorted.get(sorted.len().checked_sub(1)? / 2)?;
+        let weight = |total: &u64| scaled(WHOLE, (*total).min(typical), typical);
+        let samples = totals.iter().fold(0_u64, |sum, total| sum.saturating_add((*total).min(typical)));
+        Some(Weights { each: totals.iter().map(weight).collect(), samples })
+    }
+
+    fn sum(&self) -> u64 {
+        self.each.iter().sum()
+    }
+}
+
+/// `number * part / whole` to the nearest, which is no more than `number`.
+fn scaled(number: u64, part: u64, whole: u64) -> u64 {
+    let whole = whole.max(1);
+    let exact = u128::from(number) * u128::from(part.min(whole)) + u128::from(whole / 2);
+    u64::try_from(exact / u128::from(whole)).unwrap_or(number)
+}
+
+/// The value of a metric in its unit over the same window of some devices, and on how many samples it rests. `None`
+/// where nothing is known.
+#[must_use]
+pub fn value(
+    devices: &[&WindowSummary],
+    metric: Metric,
+    feature: Option<&str>,
+    profile: Option<&Profile>,
+) -> Option<(u64, u64)> {
+    match metric {
+        Metric::LatencyP50 => quantile(devices, 500_000),
+        Metric::LatencyP95 => quantile(devices, 950_000),
+        Metric::LatencyP99 => quantile(devices, 990_000),
+        Metric::FeaturePsi => worst(devices, feature, profile?, psi_micros),
+        Metric::FeatureKl => worst(devices, feature, profile?, kl_micros),
+        // The typical device: the highest of all would be any one's to say.
+        Metric::CpuUsage => typical(devices.iter().map(|window| u64::from(window.cpu_ppm))),
+        Metric::MemoryUsage => typical(devices.iter().map(|window| u64::from(window.memory_ppm))),
+        ratio => share(devices, ratio),
+    }
+}
+
+fn share(devices: &[&WindowSummary], metric: Metric) -> Option<(u64, u64)> {
+    let parts: Vec<(u64, u64)> =
+        devices.iter().map(|window| window.parts(metric)).collect::<Option<Vec<_>>>()?;
+    let weights = Weights::of(&parts.iter().map(|(_, whole)| *whole).collect::<Vec<_>>())?;
+    let each = parts.iter().zip(&weights.each).map(|((part, whole), weight)| scaled(*weight, *part, *whole));
+    Some((scaled(1_000_000, each.sum(), weights.sum()), weights.samples))
+}
+
+fn quantile(devices: &[&WindowSummary], ppm: u32) -> Option<(u64, u64)> {
+    let totals: Vec<u64> = devices.iter().map(|window| window.latency.count()).collect();
+    let weights = Weights::of(&totals)?;
+    let mut sum = LatencyHistogram::default();
+    devices.iter().zip(&weights.each).for_each(|(window, weight)| sum.merge_as(&window.latency, *weight));
+    Some((sum.quantile(ppm)?, weights.samples))
+}
+
+fn worst(
+    devices: &[&WindowSummary],
+    feature: Option<&str>,
+    profile: &Profile,
+    distance: impl Fn(&Bins, &Bins) -> Option<u64>,
+) -> Option<(u64, u64)> {
+    let wanted =
+        profile.features.iter().enumerate().filter(|(_, f)| feature.is_none_or(|name| f.name == name));
+    let one = |(at, reference): (usize, &modelfleet_protocol::model::FeatureProfile)| {
+        let seen = bins(devices, at, reference.counts.0.len())?;
+        Some((distance(&seen, &reference.counts)?, seen.total()))
+    };
+    wanted.filter_map(one).max()
+}
+
+/// The bins of one feature. Small in number where devices have seen few values: what an empty bin says hangs on that.
+fn bins(devices: &[&WindowSummary], feature: usize, shape: usize) -> Option<Bins> {
+    let seen: Vec<&Bins> = devices.iter().filter_map(|window| window.features.get(feature)).collect();
+    let seen: Vec<&Bins> = seen.into_iter().filter(|bins| bins.0.len() == shape).collect();
+    let totals: Vec<u64> = seen.iter().map(|bins| bins.total()).collect();
+    let weights = Weights::of(&totals)?;
+    let of = |bin: usize| {
+        let each = seen.iter().zip(&totals).zip(&weights.each);
+        let sum = each.map(|((bins, total), weight)| scaled(*weight, bins.0[bin], *total)).sum();
+        scaled(weights.samples, sum, weights.sum())
+    };
+    Some(Bins((0..shape).map(of).collect()))
+}
+
+fn typical(values: impl Iterator<Item = u64>) -> Option<(u64, u64)> {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable();
+    let middle = values.len().checked_sub(1)? / 2;
+    Some((*values.get(middle)?, values.len() as u64))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! Devices whose state cannot be taken: they are left out of every rollout, and named, so that somebody mends them.
+
+use std::collections::BTreeMap;
+
+use modelfleet_protocol::ids::DeviceId;
+
+/// Most devices that are named in a sentence.
+const NAMED_MAX: usize = 3;
+/// Characters of a reason that are kept.
+const REASON_MAX: usize = 160;
+
+/// The devices of one fleet that are left out, each with the reason. As bounded as the fleet: every one of them has its
+/// place in it.
+#[derive(Debug, Default)]
+pub struct LeftOut(BTreeMap<DeviceId, String>);
+
+/// How many devices are left out, and some of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Omitted {
+    /// How many.
+    pub count: u64,
+    /// The first by id, each with what is wrong with its state.
+    pub named: Vec<(DeviceId, String)>,
+}
+
+impl LeftOut {
+    /// Notes what is wrong with the state of a device; returns whether that is news.
+    pub fn note(&mut self, device: &DeviceId, reason: &str) -> bool {
+        let reason: String = reason.chars().take(REASON_MAX).collect();
+        self.0.insert(device.clone(), reason.clone()).as_deref() != Some(reason.as_str())
+    }
+
+    /// Its state can be taken again, or it is gone; returns whether it was left out.
+    pub fn forget(&mut self, device: &DeviceId) -> bool {
+        // Asked with every state: as a rule nobody is left out.
+        !self.0.is_empty() && self.0.remove(device).is_some()
+    }
+
+    /// How many there are, and some of them.
+    #[must_use]
+    pub fn omitted(&self) -> Omitted {
+        let named = self.0.iter().take(NAMED_MAX).map(|(id, reason)| (id.clone(), reason.clone()));
+        Omitted { count: self.0.len() as u64, named: named.collect() }
+    }
+}

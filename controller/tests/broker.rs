@@ -1,0 +1,137 @@
+//! The connection to brokers that do what good ones do seldom: acknowledge out of order, cut, and fall silent.
+
+#![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
+
+#[path = "broker/wire.rs"]
+mod wire;
+
+use std::time::Duration;
+
+use modelfleet_controller::mqtt::{self, BrokerSettings, Feed, Publisher};
+use rumqttc::v5::mqttbytes::v5::Packet;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wire::{LIMIT, Peer, Wire};
+
+/// What the connection told, as far as the tests look at it.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Connected,
+    Lost,
+    PlansHeard,
+    Moves,
+}
+
+/// A controller's connection under way.
+struct Line {
+    publisher: Publisher,
+    told: mpsc::UnboundedReceiver<Told>,
+    stop: CancellationToken,
+}
+
+impl Line {
+    fn to(wire: &Wire, beat: Duration) -> Line {
+        let settings = BrokerSettings {
+            url: format!("mqtt://127.0.0.1:{}", wire.port()),
+            user: None,
+            password: None,
+            ca_pem: None,
+            identity: "test".into(),
+            beat,
+        };
+        let (publisher, broker) = mqtt::prepare(&settings).unwrap();
+        let (tell, told) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let run = broker.run(stop.clone(), move |feed| {
+            let word = match feed {
+                Feed::Connected => Told::Connected,
+                Feed::Lost(_) => Told::Lost,
+                Feed::PlansHeard => Told::PlansHeard,
+                Feed::Moves => Told::Moves,
+                _ => return,
+            };
+            // A test that has ended listens no more.
+            let _ = tell.send(word);
+        });
+        tokio::spawn(run);
+        Line { publisher, told, stop }
+    }
+
+    /// Waits until it tells this.
+    async fn tells(&mut self, word: Told) {
+        let wait = async { while self.told.recv().await.expect("it runs") != word {} };
+        tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("waited for {word:?}"));
+    }
+
+    fn publish(&self, number: u32) {
+        self.publisher.publish_retained("mf/1/plant/plan/m", number.to_string().into_bytes()).unwrap();
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Answers the subscription to plans and sends the first marker back.
+fn hears_plans(peer: &mut Peer) {
+    peer.subscribed();
+    let marker = peer.message();
+    peer.acknowledge(marker.pkid);
+    peer.send_back(&marker);
+}
+
+const RECEIVE_MAX: u16 = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_out_of_order_and_a_cut_leave_a_connection_that_publishes() {
+    let wire = Wire::start();
+    let mut line = Line::to(&wire, Duration::from_secs(30));
+    let mut peer = wire.accept(RECEIVE_MAX);
+    hears_plans(&mut peer);
+    line.tells(Told::PlansHeard).await;
+    // The numbers of messages go round: once all are in use, and all are acknowledged but the oldest, the next message
+    // gets that one's number.
+    for number in 0..u32::from(RECEIVE_MAX) {
+        line.publish(number);
+    }
+    let sent: Vec<u16> = (0..RECEIVE_MAX).map(|_| peer.message().pkid).collect();
+    sent.iter().skip(1).rev().for_each(|pkid| peer.acknowledge(*pkid));
+    for number in 0..u32::from(RECEIVE_MAX) {
+        line.publish(100 + number);
+    }
+    // What has a number of its own still comes; then the one that has not, and nothing behind it.
+    let mut after = 0;
+    while let Some(Packet::Publish(_)) = peer.next_within(Duration::from_millis(500)) {
+        after += 1;
+    }
+    assert!(after < RECEIVE_MAX, "the numbers have met");
+    drop(peer);
+    line.tells(Told::Lost).await;
+    let mut peer = wire.accept(RECEIVE_MAX);
+    line.tells(Told::Connected).await;
+    hears_plans(&mut peer);
+    line.tells(Told::PlansHeard).await;
+    line.publish(7);
+    let message = peer.message();
+    assert_eq!(&message.payload[..], b"7", "nothing of the connection before comes first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_nothing_of_ours_comes_back_is_given_up() {
+    let wire = Wire::start();
+    let mut line = Line::to(&wire, Duration::from_millis(100));
+    let mut peer = wire.accept(RECEIVE_MAX);
+    hears_plans(&mut peer);
+    line.tells(Told::PlansHeard).await;
+    let beat = peer.message();
+    peer.acknowledge(beat.pkid);
+    peer.send_back(&beat);
+    line.tells(Told::Moves).await;
+    // From here on it answers pings alone.
+    line.tells(Told::Lost).await;
+    let mut peer = wire.accept(RECEIVE_MAX);
+    hears_plans(&mut peer);
+    line.tells(Told::PlansHeard).await;
+}

@@ -1,0 +1,178 @@
+//! What requests bring and answers carry: bounded before it is read, while it is read, and while it is written.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
+use serde::Serialize;
+
+use super::seats::{Busy, Seat};
+use super::{Refusal, bad};
+use crate::tensor::ANSWER_BYTES_MAX;
+
+/// Most bytes of a request.
+pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Longest that a request's body may take to arrive.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The bytes of a request, if there are not too many, they do not take too long, and there is room for them and for
+/// the work that they ask for.
+pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
+    let told = request.headers().get(header::CONTENT_LENGTH);
+    let told = told.and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<u64>().ok());
+    if told.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
+        return Err(too_large());
+    }
+    let seat = request.extensions().get::<Arc<Seat>>().cloned();
+    let read = tokio::time::timeout(BODY_TIMEOUT, read(request, seat.as_deref())).await;
+    let bytes = read.unwrap_or_else(|_| {
+        let seconds = BODY_TIMEOUT.as_secs();
+        Err(Refusal(StatusCode::REQUEST_TIMEOUT, format!("the body took more than {seconds} s")))
+    })?;
+    if let Some(seat) = seat {
+        seat.work().map_err(|Busy| {
+            let reason = "as many requests as can be are being answered; ask again in a moment";
+            Refusal(StatusCode::SERVICE_UNAVAILABLE, reason.into())
+        })?;
+    }
+    Ok(bytes)
+}
+
+async fn read(request: Request, seat: Option<&Seat>) -> Result<Bytes, Refusal> {
+    let mut body = request.into_body();
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| bad(format!("the body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        if let Some(seat) = seat {
+            seat.hold(bytes.len() + data.len()).await.map_err(no_room)?;
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
+}
+
+fn too_large() -> Refusal {
+    let reason = format!("a request has at most {BODY_BYTES_MAX} bytes; ask for fewer rows at once");
+    Refusal(StatusCode::PAYLOAD_TOO_LARGE, reason)
+}
+
+pub(super) fn no_room(_: Busy) -> Refusal {
+    let reason = "other requests and answers take the memory that there is for them; ask again in a moment";
+    Refusal(StatusCode::SERVICE_UNAVAILABLE, reason.into())
+}
+
+/// An answer as JSON. One that is too large is given up while it is written.
+///
+/// # Errors
+/// When it is too large.
+pub(super) fn written(answer: &impl Serialize) -> Result<Vec<u8>, Refusal> {
+    let mut written = Bounded { bytes: Vec::new(), most: ANSWER_BYTES_MAX };
+    match serde_json::to_writer(&mut written, answer) {
+        Ok(()) => Ok(written.bytes),
+        Err(_) => {
+            let most = ANSWER_BYTES_MAX;
+            Err(bad(format!("the answer has more than {most} bytes; ask for fewer rows at once")))
+        }
+    }
+}
+
+/// Takes so many bytes and no more.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + more.len() > self.most {
+            return Err(io::Error::other("more bytes than an answer may have"));
+        }
+        self.bytes.extend_from_slice(more);
+        Ok(more.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll};
+
+    use axum::body::Body;
+    use hyper::body::Frame;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A body of so many bytes, of which nothing comes after them.
+    struct Parts {
+        left: usize,
+        asked: Arc<AtomicUsize>,
+        ends: bool,
+    }
+
+    impl hyper::body::Body for Parts {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.left > 0 {
+                let some = self.left.min(1000);
+                self.left -= some;
+                return Poll::Ready(Some(Ok(Frame::data(vec![b'1'; some].into()))));
+            }
+            if self.ends { Poll::Ready(None) } else { Poll::Pending }
+        }
+    }
+
+    /// What becomes of such a body: the status, 200 where it was read, and how often it was asked for more.
+    async fn status(left: usize, ends: bool, length: Option<usize>) -> (u16, usize) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let mut request = Request::new(Body::new(Parts { left, asked: asked.clone(), ends }));
+        if let Some(length) = length {
+            request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
+        let status = body(request).await.map_or_else(|refused| refused.0.as_u16(), |_| 200);
+        (status, asked.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_bounded_in_bytes_and_time() {
+        assert_eq!(status(BODY_BYTES_MAX, true, Some(BODY_BYTES_MAX)).await.0, 200);
+        assert_eq!(
+            status(BODY_BYTES_MAX, true, Some(BODY_BYTES_MAX + 1)).await,
+            (413, 0),
+            "not begun to read"
+        );
+        assert_eq!(status(BODY_BYTES_MAX + 1, true, None).await.0, 413, "though it told no length");
+        let start = tokio::time::Instant::now();
+        assert_eq!(status(1, false, Some(2)).await.0, 408);
+        assert_eq!(start.elapsed(), BODY_TIMEOUT);
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_given_up_while_it_is_written() {
+        assert!(written(&json!({"a": 1})).is_ok());
+        let row = Value::from(vec![1; 1000]);
+        let large = Value::from(vec![row; ANSWER_BYTES_MAX / 1000]);
+        assert_eq!(written(&large).err().map(|refused| refused.0.as_u16()), Some(400));
+    }
+}

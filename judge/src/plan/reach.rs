@@ -1,0 +1,105 @@
+//! What the exact test of a stage can reach at all: of few devices even the worst outcome is no rare draw.
+
+use crate::budget::{Looks, Spending};
+use libm::{exp, lgamma};
+use modelfleet_number::rounding::from_ppb;
+
+/// How rarely chance alone picks the worst outcome: one of all draws of so many canaries.
+fn rarest(canaries: u64, controls: u64) -> f64 {
+    let (k, m) = (canaries as f64, controls as f64);
+    exp(lgamma(k + 1.0) + lgamma(m + 1.0) - lgamma(k + m + 1.0))
+}
+
+/// What one planned look may use of a share of the error budget.
+fn level(share_ppb: u64, looks: u16) -> f64 {
+    let looks = looks.max(1);
+    from_ppb(Spending { share_ppb }.cumulative_ppb(Looks { reached: 1, planned: looks }))
+}
+
+/// Whether harm can be shown at all with so many canaries and controls, where a rule has `share_ppb` of the error budget
+/// in the stage. Where it cannot, even canaries that are bad in every window, and controls in none, are not taken back.
+pub fn can_show(canaries: u64, controls: u64, share_ppb: u64, looks: u16) -> bool {
+    canaries > 0 && controls > 0 && rarest(canaries, controls) <= level(share_ppb, looks)
+}
+
+/// The fewest canaries of a fleet with which harm can be shown; `None`: no number of them can.
+pub fn fewest_canaries(fleet: u64, share_ppb: u64, looks: u16) -> Option<u64> {
+    // The more canaries up to half of the fleet, the rarer the worst draw; forty of eighty are beyond any level.
+    (1..=(fleet / 2).min(40)).find(|&k| can_show(k, fleet - k, share_ppb, looks))
+}
+
+/// The smallest fleet in which harm to so many canaries can be shown; `None`: none of up to a thousand million.
+pub fn fewest_fleet(canaries: u64, share_ppb: u64, looks: u16) -> Option<u64> {
+    let can = |controls| can_show(canaries, controls, share_ppb, looks);
+    let (mut few, mut enough) = (0, 1_000_000_000);
+    if !can(enough) {
+        return None;
+    }
+    while enough - few > 1 {
+        let middle = few + (enough - few) / 2;
+        if can(middle) { enough = middle } else { few = middle }
+    }
+    Some(canaries + enough)
+}
+
+/// Why a stage can never take anything back by this rule, and what to do; `None`: it can.
+pub fn unreachable(canaries: u64, controls: u64, share_ppb: u64, looks: u16) -> Option<String> {
+    if can_show(canaries, controls, share_ppb, looks) {
+        return None;
+    }
+    let fleet = canaries.saturating_add(controls);
+    let once =
+        |chance: f64| if chance > 0.0 { format!("once in {:.0}", 1.0 / chance) } else { "never".to_owned() };
+    let (seen, asked) = (once(rarest(canaries, controls)), once(level(share_ppb, looks)));
+    let cure = match fewest_canaries(fleet, share_ppb, looks) {
+        Some(fewest) if canaries <= controls => format!("give this stage {fewest} devices or more"),
+        Some(fewest) => format!("leave {fewest} devices or more without the version"),
+        None => "no number of canaries can in so small a fleet: require approval and look yourself, or set evidence: Plain"
+            .to_owned(),
+    };
+    Some(format!(
+        "harm to {canaries} of {fleet} devices can never be shown, so nothing is taken back by statistics: chance alone \
+         makes them the worst {seen}, and the test asks for {asked}; {cure}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A share as the default rollout's first stage has it for one of its objectives.
+    const SHARE_PPB: u64 = 312_500;
+
+    #[test]
+    fn the_worst_outcome_is_one_of_all_draws() {
+        for (canaries, controls, want) in
+            [(1, 79, 80.0), (2, 78, 3_160.0), (3, 77, 82_160.0), (5, 195, 2_535_650_040.0)]
+        {
+            assert!((rarest(canaries, controls) * want - 1.0).abs() < 1e-9, "{canaries} and {controls}");
+        }
+    }
+
+    #[test]
+    fn one_or_two_of_eighty_never_reach_the_level() {
+        for fleet in 2..=80 {
+            for canaries in 1..=2.min(fleet - 1) {
+                assert!(!can_show(canaries, fleet - canaries, SHARE_PPB, 6), "{canaries} of {fleet}");
+                let said = unreachable(canaries, fleet - canaries, SHARE_PPB, 6).unwrap_or_default();
+                match fewest_canaries(fleet, SHARE_PPB, 6) {
+                    Some(fewest) => {
+                        assert!(can_show(fewest, fleet - fewest, SHARE_PPB, 6) && fewest > 2, "{said}")
+                    }
+                    None => assert!(fleet < 20 && said.contains("approval"), "{fleet}: {said}"),
+                }
+            }
+        }
+        assert_eq!(fewest_canaries(80, SHARE_PPB, 6), Some(3));
+        assert!(unreachable(79, 1, SHARE_PPB, 6).is_some_and(|said| said.contains("leave 3 devices")));
+        assert_eq!(unreachable(5, 195, SHARE_PPB, 6), None);
+        let two = fewest_fleet(2, SHARE_PPB, 6);
+        assert!(two.is_some_and(
+            |fleet| can_show(2, fleet - 2, SHARE_PPB, 6) && !can_show(2, fleet - 3, SHARE_PPB, 6)
+        ));
+        assert_eq!(fewest_fleet(5, 0, 6), None);
+    }
+}

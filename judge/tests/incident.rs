@@ -1,0 +1,125 @@
+//! What is an incident, and what is not: controls suffer, and canaries suffer with them.
+#![allow(clippy::unwrap_used)]
+
+use modelfleet_judge::*;
+use modelfleet_number::chance::Chance;
+
+/// The windows lived through since the stage opened, and how often each arm was bad in them, in percent.
+#[derive(Clone, Copy)]
+struct Burning {
+    windows: u64,
+    canaries: u64,
+    /// Canaries' first window.
+    from: u64,
+    canary: u32,
+    control: u32,
+    allowance: u32,
+}
+
+/// 200 devices with a past of 2 % bad windows; `two`: a second SLO in which the canaries are bad this often in percent,
+/// and controls as in the past.
+fn judged(case: Burning, two: Option<u32>) -> Assessment {
+    let mut luck = Chance::new(5);
+    let mut bad = |percent: u32| u64::from(luck.below(100) < percent);
+    let mut counts: Vec<Vec<SloCounts>> = Vec::new();
+    let mut merged: Vec<MergedWindow> = Vec::new();
+    let shares: Vec<(u32, u32)> =
+        [Some((case.canary, case.control)), two.map(|canary| (canary, 2))].into_iter().flatten().collect();
+    for device in 0..200_u64 {
+        let canary = device < case.canaries;
+        let mut own = Vec::new();
+        for (slo, share) in shares.iter().enumerate() {
+            let (arm, percent) = if canary { (Arm::Canary, share.0) } else { (Arm::Control, share.1) };
+            let mut post = Counts::default();
+            for window in (if canary { case.from } else { 0 })..case.windows {
+                let one = Counts::new(1, bad(percent));
+                post = post.plus(one);
+                let slo = slo as u32;
+                match merged.iter_mut().find(|m| (m.slo, m.arm, m.window) == (slo, arm, window)) {
+                    Some(sum) => sum.devices = sum.devices.plus(one),
+                    None => merged.push(MergedWindow {
+                        slo,
+                        arm,
+                        window,
+                        breached: false,
+                        value_milli: 0,
+                        threshold_milli: 0,
+                        devices: one,
+                        samples: 0,
+                    }),
+                }
+            }
+            own.push(SloCounts { history: Counts::new(600, 12), post });
+        }
+        counts.push(own);
+    }
+    let devices: Vec<_> = (0..200_u32)
+        .map(|id| {
+            let arm = if u64::from(id) < case.canaries { Arm::Canary } else { Arm::Control };
+            DeviceOutcome::new(id, 0, arm, &counts[id as usize])
+        })
+        .collect();
+    let slos = [
+        SloRule::statistical("answers", case.allowance * 10_000),
+        SloRule::statistical("latency", case.allowance * 10_000),
+    ];
+    let evidence = Evidence {
+        slos: &slos[..shares.len()],
+        devices: &devices,
+        merged: &merged,
+        needs: Needs { min_devices: 1, min_windows: 5, min_reporting_ppm: 800_000 },
+        hard: HardRule::default(),
+        silence: SilenceRule::default(),
+        budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 4 },
+        looks: Looks { reached: u16::try_from(case.windows / 10).unwrap(), planned: 6 },
+        seed: 7,
+    };
+    assess(&evidence, &StageState::new())
+}
+
+#[test]
+fn an_incident_is_what_both_arms_suffer_from() {
+    let all = Burning { windows: 60, canaries: 5, from: 1, canary: 0, control: 70, allowance: 5 };
+    let table = [
+        ("both suffer alike", Burning { canary: 70, ..all }, true),
+        ("both suffer alike, without an allowance", Burning { canary: 70, allowance: 0, ..all }, true),
+        ("one canary suffers as controls do", Burning { canaries: 1, canary: 70, ..all }, true),
+        ("half of the fleet suffers", Burning { canaries: 100, canary: 70, ..all }, true),
+        ("canaries suffer less by chance", Burning { canary: 68, ..all }, true),
+        ("canaries do not suffer", all, false),
+        ("canaries do not suffer, without an allowance", Burning { allowance: 0, ..all }, false),
+        ("a single canary does not suffer", Burning { canaries: 1, ..all }, false),
+        ("half of the fleet does not suffer", Burning { canaries: 100, ..all }, false),
+        ("canaries suffer far less", Burning { canary: 20, ..all }, false),
+        ("many canaries suffer less", Burning { canaries: 100, canary: 45, ..all }, false),
+        ("canaries have begun now", Burning { windows: 10, from: 9, ..all }, false),
+        ("no canary has begun", Burning { windows: 10, from: 10, ..all }, false),
+        ("nobody suffers", Burning { control: 2, canary: 2, ..all }, false),
+    ];
+    for (name, case, expected) in table {
+        let assessment = judged(case, None);
+        let found = assessment.incident.is_some();
+        assert_eq!(found, expected, "{name}: {}", assessment.sentence);
+        assert_eq!(assessment.advice == Advice::Pause, expected, "{name}: {}", assessment.sentence);
+    }
+}
+
+#[test]
+fn the_fix_passes_while_production_burns() {
+    for canaries in [1, 5, 20, 100] {
+        let case = Burning { windows: 60, canaries, from: 1, canary: 1, control: 80, allowance: 5 };
+        let assessment = judged(case, None);
+        assert_eq!(assessment.advice, Advice::Advance, "{canaries}: {}", assessment.sentence);
+    }
+}
+
+/// Better in what burns, and worse in something else: that is still harm.
+#[test]
+fn a_fix_that_does_other_harm_is_taken_back() {
+    for canaries in [5, 100] {
+        let case = Burning { windows: 60, canaries, from: 1, canary: 0, control: 80, allowance: 5 };
+        let assessment = judged(case, Some(30));
+        assert_eq!(assessment.advice, Advice::RollBack, "{canaries}: {}", assessment.sentence);
+        assert!(assessment.sentence.starts_with("latency "), "{}", assessment.sentence);
+    }
+}
