@@ -1,6 +1,6 @@
 //! The same exposure for both arms.
 
-use crate::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 
 /// The window from which a control's windows count: the start of a canary of the same stratum, picked by seed
 /// and id. `None` while no canary has started.

@@ -13,8 +13,8 @@
 
 use crate::evidence::Arm;
 use crate::exact::change::Subject;
-use crate::number::normal;
 use libm::{log, sqrt};
+use modelfleet_number::normal;
 
 /// Typical size of the harm looked for, as standard deviation of the logarithm of the ratio.
 const EFFECT: f64 = 0.5;

@@ -68,12 +68,8 @@
 
 pub mod anytime;
 pub mod decide;
-pub mod detect;
-pub mod distance;
 pub mod exact;
-pub mod number;
 pub mod plan;
-pub mod quality;
 pub mod record;
 
 mod align;

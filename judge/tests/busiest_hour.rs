@@ -1,8 +1,8 @@
 //! A stage that leaves no controls, and a fleet that is busier at some hours: not harm, and no hiding place for it.
 #![allow(clippy::unwrap_used)]
 
-use modelfleet_judge::number::{chance::Chance, normal};
 use modelfleet_judge::*;
+use modelfleet_number::{chance::Chance, normal};
 
 /// 200 canaries without controls: 600 windows of past at `base` events a window, then 8 at `times` as many.
 fn judged(base: f64, times: f64, run: u64) -> Assessment {

@@ -1,8 +1,8 @@
 //! What is an incident, and what is not: controls suffer, and canaries suffer with them.
 #![allow(clippy::unwrap_used)]
 
-use modelfleet_judge::number::chance::Chance;
 use modelfleet_judge::*;
+use modelfleet_number::chance::Chance;
 
 /// The windows lived through since the stage opened, and how often each arm was bad in them, in percent.
 #[derive(Clone, Copy)]

@@ -1,8 +1,8 @@
 //! What Healthy needs: harm that is uneven must not hide as scatter, and nobody asks until the answer is right.
 #![allow(clippy::unwrap_used)]
 
-use modelfleet_judge::number::chance::Chance;
 use modelfleet_judge::*;
+use modelfleet_number::chance::Chance;
 use proptest::prelude::*;
 
 /// A device's arm, stratum, and bad windows of its history and since.

@@ -1,8 +1,8 @@
 //! Draws from a device's own stream.
 
 use libm::{expm1, floor, log, log1p, sqrt};
-use modelfleet_judge::number::chance::Chance;
-use modelfleet_judge::number::normal;
+use modelfleet_number::chance::Chance;
+use modelfleet_number::normal;
 
 /// Variance above which a count is drawn from the normal curve.
 const NORMAL_VARIANCE: f64 = 100.0;

@@ -1,6 +1,6 @@
 //! One device: a rate, a stream of chance, and where it stands.
 
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 
 /// No window.
 pub const NEVER: u32 = u32::MAX;

@@ -7,7 +7,7 @@ mod view;
 
 use std::collections::BTreeMap;
 
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::membership::Membership;
 

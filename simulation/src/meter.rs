@@ -1,7 +1,7 @@
 //! What one device has counted of one indicator.
 
-use modelfleet_judge::number::chance::Chance;
 use modelfleet_judge::{Counts, SloCounts};
+use modelfleet_number::chance::Chance;
 
 /// Windows of a stage that are kept one by one, so that a control can start where a canary did.
 pub const EARLY_WINDOWS: u32 = 64;

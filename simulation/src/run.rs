@@ -1,6 +1,6 @@
 //! One rollout from its first decision to its end.
 
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
     Action, Facts, Intent, PauseCause, Phase, Policy, PolicyError, Production, State, VersionFact, decide,

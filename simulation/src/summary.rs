@@ -1,6 +1,6 @@
 //! Many runs in numbers. Integers only: shares in millionths, times in milliseconds.
 
-use modelfleet_judge::quality::wilson;
+use modelfleet_number::wilson;
 use serde::Serialize;
 
 use crate::outcome::{End, Outcome};

@@ -9,75 +9,24 @@ use std::process::Command;
 /// Lines after which a file must be split, its tests included.
 const FILE_LINES_MAX: usize = 600;
 
-/// The arrows of DESIGN section 3: each crate, and the crates of this workspace that it may know.
-const ARROWS: [(&str, &[&str]); 12] = [
-    ("modelfleet-crds", &[]),
-    ("modelfleet-model-file", &[]),
-    ("modelfleet-protocol", &[]),
-    ("modelfleet-judge", &["modelfleet-protocol"]),
-    ("modelfleet-rollout", &["modelfleet-judge", "modelfleet-protocol"]),
-    ("modelfleet-agent-core", &["modelfleet-protocol"]),
-    ("modelfleet-agent", &["modelfleet-agent-core", "modelfleet-model-file", "modelfleet-protocol"]),
-    (
-        "modelfleet-controller",
-        &[
-            "modelfleet-crds",
-            "modelfleet-judge",
-            "modelfleet-model-file",
-            "modelfleet-protocol",
-            "modelfleet-rollout",
-            "modelfleet-spec",
-        ],
-    ),
-    (
-        "modelfleet-spec",
-        &["modelfleet-crds", "modelfleet-judge", "modelfleet-protocol", "modelfleet-rollout"],
-    ),
-    ("modelfleet-simulation", &["modelfleet-judge", "modelfleet-protocol", "modelfleet-rollout"]),
-    (
-        "modelfleet-cli",
-        &[
-            "modelfleet-crds",
-            "modelfleet-judge",
-            "modelfleet-model-file",
-            "modelfleet-protocol",
-            "modelfleet-rollout",
-            "modelfleet-simulation",
-            "modelfleet-spec",
-        ],
-    ),
-    (
-        "modelfleet-tests",
-        &[
-            "modelfleet-agent-core",
-            "modelfleet-crds",
-            "modelfleet-judge",
-            "modelfleet-protocol",
-            "modelfleet-rollout",
-            "modelfleet-simulation",
-        ],
-    ),
-];
-
 /// What a pure crate may never hold, however it is called for.
 const IMPURE: [&str; 9] =
     ["axum", "kube", "object_store", "rand", "reqwest", "rumqttc", "tokio", "tracing", "rustls"];
-const PURE: [&str; 7] = [
-    "modelfleet-model-file",
-    "modelfleet-protocol",
-    "modelfleet-judge",
-    "modelfleet-rollout",
-    "modelfleet-agent-core",
-    "modelfleet-simulation",
-    "modelfleet-spec",
-];
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Normal dependencies of every workspace member, by name.
-fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+/// What one crate may know, by the map or by its manifest.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Room {
+    /// Folders of the crates that it knows.
+    knows: BTreeSet<String>,
+    /// It holds nothing impure.
+    pure: bool,
+}
+
+/// Normal dependencies of every workspace member, by its folder: rooms, and names of others.
+fn manifests() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let out = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
@@ -86,51 +35,81 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let folder = |package: &serde_json::Value| -> String {
+        let manifest = Path::new(package["manifest_path"].as_str().unwrap());
+        let folder = manifest.parent().unwrap().strip_prefix(root().canonicalize().unwrap()).unwrap();
+        format!("{}/", folder.display())
+    };
+    let folders: BTreeMap<&str, String> =
+        packages.iter().map(|package| (package["name"].as_str().unwrap(), folder(package))).collect();
     let mut all = BTreeMap::new();
-    for package in metadata["packages"].as_array().unwrap() {
+    for package in packages {
         let normal = package["dependencies"].as_array().unwrap().iter().filter(|d| d["kind"].is_null());
-        let names = normal.map(|d| d["name"].as_str().unwrap().to_owned()).collect();
-        all.insert(package["name"].as_str().unwrap().to_owned(), names);
+        let (mut rooms, mut others) = (BTreeSet::new(), BTreeSet::new());
+        for name in normal.map(|d| d["name"].as_str().unwrap()) {
+            match folders.get(name) {
+                Some(folder) => rooms.insert(folder.clone()),
+                None => others.insert(name.to_owned()),
+            };
+        }
+        all.insert(folder(package), (rooms, others));
     }
     all
 }
 
-#[test]
-fn dependencies_point_one_way() {
-    let found = dependencies();
-    let allowed: BTreeMap<&str, &[&str]> = ARROWS.into();
-    assert_eq!(
-        found.keys().map(String::as_str).collect::<Vec<_>>(),
-        allowed.keys().copied().collect::<Vec<_>>()
-    );
-    for (krate, needs) in &found {
-        for need in needs.iter().filter(|n| n.starts_with("modelfleet-")) {
-            assert!(allowed[krate.as_str()].contains(&need.as_str()), "{krate} must not know {need}");
-        }
-    }
-}
-
-#[test]
-fn pure_crates_hold_nothing_impure() {
-    let found = dependencies();
-    for krate in PURE {
-        let bad: Vec<_> = found[krate].iter().filter(|d| IMPURE.contains(&d.as_str())).collect();
-        assert!(bad.is_empty(), "{krate} is pure and must not depend on {bad:?}");
-        let rules = std::fs::read_to_string(clippy_rules(krate)).unwrap();
-        for ban in ["std::time::SystemTime::now", "std::env::var", "std::collections::HashMap"] {
-            assert!(rules.contains(ban), "{krate}: clippy.toml no longer bans {ban}");
-        }
-    }
-}
-
-fn clippy_rules(krate: &str) -> PathBuf {
-    let room = match krate {
-        "modelfleet-rollout" => "controller/rollout",
-        "modelfleet-spec" => "controller/spec",
-        "modelfleet-agent-core" => "device-agent/core",
-        other => other.strip_prefix("modelfleet-").unwrap(),
+/// The table of rooms in docs/ARCHITECTURE.md, by folder.
+fn map() -> BTreeMap<String, Room> {
+    let text = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let table = text.split("## Rooms").nth(1).unwrap();
+    let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let room = names(cells.get(1)?).pop_first()?;
+        Some((room, Room { knows: names(cells.get(2)?), pure: *cells.get(3)? == "yes" }))
     };
-    root().join(room).join("clippy.toml")
+    table
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .map_while(|l| l.strip_prefix('|').map(|_| l))
+        .filter_map(row)
+        .collect()
+}
+
+#[test]
+fn the_map_shows_the_arrows_that_there_are() {
+    let (found, shown) = (manifests(), map());
+    assert_eq!(found.keys().collect::<Vec<_>>(), shown.keys().collect::<Vec<_>>(), "docs/ARCHITECTURE.md");
+    for (room, (knows, _)) in &found {
+        assert_eq!(*knows, shown[room].knows, "{room} in docs/ARCHITECTURE.md");
+    }
+}
+
+/// Types and numbers know nobody, pure rooms know pure rooms and types, shells never see each other.
+#[test]
+fn arrows_point_one_way() {
+    let shown = map();
+    let shells = ["controller/", "device-agent/", "cli/"];
+    for (room, Room { knows, pure }) in &shown {
+        for known in knows {
+            let types = known == "crds/";
+            assert!(!pure || shown[known].pure || types, "{room} is pure and must not know {known}");
+            assert!(!shells.contains(&known.as_str()) || room == "tests/", "{room} must not know {known}");
+        }
+    }
+}
+
+#[test]
+fn pure_rooms_hold_nothing_impure() {
+    let shown = map();
+    for (room, (_, others)) in manifests().into_iter().filter(|(room, _)| shown[room].pure) {
+        let bad: Vec<_> = others.iter().filter(|d| IMPURE.contains(&d.as_str())).collect();
+        assert!(bad.is_empty(), "{room} is pure and must not depend on {bad:?}");
+        let rules = std::fs::read_to_string(root().join(&room).join("clippy.toml")).unwrap();
+        for ban in ["std::time::SystemTime::now", "std::env::var", "std::collections::HashMap"] {
+            assert!(rules.contains(ban), "{room}: clippy.toml no longer bans {ban}");
+        }
+    }
 }
 
 fn tracked() -> Vec<PathBuf> {

@@ -1,7 +1,7 @@
 //! A simulated fleet whose canaries and controls were watched for different times.
 
-use modelfleet_judge::number::{chance::Chance, normal};
 use modelfleet_judge::*;
+use modelfleet_number::{chance::Chance, normal};
 
 /// A fleet with an unchanged (or harmful) model, and how long each arm was watched.
 #[derive(Clone, Copy)]

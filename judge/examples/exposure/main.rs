@@ -7,8 +7,8 @@
 mod fleet;
 
 use fleet::{FLEET, Fleet, Run};
-use modelfleet_judge::quality::wilson;
 use modelfleet_judge::{Advice, StageState};
+use modelfleet_number::wilson;
 
 const HISTORY_AND_KNOWN: [(u64, u64); 6] = [(540, 60), (100, 60), (0, 60), (600, 59), (600, 55), (540, 55)];
 

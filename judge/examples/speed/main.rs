@@ -1,28 +1,12 @@
-//! How long things take.
-//!
-//! `cargo run --release -p modelfleet-judge --example speed` times whole verdicts. With the path of a data file it
-//! times distances, detectors and measures on that data, one line each; `golden/speed.sh` writes the file, does the
-//! same with scipy, scikit-learn and River, and prints both beside each other.
+//! How long whole verdicts take: `cargo run --release -p modelfleet-judge --example speed`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
-mod data;
-mod distances;
-mod quality;
-mod streams;
 mod verdicts;
 
 use std::time::Instant;
 
 fn main() {
-    match std::env::args().nth(1) {
-        Some(path) => {
-            let data = data::Data::read(&path);
-            distances::run(&data);
-            streams::run(&data);
-            quality::run(&data);
-        }
-        None => verdicts::run(),
-    }
+    verdicts::run();
 }
 
 /// Median of `repeats` timings, per call in nanoseconds.
@@ -36,9 +20,4 @@ fn time(repeats: usize, calls: usize, mut work: impl FnMut()) -> f64 {
         .collect();
     times.sort_by(f64::total_cmp);
     times[repeats / 2]
-}
-
-/// One measured line: name, nanoseconds, and the answer, so that both sides can be compared.
-fn line(name: &str, ns: f64, answer: f64) {
-    println!("{name}\t{ns}\t{answer:e}");
 }

@@ -1,8 +1,8 @@
 //! Whole verdicts.
 
 use crate::time;
-use modelfleet_judge::number::chance::Chance;
 use modelfleet_judge::*;
+use modelfleet_number::chance::Chance;
 use std::hint::black_box;
 
 fn judge(devices: u32, canaries: u32, harmed: bool) -> f64 {

@@ -1,6 +1,6 @@
 //! Many windows at once, for worlds in which a device's windows are independent.
 
-use modelfleet_judge::number::{chance::Chance, normal};
+use modelfleet_number::{chance::Chance, normal};
 
 /// Successes among `trials` at `p`: by skipping from success to success, or by the normal curve when there are
 /// many.

@@ -11,7 +11,7 @@ mod stage;
 mod world;
 
 use modelfleet_judge::Advice;
-use modelfleet_judge::number::{beta, chance::Chance};
+use modelfleet_number::{beta, chance::Chance};
 use others::{Rule, rolls_back};
 use stage::{End, one_stage, rollout};
 use world::World;

@@ -2,7 +2,7 @@
 
 use crate::stage::LOOKS;
 use crate::world::{Fleet, World};
-use modelfleet_judge::number::chance::Chance;
+use modelfleet_number::chance::Chance;
 
 /// One of today's rules.
 #[derive(Debug, Clone, Copy)]

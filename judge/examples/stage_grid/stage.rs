@@ -1,11 +1,11 @@
 //! One stage lived and judged; a whole rollout of default stages.
 
 use crate::world::{Fleet, World};
-use modelfleet_judge::number::chance::Chance;
 use modelfleet_judge::{
     Advice, Arm, Assessment, Budget, DeviceOutcome, Evidence, HardRule, Looks, MergedWindow, Needs,
     SilenceRule, SloCounts, SloRule, StageState, assess,
 };
+use modelfleet_number::chance::Chance;
 
 /// Windows at which the planned looks fall.
 pub const LOOKS: [u64; 6] = [5, 10, 20, 30, 45, 60];

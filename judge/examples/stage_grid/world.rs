@@ -1,8 +1,8 @@
 //! A small world of devices with bad and good windows, for measuring how often the judge is wrong.
 
 use crate::fast::binomial;
-use modelfleet_judge::number::{chance::Chance, normal};
 use modelfleet_judge::{Arm, Counts, SloCounts, matched_start_sorted};
+use modelfleet_number::{chance::Chance, normal};
 
 /// Windows in a day, for rhythm and late truth.
 pub const DAY: u64 = 24;

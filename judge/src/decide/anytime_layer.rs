@@ -3,9 +3,9 @@
 use crate::anytime::{Contrast, log_e_value};
 use crate::budget::Spending;
 use crate::exact::change::Subject;
-use crate::number::rounding::{from_ppb, milli, ppb_up};
 use crate::state::SloState;
 use libm::{exp, log};
+use modelfleet_number::rounding::{from_ppb, milli, ppb_up};
 
 /// Devices that each arm needs before the normal approximation of its mean is trusted.
 pub const FEWEST_DEVICES: usize = 50;

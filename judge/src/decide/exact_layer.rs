@@ -6,9 +6,9 @@ use crate::exact::change::{Subject, change_scores};
 use crate::exact::exposure;
 use crate::exact::permutation::{Stratum, p_value};
 use crate::exact::scores;
-use crate::number::chance::Chance;
-use crate::number::rounding::{from_ppb, ppb_up};
 use crate::state::SloState;
+use modelfleet_number::chance::Chance;
+use modelfleet_number::rounding::{from_ppb, ppb_up};
 use std::borrow::Cow;
 
 /// Devices of the larger arm that the test uses; of more, a random part.

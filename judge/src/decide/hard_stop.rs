@@ -4,9 +4,9 @@ use crate::assessment::{HardAction, HardStop};
 use crate::budget::Spending;
 use crate::evidence::{Arm, Evidence};
 use crate::exact::fisher::{attainable_level, fisher_greater};
-use crate::number::rounding::ppb_up;
 use crate::sentence;
 use crate::state::StageState;
+use modelfleet_number::rounding::ppb_up;
 use std::collections::BTreeMap;
 
 /// One failed device is a device, not a model.

@@ -4,8 +4,8 @@ use crate::assessment::{Incident, IncidentKind, SloVerdict};
 use crate::decide::plain::streak;
 use crate::decide::tally::Tally;
 use crate::evidence::{Arm, Counts, Evidence, EvidenceKind, MergedWindow, OnBreach, SloRule};
-use crate::number::beta::binomial_upper_tail;
 use crate::sentence;
+use modelfleet_number::beta::binomial_upper_tail;
 
 /// How many of the newest windows must show it.
 const RECENT: usize = 3;

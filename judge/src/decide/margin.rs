@@ -4,8 +4,8 @@ use crate::budget::Looks;
 use crate::evidence::{Evidence, OnBreach, SloRule};
 use crate::exact::change::Subject;
 use crate::exact::ratio::{Ratio, rhythm};
-use crate::number::rounding::{from_ppb, ppm};
 use crate::state::SloState;
+use modelfleet_number::rounding::{from_ppb, ppm};
 
 /// The default margin is never asked to be finer than this: a quarter more.
 const FINEST_PPM: u64 = 1_250_000;

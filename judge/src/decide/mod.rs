@@ -14,9 +14,9 @@ pub mod tally;
 use crate::assessment::{Advice, Assessment, Coverage, HardAction, HardStop, Incident, SloVerdict, Verdict};
 use crate::budget::{Budget, Looks, Spending};
 use crate::evidence::{Evidence, EvidenceKind, OnBreach};
-use crate::number::chance::Chance;
 use crate::sentence;
 use crate::state::{MAX_RULES, SloState, StageState};
+use modelfleet_number::chance::Chance;
 use tally::Tally;
 
 /// Judges one look. Total: it answers for every input and never panics.

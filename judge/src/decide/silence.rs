@@ -5,9 +5,9 @@ use crate::budget::Spending;
 use crate::decide::exact_layer;
 use crate::evidence::{Arm, Counts, DeviceOutcome, Evidence, OnBreach, SloRule};
 use crate::exact::permutation::{Stratum, p_value};
-use crate::number::chance::Chance;
 use crate::sentence;
 use crate::state::SloState;
+use modelfleet_number::chance::Chance;
 use std::collections::BTreeMap;
 
 /// Nothing is Healthy while more canaries than controls are silent by less chance than this. It is no harm shown, so it

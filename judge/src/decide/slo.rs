@@ -9,10 +9,10 @@ use crate::evidence::{Arm, Evidence, OnBreach};
 use crate::exact::change::{Subject, subjects};
 use crate::exact::exposure;
 use crate::exact::ratio::{BEYOND, Ratio};
-use crate::number::chance::Chance;
-use crate::number::rounding::{milli, ppm};
 use crate::sentence;
 use crate::state::SloState;
+use modelfleet_number::chance::Chance;
+use modelfleet_number::rounding::{milli, ppm};
 
 /// The record, and an incident when canaries got worse and no control is left to compare with.
 pub struct Found {

@@ -9,9 +9,9 @@
 
 use crate::evidence::Arm;
 use crate::exact::change::Subject;
-use crate::number::chance::Chance;
-use crate::number::hypergeometric;
 use libm::sqrt;
+use modelfleet_number::chance::Chance;
+use modelfleet_number::hypergeometric;
 
 /// Share of the controls' known windows that canaries may lack: above it, which windows are unknown may be what
 /// differs, and a candidate that loses windows may be what loses them.

@@ -1,6 +1,6 @@
 //! Fisher's exact test for a 2 x 2 table, one-sided.
 
-use crate::number::hypergeometric;
+use modelfleet_number::hypergeometric;
 
 /// P(at least `bad_canaries` of the bad ones fall among the canaries), given the margins of the table.
 ///

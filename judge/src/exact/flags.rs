@@ -1,7 +1,7 @@
 //! The permutation test of flags: where every device scores one of two values, it can be counted out.
 
 use crate::exact::permutation::Stratum;
-use crate::number::hypergeometric::{mass, upper_tail};
+use modelfleet_number::hypergeometric::{mass, upper_tail};
 
 /// Steps that the count may take; above, the caller has to do without.
 const MOST_STEPS: usize = 50_000_000;

@@ -1,10 +1,10 @@
 //! Permutation test within strata: how often would a random pick of canaries look as bad as this one?
 
 use crate::exact::flags;
-use crate::number::chance::Chance;
-use crate::number::gamma;
-use crate::number::normal;
 use libm::sqrt;
+use modelfleet_number::chance::Chance;
+use modelfleet_number::gamma;
+use modelfleet_number::normal;
 
 /// One stratum: a score per device, and which of them are canaries (the first `canaries` in the list).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +146,7 @@ mod tests {
     use super::{Stratum, p_value, pearson, sample};
     use crate::exact::fisher::fisher_greater;
     use crate::exact::scores::{SCALE, tail_weighted};
-    use crate::number::chance::Chance;
+    use modelfleet_number::chance::Chance;
 
     /// However many devices: flags are Fisher's test, not a curve through its moments.
     #[test]

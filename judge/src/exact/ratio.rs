@@ -9,7 +9,7 @@
 
 use crate::evidence::Arm;
 use crate::exact::change::Subject;
-use crate::number::{beta, gamma};
+use modelfleet_number::{beta, gamma};
 
 /// Canaries against controls, summed over devices.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,10 +1,10 @@
 //! How surely a rise breaks an SLO's allowance: without that, what is shown is told and not taken back.
 
-use crate::number::beta::binomial_upper_tail;
-use crate::number::normal;
 use crate::plan::habits::Habits;
 use crate::plan::proof::StageShape;
 use libm::{exp, expm1, sqrt};
+use modelfleet_number::beta::binomial_upper_tail;
+use modelfleet_number::normal;
 
 /// Points at which the spread between devices is averaged over.
 const POINTS: u32 = 41;

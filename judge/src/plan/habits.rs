@@ -3,8 +3,8 @@
 use crate::evidence::{Arm, Counts, SloCounts};
 use crate::exact::change::subjects;
 use crate::exact::ratio::scatter;
-use crate::number::rounding::{milli, ppm};
 use libm::{log1p, sqrt};
+use modelfleet_number::rounding::{milli, ppm};
 
 /// A fleet's habits for one SLI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,13 +2,13 @@
 
 use crate::decide::margin;
 use crate::exact::ratio::{LEAST_DISPERSION, MOST_DISPERSION_ALONE, Ratio};
-use crate::number::normal;
-use crate::number::rounding::{from_ppb, ppm};
 use crate::plan::breaks::Breaks;
 use crate::plan::habits::Habits;
 use crate::plan::proof::StageShape;
 use crate::plan::reach::can_show;
 use libm::{ceil, exp, log, sqrt};
+use modelfleet_number::normal;
+use modelfleet_number::rounding::{from_ppb, ppm};
 
 /// Points at which the spread of the canaries' own rates is averaged over.
 const POINTS: u32 = 21;

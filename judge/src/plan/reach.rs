@@ -1,8 +1,8 @@
 //! What the exact test of a stage can reach at all: of few devices even the worst outcome is no rare draw.
 
 use crate::budget::{Looks, Spending};
-use crate::number::rounding::from_ppb;
 use libm::{exp, lgamma};
+use modelfleet_number::rounding::from_ppb;
 
 /// How rarely chance alone picks the worst outcome: one of all draws of so many canaries.
 fn rarest(canaries: u64, controls: u64) -> f64 {

@@ -1,7 +1,7 @@
 //! What a clean stage says about the rest of a finite fleet.
 
-use crate::number::hypergeometric::upper_tail;
 use libm::{ceil, log, log1p};
+use modelfleet_number::hypergeometric::upper_tail;
 
 /// A fleet is not larger: from here on more of it changes no bound.
 const MOST_DEVICES: u64 = 1 << 40;

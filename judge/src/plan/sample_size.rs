@@ -1,7 +1,7 @@
 //! Sample size for comparing two proportions.
 
-use crate::number::normal;
 use libm::ceil;
+use modelfleet_number::normal;
 
 /// Samples per group to see a rate go from `rate_ppm` to `rate_ppm * (1 + rise)` with a two-sided test at
 /// `alpha_ppm` and this power; `rise_ppm` is the relative change, up to a rate of 1 and down to 0. `u64::MAX` when nothing changes.

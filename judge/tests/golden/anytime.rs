@@ -1,7 +1,7 @@
 //! The e-process and the confidence sequence against mixtures integrated numerically.
 
-use super::verdicts::judged;
-use super::*;
+use crate::verdicts::judged;
+use modelfleet_golden::*;
 use modelfleet_judge::anytime::{Contrast, half_width, log_e_value};
 use modelfleet_judge::exact::change::subjects;
 use modelfleet_judge::{Arm, Counts, SloCounts};

@@ -1,10 +1,10 @@
 //! Fisher's test, permutations within strata, and silence as a whole verdict.
 
-use super::*;
+use modelfleet_golden::*;
 use modelfleet_judge::exact::fisher::fisher_greater;
 use modelfleet_judge::exact::permutation::{Stratum, p_value};
-use modelfleet_judge::number::chance::Chance;
 use modelfleet_judge::*;
+use modelfleet_number::chance::Chance;
 
 fn vectors() -> Value {
     parsed(include_str!("../../golden/vectors/exact.json"))

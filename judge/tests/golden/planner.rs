@@ -1,6 +1,6 @@
 //! The planner's numbers.
 
-use super::*;
+use modelfleet_golden::*;
 use modelfleet_judge::plan::*;
 
 fn vectors() -> Value {

@@ -1,8 +1,8 @@
 //! Tails, inverses and intervals.
 
-use super::*;
-use modelfleet_judge::number::{beta, gamma, hypergeometric, normal};
-use modelfleet_judge::quality::{clopper_pearson, two_proportions, wilson};
+use modelfleet_golden::*;
+use modelfleet_number::{beta, gamma, hypergeometric, normal};
+use modelfleet_number::{clopper_pearson, two_proportions, wilson};
 
 fn vectors() -> Value {
     parsed(include_str!("../../golden/vectors/tails.json"))

@@ -1,6 +1,6 @@
 //! A verdict's numbers against the same worked out in Python with scipy.
 
-use super::*;
+use modelfleet_golden::*;
 use modelfleet_judge::*;
 
 /// One stage with one look, and the whole budget on one SLO.

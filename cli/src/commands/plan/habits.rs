@@ -1,7 +1,7 @@
 //! What a scenario says about a fleet's habits, in the planner's words.
 
-use modelfleet_judge::number::normal;
 use modelfleet_judge::plan::Habits;
+use modelfleet_number::normal;
 use modelfleet_simulation::Scenario;
 
 use crate::trial::DEFAULT_RATE;

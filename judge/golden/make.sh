@@ -1,8 +1,0 @@
-#!/bin/sh
-# Makes golden/vectors/*.json anew from scipy, scikit-learn and River, in an environment of its own.
-#
-#     judge/golden/make.sh [directory for the environment]
-set -eu
-here=$(cd "$(dirname "$0")" && pwd)
-python=$("$here/environment.sh" "${1:-}")
-exec "$python" "$here/make.py"
