@@ -236,6 +236,6 @@ fn waiting_ends_with_the_code_of_the_end() {
     server.status("pump", &condition("Ready"));
     assert_eq!(server.modelfleet(&["status", "pump", "--for", "succeeded"]).0, 0);
     assert_eq!(server.modelfleet(&["status", "pump", "--for", "rolled-back"]).0, 5);
-    assert!(server.modelfleet(&["explain", "pump"]).1.contains("Ready because R"));
+    assert!(server.modelfleet(&["explain", "pump"]).1.contains("Ready (R)"));
     assert_eq!(server.modelfleet(&["status", "pump", "--for", "never"]).0, 1);
 }

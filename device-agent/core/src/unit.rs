@@ -120,6 +120,11 @@ impl Unit {
         self.kept.active.as_ref().is_some_and(|active| &active.digest == digest)
     }
 
+    /// Whether it answers, in the shell's word, or is being made to.
+    pub fn answers_with(&self, digest: &Digest) -> bool {
+        self.serving.as_ref() == Some(digest) || self.work.switching == Some(Some(*digest))
+    }
+
     pub fn on_trial(&self) -> bool {
         self.kept.active.as_ref().is_some_and(|active| active.trial.is_some())
     }
@@ -177,7 +182,14 @@ impl Unit {
         }
         self.work.fetching = self.work.fetching.filter(|_| self.work.fetching == before.fetching);
         self.work.shadow = self.work.shadow.filter(|_| self.work.shadow == before.shadow);
-        self.work.switching = self.work.switching.filter(|_| self.work.switching == before.switching);
+        // The shell goes on with the switch before, which this one would have replaced.
+        self.work.switching = before.switching;
+    }
+
+    /// The switch to this build has ended. Whether it was waited for.
+    pub fn switch_ended(&mut self, digest: Option<Digest>) -> bool {
+        self.asked_before.switching.take_if(|switching| *switching == digest);
+        self.work.switching.take_if(|switching| *switching == digest).is_some()
     }
 
     /// Nothing is on disk, nothing runs, and nothing is wanted.
