@@ -9,6 +9,7 @@ mod callers;
 mod connections;
 mod elements;
 mod infer;
+mod python;
 mod request;
 mod seats;
 mod stuck;
