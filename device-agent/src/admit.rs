@@ -1,6 +1,7 @@
 //! From verified bytes on disk to a session that may answer: digest, signature, load, self-test.
 
 mod self_test;
+mod trial;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,9 @@ pub enum AdmitError {
         #[source]
         source: RunError,
     },
+    /// The engine loads the model and cannot run it.
+    #[error("run the model once")]
+    Trial(#[source] RunError),
 }
 
 /// What a failure speaks of.
@@ -87,7 +91,9 @@ impl AdmitError {
             AdmitError::Load(e) => e.code(),
             AdmitError::Signature(_) => FailureCode::SignatureMismatch,
             AdmitError::Run { source: RunError::Memory { .. }, .. } => FailureCode::MemoryShort,
-            AdmitError::SelfTest { .. } | AdmitError::Run { .. } => FailureCode::SelfTestMismatch,
+            AdmitError::SelfTest { .. } | AdmitError::Run { .. } | AdmitError::Trial(_) => {
+                FailureCode::SelfTestMismatch
+            }
         };
         Failure::new(code, crate::mqtt::chain(self))
     }
@@ -226,7 +232,7 @@ impl Loader {
                 // What an engine answered says more than that there is no other one.
                 Err(error) => return Err(failed.unwrap_or(error.into())),
             };
-            match self_test::run(&loaded, build) {
+            match self_test::run(&loaded, build).and_then(|()| trial::run(&loaded, build)) {
                 Ok(()) => return Ok(Ready::new(loaded.session, loaded.engine, Some(loaded.ports))),
                 Err(error) if loaded.is_reference => return Err(error),
                 Err(error) => {

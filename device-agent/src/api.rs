@@ -9,6 +9,7 @@ mod callers;
 mod connections;
 mod elements;
 mod infer;
+mod python;
 mod request;
 mod seats;
 mod stuck;
@@ -197,6 +198,12 @@ async fn feedback(
         .map_err(|e| bad(format!("feedback is {{\"id\", \"truth\"}}: {e}")))?;
     if model.truth(key(&feedback.id), feedback.truth) {
         Ok(Json(json!({"id": feedback.id})))
+    } else if let Some(instance) = model.live().filter(|instance| instance.build.decision.is_none()) {
+        let version = &instance.build.version;
+        let reason = format!(
+            "{name} {version} was registered without a decision, so there is no alarm to compare the truth with"
+        );
+        Err(Refusal(StatusCode::NOT_FOUND, reason))
     } else {
         Err(Refusal(StatusCode::NOT_FOUND, "no prediction of this id is known (any more)".into()))
     }

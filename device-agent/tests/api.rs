@@ -211,3 +211,15 @@ fn versions_are_told_and_asked_by_name() {
     let (status, answer) = agent.ask("GET", &version("1.0.0", "/infer"), "");
     assert!(status == 405 && answer["error"].as_str().unwrap().contains("POST"), "{answer}");
 }
+
+#[test]
+fn the_truth_about_a_model_that_decides_nothing_is_refused_with_the_reason() {
+    let Some(bench) = Bench::with(|build| build.decision = None, &[]) else { return };
+    let mut request = json!({"id": "17", "inputs": [row(0.1)]});
+    assert_eq!(bench.infer(&request).0, 200);
+    request = json!({"id": "17", "truth": false});
+    let (status, told) =
+        bench.agent.ask("POST", &format!("/v2/models/{MODEL}/feedback"), &request.to_string());
+    assert_eq!(status, 404);
+    assert!(told["error"].as_str().unwrap().contains("registered without a decision"), "{told}");
+}

@@ -80,9 +80,16 @@ fn same(name: &str, expected: &NamedTensor, found: &NamedTensor) {
 #[test]
 fn what_rten_takes_it_answers_as_onnx_runtime_does_in_rows_and_in_batches() {
     let Some(reference) = reference() else { return };
-    for name in
-        ["int32-product", "truths", "flattened", "largest", "largest-flat", "smallest-flat", "bounded"]
-    {
+    for name in [
+        "int32-product",
+        "truths",
+        "flattened",
+        "largest",
+        "largest-flat",
+        "smallest-flat",
+        "bounded",
+        "sizes",
+    ] {
         let loaded = load(&rten(), name).unwrap_or_else(|e| panic!("{name}: {e}"));
         let reference = load(&reference, name).unwrap();
         for rows in [1, 2, 3, 8] {
@@ -140,6 +147,8 @@ fn what_rten_would_run_otherwise_than_the_file_says_it_refuses() {
         ("same-lower", "SAME_LOWER"),
         ("lengths", "lengths of sequences"),
         ("cubic", "cubic"),
+        ("next-above", "point above"),
+        ("quantised", "QuantizeLinear"),
         ("every-type", "rten"),
     ];
     for (name, part) in cases {
@@ -298,4 +307,29 @@ fn an_engine_that_is_right_for_rows_and_wrong_for_batches_is_found_on_the_device
     assert!(failure.detail.contains("batch of 2") && failure.detail.contains("Flawed"), "{failure:?}");
     let right = Arc::new(Summing { name: "Right", flawed: false });
     assert_eq!(ready(vec![flawed(), right]).unwrap().engine, "Right");
+}
+
+#[test]
+fn what_an_engine_loads_and_cannot_run_is_incompatible_before_anybody_asks() {
+    let dir = tempfile::tempdir().unwrap();
+    let ready = |name: &str, engines: Vec<Arc<dyn Engine>>| {
+        let bytes = small_model(name);
+        let path = dir.path().join(name);
+        std::fs::write(&path, &bytes).unwrap();
+        let build = ModelBuild { outputs: Vec::new(), ..build(&bytes) };
+        Loader::new(Engines::new(engines), Keys::default()).ready(&path, &build.into())
+    };
+    let rten = || Arc::new(Rten::default());
+    for (name, part) in [("uint8-sum", "unsupported input type"), ("reset-after", "linear_before_reset=0")] {
+        let Err(error) = ready(name, vec![rten()]) else { panic!("{name} is taken") };
+        let failure = error.failure();
+        assert!(failure.code.is_incompatibility(), "{name}: {failure:?}");
+        assert!(failure.detail.contains(part) && failure.detail.contains("Rten"), "{name}: {failure:?}");
+    }
+    // What only the made-up values are to blame for is taken.
+    for name in ["lookup-narrow", "int32-product", "pairs", "sizes"] {
+        assert!(ready(name, vec![rten()]).is_ok(), "{name}");
+    }
+    let Some(runtime) = opened() else { return };
+    assert_eq!(ready("reset-after", vec![rten(), runtime]).unwrap().engine, "OnnxRuntime");
 }

@@ -36,8 +36,7 @@ pub fn check(
     let named = |e: &&EngineInfo| build.engines.is_empty() || build.engines.contains(&e.name);
     let mut engines = capabilities.engines.iter().filter(named).peekable();
     if engines.peek().is_none() {
-        let detail = format!("one of [{}] is required", build.engines.join(", "));
-        return refuse(FailureCode::EngineMissing, detail);
+        return refuse(FailureCode::EngineMissing, no_engine(capabilities, build));
     }
     let mut lacking = Vec::new();
     for engine in engines {
@@ -50,6 +49,20 @@ pub fn check(
     let code = lacking.iter().map(|(code, _)| *code).find(|code| *code == FailureCode::OpsetMissing);
     let details: Vec<String> = lacking.into_iter().map(|(_, detail)| detail).collect();
     refuse(code.unwrap_or(FailureCode::FormatUnknown), details.join("; "))
+}
+
+/// Why a device without any of the engines that a build may run on cannot run it.
+fn no_engine(capabilities: &Capabilities, build: &ModelBuild) -> String {
+    if capabilities.engines.is_empty() {
+        let next = "start its agent with --onnxruntime FILE, or with rten among --engines";
+        return format!("this device has no engine, so it can run no model; {next}");
+    }
+    match build.engines.as_slice() {
+        [engine] => format!("the model requires the engine {engine}, which is missing"),
+        engines => {
+            format!("the model requires one of the engines {}, and all are missing", engines.join(", "))
+        }
+    }
 }
 
 /// Why an engine cannot run a build, in words that name it.
@@ -99,10 +112,19 @@ mod tests {
         ir_version: i64,
         opsets: &[(&str, i64)],
     ) -> Option<(FailureCode, String)> {
+        check_named(engines, &[], ir_version, opsets)
+    }
+
+    fn check_named(
+        engines: &[EngineInfo],
+        named: &[&str],
+        ir_version: i64,
+        opsets: &[(&str, i64)],
+    ) -> Option<(FailureCode, String)> {
         let digest = format!("sha256:{}", "0".repeat(64));
         let build = serde_json::json!({
             "model": "pump", "version": "1.0.0", "digest": digest, "uri": "https://m", "sizeBytes": 1, "format": "Onnx",
-            "irVersion": ir_version, "opsets": opsets.iter().copied().collect::<BTreeMap<&str, i64>>(),
+            "engines": named, "irVersion": ir_version, "opsets": opsets.iter().copied().collect::<BTreeMap<&str, i64>>(),
         });
         let build = serde_json::from_value(build).unwrap();
         let capabilities = Capabilities { engines: engines.to_vec(), ..Capabilities::default() };
@@ -126,6 +148,25 @@ mod tests {
             check_of(&[old, silent], 14, &[("ai.onnx", 17)]),
             None,
             "an engine that does not say takes any"
+        );
+    }
+
+    #[test]
+    fn a_device_without_an_engine_for_the_build_says_which_and_what_to_do() {
+        let said = |engines: &[EngineInfo], named: &[&str]| {
+            let (code, message) = check_named(engines, named, 8, &[("ai.onnx", 17)]).unwrap();
+            assert_eq!(code, FailureCode::EngineMissing);
+            message
+        };
+        let none = "this device has no engine, so it can run no model; start its agent with --onnxruntime FILE, or with \
+                    rten among --engines";
+        assert_eq!(said(&[], &[]), none);
+        assert_eq!(said(&[], &["Rten"]), none);
+        let other = [engine("Other", 0, &[("ai.onnx", 17)])];
+        assert_eq!(said(&other, &["Rten"]), "the model requires the engine Rten, which is missing");
+        assert_eq!(
+            said(&other, &["Rten", "OnnxRuntime"]),
+            "the model requires one of the engines Rten, OnnxRuntime, and all are missing"
         );
     }
 

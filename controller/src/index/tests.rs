@@ -381,7 +381,10 @@ fn a_stage_is_drawn_from_devices_that_can_run_the_build() {
     let unable = |change| fleet.unable(&lens(Digest::of(b"m"), &none, &parts), &build(change));
     assert_eq!(unable(json!({})).devices, 0);
     let some = unable(json!({"engines": ["Rten"]}));
-    assert_eq!((some.devices, some.why.as_str()), (20, "20 because one of [Rten] is required"));
+    assert_eq!(
+        (some.devices, some.why.as_str()),
+        (20, "20 because the model requires the engine Rten, which is missing")
+    );
     assert_eq!(unable(json!({"opsets": {"": 22}})).devices, 40);
     let elsewhere: Selector = serde_json::from_value(json!({"matchLabels": {"site": "south"}})).unwrap();
     assert_eq!(drawable(&elsewhere, json!({})), 0);

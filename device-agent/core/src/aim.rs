@@ -43,12 +43,13 @@ pub(crate) enum Kind {
 }
 
 impl Aim {
-    /// An override stands above the plan, and the plan's rejections above everything.
-    pub fn of(kept: &Kept, identity: &Identity, limits: &Limits) -> Aim {
+    /// An override stands above the plan, and the plan's rejections above everything. `stable_first`: the stable build is
+    /// wanted before a candidate.
+    pub fn of(kept: &Kept, identity: &Identity, limits: &Limits, stable_first: bool) -> Aim {
         match (&kept.directive, &kept.plan) {
             (Some(Directive::Hold), _) | (None, None) => Aim::Keep,
             (Some(Directive::Pin { build, .. }), Some(plan)) if plan.rejected.contains(&build.digest) => {
-                Aim::of_plan(plan, identity, limits)
+                Aim::of_plan(plan, identity, limits, stable_first)
             }
             (Some(Directive::Pin { build, attempt, expires }), _) => Aim::Install(Arc::new(Goal {
                 kind: Kind::Pin,
@@ -60,12 +61,19 @@ impl Aim {
                 expires: *expires,
                 mode: Mode::Live,
             })),
-            (None, Some(plan)) => Aim::of_plan(plan, identity, limits),
+            (None, Some(plan)) => Aim::of_plan(plan, identity, limits, stable_first),
         }
     }
 
-    fn of_plan(plan: &Arc<Plan>, identity: &Identity, limits: &Limits) -> Aim {
-        let goal = match plan.wanted(&identity.device, &identity.labels) {
+    fn of_plan(plan: &Arc<Plan>, identity: &Identity, limits: &Limits, stable_first: bool) -> Aim {
+        let wanted = plan.wanted(&identity.device, &identity.labels);
+        let wanted = match (wanted, plan.stable_of(&identity.labels)) {
+            (Wanted::Candidate(c), Some(stable)) if stable_first && stable.digest != c.build.digest => {
+                Wanted::Stable(stable)
+            }
+            (wanted, _) => wanted,
+        };
+        let goal = match wanted {
             Wanted::Candidate(c) => Build::candidate(plan).map(|build| Goal {
                 kind: Kind::Candidate,
                 attempt: c.rollout.clone(),

@@ -11,6 +11,7 @@ pub mod backlog;
 pub mod build;
 mod crashes;
 mod deeds;
+mod deletions;
 mod fetch_schedule;
 mod fetch_turns;
 mod fetching;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::plan::Order;
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
 
 use crate::deeds;
+use crate::deletions::Deletions;
 use crate::fetch_turns;
 use crate::memory::Memory;
 use crate::roster::Roster;
@@ -26,6 +27,7 @@ pub(crate) struct Mind {
     override_seen: Order,
     runs: Runs,
     writing: Writing,
+    deletions: Deletions,
     memory: Memory,
     connected: bool,
     /// What the broker takes.
@@ -51,6 +53,7 @@ impl Mind {
             override_seen,
             runs: Runs::after(run),
             writing: Writing::default(),
+            deletions: Deletions::default(),
             memory: Memory::default(),
             connected: false,
             payload_bytes_max: usize::MAX,
@@ -171,15 +174,7 @@ impl Mind {
     pub fn finish(&mut self, turn: Turn<'_>) -> Step {
         let (identity, now, steady_ms) = (turn.identity, turn.now, turn.steady_ms);
         let Turn { mut outputs, mut wake, mut save, publish, writable, .. } = turn;
-        // Two models may share their bytes: what one of them still needs stays.
-        let units = &self.roster.units;
-        let held = |digest: &Digest| units.values().any(|unit| unit.slot(digest).is_some());
-        let begun = |digest: &Digest| units.values().any(|unit| unit.kept.parts.contains(digest));
-        outputs.retain(|output| match output {
-            Output::Delete { digest } => !held(digest),
-            Output::CancelFetch { digest } => !begun(digest) && !held(digest),
-            _ => true,
-        });
+        self.deletions.sift(&self.roster.units, writable, &mut outputs);
         let publish = publish && self.connected;
         if publish && (writable || !self.state_sequence.is_used_up()) {
             let (sequence, write) = self.state_sequence.take();

@@ -71,7 +71,7 @@ impl Unit {
 
     /// The shell made it answer.
     pub fn switched(&mut self, digest: Option<Digest>, engine: String, turn: &mut Turn<'_>) {
-        self.work.switching.take_if(|switching| *switching == digest);
+        self.switch_ended(digest);
         turn.save |= std::mem::take(&mut self.kept.loads) > 0;
         if self.serving != digest {
             self.serving = digest;
@@ -113,7 +113,7 @@ impl Unit {
     /// The shell could not make it answer. A build that never proved itself is left; one that ran here before
     /// gets some more tries, then its bytes count as damaged.
     pub fn switch_failed(&mut self, digest: &Digest, failure: Failure, turn: &mut Turn<'_>) {
-        if self.work.switching.take_if(|switching| switching.as_ref() == Some(digest)).is_none() {
+        if !self.switch_ended(Some(*digest)) {
             return;
         }
         if !self.is_active(digest) {
@@ -205,10 +205,7 @@ impl Unit {
             goal.kind == Kind::Stable
                 || !self.kept.attempts.iter().any(|t| &t.attempt.digest == digest && ended(t))
         });
-        if self.is_active(digest)
-            || self.serving.as_ref() == Some(digest)
-            || self.work.switching == Some(Some(*digest))
-        {
+        if self.is_active(digest) || self.answers_with(digest) {
             Worth::Active
         } else if self.rejects(digest) {
             Worth::None

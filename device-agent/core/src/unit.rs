@@ -13,7 +13,7 @@ use crate::attempts::{self};
 use crate::build::Build;
 use crate::fetch_turns::Line;
 use crate::observation::Observation;
-use crate::saved::{Active, Kept, Slot};
+use crate::saved::{Active, Kept, Slot, Try};
 use crate::slots;
 use crate::turn::Turn;
 use crate::words::{Identity, Limits, Output, Role};
@@ -25,6 +25,8 @@ pub(crate) struct Unit {
     pub aim: Aim,
     /// The build that the plan calls stable for this device.
     stable: Option<Digest>,
+    /// Whether the aim was taken for a device that needs the stable build before a candidate.
+    stable_first: bool,
     /// What answers, in the shell's word.
     pub serving: Option<Digest>,
     /// The active build in the record with which the process started.
@@ -99,6 +101,7 @@ impl Unit {
             kept,
             aim: Aim::Keep,
             stable: None,
+            stable_first: false,
             serving: None,
             work: Work::default(),
             answers: Answers::default(),
@@ -118,6 +121,11 @@ impl Unit {
 
     pub fn is_active(&self, digest: &Digest) -> bool {
         self.kept.active.as_ref().is_some_and(|active| &active.digest == digest)
+    }
+
+    /// Whether it answers, in the shell's word, or is being made to.
+    pub fn answers_with(&self, digest: &Digest) -> bool {
+        self.serving.as_ref() == Some(digest) || self.work.switching == Some(Some(*digest))
     }
 
     pub fn on_trial(&self) -> bool {
@@ -140,7 +148,23 @@ impl Unit {
     pub fn take_aim(&mut self, identity: &Identity, limits: &Limits) {
         let stable = self.kept.plan.as_ref().and_then(|plan| plan.stable_of(&identity.labels));
         self.stable = stable.map(|build| build.digest);
-        self.aim = Aim::of(&self.kept, identity, limits);
+        self.stable_first = self.needs_stable_first();
+        self.aim = Aim::of(&self.kept, identity, limits, self.stable_first);
+    }
+
+    /// Whether nothing answers here that a candidate could be tried beside: a device that is new, or that left its only
+    /// build, runs the stable one first, so that a candidate that cannot be had or run costs no answers. Where the
+    /// stable one itself came to nothing, the candidate is tried.
+    fn needs_stable_first(&self) -> bool {
+        let ended = |digest: Digest| {
+            let mut own = self
+                .kept
+                .attempts
+                .iter()
+                .filter(|t| t.attempt.rollout.is_empty() && t.attempt.digest == digest);
+            own.any(Try::has_ended)
+        };
+        self.kept.active.is_none() && self.stable.is_some_and(|digest| !ended(digest))
     }
 
     /// The way back from what is active.
@@ -153,6 +177,9 @@ impl Unit {
         self.leave_what_is_unwanted(turn);
         self.prove(turn);
         self.miss_answers(turn);
+        if self.stable_first != self.needs_stable_first() {
+            self.take_aim(turn.identity, turn.limits);
+        }
         self.serve(turn); // Going back comes before anything else.
         self.drop_stale_work(turn);
         self.pursue(turn);
@@ -177,7 +204,14 @@ impl Unit {
         }
         self.work.fetching = self.work.fetching.filter(|_| self.work.fetching == before.fetching);
         self.work.shadow = self.work.shadow.filter(|_| self.work.shadow == before.shadow);
-        self.work.switching = self.work.switching.filter(|_| self.work.switching == before.switching);
+        // The shell goes on with the switch before, which this one would have replaced.
+        self.work.switching = before.switching;
+    }
+
+    /// The switch to this build has ended. Whether it was waited for.
+    pub fn switch_ended(&mut self, digest: Option<Digest>) -> bool {
+        self.asked_before.switching.take_if(|switching| *switching == digest);
+        self.work.switching.take_if(|switching| *switching == digest).is_some()
     }
 
     /// Nothing is on disk, nothing runs, and nothing is wanted.

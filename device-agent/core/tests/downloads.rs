@@ -291,6 +291,55 @@ fn a_disk_that_loses_what_it_is_given_is_not_given_it_for_ever() {
     assert_eq!(world.downloads.len(), 1 + world.limits.read_tries_max as usize);
 }
 
+/// A device whose candidate 2 answers though its bytes were lost: the shell had made it answer, and the word of that
+/// came after the word of the loss. The way back is under way, and the bytes are fetched again.
+fn answering_without_bytes() -> World {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.answer(0);
+    world.answer(0);
+    assert!(matches!(world.pending[..], [Input::Switched { .. }]), "{:?}", world.pending);
+    world.files.remove(&digest(2));
+    world.feed(Input::SlotLost { digest: digest(2) });
+    world.answer(0);
+    assert_eq!(world.serving, Some(digest(2)), "until the way back is ready");
+    assert!(world.parts.contains(&digest(2)), "fetched again");
+    world
+}
+
+#[test]
+fn bytes_lost_while_their_switch_is_under_way_are_dropped_when_something_else_answers() {
+    let mut world = answering_without_bytes();
+    world.plan(plan(3, Some(1), None, &[]));
+    assert!(world.parts.contains(&digest(2)), "it answers still");
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(1)));
+    assert!(world.parts.is_empty() && world.files.len() == 1, "{:?} {:?}", world.parts, world.files);
+}
+
+#[test]
+fn a_download_that_nobody_wants_any_more_leaves_a_build_that_answers_its_bytes() {
+    let mut world = answering_without_bytes();
+    world.plan(plan(3, Some(1), None, &[]));
+    // It was through as it was stopped.
+    world.files.insert(digest(2));
+    world.feed(Input::Fetched { digest: digest(2) });
+    assert!(world.files.contains(&digest(2)), "it answers still");
+    world.answer_all();
+    assert_eq!((world.serving, world.files.len()), (Some(digest(1)), 1));
+}
+
+#[test]
+fn bytes_that_are_wanted_again_before_something_else_answers_are_not_deleted() {
+    let mut world = answering_without_bytes();
+    world.plan(plan(3, Some(1), None, &[]));
+    world.plan(plan(4, Some(1), Some(candidate(2, "again")), &[]));
+    until_asked(&mut world, HOUR);
+    world.settle();
+    assert_eq!((world.serving, world.files.len()), (Some(digest(2)), 2));
+    assert_eq!(world.downloads, [1, 2, 2].map(digest), "the bytes were lost once");
+}
+
 /// Lets at most so much time pass until something is asked of the shell.
 fn until_asked(world: &mut World, most_ms: u64) {
     let end = world.now.after_ms(most_ms);

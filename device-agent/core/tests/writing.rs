@@ -54,6 +54,41 @@ fn a_build_on_probation_leaves_the_answers_to_the_one_before_until_the_record_ca
     assert_eq!(world.serving, Some(digest(2)));
 }
 
+/// A device that has nothing but candidate 3, which it is about to answer with, and whose disk takes no writes as the
+/// plan rejects it.
+fn rejected_while_its_switch_is_under_way() -> (World, Vec<Output>) {
+    let mut world = World::new();
+    world.connect();
+    world.plan(plan(1, None, Some(candidate(3, "r")), &[]));
+    world.answer(0);
+    world.answer(0);
+    assert!(matches!(world.pending[..], [Input::Switched { .. }]), "{:?}", world.pending);
+    world.full = true;
+    let outputs = world.plan(plan(2, None, None, &[3]));
+    (world, outputs)
+}
+
+#[test]
+fn a_switch_to_a_rejected_build_is_called_off_though_nothing_can_be_written() {
+    let (mut world, outputs) = rejected_while_its_switch_is_under_way();
+    let off = |o: &&Output| matches!(o, Output::Switch { build: None, .. });
+    // The one that rests on the record is not carried out; the one after it is.
+    assert_eq!(outputs.iter().filter(off).count(), 1, "{outputs:?}");
+    world.answer_all();
+    assert_eq!(world.serving, None);
+}
+
+#[test]
+fn bytes_of_a_rejected_build_that_answers_all_the_same_go_when_it_does_not_any_more() {
+    let (mut world, _) = rejected_while_its_switch_is_under_way();
+    world.answer(0);
+    assert_eq!(world.serving, Some(digest(3)), "that was on its way");
+    world.make_room();
+    assert!(world.files.contains(&digest(3)), "it answers still");
+    world.answer_all();
+    assert_eq!((world.serving, world.files.len()), (None, 0));
+}
+
 #[test]
 fn the_only_build_answers_though_it_is_on_probation_and_nothing_can_be_written() {
     let mut world = World::new();

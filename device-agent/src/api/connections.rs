@@ -247,6 +247,7 @@ mod tests {
         for request in [
             "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
             "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1",
+            "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n",
         ] {
             let (answer, took) = say(address, request).await;
             assert!(answer.contains("200 OK") && took < SOON, "{opening:?}: {answer} after {took:?}");

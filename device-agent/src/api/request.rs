@@ -1,9 +1,9 @@
 //! A request of the Open Inference Protocol: JSON, and behind it the tensors that are sent as bytes.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{binary, elements};
+use super::{binary, elements, python};
 use crate::tensor::{Elements, NamedTensor, elements_of};
 
 /// Most inputs of a request, and most outputs that it names.
@@ -50,9 +50,9 @@ struct JsonRequest<'a> {
     id: Option<String>,
     #[serde(borrow)]
     inputs: Vec<JsonInput<'a>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     outputs: Vec<JsonOutput>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     parameters: Parameters,
 }
 
@@ -63,14 +63,14 @@ struct JsonInput<'a> {
     datatype: String,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     parameters: Parameters,
 }
 
 #[derive(Deserialize)]
 struct JsonOutput {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     parameters: Parameters,
 }
 
@@ -85,6 +85,11 @@ struct Parameters {
     shared_memory_region: Option<serde::de::IgnoredAny>,
 }
 
+/// What is `null` is as if it were left out.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
 /// Reads a request whose first `json_len` bytes are JSON; all of them where nothing is said.
 ///
 /// # Errors
@@ -94,8 +99,15 @@ pub(super) fn read(body: &[u8], json_len: Option<usize>) -> Result<Asked, String
     let (json, mut bytes) = split.ok_or_else(|| {
         format!("{} says that the JSON has more bytes than the {} of the body", binary::HEADER, body.len())
     })?;
-    let request: JsonRequest<'_> =
-        serde_json::from_slice(json).map_err(|e| format!("request is not readable: {e}"))?;
+    let as_json;
+    let unreadable = |e: serde_json::Error| format!("request is not readable: {e}");
+    let request: JsonRequest<'_> = match serde_json::from_slice(json) {
+        Ok(request) => request,
+        Err(error) => {
+            as_json = python::as_json(json).ok_or_else(|| unreadable(error))?;
+            serde_json::from_slice(&as_json).map_err(unreadable)?
+        }
+    };
     if request.inputs.len().max(request.outputs.len()) > TENSORS_MAX {
         return Err(format!("at most {TENSORS_MAX} inputs and outputs are taken"));
     }
@@ -185,6 +197,22 @@ mod tests {
         refused(&body[..json.len() + 3], Some(json.len()), "binary_data_size is 4, 3 bytes are left");
         refused(&body, Some(100_000), "more bytes than");
         refused(&body, None, "not readable");
+    }
+
+    #[test]
+    fn numbers_that_python_writes_and_json_has_not_are_taken() {
+        let body = br#"{"id": "NaN", "outputs": null, "parameters": null, "inputs": [{"name": "x", "datatype": "FP32",
+            "shape": [3], "parameters": null, "data": [NaN, -Infinity, Infinity]}]}"#;
+        let asked = read(body, None).unwrap();
+        let Elements::F32(found) = &asked.inputs[0].data else { panic!("{:?}", asked.inputs) };
+        assert!(found[0].is_nan() && found[1..] == [f32::NEG_INFINITY, f32::INFINITY], "{found:?}");
+        assert_eq!((asked.id.as_str(), asked.wanted.output("y")), ("NaN", Some(false)));
+        refused(
+            br#"{"inputs": [{"name": "x", "datatype": "INT8", "shape": [1], "data": [NaN]}]}"#,
+            None,
+            "INT8",
+        );
+        refused(b"[NaN", None, "not readable");
     }
 
     #[test]

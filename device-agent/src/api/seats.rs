@@ -1,6 +1,8 @@
 //! Seats: how many connections the local API holds at once, what each of them is at, and who leaves when a new one
 //! comes and all seats are taken. Whoever is being answered stays; whoever keeps the agent waiting gives way.
 
+mod room;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,12 +15,8 @@ use tokio_util::sync::CancellationToken;
 const SEATS_MAX: usize = 128;
 /// At least.
 const SEATS_MIN: usize = 8;
-/// Bytes of requests and of answers that are held at once, over all connections.
-pub(super) const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Nobody is sent away sooner than this: a request that was sent at once is read first.
 const GRACE: Duration = Duration::from_millis(100);
-/// Longest wait for bytes of others that are held.
-const HOLD_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a connection is at. The order is that in which they give way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +58,12 @@ pub(super) struct Busy;
 struct Entry {
     at: At,
     since: Instant,
+    /// The later its request came, the higher.
+    asked: u64,
+    /// Bytes that it holds.
     bytes: usize,
+    /// It waits for room for more.
+    wants: bool,
     leave: CancellationToken,
 }
 
@@ -68,13 +71,15 @@ struct Entry {
 #[derive(Debug)]
 struct Table {
     seats: usize,
+    /// The number of the next connection.
     next: u64,
+    requests: u64,
     seated: BTreeMap<u64, Entry>,
 }
 
 impl Table {
     fn of(seats: usize) -> Table {
-        Table { seats, next: 0, seated: BTreeMap::new() }
+        Table { seats, next: 0, requests: 0, seated: BTreeMap::new() }
     }
 
     /// Requests that are worked on at once. With all of them taken there are seats left for those that ask how the
@@ -86,49 +91,32 @@ impl Table {
     /// Seats a newcomer; where all seats are taken, in the place of one that gives way. `Err`: when to try again.
     fn seat(&mut self, now: Instant) -> Result<(u64, CancellationToken), Instant> {
         if self.staying().count() >= self.seats {
-            self.send_away(now, None)?;
+            self.send_away(now, |_, _| true)?;
         }
         let (number, leave) = (self.next, CancellationToken::new());
         self.next += 1;
-        self.seated.insert(number, Entry { at: At::Idle, since: now, bytes: 0, leave: leave.clone() });
+        self.seated.insert(
+            number,
+            Entry { at: At::Idle, since: now, asked: 0, bytes: 0, wants: false, leave: leave.clone() },
+        );
         Ok((number, leave))
-    }
-
-    /// Lets a connection hold bytes (instead of those that it held). `Err`: others hold too many; one of them that
-    /// keeps the agent waiting is told to leave.
-    fn hold(&mut self, now: Instant, number: u64, bytes: usize) -> Result<(), Instant> {
-        let others: usize = self.seated.iter().filter(|(n, _)| **n != number).map(|(_, e)| e.bytes).sum();
-        if others.saturating_add(bytes) > HELD_BYTES_MAX {
-            let leaving = self.seated.values().any(|e| e.leave.is_cancelled() && e.bytes > 0);
-            return if leaving {
-                Err(now + GRACE)
-            } else {
-                Err(self.send_away(now, Some(number)).err().unwrap_or(now + GRACE))
-            };
-        }
-        if let Some(entry) = self.seated.get_mut(&number) {
-            entry.bytes = bytes;
-        }
-        Ok(())
     }
 
     fn staying(&self) -> impl Iterator<Item = &Entry> {
         self.seated.values().filter(|entry| !entry.leave.is_cancelled())
     }
 
-    /// Sends away the one that gives way first. For the bytes of `asking`: one that holds some, and not itself.
-    /// `Err`: when somebody may give way.
-    fn send_away(&mut self, now: Instant, asking: Option<u64>) -> Result<(), Instant> {
+    /// Sends away the one that gives way first of those that `may`. `Err`: when somebody may give way.
+    fn send_away(&mut self, now: Instant, may: impl Fn(u64, &Entry) -> bool) -> Result<&Entry, Instant> {
         let may = |(number, entry): &(&u64, &Entry)| {
-            let holds = asking.is_none_or(|asking| asking != **number && entry.bytes > 0);
-            holds && entry.at.gives_way() && !entry.leave.is_cancelled()
+            may(**number, entry) && entry.at.gives_way() && !entry.leave.is_cancelled()
         };
         let those = || self.seated.iter().filter(may).map(|(_, entry)| entry);
         let waited_for = |entry: &&Entry| entry.since + GRACE <= now;
         match those().filter(waited_for).min_by_key(|entry| (entry.at, entry.since)) {
             Some(entry) => {
                 entry.leave.cancel();
-                Ok(())
+                Ok(entry)
             }
             None => Err(those().map(|entry| entry.since + GRACE).min().unwrap_or(now + GRACE)),
         }
@@ -141,8 +129,13 @@ impl Table {
         }
         let Some(entry) = self.seated.get_mut(&number).filter(|entry| entry.at != at) else { return Ok(()) };
         (entry.at, entry.since) = (at, now);
-        if at == At::Idle {
-            entry.bytes = 0;
+        match at {
+            At::Idle => entry.bytes = 0,
+            At::Body => {
+                self.requests += 1;
+                entry.asked = self.requests;
+            }
+            At::Head | At::Answer | At::Work => {}
         }
         Ok(())
     }
@@ -197,6 +190,9 @@ impl Seat {
     pub(super) fn enter(&self, at: At) {
         // Only work is refused, and that is asked for with `work`.
         let _ = self.of.table().enter(Instant::now(), self.number, at);
+        if at == At::Idle {
+            self.of.freed.notify_waiters();
+        }
     }
 
     /// As `enter`, if the connection was at `from`.
@@ -212,26 +208,6 @@ impl Seat {
     /// When too many others are.
     pub(super) fn work(&self) -> Result<(), Busy> {
         self.of.table().enter(Instant::now(), self.number, At::Work)
-    }
-
-    /// Holds so many bytes, instead of those that it held; waits a moment where others hold too many.
-    ///
-    /// # Errors
-    /// When those others do not let go.
-    pub(super) async fn hold(&self, bytes: usize) -> Result<(), Busy> {
-        let until = Instant::now() + HOLD_PATIENCE;
-        loop {
-            let freed = self.of.freed.notified();
-            let held = self.of.table().hold(Instant::now(), self.number, bytes);
-            let Err(again) = held else { return Ok(()) };
-            if Instant::now() >= until {
-                return Err(Busy);
-            }
-            tokio::select! {
-                () = freed => {}
-                () = tokio::time::sleep_until(again.min(until)) => {}
-            }
-        }
     }
 
     /// When what the connection is at has taken too long.
@@ -316,26 +292,5 @@ mod tests {
         assert_eq!(table.seat(now).map(|_| ()), Err(now + GRACE));
         assert!(table.seat(now + GRACE).is_ok());
         assert_eq!(sent_away(&table).len(), 1);
-    }
-
-    #[test]
-    fn held_bytes_are_bounded_and_whoever_keeps_the_agent_waiting_lets_go() {
-        let (mut table, now) = (Table::of(SEATS), Instant::now());
-        let [slow, working, new] = [(); 3].map(|()| table.seat(now).unwrap().0);
-        table.enter(now, slow, At::Body).unwrap();
-        table.enter(now, working, At::Work).unwrap();
-        table.hold(now, slow, HELD_BYTES_MAX / 2).unwrap();
-        table.hold(now, working, HELD_BYTES_MAX / 2).unwrap();
-        table.hold(now, working, HELD_BYTES_MAX / 2).unwrap();
-        let later = now + GRACE;
-        assert!(table.hold(later, new, 1).is_err());
-        assert_eq!(sent_away(&table), [slow]);
-        assert!(table.hold(later, new, 1).is_err(), "until it has left");
-        assert_eq!(sent_away(&table), [slow], "one at a time");
-        table.seated.remove(&slow);
-        table.hold(later, new, HELD_BYTES_MAX / 2).unwrap();
-        assert!(table.hold(later, new, HELD_BYTES_MAX / 2 + 1).is_err());
-        table.enter(later, working, At::Idle).unwrap();
-        table.hold(later, new, HELD_BYTES_MAX).unwrap();
     }
 }

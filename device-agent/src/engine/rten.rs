@@ -68,19 +68,14 @@ impl Engine for Rten {
                 _ => LoadError::Refused { engine, detail },
             }
         })?;
-        let named = |ids: &[NodeId]| {
-            let name = |&id: &NodeId| {
-                let name = model.node_info(id).and_then(|n| n.name().map(ToOwned::to_owned));
-                (name.unwrap_or_default(), id)
-            };
-            ids.iter().map(name).collect::<Vec<_>>()
+        let named = |&id: &NodeId| {
+            let name = model.node_info(id).and_then(|n| n.name().map(ToOwned::to_owned));
+            (name.unwrap_or_default(), id)
         };
-        let (inputs, outputs) = (named(model.input_ids()), named(model.output_ids()));
-        let output_ids = outputs.iter().map(|(_, id)| *id).collect();
-        let datatype = |(name, _): &(String, NodeId)| {
-            ports.outputs.iter().find(|port| &port.name == name).map_or("", |port| port.datatype)
-        };
-        let outputs = outputs.iter().map(|output| (output.0.clone(), datatype(output))).collect();
+        let inputs = model.input_ids().iter().map(named).collect();
+        // In the file's order, under the file's names: what rten computes beforehand has no name of its own any more.
+        let output_ids = model.output_ids().to_vec();
+        let outputs = ports.outputs.iter().map(|port| (port.name.clone(), port.datatype)).collect();
         Ok(Box::new(Loaded { inputs, outputs, output_ids, model, threads: self.threads.clone() }))
     }
 }

@@ -103,6 +103,27 @@ def decimals():
     nodes = [node("Resize", ["x", "", "scales"], ["y"], mode="cubic")]
     write("cubic", nodes, [value("x", T.FLOAT, ["n", 1, 4, 4])], [value("y", T.FLOAT, ["n", 1, 8, 8])],
           [weight("scales", [1, 1, 2, 2], np.float32)])
+    nodes = [node("Resize", ["x", "", "scales"], ["y"], mode="nearest", nearest_mode="ceil",
+                  coordinate_transformation_mode="asymmetric")]
+    write("next-above", nodes, [value("x", T.FLOAT, ["n", 1, 4, 4])], [value("y", T.FLOAT, ["n", 1, 28, 28])],
+          [weight("scales", [1, 1, 7, 7], np.float32)])
+    nodes = [node("QuantizeLinear", ["x", "scale", "zero"], ["q"]), node("DequantizeLinear", ["q", "scale", "zero"], ["y"])]
+    write("quantised", nodes, *pair(T.FLOAT), [weight("scale", 0.1, np.float32), weight("zero", 128, np.uint8)])
+
+
+def loaded_and_not_run():
+    """What rten reads and then has no code for."""
+    pair = lambda kind: ([value("x", kind, ["n", 2])], [value("y", kind, ["n", 2])])
+    write("uint8-sum", [node("Add", ["x", "by"], ["y"])], *pair(T.UINT8), [weight("by", 200, np.uint8)])
+    random = np.random.default_rng(9)
+    weights = [weight(n, random.normal(size=s), np.float32) for n, s in [("w", (1, 6, 3)), ("r", (1, 6, 2)), ("b", (1, 12))]]
+    write("reset-after", [node("GRU", ["x", "w", "r", "b"], ["y"], hidden_size=2)],
+          [value("x", T.FLOAT, [4, "n", 3])], [value("y", T.FLOAT, [4, 1, "n", 2])], weights)
+    nodes = [node("Gather", ["table", "x"], ["y"])]
+    write("lookup-narrow", nodes, [value("x", T.INT32, ["n"])], [value("y", T.FLOAT, ["n"])],
+          [weight("table", [1], np.float32)])
+    nodes = [node("Shape", ["x"], ["y"], start=1)]
+    write("sizes", nodes, [value("x", T.FLOAT, ["n", 1, 4, 4])], [value("y", T.INT64, [3])])
 
 
 def ties():
@@ -151,5 +172,6 @@ def sized_by_values():
     write("reciprocal", [node("Div", ["one", "x"], ["y"])], [value("x", T.FLOAT, ["n"])], [value("y", T.FLOAT, ["n"])], [one])
 
 
-for make in (quantised_convolution, whole_numbers, decimals, ties, every_type, no_tensors, sized_by_values):
+for make in (quantised_convolution, whole_numbers, decimals, loaded_and_not_run, ties, every_type, no_tensors,
+             sized_by_values):
     make()

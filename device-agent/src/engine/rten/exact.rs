@@ -24,7 +24,7 @@ const DEPTH_MAX: usize = 16;
 const ELEMENTS_MAX: u64 = 1 << 26;
 
 /// What rten computes otherwise than ONNX says, and how.
-const DIFFERENT: [(&str, &str); 10] = [
+const DIFFERENT: [(&str, &str); 11] = [
     // Those that are replaced in the file's own graph, and are found in a branch or loop.
     ("ArgMax", "of equal values it takes the last"),
     ("ArgMin", "of equal values it takes the last"),
@@ -33,6 +33,7 @@ const DIFFERENT: [(&str, &str); 10] = [
     ("DynamicQuantizeLinear", "it rounds the zero point otherwise"),
     ("NonMaxSuppression", "it leaves boxes out"),
     ("QLinearConv", "it gives other sums, with padding and in batches"),
+    ("QuantizeLinear", "it rounds halves otherwise, and what is far above its range becomes the smallest"),
     ("Relu", "what is no number becomes zero"),
     ("Sign", "the sign of zero is one there"),
     ("Softplus", "it is infinite for 89 and more"),
@@ -194,6 +195,9 @@ fn operator(node: &Node, given: &[Fact], opset: i64) -> Result<(), String> {
     match operator {
         "Resize" | "Upsample" if node.text("mode") == b"cubic" => {
             return Err(format!("{operator} cubic: it computes a linear one"));
+        }
+        "Resize" if matches!(node.text("nearest_mode"), b"ceil" | b"round_prefer_ceil") => {
+            return Err("Resize to the next point above: it takes another one where it hits a point".into());
         }
         "ReduceMax" | "ReduceMin" if element(0) == BOOL => {
             return Err(format!("{operator} of truths: it is wrong where there are none"));

@@ -1,0 +1,680 @@
+//! One device: the shipped agent core and recorder, carried by a shell on virtual time. It does what the agent's own shell
+//! does, in the same order, and can be cut off between any two outputs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use ed25519_dalek::VerifyingKey;
+use modelfleet_agent_core::agent::Agent;
+use modelfleet_agent_core::build::Build;
+use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder};
+use modelfleet_agent_core::saved::Saved;
+use modelfleet_agent_core::words::{
+    Identity, Input, Limits, Moment, Output, Record, Retry, Role, Step, Watch,
+};
+use modelfleet_number::chance::Chance;
+use modelfleet_protocol::envelope::{open_override, open_plan};
+use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::state::{Failure, FailureCode};
+use modelfleet_protocol::time::Time;
+use modelfleet_protocol::topic::{Channel, Topic, device_filters};
+use prost::Message as _;
+
+use crate::broker::{Connection, Frame, Note};
+use crate::disk::Disk;
+use crate::nature::{Nature, REQUESTS_A_WINDOW};
+use crate::network::{drawn, happens};
+
+/// Time that a load and a self-test have until they are given up, milliseconds.
+const LOAD_MAX_MS: u64 = 120_000;
+/// Longest time until a lost connection is begun anew, milliseconds.
+const RECONNECT_MAX_MS: u64 = 60_000;
+/// Windows are looked at at least this often, milliseconds.
+const TICK_MAX_MS: u64 = 600_000;
+
+/// A defect of the shell, planted to see that the laws find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// It deletes no bytes.
+    DeletesNothing,
+    /// It says that another build answers, and goes on with the one before.
+    KeepsWhatAnswered,
+    /// It never tells that a build was loaded.
+    TellsNoLoad,
+}
+
+/// What a device plans for itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DeviceEvent {
+    /// The agent wants to be woken; only the last wish of this kind counts.
+    Wake(u64),
+    /// A download has come to its end; only the last one of a build counts.
+    FetchEnded(Digest, u64, bool),
+    /// Windows may have ended, and requests have come in.
+    Tick,
+    /// An answer to what the agent asked of its shell.
+    Answer(Box<Input>),
+    /// It is time to connect.
+    Knock,
+    /// The machine has power again, or the process is started again.
+    Start,
+    /// The process ends because of a crashing build.
+    Crash,
+}
+
+/// What a device wants of the world.
+#[derive(Debug)]
+pub enum Wish {
+    /// Something later; dropped when the process ends before.
+    After(u64, DeviceEvent),
+    /// A new connection.
+    Connect(Frame),
+    /// A frame on the connection that it has.
+    Send(Frame),
+    /// Its process has ended, and left this connection behind.
+    Died(Option<Connection>),
+}
+
+/// What the world lends a device for one event.
+pub struct Lent<'a> {
+    /// True time.
+    pub now: Time,
+    /// Chance.
+    pub chance: &'a mut Chance,
+    /// Which key signs plans.
+    pub key: &'a VerifyingKey,
+    /// Chance of a million that the process is killed between two outputs of a step.
+    pub kill_ppm: u32,
+    /// Chance of a million that a download fails.
+    pub fetch_fails_ppm: u32,
+    /// Chance of a million that an answer to a load, a switch or a download never comes.
+    pub answer_lost_ppm: u32,
+    /// What is planted.
+    pub defect: Option<Defect>,
+}
+
+/// Which retained message is on its way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Item {
+    Presence,
+    State,
+    Report(ModelName),
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    connection: Option<Connection>,
+    subscribed: bool,
+    waiting: BTreeMap<Item, Arc<[u8]>>,
+    flight: BTreeMap<u64, (Item, Arc<[u8]>)>,
+    next: u64,
+    will: Option<Presence>,
+}
+
+/// What runs in a device's process; gone when it ends.
+struct Process {
+    agent: Agent,
+    pending: VecDeque<Input>,
+    /// Loaded, and neither answering nor beside.
+    loaded: BTreeSet<Digest>,
+    recorders: BTreeMap<(ModelName, Role), Recorder>,
+    watches: BTreeMap<(ModelName, Role), Watch>,
+    fetches: BTreeMap<Digest, u64>,
+    link: Link,
+    /// The control record could not be written the last time.
+    unwritten: bool,
+    /// Numbers wakes and downloads.
+    numbers: u64,
+    wake: u64,
+}
+
+/// What a device does that laws look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A build answers for a model now; `None`: none does.
+    Serves(ModelName, Option<Digest>),
+    /// The agent refused or accepted a plan of this epoch and revision.
+    HeardPlan(ModelName, u64, u64),
+}
+
+/// One device.
+pub struct Device {
+    /// Who it is.
+    pub identity: Identity,
+    limits: Limits,
+    /// Its folder.
+    pub disk: Disk,
+    /// What its clock is ahead of true time, milliseconds.
+    pub clock_ahead_ms: i64,
+    /// Which boot of the machine this is.
+    boot: u64,
+    /// Grows with every end of the process: what was planned before does not happen.
+    pub run: u64,
+    process: Option<Process>,
+    /// What answers, by model.
+    pub serving: BTreeMap<ModelName, Build>,
+    /// What happened since the world looked last.
+    pub deeds: Vec<Deed>,
+    /// Whether its inputs and outputs are written down.
+    pub traced: bool,
+    /// What was written down since the world looked last.
+    pub trace: Vec<String>,
+    /// Bytes that the record did not speak of were deleted when the process started.
+    tidied: bool,
+    /// How often the process ended.
+    pub ends: u64,
+}
+
+impl Device {
+    /// A new device with an empty folder, switched off.
+    #[must_use]
+    pub fn new(identity: Identity, limits: Limits) -> Device {
+        Device {
+            identity,
+            limits,
+            disk: Disk::default(),
+            clock_ahead_ms: 0,
+            boot: 1,
+            run: 0,
+            process: None,
+            serving: BTreeMap::new(),
+            deeds: Vec::new(),
+            traced: false,
+            trace: Vec::new(),
+            tidied: false,
+            ends: 0,
+        }
+    }
+
+    /// Its name at the broker.
+    #[must_use]
+    pub fn client(&self) -> String {
+        format!("device:{}", self.identity.device)
+    }
+
+    /// Whether its process runs.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// What its agent would write now; `None` while it is off.
+    #[must_use]
+    pub fn saved(&self) -> Option<Saved> {
+        self.process.as_ref().map(|process| process.agent.saved())
+    }
+
+    /// Builds on its disk that nothing speaks of; none while it is off.
+    #[must_use]
+    pub fn orphans(&self) -> Vec<Digest> {
+        // What an unreadable record may have spoken of is kept until the next start.
+        let Some(process) = self.process.as_ref().filter(|_| self.tidied) else { return Vec::new() };
+        let named = process.agent.digests();
+        self.disk.builds().filter(|digest| !named.contains(digest)).copied().collect()
+    }
+
+    /// What it has tried of a model, for people.
+    #[must_use]
+    pub fn told(&self, model: &ModelName) -> String {
+        let saved = self.saved().unwrap_or_default();
+        let Some(kept) = saved.models.get(model) else { return "it knows nothing of the model".to_owned() };
+        let slots: Vec<String> = kept.slots.iter().map(|slot| slot.build.version.to_string()).collect();
+        let attempts = kept.attempts.iter().map(|tried| {
+            let attempt = &tried.attempt;
+            let why = attempt.failure.as_ref().map(|failure| format!(" ({})", failure.detail));
+            format!("{:?} {:?}{}", attempt.rollout, attempt.phase, why.unwrap_or_default())
+        });
+        format!("builds {}; {}", slots.join(", "), attempts.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Its own clock.
+    #[must_use]
+    pub fn clock(&self, now: Time) -> Time {
+        Time(now.0.saturating_add_signed(self.clock_ahead_ms))
+    }
+
+    /// Starts the process from what the folder holds.
+    pub fn start(&mut self, lent: &mut Lent<'_>) -> Vec<Wish> {
+        if self.process.is_some() {
+            return Vec::new();
+        }
+        let (saved, windows) = self.disk.read();
+        let readable = !saved.models.is_empty();
+        let agent = Agent::new(self.identity.clone(), self.limits, saved, windows);
+        self.tidied = readable;
+        if readable {
+            let digests = agent.digests();
+            self.disk.keep_only(&digests);
+        }
+        self.process = Some(Process {
+            agent,
+            pending: VecDeque::new(),
+            loaded: BTreeSet::new(),
+            recorders: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            link: Link::default(),
+            unwritten: false,
+            numbers: 0,
+            wake: 0,
+        });
+        let mut wishes = vec![
+            Wish::After(drawn(lent.chance, RECONNECT_MAX_MS), DeviceEvent::Knock),
+            Wish::After(TICK_MAX_MS, DeviceEvent::Tick),
+        ];
+        self.feed(Input::Started { boot: Some(self.boot.to_string()) }, lent, &mut wishes);
+        wishes
+    }
+
+    /// The process ends at once. Returns the connection that it leaves behind.
+    pub fn kill(&mut self) -> Option<Connection> {
+        let process = self.process.take()?;
+        self.run += 1;
+        self.ends += 1;
+        for (model, _) in std::mem::take(&mut self.serving) {
+            self.deeds.push(Deed::Serves(model, None));
+        }
+        process.link.connection
+    }
+
+    /// The machine loses its power.
+    pub fn lose_power(&mut self, chance: &mut Chance) -> Option<Connection> {
+        let salt = chance.next_u64();
+        self.disk.lose_power(|digest| (u64::from(digest.0[0]) ^ salt) & 1 == 0);
+        self.boot += 1;
+        self.kill()
+    }
+
+    /// Something that it had planned happens.
+    pub fn happens(&mut self, event: DeviceEvent, lent: &mut Lent<'_>) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        match event {
+            DeviceEvent::Start => return self.start(lent),
+            DeviceEvent::Wake(number) => {
+                if self.process.as_ref().is_some_and(|process| process.wake == number) {
+                    self.feed(Input::Wake, lent, &mut wishes);
+                }
+            }
+            DeviceEvent::FetchEnded(digest, number, good) => {
+                self.fetch_ended(digest, number, good, lent, &mut wishes);
+            }
+            DeviceEvent::Tick => self.tick(lent, &mut wishes),
+            DeviceEvent::Answer(input) => self.answer(*input, lent, &mut wishes),
+            DeviceEvent::Knock => self.feed(Input::Connecting, lent, &mut wishes),
+            DeviceEvent::Crash => wishes.push(Wish::Died(self.kill())),
+        }
+        wishes
+    }
+
+    /// The world has opened the connection that it wished for.
+    pub fn opened(&mut self, connection: Connection) {
+        if let Some(process) = &mut self.process {
+            process.link.connection = Some(connection);
+            process.link.subscribed = false;
+        }
+    }
+
+    /// A note of the broker arrives.
+    pub fn noted(&mut self, connection: Connection, note: Note, lent: &mut Lent<'_>) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        let (namespace, id) = (self.identity.namespace.clone(), self.identity.device.clone());
+        let Some(process) = self.process.as_mut().filter(|p| p.link.connection == Some(connection)) else {
+            return wishes;
+        };
+        match note {
+            Note::Accepted => {
+                wishes.push(Wish::Send(Frame::Subscribe(device_filters(&namespace, &id).to_vec())))
+            }
+            Note::Subscribed(_) => {
+                process.link.subscribed = true;
+                self.feed(Input::Connected { payload_bytes_max: usize::MAX }, lent, &mut wishes);
+                self.feed(Input::BrokerHeard, lent, &mut wishes);
+                self.flush(&mut wishes);
+            }
+            Note::Acknowledged(number) => {
+                process.link.flight.remove(&number);
+                self.feed(Input::BrokerHeard, lent, &mut wishes);
+            }
+            Note::Message { topic, payload, .. } => {
+                self.feed(Input::BrokerHeard, lent, &mut wishes);
+                self.heard(&topic, &payload, lent, &mut wishes);
+            }
+            Note::Closed => self.lost(lent, &mut wishes),
+        }
+        wishes
+    }
+
+    fn heard(&mut self, topic: &str, payload: &[u8], lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
+        let Ok(topic) = Topic::parse(topic) else { return };
+        if payload.is_empty() || topic.namespace != self.identity.namespace {
+            return;
+        }
+        let input = match topic.channel {
+            Channel::Plan(model) => open_plan(&[*lent.key], payload)
+                .ok()
+                .filter(|plan| plan.model == model && plan.namespace == topic.namespace)
+                .map(|plan| {
+                    let (epoch, revision) = (plan.order.epoch, plan.order.revision);
+                    self.deeds.push(Deed::HeardPlan(model, epoch, revision));
+                    Input::Plan(Arc::new(plan))
+                }),
+            Channel::Override(_) => open_override(&[*lent.key], payload)
+                .ok()
+                .filter(|order| order.device == self.identity.device)
+                .map(|order| Input::Override(Box::new(order))),
+            _ => None,
+        };
+        if let Some(input) = input {
+            self.feed(input, lent, wishes);
+        }
+    }
+
+    fn lost(&mut self, lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
+        let Some(process) = &mut self.process else { return };
+        let link = &mut process.link;
+        link.connection = None;
+        let open = std::mem::take(&mut link.subscribed);
+        for (item, payload) in std::mem::take(&mut link.flight).into_values() {
+            // A presence belongs to its connection.
+            if item != Item::Presence {
+                link.waiting.entry(item).or_insert(payload);
+            }
+        }
+        if open {
+            self.feed(Input::Disconnected, lent, wishes);
+        }
+        wishes.push(Wish::After(1_000 + drawn(lent.chance, RECONNECT_MAX_MS), DeviceEvent::Knock));
+    }
+
+    /// Requests come in until now, windows that have ended are closed.
+    fn tick(&mut self, lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
+        let now = self.clock(lent.now);
+        let Some(process) = &mut self.process else { return };
+        let mut inputs = Vec::new();
+        for ((model, role), recorder) in &mut process.recorders {
+            let Some(watch) = process.watches.get(&(model.clone(), *role)) else { continue };
+            let Some(build) = watch.build.as_ref() else { continue };
+            let answers =
+                *role == Role::Shadow || self.serving.get(model).is_some_and(|b| b.digest == build.digest);
+            recorder.available(now, answers);
+            if answers {
+                let nature = Nature::of(build);
+                for _ in 0..REQUESTS_A_WINDOW {
+                    recorder.record(&prediction(nature.errs(lent.chance)));
+                }
+            }
+            inputs.extend(recorder.tick(now));
+        }
+        let window_ms = process.watches.values().map(|watch| watch.window_ms).filter(|ms| *ms > 0).min();
+        let wait_ms = window_ms.map_or(TICK_MAX_MS, |ms| ms - now.0 % ms).min(TICK_MAX_MS);
+        wishes.push(Wish::After(wait_ms.max(1), DeviceEvent::Tick));
+        if !self.disk.full {
+            inputs.push(Input::RoomOnDisk);
+        }
+        for input in inputs {
+            self.feed(input, lent, wishes);
+        }
+    }
+
+    fn fetch_ended(
+        &mut self,
+        digest: Digest,
+        number: u64,
+        good: bool,
+        lent: &mut Lent<'_>,
+        wishes: &mut Vec<Wish>,
+    ) {
+        let Some(process) = &mut self.process else { return };
+        if process.fetches.get(&digest) != Some(&number) {
+            return;
+        }
+        process.fetches.remove(&digest);
+        let failed = |code, detail: &str, retry| Input::FetchFailed {
+            digest,
+            failure: Failure::new(code, detail),
+            retry,
+        };
+        let input = match good {
+            true if self.disk.write_build(digest) => Input::Fetched { digest },
+            true => failed(FailureCode::DiskFull, "no room", Retry::Never),
+            false => failed(FailureCode::DownloadExhausted, "connection lost", Retry::Later),
+        };
+        self.feed(input, lent, wishes);
+    }
+
+    /// An answer has come; what was loaded stays so until it is used or dropped.
+    fn answer(&mut self, input: Input, lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
+        if let (Some(process), Input::Admitted { digest, .. }) = (&mut self.process, &input) {
+            process.loaded.insert(*digest);
+        }
+        self.feed(input, lent, wishes);
+    }
+
+    /// Feeds an input and all that follows from it.
+    fn feed(&mut self, input: Input, lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
+        let now = self.clock(lent.now);
+        let Some(process) = &mut self.process else { return };
+        process.pending.push_back(input);
+        while let Some(process) = &mut self.process {
+            let Some(input) = process.pending.pop_front() else { return };
+            let asked = self.traced.then(|| short(&input));
+            // Steady clocks begin anywhere.
+            let moment = Moment { wall: now, steady_ms: lent.now.0 };
+            let Step { outputs, wake } = process.agent.step(moment, input);
+            if let Some(asked) = asked {
+                let outputs: Vec<String> = outputs.iter().map(short).collect();
+                self.trace.push(format!("{asked} -> [{}] wake {wake:?}", outputs.join(", ")));
+            }
+            if let Some((at, _)) = wake {
+                process.numbers += 1;
+                process.wake = process.numbers;
+                wishes.push(Wish::After(at.since_ms(now), DeviceEvent::Wake(process.wake)));
+            }
+            let cut = happens(lent.chance, lent.kill_ppm)
+                .then(|| drawn(lent.chance, outputs.len() as u64) as usize);
+            let mut written = true;
+            for output in outputs.into_iter().take(cut.unwrap_or(usize::MAX)) {
+                if output == Output::Save(Record::Control) {
+                    written = self.save_control();
+                } else if written || !output.rests_on_record() {
+                    self.carry_out(output, lent, wishes);
+                }
+            }
+            if cut.is_some() {
+                return wishes.push(Wish::Died(self.kill()));
+            }
+        }
+    }
+
+    fn save_control(&mut self) -> bool {
+        let Some(process) = &mut self.process else { return false };
+        let written = self.disk.write_control(&process.agent.saved());
+        let failed_before = std::mem::replace(&mut process.unwritten, !written);
+        match (written, failed_before) {
+            (true, true) => process.pending.push_front(Input::Saved),
+            (true, false) => {}
+            (false, _) => process.pending.push_front(Input::NotSaved),
+        }
+        written
+    }
+
+    fn carry_out(&mut self, output: Output, lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
+        let now = self.clock(lent.now);
+        let Some(process) = &mut self.process else { return };
+        match output {
+            Output::Save(Record::Control) | Output::Note(_) => {}
+            Output::PauseFetch { digest } => drop(process.fetches.remove(&digest)),
+            Output::Save(Record::Windows(model)) => {
+                let bytes = process.agent.saved_windows(&model);
+                self.disk.write_windows(&model, bytes);
+            }
+            Output::Connect { will } => wishes.push(self.knock(will)),
+            Output::PublishPresence(presence) => {
+                let payload = serde_json::to_vec(&presence).unwrap_or_default();
+                self.publish(Item::Presence, payload, wishes);
+            }
+            Output::PublishState(state) => {
+                let payload = serde_json::to_vec(&state).unwrap_or_default();
+                self.publish(Item::State, payload, wishes);
+            }
+            Output::PublishReport { model, report } => {
+                self.publish(Item::Report(model), report.encode_to_vec(), wishes);
+            }
+            Output::Fetch { build, .. } => {
+                process.numbers += 1;
+                let (digest, number) = (build.digest, process.numbers);
+                process.fetches.insert(digest, number);
+                let good = !happens(lent.chance, lent.fetch_fails_ppm);
+                let ended = DeviceEvent::FetchEnded(digest, number, good);
+                if !happens(lent.chance, lent.answer_lost_ppm) {
+                    wishes.push(Wish::After(1_000 + drawn(lent.chance, 60_000), ended));
+                }
+            }
+            Output::CancelFetch { digest } | Output::Delete { digest } => {
+                process.loaded.remove(&digest);
+                process.fetches.remove(&digest);
+                if lent.defect != Some(Defect::DeletesNothing) {
+                    self.disk.delete(&digest);
+                }
+            }
+            Output::Admit { build } => {
+                let answer = self.admit(&build, lent);
+                let told = lent.defect != Some(Defect::TellsNoLoad);
+                if told && !happens(lent.chance, lent.answer_lost_ppm) {
+                    wishes.push(answer);
+                }
+            }
+            Output::Unload { digest, .. } => drop(process.loaded.remove(&digest)),
+            Output::Switch { model, build } => self.switch(model, build, lent, wishes),
+            Output::Shadow { build: None, .. } => {}
+            Output::Shadow { model, build: Some(build) } => {
+                process.loaded.remove(&build.digest);
+                let digest = build.digest;
+                if !happens(lent.chance, lent.answer_lost_ppm) {
+                    process.pending.push_back(Input::Shadowing { model, digest });
+                }
+            }
+            Output::Observe(watch) => {
+                let at = (watch.model.clone(), watch.role);
+                let inputs = process.recorders.entry(at.clone()).or_default().watch(now, &watch);
+                process.watches.insert(at, watch);
+                process.pending.extend(inputs);
+            }
+        }
+    }
+
+    fn knock(&mut self, will: Presence) -> Wish {
+        let topic = self.topic(Channel::Presence(self.identity.device.clone()));
+        let payload: Arc<[u8]> = serde_json::to_vec(&will).unwrap_or_default().into();
+        if let Some(process) = &mut self.process {
+            process.link.will = Some(will);
+            process.link.waiting.remove(&Item::Presence);
+        }
+        Wish::Connect(Frame::Connect { client: self.client(), will: Some((topic, payload)) })
+    }
+
+    fn topic(&self, channel: Channel) -> String {
+        Topic { namespace: self.identity.namespace.clone(), channel }.name()
+    }
+
+    fn topic_of(&self, item: &Item) -> String {
+        let device = self.identity.device.clone();
+        self.topic(match item {
+            Item::Presence => Channel::Presence(device),
+            Item::State => Channel::State(device),
+            Item::Report(model) => Channel::Report(device, model.clone()),
+        })
+    }
+
+    fn publish(&mut self, item: Item, payload: Vec<u8>, wishes: &mut Vec<Wish>) {
+        if let Some(process) = &mut self.process {
+            process.link.waiting.insert(item, payload.into());
+        }
+        self.flush(wishes);
+    }
+
+    fn flush(&mut self, wishes: &mut Vec<Wish>) {
+        loop {
+            let Some(link) = self.process.as_mut().map(|p| &mut p.link).filter(|link| link.subscribed) else {
+                return;
+            };
+            let Some((item, payload)) = link.waiting.pop_first() else { return };
+            link.next += 1;
+            let id = link.next;
+            link.flight.insert(id, (item.clone(), Arc::clone(&payload)));
+            let topic = self.topic_of(&item);
+            wishes.push(Wish::Send(Frame::Publish { id, topic, payload, retain: true }));
+        }
+    }
+
+    fn admit(&self, build: &Build, lent: &mut Lent<'_>) -> Wish {
+        let digest = build.digest;
+        let wait_ms = 500 + drawn(lent.chance, 5_000);
+        let model = build.model.clone();
+        let refused = |code, detail: &str| Input::Refused {
+            model: model.clone(),
+            digest,
+            failure: Failure::new(code, detail),
+        };
+        let (wait_ms, input) = match Nature::of(build) {
+            _ if !self.disk.has(&digest) => (wait_ms, Input::SlotLost { digest }),
+            Nature::Broken => (wait_ms, refused(FailureCode::LoadRefused, "an operator is missing")),
+            Nature::Hanging => (LOAD_MAX_MS, refused(FailureCode::LoadRefused, "not loaded in time")),
+            _ => {
+                let (model, engine) = (model.clone(), "Rten".to_owned());
+                (wait_ms, Input::Admitted { model, digest, engine, memory_bytes: 1_000 })
+            }
+        };
+        Wish::After(wait_ms, DeviceEvent::Answer(Box::new(input)))
+    }
+
+    fn switch(
+        &mut self,
+        model: ModelName,
+        build: Option<Build>,
+        lent: &mut Lent<'_>,
+        wishes: &mut Vec<Wish>,
+    ) {
+        let Some(process) = &mut self.process else { return };
+        let Some(build) = build else {
+            self.serving.remove(&model);
+            self.deeds.push(Deed::Serves(model.clone(), None));
+            return process.pending.push_back(Input::Switched { model, digest: None, engine: String::new() });
+        };
+        let digest = build.digest;
+        if !self.disk.has(&digest) {
+            let failure = Failure::new(FailureCode::DigestMismatch, "the bytes are gone");
+            process.pending.push_back(Input::SlotLost { digest });
+            return process.pending.push_back(Input::SwitchFailed { model, digest, failure });
+        }
+        if Nature::of(&build) == Nature::Crashing {
+            wishes.push(Wish::After(5_000 + drawn(lent.chance, 60_000), DeviceEvent::Crash));
+        }
+        process.loaded.remove(&digest);
+        if lent.defect != Some(Defect::KeepsWhatAnswered) || !self.serving.contains_key(&model) {
+            self.serving.insert(model.clone(), build);
+            self.deeds.push(Deed::Serves(model.clone(), Some(digest)));
+        }
+        if !happens(lent.chance, lent.answer_lost_ppm) {
+            let engine = "Rten".to_owned();
+            process.pending.push_back(Input::Switched { model, digest: Some(digest), engine });
+        }
+    }
+}
+
+/// The beginning of what a thing is, for people.
+fn short(thing: &impl std::fmt::Debug) -> String {
+    format!("{thing:?}").chars().take(160).collect()
+}
+
+fn prediction(errs: bool) -> Prediction<'static> {
+    Prediction {
+        key: 0,
+        latency_ns: 1_000_000,
+        outcome: if errs { Outcome::Error } else { Outcome::Answered },
+        confidence: None,
+        positive: None,
+        features: &[],
+    }
+}

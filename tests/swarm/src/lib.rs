@@ -1,0 +1,16 @@
+//! The simulated world with faults: the shipped agent core, index, ledger and decision cores in one process on virtual time.
+//!
+//! A seed draws a fleet, what its versions are like, and which faults are on. Laws hold at every moment; at the end
+//! everything is healed, and the fleet has to come to what the objects say. The same seed always plays alike.
+
+pub mod author;
+pub mod broker;
+pub mod device;
+pub mod disk;
+pub mod faults;
+pub mod laws;
+pub mod nature;
+pub mod network;
+pub mod schedule;
+pub mod shrink;
+pub mod world;

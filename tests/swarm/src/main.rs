@@ -1,0 +1,99 @@
+//! Plays seeds, two at a time, and stops at the first that breaks a law.
+//!
+//! `cargo run --release -p modelfleet-swarm -- --seeds 1000`: so many seeds from 1 on; `--from N` begins later.
+//! `... -- --hours 1`: as many as there is time for. `... -- --seed 17 --faults Kills,Cuts`: one seed and its story.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use modelfleet_swarm::faults::Faults;
+use modelfleet_swarm::shrink::shrink;
+use modelfleet_swarm::world::{Outcome, play_watching, play_with};
+
+/// Plays devices, broker and plans under faults.
+#[derive(Parser)]
+struct Arguments {
+    /// How many seeds.
+    #[arg(long, default_value_t = 200)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Plays for so many hours, however many seeds that are.
+    #[arg(long)]
+    hours: Option<f64>,
+    /// Plays one seed and tells its story.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Never plays these faults.
+    #[arg(long, default_value = "none")]
+    without: Faults,
+    /// With `--seed`: tells all that goes into this device and comes out of it.
+    #[arg(long, requires = "seed")]
+    watch: Option<String>,
+    /// With `--seed`: these faults instead of those that the seed draws; `none` for none.
+    #[arg(long, requires = "seed")]
+    faults: Option<Faults>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(seed) = arguments.seed {
+        let faults = arguments.faults.unwrap_or_else(|| Faults::drawn_by(seed));
+        let outcome = match arguments.watch {
+            Some(device) => play_watching(seed, faults, &device),
+            None => play_with(seed, faults),
+        };
+        return tell(seed, &outcome);
+    }
+    let until = arguments.hours.map(|hours| Instant::now() + Duration::from_secs_f64(hours * 3_600.0));
+    let last = if until.is_some() { u64::MAX } else { arguments.from.saturating_add(arguments.seeds) };
+    let (next, hours, failed) = (AtomicU64::new(arguments.from), AtomicU64::new(0), Mutex::new(None));
+    let began = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let over = seed >= last || until.is_some_and(|until| Instant::now() >= until);
+                    if over || failed.lock().is_ok_and(|failed| failed.is_some()) {
+                        return;
+                    }
+                    let outcome = play_with(seed, Faults::drawn_by(seed).without(&arguments.without));
+                    hours.fetch_add(outcome.device_hours, Ordering::Relaxed);
+                    if outcome.broken.is_some()
+                        && let Ok(mut failed) = failed.lock()
+                    {
+                        failed.get_or_insert(seed);
+                    }
+                }
+            });
+        }
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    let hours = hours.into_inner();
+    println!(
+        "{} seeds, {hours} device-hours in {seconds:.1} s ({:.0} device-hours a minute)",
+        next.into_inner().min(last) - arguments.from,
+        hours as f64 * 60.0 / seconds
+    );
+    match failed.into_inner().ok().flatten() {
+        Some(seed) => {
+            let (faults, outcome) = shrink(seed, Faults::drawn_by(seed).without(&arguments.without));
+            println!("repeat it: cargo run --release -p modelfleet-swarm -- --seed {seed} --faults {faults}");
+            tell(seed, &outcome)
+        }
+        None => Ok(()),
+    }
+}
+
+fn tell(seed: u64, outcome: &Outcome) -> anyhow::Result<()> {
+    outcome.story.iter().for_each(|line| println!("{line}"));
+    match &outcome.broken {
+        Some(broken) => anyhow::bail!("seed {seed}: {broken}"),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,554 @@
+//! One run: a fleet of devices, a broker and an author of plans, under the faults of a seed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use modelfleet_agent_core::saved::Saved;
+use modelfleet_agent_core::words::{Identity, Limits};
+use modelfleet_number::chance::Chance;
+use modelfleet_protocol::ids::{ModelName, Namespace};
+use modelfleet_protocol::plan::Fetch;
+use modelfleet_protocol::state::{Capabilities, EngineInfo};
+use modelfleet_protocol::time::Time;
+
+use crate::author::Author;
+use crate::broker::{Broker, Connection, Frame, Memory, Note, Sent};
+pub use crate::device::Defect;
+use crate::device::{Device, DeviceEvent, Lent, Wish};
+use crate::faults::{Fault, Faults};
+use crate::laws::{self, Watched};
+use crate::network::{Fate, Network, Quality, Way, drawn};
+use crate::schedule::Schedule;
+
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+/// When every run begins.
+const START: Time = Time(1_800_000_000_000);
+/// How long faults are played.
+const TROUBLE_MS: u64 = 2 * DAY_MS;
+/// By then a healed fleet has come to what is wanted. Long: a failed download is tried again after a day.
+const HEALING_MS: u64 = 3 * DAY_MS;
+/// Laws of how a device is are held so often, milliseconds.
+const LOOK_MS: u64 = 600_000;
+/// A broker that lost a plan is given it again within this time, milliseconds.
+const REPUBLISH_MS: u64 = 60_000;
+
+/// What is to happen.
+enum Event {
+    Device(usize, u64, DeviceEvent),
+    ToBroker(Connection, Frame),
+    ToClient(Connection, Note),
+    Will(String, Arc<[u8]>),
+    Author,
+    Republish,
+    Snapshot,
+    Fault(Fault),
+    Restore(usize, Trouble),
+    Look,
+}
+
+/// What a device has for a while.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// No way to the broker.
+    Unlinked,
+    /// A full disk.
+    Full,
+}
+
+/// What a run was like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The law that was broken, and when; none: the run is good.
+    pub broken: Option<String>,
+    /// What happened, for people.
+    pub story: Vec<String>,
+    /// A digest of the end, to compare two runs of a seed.
+    pub end: String,
+    /// Device-hours that were played.
+    pub device_hours: u64,
+}
+
+/// One run.
+pub struct World {
+    schedule: Schedule<Event>,
+    chance: Chance,
+    faults: Faults,
+    broker: Broker,
+    network: Network,
+    author: Author,
+    devices: Vec<Device>,
+    watched: Vec<Watched>,
+    models: Vec<ModelName>,
+    unlinked: BTreeSet<usize>,
+    healing: bool,
+    defect: Option<Defect>,
+    story: Vec<String>,
+    broken: Option<String>,
+}
+
+/// Plays a seed with the faults that it draws.
+#[must_use]
+pub fn play(seed: u64) -> Outcome {
+    play_with(seed, Faults::drawn_by(seed))
+}
+
+/// Plays a seed with other faults than it draws.
+#[must_use]
+pub fn play_with(seed: u64, faults: Faults) -> Outcome {
+    World::new(seed, faults).run()
+}
+
+/// The same with a defect planted in every device's shell.
+#[must_use]
+pub fn play_with_defect(seed: u64, faults: Faults, defect: Defect) -> Outcome {
+    let mut world = World::new(seed, faults);
+    world.defect = Some(defect);
+    world.run()
+}
+
+/// The same, and the story has all that goes into one device and comes out of it.
+#[must_use]
+pub fn play_watching(seed: u64, faults: Faults, device: &str) -> Outcome {
+    let mut world = World::new(seed, faults);
+    let watched = world.devices.iter_mut().filter(|other| other.identity.device.as_str() == device);
+    watched.for_each(|device| device.traced = true);
+    world.run()
+}
+
+impl World {
+    fn new(seed: u64, faults: Faults) -> World {
+        let mut chance = Chance::fork(seed, 2);
+        let namespace: Namespace = "plant".parse().expect("a DNS label");
+        let count = 1 + chance.below(3);
+        let name = |i| format!("model-{i}").parse().expect("a DNS label");
+        let models: Vec<ModelName> = (0..count).map(name).collect();
+        let devices: Vec<Device> =
+            (0..4 + chance.below(17)).map(|i| Device::new(identity(&namespace, i), limits())).collect();
+        let author = Author::new(namespace, &models, START);
+        let on = |fault, ppm| if faults.has(fault) { ppm } else { 0 };
+        let mut network = Network::default();
+        network.quality = Quality {
+            cut_ppm: on(Fault::Cuts, 10_000),
+            stall_ppm: on(Fault::Stalls, 20_000),
+            twice_ppm: on(Fault::Duplicates, 100_000),
+            retained_late: faults.has(Fault::RetainedLate),
+            ..Quality::default()
+        };
+        let watched = devices.iter().map(|_| Watched::default()).collect();
+        World {
+            schedule: Schedule::starting_at(START),
+            chance,
+            faults,
+            broker: Broker::default(),
+            network,
+            author,
+            devices,
+            watched,
+            models,
+            unlinked: BTreeSet::new(),
+            healing: false,
+            defect: None,
+            story: Vec::new(),
+            broken: None,
+        }
+    }
+
+    fn run(mut self) -> Outcome {
+        self.begin();
+        self.until(START.after_ms(TROUBLE_MS));
+        self.heal();
+        self.until(START.after_ms(TROUBLE_MS + HEALING_MS));
+        if self.broken.is_none() {
+            self.broken = self.unconverged();
+        }
+        let hours = self.devices.len() as u64 * (TROUBLE_MS + HEALING_MS) / HOUR_MS;
+        Outcome { broken: self.broken.take(), end: self.end(), story: self.story, device_hours: hours }
+    }
+
+    fn begin(&mut self) {
+        for i in 0..self.devices.len() {
+            let wait_ms = drawn(&mut self.chance, 60_000);
+            self.schedule.in_ms(wait_ms, Event::Device(i, 0, DeviceEvent::Start));
+        }
+        if self.faults.has(Fault::ClockSkew) {
+            for device in &mut self.devices {
+                device.clock_ahead_ms = ahead(&mut self.chance, 6 * HOUR_MS);
+            }
+        }
+        self.schedule.in_ms(0, Event::Republish);
+        self.schedule.in_ms(1_000, Event::Look);
+        self.schedule.in_ms(HOUR_MS, Event::Author);
+        self.schedule.in_ms(HOUR_MS, Event::Snapshot);
+        for fault in self.faults.0.clone() {
+            let wait_ms = drawn(&mut self.chance, 6 * HOUR_MS);
+            self.schedule.in_ms(wait_ms, Event::Fault(fault));
+        }
+    }
+
+    fn until(&mut self, end: Time) {
+        while self.broken.is_none() {
+            let Some(event) = self.schedule.next(end) else { return };
+            self.happens(event);
+        }
+    }
+
+    fn say(&mut self, text: impl FnOnce() -> String) {
+        let minutes = self.schedule.now().since_ms(START) / 60_000;
+        let line = format!("{:>3} h {:02} min  {}", minutes / 60, minutes % 60, text());
+        self.story.push(line);
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Device(i, run, event) if self.devices[i].run == run => {
+                let wishes = self.with_device(i, |device, lent| device.happens(event, lent));
+                self.wish(i, wishes);
+            }
+            Event::Device(..) => {}
+            Event::ToBroker(from, frame) if self.network.client(from).is_some() => {
+                let sent = self.broker.take(from, frame);
+                self.deliver(sent);
+            }
+            Event::ToClient(to, note) => self.note(to, note),
+            Event::ToBroker(..) => {}
+            Event::Will(topic, payload) => {
+                let sent = self.broker.publish(topic, payload, true);
+                self.deliver(sent);
+            }
+            Event::Author => self.author_acts(),
+            Event::Republish => self.republish(),
+            Event::Snapshot => {
+                self.broker.store_snapshot();
+                self.schedule.in_ms(HOUR_MS, Event::Snapshot);
+            }
+            Event::Fault(_) if self.healing => {}
+            Event::Fault(fault) => self.strike(fault),
+            Event::Restore(i, trouble) => self.restore(i, trouble),
+            Event::Look => self.look(),
+        }
+    }
+
+    fn with_device(
+        &mut self,
+        i: usize,
+        work: impl FnOnce(&mut Device, &mut Lent<'_>) -> Vec<Wish>,
+    ) -> Vec<Wish> {
+        let key = self.author.key();
+        let on = |fault: Fault, ppm| if self.faults.has(fault) && !self.healing { ppm } else { 0 };
+        let mut lent = Lent {
+            now: self.schedule.now(),
+            kill_ppm: on(Fault::KillsInSteps, 1_000),
+            fetch_fails_ppm: on(Fault::DownloadsFail, 400_000),
+            answer_lost_ppm: on(Fault::AnswersLost, 50_000),
+            defect: self.defect,
+            chance: &mut self.chance,
+            key: &key,
+        };
+        let wishes = work(&mut self.devices[i], &mut lent);
+        for line in std::mem::take(&mut self.devices[i].trace) {
+            self.say(|| line);
+        }
+        let deeds = std::mem::take(&mut self.devices[i].deeds);
+        if let Some(broken) = laws::of_deeds(&self.devices[i], deeds) {
+            self.fail(i, &broken);
+        }
+        wishes
+    }
+
+    fn fail(&mut self, i: usize, broken: &str) {
+        let text = format!("{}: {broken}", self.devices[i].identity.device);
+        self.say(|| format!("BROKEN {text}"));
+        self.broken.get_or_insert(text);
+    }
+
+    fn wish(&mut self, i: usize, wishes: Vec<Wish>) {
+        for wish in wishes {
+            let run = self.devices[i].run;
+            match wish {
+                Wish::After(wait_ms, event) => self.schedule.in_ms(wait_ms, Event::Device(i, run, event)),
+                Wish::Connect(frame) => self.connect(i, frame),
+                Wish::Send(frame) => {
+                    if let Some(connection) = self.network.of(i) {
+                        self.send(connection, frame);
+                    }
+                }
+                Wish::Died(left) => self.died(i, left, 5_000),
+            }
+        }
+    }
+
+    /// A process has ended; something starts it again.
+    fn died(&mut self, i: usize, left: Option<Connection>, back_ms: u64) {
+        if let Some(left) = left {
+            self.cut(left);
+        }
+        let run = self.devices[i].run;
+        let wait_ms = 1_000 + drawn(&mut self.chance, back_ms);
+        self.schedule.in_ms(wait_ms, Event::Device(i, run, DeviceEvent::Start));
+    }
+
+    fn connect(&mut self, i: usize, frame: Frame) {
+        if let Some(old) = self.network.of(i) {
+            self.cut(old);
+        }
+        let connection = self.network.open(i);
+        self.devices[i].opened(connection);
+        if self.unlinked.contains(&i) {
+            return self.cut(connection);
+        }
+        self.send(connection, frame);
+    }
+
+    fn send(&mut self, on: Connection, frame: Frame) {
+        match self.network.send(on, Way::ToBroker, self.schedule.now(), &mut self.chance) {
+            Fate::Arrives(moments) => {
+                moments.into_iter().for_each(|at| self.schedule.at(at, Event::ToBroker(on, frame.clone())));
+            }
+            Fate::Cut => self.cut(on),
+            Fate::Nowhere => {}
+        }
+    }
+
+    fn deliver(&mut self, sent: Vec<Sent>) {
+        for (to, note) in sent {
+            let held_back_ms = self.network.held_back_ms(&note, &mut self.chance);
+            match self.network.send(to, Way::ToClient, self.schedule.now(), &mut self.chance) {
+                Fate::Arrives(moments) => moments.into_iter().for_each(|at| {
+                    self.schedule.at(at.after_ms(held_back_ms), Event::ToClient(to, note.clone()));
+                }),
+                Fate::Cut => self.cut(to),
+                Fate::Nowhere => {}
+            }
+        }
+    }
+
+    fn note(&mut self, to: Connection, note: Note) {
+        let Some(i) = self.network.client(to) else { return };
+        if note == Note::Closed {
+            self.network.close(to);
+        }
+        let wishes = self.with_device(i, |device, lent| device.noted(to, note, lent));
+        self.wish(i, wishes);
+    }
+
+    /// A connection breaks: both sides find out.
+    fn cut(&mut self, connection: Connection) {
+        let Some(i) = self.network.client(connection) else { return };
+        self.network.close(connection);
+        if self.faults.has(Fault::WillsLate) && !self.healing {
+            if let Some((topic, payload)) = self.broker.lose_quietly(connection) {
+                let wait_ms = drawn(&mut self.chance, 180_000);
+                self.schedule.in_ms(wait_ms, Event::Will(topic, payload));
+            }
+        } else {
+            let sent = self.broker.lose(connection);
+            self.deliver(sent);
+        }
+        let wishes = self.with_device(i, |device, lent| device.noted(connection, Note::Closed, lent));
+        self.wish(i, wishes);
+    }
+
+    fn author_acts(&mut self) {
+        if self.healing {
+            return;
+        }
+        let said = self.author.act(self.schedule.now(), &mut self.chance);
+        self.say(|| said);
+        self.hand_over();
+        let wait_ms = 60_000 + drawn(&mut self.chance, 4 * HOUR_MS);
+        self.schedule.in_ms(wait_ms, Event::Author);
+    }
+
+    fn republish(&mut self) {
+        self.hand_over();
+        self.schedule.in_ms(REPUBLISH_MS, Event::Republish);
+    }
+
+    /// Gives the broker the plans that it does not hold.
+    fn hand_over(&mut self) {
+        let letters: Vec<_> = self.author.letters().collect();
+        for letter in letters {
+            if self.broker.retained(&letter.topic) != Some(&letter.payload) {
+                let sent = self.broker.publish(letter.topic, letter.payload, true);
+                self.deliver(sent);
+            }
+        }
+    }
+
+    fn some_device(&mut self) -> usize {
+        drawn(&mut self.chance, self.devices.len() as u64 - 1) as usize
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        let i = self.some_device();
+        match fault {
+            Fault::Partitions => self.partition(),
+            Fault::BrokerRestarts => self.restart_broker(Memory::Kept),
+            Fault::BrokerGoesBack => self.restart_broker(Memory::Snapshot),
+            Fault::BrokerForgets => self.restart_broker(Memory::Forgotten),
+            Fault::RetainedLost => {
+                let at = drawn(&mut self.chance, 1_000) as usize;
+                self.broker.forget_one(|_| at);
+            }
+            Fault::Kills => {
+                let left = self.devices[i].kill();
+                self.died(i, left, 5_000);
+            }
+            Fault::PowerLoss => {
+                let left = self.devices[i].lose_power(&mut self.chance);
+                self.died(i, left, 120_000);
+            }
+            Fault::OffForHours => {
+                let left = self.devices[i].lose_power(&mut self.chance);
+                self.died(i, left, 12 * HOUR_MS);
+            }
+            Fault::ClockJumps => {
+                let most = if self.chance.below(3) == 0 { 400 * DAY_MS } else { 2 * DAY_MS };
+                self.devices[i].clock_ahead_ms = ahead(&mut self.chance, most);
+            }
+            Fault::DisksFull => {
+                self.devices[i].disk.full = true;
+                let wait_ms = drawn(&mut self.chance, 3 * HOUR_MS);
+                self.schedule.in_ms(wait_ms, Event::Restore(i, Trouble::Full));
+            }
+            Fault::BuildsRot => self.watched[i].rot_one(&mut self.devices[i], &mut self.chance),
+            Fault::RecordsRot => {
+                self.devices[i].disk.rot_control();
+                self.watched[i].forgot();
+                let left = self.devices[i].kill();
+                self.died(i, left, 5_000);
+            }
+            // Those are played packet by packet, step by step or from the start on.
+            Fault::Cuts
+            | Fault::Stalls
+            | Fault::Duplicates
+            | Fault::RetainedLate
+            | Fault::WillsLate
+            | Fault::KillsInSteps
+            | Fault::ClockSkew
+            | Fault::DownloadsFail
+            | Fault::AnswersLost => return,
+        }
+        let name = self.devices[i].identity.device.clone();
+        self.say(|| format!("{fault:?} ({name})"));
+        let wait_ms = 600_000 + drawn(&mut self.chance, 6 * HOUR_MS);
+        self.schedule.in_ms(wait_ms, Event::Fault(fault));
+    }
+
+    fn partition(&mut self) {
+        let least = drawn(&mut self.chance, 100) as u32;
+        for i in 0..self.devices.len() {
+            if self.chance.below(100) < least {
+                continue;
+            }
+            self.unlinked.insert(i);
+            if let Some(connection) = self.network.of(i) {
+                self.cut(connection);
+            }
+            let wait_ms = drawn(&mut self.chance, 2 * HOUR_MS);
+            self.schedule.in_ms(wait_ms, Event::Restore(i, Trouble::Unlinked));
+        }
+    }
+
+    fn restart_broker(&mut self, memory: Memory) {
+        for (connection, _) in self.broker.restart(memory) {
+            self.cut(connection);
+        }
+    }
+
+    fn restore(&mut self, i: usize, trouble: Trouble) {
+        match trouble {
+            Trouble::Unlinked => {
+                self.unlinked.remove(&i);
+            }
+            Trouble::Full => self.devices[i].disk.full = false,
+        }
+    }
+
+    /// Everything is as it should be from now on.
+    fn heal(&mut self) {
+        self.say(|| "healed".to_owned());
+        self.healing = true;
+        self.network.quality = Quality::default();
+        self.unlinked.clear();
+        self.author.end_all(self.schedule.now());
+        for i in 0..self.devices.len() {
+            self.devices[i].disk.full = false;
+            self.devices[i].clock_ahead_ms = 0;
+        }
+        self.hand_over();
+    }
+
+    fn look(&mut self) {
+        let now = self.schedule.now();
+        for i in 0..self.devices.len() {
+            if let Some(broken) = laws::at_rest(&self.devices[i], &mut self.watched[i], now) {
+                self.fail(i, &broken);
+            }
+        }
+        self.schedule.in_ms(LOOK_MS, Event::Look);
+    }
+
+    /// What a healed fleet has not come to.
+    fn unconverged(&mut self) -> Option<String> {
+        for i in 0..self.devices.len() {
+            for model in self.models.clone() {
+                let stable = self.author.plan(&model)?.stable.as_ref()?;
+                let serves = self.devices[i].serving.get(&model).map(|build| build.digest);
+                if serves != Some(stable.digest) {
+                    let version = stable.version.clone();
+                    let running = self.devices[i].serving.get(&model).map(|b| b.version.to_string());
+                    let attempts = self.devices[i].told(&model);
+                    self.fail(
+                        i,
+                        &format!("{model}: {version} is in production, and {running:?} answers; {attempts}"),
+                    );
+                    return self.broken.clone();
+                }
+            }
+        }
+        None
+    }
+
+    /// What the fleet came to, as one text.
+    fn end(&self) -> String {
+        let one = |device: &Device| {
+            let (saved, _): (Saved, _) = device.disk.read();
+            let text = String::from_utf8(saved.to_json()).unwrap_or_default();
+            format!("{} {} {text}", device.identity.device, device.ends)
+        };
+        self.devices.iter().map(one).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn identity(namespace: &Namespace, i: u32) -> Identity {
+    Identity {
+        namespace: namespace.clone(),
+        device: format!("device-{i:02}").parse().expect("a name"),
+        agent: "swarm".to_owned(),
+        labels: [("site".to_owned(), format!("s{}", i % 3))].into(),
+        capabilities: Capabilities {
+            engines: vec![EngineInfo {
+                name: "Rten".to_owned(),
+                version: "0.27".to_owned(),
+                ir_version: 10,
+                opsets: [(String::new(), 21)].into(),
+            }],
+            memory_bytes: 64 << 20,
+            arch: "aarch64".to_owned(),
+        },
+    }
+}
+
+/// As shipped, but for the spread of downloads and the length of histories, which would be most of a run.
+fn limits() -> Limits {
+    let fetch = Fetch { spread_ms: 60_000, ..Fetch::default() };
+    Limits { fetch, history_windows: 48, ..Limits::default() }
+}
+
+fn ahead(chance: &mut Chance, most_ms: u64) -> i64 {
+    // Below would be cut at 32 bits.
+    let minutes = drawn(chance, 2 * most_ms / 60_000);
+    (i64::try_from(minutes).unwrap_or(0) - i64::try_from(most_ms / 60_000).unwrap_or(0)) * 60_000
+}

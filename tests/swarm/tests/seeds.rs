@@ -1,0 +1,46 @@
+//! A small swarm: each seed is a fleet under faults of its own. `cargo run --release -p modelfleet-swarm -- --hours 1` plays
+//! longer.
+
+use modelfleet_swarm::faults::Faults;
+use modelfleet_swarm::shrink::shrink;
+use modelfleet_swarm::world::{Defect, play, play_with, play_with_defect};
+
+/// Seeds that are played here.
+const SEEDS: u64 = 24;
+/// Every so many seeds one is played twice.
+const TWICE: u64 = 12;
+
+#[test]
+fn every_law_holds_and_a_healed_fleet_comes_to_what_is_wanted() {
+    let threads = 2;
+    std::thread::scope(|scope| {
+        for first in 1..=threads {
+            scope.spawn(move || {
+                for seed in (first..=SEEDS).step_by(threads as usize) {
+                    let outcome = play(seed);
+                    if outcome.broken.is_some() {
+                        let (faults, outcome) = shrink(seed, Faults::drawn_by(seed));
+                        panic!(
+                            "cargo run --release -p modelfleet-swarm -- --seed {seed} --faults {faults}\n{}",
+                            outcome.story.join("\n")
+                        );
+                    }
+                    if seed % TWICE == 0 {
+                        assert_eq!(play(seed), outcome, "seed {seed} plays alike twice");
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// The world can tell: a shell that does not do what the agent says is found.
+#[test]
+fn a_defect_of_the_shell_is_found_within_a_few_seeds() {
+    for defect in [Defect::DeletesNothing, Defect::KeepsWhatAnswered, Defect::TellsNoLoad] {
+        let found =
+            (1..=30).find(|seed| play_with_defect(*seed, Faults::drawn_by(*seed), defect).broken.is_some());
+        assert!(found.is_some(), "{defect:?}");
+    }
+    assert_eq!(play_with(1, Faults::default()).broken, None);
+}
