@@ -33,6 +33,13 @@ fn run(world: &mut World, line: &str, out: &mut String) {
         "fleet" => world.fleet.matching = number(rest),
         "confirm" => world.confirm(number(rest)),
         "fail" => world.fleet.failed = number(rest),
+        "aside" => {
+            // The members that were set aside are members no longer.
+            world.fleet.members -= number(rest);
+            world.fleet.eligible -= number(rest);
+            world.fleet.reachable -= number(rest);
+            world.fleet.failed = 0;
+        }
         "cannot" => {
             world.fleet.incompatible = number(rest);
             world.fleet.eligible = world.fleet.members.saturating_sub(number(rest));
