@@ -231,7 +231,7 @@ async fn an_export_that_is_applied_again_moves_nothing() {
             plant
                 .condition(version, "Restored")
                 .await
-                .is_some_and(|why| why.contains("plan that devices hold"))
+                .is_some_and(|why| why.contains("says that it had ended"))
         );
     }
     plant.wait_stage("1.1.0", "Production").await;
@@ -319,7 +319,7 @@ async fn what_cannot_work_says_so_and_stops_nobody() {
     plant.roll_out("1.0.0").await;
     plant.wait_for("1.0.0", LONG, |_, what| what.contains("broad")).await;
     plant.broker.as_mut().unwrap().kill();
-    plant.wait_for("1.0.0", LONG, |_, what| what.contains("broker is away")).await;
+    plant.wait_for("1.0.0", LONG, |_, what| what.contains("Waits for the broker")).await;
     plant.start_broker();
     plant.wait("1.0.0", "Succeeded", LONG).await;
     // A version that fails to load, on every canary: taken back in seconds, without a window of evidence.

@@ -186,12 +186,22 @@ fn version(world: &mut World, rest: &str) {
         "missing" => VersionFact::Missing,
         "registered" => VersionFact::Registered,
         "verified" => VersionFact::Verified,
+        // The object came back without its status, and the broker has lost its plan.
+        "lost" => {
+            world.intent.facts.production = Production::default();
+            VersionFact::Verified
+        }
         "production" => VersionFact::Production,
         "archived" => {
             world.intent.facts.production = Production::of_all("1.2.0");
             VersionFact::Archived
         }
         "broken" => VersionFact::Unverifiable("the bytes hash to another digest".to_owned()),
+        "malformed" => VersionFact::Unverifiable("it is cut off; register a new version of it".to_owned()),
+        "rejected with statistics" => VersionFact::Rejected {
+            reason: "5 of 5 with it failed, 0 of 7 without (rollout r). Statistics: p = 0.0013.".to_owned(),
+            at: world.now,
+        },
         "rejected" => VersionFact::Rejected { reason: "1.1.0 did harm".to_owned(), at: world.now },
         _ => panic!("unknown fact {rest:?}"),
     };

@@ -21,10 +21,14 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
     run.state.breach = None;
     let deadline = run.now.after_ms(run.stage().rollback_deadline_ms);
     let (started_at, overdue) = (run.now, false);
-    let exposed = run.fleet.still_exposed.saturating_add(run.fleet.still_exposed_unreachable);
-    let taking = match cause {
-        Cause::NobodyCanRun if exposed == 0 => format!("the rollout ends, no device has {version}"),
-        _ => format!("taking {version} back from {}", many(run.fleet.still_exposed, "reachable device")),
+    let taking = match (cause, run.fleet.still_exposed, run.fleet.still_exposed_unreachable) {
+        (Cause::NobodyCanRun, 0, 0) => format!("the rollout ends, no device has {version}"),
+        (_, 0, 0) => format!("taking {version} back, no device is known to run it"),
+        (_, 0, away) => {
+            let away = many(away, "device");
+            format!("taking {version} back from {away}, none of them reachable now")
+        }
+        (_, near, _) => format!("taking {version} back from {}", many(near, "reachable device")),
     };
     run.state.rollback = Some(Rollback { cause, sentence, by_person, started_at, deadline, overdue });
     let message = concluded(run, &taking, "", "");
