@@ -188,15 +188,22 @@ pub(super) fn step(run: &mut Run) -> Next {
         Reason::new(ReasonCode::RollbackOverdue, clip(&text, MESSAGE_MAX))
     } else {
         let time = span(deadline.since_ms(now));
-        let (version, devices) = (&run.state.version, many(left.near, "reachable device"));
+        let version = &run.state.version;
+        // Who is reachable nobody knows while the broker is away.
+        let devices = many(left.near, if blind.is_some() { "device" } else { "reachable device" });
         let away = match left.away {
             0 => String::new(),
             n => format!(" and {n} unreachable"),
         };
+        let waits = blind.as_ref().map_or("", |reason| reason.message.as_str());
         let text = match left.is_out_of_reach() {
-            true => sentences(&[&format!("{}; {time} left: {sentence}", left.nobody())]),
+            true => sentences(&[&format!("{}; {time} left: {sentence}", left.nobody()), waits]),
             false => {
-                sentences(&[&format!("taking {version} back from {devices}{away}, {time} left: {sentence}")])
+                let from = match (left.near, left.away) {
+                    (0, 0) => ", no device is known to run it".to_owned(),
+                    _ => format!(" from {devices}{away}"),
+                };
+                sentences(&[&format!("taking {version} back{from}, {time} left: {sentence}"), waits])
             }
         };
         Reason::until(ReasonCode::RollingBack, clip(&text, MESSAGE_MAX), Some(deadline))

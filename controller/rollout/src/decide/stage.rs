@@ -151,8 +151,7 @@ fn nobody(run: &mut Run) -> Next {
     if run.now >= deadline {
         let turn = if waits { ", and another rollout waits" } else { "" };
         let sentence = format!(
-            "no device matched the selector of stage {name} for {}{turn}, and no device had the version. Label devices or \
-             correct the selector first",
+            "no device matched the selector of stage {name} for {}{turn}. Label devices or correct the selector first",
             span(most_ms)
         );
         return back::roll_back(run, Cause::Undecided, &sentence, false);
