@@ -21,7 +21,7 @@ fn judged(case: Burning, two: Option<u32>) -> Assessment {
     judged_of(200, case, two)
 }
 
-/// So many devices with a past of 2 % bad windows; `two`: a second SLO in which the canaries are bad this often in percent,
+/// So many devices with a past of 2 % bad windows, of which a tenth has told of the newest window; `two`: a second SLO in which the canaries are bad this often in percent,
 /// and controls as in the past.
 fn judged_of(fleet: u32, case: Burning, two: Option<u32>) -> Assessment {
     let mut luck = Chance::new(5);
@@ -36,7 +36,9 @@ fn judged_of(fleet: u32, case: Burning, two: Option<u32>) -> Assessment {
         for (slo, share) in shares.iter().enumerate() {
             let (arm, percent) = if canary { (Arm::Canary, share.0) } else { (Arm::Control, share.1) };
             let mut post = Counts::default();
-            for window in (if canary { case.from } else { 0 })..case.windows {
+            // The others will report it in a moment.
+            let told = if device % 10 == 0 { case.windows + 1 } else { case.windows };
+            for window in (if canary { case.from } else { 0 })..told {
                 let one = Counts::new(1, bad(percent));
                 post = post.plus(one);
                 let slo = slo as u32;

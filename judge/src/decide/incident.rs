@@ -58,6 +58,9 @@ pub fn find(
     let usual = usual_ppm(rule, past);
     let far = |w: &MergedWindow| beyond(w.devices, usual) < CHANCE;
     let mut windows = newest_first(evidence, slo, arm);
+    // Devices report at different times: what few have told of yet says nothing of all, in either direction.
+    let most = windows.iter().map(|w| w.devices.known).max().unwrap_or(0);
+    windows.retain(|w| w.devices.known >= most.div_ceil(2));
     windows.truncate(windows.iter().take_while(|w| far(w)).count());
     let since = windows.last()?.window;
     let sum = |windows: &[MergedWindow]| windows.iter().fold(Counts::default(), |sum, w| sum.plus(w.devices));
