@@ -33,13 +33,7 @@ fn run(world: &mut World, line: &str, out: &mut String) {
         "fleet" => world.fleet.matching = number(rest),
         "confirm" => world.confirm(number(rest)),
         "fail" => world.fleet.failed = number(rest),
-        "aside" => {
-            // The members that were set aside are members no longer.
-            world.fleet.members -= number(rest);
-            world.fleet.eligible -= number(rest);
-            world.fleet.reachable -= number(rest);
-            world.fleet.failed = 0;
-        }
+        "aside" => aside(world, number(rest)),
         "cannot" => {
             world.fleet.incompatible = number(rest);
             world.fleet.eligible = world.fleet.members.saturating_sub(number(rest));
@@ -94,6 +88,15 @@ fn run(world: &mut World, line: &str, out: &mut String) {
         "dies" => dies(world, rest, out),
         _ => panic!("unknown command {line:?}"),
     }
+}
+
+/// The members that were set aside are members no longer.
+fn aside(world: &mut World, devices: u64) {
+    let fleet = &mut world.fleet;
+    fleet.members -= devices;
+    fleet.eligible -= devices;
+    fleet.reachable -= devices;
+    fleet.failed = 0;
 }
 
 fn site(name: &str) -> Selector {
