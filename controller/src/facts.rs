@@ -7,9 +7,10 @@ use modelfleet_crds::model_version::VersionStage;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::VersionFact;
+use modelfleet_rollout::{VersionFact, apart};
 
 use crate::observe::World;
+use crate::restore::RESTORED_BY;
 use crate::status::time::from_k8s;
 
 /// Where a version stands. A digest that a rollout rejected is rejected under every name. What failed its own check (a
@@ -25,10 +26,9 @@ pub fn version_fact(world: &World, version: &str) -> VersionFact {
         let status = rejected.status.as_ref();
         let message = status.and_then(|s| s.message.clone()).unwrap_or_default();
         return match status.and_then(|s| s.rejected_by.as_ref()) {
-            Some(by) => VersionFact::Rejected {
-                reason: format!("{} ({}, by rollout {})", message, by.reason, by.rollout),
-                at: from_k8s(&by.time),
-            },
+            Some(by) => {
+                VersionFact::Rejected { reason: rejected_by(&message, &by.rollout), at: from_k8s(&by.time) }
+            }
             None => VersionFact::Unverifiable(message),
         };
     }
@@ -39,6 +39,14 @@ pub fn version_fact(world: &World, version: &str) -> VersionFact {
         VersionStage::Archived => VersionFact::Archived,
         VersionStage::Rejected => VersionFact::Unverifiable("rejected".to_owned()),
     }
+}
+
+/// What was shown, then by whom, the statistics last.
+fn rejected_by(message: &str, rollout: &str) -> String {
+    let (shown, statistics) = apart(message);
+    let by = if rollout == RESTORED_BY { String::new() } else { format!(" (rollout {rollout})") };
+    let statistics = if statistics.is_empty() { String::new() } else { format!(". {statistics}") };
+    format!("{}{by}{statistics}", shown.trim_end_matches('.'))
 }
 
 /// The stage of a version; one without a status is Registered.

@@ -90,7 +90,8 @@ fn decide(ctx: &Context, key: &Key, world: &World, reads: Reads, held: Option<&P
     field.ledger.raise(key, revision_in_status(world));
     let Reads { rollouts, builds } = reads;
     let mut turns = turn::take(key, world, &builds, rollouts, &mut field, now());
-    if turns.iter().all(|turn| !turn.phase().is_active())
+    let judged = |turn: &Turn| turn.outcome.as_ref().is_ok_and(|decided| decided.answer.is_some());
+    if !turns.iter().any(|turn| turn.phase().is_active() || judged(turn))
         && let Some(fleet) = field.index.fleet_mut(&key.0)
     {
         fleet.unwatch(&key.1);

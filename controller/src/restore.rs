@@ -30,6 +30,8 @@ pub const REJECTED: &str = "modelfleet.io/rejected";
 pub const RESTORED: &str = "Restored";
 /// The reason in the status of a version whose rejection was lifted: the plan may still call it rejected.
 pub const LIFTED: &str = "RejectionLifted";
+/// Stands for the rollout that rejected a version, where only the plan that devices hold says that one did.
+pub const RESTORED_BY: &str = "unknown";
 /// Longest sentence in a mark, in bytes.
 const SENTENCE_MAX: usize = 200;
 
@@ -176,7 +178,7 @@ fn rejection(object: &ModelVersion, held: Option<&Plan>) -> Option<ModelVersionS
     let told = || {
         let plan = held.filter(|plan| plan.rejected.contains(&digest))?;
         let (reason, time) = (RESTORED.to_owned(), to_k8s(plan.order.issued));
-        let by = Rejection { rollout: "unknown".to_owned(), reason, time, retry_token: String::new() };
+        let by = Rejection { rollout: RESTORED_BY.to_owned(), reason, time, retry_token: String::new() };
         Some((by, "the plan that devices hold calls it rejected".to_owned()))
     };
     let (by, message) = marked().or_else(told)?;

@@ -140,8 +140,8 @@ fn restored(story: &Story<'_>, before: &RolloutStatus) -> Option<Word> {
         kind: RESTORED,
         holds: true,
         reason: "StatusLost".to_owned(),
-        message: "restored without its status: its annotation says how it ended, and the plan that devices hold what is \
-                  in production; it does not run again"
+        message: "This rollout was applied again without its status. Its annotation modelfleet.io/ended says that it had \
+                  ended, so it does not run again."
             .to_owned(),
     })
 }

@@ -107,6 +107,28 @@ async fn a_stranger_reads_whom_a_version_harmed_and_what_to_do() {
     );
 }
 
+/// Every device has it, and all of them break an objective: a condition and an event say so, and say when it is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breach_after_success_is_told() {
+    let plant = plant!("breach");
+    let (badness, _) = fleet(&plant, 24).await;
+    for version in ["1.0.0", "1.1.0"] {
+        plant.register(version).await;
+        plant.roll_out(version).await;
+        plant.wait(version, "Succeeded", LONG).await;
+    }
+    badness.lock().unwrap().insert("1.1.0".into(), 90);
+    plant.wait_for("1.1.0", LONG, |_, what| what.contains("is in production and breaks an objective")).await;
+    assert!(plant.condition("1.1.0", "Breached").await.is_some());
+    badness.lock().unwrap().insert("1.1.0".into(), 1);
+    plant.wait_for("1.1.0", LONG, |_, what| what.ends_with("Version 1.1.0 is in production.")).await;
+    assert_eq!(plant.condition("1.1.0", "Breached").await, None);
+    let events: Api<Event> = Api::namespaced(plant.client.clone(), &plant.namespace);
+    let told = events.list(&ListParams::default()).await.unwrap().items;
+    let reasons: Vec<&str> = told.iter().filter_map(|event| event.reason.as_deref()).collect();
+    assert!(reasons.contains(&"BreachInProduction"), "{reasons:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_it_goes_on() {
     let mut plant = plant!("killed");
@@ -231,7 +253,7 @@ async fn an_export_that_is_applied_again_moves_nothing() {
             plant
                 .condition(version, "Restored")
                 .await
-                .is_some_and(|why| why.contains("plan that devices hold"))
+                .is_some_and(|why| why.contains("says that it had ended"))
         );
     }
     plant.wait_stage("1.1.0", "Production").await;
@@ -319,7 +341,7 @@ async fn what_cannot_work_says_so_and_stops_nobody() {
     plant.roll_out("1.0.0").await;
     plant.wait_for("1.0.0", LONG, |_, what| what.contains("broad")).await;
     plant.broker.as_mut().unwrap().kill();
-    plant.wait_for("1.0.0", LONG, |_, what| what.contains("broker is away")).await;
+    plant.wait_for("1.0.0", LONG, |_, what| what.contains("Waits for the broker")).await;
     plant.start_broker();
     plant.wait("1.0.0", "Succeeded", LONG).await;
     // A version that fails to load, on every canary: taken back in seconds, without a window of evidence.

@@ -227,7 +227,9 @@ pub fn coverage(coverage: &Coverage) -> String {
 
 /// Incident.
 pub fn incident(rule: &SloRule<'_>, incident: &Incident) -> String {
-    let (share, usual) = (percent(u64::from(incident.share_ppm)), percent(u64::from(incident.usual_ppm)));
+    // Tenths of a percent: what is beyond says nothing.
+    let tenths = |ppm: u32| percent((u64::from(ppm) + 500) / 1_000 * 1_000);
+    let (share, usual) = (tenths(incident.share_ppm), tenths(incident.usual_ppm));
     let breach = breach(rule);
     match incident.kind {
         IncidentKind::CommonCause => format!(

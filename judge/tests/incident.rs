@@ -16,22 +16,29 @@ struct Burning {
     allowance: u32,
 }
 
-/// 200 devices with a past of 2 % bad windows; `two`: a second SLO in which the canaries are bad this often in percent,
-/// and controls as in the past.
+/// 200 devices with a past of 2 % bad windows.
 fn judged(case: Burning, two: Option<u32>) -> Assessment {
+    judged_of(200, case, two)
+}
+
+/// So many devices with a past of 2 % bad windows, of which a tenth has told of the newest window; `two`: a second SLO in which the canaries are bad this often in percent,
+/// and controls as in the past.
+fn judged_of(fleet: u32, case: Burning, two: Option<u32>) -> Assessment {
     let mut luck = Chance::new(5);
     let mut bad = |percent: u32| u64::from(luck.below(100) < percent);
     let mut counts: Vec<Vec<SloCounts>> = Vec::new();
     let mut merged: Vec<MergedWindow> = Vec::new();
     let shares: Vec<(u32, u32)> =
         [Some((case.canary, case.control)), two.map(|canary| (canary, 2))].into_iter().flatten().collect();
-    for device in 0..200_u64 {
+    for device in 0..u64::from(fleet) {
         let canary = device < case.canaries;
         let mut own = Vec::new();
         for (slo, share) in shares.iter().enumerate() {
             let (arm, percent) = if canary { (Arm::Canary, share.0) } else { (Arm::Control, share.1) };
             let mut post = Counts::default();
-            for window in (if canary { case.from } else { 0 })..case.windows {
+            // The others will report it in a moment.
+            let told = if device % 10 == 0 { case.windows + 1 } else { case.windows };
+            for window in (if canary { case.from } else { 0 })..told {
                 let one = Counts::new(1, bad(percent));
                 post = post.plus(one);
                 let slo = slo as u32;
@@ -53,7 +60,7 @@ fn judged(case: Burning, two: Option<u32>) -> Assessment {
         }
         counts.push(own);
     }
-    let devices: Vec<_> = (0..200_u32)
+    let devices: Vec<_> = (0..fleet)
         .map(|id| {
             let arm = if u64::from(id) < case.canaries { Arm::Canary } else { Arm::Control };
             DeviceOutcome::new(id, 0, arm, &counts[id as usize])
@@ -121,5 +128,22 @@ fn a_fix_that_does_other_harm_is_taken_back() {
         let assessment = judged(case, Some(30));
         assert_eq!(assessment.advice, Advice::RollBack, "{canaries}: {}", assessment.sentence);
         assert!(assessment.sentence.starts_with("latency "), "{}", assessment.sentence);
+    }
+}
+
+/// Every device has the version, and too few do for a test of their own past: what all of them suffer from is told.
+#[test]
+fn a_small_fleet_without_controls_is_told_what_it_suffers_from() {
+    for fleet in [5, 24, 49, 200] {
+        let canaries = u64::from(fleet);
+        let case = Burning { windows: 60, canaries, from: 0, canary: 90, control: 0, allowance: 5 };
+        let assessment = judged_of(fleet, case, None);
+        let incident = assessment.incident.as_ref().map(|incident| incident.kind);
+        assert_eq!(incident, Some(IncidentKind::NoControls), "{fleet}: {}", assessment.sentence);
+        assert_eq!(assessment.advice, Advice::Pause, "{fleet}: {}", assessment.sentence);
+        let as_before = judged_of(fleet, Burning { canary: 2, ..case }, None);
+        assert_eq!(as_before.incident, None, "{fleet}: {}", as_before.sentence);
+        let at_rush_hour = judged_of(fleet, Burning { canary: 4, ..case }, None);
+        assert_eq!(at_rush_hour.incident, None, "{fleet}: {}", at_rush_hour.sentence);
     }
 }

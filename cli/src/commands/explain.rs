@@ -3,7 +3,7 @@
 use clap::Args;
 use modelfleet_crds::Rollout;
 use modelfleet_crds::rollout::status::{
-    DecisionRecord, MarginBasis, RolloutStatus, Verdict, VerdictEvidence,
+    DecisionRecord, MarginBasis, RolloutPhase, RolloutStatus, Verdict, VerdictEvidence,
 };
 use modelfleet_protocol::selector::Selector;
 
@@ -58,7 +58,10 @@ pub fn text(rollout: &Rollout) -> String {
         text.push_str(&format!("  {}\n", one_line(message)));
         told.push(message);
     }
-    for part in [reach::sentence(rollout).map(|what| format!("at its success {what}")), way_back(status)] {
+    // What it has come to is in its message; before that, for whom it will count is not.
+    let ended = matches!(status.phase, Some(RolloutPhase::Succeeded | RolloutPhase::RolledBack));
+    let reach = reach::sentence(rollout).filter(|_| !ended).map(|what| format!("at its success {what}"));
+    for part in [reach, way_back(status)] {
         text.extend(part.map(|part| format!("  {}\n", one_line(&part))));
     }
     for condition in status.conditions.iter().filter(|condition| condition.status == "True") {
@@ -202,8 +205,6 @@ status:
 rollout/pump: RolledBack, stage canary
   Took 1.2.0 back from 24 devices: too many false alarms on 7 of 24 with it (limit 25 %), 1 of 36 without. All 7 are \
              age=old, load=heavy. 1.2.0 is Rejected; register a new version.
-  at its success 1.2.0 becomes the stable version of devices with site=north alone; all others keep theirs, and a device \
-             that gets these labels later gets it
   the way back is, first match first: 1.1.0 for site=north, 1.0.0 for all devices
   RolledBack (Degraded)
   Paused (Other): Another reason.
@@ -223,5 +224,10 @@ Decisions
   2026-08-01T12:00:00Z   canary   RollBack   SloBreach   24% above 5%
 "
         );
+        // Before its end, for whom it will count is told.
+        let mut goes_on = rollout;
+        goes_on.status.as_mut().unwrap().phase = Some(RolloutPhase::Progressing);
+        let reach = "  at its success 1.2.0 becomes the stable version of devices with site=north alone; all others keep theirs";
+        assert!(text(&goes_on).contains(reach));
     }
 }

@@ -51,5 +51,5 @@ pub use state::{
     Breach, Cause, Drawn, Figures, Harm, LOG_MAX, LOG_MESSAGE_MAX, LogEntry, Passed, PassedStage, PauseCause,
     Phase, QUARANTINED_MAX, Rollback, State,
 };
-pub use text::clip;
+pub use text::{apart, clip};
 pub use view::{PlanView, Speaks, plan_view};

@@ -34,6 +34,13 @@ pub(crate) fn statistics(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("statistics: {text}") }
 }
 
+/// A text without the statistics that end it, and these.
+#[must_use]
+pub fn apart(text: &str) -> (&str, &str) {
+    let at = ["Statistics: ", "statistics: "].iter().find_map(|mark| text.find(mark)).unwrap_or(text.len());
+    (text[..at].trim_end(), &text[at..])
+}
+
 fn capital(text: &str) -> String {
     // A field of the spec keeps its letters.
     if text.split(' ').next().is_some_and(|word| word.contains('.')) {
@@ -99,6 +106,14 @@ mod tests {
         );
         assert_eq!(sentences(&["spec.abort was set"]), "spec.abort was set.");
         assert_eq!(sentences(&[]), "");
+    }
+
+    #[test]
+    fn statistics_are_told_apart() {
+        let told = "5 of 5 with it failed, 0 of 7 without. Statistics: p = 0.0013 <= 0.0015.";
+        let parts = ("5 of 5 with it failed, 0 of 7 without.", "Statistics: p = 0.0013 <= 0.0015.");
+        assert_eq!(apart(told), parts);
+        assert_eq!(apart("the bytes hash to another digest"), ("the bytes hash to another digest", ""));
     }
 
     #[test]

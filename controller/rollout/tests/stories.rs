@@ -33,6 +33,7 @@ fn run(world: &mut World, line: &str, out: &mut String) {
         "fleet" => world.fleet.matching = number(rest),
         "confirm" => world.confirm(number(rest)),
         "fail" => world.fleet.failed = number(rest),
+        "aside" => aside(world, number(rest)),
         "cannot" => {
             world.fleet.incompatible = number(rest);
             world.fleet.eligible = world.fleet.members.saturating_sub(number(rest));
@@ -87,6 +88,15 @@ fn run(world: &mut World, line: &str, out: &mut String) {
         "dies" => dies(world, rest, out),
         _ => panic!("unknown command {line:?}"),
     }
+}
+
+/// The members that were set aside are members no longer.
+fn aside(world: &mut World, devices: u64) {
+    let fleet = &mut world.fleet;
+    fleet.members -= devices;
+    fleet.eligible -= devices;
+    fleet.reachable -= devices;
+    fleet.failed = 0;
 }
 
 fn site(name: &str) -> Selector {
@@ -179,12 +189,22 @@ fn version(world: &mut World, rest: &str) {
         "missing" => VersionFact::Missing,
         "registered" => VersionFact::Registered,
         "verified" => VersionFact::Verified,
+        // The object came back without its status, and the broker has lost its plan.
+        "lost" => {
+            world.intent.facts.production = Production::default();
+            VersionFact::Verified
+        }
         "production" => VersionFact::Production,
         "archived" => {
             world.intent.facts.production = Production::of_all("1.2.0");
             VersionFact::Archived
         }
         "broken" => VersionFact::Unverifiable("the bytes hash to another digest".to_owned()),
+        "malformed" => VersionFact::Unverifiable("it is cut off; register a new version of it".to_owned()),
+        "rejected with statistics" => VersionFact::Rejected {
+            reason: "5 of 5 with it failed, 0 of 7 without (rollout r). Statistics: p = 0.0013.".to_owned(),
+            at: world.now,
+        },
         "rejected" => VersionFact::Rejected { reason: "1.1.0 did harm".to_owned(), at: world.now },
         _ => panic!("unknown fact {rest:?}"),
     };

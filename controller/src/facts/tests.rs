@@ -102,3 +102,14 @@ fn a_lease_that_began_anew_is_seen_in_the_statuses() {
     assert_eq!(later_epoch([None, Some(3), Some(-1)].into_iter(), 4), None);
     assert_eq!(later_epoch([Some(4)].into_iter(), 4), None, "our own");
 }
+
+/// What was shown first, by which rollout, the statistics last: a sentence goes on from it.
+#[test]
+fn a_rejection_is_told_with_its_statistics_last() {
+    let told = "5 of 5 with it failed, 0 of 7 without. Statistics: p = 0.0013 <= 0.0015.";
+    let expected =
+        "5 of 5 with it failed, 0 of 7 without (rollout r-1.2.0). Statistics: p = 0.0013 <= 0.0015.";
+    assert_eq!(rejected_by(told, "r-1.2.0"), expected);
+    assert_eq!(rejected_by("harm.", "r-1.2.0"), "harm (rollout r-1.2.0)");
+    assert_eq!(rejected_by("the plan calls it rejected", RESTORED_BY), "the plan calls it rejected");
+}

@@ -16,7 +16,7 @@ use modelfleet_protocol::time::Time;
 use super::device::{Device, Texts, is_newer};
 use super::intern::{NONE, Number};
 use super::left_out::{LeftOut, Omitted};
-use super::merged::Samples;
+use super::merged::{ENDED_SAMPLE_MAX, SAMPLE_MAX, Samples};
 use super::windows::Counting;
 
 /// The devices of one namespace, and the report samples of models that are being rolled out.
@@ -130,6 +130,18 @@ impl Fleet {
         let number = watched.unwrap_or_else(|| self.texts.models.hold(model.clone()));
         if !self.samples.get(&number).is_some_and(|samples| samples.are_of(&candidate, counting)) {
             self.samples.insert(number, Samples::new(candidate, counting));
+        }
+        if let Some(samples) = self.samples.get_mut(&number) {
+            samples.bound(SAMPLE_MAX);
+        }
+    }
+
+    /// The same with fewer devices, for a rollout that has succeeded.
+    pub fn watch_on(&mut self, model: &ModelName, candidate: Digest, counting: Counting) {
+        self.watch(model, candidate, counting);
+        let number = self.texts.models.find(model);
+        if let Some(samples) = number.and_then(|number| self.samples.get_mut(&number)) {
+            samples.bound(ENDED_SAMPLE_MAX);
         }
     }
 

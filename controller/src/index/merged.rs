@@ -1,8 +1,9 @@
 //! Windows merged over each arm of a rollout, for the plain rule and the incident watch.
 //!
-//! Only for models that are being rolled out, and of each arm only the devices whose ids hash lowest, so that the
-//! cost is bounded and a restarted controller keeps the same ones. Whole reports are kept, not sums: ground truth
-//! that arrives late changes windows of the past, and a newer report then simply replaces the older one.
+//! Only for models that are being rolled out, and with fewer devices for those whose last rollout has succeeded; of each
+//! arm only the devices whose ids hash lowest, so that the cost is bounded and a restarted controller keeps the same
+//! ones. Whole reports are kept, not sums: ground truth that arrives late changes windows of the past, and a newer report
+//! then simply replaces the older one.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,8 @@ use super::windows::Counting;
 
 /// Most devices of an arm whose windows are merged.
 pub const SAMPLE_MAX: usize = 512;
+/// Most of them after the end, when what all devices suffer from is told and nothing is decided.
+pub const ENDED_SAMPLE_MAX: usize = 64;
 /// Most windows that are merged, newest first.
 pub const WINDOWS_MAX: u64 = 64;
 
@@ -28,6 +31,8 @@ pub const WINDOWS_MAX: u64 = 64;
 pub struct Samples {
     candidate: Digest,
     counting: Counting,
+    /// Most devices of an arm.
+    most: usize,
     canaries: BTreeMap<(u64, DeviceId), Vec<Sampled>>,
     controls: BTreeMap<(u64, DeviceId), Vec<Sampled>>,
 }
@@ -66,13 +71,29 @@ impl Samples {
     /// No reports yet of devices with `candidate` and of others, counted so.
     #[must_use]
     pub fn new(candidate: Digest, counting: Counting) -> Samples {
-        Samples { candidate, counting, canaries: BTreeMap::new(), controls: BTreeMap::new() }
+        Samples {
+            candidate,
+            counting,
+            most: SAMPLE_MAX,
+            canaries: BTreeMap::new(),
+            controls: BTreeMap::new(),
+        }
     }
 
     /// Whether they are about this candidate and this way of counting.
     #[must_use]
     pub fn are_of(&self, candidate: &Digest, counting: Counting) -> bool {
         &self.candidate == candidate && self.counting == counting
+    }
+
+    /// Keeps at most so many devices of an arm from now on.
+    pub(super) fn bound(&mut self, most: usize) {
+        self.most = most;
+        for arm in [&mut self.canaries, &mut self.controls] {
+            while arm.len() > most {
+                arm.pop_last();
+            }
+        }
     }
 
     pub(super) fn remove(&mut self, device: &DeviceId) {
@@ -90,7 +111,7 @@ impl Samples {
         let canary = report.digest == self.candidate.0;
         let arm = if canary { &mut self.canaries } else { &mut self.controls };
         let key = (rank("sample", device), device.clone());
-        if arm.len() == SAMPLE_MAX && arm.last_key_value().is_some_and(|(last, _)| *last < key) {
+        if arm.len() >= self.most && arm.last_key_value().is_some_and(|(last, _)| *last < key) {
             return;
         }
         let sampled = |window: &Window| Sampled {
@@ -98,7 +119,7 @@ impl Samples {
             tally: window.tally.clone().unwrap_or_default(),
         };
         arm.insert(key, report.windows.iter().filter(|w| w.span == 1).map(sampled).collect());
-        if arm.len() > SAMPLE_MAX {
+        if arm.len() > self.most {
             arm.pop_last();
         }
     }

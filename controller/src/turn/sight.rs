@@ -53,9 +53,14 @@ impl Table<'_> {
         let candidate = build.map_or(Digest([0; 32]), |build| build.digest);
         let counting = Counting { observe_id: plan.observe.id(), window_ms: plan.observe.window_ms };
         let watched = judged && state.phase.is_active() && state.phase != Phase::RollingBack;
-        if watched {
-            let fleet = self.field.index.fleet_mut(&self.key.0);
-            fleet.into_iter().for_each(|fleet| fleet.watch(&self.key.1, candidate, counting));
+        // What all devices suffer from after success is told by the same windows.
+        let succeeded = judged && state.phase == Phase::Succeeded;
+        if let Some(fleet) = self.field.index.fleet_mut(&self.key.0) {
+            match (watched, succeeded) {
+                (true, _) => fleet.watch(&self.key.1, candidate, counting),
+                (false, true) => fleet.watch_on(&self.key.1, candidate, counting),
+                (false, false) => {}
+            }
         }
         let Some(fleet) = self.field.index.fleet(&self.key.0) else { return (None, None) };
         let stage = valid.policy.stage(state.stage);
@@ -80,9 +85,7 @@ impl Table<'_> {
             plan: self.field.ledger.newest(self.key),
             now: self.now,
         };
-        let asks = (watched || (judged && state.phase == Phase::Succeeded))
-            && state.stage_opened_at.is_some()
-            && self.link.settled;
+        let asks = (watched || succeeded) && state.stage_opened_at.is_some() && self.link.settled;
         let Sight { mut view, eligible, online, subjects, failures, exposed, other_plan } =
             fleet.look(&lens, asks);
         // Once a device runs it, that none can is no question any more.

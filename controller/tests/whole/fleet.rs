@@ -10,7 +10,7 @@ use ed25519_dalek::VerifyingKey;
 use modelfleet_controller::context::now;
 use modelfleet_protocol::envelope::open_plan;
 use modelfleet_protocol::generated::{Counters, History, Report, Tally, Window};
-use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
+use modelfleet_protocol::ids::{DeviceId, Digest, ModelName, Namespace};
 use modelfleet_protocol::plan::{Order, Plan, Wanted};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::selector::Labels;
@@ -47,6 +47,7 @@ struct Device {
     sequence: u64,
     running: Option<(Running, String)>,
     attempt: Option<Attempt>,
+    stable: Option<Digest>,
     seen: Order,
     reported: u64,
 }
@@ -88,6 +89,7 @@ impl Fleet {
             sequence: now().0,
             running: None,
             attempt: None,
+            stable: None,
             seen: Order::default(),
             reported: 0,
         };
@@ -160,9 +162,13 @@ impl Fleet {
                 });
                 if broken { None } else { Some((&candidate.build, candidate.rollout.clone())) }
             }
-            Wanted::Stable(stable) => Some((stable, String::new())),
+            Wanted::Stable(stable) => {
+                device.stable = Some(stable.digest);
+                Some((stable, String::new()))
+            }
+            // Of what nobody wants, a build goes on that a plan has called stable.
             Wanted::Nothing => {
-                device.running = None;
+                device.running.take_if(|(running, _)| device.stable != Some(running.digest));
                 None
             }
         };

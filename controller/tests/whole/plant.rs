@@ -113,8 +113,12 @@ impl Plant {
 
     /// Registers a version with real bytes in a file.
     pub async fn register(&self, version: &str) {
-        let mut bytes = vec![0x08, 8, 0x3a, version.len() as u8];
-        bytes.extend(version.bytes());
+        // IR 8 with operator set 17; a graph with the version as its name and one output, a tensor of floats.
+        let mut graph = vec![0x12, version.len() as u8];
+        graph.extend(version.bytes());
+        graph.extend([0x62, 9, 0x0a, 1, b'y', 0x12, 4, 0x0a, 2, 0x08, 1]);
+        let mut bytes = vec![0x08, 8, 0x3a, graph.len() as u8];
+        bytes.extend(graph);
         bytes.extend([0x42, 2, 0x10, 17]);
         let path = self.dir.path().join(format!("{version}.onnx"));
         std::fs::write(&path, &bytes).unwrap();

@@ -19,9 +19,9 @@ const CHANCE_FEW: f64 = 0.01;
 /// A ratio of canaries to controls whose upper limit is below this: canaries are better.
 const ALIKE_PPM: u64 = 1_000_000;
 
-/// Looks at the controls' newest windows. Statistical rules: in each of the last three the share of bad
-/// devices is beyond the allowance and twice their own past, by more than chance explains. (A binomial tail
-/// is safe for devices that differ: their sum scatters less.) A rhythm of the day below twice the mean, and
+/// Looks at the controls' newest windows, and where no control is left at the canaries' own. Statistical rules: in
+/// each of the last three the share of bad devices is beyond the allowance and twice their own past, by more than
+/// chance explains. (A binomial tail is safe for devices that differ: their sum scatters less.) A rhythm of the day below twice the mean, and
 /// an allowance that was broken before the rollout began, are no incident; nor is what canaries are spared
 /// from ([`spared`]): it may be the candidate that mends it, and to hold that up would keep the fleet burning.
 /// Plain rules: canaries and controls are both over the threshold for so many windows in a row.
@@ -48,21 +48,34 @@ pub fn find(
         let share = control.last.map_or(0, |w| w.devices.share_ppm());
         return Some(build(rule, slo, IncidentKind::CommonCause, share, u64::from(rule.allowance_ppm)));
     }
-    if rule.allowance_ppm == 0 && tally.control_history.known == 0 {
+    // Where every device has it, they are held against their own past: too few for a verdict, not for a word.
+    let alone = tally.controls == 0;
+    let (arm, past) =
+        if alone { (Arm::Canary, tally.canary_history) } else { (Arm::Control, tally.control_history) };
+    if past.known == 0 && (alone || rule.allowance_ppm == 0) {
         return None;
     }
-    let usual = usual_ppm(rule, tally.control_history);
+    let usual = usual_ppm(rule, past);
     let far = |w: &MergedWindow| beyond(w.devices, usual) < CHANCE;
-    let mut windows = newest_first(evidence, slo, Arm::Control);
+    let mut windows = newest_first(evidence, slo, arm);
+    // Devices report at different times: what few have told of yet says nothing of all, in either direction.
+    let most = windows.iter().map(|w| w.devices.known).max().unwrap_or(0);
+    windows.retain(|w| w.devices.known >= most.div_ceil(2));
     windows.truncate(windows.iter().take_while(|w| far(w)).count());
     let since = windows.last()?.window;
     let sum = |windows: &[MergedWindow]| windows.iter().fold(Counts::default(), |sum, w| sum.plus(w.devices));
     let mut ours = newest_first(evidence, slo, Arm::Canary);
     ours.retain(|w| w.window >= since);
-    if windows.len() < RECENT || spared(sum(&ours), sum(&windows), usual, record) {
+    if windows.len() < RECENT {
         return None;
     }
     let recent = sum(&windows[..RECENT]);
+    if alone {
+        return Some(build(rule, slo, IncidentKind::NoControls, recent.share_ppm(), past.share_ppm()));
+    }
+    if spared(sum(&ours), sum(&windows), usual, record) {
+        return None;
+    }
     Some(build(rule, slo, IncidentKind::CommonCause, recent.share_ppm(), usual))
 }
 

@@ -156,11 +156,11 @@ fn breach(run: &Run) -> Option<(PauseCause, String)> {
         ]);
         return Some((PauseCause::SloBreach, text));
     }
-    let failed = stage::failed(run);
-    let most = run.stage().limits.max_failed.of_rounded_up(run.fleet.members);
+    let (failed, drawn) = (stage::failed(run), stage::drawn(run));
+    let most = run.stage().limits.max_failed.of_rounded_up(drawn);
     (run.view_is_current() && failed > most).then(|| {
         let text = sentences(&[
-            &format!("paused: {failed} of {} failed, at most {most} may", many(run.fleet.members, "device")),
+            &format!("paused: {failed} of {} failed, at most {most} may", many(drawn, "device")),
             "see status.failures; repair them, raise maxFailed, or set abort: true to take the version back",
         ]);
         (PauseCause::TooManyFailed, text)

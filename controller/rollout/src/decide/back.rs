@@ -21,10 +21,14 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
     run.state.breach = None;
     let deadline = run.now.after_ms(run.stage().rollback_deadline_ms);
     let (started_at, overdue) = (run.now, false);
-    let exposed = run.fleet.still_exposed.saturating_add(run.fleet.still_exposed_unreachable);
-    let taking = match cause {
-        Cause::NobodyCanRun if exposed == 0 => format!("the rollout ends, no device has {version}"),
-        _ => format!("taking {version} back from {}", many(run.fleet.still_exposed, "reachable device")),
+    let taking = match (cause, run.fleet.still_exposed, run.fleet.still_exposed_unreachable) {
+        (Cause::NobodyCanRun, 0, 0) => format!("the rollout ends, no device has {version}"),
+        (_, 0, 0) => format!("taking {version} back, no device is known to run it"),
+        (_, 0, away) => {
+            let away = many(away, "device");
+            format!("taking {version} back from {away}, none of them reachable now")
+        }
+        (_, near, _) => format!("taking {version} back from {}", many(near, "reachable device")),
     };
     run.state.rollback = Some(Rollback { cause, sentence, by_person, started_at, deadline, overdue });
     let message = concluded(run, &taking, "", "");
@@ -184,15 +188,22 @@ pub(super) fn step(run: &mut Run) -> Next {
         Reason::new(ReasonCode::RollbackOverdue, clip(&text, MESSAGE_MAX))
     } else {
         let time = span(deadline.since_ms(now));
-        let (version, devices) = (&run.state.version, many(left.near, "reachable device"));
+        let version = &run.state.version;
+        // Who is reachable nobody knows while the broker is away.
+        let devices = many(left.near, if blind.is_some() { "device" } else { "reachable device" });
         let away = match left.away {
             0 => String::new(),
             n => format!(" and {n} unreachable"),
         };
+        let waits = blind.as_ref().map_or("", |reason| reason.message.as_str());
         let text = match left.is_out_of_reach() {
-            true => sentences(&[&format!("{}; {time} left: {sentence}", left.nobody())]),
+            true => sentences(&[&format!("{}; {time} left: {sentence}", left.nobody()), waits]),
             false => {
-                sentences(&[&format!("taking {version} back from {devices}{away}, {time} left: {sentence}")])
+                let from = match (left.near, left.away) {
+                    (0, 0) => ", no device is known to run it".to_owned(),
+                    _ => format!(" from {devices}{away}"),
+                };
+                sentences(&[&format!("taking {version} back{from}, {time} left: {sentence}"), waits])
             }
         };
         Reason::until(ReasonCode::RollingBack, clip(&text, MESSAGE_MAX), Some(deadline))

@@ -112,18 +112,27 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
 /// What a rollout says whose version is not in production any more.
 fn replaced(run: &Run) -> Option<Reason> {
     let facts = &run.intent.facts;
-    if facts.version != VersionFact::Archived {
+    let version = &run.state.version;
+    let gone = match facts.version {
+        VersionFact::Archived => true,
+        // Its status says nothing: it was lost, or the version was taken back by another rollout.
+        VersionFact::Verified => !facts.production.names(version),
+        _ => false,
+    };
+    if !gone {
         return None;
     }
-    let version = &run.state.version;
     let mut others = facts.production.entries().iter().map(|entry| &entry.version);
     let by = match others.rfind(|other| *other != version) {
-        Some(other) => format!("; version {other} has replaced it"),
-        None => String::new(),
+        Some(other) => format!("version {version} was in production; version {other} has replaced it"),
+        None if facts.version == VersionFact::Archived => format!("version {version} was in production"),
+        None => format!(
+            "version {version} came into production by this rollout, and nothing says what is in production now. Devices \
+             keep what they run; the next rollout that succeeds settles it"
+        ),
     };
-    let harm =
-        run.state.harm.as_ref().map_or(String::new(), |harm| format!("; harm was shown: {}", harm.sentence));
-    let text = format!("version {version} was in production{by}{harm}");
+    let harm = run.state.harm.as_ref().map_or(String::new(), |h| format!("harm was shown: {}", h.sentence));
+    let text = sentences(&[&by, &harm]);
     Some(Reason::new(ReasonCode::Replaced, clip(&text, MESSAGE_MAX)))
 }
 

@@ -7,7 +7,7 @@ use crate::intent::VersionFact;
 use crate::moves::Move;
 use crate::reason::{Reason, ReasonCode};
 use crate::state::{Cause, Phase, Rollback};
-use crate::text::{clip, sentences};
+use crate::text::{apart, clip, sentences};
 
 pub(super) fn step(run: &mut Run) -> Next {
     if run.intent.deleted() || run.intent.abort {
@@ -61,9 +61,14 @@ fn refusal(run: &Run, code: ReasonCode, why: &str) -> String {
         VersionFact::Rejected { .. } => {
             "name another version; if the measurement was wrong, set a new retryToken"
         }
+        // The check's own advice, if it has some, comes first.
+        VersionFact::Unverifiable(_) if why.contains("; register ") => {
+            "then name that version in spec.version"
+        }
         _ => "delete that version and register it right",
     };
-    sentences(&[why, next])
+    let (why, behind) = apart(why);
+    sentences(&[why, next, behind])
 }
 
 /// Why it cannot start yet.

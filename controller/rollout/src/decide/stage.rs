@@ -45,8 +45,17 @@ pub(super) fn step(run: &mut Run) -> Next {
 
 /// Failed devices of this attempt, those set aside included: quarantine must not hide them from the limit.
 pub(super) fn failed(run: &Run) -> u64 {
-    let set_aside = run.state.quarantined.len() as u64;
-    run.fleet.failed.saturating_add(set_aside).saturating_sub(run.set_aside_now)
+    run.fleet.failed.saturating_add(set_aside_before(run))
+}
+
+/// Devices that were given the version in this attempt, those set aside included: what the failed ones are a part of.
+pub(super) fn drawn(run: &Run) -> u64 {
+    run.fleet.members.saturating_add(set_aside_before(run))
+}
+
+/// Those that this decision sets aside are members still.
+fn set_aside_before(run: &Run) -> u64 {
+    (run.state.quarantined.len() as u64).saturating_sub(run.set_aside_now)
 }
 
 /// Opens a stage; `how` says how the current one was left, if there is one.
@@ -142,8 +151,7 @@ fn nobody(run: &mut Run) -> Next {
     if run.now >= deadline {
         let turn = if waits { ", and another rollout waits" } else { "" };
         let sentence = format!(
-            "no device matched the selector of stage {name} for {}{turn}, and no device had the version. Label devices or \
-             correct the selector first",
+            "no device matched the selector of stage {name} for {}{turn}. Label devices or correct the selector first",
             span(most_ms)
         );
         return back::roll_back(run, Cause::Undecided, &sentence, false);
