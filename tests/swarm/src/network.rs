@@ -68,6 +68,12 @@ pub struct Network {
 }
 
 impl Network {
+    /// A network without connections.
+    #[must_use]
+    pub fn of(quality: Quality) -> Network {
+        Network { quality, ..Network::default() }
+    }
+
     /// A new connection of a client.
     pub fn open(&mut self, client: usize) -> Connection {
         self.next += 1;
@@ -141,8 +147,8 @@ mod tests {
 
     #[test]
     fn packets_of_one_direction_keep_their_order_and_none_outlives_its_connection() {
-        let mut network = Network::default();
-        network.quality = Quality { stall_ppm: 300_000, twice_ppm: 300_000, ..Quality::default() };
+        let quality = Quality { stall_ppm: 300_000, twice_ppm: 300_000, ..Quality::default() };
+        let mut network = Network::of(quality);
         let mut chance = Chance::new(1);
         let wire = network.open(4);
         assert_eq!((network.client(wire), network.of(4)), (Some(4), Some(wire)));

@@ -127,14 +127,13 @@ impl World {
             (0..4 + chance.below(17)).map(|i| Device::new(identity(&namespace, i), limits())).collect();
         let author = Author::new(namespace, &models, START);
         let on = |fault, ppm| if faults.has(fault) { ppm } else { 0 };
-        let mut network = Network::default();
-        network.quality = Quality {
+        let network = Network::of(Quality {
             cut_ppm: on(Fault::Cuts, 10_000),
             stall_ppm: on(Fault::Stalls, 20_000),
             twice_ppm: on(Fault::Duplicates, 100_000),
             retained_late: faults.has(Fault::RetainedLate),
             ..Quality::default()
-        };
+        });
         let watched = devices.iter().map(|_| Watched::default()).collect();
         World {
             schedule: Schedule::starting_at(START),
