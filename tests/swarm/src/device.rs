@@ -1,8 +1,9 @@
 //! One device: the shipped agent core and recorder, carried by a shell on virtual time. It does what the agent's own shell
 //! does, in the same order, and can be cut off between any two outputs.
 
+mod link;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
 use modelfleet_agent_core::agent::Agent;
@@ -13,18 +14,16 @@ use modelfleet_agent_core::words::{
     Identity, Input, Limits, Moment, Output, Record, Retry, Role, Step, Watch,
 };
 use modelfleet_number::chance::Chance;
-use modelfleet_protocol::envelope::{open_override, open_plan};
 use modelfleet_protocol::ids::{Digest, ModelName};
-use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::state::{Failure, FailureCode};
 use modelfleet_protocol::time::Time;
-use modelfleet_protocol::topic::{Channel, Topic, device_filters};
 use prost::Message as _;
 
-use crate::broker::{Connection, Frame, Note};
+use crate::broker::{Connection, Frame};
 use crate::disk::Disk;
 use crate::nature::{Nature, REQUESTS_A_WINDOW};
 use crate::network::{drawn, happens};
+use link::{Item, Link};
 
 /// Time that a load and a self-test have until they are given up, milliseconds.
 const LOAD_MAX_MS: u64 = 120_000;
@@ -92,24 +91,6 @@ pub struct Lent<'a> {
     pub answer_lost_ppm: u32,
     /// What is planted.
     pub defect: Option<Defect>,
-}
-
-/// Which retained message is on its way.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Item {
-    Presence,
-    State,
-    Report(ModelName),
-}
-
-#[derive(Debug, Default)]
-struct Link {
-    connection: Option<Connection>,
-    subscribed: bool,
-    waiting: BTreeMap<Item, Arc<[u8]>>,
-    flight: BTreeMap<u64, (Item, Arc<[u8]>)>,
-    next: u64,
-    will: Option<Presence>,
 }
 
 /// What runs in a device's process; gone when it ends.
@@ -307,86 +288,6 @@ impl Device {
         wishes
     }
 
-    /// The world has opened the connection that it wished for.
-    pub fn opened(&mut self, connection: Connection) {
-        if let Some(process) = &mut self.process {
-            process.link.connection = Some(connection);
-            process.link.subscribed = false;
-        }
-    }
-
-    /// A note of the broker arrives.
-    pub fn noted(&mut self, connection: Connection, note: Note, lent: &mut Lent<'_>) -> Vec<Wish> {
-        let mut wishes = Vec::new();
-        let (namespace, id) = (self.identity.namespace.clone(), self.identity.device.clone());
-        let Some(process) = self.process.as_mut().filter(|p| p.link.connection == Some(connection)) else {
-            return wishes;
-        };
-        match note {
-            Note::Accepted => {
-                wishes.push(Wish::Send(Frame::Subscribe(device_filters(&namespace, &id).to_vec())))
-            }
-            Note::Subscribed(_) => {
-                process.link.subscribed = true;
-                self.feed(Input::Connected { payload_bytes_max: usize::MAX }, lent, &mut wishes);
-                self.feed(Input::BrokerHeard, lent, &mut wishes);
-                self.flush(&mut wishes);
-            }
-            Note::Acknowledged(number) => {
-                process.link.flight.remove(&number);
-                self.feed(Input::BrokerHeard, lent, &mut wishes);
-            }
-            Note::Message { topic, payload, .. } => {
-                self.feed(Input::BrokerHeard, lent, &mut wishes);
-                self.heard(&topic, &payload, lent, &mut wishes);
-            }
-            Note::Closed => self.lost(lent, &mut wishes),
-        }
-        wishes
-    }
-
-    fn heard(&mut self, topic: &str, payload: &[u8], lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
-        let Ok(topic) = Topic::parse(topic) else { return };
-        if payload.is_empty() || topic.namespace != self.identity.namespace {
-            return;
-        }
-        let input = match topic.channel {
-            Channel::Plan(model) => open_plan(&[*lent.key], payload)
-                .ok()
-                .filter(|plan| plan.model == model && plan.namespace == topic.namespace)
-                .map(|plan| {
-                    let (epoch, revision) = (plan.order.epoch, plan.order.revision);
-                    self.deeds.push(Deed::HeardPlan(model, epoch, revision));
-                    Input::Plan(Arc::new(plan))
-                }),
-            Channel::Override(_) => open_override(&[*lent.key], payload)
-                .ok()
-                .filter(|order| order.device == self.identity.device)
-                .map(|order| Input::Override(Box::new(order))),
-            _ => None,
-        };
-        if let Some(input) = input {
-            self.feed(input, lent, wishes);
-        }
-    }
-
-    fn lost(&mut self, lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
-        let Some(process) = &mut self.process else { return };
-        let link = &mut process.link;
-        link.connection = None;
-        let open = std::mem::take(&mut link.subscribed);
-        for (item, payload) in std::mem::take(&mut link.flight).into_values() {
-            // A presence belongs to its connection.
-            if item != Item::Presence {
-                link.waiting.entry(item).or_insert(payload);
-            }
-        }
-        if open {
-            self.feed(Input::Disconnected, lent, wishes);
-        }
-        wishes.push(Wish::After(1_000 + drawn(lent.chance, RECONNECT_MAX_MS), DeviceEvent::Knock));
-    }
-
     /// Requests come in until now, windows that have ended are closed.
     fn tick(&mut self, lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
         let now = self.clock(lent.now);
@@ -561,50 +462,6 @@ impl Device {
                 process.watches.insert(at, watch);
                 process.pending.extend(inputs);
             }
-        }
-    }
-
-    fn knock(&mut self, will: Presence) -> Wish {
-        let topic = self.topic(Channel::Presence(self.identity.device.clone()));
-        let payload: Arc<[u8]> = serde_json::to_vec(&will).unwrap_or_default().into();
-        if let Some(process) = &mut self.process {
-            process.link.will = Some(will);
-            process.link.waiting.remove(&Item::Presence);
-        }
-        Wish::Connect(Frame::Connect { client: self.client(), will: Some((topic, payload)) })
-    }
-
-    fn topic(&self, channel: Channel) -> String {
-        Topic { namespace: self.identity.namespace.clone(), channel }.name()
-    }
-
-    fn topic_of(&self, item: &Item) -> String {
-        let device = self.identity.device.clone();
-        self.topic(match item {
-            Item::Presence => Channel::Presence(device),
-            Item::State => Channel::State(device),
-            Item::Report(model) => Channel::Report(device, model.clone()),
-        })
-    }
-
-    fn publish(&mut self, item: Item, payload: Vec<u8>, wishes: &mut Vec<Wish>) {
-        if let Some(process) = &mut self.process {
-            process.link.waiting.insert(item, payload.into());
-        }
-        self.flush(wishes);
-    }
-
-    fn flush(&mut self, wishes: &mut Vec<Wish>) {
-        loop {
-            let Some(link) = self.process.as_mut().map(|p| &mut p.link).filter(|link| link.subscribed) else {
-                return;
-            };
-            let Some((item, payload)) = link.waiting.pop_first() else { return };
-            link.next += 1;
-            let id = link.next;
-            link.flight.insert(id, (item.clone(), Arc::clone(&payload)));
-            let topic = self.topic_of(&item);
-            wishes.push(Wish::Send(Frame::Publish { id, topic, payload, retain: true }));
         }
     }
 

@@ -90,7 +90,7 @@ impl Network {
 
     /// The connection of a client, if it has one.
     #[must_use]
-    pub fn of(&self, client: usize) -> Option<Connection> {
+    pub fn connection_of(&self, client: usize) -> Option<Connection> {
         self.wires.iter().find(|(_, wire)| wire.client == client).map(|(connection, _)| *connection)
     }
 
@@ -151,7 +151,7 @@ mod tests {
         let mut network = Network::of(quality);
         let mut chance = Chance::new(1);
         let wire = network.open(4);
-        assert_eq!((network.client(wire), network.of(4)), (Some(4), Some(wire)));
+        assert_eq!((network.client(wire), network.connection_of(4)), (Some(4), Some(wire)));
         let mut last = Time::ZERO;
         for now in 0..500 {
             let Fate::Arrives(moments) = network.send(wire, Way::ToBroker, Time(now), &mut chance) else {

@@ -268,7 +268,7 @@ impl World {
                 Wish::After(wait_ms, event) => self.schedule.in_ms(wait_ms, Event::Device(i, run, event)),
                 Wish::Connect(frame) => self.connect(i, frame),
                 Wish::Send(frame) => {
-                    if let Some(connection) = self.network.of(i) {
+                    if let Some(connection) = self.network.connection_of(i) {
                         self.send(connection, frame);
                     }
                 }
@@ -288,7 +288,7 @@ impl World {
     }
 
     fn connect(&mut self, i: usize, frame: Frame) {
-        if let Some(old) = self.network.of(i) {
+        if let Some(old) = self.network.connection_of(i) {
             self.cut(old);
         }
         let connection = self.network.open(i);
@@ -442,7 +442,7 @@ impl World {
                 continue;
             }
             self.unlinked.insert(i);
-            if let Some(connection) = self.network.of(i) {
+            if let Some(connection) = self.network.connection_of(i) {
                 self.cut(connection);
             }
             let wait_ms = drawn(&mut self.chance, 2 * HOUR_MS);

@@ -1,0 +1,158 @@
+//! A device's way to the broker: one connection after the other, the newest message of each kind, and what arrives.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use modelfleet_agent_core::words::Input;
+use modelfleet_protocol::envelope::{open_override, open_plan};
+use modelfleet_protocol::ids::ModelName;
+use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::topic::{Channel, Topic, device_filters};
+
+use super::{Deed, Device, DeviceEvent, Lent, RECONNECT_MAX_MS, Wish};
+use crate::broker::{Connection, Frame, Note};
+use crate::network::drawn;
+
+/// Which retained message is on its way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Item {
+    Presence,
+    State,
+    Report(ModelName),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    pub connection: Option<Connection>,
+    subscribed: bool,
+    waiting: BTreeMap<Item, Arc<[u8]>>,
+    flight: BTreeMap<u64, (Item, Arc<[u8]>)>,
+    next: u64,
+    will: Option<Presence>,
+}
+
+impl Device {
+    /// The world has opened the connection that it wished for.
+    pub fn opened(&mut self, connection: Connection) {
+        if let Some(process) = &mut self.process {
+            process.link.connection = Some(connection);
+            process.link.subscribed = false;
+        }
+    }
+
+    /// A note of the broker arrives.
+    pub fn noted(&mut self, connection: Connection, note: Note, lent: &mut Lent<'_>) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        let (namespace, id) = (self.identity.namespace.clone(), self.identity.device.clone());
+        let Some(process) = self.process.as_mut().filter(|p| p.link.connection == Some(connection)) else {
+            return wishes;
+        };
+        match note {
+            Note::Accepted => {
+                wishes.push(Wish::Send(Frame::Subscribe(device_filters(&namespace, &id).to_vec())))
+            }
+            Note::Subscribed(_) => {
+                process.link.subscribed = true;
+                self.feed(Input::Connected { payload_bytes_max: usize::MAX }, lent, &mut wishes);
+                self.feed(Input::BrokerHeard, lent, &mut wishes);
+                self.flush(&mut wishes);
+            }
+            Note::Acknowledged(number) => {
+                process.link.flight.remove(&number);
+                self.feed(Input::BrokerHeard, lent, &mut wishes);
+            }
+            Note::Message { topic, payload, .. } => {
+                self.feed(Input::BrokerHeard, lent, &mut wishes);
+                self.heard(&topic, &payload, lent, &mut wishes);
+            }
+            Note::Closed => self.lost(lent, &mut wishes),
+        }
+        wishes
+    }
+
+    fn heard(&mut self, topic: &str, payload: &[u8], lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
+        let Ok(topic) = Topic::parse(topic) else { return };
+        if payload.is_empty() || topic.namespace != self.identity.namespace {
+            return;
+        }
+        let input = match topic.channel {
+            Channel::Plan(model) => open_plan(&[*lent.key], payload)
+                .ok()
+                .filter(|plan| plan.model == model && plan.namespace == topic.namespace)
+                .map(|plan| {
+                    let (epoch, revision) = (plan.order.epoch, plan.order.revision);
+                    self.deeds.push(Deed::HeardPlan(model, epoch, revision));
+                    Input::Plan(Arc::new(plan))
+                }),
+            Channel::Override(_) => open_override(&[*lent.key], payload)
+                .ok()
+                .filter(|order| order.device == self.identity.device)
+                .map(|order| Input::Override(Box::new(order))),
+            _ => None,
+        };
+        if let Some(input) = input {
+            self.feed(input, lent, wishes);
+        }
+    }
+
+    fn lost(&mut self, lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
+        let Some(process) = &mut self.process else { return };
+        let link = &mut process.link;
+        link.connection = None;
+        let open = std::mem::take(&mut link.subscribed);
+        for (item, payload) in std::mem::take(&mut link.flight).into_values() {
+            // A presence belongs to its connection.
+            if item != Item::Presence {
+                link.waiting.entry(item).or_insert(payload);
+            }
+        }
+        if open {
+            self.feed(Input::Disconnected, lent, wishes);
+        }
+        wishes.push(Wish::After(1_000 + drawn(lent.chance, RECONNECT_MAX_MS), DeviceEvent::Knock));
+    }
+
+    pub(super) fn knock(&mut self, will: Presence) -> Wish {
+        let topic = self.topic(Channel::Presence(self.identity.device.clone()));
+        let payload: Arc<[u8]> = serde_json::to_vec(&will).unwrap_or_default().into();
+        if let Some(process) = &mut self.process {
+            process.link.will = Some(will);
+            process.link.waiting.remove(&Item::Presence);
+        }
+        Wish::Connect(Frame::Connect { client: self.client(), will: Some((topic, payload)) })
+    }
+
+    fn topic(&self, channel: Channel) -> String {
+        Topic { namespace: self.identity.namespace.clone(), channel }.name()
+    }
+
+    fn topic_of(&self, item: &Item) -> String {
+        let device = self.identity.device.clone();
+        self.topic(match item {
+            Item::Presence => Channel::Presence(device),
+            Item::State => Channel::State(device),
+            Item::Report(model) => Channel::Report(device, model.clone()),
+        })
+    }
+
+    pub(super) fn publish(&mut self, item: Item, payload: Vec<u8>, wishes: &mut Vec<Wish>) {
+        if let Some(process) = &mut self.process {
+            process.link.waiting.insert(item, payload.into());
+        }
+        self.flush(wishes);
+    }
+
+    fn flush(&mut self, wishes: &mut Vec<Wish>) {
+        loop {
+            let Some(link) = self.process.as_mut().map(|p| &mut p.link).filter(|link| link.subscribed) else {
+                return;
+            };
+            let Some((item, payload)) = link.waiting.pop_first() else { return };
+            link.next += 1;
+            let id = link.next;
+            link.flight.insert(id, (item.clone(), Arc::clone(&payload)));
+            let topic = self.topic_of(&item);
+            wishes.push(Wish::Send(Frame::Publish { id, topic, payload, retain: true }));
+        }
+    }
+}
