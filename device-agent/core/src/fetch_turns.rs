@@ -46,7 +46,9 @@ pub(crate) struct Claim {
 impl Claim {
     /// Whether it need not wait for the end of another's turn.
     fn goes_before(&self, other: &Claim) -> bool {
-        let small = self.left_bytes.saturating_mul(SMALL) <= other.left_bytes;
+        // Two of which nothing is left are alike: neither sends the other away.
+        let less = self.left_bytes < other.left_bytes;
+        let small = less && self.left_bytes.saturating_mul(SMALL) <= other.left_bytes;
         let urgent = self.urgency < other.urgency;
         self.turns <= other.turns && (urgent || (small && self.urgency == other.urgency))
     }
@@ -182,9 +184,11 @@ mod tests {
         assert!(!claim(0, c, 11).goes_before(&claim(0, c, 160)));
         assert!(!claim(1, a, 1).goes_before(&claim(0, c, 1000)), "it had its turn");
         assert!(!claim(0, c, 1).goes_before(&claim(0, a, 1000)));
-        // Nobody is sent away by one that it could send away in turn.
-        for x in &order {
-            for y in &order {
+        // Nobody is sent away by one that it could send away in turn, nor by one of its kind.
+        let none_left = [claim(0, a, 0), claim(0, c, 0), claim(1, c, 0)];
+        let all: Vec<Claim> = order.into_iter().chain(none_left).collect();
+        for x in &all {
+            for y in &all {
                 assert!(!(x.goes_before(y) && y.goes_before(x)), "{x:?} {y:?}");
             }
         }

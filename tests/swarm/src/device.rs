@@ -29,6 +29,8 @@ use link::{Item, Link};
 const LOAD_MAX_MS: u64 = 120_000;
 /// Longest time until a lost connection is begun anew, milliseconds.
 const RECONNECT_MAX_MS: u64 = 60_000;
+/// Inputs that follow from one another, more than which never end.
+const STEPS_MAX: u32 = 10_000;
 /// Windows are looked at at least this often, milliseconds.
 const TICK_MAX_MS: u64 = 600_000;
 
@@ -115,6 +117,10 @@ struct Process {
 pub enum Deed {
     /// A build answers for a model now; `None`: none does.
     Serves(ModelName, Option<Digest>),
+    /// One thing leads to another without an end; the input that was the next.
+    NeverRests(String),
+    /// A message to the broker is sent.
+    Publishes,
     /// The agent refused or accepted a plan of this epoch and revision.
     HeardPlan(ModelName, u64, u64),
 }
@@ -357,8 +363,14 @@ impl Device {
         let now = self.clock(lent.now);
         let Some(process) = &mut self.process else { return };
         process.pending.push_back(input);
+        let mut steps = 0;
         while let Some(process) = &mut self.process {
             let Some(input) = process.pending.pop_front() else { return };
+            steps += 1;
+            if steps > STEPS_MAX {
+                self.deeds.push(Deed::NeverRests(short(&input)));
+                return;
+            }
             let asked = self.traced.then(|| short(&input));
             // Steady clocks begin anywhere.
             let moment = Moment { wall: now, steady_ms: lent.now.0 };

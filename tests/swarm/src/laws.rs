@@ -13,6 +13,8 @@ use crate::network::drawn;
 /// A device that has the stable build of its plan answers within this time, milliseconds: loading takes seconds, and a
 /// damaged build is found only by trying it.
 const ANSWERS_WITHIN_MS: u64 = 10 * 60_000;
+/// A device sends no more messages than this in an hour, whatever happens to it: links are paid by the byte.
+const PUBLISHED_MAX: usize = 400;
 /// Bytes that nothing speaks of are gone within this time, milliseconds: a loss of power may bring them back, and the next
 /// start finds them.
 const TIDIED_WITHIN_MS: u64 = 24 * 3_600_000;
@@ -27,6 +29,8 @@ pub struct Watched {
     /// Since when bytes lie there that nothing speaks of.
     orphan_since: BTreeMap<Digest, Time>,
     run: u64,
+    /// Messages that it sent in this hour.
+    published: (u64, usize),
 }
 
 impl Watched {
@@ -49,7 +53,22 @@ impl Watched {
 }
 
 /// Holds the laws of what a device has just done.
-pub fn of_deeds(device: &Device, deeds: Vec<Deed>) -> Option<String> {
+pub fn of_deeds(device: &Device, watched: &mut Watched, deeds: Vec<Deed>, now: Time) -> Option<String> {
+    let hour = now.0 / 3_600_000;
+    if watched.published.0 != hour {
+        watched.published = (hour, 0);
+    }
+    watched.published.1 += deeds.iter().filter(|deed| **deed == Deed::Publishes).count();
+    if watched.published.1 > PUBLISHED_MAX {
+        return Some(format!("sent more than {PUBLISHED_MAX} messages in one hour"));
+    }
+    let restless = deeds.iter().find_map(|deed| match deed {
+        Deed::NeverRests(input) => Some(format!("one input leads to another without an end: {input}")),
+        _ => None,
+    });
+    if restless.is_some() {
+        return restless;
+    }
     let activated = |deed: &Deed| matches!(deed, Deed::Serves(_, Some(_)));
     let saved = deeds.iter().any(activated).then(|| device.saved()).flatten()?;
     deeds.into_iter().find_map(|deed| {

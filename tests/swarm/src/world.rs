@@ -28,6 +28,8 @@ const START: Time = Time(1_800_000_000_000);
 const TROUBLE_MS: u64 = 2 * DAY_MS;
 /// By then a healed fleet has come to what is wanted. Long: a failed download is tried again after a day.
 const HEALING_MS: u64 = 3 * DAY_MS;
+/// More events than this in one second are a loop that never ends.
+const EVENTS_MAX: u32 = 2_000;
 /// Laws of how a device is are held so often, milliseconds.
 const LOOK_MS: u64 = 600_000;
 /// A broker that lost a plan is given it again within this time, milliseconds.
@@ -186,8 +188,18 @@ impl World {
     }
 
     fn until(&mut self, end: Time) {
+        let (mut second, mut events) = (0, 0_u32);
         while self.broken.is_none() {
             let Some(event) = self.schedule.next(end) else { return };
+            let now = self.schedule.now().0 / 1_000;
+            events = if now == second { events + 1 } else { 0 };
+            second = now;
+            if events > EVENTS_MAX
+                && let Event::Device(i, _, event) = &event
+            {
+                let (i, text) = (*i, format!("never comes to rest: {event:?}"));
+                self.fail(i, &text);
+            }
             self.happens(event);
         }
     }
@@ -245,11 +257,12 @@ impl World {
             key: &key,
         };
         let wishes = work(&mut self.devices[i], &mut lent);
+        let now = self.schedule.now();
         for line in std::mem::take(&mut self.devices[i].trace) {
             self.say(|| line);
         }
         let deeds = std::mem::take(&mut self.devices[i].deeds);
-        if let Some(broken) = laws::of_deeds(&self.devices[i], deeds) {
+        if let Some(broken) = laws::of_deeds(&self.devices[i], &mut self.watched[i], deeds, now) {
             self.fail(i, &broken);
         }
         wishes

@@ -7,6 +7,8 @@ use modelfleet_swarm::world::{Defect, play, play_with, play_with_defect};
 
 /// Seeds that are played here.
 const SEEDS: u64 = 24;
+/// Seeds that once broke a law. 58: two downloads of which nothing was left sent each other away without an end.
+const KEPT: [u64; 1] = [58];
 /// Every so many seeds one is played twice.
 const TWICE: u64 = 12;
 
@@ -16,7 +18,8 @@ fn every_law_holds_and_a_healed_fleet_comes_to_what_is_wanted() {
     std::thread::scope(|scope| {
         for first in 1..=threads {
             scope.spawn(move || {
-                for seed in (first..=SEEDS).step_by(threads as usize) {
+                let kept = KEPT.into_iter().filter(|_| first == 1);
+                for seed in (first..=SEEDS).step_by(threads as usize).chain(kept) {
                     let outcome = play(seed);
                     if outcome.broken.is_some() {
                         let (faults, outcome) = shrink(seed, Faults::drawn_by(seed));

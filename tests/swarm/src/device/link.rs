@@ -152,6 +152,7 @@ impl Device {
             let id = link.next;
             link.flight.insert(id, (item.clone(), Arc::clone(&payload)));
             let topic = self.topic_of(&item);
+            self.deeds.push(Deed::Publishes);
             wishes.push(Wish::Send(Frame::Publish { id, topic, payload, retain: true }));
         }
     }
