@@ -148,7 +148,7 @@ impl Unit {
         turn.fetching = false;
         turn.emit(Output::PauseFetch { digest });
         let note = format!(
-            "{} {digest}: the download gives way to one of {to}, and goes on in its turn",
+            "{} {digest}: the download gives way to one of {to}, and continues in its turn",
             self.model
         );
         turn.emit(Output::Note(note));

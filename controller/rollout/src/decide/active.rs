@@ -123,7 +123,8 @@ fn blind(run: &mut Run) -> Option<Next> {
 }
 
 fn promoted(run: &mut Run) -> Option<Next> {
-    if run.state.promote_stale.is_some() {
+    // Nobody passes over harm that is not heard yet: it counts from the next moment on.
+    if run.state.promote_stale.is_some() || run.has_just_begun() {
         return None;
     }
     let index = run.policy.stage_named(run.intent.promote.as_ref()?)?;

@@ -197,10 +197,15 @@ impl Run<'_> {
         self.policy.stage(self.state.stage)
     }
 
+    /// Whether its first stage was opened in this very moment, in which no evidence is heard.
+    pub(super) fn has_just_begun(&self) -> bool {
+        self.state.passed.is_empty() && self.state.stage_opened_at == Some(self.now)
+    }
+
     /// Whether the evidence speaks about this attempt. It cannot before its first stage was opened, nor in
     /// that very moment.
     pub(super) fn is_of_attempt(&self) -> bool {
-        let just_begun = self.state.passed.is_empty() && self.state.stage_opened_at == Some(self.now);
+        let just_begun = self.has_just_begun();
         let opens = self.actions.iter().any(|a| matches!(a, Action::OpenStage { .. }));
         self.state.is_opened() && !just_begun && !opens && self.evidence.attempt == self.state.attempt
     }
