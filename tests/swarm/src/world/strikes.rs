@@ -1,0 +1,112 @@
+//! What faults do when they strike, and what heals them.
+
+use super::{DAY_MS, Event, HOUR_MS, Trouble, World, ahead};
+use crate::broker::Memory;
+use crate::faults::Fault;
+use crate::network::{Quality, drawn};
+
+impl World {
+    fn some_device(&mut self) -> usize {
+        drawn(&mut self.chance, self.devices.len() as u64 - 1) as usize
+    }
+
+    pub(super) fn strike(&mut self, fault: Fault) {
+        let i = self.some_device();
+        match fault {
+            Fault::Partitions => self.partition(),
+            Fault::BrokerRestarts => self.restart_broker(Memory::Kept),
+            Fault::BrokerGoesBack => self.restart_broker(Memory::Snapshot),
+            Fault::BrokerForgets => self.restart_broker(Memory::Forgotten),
+            Fault::RetainedLost => {
+                let at = drawn(&mut self.chance, 1_000) as usize;
+                self.broker.forget_one(|_| at);
+            }
+            Fault::Kills => {
+                let left = self.devices[i].kill();
+                self.died(i, left, 5_000);
+            }
+            Fault::PowerLoss => {
+                let left = self.devices[i].lose_power(&mut self.chance);
+                self.died(i, left, 120_000);
+            }
+            Fault::OffForHours => {
+                let left = self.devices[i].lose_power(&mut self.chance);
+                self.died(i, left, 12 * HOUR_MS);
+            }
+            Fault::ClockJumps => {
+                let most = if self.chance.below(3) == 0 { 400 * DAY_MS } else { 2 * DAY_MS };
+                self.devices[i].clock_ahead_ms = ahead(&mut self.chance, most);
+            }
+            Fault::DisksFull => {
+                self.devices[i].disk.full = true;
+                let wait_ms = drawn(&mut self.chance, 3 * HOUR_MS);
+                self.schedule.in_ms(wait_ms, Event::Restore(i, Trouble::Full));
+            }
+            Fault::BuildsRot => self.watched[i].rot_one(&mut self.devices[i], &mut self.chance),
+            Fault::RecordsRot => {
+                self.devices[i].disk.rot_control();
+                self.watched[i].forgot();
+                let left = self.devices[i].kill();
+                self.died(i, left, 5_000);
+            }
+            // Those are played packet by packet, step by step or from the start on.
+            Fault::Cuts
+            | Fault::Stalls
+            | Fault::Duplicates
+            | Fault::RetainedLate
+            | Fault::WillsLate
+            | Fault::KillsInSteps
+            | Fault::ClockSkew
+            | Fault::DownloadsFail
+            | Fault::AnswersLost => return,
+        }
+        let name = self.devices[i].identity.device.clone();
+        self.say(|| format!("{fault:?} ({name})"));
+        let wait_ms = 600_000 + drawn(&mut self.chance, 6 * HOUR_MS);
+        self.schedule.in_ms(wait_ms, Event::Fault(fault));
+    }
+
+    fn partition(&mut self) {
+        let least = drawn(&mut self.chance, 100) as u32;
+        for i in 0..self.devices.len() {
+            if self.chance.below(100) < least {
+                continue;
+            }
+            self.unlinked.insert(i);
+            if let Some(connection) = self.network.connection_of(i) {
+                self.cut(connection);
+            }
+            let wait_ms = drawn(&mut self.chance, 2 * HOUR_MS);
+            self.schedule.in_ms(wait_ms, Event::Restore(i, Trouble::Unlinked));
+        }
+    }
+
+    fn restart_broker(&mut self, memory: Memory) {
+        for (connection, _) in self.broker.restart(memory) {
+            self.cut(connection);
+        }
+    }
+
+    pub(super) fn restore(&mut self, i: usize, trouble: Trouble) {
+        match trouble {
+            Trouble::Unlinked => {
+                self.unlinked.remove(&i);
+            }
+            Trouble::Full => self.devices[i].disk.full = false,
+        }
+    }
+
+    /// Everything is as it should be from now on.
+    pub(super) fn heal(&mut self) {
+        self.say(|| "healed".to_owned());
+        self.healing = true;
+        self.network.quality = Quality::default();
+        self.unlinked.clear();
+        self.author.end_all(self.schedule.now());
+        for i in 0..self.devices.len() {
+            self.devices[i].disk.full = false;
+            self.devices[i].clock_ahead_ms = 0;
+        }
+        self.hand_over();
+    }
+}
