@@ -10,20 +10,22 @@ mod versions;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use modelfleet_crds::{Rollout, RolloutStatus};
+use modelfleet_model::ModelObjects;
+use modelfleet_model::decide_rollouts::RolloutOutcome;
+use modelfleet_model::rollout_status::rollout_status;
+use modelfleet_model::status;
+use modelfleet_model::status::problem::{minimal, tell_refused};
+use modelfleet_model::version_status::version_edits;
+use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::Phase;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::metrics::{RolloutLabels, RolloutNumbers};
-use crate::observe::World;
-use crate::status::problem::{beside_stand_in, minimal, tell_problem, tell_refused};
-use crate::status::{self, Story};
-use crate::turn::{Decided, Turn};
 
 pub use events::{announce, tell_events};
-pub use finalizer::{FINALIZER, let_go};
+pub use finalizer::let_go;
 pub use versions::write_status as write_version_status;
 
 /// Our name as a field manager: one for everything that this controller writes.
@@ -38,75 +40,24 @@ const TELL_EVERY_MS: u64 = 1_000;
 /// When the API server refuses or is away; what was written stays, and the repetition skips it.
 pub async fn apply(
     ctx: &Context,
-    world: &World,
-    turn: &Turn,
+    objects: &ModelObjects,
+    outcome: &RolloutOutcome,
     plan: Option<(u64, u64)>,
     now: Time,
 ) -> Result<Option<Time>, Error> {
-    let rollout = finalizer::keep(ctx, &turn.rollout).await?;
-    let before = rollout.status.as_ref();
+    let rollout = finalizer::keep(ctx, &outcome.rollout).await?;
+    if let Ok(decided) = &outcome.result {
+        let edits = version_edits(objects, &rollout, &decided.decision.actions, now);
+        versions::edit(ctx, objects, &edits, now).await?;
+    }
     let generation = rollout.metadata.generation;
-    let after = match &turn.outcome {
-        Err(problem) => tell_problem(problem, before, generation, now),
-        Ok(decided) => {
-            versions::apply(ctx, world, &rollout, &decided.decision.actions, now).await?;
-            told(decided, before, plan, generation, now)
-        }
-    };
+    let after = rollout_status(outcome, rollout.status.as_ref(), plan, generation, now);
     show(ctx, &rollout, &after);
-    if let Some(seen) =
-        turn.outcome.as_ref().ok().and_then(|decided| decided.seen.as_ref()).filter(|seen| seen.whole)
-    {
+    let seen = outcome.result.as_ref().ok().and_then(|decided| decided.seen.as_ref());
+    if let Some(seen) = seen.filter(|seen| seen.whole) {
         ctx.metrics.show_fleet(&rollout_labels(&rollout), seen.omitted.count, seen.other_plan.count);
     }
     tell(ctx, &rollout, after, now).await
-}
-
-pub(crate) fn told(
-    decided: &Decided,
-    before: Option<&RolloutStatus>,
-    plan: Option<(u64, u64)>,
-    generation: Option<i64>,
-    now: Time,
-) -> RolloutStatus {
-    let told = status::tell(&story(decided, plan, generation, now), before);
-    let told = match &decided.problem {
-        None => told,
-        // What is under way says so itself; what has ended well would look well.
-        Some(problem) if decided.memory.state.phase == Phase::Succeeded => {
-            tell_problem(problem, Some(&beside_stand_in(told, before)), generation, now)
-        }
-        Some(_) => beside_stand_in(told, before),
-    };
-    status::bounded::bounded(told)
-}
-
-fn story<'a>(
-    decided: &'a Decided,
-    plan: Option<(u64, u64)>,
-    generation: Option<i64>,
-    now: Time,
-) -> Story<'a> {
-    let seen = decided.seen.as_ref().filter(|seen| seen.whole);
-    Story {
-        valid: &decided.valid,
-        memory: &decided.memory,
-        membership: &decided.membership,
-        reasons: &decided.decision.reasons,
-        seen: seen.map(|s| status::Seen {
-            view: &s.view,
-            eligible: s.eligible,
-            online: s.online,
-            failures: &s.failures,
-            omitted: &s.omitted,
-            other_plan: &s.other_plan,
-        }),
-        answer: decided.answer.as_ref(),
-        plan,
-        restored: decided.restored,
-        generation,
-        now,
-    }
 }
 
 /// Writes the status when it differs in substance, or in anything and the last write is long enough ago. What the API
@@ -134,7 +85,7 @@ async fn tell(
         Err(error) if error.is_refusal() => {
             tracing::error!(
                 rollout = full_name(rollout),
-                error = chain(&error),
+                error = with_causes(&error),
                 "status refused; writes less"
             );
             match write_status(ctx, rollout, &minimal(after)).await {
@@ -159,7 +110,7 @@ async fn tell_refusal(
     now: Time,
 ) -> Result<Option<Time>, Error> {
     let before = rollout.status.as_ref();
-    let told = tell_refused(&chain(&refusal), before, rollout.metadata.generation, now);
+    let told = tell_refused(&with_causes(&refusal), before, rollout.metadata.generation, now);
     if before != Some(&told) {
         let patched = write_status(ctx, rollout, &told).await?;
         ctx.written().keep_rollout(patched);

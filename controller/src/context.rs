@@ -1,6 +1,5 @@
 //! What every reconcile shares.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,17 +8,17 @@ use ed25519_dalek::SigningKey;
 use kube::Client;
 use kube::runtime::reflector::Store;
 use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_fleet::{Index, Ledger, Link};
+use modelfleet_model::decide_model::Recorded;
 use modelfleet_protocol::ids::Namespace;
 use modelfleet_protocol::time::Time;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::index::Index;
-use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::mqtt::Publisher;
-use crate::records::{Mark, Records};
+use crate::records::Records;
 use crate::work::Work;
-use crate::written::Written;
+use crate::write_cache::WriteCache;
 
 /// What every reconcile shares.
 pub struct Context {
@@ -30,9 +29,9 @@ pub struct Context {
     /// Model versions as last seen.
     pub versions: Store<ModelVersion>,
     /// What we wrote and have not seen come back.
-    pub written: Mutex<Written>,
+    pub written: Mutex<WriteCache>,
     /// What devices and the broker say.
-    pub field: Mutex<Field>,
+    pub fleets: Mutex<FleetState>,
     /// The way to the broker.
     pub publisher: Publisher,
     /// Signs plans.
@@ -52,7 +51,7 @@ pub struct Context {
 }
 
 /// What devices and the broker say.
-pub struct Field {
+pub struct FleetState {
     /// Devices.
     pub index: Index,
     /// Plans at the broker.
@@ -60,65 +59,52 @@ pub struct Field {
     /// The connection.
     pub link: Link,
     /// What was recorded last, by namespace and rollout; `None`: nothing is recorded.
-    pub marks: Option<BTreeMap<(String, String), Mark>>,
+    pub recorded: Option<Recorded>,
 }
 
-/// The connection to the broker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Link {
-    /// It stands.
-    pub connected: bool,
-    /// Every retained message that was asked for has arrived since it stands. Of one fleet: [`Field::link_of`].
-    pub settled: bool,
-    /// Since when it stands.
-    pub since: Time,
-}
-
-impl Field {
-    /// The connection, as far as one fleet goes: settled when all that its devices have retained has arrived. What came
-    /// before is nobody's silence.
+impl FleetState {
+    /// The connection, as far as one fleet goes.
     #[must_use]
     pub fn link_of(&self, namespace: &Namespace) -> Link {
-        let complete = self.index.fleet(namespace).and_then(|fleet| fleet.complete_since());
-        Link {
-            connected: self.link.connected,
-            settled: self.link.connected && complete.is_some(),
-            since: self.link.since.max(complete.unwrap_or(Time::ZERO)),
-        }
+        self.link.of_fleet(self.index.fleet(namespace))
     }
 }
 
 impl Context {
     /// What devices and the broker say, locked. A thread that panicked with the lock has left the index whole:
     /// each message replaces entries, it never leaves one half written.
-    pub fn field(&self) -> MutexGuard<'_, Field> {
-        match self.field.try_lock() {
-            Ok(field) => field,
+    pub fn fleets(&self) -> MutexGuard<'_, FleetState> {
+        match self.fleets.try_lock() {
+            Ok(fleets) => fleets,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // While somebody looks at a large fleet, whoever waits must not keep a thread from the lease and the probes.
             Err(TryLockError::WouldBlock) => {
-                let wait = || self.field.lock().unwrap_or_else(PoisonError::into_inner);
-                match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-                    Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
-                    _ => wait(),
-                }
+                compute(|| self.fleets.lock().unwrap_or_else(PoisonError::into_inner))
             }
         }
     }
 
     /// What devices and the broker say, if nobody else is at it.
     #[must_use]
-    pub fn field_if_free(&self) -> Option<MutexGuard<'_, Field>> {
-        match self.field.try_lock() {
-            Ok(field) => Some(field),
+    pub fn fleets_if_free(&self) -> Option<MutexGuard<'_, FleetState>> {
+        match self.fleets.try_lock() {
+            Ok(fleets) => Some(fleets),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
     /// What we wrote, locked.
-    pub fn written(&self) -> MutexGuard<'_, Written> {
+    pub fn written(&self) -> MutexGuard<'_, WriteCache> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs what takes long without waiting, beside the tasks of the runtime where it has other threads for them.
+pub fn compute<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 
@@ -132,26 +118,26 @@ pub fn now() -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::Source;
-    use crate::ledger::Key;
+    use modelfleet_fleet::Source;
+    use modelfleet_fleet::ledger::Key;
 
     #[test]
     fn a_fleet_is_seen_whole_once_all_that_its_devices_retained_is_here() {
         let key = |namespace: &str| -> Key { (namespace.parse().unwrap(), "m".parse().unwrap()) };
-        let mut field = Field {
+        let mut fleets = FleetState {
             index: Index::new(1),
             ledger: Ledger::new(SigningKey::from_bytes(&[7; 32]).verifying_key()),
             link: Link { connected: true, settled: true, since: Time(5) },
-            marks: None,
+            recorded: None,
         };
         let (a, b) = (key("a"), key("b"));
-        field.index.note(&a, Source::Plan);
-        field.index.note(&b, Source::Plan);
-        field.index.complete(&a.0, Time(9));
-        assert_eq!(field.link_of(&a.0), Link { connected: true, settled: true, since: Time(9) });
-        assert!(!field.link_of(&b.0).settled, "a fleet that is new waits for its own devices");
-        assert!(!field.link_of(&key("c").0).settled);
-        field.index.reconnect();
-        assert!(!field.link_of(&a.0).settled, "a new connection begins anew");
+        fleets.index.note(&a, Source::Plan);
+        fleets.index.note(&b, Source::Plan);
+        fleets.index.complete(&a.0, Time(9));
+        assert_eq!(fleets.link_of(&a.0), Link { connected: true, settled: true, since: Time(9) });
+        assert!(!fleets.link_of(&b.0).settled, "a fleet that is new waits for its own devices");
+        assert!(!fleets.link_of(&key("c").0).settled);
+        fleets.index.reconnect();
+        assert!(!fleets.link_of(&a.0).settled, "a new connection begins anew");
     }
 }

@@ -141,7 +141,7 @@ async fn metrics(State(shown): State<Shown>) -> Response {
 
 async fn malformed(State(shown): State<Shown>) -> Response {
     let Some(ctx) = shown.context() else { return StatusCode::NOT_FOUND.into_response() };
-    let sample = ctx.field_if_free().map(|field| field.index.malformed.sample());
+    let sample = ctx.fleets_if_free().map(|fleets| fleets.index.malformed.sample());
     let busy = (StatusCode::SERVICE_UNAVAILABLE, "looks at the fleet; ask again\n");
     sample.map_or_else(|| busy.into_response(), |sample| axum::Json(sample).into_response())
 }

@@ -16,7 +16,7 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::chain;
+use modelfleet_protocol::causes::with_causes;
 
 /// A leader that was not seen for so long may be replaced.
 const LEASE: Duration = Duration::from_secs(15);
@@ -63,7 +63,7 @@ impl Election {
             match self.try_acquire().await {
                 Ok(epoch) => return Some(epoch),
                 Err(error) => {
-                    let text = chain(&error);
+                    let text = with_causes(&error);
                     if text != told {
                         tracing::info!(reason = text, "waiting to lead");
                     }
@@ -174,7 +174,7 @@ impl Election {
                 Ok(Ok(())) => good = Instant::now(),
                 Ok(Err(error @ LeaseError::Held(_))) => return Err(error),
                 Ok(Err(error)) if good.elapsed() >= RENEW_DEADLINE => return Err(error),
-                Ok(Err(error)) => tracing::warn!(error = chain(&error), "lease not renewed"),
+                Ok(Err(error)) => tracing::warn!(error = with_causes(&error), "lease not renewed"),
                 Err(_) => return Err(LeaseError::Conflict),
             }
         }

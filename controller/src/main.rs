@@ -1,5 +1,6 @@
 //! Arguments, clients, run.
 
+use modelfleet_protocol::causes::with_causes;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,22 +11,21 @@ use clap::Parser as _;
 use kube::Client;
 use kube::runtime::reflector::{self, store::Writer};
 use modelfleet_controller::args::{Cli, Command, Settings};
-use modelfleet_controller::context::{Context, Field, Link};
-use modelfleet_controller::error::chain;
+use modelfleet_controller::context::{Context, FleetState};
 use modelfleet_controller::http::{self, Shown, Stand};
-use modelfleet_controller::index::Index;
 use modelfleet_controller::lease::Election;
-use modelfleet_controller::ledger::Ledger;
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::{self, BrokerSettings};
 use modelfleet_controller::records::Records;
-use modelfleet_controller::registry::asks::Asks;
+use modelfleet_controller::registry::check_queue::CheckQueue;
 use modelfleet_controller::run::{self, Scope};
 use modelfleet_controller::verify_artifact::Trust;
 use modelfleet_controller::work::Work;
-use modelfleet_controller::written::Written;
-use modelfleet_controller::{facts, keys, registry};
+use modelfleet_controller::write_cache::WriteCache;
+use modelfleet_controller::{keys, registry};
 use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_fleet::{Index, Ledger, Link};
+use modelfleet_model::version_facts::later_epoch;
 use tokio_util::sync::CancellationToken;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -90,7 +90,7 @@ async fn reached(client: &Client, stop: &CancellationToken) -> bool {
     loop {
         match client.apiserver_version().await {
             Ok(_) => return true,
-            Err(error) => tracing::warn!(error = chain(&error), "the API server is away; tries again"),
+            Err(error) => tracing::warn!(error = with_causes(&error), "the API server is away; tries again"),
         }
         tokio::select! {
             () = stop.cancelled() => return false,
@@ -144,12 +144,12 @@ async fn lead(
         client: clients.api,
         rollouts: rollouts.clone(),
         versions: versions.clone(),
-        written: Mutex::new(Written::default()),
-        field: Mutex::new(Field {
+        written: Mutex::new(WriteCache::default()),
+        fleets: Mutex::new(FleetState {
             index: Index::new(settings.devices_max).with_fleet_max(settings.fleet_devices_max),
             ledger: Ledger::new(signer.verifying_key()),
             link: Link::default(),
-            marks: settings.record_dir.as_ref().map(|_| BTreeMap::new()),
+            recorded: settings.record_dir.as_ref().map(|_| BTreeMap::new()),
         }),
         publisher,
         signer,
@@ -165,7 +165,7 @@ async fn lead(
         [] => Scope::All,
         names => Scope::Namespaces(names.to_vec()),
     };
-    let checks = Asks::default();
+    let checks = CheckQueue::default();
     let writers = (rollout_writer, version_writer);
     let (watches, all) = watch(&ctx, &clients.watch, &scope, writers, &checks, &stop);
     tokio::select! {
@@ -174,7 +174,7 @@ async fn lead(
     }
     let epochs = rollouts.state();
     let epochs = epochs.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.epoch));
-    if let Some(epoch) = facts::later_epoch(epochs, term.epoch) {
+    if let Some(epoch) = later_epoch(epochs, term.epoch) {
         // The Lease was deleted and its count began anew: devices would not obey us.
         ctx.seen_epoch.fetch_max(epoch, Ordering::Relaxed);
         tracing::error!(epoch, ours = term.epoch, "a status tells of a later leader; this process ends");
@@ -198,7 +198,7 @@ fn watch(
     client: &Client,
     scope: &Scope,
     (rollouts, versions): (Writer<Rollout>, Writer<ModelVersion>),
-    checks: &Asks,
+    checks: &CheckQueue,
     stop: &CancellationToken,
 ) -> (tokio::task::JoinSet<()>, [CancellationToken; 2]) {
     let all = [CancellationToken::new(), CancellationToken::new()];

@@ -4,11 +4,11 @@
 //! and one that was acknowledged out of order then keeps it from ever publishing again.
 //!
 //! After every connect the retained messages arrive first: plans, then the devices of the fleets that are asked for
-//! ([`hearing`]). Until those of a fleet are all there nothing is decided about it.
+//! ([`subscriptions`]). Until those of a fleet are all there nothing is decided about it.
 
-mod hearing;
 mod progress;
 mod settings;
+mod subscriptions;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,9 +23,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use hearing::{Heard, Hearing, Next};
 use progress::{Due, Progress};
 pub use settings::{BEAT, BrokerSettings};
+use subscriptions::{Heard, Next, Subscriptions};
 
 /// Most messages that wait to be sent.
 const OUTBOX_MAX: usize = 1024;
@@ -125,7 +125,7 @@ pub struct Broker {
     progress: Progress,
     sync_topic: String,
     wanted: watch::Receiver<BTreeSet<Namespace>>,
-    hearing: Hearing,
+    subscriptions: Subscriptions,
     /// All that was wanted when it was last asked for is heard, and nothing else.
     hears_all: bool,
 }
@@ -141,7 +141,7 @@ pub fn prepare(settings: &BrokerSettings) -> Result<(Publisher, Broker), MqttErr
     // A namespace begins with a letter or digit, so that no namespace is called `_controller`.
     let sync_topic = format!("{ROOT}/_controller/{}/sync", settings.identity);
     let (sender, wanted) = watch::channel(BTreeSet::new());
-    let hearing = Hearing::new(&sync_topic);
+    let subscriptions = Subscriptions::new(&sync_topic);
     let publisher =
         Publisher { client: Arc::clone(&client), wanted: Arc::new(sender), sync_topic: sync_topic.clone() };
     let beat = settings.beat;
@@ -149,7 +149,7 @@ pub fn prepare(settings: &BrokerSettings) -> Result<(Publisher, Broker), MqttErr
     let hears_all = false;
     Ok((
         publisher,
-        Broker { options, client, events, beat, progress, sync_topic, wanted, hearing, hears_all },
+        Broker { options, client, events, beat, progress, sync_topic, wanted, subscriptions, hears_all },
     ))
 }
 
@@ -232,14 +232,14 @@ impl Broker {
         match packet {
             Packet::ConnAck(_) => {
                 self.progress = Progress::new(self.beat, Instant::now());
-                self.hearing.reconnect();
+                self.subscriptions.reconnect();
                 self.hears_all = false;
                 inbox(Feed::Connected);
             }
             Packet::SubAck(ack) => {
                 let confirmed = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
                 let confirmed: Vec<bool> = ack.return_codes.iter().map(confirmed).collect();
-                let (marker, refused) = self.hearing.answered(&confirmed, Instant::now());
+                let (marker, refused) = self.subscriptions.answered(&confirmed, Instant::now());
                 if !refused.is_empty() {
                     inbox(Feed::Denied { filters: &refused });
                 }
@@ -251,7 +251,7 @@ impl Broker {
                         marker.to_string(),
                     );
                     if sent.is_err() {
-                        self.hearing.not_sent();
+                        self.subscriptions.not_sent();
                     }
                 }
             }
@@ -271,7 +271,7 @@ impl Broker {
 
     /// A message of ours.
     fn came_back(&mut self, payload: &[u8], inbox: &mut impl FnMut(Feed<'_>)) {
-        let heard = self.hearing.marked(payload);
+        let heard = self.subscriptions.marked(payload);
         if heard.is_some() || Progress::is_beat(payload) {
             self.progress.moved(Instant::now());
             inbox(Feed::Moves);
@@ -287,7 +287,7 @@ impl Broker {
     }
 
     fn tell_heard(&self, fleets: &[Namespace], inbox: &mut impl FnMut(Feed<'_>)) {
-        let all = self.hearing.is_complete(&self.wanted.borrow());
+        let all = self.subscriptions.is_complete(&self.wanted.borrow());
         inbox(Feed::Heard { fleets, all });
     }
 
@@ -298,14 +298,14 @@ impl Broker {
             return;
         }
         let wanted = self.wanted.borrow_and_update();
-        let next = self.hearing.next(&wanted, Instant::now());
-        self.hears_all = next.is_none() && self.hearing.is_complete(&wanted);
+        let next = self.subscriptions.next(&wanted, Instant::now());
+        self.hears_all = next.is_none() && self.subscriptions.is_complete(&wanted);
         drop(wanted);
         match next {
             Some(Next::Subscribe(filters)) => {
                 let filters = filters.into_iter().map(|path| Filter::new(path, QoS::AtLeastOnce));
                 if current(&self.client).try_subscribe_many(filters).is_err() {
-                    self.hearing.not_sent();
+                    self.subscriptions.not_sent();
                 }
             }
             Some(Next::Unsubscribe(filters)) => {

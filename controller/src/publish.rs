@@ -8,13 +8,13 @@ use modelfleet_protocol::topic::{Channel, Topic};
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::ledger::{Due, Key, Ledger};
-use crate::plan::Wanted;
+use modelfleet_fleet::ledger::{Due, Key, Ledger};
+use modelfleet_model::plan::DesiredPlan;
 
 /// What publishing has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
-    /// The broker holds what is wanted.
+    /// The broker holds what is desired.
     pub held: bool,
     /// Something was sent.
     pub sent: bool,
@@ -23,54 +23,54 @@ pub struct Published {
 }
 
 impl Published {
-    /// Nothing was sent, and what the broker holds is not what is wanted.
+    /// Nothing was sent, and what the broker holds is not what is desired.
     pub const NOTHING: Published = Published { held: false, sent: false, wake: None };
 }
 
 /// Epoch and revision of the plan that [`publish`] would send or that the broker holds. While it is not known what the
 /// broker holds nothing is sent, and there is no number to tell of.
 #[must_use]
-pub fn numbers(ctx: &Context, key: &Key, wanted: &Wanted, now: Time) -> Option<(u64, u64)> {
-    let Wanted::Plan(plan) = wanted else { return None };
-    let field = ctx.field();
-    if !field.link_of(&key.0).settled {
+pub fn numbers(ctx: &Context, key: &Key, desired: &DesiredPlan, now: Time) -> Option<(u64, u64)> {
+    let DesiredPlan::Plan(plan) = desired else { return None };
+    let fleets = ctx.fleets();
+    if !fleets.link_of(&key.0).settled {
         return None;
     }
-    match field.ledger.due(key, plan, ctx.epoch, now) {
+    match fleets.ledger.due(key, plan, ctx.epoch, now) {
         Due::Sign(above) => Some((ctx.epoch, above + 1)),
         Due::Nothing | Due::Echo(_) | Due::Again(_) => {
-            field.ledger.newest(key).map(|plan| (plan.order.epoch, plan.order.revision))
+            fleets.ledger.newest(key).map(|plan| (plan.order.epoch, plan.order.revision))
         }
     }
 }
 
-/// Brings the broker to hold what is wanted. While it is away nothing is sent, and the connect brings us back.
+/// Brings the broker to hold what is desired. While it is away nothing is sent, and the connect brings us back.
 ///
 /// # Errors
 /// When too much waits to be sent.
-pub fn publish(ctx: &Context, key: &Key, wanted: Wanted, now: Time) -> Result<Published, Error> {
-    let mut field = ctx.field();
-    if !field.link_of(&key.0).settled {
+pub fn publish(ctx: &Context, key: &Key, desired: DesiredPlan, now: Time) -> Result<Published, Error> {
+    let mut fleets = ctx.fleets();
+    if !fleets.link_of(&key.0).settled {
         return Ok(Published::NOTHING);
     }
     let topic = Topic { namespace: key.0.clone(), channel: Channel::Plan(key.1.clone()) }.name();
-    let plan = match wanted {
-        Wanted::Plan(plan) => plan,
-        Wanted::Unchanged => return Ok(Published::NOTHING),
-        Wanted::Nothing => return clear(ctx, &mut field.ledger, key, &topic),
+    let plan = match desired {
+        DesiredPlan::Plan(plan) => plan,
+        DesiredPlan::Unchanged => return Ok(Published::NOTHING),
+        DesiredPlan::Nothing => return clear(ctx, &mut fleets.ledger, key, &topic),
     };
-    match field.ledger.due(key, &plan, ctx.epoch, now) {
+    match fleets.ledger.due(key, &plan, ctx.epoch, now) {
         Due::Nothing => {
-            let order = field.ledger.newest(key).map(|plan| plan.order);
+            let order = fleets.ledger.newest(key).map(|plan| plan.order);
             let renew = order.map(|o| o.issued.after_ms(o.expires.since_ms(o.issued) / 2 + 1));
             Ok(Published { held: true, sent: false, wake: renew })
         }
         Due::Echo(by) => Ok(Published { held: false, sent: false, wake: Some(by) }),
         Due::Again(bytes) => {
             ctx.publisher.publish_retained(&topic, bytes.clone())?;
-            let newest = field.ledger.newest(key).cloned();
+            let newest = fleets.ledger.newest(key).cloned();
             if let Some(plan) = newest {
-                field.ledger.note_sent(key, plan, bytes, now);
+                fleets.ledger.note_sent(key, plan, bytes, now);
             }
             Ok(Published { held: false, sent: true, wake: Some(now.after_ms(5_000)) })
         }
@@ -82,7 +82,7 @@ pub fn publish(ctx: &Context, key: &Key, wanted: Wanted, now: Time) -> Result<Pu
             ctx.publisher.publish_retained(&topic, bytes.clone())?;
             ctx.metrics.plans.inc();
             log(&topic, &plan, bytes.len());
-            field.ledger.note_sent(key, plan, bytes, now);
+            fleets.ledger.note_sent(key, plan, bytes, now);
             Ok(Published { held: false, sent: true, wake: Some(now.after_ms(5_000)) })
         }
     }

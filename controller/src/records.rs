@@ -8,7 +8,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use modelfleet_judge::record::{Record, RecordError};
-use modelfleet_judge::{Advice, StageState};
 
 /// A file of this size becomes the previous one, bytes.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -32,19 +31,6 @@ pub enum RecordingError {
         /// Why.
         source: std::io::Error,
     },
-}
-
-/// What tells one look worth a line from the next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// The attempt and the stage.
-    pub stage: (u32, u32),
-    /// Looks reached.
-    pub looks: u16,
-    /// What was answered.
-    pub advice: Advice,
-    /// What is carried on.
-    pub after: StageState,
 }
 
 /// A folder of recordings.
@@ -104,7 +90,7 @@ mod tests {
             looks: Looks { reached, planned: 6 },
             seed: 1,
         };
-        let before = StageState::new();
+        let before = modelfleet_judge::StageState::new();
         Record::of("a place", &evidence, &before, &assess(&evidence, &before))
     }
 

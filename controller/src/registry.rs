@@ -1,8 +1,9 @@
 //! Model versions: Registered until their bytes were checked, then Verified, or Rejected with what to do.
 
-pub mod asks;
-mod desk;
+pub mod check_queue;
+mod check_schedule;
 
+use modelfleet_protocol::causes::with_causes;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::write_version_status;
 use crate::context::{Context, now};
-use crate::error::{Error, chain};
-use crate::facts::stage;
+use crate::error::Error;
 use crate::metrics::label;
-use crate::status::time::{cut, to_k8s};
 use crate::verify_artifact::{CheckError, Trust, check};
-use asks::Asks;
-use desk::Desk;
+use check_queue::CheckQueue;
+use check_schedule::CheckSchedule;
+use modelfleet_model::status::time::{cut, to_k8s};
+use modelfleet_model::version_facts::stage;
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
@@ -36,8 +37,8 @@ const RECHECK_MAX: Duration = Duration::from_secs(24 * 3600);
 pub type Name = (String, String, String);
 
 /// Checks versions as they are named in `asks`, until `stop`.
-pub async fn run(ctx: Arc<Context>, trust: Arc<Trust>, asks: Asks, stop: CancellationToken) {
-    let mut desk = Desk::default();
+pub async fn run(ctx: Arc<Context>, trust: Arc<Trust>, asks: CheckQueue, stop: CancellationToken) {
+    let mut desk = CheckSchedule::default();
     let mut checks: JoinSet<Option<Duration>> = JoinSet::new();
     let mut running: HashMap<Id, Name> = HashMap::new();
     loop {
@@ -89,7 +90,7 @@ async fn examine(ctx: &Context, trust: &Trust, name: &Name, attempts: u32) -> Op
     match write(ctx, trust, &object, result, again).await {
         Ok(()) => again,
         Err(error) => {
-            tracing::warn!(version = name.1, namespace = name.0, error = chain(&error), "not written");
+            tracing::warn!(version = name.1, namespace = name.0, error = with_causes(&error), "not written");
             Some(BACKOFF_MIN)
         }
     }
@@ -138,7 +139,7 @@ async fn write(
             let wait = again.map_or(0, |wait| wait.as_secs());
             let message = format!(
                 "The file could not be checked: {}. Tries again within {wait} seconds.",
-                chain(error)
+                with_causes(error)
             );
             (VersionStage::Registered, "StoreUnavailable", message)
         }

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, now};
-use crate::error::chain;
 use crate::metrics::label;
 use crate::reconcile::reconcile;
 use crate::retry::retry_after;
 use crate::work::Job;
+use modelfleet_protocol::causes::with_causes;
 
 pub use listen::listen;
 pub use watch::{rollout_changed, version_changed, watch};
@@ -93,7 +93,7 @@ async fn one(ctx: &Arc<Context>, job: Job) {
             ctx.metrics.reconcile_errors.get_or_create(&label("variant", error.variant())).inc();
             let (namespace, model) = (key.0.as_str(), key.1.as_str());
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(namespace, model, error = chain(&error), wait_ms, "reconcile is repeated");
+            tracing::warn!(namespace, model, error = with_causes(&error), wait_ms, "reconcile is repeated");
             ctx.work.at(key.clone(), Instant::now() + wait);
         }
         Err(panicked) => {

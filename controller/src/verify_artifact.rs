@@ -21,7 +21,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, ObjectStoreScheme, parse_url_opts};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::chain;
+use modelfleet_protocol::causes::with_causes;
 use place::{Careful, Forbidden};
 
 /// A store that sends nothing for so long is away.
@@ -91,7 +91,7 @@ fn forbid<T>(uri: &str, why: Forbidden) -> Result<T, CheckError> {
 /// Sorts a store's error into words of ours. The error itself, which may quote an answer, is for the log alone.
 fn fetch(uri: &str, error: &object_store::Error) -> CheckError {
     use object_store::Error as E;
-    let logged: String = chain(error).chars().take(LOGGED_MAX).collect();
+    let logged: String = with_causes(error).chars().take(LOGGED_MAX).collect();
     tracing::info!(uri, error = logged, "an artifact could not be fetched");
     let why = match error {
         E::NotFound { .. } => "it is not there",

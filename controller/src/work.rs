@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::ledger::Key;
+use modelfleet_fleet::ledger::Key;
 
 /// Evidence waits so long for more of it.
 const DEBOUNCE: Duration = Duration::from_millis(60);
@@ -63,12 +63,12 @@ impl Work {
         self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for a key now.
+    /// CheckQueue for a key now.
     pub fn now(&self, key: Key) {
         self.at(key, Instant::now());
     }
 
-    /// Asks for a key at a moment; an earlier wish stays.
+    /// CheckQueue for a key at a moment; an earlier wish stays.
     pub fn at(&self, key: Key, when: Instant) {
         let mut queue = self.queue();
         let due = queue.due.entry(key).or_insert(when);

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
-use modelfleet_controller::index::view::Lens;
-use modelfleet_controller::index::{Change, Index, Source};
+use modelfleet_fleet::view::Lens;
+use modelfleet_fleet::{Change, Index, Source};
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Clause, Membership};

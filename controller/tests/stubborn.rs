@@ -12,17 +12,17 @@ use std::sync::{Arc, Mutex};
 
 use ed25519_dalek::SigningKey;
 use kube::runtime::{reflector, watcher};
-use modelfleet_controller::context::{Context, Field, Link};
+use modelfleet_controller::context::{Context, FleetState};
 use modelfleet_controller::error::Error;
-use modelfleet_controller::index::Index;
-use modelfleet_controller::index::known::Source;
-use modelfleet_controller::ledger::{Key, Ledger};
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::{self, Broker, BrokerSettings};
 use modelfleet_controller::reconcile::reconcile;
 use modelfleet_controller::work::Work;
-use modelfleet_controller::written::Written;
+use modelfleet_controller::write_cache::WriteCache;
 use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_fleet::Index;
+use modelfleet_fleet::ledger::{Key, Ledger};
+use modelfleet_fleet::{Link, Source};
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 use objects::{deleted, of, rollout, version, versions};
@@ -70,8 +70,8 @@ async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Broker) 
         client: kube::Client::try_from(config).unwrap(),
         rollouts,
         versions,
-        written: Mutex::new(Written::default()),
-        field: Mutex::new(Field { index, ledger, link, marks: None }),
+        written: Mutex::new(WriteCache::default()),
+        fleets: Mutex::new(FleetState { index, ledger, link, recorded: None }),
         publisher,
         signer,
         epoch: 3,
@@ -85,7 +85,7 @@ async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Broker) 
 }
 
 fn sent(context: &Context) -> Option<Plan> {
-    context.field().ledger.newest(&key()).cloned()
+    context.fleets().ledger.newest(&key()).cloned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +191,7 @@ async fn an_event_that_is_refused_is_told_later_and_stops_nothing() {
 async fn while_the_broker_is_away_nothing_is_written_twice() {
     let active = rollout("1.2.0", Some("Progressing"), &json!({}));
     let (server, context, _broker) = controller(of(versions(), vec![active])).await;
-    context.field().link = Link::default();
+    context.fleets().link = Link::default();
     reconcile(&context, &key()).await.unwrap();
     server.writes();
     for _ in 0..5 {

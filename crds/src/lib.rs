@@ -13,6 +13,8 @@ mod rules;
 pub mod selector;
 pub mod text;
 
+/// Names and other metadata of an object, without a client.
+pub use kube::ResourceExt;
 pub use metric::Metric;
 pub use model_version::{ModelVersion, ModelVersionSpec, ModelVersionStatus};
 pub use rollout::{Rollout, RolloutSpec, RolloutStatus};

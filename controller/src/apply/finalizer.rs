@@ -1,26 +1,21 @@
-//! A rollout is kept until no retained plan speaks for it.
+//! A rollout is kept until no retained plan is for it.
 
 use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use modelfleet_crds::Rollout;
+use modelfleet_model::decide_rollouts::RolloutOutcome;
+use modelfleet_model::rollout_release::{self, FINALIZER, Release};
 use modelfleet_protocol::time::Time;
 use serde_json::json;
 
-use super::events::{Entry, announce, subject};
+use super::events::{announce, subject};
 use super::{MANAGER, full_name, rollouts};
 use crate::context::Context;
 use crate::error::Error;
-use crate::status::time::from_k8s;
-use crate::turn::Turn;
 
-/// Keeps a rollout until no retained plan speaks for it.
-pub const FINALIZER: &str = "modelfleet.io/retained-plan";
-/// A deleted rollout is let go after this time, whatever the broker does, milliseconds.
-const LET_GO_MS: u64 = 30_000;
-
-/// Puts the finalizer on, before any plan can speak for the rollout.
+/// Puts the finalizer on, before any plan can be for the rollout.
 pub(super) async fn keep(ctx: &Context, rollout: &Arc<Rollout>) -> Result<Arc<Rollout>, Error> {
     let kept = rollout.finalizers().iter().any(|f| f == FINALIZER);
     if kept || rollout.metadata.deletion_timestamp.is_some() {
@@ -63,45 +58,24 @@ pub(super) fn without<K: ResourceExt>(object: &K, finalizer: &str) -> Patch<serd
     }))
 }
 
-/// Lets a deleted rollout go: when it has ended and the broker holds the plan without it, or after half a minute,
-/// because a broker that is away must not keep objects for ever. Returns when to look again.
+/// Lets a deleted rollout go, once [`modelfleet_model::rollout_release`] says so. Returns when to look again.
 ///
 /// # Errors
 /// When the API server refuses or is away.
 pub async fn let_go(
     ctx: &Context,
-    turn: &Turn,
+    outcome: &RolloutOutcome,
     plan_is_held: bool,
     now: Time,
 ) -> Result<Option<Time>, Error> {
-    let stored = ctx.written().rollout_since(&turn.rollout);
-    let Some(since) = stored.metadata.deletion_timestamp.as_ref().map(from_k8s) else {
-        return Ok(None);
+    let stored = ctx.written().rollout_since(&outcome.rollout);
+    let event = match rollout_release::release(&stored, outcome, plan_is_held, now) {
+        Release::Keep => return Ok(None),
+        Release::By(deadline) => return Ok(Some(deadline)),
+        Release::Now(event) => event,
     };
-    if !stored.finalizers().iter().any(|f| f == FINALIZER) {
-        return Ok(None);
-    }
-    // One whose spec cannot work has no way back to go, if no device has anything of it.
-    let ended = match &turn.outcome {
-        Ok(decided) => decided.memory.state.phase.is_terminal(),
-        Err(_) => !turn.phase_before.is_active(),
-    };
-    let deadline = since.after_ms(LET_GO_MS);
-    if !(ended && plan_is_held) && now < deadline {
-        return Ok(Some(deadline));
-    }
-    if !(ended && plan_is_held) {
-        let entry = Entry {
-            reason: "LetGo",
-            warning: true,
-            message: format!(
-                "deleted although its end was not confirmed within {} s; devices go back as soon as the broker has \
-                 the plan without it",
-                LET_GO_MS / 1_000
-            ),
-            at: since,
-        };
-        announce(ctx, &subject(stored.as_ref()), &entry).await?;
+    if let Some(event) = event {
+        announce(ctx, &subject(stored.as_ref()), &event).await?;
     }
     release(ctx, &stored).await.map(|_| None).or_else(gone)
 }

@@ -10,13 +10,14 @@ use super::versions::{keep_patched, write_status};
 use super::{MANAGER, full_name, rollouts};
 use crate::context::Context;
 use crate::error::Error;
-use crate::observe::{World, since};
-use crate::restore::{ENDED, REJECTED, ended_mark, rejected_mark};
-use crate::turn::Turn;
+use crate::observe::since;
+use modelfleet_model::ModelObjects;
+use modelfleet_model::decide_rollouts::RolloutOutcome;
+use modelfleet_model::restore::{ENDED, REJECTED, ended_mark, rejected_mark};
 
 /// Writes the statuses of versions that came back without them. Returns what failed: it is tried again, and keeps no
 /// rollout from going on.
-pub async fn restore(ctx: &Context, whole: &World, lost: &[String], now: Time) -> Vec<Error> {
+pub async fn restore(ctx: &Context, whole: &ModelObjects, lost: &[String], now: Time) -> Vec<Error> {
     let mut errors = Vec::new();
     for object in lost.iter().filter_map(|version| whole.versions.get(version)) {
         let status = object.status.clone().unwrap_or_default();
@@ -26,17 +27,17 @@ pub async fn restore(ctx: &Context, whole: &World, lost: &[String], now: Time) -
 }
 
 /// Brings the annotations in line with what is stored. Returns what failed.
-pub async fn keep(ctx: &Context, world: &World, turns: &[(&Turn, bool)]) -> Vec<Error> {
+pub async fn keep(ctx: &Context, objects: &ModelObjects, outcomes: &[(&RolloutOutcome, bool)]) -> Vec<Error> {
     let mut errors = Vec::new();
-    for object in since(ctx, world).versions.values() {
+    for object in since(ctx, objects).versions.values() {
         let mark = rejected_mark(object);
         if object.annotations().get(REJECTED) != mark.as_ref() {
             errors.extend(mark_version(ctx, object, mark).await.err());
         }
     }
-    for (turn, _) in turns.iter().filter(|(_, stored)| *stored) {
-        let Ok(decided) = &turn.outcome else { continue };
-        let rollout = ctx.written().rollout_since(&turn.rollout);
+    for (outcome, _) in outcomes.iter().filter(|(_, stored)| *stored) {
+        let Ok(decided) = &outcome.result else { continue };
+        let rollout = ctx.written().rollout_since(&outcome.rollout);
         let mark = ended_mark(&rollout, &decided.memory.state);
         if rollout.metadata.deletion_timestamp.is_none() && rollout.annotations().get(ENDED) != mark.as_ref()
         {

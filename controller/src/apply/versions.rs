@@ -1,179 +1,35 @@
-//! What becomes of model versions.
+//! Writes the statuses of model versions.
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use modelfleet_crds::model_version::{ModelVersionStatus, ProductionScope, Rejection, VersionStage};
-use modelfleet_crds::{ModelVersion, Rollout};
-use modelfleet_protocol::selector::Selector;
+use modelfleet_crds::ModelVersion;
+use modelfleet_crds::model_version::ModelVersionStatus;
+use modelfleet_model::ModelObjects;
+use modelfleet_model::status::conditions::NewCondition;
+use modelfleet_model::version_claims;
+use modelfleet_model::version_status::{VersionEdit, version_conditions};
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::{Action, Production, clip};
 use serde_json::json;
 
-use super::{MANAGER, in_use};
+use super::MANAGER;
 use crate::context::Context;
 use crate::error::Error;
-use crate::observe::{World, since};
-use crate::production;
-use crate::restore::{LIFTED, RESTORED};
-use crate::status::conditions::{Word, to_fields};
-use crate::status::time::{cut, from_k8s, to_k8s};
 
-/// Carries out the actions that are about versions, in their order.
-pub(super) async fn apply(
+/// Writes the changes in their order, each to the status as it is by then. A version whose object is gone needs no write.
+pub(super) async fn edit(
     ctx: &Context,
-    world: &World,
-    rollout: &Rollout,
-    actions: &[Action],
+    objects: &ModelObjects,
+    edits: &[VersionEdit],
     now: Time,
 ) -> Result<(), Error> {
-    for action in actions {
-        match action {
-            Action::Promote { production } => {
-                let by = format!("brought to production by rollout {}", rollout.name_any());
-                produce(ctx, world, production, &Change { by, then: VersionStage::Archived, rollout, now })
-                    .await?;
-            }
-            Action::GiveBack { production } => {
-                let by = format!("in production again, rollout {} was taken back", rollout.name_any());
-                produce(ctx, world, production, &Change { by, then: VersionStage::Verified, rollout, now })
-                    .await?;
-            }
-            Action::MarkRejected { version, reason, message, retry_token } => {
-                let by = Rejection {
-                    rollout: rollout.name_any(),
-                    reason: (*reason).to_owned(),
-                    time: to_k8s(now),
-                    retry_token: cut(retry_token.as_deref().unwrap_or_default(), 64),
-                };
-                change(ctx, world, version, now, |s| reject(s, by.clone(), message)).await?;
-            }
-            Action::MarkVerified { version } => change(ctx, world, version, now, verify).await?,
-            Action::OpenStage { .. } | Action::Event { .. } => {}
+    for edit in edits {
+        let Some(object) = objects.versions.get(&edit.version) else { continue };
+        let object = ctx.written().version_since(object);
+        if let Some(status) = edit.apply(object.status.as_ref()) {
+            write_status(ctx, &object, status, now).await?;
         }
     }
     Ok(())
-}
-
-/// Writes the status of a version if `edit` changes it. A version whose object is gone needs no write.
-async fn change(
-    ctx: &Context,
-    world: &World,
-    version: &str,
-    now: Time,
-    edit: impl Fn(&mut ModelVersionStatus),
-) -> Result<(), Error> {
-    let Some(object) = world.versions.get(version) else { return Ok(()) };
-    let object = ctx.written().version_since(object);
-    let before = object.status.clone().unwrap_or_default();
-    let mut after = before.clone();
-    edit(&mut after);
-    if after == before {
-        return Ok(());
-    }
-    write_status(ctx, &object, after, now).await
-}
-
-/// What is said of versions that come to production or leave it.
-struct Change<'a> {
-    /// Why it is in production now.
-    by: String,
-    /// What becomes of a version that no device has in production any more.
-    then: VersionStage,
-    rollout: &'a Rollout,
-    now: Time,
-}
-
-/// Writes what is in production. First what is new, so that no device is without a stable version for a moment.
-async fn produce(
-    ctx: &Context,
-    world: &World,
-    production: &Production,
-    said: &Change<'_>,
-) -> Result<(), Error> {
-    let world = since(ctx, world);
-    let scopes = production::scopes(&world, production);
-    let names = |version: &String| scopes.iter().any(|(kept, _)| kept == version);
-    for (version, scopes) in &scopes {
-        let own = *version == said.rollout.spec.version;
-        change(ctx, &world, version, said.now, |s| promote(s, scopes, own, said)).await?;
-    }
-    for (version, scopes) in &scopes {
-        change(ctx, &world, version, said.now, |s| production::put(s, scopes.clone())).await?;
-    }
-    for version in world.versions.keys().filter(|version| !names(version)) {
-        change(ctx, &world, version, said.now, |s| retire(s, production, said)).await?;
-    }
-    Ok(())
-}
-
-fn promote(status: &mut ModelVersionStatus, scopes: &[ProductionScope], own: bool, said: &Change<'_>) {
-    let for_all = [ProductionScope { selector: Selector::default().to_json(), order: 0 }];
-    // Written before there were entries.
-    let before = match &status.production_for[..] {
-        [] if status.stage == Some(VersionStage::Production) => &for_all[..],
-        listed => listed,
-    };
-    let gains = scopes.iter().any(|scope| !before.contains(scope));
-    if !gains {
-        return;
-    }
-    production::put(status, production::joined(scopes, before));
-    // One that harmed others stays rejected, and in production where it was proven.
-    if own || status.stage != Some(VersionStage::Rejected) {
-        status.stage = Some(VersionStage::Production);
-        status.reason = Some("Promoted".to_owned());
-        status.message = Some(said.by.clone());
-        status.rejected_by = None;
-    }
-    status.promoted_at = Some(to_k8s(said.now));
-    status.promoted_by = Some(said.rollout.name_any());
-}
-
-fn retire(status: &mut ModelVersionStatus, production: &Production, said: &Change<'_>) {
-    production::put(status, Vec::new());
-    if status.stage != Some(VersionStage::Production) {
-        return;
-    }
-    status.stage = Some(said.then);
-    let (reason, message) = match said.then {
-        VersionStage::Archived => ("Replaced", format!("Was in production; replaced, now {production}.")),
-        _ => (
-            "Verified",
-            format!(
-                "Rollout {} was taken back; the version may be rolled out again.",
-                said.rollout.name_any()
-            ),
-        ),
-    };
-    (status.reason, status.message) = (Some(reason.to_owned()), Some(clip(&message, 512)));
-}
-
-fn reject(status: &mut ModelVersionStatus, by: Rejection, message: &str) {
-    // The first rejection of an attempt stays, with its time.
-    let same = |old: &Rejection| old.rollout == by.rollout && old.retry_token == by.retry_token;
-    // What failed its check stays so: no retry token makes it Verified.
-    let failed_check = status.rejected_by.is_none();
-    if status.stage == Some(VersionStage::Rejected)
-        && (failed_check || status.rejected_by.as_ref().is_some_and(same))
-    {
-        return;
-    }
-    status.stage = Some(VersionStage::Rejected);
-    status.reason = Some(by.reason.clone());
-    let keeps = |devices: &String| format!("{message} It stays in production for {devices}.");
-    status.message = Some(clip(&status.devices.as_ref().map_or_else(|| message.to_owned(), keeps), 512));
-    status.rejected_by = Some(by);
-}
-
-fn verify(status: &mut ModelVersionStatus) {
-    if status.stage == Some(VersionStage::Rejected) && status.rejected_by.is_some() {
-        let produced = !status.production_for.is_empty();
-        status.stage = Some(if produced { VersionStage::Production } else { VersionStage::Verified });
-        status.reason = Some(LIFTED.to_owned());
-        status.message =
-            Some("A new retryToken lifted its rejection; it may be rolled out again.".to_owned());
-        status.rejected_by = None;
-    }
 }
 
 /// Writes a version's status, its conditions worked out from the rest.
@@ -186,7 +42,7 @@ pub async fn write_status(
     status: ModelVersionStatus,
     now: Time,
 ) -> Result<(), Error> {
-    let blocked = in_use::told(object);
+    let blocked = version_claims::told(object);
     write_with(ctx, object, status, blocked, now).await
 }
 
@@ -195,16 +51,14 @@ pub(super) async fn write_with(
     ctx: &Context,
     object: &ModelVersion,
     mut status: ModelVersionStatus,
-    blocked: Option<Word>,
+    blocked: Option<NewCondition>,
     now: Time,
 ) -> Result<(), Error> {
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
     let what = format!("status of model version {namespace}/{name}");
-    let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     status.observed_generation = object.metadata.generation;
-    let words = words(&status).into_iter().chain(blocked).collect();
-    status.conditions = to_fields(words, old, object.metadata.generation, now);
+    status.conditions = version_conditions(object, &status, blocked, now);
     let patch = json!({
         "apiVersion": "modelfleet.io/v1alpha1",
         "kind": "ModelVersion",
@@ -243,30 +97,4 @@ pub(super) async fn keep_patched(
 
 pub(super) fn api(ctx: &Context, object: &ModelVersion) -> Api<ModelVersion> {
     Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default())
-}
-
-fn words(status: &ModelVersionStatus) -> Vec<Word> {
-    let stage = status.stage.unwrap_or_default();
-    let reason = status.reason.clone().unwrap_or_else(|| "Registered".to_owned());
-    let message = status.message.clone().unwrap_or_default();
-    let word = |kind, holds| Word { kind, holds, reason: reason.clone(), message: message.clone() };
-    let restored = (reason == RESTORED).then(|| word(RESTORED, true));
-    let checked = status.verified_at.as_ref().map(from_k8s).is_some();
-    let usable = matches!(stage, VersionStage::Verified | VersionStage::Production | VersionStage::Archived);
-    [
-        word("Ready", usable),
-        match checked {
-            true => Word {
-                kind: "Verified",
-                holds: true,
-                reason: "Checked".to_owned(),
-                message: "The file has the size and the digest that were registered.".to_owned(),
-            },
-            false => word("Verified", false),
-        },
-        word("Stalled", stage == VersionStage::Rejected),
-    ]
-    .into_iter()
-    .chain(restored)
-    .collect()
 }

@@ -36,6 +36,11 @@ impl Tally {
         self.errors.push(error);
     }
 
+    /// Notes failures.
+    pub(super) fn fail_each(&mut self, errors: Vec<Error>) {
+        self.errors.extend(errors);
+    }
+
     /// The end of it: when to look again, or the first error. A conflict goes before all others, because it is over as
     /// soon as we look again.
     pub(super) fn done<T>(mut self, good: impl FnOnce(Option<Time>) -> T) -> Result<T, Error> {

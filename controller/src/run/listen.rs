@@ -8,11 +8,11 @@ use modelfleet_protocol::topic::{Channel, Topic};
 use tokio_util::sync::CancellationToken;
 
 use super::Scope;
-use crate::context::{Context, Field, Link, now};
-use crate::index::{Change, Source};
-use crate::ledger::Key;
+use crate::context::{Context, FleetState, now};
 use crate::metrics::label;
 use crate::mqtt::{Broker, Feed};
+use modelfleet_fleet::ledger::Key;
+use modelfleet_fleet::{Change, Link, Source};
 
 /// Feeds the index with what the broker sends. Returns when `stop` is asked for.
 pub async fn listen(ctx: Arc<Context>, broker: Broker, scope: Scope, stop: CancellationToken) {
@@ -21,25 +21,25 @@ pub async fn listen(ctx: Arc<Context>, broker: Broker, scope: Scope, stop: Cance
 }
 
 /// Listens to the fleets that there are by now, and to no others.
-pub(super) fn hear(ctx: &Context, field: &Field) {
-    ctx.publisher.hear(field.index.known().fleets().cloned().collect());
+pub(super) fn hear(ctx: &Context, fleets: &FleetState) {
+    ctx.publisher.hear(fleets.index.managed().fleets().cloned().collect());
 }
 
 fn take(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &CancellationToken) {
     match feed {
         Feed::Connected => {
-            let mut field = ctx.field();
-            field.ledger.reconnect();
-            field.index.reconnect();
-            field.link = Link { connected: true, settled: false, since: now() };
-            drop(field);
+            let mut fleets = ctx.fleets();
+            fleets.ledger.reconnect();
+            fleets.index.reconnect();
+            fleets.link = Link { connected: true, settled: false, since: now() };
+            drop(fleets);
             ctx.metrics.link(true, false);
             ctx.metrics.broker_accepts(Instant::now());
             tracing::info!("broker connected");
         }
         Feed::Moves => ctx.metrics.broker_moves(),
         Feed::Lost(reason) => {
-            let was = std::mem::take(&mut ctx.field().link);
+            let was = std::mem::take(&mut ctx.fleets().link);
             ctx.metrics.link(false, false);
             if !was.connected {
                 // Nobody is there: that is no client that hangs.
@@ -66,34 +66,34 @@ fn take(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &CancellationToken)
 
 /// A plan that we knew and that the broker has not sent is there no more.
 fn plans_heard(ctx: &Context) {
-    let mut guard = ctx.field();
-    let field = &mut *guard;
+    let mut guard = ctx.fleets();
+    let fleets = &mut *guard;
     let lost: Vec<Key> =
-        field.index.known().planned().filter(|key| field.ledger.newest(key).is_none()).collect();
+        fleets.index.managed().planned().filter(|key| fleets.ledger.newest(key).is_none()).collect();
     let mut moved = false;
     for key in &lost {
-        moved |= field.index.forget(key, &Source::Plan);
+        moved |= fleets.index.forget(key, &Source::Plan);
     }
     if moved {
-        hear(ctx, field);
+        hear(ctx, fleets);
     }
 }
 
-fn heard(ctx: &Context, fleets: &[Namespace], all: bool) {
-    let mut field = ctx.field();
-    for namespace in fleets {
-        field.index.complete(namespace, now());
+fn heard(ctx: &Context, complete: &[Namespace], all: bool) {
+    let mut fleets = ctx.fleets();
+    for namespace in complete {
+        fleets.index.complete(namespace, now());
     }
-    let first = all && !field.link.settled;
-    field.link.settled |= all;
-    let (settled, devices) = (field.link.settled, field.index.devices());
-    drop(field);
+    let first = all && !fleets.link.settled;
+    fleets.link.settled |= all;
+    let (settled, devices) = (fleets.link.settled, fleets.index.devices());
+    drop(fleets);
     ctx.metrics.link(true, settled);
     ctx.metrics.devices(devices);
     if first {
         tracing::info!(devices, "all retained messages have arrived");
     }
-    fleets.iter().for_each(|namespace| everything(ctx, Some(namespace)));
+    complete.iter().for_each(|namespace| everything(ctx, Some(namespace)));
 }
 
 fn message(
@@ -119,21 +119,21 @@ fn message(
     if let Some(Topic { namespace, channel: Channel::Plan(model) }) = parsed {
         return plan_arrived(ctx, &(namespace, model), payload, leave);
     }
-    let mut field = ctx.field();
-    let (malformed, devices) = (field.index.malformed.total(), field.index.devices());
-    let change = field.index.fold(topic, payload, retained, now());
-    if field.index.malformed.total() > malformed {
+    let mut fleets = ctx.fleets();
+    let (malformed, devices) = (fleets.index.malformed.total(), fleets.index.devices());
+    let change = fleets.index.fold(topic, payload, retained, now());
+    if fleets.index.malformed.total() > malformed {
         ctx.metrics.malformed.inc();
     }
-    if field.index.devices() != devices {
-        ctx.metrics.devices(field.index.devices());
+    if fleets.index.devices() != devices {
+        ctx.metrics.devices(fleets.index.devices());
     }
-    evidence(ctx, &field, change);
+    evidence(ctx, &fleets, change);
 }
 
 fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationToken) {
-    let mut field = ctx.field();
-    let epoch = field.ledger.take(key, payload);
+    let mut fleets = ctx.fleets();
+    let epoch = fleets.ledger.take(key, payload);
     if let Some(epoch) = epoch.filter(|epoch| *epoch > ctx.epoch) {
         // Another leader; or the Lease was deleted and its count began anew. Devices would not obey us either way.
         ctx.seen_epoch.fetch_max(epoch, std::sync::atomic::Ordering::Relaxed);
@@ -142,39 +142,39 @@ fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationTo
         return;
     }
     let moved = match epoch {
-        Some(_) => field.index.note(key, Source::Plan),
-        None if payload.is_empty() => field.index.forget(key, &Source::Plan),
+        Some(_) => fleets.index.note(key, Source::Plan),
+        None if payload.is_empty() => fleets.index.forget(key, &Source::Plan),
         None => false,
     };
     if moved {
-        hear(ctx, &field);
+        hear(ctx, &fleets);
     }
-    if field.index.known().has(&key.0, &key.1) {
+    if fleets.index.managed().has(&key.0, &key.1) {
         ctx.work.now(key.clone());
     } else {
         // Not ours, and about a model that nobody has named to us: another's, or nothing.
-        field.ledger.note_cleared(key);
+        fleets.ledger.note_cleared(key);
     }
 }
 
-/// Asks for what a change touches: models that are rolled out. Before all of a fleet has arrived nothing is decided
+/// CheckQueue for what a change touches: models that are rolled out. Before all of a fleet has arrived nothing is decided
 /// about it, and then everything is.
-fn evidence(ctx: &Context, field: &Field, change: Change) {
+fn evidence(ctx: &Context, fleets: &FleetState, change: Change) {
     let (namespace, model) = match change {
         Change::Nothing => return,
         Change::Model(namespace, model) => (namespace, Some(model)),
         Change::Device(namespace) => (namespace, None),
     };
-    if !field.link_of(&namespace).settled {
+    if !fleets.link_of(&namespace).settled {
         return;
     }
-    let rolling = field.index.known().rolling(&namespace);
+    let rolling = fleets.index.managed().rolling(&namespace);
     let touched = |key: &&Key| model.as_ref().is_none_or(|model| key.1 == *model);
     rolling.iter().filter(touched).for_each(|key| ctx.work.evidence(key));
 }
 
 /// Every model that somebody names, of one fleet or of all.
 fn everything(ctx: &Context, of: Option<&Namespace>) {
-    let keys: Vec<Key> = ctx.field().index.known().keys(of).collect();
+    let keys: Vec<Key> = ctx.fleets().index.managed().keys(of).collect();
     keys.into_iter().for_each(|key| ctx.work.now(key));
 }

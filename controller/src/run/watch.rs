@@ -15,12 +15,12 @@ use super::Scope;
 use super::listen::hear;
 use crate::apply::rollout_labels;
 use crate::context::Context;
-use crate::error::chain;
-use crate::index::Source;
-use crate::ledger::Key;
 use crate::metrics::Metrics;
-use crate::observe::key_of;
-use crate::registry::{self, asks::Asks};
+use crate::registry::{self, check_queue::CheckQueue};
+use modelfleet_fleet::Source;
+use modelfleet_fleet::ledger::Key;
+use modelfleet_model::objects::key_of;
+use modelfleet_protocol::causes::with_causes;
 
 /// Watches a kind, keeps its cache, and hands each changed object on; `true`: it is gone. `all`: cancelled when all that
 /// there were at the start have been handed on. How it gets on is told to `health`.
@@ -54,7 +54,7 @@ pub async fn watch<K>(
         // Before the first object of a list nothing is known yet.
         Ok(watcher::Event::Init) => {}
         Ok(_) => health.watch_is_well(&kind),
-        Err(error) => health.watch_broke(&kind, &chain(error), Instant::now()),
+        Err(error) => health.watch_broke(&kind, &with_causes(error), Instant::now()),
     });
     hand_on(events, writer, &all, changed).await;
 }
@@ -86,7 +86,7 @@ async fn hand_on<K>(
                 all.cancel();
             }
             Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), error = chain(&error), "watch broke; tries again")
+                tracing::warn!(kind = %K::kind(&()), error = with_causes(&error), "watch broke; tries again")
             }
         }
     }
@@ -103,7 +103,7 @@ pub fn rollout_changed(ctx: &Context, rollout: &Rollout, gone: bool) {
     let uid = rollout.uid().unwrap_or_default();
     if gone {
         ctx.written().forget(&uid);
-        if let (Some(marks), Some(namespace)) = (&mut ctx.field().marks, rollout.namespace()) {
+        if let (Some(marks), Some(namespace)) = (&mut ctx.fleets().recorded, rollout.namespace()) {
             marks.remove(&(namespace, rollout.name_any()));
         }
         ctx.metrics.forget(&rollout_labels(rollout), &rollout.spec.model, &rollout.spec.version);
@@ -114,7 +114,7 @@ pub fn rollout_changed(ctx: &Context, rollout: &Rollout, gone: bool) {
 }
 
 /// A model version changed or is gone.
-pub fn version_changed(ctx: &Context, checks: &Asks, version: &ModelVersion, gone: bool) {
+pub fn version_changed(ctx: &Context, checks: &CheckQueue, version: &ModelVersion, gone: bool) {
     let uid = version.uid().unwrap_or_default();
     if gone {
         ctx.written().forget(&uid);
@@ -128,12 +128,12 @@ pub fn version_changed(ctx: &Context, checks: &Asks, version: &ModelVersion, gon
 }
 
 fn named(ctx: &Context, key: &Key, source: Source, gone: bool) {
-    let mut field = ctx.field();
-    let moved = if gone { field.index.forget(key, &source) } else { field.index.note(key, source) };
+    let mut fleets = ctx.fleets();
+    let moved = if gone { fleets.index.forget(key, &source) } else { fleets.index.note(key, source) };
     if moved {
-        hear(ctx, &field);
+        hear(ctx, &fleets);
     }
-    drop(field);
+    drop(fleets);
     // One that is gone too: the last object of a model leaves a plan to be cleared.
     ctx.work.now(key.clone());
 }

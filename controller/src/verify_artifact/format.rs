@@ -5,7 +5,7 @@ use modelfleet_crds::model_version::Tensor;
 use modelfleet_model_file::{Header, Kind, Reader, Value};
 
 use super::{CheckError, refuse};
-use crate::builds::datatype_name;
+use modelfleet_model::builds::datatype_name;
 
 /// Checks what was read of a file whose bytes are those that were registered.
 ///

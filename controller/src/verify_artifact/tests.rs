@@ -1,3 +1,4 @@
+use modelfleet_protocol::causes::with_causes;
 use std::io::{Read as _, Write as _};
 
 use serde_json::json;
@@ -34,7 +35,7 @@ fn answer(status: &str, headers: &str, body: &str) -> String {
 async fn said(trust: &Trust, spec: &ModelVersionSpec) -> (&'static str, String) {
     match check(trust, spec).await.unwrap_err() {
         CheckError::Refuse { reason, message } => (reason, message),
-        other => ("", chain(&other)),
+        other => ("", with_causes(&other)),
     }
 }
 

@@ -1,0 +1,319 @@
+//! What the index keeps of one device: numbers instead of texts, boxes instead of vectors.
+
+use modelfleet_protocol::generated::Report;
+use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::selector::Labels;
+use modelfleet_protocol::state::{Capabilities, DeviceState, FailureCode, ModelState, Phase};
+use modelfleet_protocol::time::Time;
+
+use crate::intern::{Interner, NONE, Number};
+use crate::windows::{Counting, WindowTallies};
+
+/// A device with so many models has no report about a further one taken. Its state may name
+/// [`modelfleet_protocol::state::MODELS_MAX`] beside them.
+pub const MODELS_MAX: usize = 2 * modelfleet_protocol::state::MODELS_MAX;
+
+/// Texts that devices of a namespace share.
+#[derive(Debug, Default)]
+pub struct Texts {
+    /// Label sets.
+    pub labels: Interner<Labels>,
+    /// What devices can run.
+    pub capabilities: Interner<Capabilities>,
+    /// Models; a device holds those of its entries.
+    pub models: Interner<ModelName>,
+    /// Digests.
+    pub digests: Interner<Digest>,
+    /// Rollout attempts.
+    pub rollouts: Interner<String>,
+    /// Plans that devices hold: epoch and revision.
+    pub plans: Interner<(u64, u64)>,
+}
+
+/// One device.
+#[derive(Debug)]
+pub struct Device {
+    /// Its label set; [`NONE`]: no state has come yet.
+    pub labels: Number,
+    /// What it can run.
+    pub capabilities: Number,
+    /// Connected or not, as last heard.
+    pub presence: Option<Presence>,
+    /// Order of the state kept here: sequence and device clock; while `labels` is [`NONE`] there is none.
+    pub state: (u64, Time),
+    /// One entry for each model it runs, tries or reports.
+    pub models: Vec<DeviceModel>,
+}
+
+/// One model on one device.
+#[derive(Debug)]
+pub struct DeviceModel {
+    /// Which model.
+    pub model: Number,
+    /// The digest that answers; [`NONE`]: nothing does.
+    pub running: Number,
+    /// Since when.
+    pub activated: Time,
+    /// Whether it came through probation.
+    pub confirmed: bool,
+    /// Where it stands with a rollout attempt.
+    pub attempt: Option<DeviceAttempt>,
+    /// The plan that its state tells of; [`NONE`]: none.
+    pub plan: Number,
+    /// Its newest report.
+    pub report: Option<Box<DeviceReport>>,
+}
+
+/// Where a device stands with an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceAttempt {
+    /// The attempt's name.
+    pub rollout: Number,
+    /// Its build.
+    pub digest: Number,
+    /// How far it got.
+    pub phase: Phase,
+    /// Why it ended, if it did.
+    pub code: Option<FailureCode>,
+    /// Since when, by the device's clock.
+    pub since: Time,
+}
+
+/// The newest report of a device about a model.
+#[derive(Debug)]
+pub struct DeviceReport {
+    /// Order: sequence and device clock.
+    pub order: (u64, Time),
+    /// What ran.
+    pub digest: Number,
+    /// The plan that the device held; [`NONE`]: it does not tell.
+    pub plan: Number,
+    /// When it was heard, by our clock; for a retained one by the device's clock.
+    pub heard: Time,
+    /// What its tallies count.
+    observe_id: u64,
+    /// Length of its windows, milliseconds, as [`short`] has it.
+    window_ms: u32,
+    /// Its windows, and the device's own past.
+    pub windows: WindowTallies,
+}
+
+/// The length of a window in few bytes; all above seven weeks are alike.
+fn short(window_ms: u64) -> u32 {
+    u32::try_from(window_ms).unwrap_or(u32::MAX)
+}
+
+impl DeviceReport {
+    /// Gives back what it holds.
+    fn release(&self, texts: &mut Texts) {
+        texts.digests.release(self.digest);
+        texts.plans.release(self.plan);
+    }
+
+    /// Whether its windows are of this length.
+    #[must_use]
+    pub fn has_windows_of(&self, window_ms: u64) -> bool {
+        self.window_ms == short(window_ms)
+    }
+
+    /// Whether it counts so.
+    #[must_use]
+    pub fn counts(&self, counting: Counting) -> bool {
+        (self.observe_id, self.window_ms) == (counting.observe_id, short(counting.window_ms))
+    }
+}
+
+/// Whether a message of `order` (sequence, device clock) is newer than the one kept.
+///
+/// Normally the sequence decides. A device whose memory was wiped starts again at one: it is told from a late
+/// message by its clock, which is ahead of what is kept.
+#[must_use]
+pub fn is_newer(order: (u64, Time), kept: Option<(u64, Time)>) -> bool {
+    kept.is_none_or(|kept| order.0 > kept.0 || (order.0 < kept.0 && order.1 > kept.1))
+}
+
+impl Device {
+    /// A device of which nothing is known yet.
+    #[must_use]
+    pub fn unknown() -> Device {
+        Device {
+            labels: NONE,
+            capabilities: NONE,
+            presence: None,
+            state: (0, Time::ZERO),
+            models: Vec::new(),
+        }
+    }
+
+    /// The entry of a model.
+    #[must_use]
+    pub fn model(&self, model: Number) -> Option<&DeviceModel> {
+        self.models.iter().find(|m| m.model == model)
+    }
+
+    fn place(&self, model: &ModelName, texts: &Texts) -> Option<usize> {
+        let number = texts.models.find(model)?;
+        self.models.iter().position(|m| m.model == number)
+    }
+
+    fn model_mut(&mut self, model: &ModelName, texts: &mut Texts) -> &mut DeviceModel {
+        let at = self.place(model, texts).unwrap_or_else(|| {
+            self.models.reserve_exact(1);
+            self.models.push(DeviceModel::unknown(texts.models.hold(model.clone())));
+            self.models.len() - 1
+        });
+        &mut self.models[at]
+    }
+
+    /// The entry of a model that a report is about, made if it is not there; `None` when there are too many.
+    pub fn reported_mut(&mut self, model: &ModelName, texts: &mut Texts) -> Option<&mut DeviceModel> {
+        let room = self.models.len() < MODELS_MAX || self.place(model, texts).is_some();
+        room.then(|| self.model_mut(model, texts))
+    }
+
+    /// Drops the report about a model.
+    pub fn forget_report(&mut self, model: Number, texts: &mut Texts) {
+        let entry = self.models.iter_mut().find(|entry| entry.model == model);
+        if let Some(report) = entry.and_then(|entry| entry.report.take()) {
+            report.release(texts);
+            self.sweep(texts);
+        }
+    }
+
+    /// Drops the entries that say nothing any more.
+    fn sweep(&mut self, texts: &mut Texts) {
+        self.models.retain(|entry| {
+            let kept = entry.says_anything() || entry.plan != NONE;
+            if !kept {
+                texts.models.release(entry.model);
+            }
+            kept
+        });
+    }
+
+    /// Its labels are not known any more; returns whether they were.
+    pub fn forget_labels(&mut self, texts: &mut Texts) -> bool {
+        let before = std::mem::replace(&mut self.labels, NONE);
+        texts.labels.release(before);
+        before != NONE
+    }
+
+    /// Takes over a newer state.
+    pub fn take_state(&mut self, state: DeviceState, texts: &mut Texts) {
+        let DeviceState { device: _, sequence, at, agent: _, labels, capabilities, models } = state;
+        let before = std::mem::replace(&mut self.labels, texts.labels.hold(labels));
+        texts.labels.release(before);
+        let before = std::mem::replace(&mut self.capabilities, texts.capabilities.hold(capabilities));
+        texts.capabilities.release(before);
+        self.state = (sequence, at);
+        let named: Vec<Number> = models.into_iter().map(|m| self.take_model(m, texts)).collect();
+        for entry in self.models.iter_mut().filter(|entry| !named.contains(&entry.model)) {
+            entry.forget_state(texts);
+        }
+        self.sweep(texts);
+    }
+
+    fn take_model(&mut self, state: ModelState, texts: &mut Texts) -> Number {
+        let entry = self.model_mut(&state.model, texts);
+        entry.forget_state(texts);
+        let told = (state.plan.epoch, state.plan.revision);
+        if told != (0, 0) {
+            entry.plan = texts.plans.hold(told);
+        }
+        if let Some(running) = state.running {
+            entry.running = texts.digests.hold(running.digest);
+            (entry.activated, entry.confirmed) = (running.activated, running.confirmed);
+        }
+        entry.attempt = state.candidate.map(|attempt| DeviceAttempt {
+            rollout: texts.rollouts.hold(attempt.rollout),
+            digest: texts.digests.hold(attempt.digest),
+            phase: attempt.phase,
+            code: attempt.failure.map(|failure| failure.code),
+            since: attempt.since,
+        });
+        entry.model
+    }
+
+    /// Gives back everything it holds.
+    pub fn release(&mut self, texts: &mut Texts) {
+        texts.labels.release(self.labels);
+        texts.capabilities.release(self.capabilities);
+        for entry in &mut self.models {
+            entry.forget_state(texts);
+            if let Some(report) = entry.report.take() {
+                report.release(texts);
+            }
+            texts.models.release(entry.model);
+        }
+    }
+}
+
+impl DeviceModel {
+    fn unknown(model: Number) -> DeviceModel {
+        DeviceModel {
+            model,
+            running: NONE,
+            activated: Time::ZERO,
+            confirmed: false,
+            attempt: None,
+            plan: NONE,
+            report: None,
+        }
+    }
+
+    /// Whether the device's state says anything of it.
+    #[must_use]
+    pub fn is_stated(&self) -> bool {
+        self.running != NONE || self.attempt.is_some()
+    }
+
+    /// Whether anything is known of it but that the device holds a plan.
+    #[must_use]
+    pub fn says_anything(&self) -> bool {
+        self.is_stated() || self.report.is_some()
+    }
+
+    /// Since when it has `build`, by the device's clock: one that runs in shadow beside what answers, as long as its
+    /// attempt has stood where it stands.
+    #[must_use]
+    pub fn began(&self, build: Option<Number>) -> Time {
+        let beside = self.attempt.filter(|attempt| {
+            let runs = matches!(attempt.phase, Phase::Activated | Phase::Confirmed);
+            runs && Some(attempt.digest) == build && attempt.digest != self.running
+        });
+        beside.map_or(self.activated, |attempt| attempt.since)
+    }
+
+    fn forget_state(&mut self, texts: &mut Texts) {
+        texts.plans.release(std::mem::replace(&mut self.plan, NONE));
+        texts.digests.release(self.running);
+        self.running = NONE;
+        self.confirmed = false;
+        if let Some(attempt) = self.attempt.take() {
+            texts.rollouts.release(attempt.rollout);
+            texts.digests.release(attempt.digest);
+        }
+    }
+
+    /// Takes over a newer report; `heard` as in [`DeviceReport::heard`].
+    pub fn take_report(&mut self, report: &Report, heard: Time, texts: &mut Texts) {
+        let Some(digest) = Digest::from_slice(&report.digest) else { return };
+        let digest = texts.digests.hold(digest);
+        let told = (report.plan_epoch, report.plan_revision);
+        let plan = if told == (0, 0) { NONE } else { texts.plans.hold(told) };
+        let history = report.history.as_ref().and_then(|h| h.tally.as_ref());
+        let kept = DeviceReport {
+            order: (report.sequence, Time(report.sent_at_ms)),
+            digest,
+            plan,
+            heard,
+            observe_id: report.observe_id,
+            window_ms: short(report.window_ms),
+            windows: WindowTallies::new(&report.windows, history),
+        };
+        if let Some(before) = self.report.replace(Box::new(kept)) {
+            before.release(texts);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What devices and the broker say, folded into an index: devices, their windows, and the plans that the broker holds.
+//!
+//! No client, no lock, no clock and no IO: a message and the moment in which it came are arguments.
+
+pub mod device;
+pub mod fair;
+pub mod fleet;
+pub mod future_windows;
+mod index;
+pub mod intern;
+mod label_sets;
+pub mod ledger;
+pub mod left_out;
+pub mod link;
+pub mod malformed;
+pub mod managed;
+pub mod merged;
+pub mod other_plan;
+pub mod unable;
+pub mod view;
+pub mod windows;
+
+pub use fleet::Fleet;
+pub use index::{Change, Index};
+pub use ledger::{Key, Ledger};
+pub use link::Link;
+pub use malformed::Malformed;
+pub use managed::{Managed, Source};

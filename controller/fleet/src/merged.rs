@@ -1,0 +1,145 @@
+//! Windows merged over each arm of a rollout, for the plain rule and the incident watch.
+//!
+//! Only for models that are being rolled out, and with fewer devices for those whose last rollout has succeeded; of each
+//! arm only the devices whose ids hash lowest, so that the cost is bounded and a restarted controller keeps the same
+//! ones. Whole reports are kept, not sums: ground truth that arrives late changes windows of the past, and a newer report
+//! then simply replaces the older one.
+
+use std::collections::BTreeMap;
+
+use modelfleet_judge::Arm;
+use modelfleet_protocol::generated::{Report, Tally, Window};
+use modelfleet_protocol::ids::{DeviceId, Digest};
+use modelfleet_protocol::membership::rank;
+use modelfleet_protocol::metric::Metric;
+use modelfleet_protocol::model::Profile;
+use modelfleet_protocol::report::add_tally;
+use modelfleet_protocol::window::WindowSummary;
+
+use crate::fair;
+use crate::windows::Counting;
+
+/// Most devices of an arm whose windows are merged.
+pub const SAMPLE_MAX: usize = 512;
+/// Most of them after the end, when what all devices suffer from is told and nothing is decided.
+pub const ENDED_SAMPLE_MAX: usize = 64;
+/// Most windows that are merged, newest first.
+pub const WINDOWS_MAX: u64 = 64;
+
+/// Reports of some devices of each arm.
+#[derive(Debug)]
+pub struct Samples {
+    candidate: Digest,
+    counting: Counting,
+    /// Most devices of an arm.
+    most: usize,
+    canaries: BTreeMap<(u64, DeviceId), Vec<Sampled>>,
+    controls: BTreeMap<(u64, DeviceId), Vec<Sampled>>,
+}
+
+/// One window of one device.
+#[derive(Debug)]
+struct Sampled {
+    summary: WindowSummary,
+    /// By indicator.
+    tally: Tally,
+}
+
+/// One window of all devices of an arm.
+#[derive(Debug, Default)]
+pub struct Merged<'a> {
+    /// What each of them saw.
+    devices: Vec<&'a WindowSummary>,
+    /// Device-windows known and bad, by indicator.
+    pub tally: Tally,
+}
+
+impl Merged<'_> {
+    /// The metric's value in its unit, and on how many samples it rests; see [`fair`].
+    #[must_use]
+    pub fn value(
+        &self,
+        metric: Metric,
+        feature: Option<&str>,
+        profile: Option<&Profile>,
+    ) -> Option<(u64, u64)> {
+        fair::value(&self.devices, metric, feature, profile)
+    }
+}
+
+impl Samples {
+    /// No reports yet of devices with `candidate` and of others, counted so.
+    #[must_use]
+    pub fn new(candidate: Digest, counting: Counting) -> Samples {
+        Samples {
+            candidate,
+            counting,
+            most: SAMPLE_MAX,
+            canaries: BTreeMap::new(),
+            controls: BTreeMap::new(),
+        }
+    }
+
+    /// Whether they are about this candidate and this way of counting.
+    #[must_use]
+    pub fn are_of(&self, candidate: &Digest, counting: Counting) -> bool {
+        &self.candidate == candidate && self.counting == counting
+    }
+
+    /// Keeps at most so many devices of an arm from now on.
+    pub(super) fn bound(&mut self, most: usize) {
+        self.most = most;
+        for arm in [&mut self.canaries, &mut self.controls] {
+            while arm.len() > most {
+                arm.pop_last();
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, device: &DeviceId) {
+        let key = (rank("sample", device), device.clone());
+        self.canaries.remove(&key);
+        self.controls.remove(&key);
+    }
+
+    pub(super) fn take(&mut self, device: &DeviceId, report: &Report) {
+        self.remove(device);
+        let Report { observe_id, window_ms, .. } = *report;
+        if self.counting != (Counting { observe_id, window_ms }) {
+            return;
+        }
+        let canary = report.digest == self.candidate.0;
+        let arm = if canary { &mut self.canaries } else { &mut self.controls };
+        let key = (rank("sample", device), device.clone());
+        if arm.len() >= self.most && arm.last_key_value().is_some_and(|(last, _)| *last < key) {
+            return;
+        }
+        let sampled = |window: &Window| Sampled {
+            summary: WindowSummary::from(window),
+            tally: window.tally.clone().unwrap_or_default(),
+        };
+        arm.insert(key, report.windows.iter().filter(|w| w.span == 1).map(sampled).collect());
+        if arm.len() > self.most {
+            arm.pop_last();
+        }
+    }
+
+    /// The last windows of an arm from window `first` on, merged over its devices, by index.
+    #[must_use]
+    pub fn merged(&self, arm: Arm, first: u64) -> BTreeMap<u64, Merged<'_>> {
+        let devices = match arm {
+            Arm::Canary => &self.canaries,
+            Arm::Control => &self.controls,
+        };
+        let mut merged: BTreeMap<u64, Merged<'_>> = BTreeMap::new();
+        for window in devices.values().flatten().filter(|w| w.summary.index >= first) {
+            let sum = merged.entry(window.summary.index).or_default();
+            sum.devices.push(&window.summary);
+            add_tally(&mut sum.tally, &window.tally);
+            if merged.len() as u64 > WINDOWS_MAX {
+                merged.pop_first();
+            }
+        }
+        merged
+    }
+}

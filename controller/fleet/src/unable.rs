@@ -1,0 +1,118 @@
+//! Devices that cannot run a build, and why: told before it is offered to anybody.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use modelfleet_protocol::admission;
+use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::plan::Mode;
+use modelfleet_protocol::state::{FailureCode, Phase};
+
+use crate::fleet::Fleet;
+use crate::intern::Number;
+use crate::view::Lens;
+
+/// Most reasons that are told; the rest are counted.
+const REASONS_MAX: usize = 4;
+
+/// Devices of a stage that cannot run a build.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unable {
+    /// How many.
+    pub devices: u64,
+    /// Why, with how many, the most frequent first, for people.
+    pub why: String,
+}
+
+/// Devices with one reason, and that reason as one of them has it.
+type Reasons = BTreeMap<FailureCode, (u64, String)>;
+
+impl Fleet {
+    /// Of the devices that the stage could draw, those that cannot run `build`: as they found out themselves in this
+    /// attempt, or as labels and capabilities tell beforehand.
+    #[must_use]
+    pub fn unable(&self, lens: &Lens<'_>, build: &ModelBuild) -> Unable {
+        let model = self.texts.models.find(lens.model);
+        let attempt = self.texts.rollouts.find(&lens.attempt.to_owned());
+        // What depends on labels and capabilities alone is worked out once for each pair.
+        let mut known: BTreeMap<(Number, Number), Option<(FailureCode, String)>> = BTreeMap::new();
+        let mut reasons = Reasons::new();
+        for device in self.devices.values() {
+            let Some(labels) = self.texts.labels.get(device.labels) else { continue };
+            if !lens.selector.matches(labels) {
+                continue;
+            }
+            let tried = model.and_then(|model| device.model(model)?.attempt);
+            let tried = tried.filter(|tried| Some(tried.rollout) == attempt);
+            let told = tried.filter(|tried| tried.phase == Phase::Incompatible).and_then(|tried| tried.code);
+            let foreseen = || {
+                let refusal = known.entry((device.labels, device.capabilities)).or_insert_with(|| {
+                    // Who tells of no engine at all may not have told yet.
+                    let can = self.texts.capabilities.get(device.capabilities);
+                    let can = can.filter(|can| !can.engines.is_empty())?;
+                    let refused = admission::check(labels, can, build, Mode::Live).err()?;
+                    Some((refused.code, refused.detail))
+                });
+                refusal.clone()
+            };
+            let Some((code, why)) = told.map(|code| (code, lacks(code).to_owned())).or_else(foreseen) else {
+                continue;
+            };
+            reasons.entry(code).or_insert((0, why)).0 += 1;
+        }
+        told(reasons)
+    }
+}
+
+fn told(reasons: Reasons) -> Unable {
+    let devices = reasons.values().map(|(count, _)| count).sum();
+    let mut list: Vec<(u64, String)> = reasons.into_values().collect();
+    list.sort_by_key(|(count, _)| Reverse(*count));
+    let more: u64 = list.iter().skip(REASONS_MAX).map(|(count, _)| count).sum();
+    let mut parts: Vec<String> =
+        list.into_iter().take(REASONS_MAX).map(|(count, why)| format!("{count} because {why}")).collect();
+    if more > 0 {
+        parts.push(format!("{more} for other reasons"));
+    }
+    Unable { devices, why: parts.join(", ") }
+}
+
+/// What a device that found out itself lacks; it gave the detail, which is not kept.
+fn lacks(code: FailureCode) -> &'static str {
+    match code {
+        FailureCode::EngineMissing => "they have no engine for it",
+        FailureCode::OpsetMissing => "their engine lacks an operator set that it imports",
+        FailureCode::OperatorMissing => "their engine lacks an operator that it uses",
+        FailureCode::MemoryShort => "they cannot give it the memory that it needs",
+        FailureCode::LabelMissing => "they lack a label that it requires",
+        FailureCode::FormatUnknown => "their agent does not know its format",
+        _ => "they say so without a reason",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_frequent_reasons_come_first_and_the_rest_is_counted() {
+        let codes = [
+            FailureCode::EngineMissing,
+            FailureCode::OpsetMissing,
+            FailureCode::OperatorMissing,
+            FailureCode::MemoryShort,
+            FailureCode::LabelMissing,
+            FailureCode::FormatUnknown,
+        ];
+        let reasons = codes.iter().zip(1..).map(|(code, n)| (*code, (n, lacks(*code).to_owned()))).collect();
+        let unable = told(reasons);
+        assert_eq!(unable.devices, 21);
+        assert_eq!(
+            unable.why,
+            "6 because their agent does not know its format, 5 because they lack a label that it requires, 4 because \
+             they cannot give it the memory that it needs, 3 because their engine lacks an operator that it uses, 3 for \
+             other reasons"
+        );
+        assert_eq!(told(Reasons::new()), Unable::default());
+    }
+}

@@ -1,0 +1,135 @@
+//! One model of one fleet: everything that happens next, from one snapshot and one moment.
+
+use modelfleet_crds::ResourceExt;
+use std::collections::BTreeMap;
+
+use modelfleet_fleet::{Fleet, Key, Link};
+use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::time::Time;
+use modelfleet_rollout::{Action, Production};
+use modelfleet_spec::Problem;
+
+use crate::decide_rollouts::{RolloutOutcome, Sampling, decide_rollouts};
+use crate::inputs::{Inputs, read};
+use crate::objects::ModelObjects;
+use crate::plan::{self, DesiredPlan, PlanInput, PlanSources, desired_plan, plan_owner};
+use crate::production;
+use crate::recording::LookMark;
+use crate::restore::restored;
+use crate::version_facts;
+
+/// What was recorded last, by namespace and rollout.
+pub type Recorded = BTreeMap<(String, String), LookMark>;
+
+/// All that a decision about one model rests on, taken at one moment.
+#[derive(Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// The fleet and the model.
+    pub key: &'a Key,
+    /// The Kubernetes objects.
+    pub objects: &'a ModelObjects,
+    /// The newest plan: the one that was sent last, else the one that the broker holds.
+    pub plan: Option<&'a Plan>,
+    /// What devices have said; `None`: nothing is kept of the fleet.
+    pub fleet: Option<&'a Fleet>,
+    /// The connection to the broker.
+    pub link: Link,
+    /// Looks that were recorded; `None`: nothing is recorded.
+    pub recorded: Option<&'a Recorded>,
+}
+
+/// What was decided about a model. The order in which it is carried out is the shell's: finalizers, the plan's own rollout,
+/// the plan, the other rollouts, events, annotations.
+pub struct ModelDecision {
+    /// The objects, with what their statuses have lost and the plan or an annotation still knows.
+    pub objects: ModelObjects,
+    /// Versions whose statuses are to be written so.
+    pub to_restore: Vec<String>,
+    /// What was decided about each rollout, in the order of the objects.
+    pub rollouts: Vec<RolloutOutcome>,
+    /// The rollout that the plan is for.
+    pub plan_owner: Option<usize>,
+    /// The plan.
+    pub plan: DesiredPlan,
+    /// What becomes of the report samples that the fleet keeps of the model.
+    pub samples: SampleChange,
+}
+
+/// What becomes of the report samples that a fleet keeps of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampleChange {
+    /// They stay as they are.
+    None,
+    /// These are kept from now on; those of another candidate or way of counting go.
+    Keep(Sampling),
+    /// They go: no rollout is judged by them.
+    Stop,
+}
+
+/// Decides what happens next to one model.
+#[must_use]
+pub fn decide_model(snapshot: &Snapshot<'_>, now: Time) -> ModelDecision {
+    let (objects, to_restore) = restored(snapshot.objects, snapshot.plan);
+    let Inputs { rollouts, builds } = read(&objects, snapshot.plan);
+    let (mut rollouts, sampling) = decide_rollouts(snapshot, &objects, &builds, rollouts, now);
+    let inputs: Vec<PlanInput> = rollouts.iter().filter_map(plan_input).collect();
+    let owner = plan_owner(&inputs).map(|input| input.rollout.clone());
+    let plan_owner = rollouts.iter().position(|one| Some(one.rollout.name_any()) == owner);
+    let production = decided_production(&rollouts);
+    let plan = desired_plan(PlanSources {
+        key: snapshot.key,
+        inputs: &inputs,
+        builds: &builds,
+        production: &production.unwrap_or_else(|| production::production(&objects, snapshot.plan)),
+        rejected: version_facts::rejected(&objects, snapshot.plan),
+        newest: snapshot.plan,
+        in_use: snapshot.fleet.is_some_and(|fleet| fleet.uses(&snapshot.key.1)),
+    });
+    let problem = plan::problem(&plan);
+    let plan = match problem {
+        None => plan,
+        Some(problem) => refused(problem, plan_owner.and_then(|at| rollouts.get_mut(at))),
+    };
+    let samples = sample_change(&rollouts, sampling);
+    ModelDecision { objects, to_restore, rollouts, plan_owner, plan, samples }
+}
+
+fn sample_change(rollouts: &[RolloutOutcome], sampling: Option<Sampling>) -> SampleChange {
+    let judged = |one: &RolloutOutcome| one.result.as_ref().is_ok_and(|decided| decided.answer.is_some());
+    let watched = rollouts.iter().any(|one| one.phase().is_active() || judged(one));
+    match sampling {
+        _ if !watched => SampleChange::Stop,
+        Some(sampling) => SampleChange::Keep(sampling),
+        None => SampleChange::None,
+    }
+}
+
+/// What is in production once these decisions are stored, where one of them changes it.
+fn decided_production(rollouts: &[RolloutOutcome]) -> Option<Production> {
+    let decided = rollouts.iter().filter_map(|one| one.result.as_ref().ok());
+    decided.flat_map(|decided| &decided.decision.actions).find_map(|action| match action {
+        Action::Promote { production } | Action::GiveBack { production } => Some(production.clone()),
+        _ => None,
+    })
+}
+
+fn plan_input(one: &RolloutOutcome) -> Option<PlanInput> {
+    let decided = one.result.as_ref().ok()?;
+    Some(PlanInput {
+        rollout: one.rollout.name_any(),
+        view: decided.view.clone(),
+        membership: decided.membership.clone(),
+        ended_at: decided.memory.state.figures.ended_at,
+        goes_back: decided.goes_back(),
+        stands_in: decided.problem.is_some(),
+    })
+}
+
+/// Devices would refuse the plan: the broker keeps the one that it has, and the rollout that it is for stays where it is
+/// and says so. One that goes back is stored all the same.
+fn refused(problem: Problem, owner: Option<&mut RolloutOutcome>) -> DesiredPlan {
+    if let Some(owner) = owner.filter(|owner| !owner.goes_back()) {
+        owner.result = Err(problem);
+    }
+    DesiredPlan::Unchanged
+}

@@ -1,0 +1,151 @@
+//! What one rollout reads of the fleet, what the judge makes of it, and which devices a stage selects.
+
+use modelfleet_judge::StageState;
+use modelfleet_protocol::draw::{Share, open_stage};
+use modelfleet_protocol::ids::{DeviceId, Digest};
+use modelfleet_protocol::membership::Membership;
+use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::selector::Selector;
+use modelfleet_rollout::{FleetView, Phase, PlanView};
+use modelfleet_spec::Valid;
+
+use super::{Sampling, Shared};
+use crate::assess::{Answer, Question, Recording, assess};
+use crate::status::memory::Memory;
+use modelfleet_fleet::left_out::Omitted;
+use modelfleet_fleet::other_plan::OtherPlan;
+use modelfleet_fleet::view::{FailedDevice, Lens, Sight};
+use modelfleet_fleet::windows::Counting;
+
+/// What was seen of the fleet.
+pub struct FleetReading {
+    /// All that devices had told is here. Before that the counts are too low, and nobody is to read them.
+    pub whole: bool,
+    /// Counts.
+    pub view: FleetView,
+    /// Devices that the rollout is for.
+    pub eligible: u64,
+    /// Those of them that are connected.
+    pub online: u64,
+    /// Some failed devices.
+    pub failures: Vec<FailedDevice>,
+    /// Some connected devices that run the candidate.
+    pub exposed: Vec<DeviceId>,
+    /// Devices of the fleet whose state cannot be taken.
+    pub omitted: Omitted,
+    /// Connected devices that hold another plan than the newest.
+    pub other_plan: OtherPlan,
+    /// Why devices cannot run the candidate, while none runs it.
+    pub unable_why: String,
+}
+
+impl Shared<'_> {
+    pub(super) fn look(
+        &mut self,
+        valid: &Valid,
+        memory: &Memory,
+        membership: &Membership,
+        plan: &PlanView,
+        judged: bool,
+    ) -> (Option<FleetReading>, Option<Answer>) {
+        let state = &memory.state;
+        let build = self.builds.get(if state.version.is_empty() { &plan.version } else { &state.version });
+        let candidate = build.map_or(Digest([0; 32]), |build| build.digest);
+        let counting = Counting { observe_id: plan.observe.id(), window_ms: plan.observe.window_ms };
+        let Some(fleet) = self.snapshot.fleet else { return (None, None) };
+        let sampling = sampling(state.phase, candidate, counting).filter(|_| judged);
+        self.sampling = sampling.or(self.sampling);
+        let stage = valid.policy.stage(state.stage);
+        let back = state.rollback.as_ref().filter(|_| state.phase == Phase::RollingBack);
+        let same = |version: &str| self.builds.get(version).is_some_and(|build| build.digest == candidate);
+        let prior = state.prior.entries().iter().map(|one| (one.selector.clone(), same(&one.version)));
+        let prior: Vec<(Selector, bool)> = prior.collect();
+        let lens = Lens {
+            model: &self.snapshot.key.1,
+            attempt: &plan.attempt,
+            candidate,
+            scope: &valid.scope,
+            selector: &stage.selector,
+            membership,
+            drawn: state.drawn.filter(|_| membership.salt == plan.salt).map(|drawn| drawn.stage),
+            probation_ms: plan.probation.timeout_ms,
+            silent_after_ms: valid.silent_after_ms,
+            window_ms: plan.observe.window_ms,
+            connected_since: self.link.since,
+            prior: &prior,
+            back_since: back.map(|back| back.started_at),
+            plan: self.snapshot.plan,
+            now: self.now,
+        };
+        let asks = sampling.is_some() && state.stage_opened_at.is_some() && self.link.settled;
+        let Sight { mut view, eligible, online, subjects, failures, exposed, other_plan } =
+            fleet.look(&lens, asks);
+        // Once a device runs it, that none can is no question any more.
+        let begins = view.activated == 0 && !state.phase.is_terminal() && state.phase != Phase::RollingBack;
+        let unable = build.filter(|_| begins).map(|build| fleet.unable(&lens, build)).unwrap_or_default();
+        view.unable = unable.devices;
+        let before = if memory.judged == (state.attempt, state.stage) {
+            StageState::from_text(&memory.judge).unwrap_or_else(|_| StageState::unreadable())
+        } else {
+            StageState::default()
+        };
+        let question = Question {
+            valid,
+            state,
+            before: &before,
+            counting,
+            profile: build.and_then(|build| build.profile.as_ref()),
+            subjects: &subjects,
+            samples: fleet.samples(&self.snapshot.key.1),
+            fleet: Some(fleet),
+            recording: self.recording(&valid.policy.parts().rollout),
+            now: self.now,
+        };
+        let answer = asks.then(|| assess(&question));
+        let omitted = fleet.omitted();
+        let (whole, unable_why) = (self.link.settled, unable.why);
+        let seen = FleetReading {
+            whole,
+            view,
+            eligible,
+            online,
+            failures,
+            exposed,
+            omitted,
+            other_plan,
+            unable_why,
+        };
+        (Some(seen), answer)
+    }
+
+    fn recording(&self, rollout: &str) -> Recording<'_> {
+        let name = (self.snapshot.key.0.as_str().to_owned(), rollout.to_owned());
+        self.snapshot.recorded.map_or(Recording::Off, |marks| Recording::Unless(marks.get(&name)))
+    }
+
+    pub(super) fn draw(
+        &self,
+        membership: Membership,
+        salt: &str,
+        share: &Share,
+        build: Option<&ModelBuild>,
+    ) -> Membership {
+        let exclude = membership.exclude.clone();
+        let fresh = || Membership { salt: salt.to_owned(), exclude, ..Membership::default() };
+        let base = if membership.salt == salt { membership } else { fresh() };
+        let fleet = self.snapshot.fleet;
+        let drawable = fleet.zip(build).map(|(fleet, build)| fleet.drawable(&share.selector, build));
+        open_stage(&base, share, drawable.unwrap_or_default())
+    }
+}
+
+/// The report samples that a rollout in this phase is judged by. What all devices suffer from after success is told by the
+/// same windows.
+fn sampling(phase: Phase, candidate: Digest, counting: Counting) -> Option<Sampling> {
+    match phase {
+        Phase::Succeeded => Some(Sampling::Succeeded(candidate, counting)),
+        Phase::RollingBack => None,
+        phase if phase.is_active() => Some(Sampling::Rollout(candidate, counting)),
+        _ => None,
+    }
+}

@@ -1,0 +1,28 @@
+//! One model of one fleet: its rollouts, versions, queue and plan. [`decide_model`] is total, pure and deterministic: it
+//! takes a snapshot and a moment, and says what is to be written and sent.
+//!
+//! No client, no lock, no clock and no IO: the controller carries what is decided here, in the order that it is said in.
+
+pub mod assess;
+pub mod builds;
+pub mod decide_model;
+pub mod decide_rollouts;
+pub mod events;
+pub mod inputs;
+pub mod objects;
+pub mod plan;
+pub mod production;
+pub mod queue;
+pub mod recording;
+pub mod restore;
+pub mod retention;
+pub mod rollout_release;
+pub mod rollout_status;
+pub mod shared_labels;
+pub mod status;
+pub mod version_claims;
+pub mod version_facts;
+pub mod version_status;
+
+pub use decide_model::{ModelDecision, Snapshot, decide_model};
+pub use objects::ModelObjects;

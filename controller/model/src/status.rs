@@ -1,0 +1,304 @@
+//! State and reasons as the status shows them. No client.
+
+pub mod bounded;
+pub mod conditions;
+pub mod fleet_conditions;
+pub mod membership;
+pub mod memory;
+pub mod problem;
+pub mod time;
+pub mod verdicts;
+
+use modelfleet_crds::rollout::RolloutStatus;
+use modelfleet_crds::rollout::status as field;
+use modelfleet_protocol::membership::Membership;
+use modelfleet_protocol::time::Time;
+use modelfleet_rollout::{EventKind, FleetView, LogEntry, PauseCause, Phase, Reason, State, clip};
+
+use crate::assess::Answer;
+use crate::restore::RESTORED;
+use conditions::NewCondition;
+use memory::Memory;
+use modelfleet_fleet::left_out::Omitted;
+use modelfleet_fleet::other_plan::OtherPlan;
+use modelfleet_fleet::view::FailedDevice;
+use modelfleet_spec::Valid;
+use time::{cut, signed, to_k8s};
+
+const MESSAGE_MAX: usize = 512;
+const LOG_MESSAGE_MAX: usize = 200;
+
+/// What a status is made of.
+pub struct Story<'a> {
+    /// The spec.
+    pub valid: &'a Valid,
+    /// How far the rollout got, and what the judge keeps.
+    pub memory: &'a Memory,
+    /// Who was drawn.
+    pub membership: &'a Membership,
+    /// Why nothing else happens.
+    pub reasons: &'a [Reason],
+    /// The counts, when the fleet was looked at.
+    pub seen: Option<Seen<'a>>,
+    /// The judge's answer, when it was asked.
+    pub answer: Option<&'a Answer>,
+    /// The plan that goes out with this status.
+    pub plan: Option<(u64, u64)>,
+    /// It came back without its status, and its mark says that it has ended.
+    pub restored: bool,
+    /// The object's generation.
+    pub generation: Option<i64>,
+    /// Now.
+    pub now: Time,
+}
+
+/// What was seen of the fleet.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// Counts.
+    pub view: &'a FleetView,
+    /// Devices that the rollout is for.
+    pub eligible: u64,
+    /// Those of them that are connected.
+    pub online: u64,
+    /// Some failed devices.
+    pub failures: &'a [FailedDevice],
+    /// Devices of the fleet whose state cannot be taken.
+    pub omitted: &'a Omitted,
+    /// Connected devices that hold another plan than the newest.
+    pub other_plan: &'a OtherPlan,
+}
+
+/// What the status remembers; a rollout without a readable status has not been looked at.
+#[must_use]
+pub fn recall(status: Option<&RolloutStatus>) -> (Memory, Option<Membership>) {
+    let Some(status) = status else { return (Memory::default(), None) };
+    let text = status.judge.as_ref().map_or("", |judge| &judge.state);
+    let memory = Memory::read(text, &status.decisions, status.way_back.as_deref()).unwrap_or_default();
+    (memory, status.membership.as_ref().and_then(membership::from_field))
+}
+
+/// The status for `story`, in place of `before`.
+#[must_use]
+pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus {
+    let empty = RolloutStatus::default();
+    let before = before.unwrap_or(&empty);
+    let state = &story.memory.state;
+    let policy = &story.valid.policy;
+    let stage = policy.stage(state.stage);
+    let begun = state.stage_opened_at.is_some();
+    let mut words = conditions::words(modelfleet_rollout::conditions(policy, state, story.reasons));
+    words.extend(fleet_conditions::words(story.seen.as_ref(), &before.conditions));
+    words.extend(restored(story, before));
+    let stage_name = |clause: usize| policy.stage(u32::try_from(clause).unwrap_or(0)).name.clone();
+    let judged = story.answer.map(|answer| &answer.assessment);
+    let now = story.now;
+    RolloutStatus {
+        observed_generation: story.generation,
+        phase: Some(phase(state.phase)),
+        message: Some(clip(&message(state, story.reasons), MESSAGE_MAX)),
+        stage: begun.then(|| field::StageProgress {
+            name: stage.name.clone(),
+            index: i64::from(state.stage.min(policy.last_stage())),
+            started_at: state.stage_opened_at.map(to_k8s),
+            bake_ends_at: state.clock.reaches(stage.bake_ms).map(to_k8s),
+            deadline_at: state.clock.reaches(stage.bake_ms.saturating_add(stage.max_wait_ms)).map(to_k8s),
+        }),
+        stage_summary: begun.then(|| {
+            format!("{}/{} {}", state.stage.min(policy.last_stage()) + 1, policy.stage_count(), stage.name)
+        }),
+        updated: updated(story, before),
+        verdict_summary: verdict_summary(story, before),
+        counts: story.seen.map(counts).or(before.counts),
+        membership: (!story.membership.salt.is_empty())
+            .then(|| membership::to_field(story.membership, stage_name)),
+        judge: Some(judge(story, before)),
+        verdicts: match judged {
+            Some(judged) => verdicts::verdicts(story.valid, judged, &before.verdicts, now),
+            None => before.verdicts.clone(),
+        },
+        decisions: state.log.iter().map(decision).collect(),
+        failures: failures(story, before),
+        margins: verdicts::margins(story.valid, state.stage, judged, &before.margins),
+        way_back: memory::way_back(&state.prior),
+        rollback: rollback(story, before),
+        figures: figures(state),
+        plan_revision: story.plan.map(|(_, revision)| signed(revision)).or(before.plan_revision),
+        epoch: story.plan.map(|(epoch, _)| signed(epoch)).or(before.epoch),
+        started_at: state.started_at.map(to_k8s),
+        finished_at: state.figures.ended_at.map(to_k8s),
+        retry_token: state.retry_token.as_deref().map(|token| cut(token, 64)),
+        conditions: conditions::to_fields(words, &before.conditions, story.generation, now),
+    }
+}
+
+/// Said of a rollout that came back without its status, for as long as it stays at its end.
+fn restored(story: &Story<'_>, before: &RolloutStatus) -> Option<NewCondition> {
+    let told = before.conditions.iter().any(|c| c.type_ == RESTORED && c.status == "True");
+    let ended = story.memory.state.phase.is_terminal();
+    (ended && (told || story.restored)).then(|| NewCondition {
+        kind: RESTORED,
+        holds: true,
+        reason: "StatusLost".to_owned(),
+        message: "This rollout was applied again without its status. Its annotation modelfleet.io/ended says that it had \
+                  ended, so it does not run again."
+            .to_owned(),
+    })
+}
+
+fn phase(phase: Phase) -> field::RolloutPhase {
+    use field::RolloutPhase as P;
+    match phase {
+        Phase::Queued => P::Queued,
+        Phase::Progressing => P::Progressing,
+        Phase::AwaitingApproval => P::AwaitingApproval,
+        Phase::Paused(PauseCause::User | PauseCause::Incident | PauseCause::SloBreach) => P::Paused,
+        Phase::Paused(_) | Phase::Refused => P::Stalled,
+        Phase::RollingBack => P::RollingBack,
+        Phase::RolledBack => P::RolledBack,
+        Phase::Succeeded => P::Succeeded,
+    }
+}
+
+fn message(state: &State, reasons: &[Reason]) -> String {
+    let first = reasons.first().map(|r| r.message.clone());
+    let ended = || state.log.back().map(|entry| entry.message.clone());
+    first.or_else(ended).unwrap_or_default()
+}
+
+fn updated(story: &Story<'_>, before: &RolloutStatus) -> Option<String> {
+    let seen = story.seen.map(|s| format!("{}/{}", s.view.activated, s.eligible));
+    seen.or_else(|| before.updated.clone())
+}
+
+fn verdict_summary(story: &Story<'_>, before: &RolloutStatus) -> Option<String> {
+    if story.memory.state.harm.is_some() {
+        return Some("Degraded".to_owned());
+    }
+    let Some(answer) = story.answer else { return before.verdict_summary.clone() };
+    Some(match answer.evidence.verdict {
+        _ if answer.evidence.incident.is_some() => "Incident".to_owned(),
+        verdict => format!("{verdict:?}"),
+    })
+}
+
+fn counts(seen: Seen<'_>) -> field::DeviceCounts {
+    let view = seen.view;
+    field::DeviceCounts {
+        eligible: signed(seen.eligible),
+        reachable: signed(seen.online),
+        offered: signed(view.members),
+        downloaded: signed(view.downloaded),
+        activated: signed(view.activated),
+        confirmed: signed(view.confirmed),
+        failed: signed(view.failed),
+        incompatible: signed(view.incompatible),
+        silent_after_activation: signed(view.silent_after_activation),
+        unreachable: signed(view.unreachable),
+    }
+}
+
+fn judge(story: &Story<'_>, before: &RolloutStatus) -> field::JudgeState {
+    let state = &story.memory.state;
+    let stage_ppb = story.answer.map_or(0, |answer| answer.evidence.spent_ppb);
+    let spent_ppm = signed(state.spent_ppb.saturating_add(stage_ppb).div_ceil(1_000)).min(1_000_000);
+    let looks = story.answer.map_or(0, |answer| i64::from(answer.looks.reached));
+    let kept = before.judge.as_ref().filter(|_| story.answer.is_none());
+    field::JudgeState {
+        error_budget_ppm: i64::from(story.valid.policy.parts().error_budget_ppm),
+        spent_ppm: kept.map_or(spent_ppm, |kept| kept.spent_ppm),
+        looks: kept.map_or(looks, |kept| kept.looks),
+        state: story.memory.to_text(),
+    }
+}
+
+fn decision(entry: &LogEntry) -> field::DecisionRecord {
+    use field::DecisionKind as D;
+    field::DecisionRecord {
+        at: to_k8s(entry.at),
+        stage: entry.stage.clone(),
+        decision: match entry.kind {
+            EventKind::Started => D::Start,
+            EventKind::StageOpened => D::Advance,
+            EventKind::Paused => D::Pause,
+            EventKind::Resumed => D::Resume,
+            EventKind::DevicesQuarantined => D::Quarantine,
+            EventKind::RollbackStarted => D::RollBack,
+            EventKind::RolledBack | EventKind::Succeeded => D::Finish,
+            EventKind::RollbackOverdue | EventKind::Refused => D::Stall,
+            EventKind::Retried => D::Retry,
+            _ => D::Hold,
+        },
+        reason: entry.kind.as_str().to_owned(),
+        message: clip(&entry.message, LOG_MESSAGE_MAX),
+    }
+}
+
+fn failures(story: &Story<'_>, before: &RolloutStatus) -> Vec<field::DeviceFailure> {
+    let Some(seen) = story.seen.filter(|seen| !seen.failures.is_empty()) else {
+        return before.failures.clone();
+    };
+    let failure = |failed: &FailedDevice| field::DeviceFailure {
+        device: failed.device.to_string(),
+        code: format!("{:?}", failed.code),
+        message: String::new(),
+        at: Some(to_k8s(failed.at)),
+    };
+    seen.failures.iter().map(failure).collect()
+}
+
+fn rollback(story: &Story<'_>, before: &RolloutStatus) -> Option<field::RollbackProgress> {
+    let state = &story.memory.state;
+    let rollback = state.rollback.as_ref()?;
+    let kept = before.rollback.as_ref().map_or(0, |r| r.remaining);
+    let had = state.figures.exposed_devices;
+    let left = |view: &FleetView| view.still_exposed.saturating_add(view.out_of_reach(had));
+    let remaining = match state.figures.safe_at {
+        Some(_) => 0,
+        None => story.seen.map_or(kept, |seen| signed(left(seen.view))),
+    };
+    Some(field::RollbackProgress {
+        started_at: to_k8s(rollback.started_at),
+        deadline_at: Some(to_k8s(rollback.deadline)),
+        remaining,
+        last_device_back_at: state.figures.safe_at.map(to_k8s),
+        reason: rollback.cause.as_str().to_owned(),
+    })
+}
+
+fn figures(state: &State) -> Option<field::Figures> {
+    let figures = &state.figures;
+    (figures.exposed_devices > 0 || figures.ended_at.is_some()).then(|| field::Figures {
+        devices_exposed: signed(figures.exposed_devices),
+        detected_at: figures.detected_at.map(to_k8s),
+        detection_ms: figures
+            .detected_at
+            .zip(figures.first_exposed_at)
+            .map(|(found, first)| signed(found.since_ms(first))),
+        safe_at: figures.safe_at.map(to_k8s),
+        time_to_safe_ms: figures
+            .safe_at
+            .zip(figures.detected_at)
+            .map(|(safe, found)| signed(safe.since_ms(found))),
+    })
+}
+
+/// Whether two statuses differ in anything that decides or that a person waits for; what else differs are counts
+/// and sentences, which need not be written at every report.
+#[must_use]
+pub fn differs_in_substance(a: &RolloutStatus, b: &RolloutStatus) -> bool {
+    let conditions = |s: &RolloutStatus| -> Vec<(String, String, String)> {
+        s.conditions.iter().map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone())).collect()
+    };
+    let state = |s: &RolloutStatus| Memory { judge: String::new(), ..recall(Some(s)).0 };
+    // No plan goes out before the status that it belongs to is stored.
+    (a.epoch, a.plan_revision) != (b.epoch, b.plan_revision)
+        || a.observed_generation != b.observed_generation
+        || a.phase != b.phase
+        || a.membership != b.membership
+        || conditions(a) != conditions(b)
+        || state(a) != state(b)
+}
+
+#[cfg(test)]
+mod tests;

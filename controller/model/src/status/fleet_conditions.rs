@@ -1,0 +1,79 @@
+//! Conditions about the fleet that a rollout looks at. They decide nothing; they name who is to be mended.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as Field;
+use modelfleet_protocol::ids::DeviceId;
+
+use super::Seen;
+use super::conditions::NewCondition;
+use modelfleet_fleet::left_out::Omitted;
+use modelfleet_fleet::other_plan::OtherPlan;
+
+/// Some devices' states cannot be taken.
+pub const DEVICES_LEFT_OUT: &str = "DevicesLeftOut";
+
+/// Connected devices hold another plan than the newest one.
+pub const PLAN_NOT_TAKEN: &str = "PlanNotTaken";
+
+/// All of these conditions.
+pub const KINDS: &[&str] = &[DEVICES_LEFT_OUT, PLAN_NOT_TAKEN];
+
+/// The conditions about the fleet: those that hold, and those that are over. While nobody has looked they stay.
+#[must_use]
+pub fn words(seen: Option<&Seen<'_>>, before: &[Field]) -> Vec<NewCondition> {
+    let Some(seen) = seen else { return kept(before, KINDS) };
+    let told = |kind: &str| before.iter().any(|field| field.type_ == kind);
+    let over = |kind: &'static str| {
+        told(kind).then(|| NewCondition {
+            kind,
+            holds: false,
+            reason: "NoDevice".to_owned(),
+            message: String::new(),
+        })
+    };
+    let left_out = left_out(seen.omitted).or_else(|| over(DEVICES_LEFT_OUT));
+    let not_taken = not_taken(seen.other_plan).or_else(|| over(PLAN_NOT_TAKEN));
+    left_out.into_iter().chain(not_taken).collect()
+}
+
+/// Conditions of these kinds as they are.
+#[must_use]
+pub fn kept(before: &[Field], kinds: &[&'static str]) -> Vec<NewCondition> {
+    let word = |kind: &&'static str| {
+        let field = before.iter().find(|field| field.type_ == *kind)?;
+        let (holds, reason, message) = (field.status == "True", field.reason.clone(), field.message.clone());
+        Some(NewCondition { kind, holds, reason, message })
+    };
+    kinds.iter().filter_map(word).collect()
+}
+
+fn left_out(omitted: &Omitted) -> Option<NewCondition> {
+    let many = match omitted.count {
+        0 => return None,
+        1 => "1 device is".to_owned(),
+        count => format!("{count} devices are"),
+    };
+    let named: Vec<String> = omitted.named.iter().map(|(device, why)| format!("{device}: {why}")).collect();
+    let more = if omitted.count > omitted.named.len() as u64 { "; and others" } else { "" };
+    let message =
+        format!("{many} left out of every rollout until it is mended there: {}{more}", named.join("; "));
+    Some(NewCondition { kind: DEVICES_LEFT_OUT, holds: true, reason: "StateRefused".to_owned(), message })
+}
+
+fn not_taken(other: &OtherPlan) -> Option<NewCondition> {
+    if other.count == 0 {
+        return None;
+    }
+    let held = match other.commonest() {
+        Some((epoch, revision)) => format!("still hold plan {epoch}/{revision}"),
+        None => "hold no plan".to_owned(),
+    };
+    let named: Vec<&str> = other.named.iter().map(DeviceId::as_str).collect();
+    let message = format!(
+        "{} of {} connected devices {held} ten minutes after the newest went out, for example {}; look for 'plan \
+         refused' in their logs, and compare their --plan-key with the controller's key",
+        other.count,
+        other.told,
+        named.join(", ")
+    );
+    Some(NewCondition { kind: PLAN_NOT_TAKEN, holds: true, reason: "OtherPlanHeld".to_owned(), message })
+}

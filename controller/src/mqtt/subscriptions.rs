@@ -1,0 +1,193 @@
+//! What is subscribed to on one connection, and what of it has been heard to its end. No IO.
+//!
+//! Plans come first: with the objects they say which fleets there are. Then the fleets, some at a time; nothing else is
+//! listened to, so that nobody can fill our memory with fleets that he made up. A marker that we send to ourselves once
+//! the broker has confirmed a subscription comes back behind all that was retained. A subscription that the broker
+//! refuses is never heard to its end, and is asked for again after a while.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use modelfleet_protocol::ids::Namespace;
+use modelfleet_protocol::topic::{ROOT, controller_filters};
+use tokio::time::Instant;
+
+/// Most fleets that are subscribed to in one message.
+const AT_ONCE_MAX: usize = 64;
+/// A refused subscription is asked for again after this time.
+pub const AGAIN: Duration = Duration::from_secs(30);
+
+/// What is asked for in one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    /// All plans, and our own markers.
+    Plans,
+    /// The devices of these fleets.
+    Fleets(Vec<Namespace>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Idle,
+    /// Asked for, and not answered.
+    Asked(Part),
+    /// Confirmed, and the marker with this number is on its way.
+    Marked(Part, u64),
+}
+
+/// What to send next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Subscribe to these.
+    Subscribe(Vec<String>),
+    /// Listen to these no more.
+    Unsubscribe(Vec<String>),
+}
+
+/// What has been heard to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Every plan.
+    Plans,
+    /// All that the devices of these fleets have retained.
+    Fleets(Vec<Namespace>),
+}
+
+/// What is heard on one connection.
+#[derive(Debug)]
+pub struct Subscriptions {
+    sync_topic: String,
+    step: Step,
+    markers: u64,
+    plans: bool,
+    fleets: BTreeSet<Namespace>,
+    /// Refused since `denied_at`.
+    denied: BTreeSet<Namespace>,
+    /// When the broker last refused anything, plans included.
+    denied_at: Option<Instant>,
+}
+
+impl Subscriptions {
+    /// Nothing is heard yet; markers come on `sync_topic`.
+    #[must_use]
+    pub fn new(sync_topic: &str) -> Subscriptions {
+        Subscriptions {
+            sync_topic: sync_topic.to_owned(),
+            step: Step::Idle,
+            markers: 0,
+            plans: false,
+            fleets: BTreeSet::new(),
+            denied: BTreeSet::new(),
+            denied_at: None,
+        }
+    }
+
+    /// The connection is new: nothing is heard on it. Markers go on counting, so that one of the connection before is
+    /// not taken for one of this.
+    pub fn reconnect(&mut self) {
+        *self = Subscriptions { markers: self.markers, ..Subscriptions::new(&self.sync_topic) };
+    }
+
+    /// What to send next for the fleets that are `wanted`; `None`: nothing, or an answer has to come first.
+    pub fn next(&mut self, wanted: &BTreeSet<Namespace>, now: Instant) -> Option<Next> {
+        if self.step != Step::Idle || self.denied_at.is_some_and(|at| !self.plans && now < at + AGAIN) {
+            return None;
+        }
+        if self.denied_at.is_some_and(|at| now >= at + AGAIN) {
+            self.denied_at = None;
+            self.denied.clear();
+        }
+        if !self.plans {
+            self.step = Step::Asked(Part::Plans);
+            return Some(Next::Subscribe(self.filters(&Part::Plans)));
+        }
+        let gone: Vec<Namespace> = self.fleets.difference(wanted).take(AT_ONCE_MAX).cloned().collect();
+        if !gone.is_empty() {
+            self.fleets.retain(|fleet| !gone.contains(fleet));
+            return Some(Next::Unsubscribe(self.filters(&Part::Fleets(gone))));
+        }
+        let missing =
+            wanted.iter().filter(|fleet| !self.fleets.contains(fleet) && !self.denied.contains(fleet));
+        let missing: Vec<Namespace> = missing.take(AT_ONCE_MAX).cloned().collect();
+        if missing.is_empty() {
+            return None;
+        }
+        let part = Part::Fleets(missing);
+        let filters = self.filters(&part);
+        self.step = Step::Asked(part);
+        Some(Next::Subscribe(filters))
+    }
+
+    /// A subscription or a marker could not be sent: the subscription will be asked for again.
+    pub fn not_sent(&mut self) {
+        self.step = Step::Idle;
+    }
+
+    /// The broker has answered, `true` for each filter that it confirmed. Returns the marker to send, if any, and the
+    /// filters that it refused.
+    pub fn answered(&mut self, confirmed: &[bool], now: Instant) -> (Option<u64>, Vec<String>) {
+        let Step::Asked(part) = std::mem::replace(&mut self.step, Step::Idle) else {
+            return (None, Vec::new());
+        };
+        let filters = self.filters(&part);
+        // An answer that is too short confirms nothing of the rest.
+        let is_refused = |i: usize| !confirmed.get(i).copied().unwrap_or(false);
+        let refused: Vec<String> =
+            filters.iter().enumerate().filter(|(i, _)| is_refused(*i)).map(|(_, f)| f.clone()).collect();
+        if !refused.is_empty() {
+            self.denied_at = Some(now);
+        }
+        let good = match part {
+            Part::Plans if refused.is_empty() => Part::Plans,
+            Part::Plans => return (None, refused),
+            Part::Fleets(fleets) => {
+                let (bad, good): (Vec<Namespace>, Vec<Namespace>) = fleets
+                    .into_iter()
+                    .partition(|fleet| controller_filters(fleet).iter().any(|f| refused.contains(f)));
+                self.denied.extend(bad);
+                if good.is_empty() {
+                    return (None, refused);
+                }
+                Part::Fleets(good)
+            }
+        };
+        self.markers += 1;
+        self.step = Step::Marked(good, self.markers);
+        (Some(self.markers), refused)
+    }
+
+    /// A marker has come back. One of an earlier connection says nothing.
+    pub fn marked(&mut self, marker: &[u8]) -> Option<Heard> {
+        let number: u64 = std::str::from_utf8(marker).ok()?.parse().ok()?;
+        match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Marked(Part::Plans, sent) if sent == number => {
+                self.plans = true;
+                Some(Heard::Plans)
+            }
+            Step::Marked(Part::Fleets(fleets), sent) if sent == number => {
+                self.fleets.extend(fleets.iter().cloned());
+                Some(Heard::Fleets(fleets))
+            }
+            other => {
+                self.step = other;
+                None
+            }
+        }
+    }
+
+    /// Whether all that is wanted has been heard to its end.
+    #[must_use]
+    pub fn is_complete(&self, wanted: &BTreeSet<Namespace>) -> bool {
+        self.plans && wanted.is_subset(&self.fleets)
+    }
+
+    fn filters(&self, part: &Part) -> Vec<String> {
+        match part {
+            Part::Plans => vec![self.sync_topic.clone(), format!("{ROOT}/+/plan/+")],
+            Part::Fleets(fleets) => fleets.iter().flat_map(controller_filters).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+use super::*;
+
+fn fleets(names: &[&str]) -> BTreeSet<Namespace> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+/// Plans are heard to their end.
+fn after_plans() -> Subscriptions {
+    let mut subscriptions = Subscriptions::new("sync");
+    let Some(Next::Subscribe(filters)) = subscriptions.next(&fleets(&["a"]), Instant::now()) else {
+        panic!()
+    };
+    assert_eq!(filters, ["sync", "mf/1/+/plan/+"]);
+    assert_eq!(subscriptions.next(&fleets(&["a"]), Instant::now()), None, "an answer comes first");
+    let (marker, refused) = subscriptions.answered(&[true, true], Instant::now());
+    assert!(refused.is_empty());
+    assert_eq!(subscriptions.marked(marker.unwrap().to_string().as_bytes()), Some(Heard::Plans));
+    subscriptions
+}
+
+#[test]
+fn plans_come_first_and_then_the_fleets_that_are_wanted() {
+    let mut subscriptions = after_plans();
+    let wanted = fleets(&["a", "b"]);
+    assert!(!subscriptions.is_complete(&wanted));
+    let Some(Next::Subscribe(filters)) = subscriptions.next(&wanted, Instant::now()) else { panic!() };
+    assert_eq!(filters[..3], ["presence", "state", "report/+"].map(|c| format!("mf/1/a/device/+/+/{c}")));
+    assert_eq!(filters.len(), 6);
+    let (marker, _) = subscriptions.answered(&[true; 6], Instant::now());
+    assert_eq!(subscriptions.marked(b"wake"), None);
+    assert_eq!(subscriptions.marked(b"1"), None, "the marker of the plans, once more");
+    let heard = subscriptions.marked(marker.unwrap().to_string().as_bytes());
+    assert_eq!(heard, Some(Heard::Fleets(wanted.iter().cloned().collect())));
+    assert!(subscriptions.is_complete(&wanted));
+    assert_eq!(subscriptions.next(&wanted, Instant::now()), None);
+    let Some(Next::Unsubscribe(gone)) = subscriptions.next(&fleets(&["b"]), Instant::now()) else { panic!() };
+    assert_eq!(gone.len(), 3);
+    assert!(
+        matches!(subscriptions.next(&wanted, Instant::now()), Some(Next::Subscribe(_))),
+        "it is wanted again"
+    );
+}
+
+#[test]
+fn what_is_refused_is_never_heard_and_asked_for_again_later() {
+    let mut subscriptions = after_plans();
+    let (wanted, now) = (fleets(&["a", "b"]), Instant::now());
+    subscriptions.next(&wanted, now);
+    let (marker, refused) = subscriptions.answered(&[true, true, true, true, false, true], now);
+    assert_eq!(refused, ["mf/1/b/device/+/+/state"]);
+    let heard = subscriptions.marked(marker.unwrap().to_string().as_bytes());
+    assert_eq!(heard, Some(Heard::Fleets(fleets(&["a"]).into_iter().collect())));
+    assert!(!subscriptions.is_complete(&wanted));
+    assert_eq!(subscriptions.next(&wanted, now), None);
+    let Some(Next::Subscribe(again)) = subscriptions.next(&wanted, now + AGAIN) else { panic!() };
+    assert!(again.iter().all(|filter| filter.starts_with("mf/1/b/")));
+    let (marker, _) = subscriptions.answered(&[true; 3], now);
+    subscriptions.marked(marker.unwrap().to_string().as_bytes());
+    assert!(subscriptions.is_complete(&wanted));
+}
+
+#[test]
+fn without_plans_nothing_is_heard() {
+    for answer in [&[true, false][..], &[false, true], &[true], &[]] {
+        let (mut subscriptions, now) = (Subscriptions::new("sync"), Instant::now());
+        subscriptions.next(&fleets(&["a"]), now);
+        let (marker, refused) = subscriptions.answered(answer, now);
+        assert!(marker.is_none() && !refused.is_empty());
+        assert_eq!(subscriptions.next(&fleets(&["a"]), now), None);
+        assert!(!subscriptions.is_complete(&fleets(&[])));
+        assert!(matches!(subscriptions.next(&fleets(&["a"]), now + AGAIN), Some(Next::Subscribe(_))));
+    }
+}
+
+#[test]
+fn a_new_connection_hears_everything_anew() {
+    let mut subscriptions = after_plans();
+    subscriptions.reconnect();
+    assert!(!subscriptions.is_complete(&fleets(&[])));
+    subscriptions.next(&fleets(&[]), Instant::now());
+    let (marker, _) = subscriptions.answered(&[true, true], Instant::now());
+    assert_eq!(subscriptions.marked(b"1"), None, "a marker of the connection before");
+    assert_eq!(subscriptions.marked(marker.unwrap().to_string().as_bytes()), Some(Heard::Plans));
+}
+
+#[test]
+fn many_fleets_are_asked_for_some_at_a_time() {
+    let mut subscriptions = after_plans();
+    let wanted: BTreeSet<Namespace> = (0..150).map(|i| format!("fleet-{i}").parse().unwrap()).collect();
+    let mut times = 0;
+    while let Some(Next::Subscribe(filters)) = subscriptions.next(&wanted, Instant::now()) {
+        let (marker, _) = subscriptions.answered(&vec![true; filters.len()], Instant::now());
+        subscriptions.marked(marker.unwrap().to_string().as_bytes());
+        times += 1;
+    }
+    assert!(subscriptions.is_complete(&wanted));
+    assert_eq!(times, 3);
+}
