@@ -95,7 +95,7 @@ impl AdmitError {
                 FailureCode::SelfTestMismatch
             }
         };
-        Failure::new(code, crate::mqtt::chain(self))
+        Failure::new(code, crate::log::chain(self))
     }
 
     /// What it speaks of.
@@ -236,7 +236,7 @@ impl Loader {
                 Ok(()) => return Ok(Ready::new(loaded.session, loaded.engine, Some(loaded.ports))),
                 Err(error) if loaded.is_reference => return Err(error),
                 Err(error) => {
-                    let detail = crate::mqtt::chain(&error);
+                    let detail = crate::log::chain(&error);
                     let inexact = LoadError::Inexact { engine: loaded.engine.clone(), detail };
                     failed.get_or_insert(inexact.into());
                     without.push(loaded.engine);

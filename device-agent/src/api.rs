@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Listen;
 use crate::engine::RunError;
-use crate::mqtt::chain;
+use crate::log::chain;
 use crate::serve::{Model, Models, PredictError};
 use bodies::body;
 pub use callers::Callers;

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
+use modelfleet_protocol::ids::{DeviceId, Namespace};
 use modelfleet_protocol::selector::{LABELS_MAX, Labels};
 use url::Url;
 
-pub use files::{ConfigError, apart, passwords, plan_keys, read_file};
+pub use files::{ConfigError, apart, plan_keys, read_file};
 pub use unreadable::{can_be_read, go_without};
 
 /// Runs models on devices, under a plan from the controller.
@@ -29,8 +29,6 @@ pub struct Cli {
 pub enum Command {
     /// Run one device.
     Run(RunArgs),
-    /// Play many devices in one process, each with its own connection, identity, folder and inference.
-    Fleet(FleetArgs),
 }
 
 /// What one device and many have in common.
@@ -68,8 +66,8 @@ pub struct CommonArgs {
     /// Longest wait between two tries to connect, seconds.
     #[arg(long, default_value_t = 120, value_name = "S")]
     pub reconnect_max_s: u64,
-    /// A device that loses its broker waits up to so long, at random, before it connects again, so that not
-    /// all do at once; up to a third of it when it starts. Seconds; 30, and 1 for a fleet in one process.
+    /// Longest random delay before a device reconnects after it lost the broker, in seconds [default: 30]. It spreads
+    /// the reconnects of a fleet; at start the delay is at most a third of it.
     #[arg(long, env = "MODELFLEET_RECONNECT_SPREAD", value_name = "S")]
     pub reconnect_spread_s: Option<u64>,
     /// First wait before a failed download is tried again, milliseconds.
@@ -120,57 +118,6 @@ pub struct RunArgs {
     /// Memory that the process may use, MiB; a build that makes it exceed that goes back. 0: no limit.
     #[arg(long, env = "MODELFLEET_MEMORY_LIMIT", default_value_t = 0, value_name = "MIB")]
     pub memory_limit_mib: u64,
-}
-
-/// Many devices in one process.
-#[derive(Args)]
-pub struct FleetArgs {
-    /// What devices have in common.
-    #[command(flatten)]
-    pub common: CommonArgs,
-    /// Folder of the devices' folders.
-    #[arg(long, env = "MODELFLEET_DIR", value_name = "FOLDER")]
-    pub dir: PathBuf,
-    /// CSV with one device per row: `id`, then its labels.
-    #[arg(long, value_name = "CSV")]
-    pub devices: PathBuf,
-    /// CSV with one reading per row: label columns, optionally `truth`, then the features. Without it, nothing
-    /// is predicted.
-    #[arg(long, value_name = "CSV")]
-    pub traffic: Option<PathBuf>,
-    /// Predictions of one device per second.
-    #[arg(long, default_value_t = 5.0, value_name = "PER_SECOND")]
-    pub rate: f64,
-    /// How many devices; more than there are rows play rows again under other ids.
-    #[arg(long, value_name = "N")]
-    pub count: Option<usize>,
-    /// Devices to leave out, because they run elsewhere.
-    #[arg(long, value_delimiter = ',', value_name = "ID")]
-    pub except: Vec<DeviceId>,
-    /// The model that gets the traffic; without it, every model of a device.
-    #[arg(long)]
-    pub model: Option<ModelName>,
-    /// Values of the `truth` column that are positive.
-    #[arg(long, value_delimiter = ',', default_value = "anomaly,positive,true,1")]
-    pub positive: Vec<String>,
-    /// Share of positive readings, where it is not to be that of the file.
-    #[arg(long, value_name = "0..1")]
-    pub positive_share: Option<f64>,
-    /// The truth about a reading is told after this time, milliseconds.
-    #[arg(long, default_value_t = 500, value_name = "MS")]
-    pub truth_delay_ms: u64,
-    /// Begins the random numbers of all devices.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Threads that predict.
-    #[arg(long, default_value_t = 2)]
-    pub threads: usize,
-    /// File with `id:password` lines; the user is the device's id.
-    #[arg(long, value_name = "FILE")]
-    pub passwords: Option<PathBuf>,
-    /// Sync every write to the disk, as one device does. Off, because a fleet in one process loses no power.
-    #[arg(long)]
-    pub durable: bool,
 }
 
 /// Where the broker is.

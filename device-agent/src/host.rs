@@ -172,7 +172,7 @@ pub fn engines(names: &[EngineName], onnxruntime: Option<&Path>, threads: usize)
             (EngineName::Onnxruntime, Some(path)) => {
                 match crate::engine::onnxruntime::OnnxRuntime::open(path, threads) {
                     Ok(engine) => engines.push(Arc::new(engine)),
-                    Err(error) => warn!(error = %crate::mqtt::chain(&error), "no ONNX Runtime"),
+                    Err(error) => warn!(error = %crate::log::chain(&error), "no ONNX Runtime"),
                 }
             }
             #[cfg(feature = "rten")]

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use modelfleet_agent::api;
-use modelfleet_agent::config::{Cli, Command, CommonArgs, LogForm, RunArgs, can_be_read, go_without, labels};
+use modelfleet_agent::config::{Cli, Command, RunArgs, can_be_read, go_without, labels};
 use modelfleet_agent::device::Device;
-use modelfleet_agent::fleet;
 use modelfleet_agent::host::Host;
 use modelfleet_agent::mqtt::{Credentials, read_password};
 use modelfleet_agent::probe::Probe;
 use modelfleet_agent::serve::Trouble;
 use modelfleet_agent::store::Store;
+use modelfleet_agent::{api, log, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -28,25 +27,18 @@ const SETTINGS_EVERY: Duration = Duration::from_secs(10);
 const ENDING: Duration = Duration::from_secs(15);
 
 fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
-    let (common, workers) = match &cli.command {
-        Command::Run(args) => (&args.common, 1),
-        Command::Fleet(args) => (&args.common, 2),
-    };
-    start_log(common);
+    let Command::Run(args) = Cli::parse().command;
+    log::start(&args.common);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
+        .worker_threads(1)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
         .context("start the runtime")?;
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
-        tokio::spawn(stop_on_signal(stop.clone()));
-        match cli.command {
-            Command::Run(args) => run(args, stop).await,
-            Command::Fleet(args) => fleet::run(args, stop).await.context("play the fleet"),
-        }
+        tokio::spawn(signal::stop_on(stop.clone()));
+        run(args, stop).await
     });
     // A prediction that never ends must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -122,23 +114,4 @@ async fn settings_back(plan_keys: &[PathBuf], password: Option<&PathBuf>) {
 async fn overdue(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(ENDING).await;
-}
-
-async fn stop_on_signal(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    info!("stopping");
-    stop.cancel();
-}
-
-fn start_log(common: &CommonArgs) {
-    let log = tracing_subscriber::fmt().with_max_level(common.log_level).with_writer(std::io::stderr);
-    match common.log {
-        LogForm::Text => log.with_target(false).with_ansi(false).init(),
-        LogForm::Json => log.json().flatten_event(true).init(),
-    }
 }

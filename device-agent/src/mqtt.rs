@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::log::chain;
 use flight::{Flight, Stage, late};
 pub use inbox::Inbox;
 use inbox::excerpt;
@@ -289,27 +290,4 @@ async fn pause(wait: Duration, stop: &CancellationToken) -> bool {
         () = tokio::time::sleep(wait) => true,
         () = stop.cancelled() => false,
     }
-}
-
-/// Longest text of an error and its sources, bytes: what came from outside may be in it, whatever its length.
-const CHAIN_BYTES_MAX: usize = 1024;
-
-/// An error and its sources on one line, cut and without control characters.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    let end =
-        text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= CHAIN_BYTES_MAX).last();
-    let cut = end.unwrap_or(0) < text.len();
-    let mut line: String = text[..end.unwrap_or(0)].chars().map(plain).collect();
-    if cut {
-        line.push_str("...");
-    }
-    line
 }

@@ -6,21 +6,12 @@ mod support;
 
 use std::collections::HashMap;
 
-use modelfleet_protocol::ids::Digest;
-use modelfleet_protocol::membership::Clause;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::state::Phase;
 use support::broker::{Console, Mosquitto};
-use support::fleet::{self, Fleet};
+use support::endless::endless;
 use support::server::{Manners, Server};
 use support::*;
-
-/// An ONNX model with the pumps' input: a loop over it that never ends.
-const ENDLESS: &str = "080812003ad8010a8f010a000a037965730a08666561747572657312056c6162656c22044c6f6f702a6f0a04626f\
-647932640a100a016312016422084964656e746974790a100a017812017922084964656e746974791201625a0b0a016912060a04080712005a0b\
-0a016312060a04080912005a090a017812040a020801620b0a016412060a040809120062090a017912040a020801a001051201672a0a10092a01\
-0142037965735a1b0a086665617475726573120f0a0d080112090a0312016e0a02080762180a056c6162656c120f0a0d080112090a0312016e0a\
-02080742040a001011";
 
 struct Plant {
     agent: Agent,
@@ -59,10 +50,6 @@ impl Plant {
     }
 }
 
-fn endless() -> Vec<u8> {
-    hex::decode(ENDLESS).unwrap()
-}
-
 #[test]
 fn a_candidate_that_hangs_is_taken_back_and_the_stable_build_answers() {
     let Some(plant) = Plant::new() else { return };
@@ -89,41 +76,4 @@ fn an_agent_whose_only_build_hangs_ends() {
     }
     assert!(!plant.agent.wait_end(), "it asks to be started again");
     assert!(plant.agent.logged().contains("only a new process helps"), "{}", plant.agent.logged());
-}
-
-/// Requests that a device of the fleet has counted for 1.0.0, by its newest report.
-fn counted(console: &Console, id: &str) -> u64 {
-    let report = console.report(&id.parse().unwrap());
-    let report = report.filter(|r| r.digest == Digest::of(&pump_model("1.0.0")).0);
-    report.map_or(0, |r| r.windows.iter().filter_map(|w| w.counters).map(|c| c.requests).sum())
-}
-
-/// All devices of the process share one thread, and one of them gets a build that never comes to an end.
-#[test]
-fn a_build_that_hangs_on_one_device_of_a_process_leaves_the_others_going() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(broker) = Mosquitto::anonymous(dir.path()) else { return };
-    let more = ["--count", "3", "--rate", "10", "--threads", "1", "--prediction-timeout-ms", "300"];
-    let Some(_fleet) = Fleet::start(dir.path(), &broker, &more) else { return };
-    let console = Console::connect(&broker);
-    let stable = fleet::stable();
-    console.publish_plan(&stable);
-    let (ill, well) = ("pump-001", ["pump-002", "pump-003"]);
-    console.wait_model(&ill.parse().unwrap(), "1.0.0 to be confirmed", |m| {
-        m.running.as_ref().is_some_and(|r| r.confirmed)
-    });
-
-    let path = dir.path().join("endless.onnx");
-    std::fs::write(&path, endless()).unwrap();
-    let mut build = pump_build("2.0.0", &endless(), format!("file://{}", path.display()));
-    (build.opsets, build.outputs, build.decision) = (Default::default(), Vec::new(), None);
-    let mut hung = candidate("r1", build);
-    hung.membership.clauses = vec![Clause { devices: vec![ill.parse().unwrap()], ..Clause::default() }];
-    console.publish_plan(&plan(2, stable.stable.clone(), Some(hung)));
-    console.wait_phase(&ill.parse().unwrap(), "r1", Phase::Reverted);
-    // Everybody goes on, the one that went back as well.
-    for id in well.iter().chain([&ill]) {
-        let before = counted(&console, id);
-        wait("further predictions", || (counted(&console, id) > before + 10).then_some(()));
-    }
 }

@@ -62,9 +62,9 @@ pub fn read_devices(path: &Path) -> Result<Vec<DeviceRow>, PartError> {
 }
 
 impl AgentSettings {
-    fn agent(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(program("modelfleet-agent"));
-        command.arg(subcommand).args(["--namespace", &self.namespace, "--broker", &self.broker_url]);
+    /// The settings that agents and the load generator have in common.
+    fn with_settings(&self, mut command: Command) -> Command {
+        command.args(["--namespace", &self.namespace, "--broker", &self.broker_url]);
         // Seconds here stand for the minutes and hours of a real fleet.
         command.args(["--reconnect-max-s", "3", "--fetch-backoff-ms", "1000", "--stable-spread-ms", "2000"]);
         command.args(["--keep-alive-s", "5", "--reconnect-spread-s", "1"]);
@@ -97,7 +97,7 @@ impl AgentSettings {
             path: rows.clone(),
             source,
         })?;
-        let mut command = self.agent("fleet");
+        let mut command = self.with_settings(Command::new(program("modelfleet-load")));
         command.arg("--devices").arg(&rows).arg("--traffic").arg(traffic);
         command.arg("--model").arg("pump-anomaly").args(["--rate", &self.rate.to_string()]);
         command.arg("--dir").arg(self.dir.join(name)).arg("--passwords").arg(&self.password_list);
@@ -109,7 +109,9 @@ impl AgentSettings {
     /// # Errors
     /// When it cannot be started.
     pub fn start_agent(&self, device: &DeviceRow) -> Result<Part, PartError> {
-        let mut command = self.agent("run");
+        let mut agent = Command::new(program("modelfleet-agent"));
+        agent.arg("run");
+        let mut command = self.with_settings(agent);
         command.args(["--device", &device.id]).arg("--dir").arg(self.state_dir(device));
         command.arg("--password-file").arg(self.passwords.join(&device.id));
         for (label, value) in &device.labels {

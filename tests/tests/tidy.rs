@@ -94,7 +94,10 @@ fn arrows_point_one_way() {
         for known in knows {
             let types = known == "crds/";
             assert!(!pure || shown[known].pure || types, "{room} is pure and must not know {known}");
-            assert!(!shells.contains(&known.as_str()) || room == "tests/", "{room} must not know {known}");
+            assert!(
+                !shells.contains(&known.as_str()) || room.starts_with("tests/"),
+                "{room} must not know {known}"
+            );
         }
     }
 }

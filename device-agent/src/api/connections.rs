@@ -87,7 +87,7 @@ where
         }
     };
     if let Err(error) = outcome {
-        debug!(error = %crate::mqtt::chain(&error), "connection of the local API");
+        debug!(error = %crate::log::chain(&error), "connection of the local API");
     }
 }
 

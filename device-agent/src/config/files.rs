@@ -1,6 +1,5 @@
-//! Files that the command line names: keys and passwords.
+//! Files that the command line names: keys.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -25,14 +24,6 @@ pub enum ConfigError {
     /// More labels than a device may have.
     #[error("{0} labels; a device has at most {LABELS_MAX}")]
     Labels(usize),
-    /// A line of the password file is not `id:password`.
-    #[error("{path} line {line} is not id:password")]
-    Password {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-    },
 }
 
 /// The files that were named: a value with commas names several, where all of them are there and the whole is no
@@ -91,21 +82,6 @@ pub fn plan_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, ConfigError> {
     Ok(keys)
 }
 
-/// Reads `id:password` lines.
-///
-/// # Errors
-/// When the file cannot be read or has another line.
-pub fn passwords(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
-    let text = read(path)?;
-    let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
-    let entry = |(index, line): (usize, &str)| {
-        let malformed = || ConfigError::Password { path: path.to_owned(), line: index + 1 };
-        let (id, password) = line.split_once(':').ok_or_else(malformed)?;
-        Ok((id.to_owned(), password.to_owned()))
-    };
-    lines.map(entry).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +103,7 @@ mod tests {
         let missing = plan_keys(&[dir.path().join("c,d")]).unwrap_err();
         assert!(missing.to_string().contains("c,d"), "{missing}");
         let folder = plan_keys(&[dir.path().to_owned()]).unwrap_err();
-        assert!(crate::mqtt::chain(&folder).contains("put the file there"), "{folder}");
+        assert!(crate::log::chain(&folder).contains("put the file there"), "{folder}");
         for bad in ["nonsense", "", "# none\n"] {
             std::fs::write(&path, bad).unwrap();
             assert!(plan_keys(std::slice::from_ref(&path)).is_err(), "{bad:?}");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::files::{plan_keys, read_file};
 use super::{ConfigError, RunArgs};
-use crate::mqtt::chain;
+use crate::log::chain;
 
 /// Drops what cannot be read from the settings, and says what that was.
 pub fn go_without(args: &mut RunArgs) -> Option<String> {
@@ -53,7 +53,7 @@ mod tests {
                 line.extend(["--plan-key".to_owned(), key.display().to_string()]);
             }
             line.extend(["--password-file".to_owned(), password.display().to_string()]);
-            let Command::Run(args) = Cli::parse_from(line).command else { panic!("run") };
+            let Command::Run(args) = Cli::parse_from(line).command;
             args
         };
         let mut some = args(&folder);

@@ -13,7 +13,8 @@ use tracing::{info, warn};
 
 use super::Device;
 use crate::fetch::FetchError;
-use crate::mqtt::{Item, chain};
+use crate::log::chain;
+use crate::mqtt::Item;
 
 /// A download says how far it is at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::loads::{Ended, Loaded, Purpose};
 use super::{Device, DeviceError};
 use crate::admit::{AdmitError, Blame, Ready};
-use crate::mqtt::chain;
+use crate::log::chain;
 use crate::serve::{Instance, Reading};
 use crate::slots;
 

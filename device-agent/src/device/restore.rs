@@ -9,7 +9,7 @@ use modelfleet_protocol::ids::Digest;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::mqtt::chain;
+use crate::log::chain;
 use crate::store::{STATE, Store, windows_record};
 
 /// Where Linux says which boot this is.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::Device;
-use crate::mqtt::chain;
+use crate::log::chain;
 use crate::serve::Trouble;
 use crate::store::{STATE, StoreError, windows_record};
 

@@ -144,8 +144,7 @@ mod tests {
             let payload = Bytes::from(body);
             for topic in ["mf/1/plant/plan/pump", "mf/1/plant/override/pump-001", &long] {
                 let error = inbox.open(own, topic, &payload).unwrap_err();
-                let line =
-                    [crate::mqtt::chain(&error), excerpt(topic.as_bytes()), excerpt(&payload)].concat();
+                let line = [crate::log::chain(&error), excerpt(topic.as_bytes()), excerpt(&payload)].concat();
                 assert!(line.len() < 2_000, "{} bytes", line.len());
                 assert!(!line.contains(char::is_control), "{line}");
             }

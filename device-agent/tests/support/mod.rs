@@ -2,7 +2,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used)] // Each test target uses its part.
 
 pub mod broker;
-pub mod fleet;
+pub mod endless;
 pub mod plant;
 pub mod server;
 pub mod wire;
@@ -23,6 +23,8 @@ use modelfleet_protocol::time::Time;
 
 pub const NAMESPACE: &str = "plant";
 pub const MODEL: &str = "pump-anomaly";
+/// The agent's program; tests of other packages that use this module have none.
+const AGENT: Option<&str> = option_env!("CARGO_BIN_EXE_modelfleet-agent");
 /// Longest that a test waits for anything.
 pub const LIMIT: Duration = Duration::from_secs(40);
 
@@ -38,8 +40,14 @@ pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// The folder of the device agent's package, seen from any package.
+fn agent_folder() -> PathBuf {
+    let mut folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|f| f.join("device-agent"));
+    folders.find(|folder| folder.is_dir()).unwrap()
+}
+
 pub fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
+    agent_folder().join("../examples")
 }
 
 pub fn pump_model(version: &str) -> Vec<u8> {
@@ -48,12 +56,12 @@ pub fn pump_model(version: &str) -> Vec<u8> {
 
 /// A model of `models/make.py`.
 pub fn small_model(name: &str) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/models/{name}.onnx"))).unwrap()
+    fs::read(agent_folder().join(format!("tests/models/{name}.onnx"))).unwrap()
 }
 
 /// ONNX Runtime's library; `None`, with a notice, where it cannot be had.
 pub fn onnxruntime() -> Option<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("onnxruntime.sh");
+    let script = agent_folder().join("onnxruntime.sh");
     let output = Command::new("bash").arg(script).stderr(Stdio::inherit()).output().ok()?;
     let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
     if output.status.success() && path.exists() {
@@ -158,7 +166,7 @@ pub struct Agent {
 impl Agent {
     /// Starts `modelfleet-agent run`.
     pub fn start(id: &str, dir: &Path, broker: &broker::Mosquitto, more: &[&str]) -> Agent {
-        Agent::start_with(Command::new(env!("CARGO_BIN_EXE_modelfleet-agent")), id, dir, broker, more)
+        Agent::start_with(Command::new(AGENT.unwrap()), id, dir, broker, more)
     }
 
     /// Starts it so that its folder takes no writes, from root neither.
@@ -166,7 +174,7 @@ impl Agent {
         let mut command = Command::new("unshare");
         let mounted = r#"mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@""#;
         command.args(["-rm", "sh", "-c", mounted]).arg(dir.join("state"));
-        command.arg(env!("CARGO_BIN_EXE_modelfleet-agent"));
+        command.arg(AGENT.unwrap());
         Agent::start_with(command, id, dir, broker, more)
     }
 

@@ -9,17 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use modelfleet_agent::serve::Models;
 use modelfleet_protocol::ids::{DeviceId, ModelName};
 use modelfleet_protocol::selector::Labels;
 use rand::Rng as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::asked::Asked;
-use super::player::Player;
-use super::rows::Traffic;
-use crate::config::FleetArgs;
-use crate::serve::Models;
+use crate::arguments::LoadArgs;
+use crate::player::Player;
+use crate::question::Question;
+use crate::rows::Traffic;
 
 /// A device takes at most one part in so many of a thread, so that a slow model does not starve its
 /// neighbours, which on real devices it could not.
@@ -30,39 +30,39 @@ const NAP: Duration = Duration::from_millis(100);
 const LOST_MAX: usize = 64;
 
 /// A device that is played.
-pub(super) struct Played {
-    pub(super) id: DeviceId,
-    pub(super) labels: Labels,
-    pub(super) models: Arc<Models>,
+pub(crate) struct Played {
+    pub(crate) id: DeviceId,
+    pub(crate) labels: Labels,
+    pub(crate) models: Arc<Models>,
 }
 
 /// The threads that predict, and what they have done.
 #[derive(Default)]
-pub(super) struct Driver {
+pub(crate) struct Driver {
     /// Predictions so far.
-    pub(super) predictions: Arc<AtomicU64>,
+    pub(crate) predictions: Arc<AtomicU64>,
     /// Those without an answer.
-    pub(super) failed: Arc<AtomicU64>,
+    pub(crate) failed: Arc<AtomicU64>,
     watch: Option<JoinHandle<()>>,
 }
 
 /// What all threads share.
-pub(super) struct Shared {
-    pub(super) traffic: Traffic,
-    pub(super) model: Option<ModelName>,
+pub(crate) struct Shared {
+    pub(crate) traffic: Traffic,
+    pub(crate) model: Option<ModelName>,
     period: Duration,
-    pub(super) patience: Duration,
-    pub(super) truth_delay: Duration,
-    pub(super) positive_share: Option<f64>,
-    pub(super) predictions: Arc<AtomicU64>,
-    pub(super) failed: Arc<AtomicU64>,
+    pub(crate) patience: Duration,
+    pub(crate) truth_delay: Duration,
+    pub(crate) positive_share: Option<f64>,
+    pub(crate) predictions: Arc<AtomicU64>,
+    pub(crate) failed: Arc<AtomicU64>,
     stop: CancellationToken,
 }
 
 impl Driver {
     /// Starts the threads; each plays its part of the devices.
-    pub(super) fn start(
-        args: &FleetArgs,
+    pub(crate) fn start(
+        args: &LoadArgs,
         traffic: Traffic,
         played: Vec<Played>,
         stop: CancellationToken,
@@ -92,7 +92,7 @@ impl Driver {
     }
 
     /// Waits for the threads, which end at the stop; not for those that hang.
-    pub(super) fn join(self) {
+    pub(crate) fn join(self) {
         // A panic has been printed by its thread.
         let _ = self.watch.map(JoinHandle::join);
     }
@@ -115,7 +115,7 @@ impl Part {
     }
 
     /// Who is due, since when, and what it asks; else how long to wait.
-    fn next(&mut self, shared: &Shared, now: Instant) -> Result<(usize, Instant, Vec<Asked>), Duration> {
+    fn next(&mut self, shared: &Shared, now: Instant) -> Result<(usize, Instant, Vec<Question>), Duration> {
         match self.due.peek() {
             Some(&Reverse((at, _))) if at > now => return Err((at - now).min(NAP)),
             Some(_) => {}
@@ -131,7 +131,7 @@ enum Hand {
     /// Nothing that could hang.
     Free,
     /// This prediction, of this device, which was due then.
-    Busy { asked: Arc<Asked>, since: Instant, index: usize, at: Instant },
+    Busy { asked: Arc<Question>, since: Instant, index: usize, at: Instant },
     /// Something that hangs, or did: another thread plays its devices.
     Left,
 }

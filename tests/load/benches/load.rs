@@ -1,15 +1,17 @@
 //! What a fleet of devices in one process costs:
-//! `MODELFLEET_AGENT=target/release/modelfleet-agent RATE=5 COUNT=200 cargo bench -p modelfleet-agent --bench fleet`
+//! `MODELFLEET_LOAD=target/release/modelfleet-load RATE=5 COUNT=200 cargo bench -p modelfleet-load`
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/process/mod.rs"]
+mod process;
+#[path = "../../../device-agent/tests/support/mod.rs"]
 mod support;
 
 use std::time::{Duration, Instant};
 
+use process::{Fleet, stable};
 use support::broker::{Console, Mosquitto};
-use support::fleet::{Fleet, stable};
 use support::*;
 
 fn main() {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use modelfleet_agent::serve::{Case, Instance, Model};
+use modelfleet_agent::tensor::NamedTensor;
 use modelfleet_agent_core::recorder::Outcome;
 use modelfleet_agent_core::words::Role;
 
-use crate::serve::{Case, Instance, Model};
-use crate::tensor::NamedTensor;
+use crate::drive::Shared;
 
 /// What is asked of one build.
-pub(super) struct Asked {
+pub(crate) struct Question {
     model: Arc<Model>,
     instance: Arc<Instance>,
     role: Role,
@@ -21,24 +22,24 @@ pub(super) struct Asked {
     booked: AtomicBool,
 }
 
-impl Asked {
-    /// Asked of the build that answers.
-    pub(super) fn live(
+impl Question {
+    /// Question of the build that answers.
+    pub(crate) fn live(
         model: Arc<Model>,
         instance: Arc<Instance>,
         key: u64,
         inputs: Arc<[NamedTensor]>,
         patience: Duration,
-    ) -> Asked {
-        Asked { model, instance, role: Role::Live, key, inputs, patience, booked: AtomicBool::new(false) }
+    ) -> Question {
+        Question { model, instance, role: Role::Live, key, inputs, patience, booked: AtomicBool::new(false) }
     }
 
     /// The same, asked of the build beside it, if there is one.
-    pub(super) fn beside(&self) -> Option<Asked> {
+    pub(crate) fn beside(&self) -> Option<Question> {
         let instance = self.model.shadow()?;
         let (model, inputs) = (self.model.clone(), self.inputs.clone());
-        let Asked { key, patience, .. } = *self;
-        Some(Asked {
+        let Question { key, patience, .. } = *self;
+        Some(Question {
             model,
             instance,
             role: Role::Shadow,
@@ -50,13 +51,13 @@ impl Asked {
     }
 
     fn case(&self) -> Case<'_> {
-        let Asked { instance, key, inputs, patience, booked, .. } = self;
+        let Question { instance, key, inputs, patience, booked, .. } = self;
         Case { instance, key: *key, inputs, patience: *patience, booked }
     }
 
     /// Predicts, which may take for ever; whether there was an answer. A build whose places are all taken by predictions
     /// that do not end is not begun again: it holds that many threads and no more.
-    pub(super) fn run(&self) -> bool {
+    pub(crate) fn run(&self) -> bool {
         let ready = &self.instance.ready;
         let places = if self.role == Role::Live { &ready.places } else { &ready.beside };
         let place = places.try_take();
@@ -73,7 +74,7 @@ impl Asked {
     }
 
     /// Counts it as out of time, unless it has been counted; whether the fallback answers.
-    pub(super) fn give_up(&self) -> bool {
+    pub(crate) fn give_up(&self) -> bool {
         match self.role {
             Role::Live => self.model.gave_up(&self.case()).is_ok(),
             Role::Shadow => {
@@ -84,17 +85,17 @@ impl Asked {
     }
 
     /// How long the caller waits.
-    pub(super) fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         self.patience
     }
 
     /// Whether somebody waits for the answer.
-    pub(super) fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         self.role == Role::Live
     }
 
     /// Counted once among the predictions of the fleet, by whoever is first to know how it ended.
-    pub(super) fn count(&self, answered: bool, shared: &super::drive::Shared) {
+    pub(crate) fn count(&self, answered: bool, shared: &Shared) {
         if self.answers() {
             shared.predictions.fetch_add(1, Ordering::Relaxed);
             shared.failed.fetch_add(u64::from(!answered), Ordering::Relaxed);

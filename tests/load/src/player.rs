@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use modelfleet_agent::serve::{Model, Models};
+use modelfleet_agent::tensor::{Elements, NamedTensor, shaped};
 use modelfleet_agent_core::recorder::key;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::model::Values;
@@ -12,21 +14,19 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use sha2::{Digest as _, Sha256};
 
-use super::asked::Asked;
-use super::class_of;
-use super::drive::{Played, Shared};
-use super::rows::Class;
-use crate::serve::{Model, Models};
-use crate::tensor::{Elements, NamedTensor, shaped};
+use crate::drive::{Played, Shared};
+use crate::fleet::class_of;
+use crate::question::Question;
+use crate::rows::Class;
 
 /// Truths of one device that wait to be told at most.
 const TRUTHS_MAX: usize = 1024;
 
 /// One device's readings, in an order of its own.
-pub(super) struct Player {
+pub(crate) struct Player {
     models: Arc<Models>,
     class: Vec<String>,
-    pub(super) random: SmallRng,
+    pub(crate) random: SmallRng,
     positive: Shuffled,
     negative: Shuffled,
     truths: VecDeque<(Instant, u64, bool, Arc<Model>)>,
@@ -55,7 +55,7 @@ impl Shuffled {
 }
 
 impl Player {
-    pub(super) fn new(device: Played, shared: &Shared, seed: u64) -> Player {
+    pub(crate) fn new(device: Played, shared: &Shared, seed: u64) -> Player {
         // Each device has a stream of its own: one more device does not change the others.
         let hash = Sha256::new().chain_update(seed.to_be_bytes()).chain_update(device.id.as_str()).finalize();
         let seed = u64::from_be_bytes(hash[..8].try_into().expect("a SHA-256 has 32 bytes"));
@@ -69,7 +69,7 @@ impl Player {
     }
 
     /// Tells truths that are due, and measures: what is asked of its models now.
-    pub(super) fn turn(&mut self, shared: &Shared, now: Instant) -> Vec<Asked> {
+    pub(crate) fn turn(&mut self, shared: &Shared, now: Instant) -> Vec<Question> {
         while let Some((_, key, truth, model)) = self.truths.pop_front_if(|(at, ..)| *at <= now) {
             // A prediction under a build that was taken back may be forgotten by now.
             let _ = model.truth(key, truth);
@@ -81,7 +81,7 @@ impl Player {
         models.into_iter().filter_map(|model| self.ask(shared, model, now)).collect()
     }
 
-    fn ask(&mut self, shared: &Shared, model: Arc<Model>, now: Instant) -> Option<Asked> {
+    fn ask(&mut self, shared: &Shared, model: Arc<Model>, now: Instant) -> Option<Question> {
         let live = model.live()?;
         let class = &shared.traffic.classes[&self.class];
         let (truth, row) = self.reading(class, shared.positive_share);
@@ -91,7 +91,7 @@ impl Player {
         if shared.traffic.truth && self.truths.len() < TRUTHS_MAX {
             self.truths.push_back((now + shared.truth_delay, key, truth, model.clone()));
         }
-        Some(Asked::live(model, live, key, inputs, shared.patience))
+        Some(Question::live(model, live, key, inputs, shared.patience))
     }
 
     fn reading<'a>(&mut self, class: &'a Class, positive_share: Option<f64>) -> (bool, &'a [f32]) {

@@ -1,29 +1,26 @@
 //! Many devices in one process: each with its own connection, identity, folder and inference. Engines and
 //! loaded models are shared by digest.
 
-mod asked;
-mod drive;
-mod player;
-mod rows;
-
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use modelfleet_agent::device::Device;
+use modelfleet_agent::host::{Host, HostError};
+use modelfleet_agent::log::chain;
+use modelfleet_agent::mqtt::Credentials;
+use modelfleet_agent::probe::Probe;
+use modelfleet_agent::store::{Store, StoreError};
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::selector::Labels;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{ConfigError, FleetArgs, passwords};
-use crate::device::Device;
-use crate::host::{Host, HostError};
-use crate::mqtt::{Credentials, chain};
-use crate::probe::Probe;
-use crate::store::{Store, StoreError};
-use drive::{Driver, Played};
-pub use rows::{DeviceRow, RowsError, Traffic, read_devices};
+use crate::arguments::LoadArgs;
+use crate::drive::{Driver, Played};
+use crate::passwords::{PasswordsError, read_passwords};
+use crate::rows::{DeviceRow, RowsError, Traffic, read_devices};
 
 /// How often the log says how the fleet does.
 const SUMMARY_EVERY: Duration = Duration::from_secs(10);
@@ -38,16 +35,16 @@ const FILES_PER_DEVICE: u64 = 6;
 
 /// Why a fleet does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum FleetError {
+pub(crate) enum FleetError {
     /// The CSV files.
     #[error("read the fleet")]
     Rows(#[from] RowsError),
     /// What all devices share.
     #[error("set up the host")]
     Host(#[from] HostError),
-    /// The settings.
-    #[error("read the settings")]
-    Config(#[from] ConfigError),
+    /// The password file.
+    #[error("read the passwords")]
+    Passwords(#[from] PasswordsError),
     /// A device's folder.
     #[error("open the folder of {device}")]
     Store {
@@ -72,14 +69,14 @@ pub enum FleetError {
 ///
 /// # Errors
 /// When the settings are of no use. A device that fails later is logged and leaves the others alone.
-pub async fn run(mut args: FleetArgs, stop: CancellationToken) -> Result<(), FleetError> {
+pub(crate) async fn run(mut args: LoadArgs, stop: CancellationToken) -> Result<(), FleetError> {
     if !(args.rate.is_finite() && args.rate > 0.0 && args.rate <= 10_000.0) {
         return Err(FleetError::Rate(args.rate));
     }
     let rows = read_devices(&args.devices)?;
     let rows = chosen(rows, &args);
     let traffic = args.traffic.as_ref().map(|path| Traffic::read(path, &rows, &args.positive)).transpose()?;
-    let known = args.passwords.as_ref().map(|path| passwords(path)).transpose()?;
+    let known = args.passwords.as_ref().map(|path| read_passwords(path)).transpose()?;
     raise_file_limit(rows.len());
     args.common.reconnect_spread_s.get_or_insert(RECONNECT_SPREAD_S);
     let host = Host::new(&args.common, args.threads)?;
@@ -149,7 +146,7 @@ async fn summaries(host: &Host, driver: &Driver, stop: &CancellationToken) {
 }
 
 /// The rows that are to be played: without those that run elsewhere, and as many as asked for.
-fn chosen(rows: Vec<DeviceRow>, args: &FleetArgs) -> Vec<DeviceRow> {
+fn chosen(rows: Vec<DeviceRow>, args: &LoadArgs) -> Vec<DeviceRow> {
     let rows: Vec<DeviceRow> = rows.into_iter().filter(|row| !args.except.contains(&row.id)).collect();
     let count = args.count.unwrap_or(rows.len());
     let again = |index: usize| {

@@ -1,11 +1,12 @@
-//! The agent's `fleet` as a process, and what it costs.
+//! The load generator as a process, and what it costs.
+#![allow(dead_code, missing_docs, clippy::unwrap_used)] // The tests and the benchmark each use a part.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::broker::Mosquitto;
-use super::*;
+use super::support::broker::Mosquitto;
+use super::support::*;
 
 /// A running fleet.
 pub struct Fleet {
@@ -21,15 +22,7 @@ impl Fleet {
         fs::write(&key, hex::encode(signer().verifying_key().as_bytes())).unwrap();
         let (pumps, log) = (examples().join("pumps"), dir.join("fleet.log"));
         let mut command = Command::new(program());
-        command.args([
-            "fleet",
-            "--namespace",
-            NAMESPACE,
-            "--broker",
-            &broker.url(),
-            "--stable-spread-ms",
-            "0",
-        ]);
+        command.args(["--namespace", NAMESPACE, "--broker", &broker.url(), "--stable-spread-ms", "0"]);
         command.arg("--devices").arg(pumps.join("devices.csv"));
         command.arg("--traffic").arg(pumps.join("traffic.csv"));
         command.arg("--dir").arg(dir.join("fleet")).arg("--plan-key").arg(key);
@@ -63,9 +56,9 @@ impl Drop for Fleet {
     }
 }
 
-/// Another build of the agent can be measured, such as a release build.
+/// Another build can be measured, such as a release build.
 fn program() -> std::path::PathBuf {
-    std::env::var_os("MODELFLEET_AGENT").map_or(env!("CARGO_BIN_EXE_modelfleet-agent").into(), Into::into)
+    std::env::var_os("MODELFLEET_LOAD").map_or(env!("CARGO_BIN_EXE_modelfleet-load").into(), Into::into)
 }
 
 pub fn stable() -> modelfleet_protocol::plan::Plan {

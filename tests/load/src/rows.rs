@@ -7,14 +7,14 @@ use modelfleet_protocol::ids::{DeviceId, IdError};
 use modelfleet_protocol::label;
 use modelfleet_protocol::selector::{LABELS_MAX, Labels};
 
-use super::class_of;
+use crate::fleet::class_of;
 
 /// The column that tells whether a reading is positive.
 const TRUTH: &str = "truth";
 
 /// Why a CSV file is of no use.
 #[derive(Debug, thiserror::Error)]
-pub enum RowsError {
+pub(crate) enum RowsError {
     /// It could not be read.
     #[error("read {path}")]
     Read {
@@ -49,13 +49,13 @@ pub enum RowsError {
 
 /// One device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceRow {
+pub(crate) struct DeviceRow {
     /// Its id.
-    pub id: DeviceId,
+    pub(crate) id: DeviceId,
     /// Its labels.
-    pub labels: Labels,
+    pub(crate) labels: Labels,
     /// The broker's user.
-    pub account: String,
+    pub(crate) account: String,
 }
 
 /// The lines of a CSV file with their numbers. Fields hold no commas or quotes: they are names and numbers.
@@ -95,7 +95,7 @@ impl Table {
 ///
 /// # Errors
 /// When the file cannot be read, or an id is none or comes twice.
-pub fn read_devices(path: &Path) -> Result<Vec<DeviceRow>, RowsError> {
+pub(crate) fn read_devices(path: &Path) -> Result<Vec<DeviceRow>, RowsError> {
     let table = Table::read(path)?;
     if table.columns.first().map(String::as_str) != Some("id") || table.columns.len() > LABELS_MAX + 1 {
         return Err(table.refuse(1, format!("the first column is id, then come at most {LABELS_MAX} labels")));
@@ -119,22 +119,22 @@ pub fn read_devices(path: &Path) -> Result<Vec<DeviceRow>, RowsError> {
 
 /// Readings of one class of devices.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Class {
+pub(crate) struct Class {
     /// Readings whose truth is positive.
-    pub positive: Vec<Vec<f32>>,
+    pub(crate) positive: Vec<Vec<f32>>,
     /// Other readings.
-    pub negative: Vec<Vec<f32>>,
+    pub(crate) negative: Vec<Vec<f32>>,
 }
 
 /// Readings by class: the values of the label columns.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// The label columns.
-    pub columns: Vec<String>,
+    pub(crate) columns: Vec<String>,
     /// Whether truth is known.
-    pub truth: bool,
+    pub(crate) truth: bool,
     /// Readings by the values of the label columns.
-    pub classes: BTreeMap<Vec<String>, Class>,
+    pub(crate) classes: BTreeMap<Vec<String>, Class>,
 }
 
 impl Traffic {
@@ -143,7 +143,11 @@ impl Traffic {
     ///
     /// # Errors
     /// When the file cannot be read, a feature is no number, or a device has no readings.
-    pub fn read(path: &Path, devices: &[DeviceRow], positive: &[String]) -> Result<Traffic, RowsError> {
+    pub(crate) fn read(
+        path: &Path,
+        devices: &[DeviceRow],
+        positive: &[String],
+    ) -> Result<Traffic, RowsError> {
         let table = Table::read(path)?;
         let known: BTreeSet<&String> = devices.iter().flat_map(|d| d.labels.keys()).collect();
         let Some((_, first)) = table.lines.first() else { return Err(table.refuse(1, "no readings")) };
