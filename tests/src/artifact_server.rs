@@ -10,7 +10,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::services::ServeDir;
 
-use crate::part::PartError;
+use modelfleet_test_support::part::PartError;
 
 /// Largest artifact that is stored.
 const ARTIFACT_BYTES_MAX: usize = 256 << 20;

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::broker::{Broker, CONTROLLER_USER};
-use crate::kubectl::Kubectl;
-use crate::part::{Part, PartError, run};
-use crate::place::{free_port, program};
+use modelfleet_test_support::broker::{Broker, CONTROLLER_USER};
+use modelfleet_test_support::http;
+use modelfleet_test_support::kubectl::Kubectl;
+use modelfleet_test_support::part::{Part, PartError, run};
+use modelfleet_test_support::place::{free_port, program};
 
 /// Where `manifests/` installs the controller.
 pub const SYSTEM_NAMESPACE: &str = "modelfleet-system";
@@ -83,7 +84,7 @@ impl ControllerSettings {
     pub fn start(&self) -> Result<Part, PartError> {
         let mut part = self.launch()?;
         let port = self.http_port;
-        part.ready(Duration::from_secs(60), || http_ok(port, "/readyz"))?;
+        part.ready(Duration::from_secs(60), || http::get(port, "/readyz"))?;
         Ok(part)
     }
 
@@ -108,29 +109,4 @@ impl ControllerSettings {
         }
         Part::start("controller", &self.dir, &mut command)
     }
-}
-
-/// Asks a server on 127.0.0.1 with a plain GET; the answer's body when its status is 200.
-///
-/// # Errors
-/// What there was instead.
-pub fn http_get(port: u16, path: &str) -> Result<String, String> {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(|e| e.to_string())?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).map_err(|e| e.to_string())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).map_err(|e| e.to_string())?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.lines().next().unwrap_or_default();
-    if status.contains(" 200") { Ok(body.to_owned()) } else { Err(format!("{status}: {body}")) }
-}
-
-/// Whether `path` answers 200.
-///
-/// # Errors
-/// What there was instead.
-pub fn http_ok(port: u16, path: &str) -> Result<(), String> {
-    http_get(port, path).map(drop)
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::broker::Broker;
-use crate::part::{Part, PartError};
-use crate::place::{program, root};
+use modelfleet_test_support::broker::Broker;
+use modelfleet_test_support::part::{Part, PartError};
+use modelfleet_test_support::place::{program, root};
 
 /// One row of `devices.csv`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,15 +156,6 @@ impl AgentSettings {
         command.args(["--wait", "600"]);
         Part::start(&format!("feeder-{}", device.id), &self.dir, &mut command)
     }
-}
-
-/// The ONNX Runtime library, fetched once.
-///
-/// # Errors
-/// When it cannot be had; the message says what to install.
-pub fn onnxruntime() -> Result<PathBuf, PartError> {
-    let mut command = Command::new(root().join("device-agent/onnxruntime.sh"));
-    Ok(PathBuf::from(crate::part::run("find ONNX Runtime", &mut command)?.trim()))
 }
 
 /// Settings of a plant's agents.

@@ -5,15 +5,16 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::artifact_server::ArtifactServer;
-use crate::broker::Broker;
-use crate::control_plane::ControlPlane;
 use crate::controller::ControllerSettings;
-use crate::devices::{AgentSettings, DeviceRow, onnxruntime, read_devices, settings};
-use crate::kubectl::Kubectl;
-use crate::part::{Part, PartError, run};
-use crate::place::{program, root};
+use crate::devices::{AgentSettings, DeviceRow, read_devices, settings};
 use crate::rollout_view::RolloutView;
-use crate::wait::{WaitedTooLong, until};
+use modelfleet_test_support::broker::Broker;
+use modelfleet_test_support::control_plane::ControlPlane;
+use modelfleet_test_support::kubectl::Kubectl;
+use modelfleet_test_support::onnxruntime::onnxruntime;
+use modelfleet_test_support::part::{Part, PartError, run};
+use modelfleet_test_support::place::{program, root};
+use modelfleet_test_support::wait::{WaitedTooLong, until};
 
 /// The fleet's namespace.
 pub const NAMESPACE: &str = "plant-a";

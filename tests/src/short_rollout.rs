@@ -1,7 +1,7 @@
 //! Rollouts of seconds for the end-to-end tests.
 
-use crate::part::PartError;
 use crate::plant::{MODEL, NAMESPACE, Plant};
+use modelfleet_test_support::part::PartError;
 
 /// A rollout of the pumps' model whose stages take seconds.
 #[derive(Clone, Debug)]

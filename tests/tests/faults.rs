@@ -10,13 +10,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::topic::{Channel, Topic, device_root};
-use modelfleet_tests::broker::CONTROLLER_USER;
-use modelfleet_tests::controller::http_get;
-use modelfleet_tests::place::program;
+use modelfleet_test_support::broker::CONTROLLER_USER;
+use modelfleet_test_support::http;
+use modelfleet_test_support::place::program;
+use modelfleet_test_support::wait::until;
 use modelfleet_tests::plant::{MODEL, NAMESPACE, Plant, PlantSize};
 use modelfleet_tests::rollout_view::RolloutView;
 use modelfleet_tests::short_rollout::ShortRollout;
-use modelfleet_tests::wait::until;
 
 const LIMIT: Duration = Duration::from_mins(4);
 
@@ -98,7 +98,8 @@ fn a_rollout_survives_what_happens_to_its_parts() {
     plant.broker.restart().unwrap();
     let control_plane = dir.path().join("plant/control-plane");
     plant.control_plane.part().kill();
-    plant.control_plane = modelfleet_tests::control_plane::ControlPlane::start(&control_plane).unwrap();
+    plant.control_plane =
+        modelfleet_test_support::control_plane::ControlPlane::start(&control_plane).unwrap();
     plant.kubectl = plant.control_plane.kubectl();
     let view = ended(&plant, "1.3.0", "RolledBack");
     assert!(view.figure("devicesExposed").unwrap_or_default() <= 5, "{}", view.0);
@@ -171,7 +172,7 @@ fn hostile_payloads_harm_nobody(plant: &Plant) {
     assert_eq!(running(plant, &victim), "1.1.0");
     let port = plant.controller_settings.http_url().rsplit(':').next().unwrap().parse().unwrap();
     until("the malformed messages to be counted", Duration::from_secs(10), || {
-        let metrics = http_get(port, "/metrics")?;
+        let metrics = http::get(port, "/metrics")?;
         let counted = |l: &&str| l.contains("malformed") && !l.starts_with('#') && !l.ends_with(" 0");
         metrics.lines().find(counted).map(drop).ok_or_else(|| "no malformed message counted".to_owned())
     })

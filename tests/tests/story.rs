@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use modelfleet_tests::place::program;
+use modelfleet_test_support::place::program;
 
 #[test]
 fn the_demo_ends_as_it_should() {

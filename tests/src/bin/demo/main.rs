@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+use modelfleet_test_support::wait::until;
 use modelfleet_tests::plant::{Plant, PlantSize};
 use modelfleet_tests::rollout_view::RolloutView;
-use modelfleet_tests::wait::until;
 use table::Table;
 
 /// Longest that one rollout of the story may take before the demo calls it a failure.

@@ -14,15 +14,16 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use listeners::Listeners;
 use modelfleet_protocol::ids::{Digest, Namespace};
+use modelfleet_test_support::broker::Broker;
+use modelfleet_test_support::control_plane::ControlPlane;
+use modelfleet_test_support::http;
+use modelfleet_test_support::kubectl::Kubectl;
+use modelfleet_test_support::part::run;
+use modelfleet_test_support::place::program;
+use modelfleet_test_support::wait::until;
 use modelfleet_tests::artifact_server::ArtifactServer;
-use modelfleet_tests::broker::Broker;
-use modelfleet_tests::control_plane::ControlPlane;
-use modelfleet_tests::controller::{ControllerSettings, http_get};
-use modelfleet_tests::kubectl::Kubectl;
-use modelfleet_tests::part::run;
-use modelfleet_tests::place::program;
+use modelfleet_tests::controller::ControllerSettings;
 use modelfleet_tests::plant::{MODEL, NAMESPACE, install, pumps};
-use modelfleet_tests::wait::until;
 
 const LIMIT: Duration = Duration::from_mins(10);
 /// About the plan without a candidate, in its envelope.
@@ -203,7 +204,7 @@ fn digest_of(kubectl: &Kubectl, version: &str) -> Result<Digest> {
 
 /// A number of `/metrics`.
 fn number(port: u16, name: &str) -> Result<u64, String> {
-    let text = http_get(port, "/metrics")?;
+    let text = http::get(port, "/metrics")?;
     let value = |line: &str| line.strip_prefix(name)?.trim().parse::<f64>().ok();
     text.lines().find_map(value).map(|v| v as u64).ok_or_else(|| format!("no {name}"))
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::part::{PartError, run};
+use crate::part::{PartError, run, run_with_input};
 
 /// kubectl with one kubeconfig.
 #[derive(Clone, Debug)]
@@ -33,6 +33,17 @@ impl Kubectl {
     pub fn run(&self, arguments: &[&str]) -> Result<String, PartError> {
         let what = format!("kubectl {}", arguments.join(" "));
         run(&what, Command::new("kubectl").arg("--kubeconfig").arg(&self.kubeconfig).args(arguments))
+    }
+
+    /// Runs `kubectl` in a namespace with `input` as its standard input, and returns what it printed.
+    ///
+    /// # Errors
+    /// When it refuses; with its message.
+    pub fn run_in(&self, namespace: &str, arguments: &[&str], input: &str) -> Result<String, PartError> {
+        let what = format!("kubectl {}", arguments.join(" "));
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(["--namespace", namespace]);
+        run_with_input(&what, command.arg("--request-timeout=30s").args(arguments), input)
     }
 
     /// Runs `kubectl get ... -o json`.

@@ -9,7 +9,7 @@ pub const BIN_DIR: &str = "MODELFLEET_BIN_DIR";
 /// Root of the source tree.
 #[must_use]
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_owned()
 }
 
 /// A built program of this workspace.

@@ -1,9 +1,10 @@
 //! One running part: a process with a log file, in a process group of its own, ended with this value.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::wait::{WaitedTooLong, until};
@@ -113,10 +114,18 @@ impl Part {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn log_end(&self) -> String {
+    /// The last lines of its log.
+    #[must_use]
+    pub fn log_end(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(25)..].join("\n")
+    }
+
+    /// Where its log is.
+    #[must_use]
+    pub fn log_path(&self) -> &Path {
+        &self.log
     }
 
     /// Its process id.
@@ -136,6 +145,24 @@ impl Part {
         let _ = self.child.wait();
     }
 
+    /// Asks it to end; [`Part::wait_end`] tells how it did.
+    pub fn ask_to_end(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// When it still runs after `limit`.
+    pub fn wait_end(&mut self, limit: Duration) -> Result<ExitStatus, WaitedTooLong> {
+        let child = &mut self.child;
+        until(format!("{} to end", self.name), limit, || match child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err("it still runs".to_owned()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
     /// Stops it without its noticing; [`Part::resume`] lets it go on.
     pub fn freeze(&self) {
         self.signal("-STOP");
@@ -151,13 +178,8 @@ impl Part {
         if !self.is_running() {
             return;
         }
-        self.signal("-TERM");
-        let child = &mut self.child;
-        let ended = until("its end", PATIENCE, || match child.try_wait() {
-            Ok(Some(_)) => Ok(()),
-            _ => Err("it still runs".to_owned()),
-        });
-        if ended.is_err() {
+        self.ask_to_end();
+        if self.wait_end(PATIENCE).is_err() {
             self.kill();
         }
     }
@@ -178,6 +200,9 @@ impl Drop for Part {
 fn ended_with_us(command: &Command) -> Command {
     let mut tied = Command::new("setpriv");
     tied.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
+    if let Some(dir) = command.get_current_dir() {
+        tied.current_dir(dir);
+    }
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => tied.env(name, value),
@@ -192,9 +217,23 @@ fn ended_with_us(command: &Command) -> Command {
 /// # Errors
 /// When it cannot be started or ends with a failure; with what it printed on standard error.
 pub fn run(what: &str, command: &mut Command) -> Result<String, PartError> {
+    run_with_input(what, command, "")
+}
+
+/// The same with `input` as its standard input.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_input(what: &str, command: &mut Command, input: &str) -> Result<String, PartError> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let out =
-        command.output().map_err(|source| PartError::Start { name: what.to_owned(), program, source })?;
+    let failed = |source| PartError::Start { name: what.to_owned(), program: program.clone(), source };
+    let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = streams.spawn().map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that ends without reading closes its input; what it prints and its end say why.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let out = child.wait_with_output().map_err(failed)?;
     if out.status.success() {
         return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
     }

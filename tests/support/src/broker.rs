@@ -30,10 +30,10 @@ impl Broker {
     ///
     /// # Errors
     /// When Mosquitto is missing or does not start.
-    pub fn start(dir: &Path, devices: &[String]) -> Result<Broker, PartError> {
+    pub fn start(dir: &Path, devices: &[impl AsRef<str>]) -> Result<Broker, PartError> {
         let failed = |source| PartError::File { what: "write", path: dir.to_owned(), source };
         std::fs::create_dir_all(dir.join("passwords")).map_err(failed)?;
-        let users = devices.iter().map(String::as_str).chain([CONTROLLER_USER]);
+        let users = devices.iter().map(AsRef::as_ref).chain([CONTROLLER_USER]);
         let mut file = std::fs::File::create(dir.join("users")).map_err(failed)?;
         for user in users {
             let password = password();
@@ -55,17 +55,34 @@ impl Broker {
         Ok(Broker { part, dir: dir.to_owned(), port, tls_port: Some(tls_port) })
     }
 
-    /// Starts a broker that lets everybody do everything, for measuring without a password for each of many devices.
+    /// Starts a broker that lets everybody do everything, for many devices behind one connection. It forgets what is
+    /// retained when it ends.
     ///
     /// # Errors
     /// When Mosquitto is missing or does not start.
     pub fn start_open(dir: &Path) -> Result<Broker, PartError> {
+        Broker::without_rights(dir, "")
+    }
+
+    /// The same, and what is retained is on the disk a second later.
+    ///
+    /// # Errors
+    /// When Mosquitto is missing or does not start.
+    pub fn start_open_durable(dir: &Path) -> Result<Broker, PartError> {
+        let kept = format!(
+            "persistence true\nautosave_interval 1\npersistence_location {}/\nset_tcp_nodelay true\nuser root\n",
+            dir.display()
+        );
+        Broker::without_rights(dir, &kept)
+    }
+
+    fn without_rights(dir: &Path, more: &str) -> Result<Broker, PartError> {
         let failed = |source| PartError::File { what: "write", path: dir.to_owned(), source };
         std::fs::create_dir_all(dir.join("passwords")).map_err(failed)?;
         std::fs::write(dir.join("passwords").join(CONTROLLER_USER), password()).map_err(failed)?;
         let port = free_port().map_err(failed)?;
         let config = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nlog_dest stderr\n"
+            "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nlog_dest stderr\n{more}"
         );
         std::fs::write(dir.join("mosquitto.conf"), config).map_err(failed)?;
         Ok(Broker { part: Broker::launch(dir, port)?, dir: dir.to_owned(), port, tls_port: None })
@@ -83,12 +100,18 @@ impl Broker {
         Ok(part)
     }
 
+    /// Where tools by hand connect, and devices that a test lets do without TLS.
+    #[must_use]
+    pub fn plain_url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
     /// Where controller and devices connect.
     #[must_use]
     pub fn url(&self) -> String {
         match self.tls_port {
             Some(port) => format!("mqtts://localhost:{port}"),
-            None => format!("mqtt://127.0.0.1:{}", self.port),
+            None => self.plain_url(),
         }
     }
 
@@ -137,6 +160,14 @@ impl Broker {
     /// When it does not come back.
     pub fn restart(&mut self) -> Result<(), PartError> {
         self.part.stop();
+        self.start_again()
+    }
+
+    /// Starts a broker that was stopped or killed again, on its port.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub fn start_again(&mut self) -> Result<(), PartError> {
         self.part = Broker::launch(&self.dir, self.port)?;
         Ok(())
     }
