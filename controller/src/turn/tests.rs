@@ -199,7 +199,7 @@ fn who_begins_to_go_back_keeps_the_next_one_waiting() {
     assert_eq!(turns[0].rollout.name_any(), "r-1.2.0", "in the order of the objects");
     assert_eq!((turns[0].phase(), turns[1].phase()), (Phase::Queued, Phase::RollingBack));
     let reason = &decided(&turns[0]).decision.reasons[0].message;
-    assert!(reason.contains("Waits for rollout r-1.1.0"), "{reason}");
+    assert!(reason.contains("Waiting for rollout r-1.1.0"), "{reason}");
 }
 
 #[test]
