@@ -69,5 +69,5 @@ cat "$dir/said"
 expect() { grep -qF -- "$1" "$dir/said" || { echo "README's first rollout did not say: $1" >&2; exit 1; }; }
 expect "Version 1.0.0 is in production"
 expect '"model_version"'
-expect "Took 1.1.0 back from 1 device: spec.abort was set."
+expect "Rolled back 1.1.0 on 1 device: spec.abort was set."
 [[ ! -e $TRIAL ]] || { echo "$TRIAL is left" >&2; exit 1; }

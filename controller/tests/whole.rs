@@ -90,8 +90,12 @@ async fn a_stranger_reads_whom_a_version_harmed_and_what_to_do() {
         let places: Vec<Option<usize>> = parts.iter().map(|part| told.find(part)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {told}");
     };
-    let conclusion =
-        ["Took 1.1.0 back from ", ": too many errors on ", " with it (limit 1 %), ", " are age=old. "];
+    let conclusion = [
+        "Rolled back 1.1.0 on ",
+        ": too many errors (limit 1 %) on ",
+        " with the new version, ",
+        " are age=old. ",
+    ];
     let rest = ["1.1.0 is Rejected; register a new version. ", "Statistics: "];
     let (_, told) = plant.phase("1.1.0").await;
     in_order(&told, &[&conclusion[..], &rest[..]].concat());
@@ -341,7 +345,7 @@ async fn what_cannot_work_says_so_and_stops_nobody() {
     plant.roll_out("1.0.0").await;
     plant.wait_for("1.0.0", LONG, |_, what| what.contains("broad")).await;
     plant.broker.as_mut().unwrap().kill();
-    plant.wait_for("1.0.0", LONG, |_, what| what.contains("Waits for the broker")).await;
+    plant.wait_for("1.0.0", LONG, |_, what| what.contains("Waiting for the broker")).await;
     plant.start_broker();
     plant.wait("1.0.0", "Succeeded", LONG).await;
     // A version that fails to load, on every canary: taken back in seconds, without a window of evidence.

@@ -44,16 +44,16 @@ impl std::fmt::Display for RecordError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             RecordError::TooLong => write!(f, "the line has more than {LINE_BYTES_MAX} bytes"),
-            RecordError::Json(error) => write!(f, "the line is no record: {error}"),
+            RecordError::Json(error) => write!(f, "the line is not a record of the judge: {error}"),
             RecordError::Format => {
                 write!(
                     f,
-                    "the line is not of the form {FORMAT}: another version wrote it, which has to replay it"
+                    "the line does not have the format {FORMAT}: replay it with the version of the plugin that wrote it"
                 )
             }
             RecordError::State(error) => error.fmt(f),
             RecordError::Row(what) => {
-                write!(f, "a row of {what} has the wrong length or a number out of range")
+                write!(f, "a row of {what} has the wrong length or a number that is out of range")
             }
         }
     }

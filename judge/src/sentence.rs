@@ -1,7 +1,7 @@
-//! What a person reads of each verdict: the conclusion first, with its counts. Statistics stand apart, so that whoever
-//! has little room leaves them out and cuts nothing else.
+//! The sentences that explain each verdict: the conclusion first, with its counts. The statistics are kept apart, so that
+//! a caller with little room leaves them out and cuts nothing else.
 //!
-//! Sentences begin small and end without a stop, because others go on from them.
+//! A sentence begins with a small letter and has no full stop at its end, because callers put it into longer sentences.
 
 use crate::assessment::{
     Advice, Coverage, HardAction, HardStop, Incident, IncidentKind, SloVerdict, Verdict,
@@ -11,8 +11,8 @@ use crate::decide::plain::Streak;
 use crate::evidence::SloRule;
 
 /// A stage whose state is lost.
-pub const UNREADABLE: &str = "this stage is not judged any more: the judge's memory in the status cannot be read, and \
-                              starting anew could forget harm; abort this rollout and start it again";
+pub const UNREADABLE: &str = "this stage can no longer be judged: the judge's state in status cannot be read, and starting \
+                              over could forget harm that was shown; abort this rollout and start it again";
 
 /// A conclusion, and the statistics that it rests on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +41,21 @@ fn probability(ppb: u64) -> String {
     if ppb >= 1_000_000 { format!("{value:.4}") } else { format!("{value:.1e}") }
 }
 
+/// A p-value beside the threshold at which harm counts as shown: `p = 0.0013 (harm at 0.0015 or less)`.
+fn p_value(p_value_ppb: u64, threshold_ppb: u64) -> String {
+    format!("p = {} (harm at {} or less)", probability(p_value_ppb), probability(threshold_ppb))
+}
+
+/// `24 devices with the new version`, `1 device with the new version`.
+fn devices(count: u32) -> String {
+    format!("{} with the new version", many(count, "device"))
+}
+
+/// A number with its noun.
+fn many(count: u32, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// Ratios above this are all the same to a person: a thousandfold.
 const FAR_PPM: u64 = 1_000_000_000;
 
@@ -58,11 +73,13 @@ fn rate(record: &SloVerdict) -> Option<String> {
     let low = times(record.low_ppm);
     Some(match (record.estimate_ppm, record.low_ppm, record.high_ppm) {
         (_, 0, u64::MAX) => return None,
-        (_, FAR_PPM.., _) => "rate over 1000x of expected".to_owned(),
-        (FAR_PPM.., ..) => format!("rate at least {low} of expected (95 %)"),
-        (estimate, _, u64::MAX) => format!("rate {} of expected (90 %: {low} or more)", times(estimate)),
+        (_, FAR_PPM.., _) => "rate over 1000x the expected".to_owned(),
+        (FAR_PPM.., ..) => format!("rate at least {low} the expected (95 % confidence)"),
+        (estimate, _, u64::MAX) => {
+            format!("rate {} the expected (90 % interval: {low} or more)", times(estimate))
+        }
         (estimate, _, high) => {
-            format!("rate {} of expected (90 %: {low} to {})", times(estimate), times(high))
+            format!("rate {} the expected (90 % interval: {low} to {})", times(estimate), times(high))
         }
     })
 }
@@ -74,9 +91,9 @@ fn thousandths(milli: i64) -> String {
     format!("{sign}{}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// What is wrong where the rule is broken: `too many false alarms`.
+/// What is wrong when the rule is broken: `too many false alarms`.
 fn breach(rule: &SloRule<'_>) -> String {
-    if rule.breach.is_empty() { format!("{} beyond its limit", rule.name) } else { rule.breach.to_owned() }
+    if rule.breach.is_empty() { format!("{} outside its limit", rule.name) } else { rule.breach.to_owned() }
 }
 
 /// The limit in brackets, where it is known.
@@ -84,39 +101,45 @@ fn limit(rule: &SloRule<'_>) -> String {
     if rule.limit.is_empty() { String::new() } else { format!(" (limit {})", rule.limit) }
 }
 
-/// How many devices of both arms broke the rule: `too many false alarms on 7 of 24 with it (limit 25 %), 1 of 36 without`.
+/// How many devices of both arms broke the rule: `too many false alarms (limit 25 %) on 7 of 24 devices with the new version,
+/// 1 of 36 without it`.
 fn counts(rule: &SloRule<'_>, record: &SloVerdict) -> String {
     let (canaries, controls) = record.devices_over;
     let without = match record.controls {
         0 => "no device is left without it".to_owned(),
-        all => format!("{controls} of {all} without"),
+        all => format!("{controls} of {all} without it"),
     };
-    format!("{} on {canaries} of {} with it{}, {without}", breach(rule), record.devices, limit(rule))
+    let with = devices(record.devices);
+    format!("{}{} on {canaries} of {with}, {without}", breach(rule), limit(rule))
 }
 
 /// A statistical SLO.
 pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> Told {
     if record.devices == 0 {
-        return Told::plain(format!("{}: no device with it has reported a whole window yet", rule.name));
+        return Told::plain(format!(
+            "{}: no device with the new version has reported a complete window yet",
+            rule.name
+        ));
     }
     if let Some((canaries, controls)) = record.unlike.filter(|_| record.verdict == Verdict::Undecided) {
         return Told::plain(format!(
-            "{}: not comparable yet, since devices with it have reported {canaries} windows and devices without it \
-             {controls}",
+            "{}: not comparable yet: devices with the new version have reported {canaries} windows on average, devices \
+             without it {controls}",
             rule.name
         ));
     }
     let mut statistics = vec![match rule.allowance_ppm {
-        0 => "a device counts when one of its windows was bad".to_owned(),
+        0 => "a device counts as bad when one of its windows was bad".to_owned(),
         allowed => {
-            format!("a device counts when more than {} of its windows were bad", percent(u64::from(allowed)))
+            format!(
+                "a device counts as bad when more than {} of its windows were bad",
+                percent(u64::from(allowed))
+            )
         }
     }];
     statistics.extend(rate(record));
     if record.threshold_ppb > 0 {
-        let sign = if record.p_value_ppb <= record.threshold_ppb { "<=" } else { ">" };
-        let (p, most) = (probability(record.p_value_ppb), probability(record.threshold_ppb));
-        statistics.push(format!("p = {p} {sign} {most}"));
+        statistics.push(p_value(record.p_value_ppb, record.threshold_ppb));
     }
     let counts = counts(rule, record);
     let sentence = match conclusion(record) {
@@ -132,24 +155,28 @@ fn conclusion(record: &SloVerdict) -> Option<String> {
     Some(match record.verdict {
         Verdict::Degraded => return None,
         Verdict::Healthy if record.margin_ppm == u64::MAX => {
-            "passed on time served, with too few events to rule out a rise".to_owned()
+            "passed because its time is over, with too few events to rule out a rise".to_owned()
         }
         Verdict::Healthy if record.controls == 0 => {
-            format!("a rise to {rise} of their own past is ruled out, less may be the hour of the day")
+            format!(
+                "a rise to {rise} the rate before the new version is ruled out; a smaller rise may be due to the time of day"
+            )
         }
-        Verdict::Healthy => format!("a rise to {rise} is ruled out"),
+        Verdict::Healthy => format!("a rise to {rise} the expected rate is ruled out"),
         Verdict::Undecided if record.relative_harm => {
-            "worse than devices without it, but within the allowance".to_owned()
+            "worse than on devices without the new version, but within the allowance".to_owned()
         }
         Verdict::Undecided if record.threshold_ppb == 0 && record.controls == 0 => {
-            "not tested without devices to compare with".to_owned()
+            "not tested, because no device is left without the new version to compare with".to_owned()
         }
         Verdict::Undecided if record.threshold_ppb == 0 => "not tested yet".to_owned(),
         Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb => {
-            "worse than their own past".to_owned()
+            "worse than on the same devices before the new version".to_owned()
         }
         Verdict::Undecided if record.margin_ppm == u64::MAX => "no harm shown so far".to_owned(),
-        Verdict::Undecided => format!("no harm shown so far, a rise to {rise} is not ruled out yet"),
+        Verdict::Undecided => {
+            format!("no harm shown so far, but a rise to {rise} the expected rate is not ruled out yet")
+        }
     })
 }
 
@@ -157,36 +184,41 @@ fn conclusion(record: &SloVerdict) -> Option<String> {
 pub fn silence(record: &SloVerdict) -> Told {
     let (canaries, controls) = record.devices_over;
     let counts = format!(
-        "no reports from {canaries} of {} with it, {controls} of {} without",
-        record.devices, record.controls
+        "no reports from {canaries} of {}, {controls} of {} without it",
+        devices(record.devices),
+        record.controls
     );
     if record.threshold_ppb == 0 {
         return Told::plain(format!("not tested yet; {counts}"));
     }
-    let sign = if record.p_value_ppb <= record.threshold_ppb { "<=" } else { ">" };
-    let (p, most) = (probability(record.p_value_ppb), probability(record.threshold_ppb));
-    Told { sentence: counts, statistics: format!("p = {p} {sign} {most}") }
+    Told { sentence: counts, statistics: p_value(record.p_value_ppb, record.threshold_ppb) }
 }
 
 /// The plain rule.
 pub fn plain(rule: &SloRule<'_>, canary: &Streak, control: &Streak, needed: u32, verdict: Verdict) -> Told {
     let Some(last) = canary.last else {
-        return Told::plain(format!("{}: no window with enough devices and samples yet", rule.name));
+        return Told::plain(format!("{}: no window has enough devices and samples yet", rule.name));
     };
     let (value, bound) = (thousandths(last.value_milli), thousandths(last.threshold_milli));
     let breach = breach(rule);
-    let rows = format!("{} windows in a row", canary.breached);
+    let rows = format!("{} in a row", many(canary.breached, "window"));
+    let without = control.breached;
     let sentence = match verdict {
-        Verdict::Degraded => format!("{breach} with it for {rows}, for {} without it", control.breached),
+        Verdict::Degraded => format!(
+            "{breach} for {rows} on devices with the new version, for {without} on devices without it"
+        ),
         _ if canary.breached >= needed => {
-            format!("{breach} with it for {rows}, without it for {} too: not the version", control.breached)
+            format!(
+                "{breach} for {rows} on devices with the new version, and for {without} on devices without it: the new \
+                 version is not the cause"
+            )
         }
-        _ if canary.breached == 0 => format!("{} kept in the newest window", rule.name),
-        _ => format!("{breach} with it for {rows}, {needed} take it back"),
+        _ if canary.breached == 0 => format!("{} was met in the newest window", rule.name),
+        _ => format!("{breach} for {rows} on devices with the new version; {needed} in a row count as harm"),
     };
     let devices = last.devices.known;
     let statistics = format!(
-        "newest value {value}, limit {bound}, over {devices} devices; the plain rule has no error promise"
+        "newest value {value}, limit {bound}, over {devices} devices; evidence: Plain has no bound on false rollbacks"
     );
     Told { sentence, statistics }
 }
@@ -196,19 +228,20 @@ pub fn hard_stop(stop: &HardStop) -> Told {
     let codes: Vec<String> =
         stop.codes.iter().map(|(code, count)| format!("code {code} on {count}")).collect();
     let counts = format!(
-        "{} of {} with it failed ({}), {} of {} without",
+        "{} of {} that tried the new version failed ({}), {} of {} without it",
         stop.failed,
-        stop.attempted,
+        many(stop.attempted, "device"),
         codes.join(", "),
         stop.control_failed,
         stop.controls,
     );
-    let (p, most) = (probability(stop.p_value_ppb), probability(stop.threshold_ppb));
     match &stop.action {
-        HardAction::RollBackAll => Told { sentence: counts, statistics: format!("p = {p} <= {most}") },
+        HardAction::RollBackAll => {
+            Told { sentence: counts, statistics: p_value(stop.p_value_ppb, stop.threshold_ppb) }
+        }
         HardAction::Quarantine(_) => Told {
             sentence: format!("{counts}: too few to blame the version"),
-            statistics: format!("p = {p}"),
+            statistics: format!("p = {}", probability(stop.p_value_ppb)),
         },
     }
 }
@@ -216,7 +249,8 @@ pub fn hard_stop(stop: &HardStop) -> Told {
 /// Coverage.
 pub fn coverage(coverage: &Coverage) -> String {
     format!(
-        "{} of {} devices have reported {} windows; {} of the devices with it report, {} must",
+        "{} of the {} devices needed have reported {} windows each; {} of the devices with the new version are reporting, at \
+         least {} must",
         coverage.devices,
         coverage.devices_needed,
         coverage.windows_needed,
@@ -233,12 +267,12 @@ pub fn incident(rule: &SloRule<'_>, incident: &Incident) -> String {
     let breach = breach(rule);
     match incident.kind {
         IncidentKind::CommonCause => format!(
-            "devices without it have the same problem, so it is not the version: {breach} in {share} of their windows \
-             (usual or allowed: {usual})"
+            "devices without the new version have the same problem, so the version is not the cause: {breach} in {share} of \
+             their windows (usual or allowed: {usual})"
         ),
         IncidentKind::NoControls => format!(
-            "devices with it got worse and none is left without it to compare with: {breach} in {share} of their \
-             windows, {usual} before"
+            "devices got worse after they took the new version, and no device is left without it to compare with: {breach} \
+             in {share} of their windows, {usual} before"
         ),
     }
 }
@@ -259,8 +293,10 @@ pub fn reason<'a>(
     };
     let of_stop =
         |stop: &HardStop| Told { sentence: stop.sentence.clone(), statistics: stop.statistics.clone() };
-    let held =
-        |told: Told| Told { sentence: format!("{}, more than chance explains well", told.sentence), ..told };
+    let held = |told: Told| Told {
+        sentence: format!("{}; chance is an unlikely cause, so the stage waits", told.sentence),
+        ..told
+    };
     match advice {
         Advice::RollBack | Advice::Pause => match (hard, degraded, incident) {
             (Some(stop), _, _) if stop.action == HardAction::RollBackAll => of_stop(stop),
@@ -283,6 +319,6 @@ pub fn reason<'a>(
         Advice::Wait if !coverage.met => Told::plain(coverage.sentence.clone()),
         Advice::Wait => records
             .find(|record| record.slo.is_some() && record.verdict == Verdict::Undecided)
-            .map_or_else(|| Told::plain("the planned looks are not over".to_owned()), of),
+            .map_or_else(|| Told::plain("the stage has planned looks left".to_owned()), of),
     }
 }

@@ -61,7 +61,7 @@ fn canaries_may_know_more() {
     assert!(rolled_back(harmful, 20) >= 19);
     let apart = judged(Fleet { known: (60, 30), ..unchanged }, 1);
     assert!(
-        apart.sentence.contains("have reported 60 windows and devices without it 30"),
+        apart.sentence.contains("have reported 60 windows on average, devices without it 30"),
         "{}",
         apart.sentence
     );
@@ -76,7 +76,7 @@ fn arms_that_are_not_alike_pass_nothing_and_hide_no_harm() {
     println!("{}", assessment.sentence);
     assert_eq!((assessment.verdict, assessment.advice), (Verdict::Undecided, Advice::Wait));
     assert!(assessment.sentence.contains(
-        "not comparable yet, since devices with it have reported 40 windows and devices without it 60"
+        "not comparable yet: devices with the new version have reported 40 windows on average, devices without it 60"
     ));
     let harmful = judged(Fleet { ratio: 5.0, ..fleet }, 1);
     assert_eq!(

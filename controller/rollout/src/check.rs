@@ -27,8 +27,8 @@ const HOLD_MS: u64 = 60_000;
 /// Standing still: nothing is done, the state is as it was, and it is said aloud.
 pub(crate) fn hold(state: &State, broken: Broken, now: Time) -> Decision {
     let text = format!(
-        "Stopped by a defect of the controller: {broken}. Devices keep what they run. Please report it with this \
-         object's status."
+        "Stopped by a defect in the controller: {broken}. Devices keep the version that they run. Please report it with the \
+         status of this object."
     );
     Decision {
         state: state.clone(),

@@ -1,5 +1,5 @@
-//! What is in production for whom: an ordered list of selectors and versions, of which the first that matches a device
-//! counts. A rollout proves its version for the devices that it was for, and for nobody else.
+//! What is in production for which devices: an ordered list of selectors and versions, of which the first that matches a device
+//! counts. A rollout proves its version for its own devices only.
 
 use std::fmt;
 
@@ -89,14 +89,14 @@ impl Production {
         let bytes: usize = texts.iter().map(String::len).sum();
         if texts.len() > STABLE_FOR_MAX {
             return Some(format!(
-                "the model would have stable versions for {} selectors, and a plan carries {STABLE_FOR_MAX}",
+                "the model would have stable versions for {} selectors, but a plan carries at most {STABLE_FOR_MAX}",
                 texts.len()
             ));
         }
         let long = bytes > SELECTORS_BYTES_MAX;
         long.then(|| {
             format!(
-                "the selectors of the model's stable versions would take {bytes} bytes, at most {SELECTORS_BYTES_MAX} fit"
+                "the selectors of the model's stable versions would take {bytes} bytes, but at most {SELECTORS_BYTES_MAX} fit"
             )
         })
     }

@@ -23,6 +23,12 @@ pub(crate) fn many(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
+/// Parts per million as percent: `2.5 %`, `0.0001 %`.
+pub(crate) fn percent(ppm: u32) -> String {
+    let text = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// The parts as sentences, each with a capital and a stop; empty ones are left out.
 pub(crate) fn sentences(parts: &[&str]) -> String {
     let ended = parts.iter().map(|part| part.trim().trim_end_matches('.')).filter(|part| !part.is_empty());
@@ -110,28 +116,30 @@ mod tests {
 
     #[test]
     fn statistics_are_told_apart() {
-        let told = "5 of 5 with it failed, 0 of 7 without. Statistics: p = 0.0013 <= 0.0015.";
-        let parts = ("5 of 5 with it failed, 0 of 7 without.", "Statistics: p = 0.0013 <= 0.0015.");
+        let told =
+            "5 of 5 devices failed, 0 of 7 without it. Statistics: p = 0.0013 (harm at 0.0015 or less).";
+        let parts =
+            ("5 of 5 devices failed, 0 of 7 without it.", "Statistics: p = 0.0013 (harm at 0.0015 or less).");
         assert_eq!(apart(told), parts);
         assert_eq!(apart("the bytes hash to another digest"), ("the bytes hash to another digest", ""));
     }
 
     #[test]
     fn statistics_go_first_and_the_conclusion_never() {
-        let told = "Took 1.2.0 back from 24 devices: too many false alarms on 7 of 24 with it (limit 25 %), 1 of 36 \
-                    without. All 7 are age=old, load=heavy. 1.2.0 is Rejected; register a new version. Rate \
-                    52.32x of expected (90 %: 11.11x to 860.61x), p = 4.3e-5 <= 6.5e-5.";
+        let told = "Rolled back 1.2.0 on 24 devices: too many false alarms (limit 25 %) on 7 of 24 devices, 1 of 36 without it. \
+                    All 7 have age=old, load=heavy. 1.2.0 is Rejected; register a new version. Rate 52.32x the expected \
+                    (90 % interval: 11.11x to 860.61x), p = 4.3e-5.";
         let next = told.find(" Rate ").unwrap();
         assert_eq!(clip(told, 200), &told[..next]);
         let cases = [
             (next + 3, &told[..next]),
             (
                 130,
-                "Took 1.2.0 back from 24 devices: too many false alarms on 7 of 24 with it (limit 25 %), 1 of 36 without.",
+                "Rolled back 1.2.0 on 24 devices: too many false alarms (limit 25 %) on 7 of 24 devices, 1 of 36 without it.",
             ),
-            (90, "Took 1.2.0 back from 24 devices: too many false alarms on 7 of 24 with it (limit 25..."),
-            (60, "Took 1.2.0 back from 24 devices..."),
-            (30, "Took 1.2.0 back from 24..."),
+            (95, "Rolled back 1.2.0 on 24 devices: too many false alarms (limit 25 %) on 7 of 24 devices..."),
+            (60, "Rolled back 1.2.0 on 24 devices..."),
+            (30, "Rolled back 1.2.0 on 24..."),
         ];
         for (max, kept) in cases {
             assert_eq!(clip(told, max), kept, "{max}");

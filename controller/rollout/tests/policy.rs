@@ -16,58 +16,61 @@ fn refused(change: impl FnOnce(&mut PolicyParts)) -> String {
 #[test]
 fn refusals_name_the_field() {
     let check = |change: fn(&mut PolicyParts), text: &str| assert_eq!(refused(change), text);
-    check(|p| p.stages.clear(), "spec.stages: has 0 stages; 1 to 8 are allowed");
-    check(|p| p.stages[1].name.clear(), "spec.stages[1].name: has 0 bytes; 1 to 63 are allowed");
+    check(|p| p.stages.clear(), "spec.stages: has 0 stages; give it 1 to 8");
+    check(|p| p.stages[1].name.clear(), "spec.stages[1].name: has 0 bytes; it must have 1 to 63");
     check(
         |p| p.stages[1].name = "canary".to_owned(),
-        "spec.stages[1].name: \"canary\" is the name of an earlier stage; each needs its own",
+        "spec.stages[1].name: \"canary\" is the name of an earlier stage; give each stage its own name",
     );
     check(
         |p| p.stages[0].target = Target::Count(0),
-        "spec.stages[0].devices: must be more than no device, and at most 100 %",
+        "spec.stages[0].devices: must be at least 1 device and at most 100 %",
     );
     check(
         |p| p.stages[2].target = Target::Ppm(50_000),
-        "spec.stages[2].devices: must be a share at least as large as that of \"early\", the stage before",
+        "spec.stages[2].devices: must be a percentage, and at least that of \"early\", the stage before",
     );
     check(
         |p| p.stages[0].target = Target::Count(3),
-        "spec.stages[0].limits.minDevices: asks for 5 devices of a stage that has 3",
+        "spec.stages[0].limits.minDevices: is 5, but the stage has only 3 devices; lower it",
     );
     check(|p| p.stages[0].limits.min_devices = 0, "spec.stages[0].limits.minDevices: must be at least 1");
     check(
         |p| p.stages[0].limits.max_failed = Amount::Ppm(1_000_001),
-        "spec.stages[0].limits.maxFailed: is 1000001 millionths; 0 to 1000000 are allowed",
+        "spec.stages[0].limits.maxFailed: is 100.0001 %; must be 0 % to 100 %",
     );
     check(
         |p| p.stages[0].rollback_deadline_ms = 0,
-        "spec.stages[0].rollbackDeadline: is 0 ms; must be longer than zero and at most ten years",
+        "spec.stages[0].rollbackDeadline: is 0 seconds; must be longer than zero and at most ten years",
     );
     check(
         |p| p.stages[0].bake_ms = u64::MAX,
         "spec.stages[0].bake: is 18446744073709551615 ms; must be at most ten years",
     );
-    check(|p| p.stages[0].margin_ppm = Some(1_000_000), "spec.stages[0].margin: must be above 1");
+    check(|p| p.stages[0].margin_ppm = Some(1_000_000), "spec.stages[0].margin: must be greater than 1");
     check(
         |p| p.observe.window_ms = 999,
-        "spec.observe.window: is 999 ms; must be at least 1000 ms and at most ten years",
+        "spec.observe.window: is 999 ms; must be at least 1 second and at most ten years",
     );
     check(
         |p| p.fetch.spread_ms = SPREAD_MS_MAX + 1,
         "spec.fetch.spread: is 31622400001 ms; must be at most a year",
     );
-    check(|p| p.fetch.window_utc_minutes = Some((0, 1_441)), "spec.fetch.window: must lie within a day");
-    check(|p| p.error_budget_ppm = 0, "spec.errorBudget: is 0 millionths; 1 to 500000 are allowed");
+    check(
+        |p| p.fetch.window_utc_minutes = Some((0, 1_441)),
+        "spec.fetch.window: must have a start and an end from 00:00 to 23:59",
+    );
+    check(|p| p.error_budget_ppm = 0, "spec.errorBudget: is 0 %; must be 0.0001 % to 50 %");
     check(
         |p| p.stages[3].mode = Mode::Shadow,
-        "spec.stages[3].mode: is Shadow in the last stage; add a Live stage after it, so that the version's answers are \
-         used on some devices before they are on all",
+        "spec.stages[3].mode: is Shadow in the last stage; add a Live stage after it, because a version goes to \
+         production only after its answers were used",
     );
     check(
         |p| p.stages[1].mode = Mode::Shadow,
         "spec.stages[1].mode: is Shadow after a Live stage; put \"early\" before every Live stage",
     );
-    check(|p| p.holdback_ppm = 600_000, "spec.holdback: is 600000 millionths; 0 to 500000 are allowed");
+    check(|p| p.holdback_ppm = 600_000, "spec.holdback: is 60 %; must be 0 % to 50 %");
 }
 
 #[test]

@@ -12,17 +12,16 @@ pub(crate) fn breach(indicator: &Indicator) -> String {
         Metric::LatencyP50 | Metric::LatencyP95 | Metric::LatencyP99 => "slow answers".to_owned(),
         Metric::FalsePositiveRate => "too many false alarms".to_owned(),
         Metric::MissedDetectionRate => "too many missed detections".to_owned(),
-        Metric::Accuracy => "too few right answers".to_owned(),
-        Metric::LowConfidenceRate => "too many unsure answers".to_owned(),
-        Metric::MissingFeatureRate => "too many missing inputs".to_owned(),
-        Metric::OutOfRangeRate => "too many inputs out of range".to_owned(),
-        Metric::FeaturePsi | Metric::FeatureKl => {
-            feature.map_or_else(|| "drift of the inputs".to_owned(), |name| format!("drift of input {name}"))
-        }
-        Metric::CpuUsage => "too much processor time".to_owned(),
+        Metric::Accuracy => "too few correct answers".to_owned(),
+        Metric::LowConfidenceRate => "too many answers with low confidence".to_owned(),
+        Metric::MissingFeatureRate => "too many missing input values".to_owned(),
+        Metric::OutOfRangeRate => "too many input values out of range".to_owned(),
+        Metric::FeaturePsi | Metric::FeatureKl => feature
+            .map_or_else(|| "drift of the input values".to_owned(), |name| format!("drift of input {name}")),
+        Metric::CpuUsage => "too much CPU time".to_owned(),
         Metric::MemoryUsage => "too much memory".to_owned(),
-        Metric::Availability => "too little time in service".to_owned(),
-        Metric::Unknown => format!("{} beyond its limit", indicator.name),
+        Metric::Availability => "too little availability".to_owned(),
+        Metric::Unknown => format!("{} outside its limit", indicator.name),
     }
 }
 
@@ -60,9 +59,9 @@ mod tests {
             (Metric::LatencyP95, None, 25_000_000, "slow answers (limit 25 ms)"),
             (Metric::LatencyP99, None, 1_500_000, "slow answers (limit 1.5 ms)"),
             (Metric::ErrorRate, None, 1_250, "too many errors (limit 0.125 %)"),
-            (Metric::Accuracy, None, 900_000, "too few right answers (limit 90 %)"),
+            (Metric::Accuracy, None, 900_000, "too few correct answers (limit 90 %)"),
             (Metric::FeaturePsi, Some("pressure"), 200_000, "drift of input pressure (limit 0.2)"),
-            (Metric::FeatureKl, None, 100_000, "drift of the inputs (limit 0.1)"),
+            (Metric::FeatureKl, None, 100_000, "drift of the input values (limit 0.1)"),
         ];
         for (metric, feature, threshold, text) in cases {
             assert_eq!(told(metric, feature, threshold), text);

@@ -92,7 +92,10 @@ fn can_be_measured(at: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<()
             match &slo.feature {
                 Some(feature) if !binned.contains(&feature.as_str()) => Err(Problem::spec(
                     format!("{at}.feature"),
-                    format!("{feature:?} is not in the profile of {name}, which has {}", binned.join(", ")),
+                    format!(
+                        "{feature:?} is not in the reference profile of {name}; name one of: {}",
+                        binned.join(", ")
+                    ),
                 )),
                 _ => Ok(()),
             }
@@ -100,19 +103,25 @@ fn can_be_measured(at: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<()
         M::OutOfRangeRate
             if features.iter().all(|f| f.expected_min.is_none() && f.expected_max.is_none()) =>
         {
-            refuse(format!("OutOfRangeRate needs expected ranges, and the baseline of {name} has none"))
+            refuse(format!(
+                "OutOfRangeRate needs expected ranges, and the baseline of {name} has none; add expectedMin or expectedMax to \
+                 the version's baseline.features, or remove the objective"
+            ))
         }
-        M::LowConfidenceRate if baseline.is_none_or(|b| b.confidence.is_none()) => {
-            refuse(format!("LowConfidenceRate needs baseline.confidence, which {name} has not"))
-        }
-        M::LowConfidenceRate if !tells_confidence(version) => {
-            refuse(format!("LowConfidenceRate needs pipeline.decision.confidence, which {name} has not"))
-        }
+        M::LowConfidenceRate if baseline.is_none_or(|b| b.confidence.is_none()) => refuse(format!(
+            "LowConfidenceRate needs baseline.confidence, which {name} does not have; add it to the version, or remove the \
+                 objective"
+        )),
+        M::LowConfidenceRate if !tells_confidence(version) => refuse(format!(
+            "LowConfidenceRate needs pipeline.decision.confidence, which {name} does not have; add it to the version, or \
+                 remove the objective"
+        )),
         M::FalsePositiveRate | M::MissedDetectionRate | M::Accuracy
             if version.pipeline.as_ref().is_none_or(|p| p.decision.is_none()) =>
         {
             refuse(format!(
-                "{:?} needs to know when an answer is positive, and {name} has no pipeline.decision",
+                "{:?} needs pipeline.decision, which says when an answer is positive, and {name} does not have it; add it to the \
+                 version, or remove the objective",
                 slo.metric
             ))
         }
@@ -138,9 +147,9 @@ fn threshold(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<
             Ok(u64::try_from(product).unwrap_or(u64::MAX))
         }
         (_, BoundValue::Milliseconds(_)) => {
-            Err(Problem::spec(path, "must be a percent or a decimal number such as 1% or 0.2"))
+            Err(Problem::spec(path, "must be a percentage or a decimal number, such as 1% or 0.2"))
         }
-        (_, BoundValue::Millionths(_)) => Err(Problem::spec(path, "must be a time such as 500ms")),
+        (_, BoundValue::Millionths(_)) => Err(Problem::spec(path, "must be a duration, such as 500ms")),
     }
 }
 
@@ -148,7 +157,7 @@ fn baseline(field: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<i64, P
     let metrics = version.baseline.as_ref().map_or(&[][..], |b| &b.metrics);
     let Some(metric) = metrics.iter().find(|m| m.name == slo.metric) else {
         let what = format!(
-            "the baseline of {} {} has no {:?}; add it to the version, or give the bound itself",
+            "the baseline of {} {} has no {:?}; add it to the version, or set threshold to the limit itself and relativeTo: None",
             version.model, version.version, slo.metric
         );
         return Err(Problem::spec(field, what));

@@ -135,7 +135,7 @@ fn what_devices_cannot_do_is_refused() {
 #[test]
 fn what_devices_would_refuse_is_refused_first() {
     let plain = version(|_| {});
-    check(|s| s.observe.window = "500ms".into(), &plain, &["spec.observe.window", "at least 1000 ms"]);
+    check(|s| s.observe.window = "500ms".into(), &plain, &["spec.observe.window", "at least 1 second"]);
     check(|s| s.fetch.spread = "9000h".into(), &plain, &["spec.fetch.spread", "a year"]);
 }
 

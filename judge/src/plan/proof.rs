@@ -25,8 +25,8 @@ pub struct StageShape {
 }
 
 /// What a stage is that has nobody to compare with.
-pub const NO_CONTROLS: &str = "no controls are left: canaries are held against their own past, less than twice the \
-                               usual may be the hour of the day, and more pauses the rollout but does not roll it back";
+pub const NO_CONTROLS: &str = "no controls are left: devices are compared with their own past. Less than twice the \
+                               usual rate may be due to the time of day; more pauses the rollout but does not roll it back";
 
 /// What it proves if all goes well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,14 +59,15 @@ pub fn prove(
     } else if smallest_harm == u64::MAX && smallest_harm_ppm(shape, habits, share_ppb, 0, 800_000) != u64::MAX
     {
         format!(
-            "no rise breaks the allowance of {} % here, so nothing is taken back by this SLO: make it smaller",
+            "no rise can exceed the allowance of {} % here, so this SLO can never cause a rollback: lower the allowance",
             f64::from(allowance_ppm) / 1e4
         )
     } else if smallest_harm == u64::MAX {
-        "this stage can prove nothing about this SLO: too few devices, windows or events".to_owned()
+        "this stage cannot prove anything about this SLO: it has too few devices, windows or events"
+            .to_owned()
     } else if let Some(margin) = margin_ppm.filter(|&margin| margin < smallest_margin) {
         format!(
-            "the margin of {} cannot be ruled out here; the smallest that can is {}",
+            "a rise to the margin of {} cannot be ruled out here; the smallest margin that can be is {}",
             crate::sentence::times(margin),
             crate::sentence::times(smallest_margin)
         )

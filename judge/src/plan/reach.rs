@@ -54,12 +54,12 @@ pub fn unreachable(canaries: u64, controls: u64, share_ppb: u64, looks: u16) -> 
     let cure = match fewest_canaries(fleet, share_ppb, looks) {
         Some(fewest) if canaries <= controls => format!("give this stage {fewest} devices or more"),
         Some(fewest) => format!("leave {fewest} devices or more without the version"),
-        None => "no number of canaries can in so small a fleet: require approval and look yourself, or set evidence: Plain"
+        None => "no number of canaries is enough in so small a fleet: require approval and check yourself, or set evidence: Plain"
             .to_owned(),
     };
     Some(format!(
-        "harm to {canaries} of {fleet} devices can never be shown, so nothing is taken back by statistics: chance alone \
-         makes them the worst {seen}, and the test asks for {asked}; {cure}"
+        "harm to {canaries} of {fleet} devices can never be shown, so statistics can never cause a rollback: by chance alone \
+         these are the worst devices {seen}, and the test needs {asked}; {cure}"
     ))
 }
 

@@ -33,7 +33,8 @@ fn main() {
         "| cell | harm shown | success | paused | undecided | held | on exposure | hours to harm shown | exposed |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    let (mut shown, mut all, mut worst) = (0, 0, 0);
+    let (mut shown, mut all) = (0, 0);
+    let mut unchanged: Vec<Share> = Vec::new();
     for (number, cell) in &cells {
         let runs = (runs / cell.runs_part).max(1);
         let outcomes = outcomes(cell, runs, seed ^ number << 32);
@@ -57,14 +58,16 @@ fn main() {
         );
         if s.tested == Tested::FalseRollback {
             (shown, all) = (shown + s.harm_shown.hits, all + runs);
-            worst = worst.max(s.harm_shown.low_ppm);
+            unchanged.push(s.harm_shown);
         }
     }
-    if all > 0 {
-        let worst = f64::from(worst) / 1e4;
+    let highest = unchanged.iter().max_by_key(|cell| (cell.share_ppm, cell.high_ppm));
+    if let (Some(highest), Some(low_ppm)) = (highest, unchanged.iter().map(|cell| cell.low_ppm).max()) {
         println!(
-            "\nFalse rollbacks over all cells: {}; highest lower limit {worst:.2} %.",
-            text(&Share::of(shown, all))
+            "\nFalse rollbacks over all cells: {}; highest estimate of a cell {}; highest lower limit of a cell {:.2} %.",
+            text(&Share::of(shown, all)),
+            text(highest),
+            f64::from(low_ppm) / 1e4
         );
     }
 }

@@ -202,14 +202,14 @@ fn who_begins_to_go_back_keeps_the_next_one_waiting() {
     let mut stage = stage
         .version("1.2.0", verified())
         .device("d1", "old", "1.1.0")
-        // The next one is read first, and it would be its outcome.
+        // The next one is read first, and it would be next.
         .rollout("1.2.0", State { phase: Phase::Queued, attempt: 1, ..State::default() }, |_| {})
         .rollout("1.1.0", succeeded, |spec| spec.abort = true);
     let outcomes = stage.outcomes();
     assert_eq!(outcomes[0].rollout.name_any(), "r-1.2.0", "in the order of the objects");
     assert_eq!((outcomes[0].phase(), outcomes[1].phase()), (Phase::Queued, Phase::RollingBack));
     let reason = &decided(&outcomes[0]).decision.reasons[0].message;
-    assert!(reason.contains("Waits for rollout r-1.1.0"), "{reason}");
+    assert!(reason.contains("Waiting for rollout r-1.1.0"), "{reason}");
 }
 
 #[test]

@@ -75,7 +75,8 @@ fn harmed(run: &mut Run) -> Option<Next> {
     }
     let message = sentences(&[
         &format!("version {} does harm: {}", run.state.version, harm.sentence),
-        &format!("{}; set abort: true to take it back", keep(run)),
+        &keep(run),
+        "set abort: true to roll it back",
         &statistics(&harm.statistics),
     ]);
     Some(pause(run, PauseCause::Degraded, &message))
@@ -85,21 +86,22 @@ fn harmed(run: &mut Run) -> Option<Next> {
 fn unreadable(run: &mut Run) -> Option<Next> {
     if let Some(problem) = &run.intent.facts.unreadable {
         let message = sentences(&[
-            &format!("paused, because the spec cannot work: {problem}"),
+            &format!("paused because the spec cannot work: {problem}"),
             &keep(run),
-            "edit the spec to continue, or set abort: true to take the version back",
+            "correct the spec to continue, or set abort: true to roll back",
         ]);
         return Some(pause(run, PauseCause::InvalidSpec, &message));
     }
     (run.state.phase == Phase::Paused(PauseCause::InvalidSpec))
-        .then(|| resume(run, "Continues: the spec can work again."))
+        .then(|| resume(run, "The rollout continues: the spec works again."))
 }
 
 fn paused_by_user(run: &mut Run) -> Option<Next> {
     if run.intent.paused {
         // The time to agree starts anew after the pause.
         run.state.approval_asked_at = None;
-        let message = sentences(&["paused by spec.paused", &keep(run), "set paused: false to continue"]);
+        let message =
+            sentences(&["paused because spec.paused is true", &keep(run), "set paused: false to continue"]);
         let mut next = pause(run, PauseCause::User, &message);
         if let Next::Wait(reasons) = &mut next {
             reasons.extend(run.blind());
@@ -107,7 +109,7 @@ fn paused_by_user(run: &mut Run) -> Option<Next> {
         return Some(next);
     }
     (run.state.phase == Phase::Paused(PauseCause::User))
-        .then(|| resume(run, "Continues: spec.paused was cleared."))
+        .then(|| resume(run, "The rollout continues: spec.paused was cleared."))
 }
 
 fn blind(run: &mut Run) -> Option<Next> {
@@ -146,13 +148,17 @@ fn breach(run: &Run) -> Option<(PauseCause, String)> {
     let evidence = run.evidence;
     let heard = run.is_current() && !run.state.breach_waived;
     if let Some(sentence) = evidence.incident.as_ref().filter(|_| heard) {
-        let text = sentences(&["paused for an incident", sentence, "continues by itself when that is over"]);
+        let text = sentences(&[
+            "paused because of an incident",
+            sentence,
+            "the rollout continues by itself when the incident is over",
+        ]);
         return Some((PauseCause::Incident, text));
     }
     if let Some(sentence) = evidence.pause.as_ref().filter(|_| heard) {
         let text = sentences(&[
-            &format!("paused by an objective: {sentence}"),
-            "continues by itself when the objective is met again",
+            &format!("paused because an objective is broken: {sentence}"),
+            "the rollout continues by itself when the objective is met again",
             &statistics(&evidence.statistics),
         ]);
         return Some((PauseCause::SloBreach, text));
@@ -161,8 +167,8 @@ fn breach(run: &Run) -> Option<(PauseCause, String)> {
     let most = run.stage().limits.max_failed.of_rounded_up(drawn);
     (run.view_is_current() && failed > most).then(|| {
         let text = sentences(&[
-            &format!("paused: {failed} of {} failed, at most {most} may", many(drawn, "device")),
-            "see status.failures; repair them, raise maxFailed, or set abort: true to take the version back",
+            &format!("paused because {failed} of {} failed, and at most {most} may", many(drawn, "device")),
+            "see status.failures, then repair the devices, raise maxFailed, or set abort: true to roll back",
         ]);
         (PauseCause::TooManyFailed, text)
     })
@@ -186,13 +192,13 @@ fn breached(run: &mut Run) -> Option<Next> {
         PauseCause::Undecided | PauseCause::ApprovalTimedOut => return None,
     };
     if seen {
-        return Some(resume(run, &format!("Continues: {}.", over(cause))));
+        return Some(resume(run, &format!("The rollout continues: {}.", over(cause))));
     }
-    let text = format!("Still paused ({}): the next reports say whether that is over.", cause.as_str());
+    let text = format!("Still paused ({}): the next reports show whether the cause is gone.", cause.as_str());
     Some(Next::wait(Reason::new(cause.code(), text)))
 }
 
-/// Who has the version while nobody else gets it.
+/// How many devices keep the version while no other device gets it.
 fn keep(run: &Run) -> String {
     let on = many(run.fleet.activated, "device");
     let keep = if run.fleet.activated == 1 { "keeps" } else { "keep" };
@@ -204,11 +210,11 @@ fn over(cause: PauseCause) -> &'static str {
     match cause {
         PauseCause::Incident => "the incident is over",
         PauseCause::SloBreach => "the objective is met again",
-        PauseCause::TooManyFailed => "no more devices have failed than may",
+        PauseCause::TooManyFailed => "the number of failed devices is within the limit again",
         PauseCause::Degraded => "no harm is on record any more",
         PauseCause::User => "spec.paused was cleared",
         PauseCause::InvalidSpec => "the spec can work again",
-        PauseCause::Undecided => "the verdict is there",
+        PauseCause::Undecided => "the stage has a verdict now",
         PauseCause::ApprovalTimedOut => "there is more time to approve",
     }
 }

@@ -1,4 +1,4 @@
-//! The way back. It needs no verdict, no download, and nobody's leave.
+//! The rollback. It needs no verdict, no download and no approval.
 
 use modelfleet_protocol::ids::DeviceId;
 
@@ -22,13 +22,13 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
     let deadline = run.now.after_ms(run.stage().rollback_deadline_ms);
     let (started_at, overdue) = (run.now, false);
     let taking = match (cause, run.fleet.still_exposed, run.fleet.still_exposed_unreachable) {
-        (Cause::NobodyCanRun, 0, 0) => format!("the rollout ends, no device has {version}"),
-        (_, 0, 0) => format!("taking {version} back, no device is known to run it"),
+        (Cause::NobodyCanRun, 0, 0) => format!("the rollout ends, and no device has {version}"),
+        (_, 0, 0) => format!("rolling back {version}, which no device is known to run"),
         (_, 0, away) => {
             let away = many(away, "device");
-            format!("taking {version} back from {away}, none of them reachable now")
+            format!("rolling back {version} on {away}, none of which is reachable now")
         }
-        (_, near, _) => format!("taking {version} back from {}", many(near, "reachable device")),
+        (_, near, _) => format!("rolling back {version} on {}", many(near, "reachable device")),
     };
     run.state.rollback = Some(Rollback { cause, sentence, by_person, started_at, deadline, overdue });
     let message = concluded(run, &taking, "", "");
@@ -54,8 +54,8 @@ pub(super) fn concluded(run: &Run, done: &str, then: &str, retry: &str) -> Strin
 /// What a way back has come to.
 pub(super) fn took_back(run: &Run) -> String {
     match run.state.figures.exposed_devices {
-        0 => format!("{} reached no device", run.state.version),
-        n => format!("took {} back from {}", run.state.version, many(n, "device")),
+        0 => format!("version {} reached no device", run.state.version),
+        n => format!("rolled back {} on {}", run.state.version, many(n, "device")),
     }
 }
 
@@ -114,17 +114,19 @@ impl Left {
     }
 
     fn nobody(&self) -> String {
-        format!("no device is known to be back, {} that had it cannot be reached", many(self.away, "device"))
+        format!(
+            "no device has confirmed the rollback, and {} that had the version cannot be reached",
+            many(self.away, "device")
+        )
     }
 }
 
 /// What people are told of connected devices that have not confirmed going back, and what to do.
 pub(super) fn unconfirmed(run: &Run, count: u64) -> String {
-    let (devices, have) = (many(count, "device"), if count == 1 { "has" } else { "have" });
+    let devices = many(count, "connected device");
+    let (have, agents) = if count == 1 { ("has", "its agent") } else { ("have", "their agents") };
     let names = named(run, count);
-    format!(
-        "{devices} that the broker calls connected {have} not confirmed going back{names}; look at their agents"
-    )
+    format!("{devices} {have} not confirmed the rollback{names}; check {agents}")
 }
 
 /// Some of `count` devices by name, in brackets.
@@ -141,19 +143,25 @@ fn named(run: &Run, count: u64) -> String {
 fn late_text(run: &Run, left: &Left, took: &str, sentence: &str) -> String {
     if left.is_out_of_reach() {
         let nobody = format!("after {took}, {}", left.nobody());
-        return sentences(&[&nobody, "they go back on return; check broker and network", sentence]);
+        return sentences(&[
+            &nobody,
+            "they go back when they reconnect; check the broker and the network",
+            sentence,
+        ]);
     }
     let (devices, mute) = (many(left.near, "reachable device"), left.mute);
     let names = named(run, left.near.saturating_add(mute));
     let run_it = if left.near == 1 { "runs" } else { "run" };
     let these = if left.near.saturating_add(mute) == 1 { "this device" } else { "these devices" };
-    let more = [(mute, "silent"), (left.away, "unreachable")];
-    let more = more.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}"));
-    let more = more.collect::<Vec<_>>().join(" and ");
-    let more = if more.is_empty() { more } else { format!(", besides {more}") };
+    let more = [(mute, "silent"), (left.away, "unreachable")].map(|(count, how)| match count {
+        0 => String::new(),
+        1 => format!(", and 1 more is {how}"),
+        n => format!(", and {n} more are {how}"),
+    });
+    let more = more.concat();
     sentences(&[
         &format!("{devices} still {run_it} {} after {took}{more}", run.state.version),
-        &format!("look at {these}{names}; taking it back continues"),
+        &format!("check {these}{names}; the rollback continues"),
         sentence,
     ])
 }
@@ -200,10 +208,10 @@ pub(super) fn step(run: &mut Run) -> Next {
             true => sentences(&[&format!("{}; {time} left: {sentence}", left.nobody()), waits]),
             false => {
                 let from = match (left.near, left.away) {
-                    (0, 0) => ", no device is known to run it".to_owned(),
-                    _ => format!(" from {devices}{away}"),
+                    (0, 0) => ", which no device is known to run".to_owned(),
+                    _ => format!(" on {devices}{away}"),
                 };
-                sentences(&[&format!("taking {version} back{from}, {time} left: {sentence}"), waits])
+                sentences(&[&format!("rolling back {version}{from}, {time} left: {sentence}"), waits])
             }
         };
         Reason::until(ReasonCode::RollingBack, clip(&text, MESSAGE_MAX), Some(deadline))
@@ -215,7 +223,10 @@ pub(super) fn step(run: &mut Run) -> Next {
 pub(super) fn follows(away: u64) -> String {
     match away {
         0 => String::new(),
-        n => format!("{} will go back on return", many(n, "unreachable device")),
+        n => {
+            let go = if n == 1 { "goes back when it reconnects" } else { "go back when they reconnect" };
+            format!("{} {go}", many(n, "unreachable device"))
+        }
     }
 }
 
@@ -229,8 +240,8 @@ fn finish(run: &mut Run, left: &Left, took: &str) -> Next {
     let left_over = match left.near {
         0 if left.mute > 0 => unconfirmed(run, left.mute),
         0 => String::new(),
-        1 => "1 reachable device still ran it when the next rollout began".to_owned(),
-        n => format!("{n} reachable devices still ran it when the next rollout began"),
+        1 => "1 reachable device still ran the version when the next rollout began".to_owned(),
+        n => format!("{n} reachable devices still ran the version when the next rollout began"),
     };
     let follow = [left_over, follows(left.away)].join(". ");
     let took_back = match run.state.figures.exposed_devices {

@@ -20,7 +20,7 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
         if !run.intent.abort {
             return retry(run, asked);
         }
-        let text = "The new attempt waits for abort: false.";
+        let text = "Waiting for abort: false before the new attempt begins.";
         return Next::wait(Reason::new(ReasonCode::AbortStillSet, text));
     }
     note_all_back(run);
@@ -32,9 +32,9 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
     let cause = run.state.rollback.as_ref().map(|rollback| rollback.cause);
     let retry = match (run.intent.deleted(), cause.is_some_and(Cause::rejects)) {
         (true, _) => "",
-        (_, true) => "if the measurement was wrong, set a new retryToken to try it again",
-        _ if run.intent.abort => "set abort: false and a new retryToken to try it again",
-        _ => "set a new retryToken to try it again",
+        (_, true) => "if the measurement was wrong, set a new retryToken to try this version again",
+        _ if run.intent.abort => "to try again, set abort: false and a new retryToken",
+        _ => "to try again, set a new retryToken",
     };
     let code = match cause {
         Some(Cause::NobodyCanRun) => ReasonCode::NobodyCanRun,
@@ -89,7 +89,7 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
     let text = match (&run.state.harm, &run.state.breach) {
         (Some(harm), _) => sentences(&[
             &format!("version {} is in production and does harm: {}", run.state.version, harm.sentence),
-            "set abort: true to take it back",
+            "set abort: true to roll it back",
             &statistics(&harm.statistics),
         ]),
         (None, Some(breach)) => broken(run, &breach.sentence),
@@ -97,7 +97,9 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
     };
     let text = match run.way_back().filter(|_| run.intent.facts.prior_gone) {
         Some(prior) => {
-            format!("{text} There is no way back, because version {prior} is gone: register it again.")
+            format!(
+                "{text} It cannot be rolled back, because version {prior} is gone: register {prior} again."
+            )
         }
         None => text,
     };
@@ -127,8 +129,8 @@ fn replaced(run: &Run) -> Option<Reason> {
         Some(other) => format!("version {version} was in production; version {other} has replaced it"),
         None if facts.version == VersionFact::Archived => format!("version {version} was in production"),
         None => format!(
-            "version {version} came into production by this rollout, and nothing says what is in production now. Devices \
-             keep what they run; the next rollout that succeeds settles it"
+            "this rollout brought version {version} into production, but no ModelVersion is in production now. Devices keep \
+             the version that they run until the next rollout succeeds"
         ),
     };
     let harm = run.state.harm.as_ref().map_or(String::new(), |h| format!("harm was shown: {}", h.sentence));
@@ -157,7 +159,7 @@ fn note_breach(run: &mut Run) {
         (None, true) => {
             run.state.breach = None;
             let text =
-                format!("Version {} is in production and keeps its objectives again.", run.state.version);
+                format!("Version {} is in production and meets its objectives again.", run.state.version);
             run.tell(EventKind::BreachOver, &text);
         }
         (Some(_), true) | (None, false) => {}
@@ -167,12 +169,12 @@ fn note_breach(run: &mut Run) {
 /// What people are told of a breach after success, and what to do.
 fn broken(run: &Run, sentence: &str) -> String {
     let next = match run.way_back().filter(|_| !run.intent.facts.prior_gone) {
-        Some(prior) => format!("look at these devices, or set abort: true to go back to {prior}"),
-        None => "look at these devices, or roll out another version".to_owned(),
+        Some(prior) => format!("check these devices, or set abort: true to go back to {prior}"),
+        None => "check these devices, or roll out another version".to_owned(),
     };
     let version = &run.state.version;
     let breaks = format!("version {version} is in production and breaks an objective: {sentence}");
-    sentences(&[&breaks, "it stays unless you act", &next])
+    sentences(&[&breaks, "it stays in production unless you act", &next])
 }
 
 /// The watch after success: as long as this version is the stable one, no other rollout of the model is under way, and
@@ -207,7 +209,7 @@ fn watched(run: &mut Run) -> Option<Next> {
         note_harm(run);
         if run.policy.parts().rollback == RollbackPolicy::Manual {
             let does = format!("version {} does harm after success: {sentence}", run.state.version);
-            let text = sentences(&[&does, "set abort: true to take it back", &statistics(&behind)]);
+            let text = sentences(&[&does, "set abort: true to roll it back", &statistics(&behind)]);
             run.tell(EventKind::HarmShown, &text);
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn step(run: &mut Run) -> Next {
                 Move::Reconsider,
                 Phase::Queued,
                 EventKind::Resumed,
-                "Continues: it may be rolled out now.",
+                "The rollout continues: its version may be rolled out now.",
             );
         }
         (Phase::Refused, Some((code, why))) => {
@@ -59,13 +59,13 @@ fn refusal(run: &Run, code: ReasonCode, why: &str) -> String {
     let next = match run.intent.facts.version {
         _ if code != ReasonCode::VersionRefused => "",
         VersionFact::Rejected { .. } => {
-            "name another version; if the measurement was wrong, set a new retryToken"
+            "name another version, or set a new retryToken if the measurement was wrong"
         }
         // The check's own advice, if it has some, comes first.
         VersionFact::Unverifiable(_) if why.contains("; register ") => {
-            "then name that version in spec.version"
+            "then name the new version in spec.version"
         }
-        _ => "delete that version and register it right",
+        _ => "delete that ModelVersion, correct it, and register it again",
     };
     let (why, behind) = apart(why);
     sentences(&[why, next, behind])
@@ -76,12 +76,12 @@ fn waits(run: &Run) -> Option<Reason> {
     let version = &run.state.version;
     if let Some(problem) = &run.intent.facts.unreadable {
         let text =
-            sentences(&[&format!("the spec cannot work: {problem}"), "edit it, and this rollout starts"]);
+            sentences(&[&format!("the spec cannot work: {problem}"), "correct it, and this rollout starts"]);
         return Some(Reason::new(ReasonCode::InvalidSpec, clip(&text, super::run::MESSAGE_MAX)));
     }
     if let Some(queue) = &run.intent.facts.queue {
         let text = format!(
-            "Waits for rollout {} of the same model to end (place {} in the queue). Abort that one to go first.",
+            "Waiting for rollout {} of the same model to end (place {} in the queue). To go first, abort that rollout.",
             queue.behind, queue.position
         );
         return Some(Reason::new(ReasonCode::AwaitingTurn, clip(&text, super::run::MESSAGE_MAX)));
@@ -92,7 +92,9 @@ fn waits(run: &Run) -> Option<Reason> {
             return Some(Reason::new(ReasonCode::AwaitingVersion, text));
         }
         VersionFact::Registered => {
-            let text = format!("Waits until the file of version {version} is downloaded and checked.");
+            let text = format!(
+                "Waiting until the controller has downloaded and checked the file of version {version}."
+            );
             return Some(Reason::new(ReasonCode::AwaitingVersion, text));
         }
         _ => {}
@@ -142,6 +144,6 @@ fn end(run: &mut Run, cause: Cause, sentence: String, by_person: bool) -> Next {
         overdue: false,
     });
     run.state.figures.ended_at = Some(run.now);
-    let message = format!("No device had version {}: {sentence}.", run.state.version);
+    let message = format!("Version {} reached no device: {sentence}.", run.state.version);
     run.go(Move::Cancel, Phase::RolledBack, EventKind::RolledBack, &message)
 }

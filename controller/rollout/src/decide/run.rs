@@ -100,7 +100,7 @@ impl Run<'_> {
                 self.state.retry_token.clone_from(token);
                 self.tell(
                     EventKind::RetryIgnored,
-                    "The new retryToken does nothing now: it starts a new attempt only after a rollback.",
+                    "The new retryToken has no effect now: it starts a new attempt only after a rollback.",
                 );
             }
             Phase::Progressing
@@ -133,11 +133,14 @@ impl Run<'_> {
         };
         let message = sentences(&[
             &format!(
-                "set {} aside ({}{more}): {reason}",
+                "quarantined {} ({}{more}): {reason}",
                 many(fresh.len() as u64, "device"),
                 names.join(", ")
             ),
-            "the rollout continues without them; look at these devices",
+            match fresh.len() {
+                1 => "the rollout continues without it; check this device",
+                _ => "the rollout continues without them; check these devices",
+            },
         ]);
         self.set_aside_now = fresh.len() as u64;
         self.state.quarantined.extend(fresh);
@@ -234,7 +237,8 @@ impl Run<'_> {
         let now = &self.intent.facts.production;
         let why = now.with(self.policy.scope(), &self.state.version).too_many()?;
         Some(format!(
-            "{why}; roll out one version without a selector, or with one of theirs, then this rollout starts; now: {now}"
+            "{why}. To make room, roll out a version without a selector, or with a selector that is in use; then this \
+             rollout starts. In use: {now}"
         ))
     }
 
@@ -274,7 +278,7 @@ impl Run<'_> {
             }
             VersionFact::Doubtful { why, .. } => {
                 let lifted = self.state.rejection.is_some_and(|rejection| rejection.lifted);
-                (!lifted).then(|| format!("{why}; set a new retryToken to run it all the same"))
+                (!lifted).then(|| format!("{why}; set a new retryToken to roll it out anyway"))
             }
             VersionFact::Missing
             | VersionFact::Registered
@@ -288,24 +292,24 @@ impl Run<'_> {
     pub(super) fn blind(&self) -> Option<Reason> {
         let facts = &self.intent.facts;
         if !facts.broker_connected {
-            let text =
-                "Waits for the broker, which does not answer. Devices keep what they run. Check the broker.";
+            let text = "Waiting for the broker, which does not answer. Devices keep the version that they run. Check the broker.";
             return Some(Reason::new(ReasonCode::BrokerUnavailable, text));
         }
         if !facts.view_complete {
-            let text = "Reading the states that devices left at the broker; the rollout continues when all are read.";
+            let text = "Reading the retained device states from the broker; the rollout continues when all are read.";
             return Some(Reason::new(ReasonCode::ViewIncomplete, text));
         }
         let stale_after_ms = self.stale_after_ms();
         let Some(heard_at) = facts.heard_at else {
-            let text = "No device has reported yet. Check that the agents connect with this namespace.";
+            let text =
+                "No device has reported yet. Check that the agents connect and that they use this namespace.";
             return Some(Reason::new(ReasonCode::EvidenceStale, text));
         };
         let silent_ms = self.now.since_ms(heard_at);
         (silent_ms >= stale_after_ms).then(|| {
             let (silent, most) = (span(silent_ms), span(stale_after_ms));
             let text = format!(
-                "Waits for reports: no device was heard for {silent} (at most {most}). Check broker and network."
+                "Waiting for reports: no device has sent anything for {silent} (limit {most}). Check the broker and the network."
             );
             Reason::new(ReasonCode::EvidenceStale, text)
         })
@@ -324,10 +328,10 @@ impl Run<'_> {
         }
         let text = if self.state.promote_stale.is_some() {
             format!(
-                "Ignores promote: {name}, which was set before this attempt. Clear it, then set it again."
+                "Ignoring promote: {name}, because it was set before this attempt. Clear it, then set it again."
             )
         } else if self.policy.stage_named(name).is_none() {
-            format!("Ignores promote: {name}, which is no stage of this rollout.")
+            format!("Ignoring promote: {name}, because this rollout has no stage of that name.")
         } else {
             return None;
         };

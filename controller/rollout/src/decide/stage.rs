@@ -13,7 +13,7 @@ use crate::moves::Move;
 use crate::policy::{Approval, OnUndecided};
 use crate::reason::{Reason, ReasonCode};
 use crate::state::{Cause, Drawn, Passed, PassedStage, PauseCause, Phase};
-use crate::text::{clip, many, sentences, span};
+use crate::text::{clip, many, percent, sentences, span};
 use crate::view::salt;
 
 /// A draw that the fleet's view does not show after this time is asked for again.
@@ -84,9 +84,11 @@ fn leave(run: &mut Run, how: Passed) -> String {
     let said = match how {
         Passed::Proven => format!("stage {name} is healthy: {}", run.evidence.sentence),
         Passed::Approved => format!("stage {name} is healthy and approved: {}", run.evidence.sentence),
-        Passed::ByHand => format!("stage {name} was ended by promote, before its verdict"),
+        Passed::ByHand => format!("stage {name} was ended by spec.promote before it had a verdict"),
         Passed::OnTrust => {
-            format!("stage {name} had no verdict at its deadline; onUndecided: Promote continues")
+            format!(
+                "stage {name} had no verdict at its deadline, and the rollout continues because onUndecided is Promote"
+            )
         }
     };
     run.state.passed.push(PassedStage { name, opened_at, passed_at: run.now, how });
@@ -122,7 +124,7 @@ fn drawing(run: &mut Run) -> Option<Reason> {
     let Some(drawn) = run.state.drawn.filter(|d| d.stage == stage && d.target == run.policy.target(stage))
     else {
         draw(run);
-        let text = format!("Selecting {} for stage {name}, whose size was changed.", size(run));
+        let text = format!("Selecting {} for stage {name}, because its size was changed.", size(run));
         return Some(Reason::new(ReasonCode::AwaitingDraw, text));
     };
     let seen = run.view_is_current();
@@ -151,7 +153,7 @@ fn nobody(run: &mut Run) -> Next {
     if run.now >= deadline {
         let turn = if waits { ", and another rollout waits" } else { "" };
         let sentence = format!(
-            "no device matched the selector of stage {name} for {}{turn}. Label devices or correct the selector first",
+            "no device matched the selector of stage {name} for {}{turn}. Label devices or correct the selector",
             span(most_ms)
         );
         return back::roll_back(run, Cause::Undecided, &sentence, false);
@@ -167,15 +169,11 @@ fn nobody(run: &mut Run) -> Next {
 
 /// How many devices the stage takes.
 fn size(run: &Run) -> String {
-    let ppm = |ppm: u32| {
-        let text = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
-        format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-    };
     match run.policy.target(run.state.stage) {
         Target::Count(count) => many(count, "device"),
         Target::Ppm(1_000_000) | Target::AllBut(0) => "all devices".to_owned(),
-        Target::Ppm(share) => format!("{} of the devices", ppm(share)),
-        Target::AllBut(share) => format!("all devices but {}", ppm(share)),
+        Target::Ppm(share) => format!("{} of the devices", percent(share)),
+        Target::AllBut(share) => format!("all devices but {}", percent(share)),
     }
 }
 
@@ -200,9 +198,10 @@ pub(super) fn missing(run: &Run) -> Vec<Reason> {
     if fleet.confirmed < limits.min_devices {
         let short = limits.min_devices - fleet.confirmed;
         let counts = format!(
-            "stage {name} waits for {short} of {} to confirm version {} ({} selected, {} run it{})",
-            many(limits.min_devices, "device"),
+            "stage {name} waits for {} to confirm version {} ({} needed, {} selected, {} running it{})",
+            many(short, "more device"),
             run.state.version,
+            limits.min_devices,
             fleet.members,
             fleet.activated,
             troubles(run)
@@ -240,15 +239,18 @@ fn unasked(run: &Run) -> Option<String> {
     let (time, requests) = (span(probation.timeout_ms), many(probation.min_predictions, "request"));
     let waits = match unasked {
         0 => String::new(),
-        n => format!("{} were asked less than {requests} in {time} and wait for more", many(n, "device")),
+        n => {
+            let wait = if n == 1 { "waits" } else { "wait" };
+            format!("{} got fewer than {requests} in {time} and {wait} for more", many(n, "device"))
+        }
     };
     let back = match unproven {
         0 => String::new(),
-        n => format!("{} went back unproven after {time}", many(n, "device")),
+        n => format!("{} went back after {time} with too few requests", many(n, "device")),
     };
     let both = if unasked > 0 && unproven > 0 { ", " } else { "" };
     (unasked > 0 || unproven > 0).then(|| {
-        format!("{waits}{both}{back}; send them requests, or make probation.minPredictions smaller or its timeout longer")
+        format!("{waits}{both}{back}; send them requests, lower probation.minPredictions or raise probation.timeout")
     })
 }
 
@@ -273,7 +275,7 @@ fn until_deadline(run: &Run, deadline: Option<Time>) -> String {
     let then = match run.policy.parts().on_undecided {
         OnUndecided::Hold => "then the rollout pauses",
         OnUndecided::Promote => "then the rollout continues without a verdict",
-        OnUndecided::RollBack => "then the version is taken back",
+        OnUndecided::RollBack => "then the version is rolled back",
     };
     match deadline.map(|d| d.since_ms(run.now)) {
         Some(left_ms) if left_ms > 0 => format!("{} left, {then}", span(left_ms)),
@@ -283,7 +285,7 @@ fn until_deadline(run: &Run, deadline: Option<Time>) -> String {
 
 fn ready(run: &mut Run) -> Next {
     if let Phase::Paused(PauseCause::Undecided) = run.state.phase {
-        return resume(run, "Continues: the verdict came after all.");
+        return resume(run, "The rollout continues: the stage has a verdict now.");
     }
     pass(run, Passed::Proven)
 }
@@ -308,17 +310,17 @@ fn unready(run: &mut Run, missing: Vec<Reason>) -> Next {
         // Who was asked stays asked, also when the verdict wavers.
         return match run.policy.stage(next).approval {
             Approval::Required { timeout_ms } if next <= run.policy.last_stage() => ask(run, timeout_ms),
-            _ => resume(run, "Continues: no approval is required any more."),
+            _ => resume(run, "The rollout continues: no approval is required any more."),
         };
     }
     let stage = run.stage();
     let over = run.state.clock.elapsed_ms(run.now) >= stage.bake_ms.saturating_add(stage.max_wait_ms);
     let held = run.state.phase == Phase::Paused(PauseCause::Undecided);
     match run.policy.parts().on_undecided {
-        _ if !over && held => resume(run, "Continues: the spec gives more time to wait."),
+        _ if !over && held => resume(run, "The rollout continues: the spec allows more time."),
         _ if !over => Next::Wait(missing),
         OnUndecided::Hold => hold(run, missing),
-        OnUndecided::Promote if held => resume(run, "Continues: onUndecided is Promote now."),
+        OnUndecided::Promote if held => resume(run, "The rollout continues: onUndecided is Promote now."),
         OnUndecided::Promote => pass(run, Passed::OnTrust),
         OnUndecided::RollBack => {
             let why = lacked(run, &missing);
@@ -340,7 +342,7 @@ fn hold(run: &mut Run, missing: Vec<Reason>) -> Next {
     };
     let message = sentences(&[
         &format!("paused: stage {} had no verdict at its deadline", run.stage().name),
-        &format!("set {way_on} to continue, or abort: true to take the version back"),
+        &format!("set {way_on} to continue, or abort: true to roll back"),
         &why,
     ]);
     match pause(run, PauseCause::Undecided, &message) {
@@ -361,13 +363,13 @@ fn ask(run: &mut Run, timeout_ms: Option<u64>) -> Next {
     if let Some(deadline) = deadline.filter(|d| *d <= run.now) {
         let waited = span(deadline.since_ms(asked_at));
         let message = format!(
-            "Paused: nobody approved stage {next} within {waited}. Set promote: {next} to continue, or abort: true to take \
-             the version back."
+            "Paused: stage {next} was not approved within {waited}. Set promote: {next} to continue, or abort: true to \
+             roll back."
         );
         return pause(run, PauseCause::ApprovalTimedOut, &message);
     }
-    let left =
-        deadline.map_or(String::new(), |d| format!("{} left, then it pauses", span(d.since_ms(run.now))));
+    let left = deadline
+        .map_or(String::new(), |d| format!("{} left, then the rollout pauses", span(d.since_ms(run.now))));
     let message =
         sentences(&[&format!("stage {next} needs your approval: set promote: {next} to start it"), &left]);
     match run.state.phase {
@@ -376,7 +378,11 @@ fn ask(run: &mut Run, timeout_ms: Option<u64>) -> Next {
         }
         Phase::Paused(_) => resume(
             run,
-            if timed_out { "Continues: there is more time to approve." } else { "Asks for approval again." },
+            if timed_out {
+                "The rollout continues: there is more time to approve."
+            } else {
+                "The rollout asks for approval again."
+            },
         ),
         _ => run.go(Move::Ask, Phase::AwaitingApproval, EventKind::ApprovalRequested, &message),
     }
@@ -384,7 +390,7 @@ fn ask(run: &mut Run, timeout_ms: Option<u64>) -> Next {
 
 fn succeed(run: &mut Run, how: Passed) -> Next {
     if run.state.phase != Phase::Progressing {
-        return resume(run, "Continues to production.");
+        return resume(run, "The rollout continues to production.");
     }
     let left = leave(run, how);
     let version = run.state.version.clone();

@@ -7,6 +7,8 @@ use modelfleet_protocol::membership::SPREAD_MAX;
 use modelfleet_protocol::observe::INDICATORS_MAX;
 use modelfleet_protocol::plan::{Mode, SPREAD_MS_MAX, WINDOW_MS_MIN};
 
+use crate::text::{percent, span};
+
 use super::{Amount, Approval, PolicyError, PolicyParts, STAGES_MAX, Stage};
 
 /// Longest time of any field, milliseconds: ten years, so that no sum of times can run over.
@@ -17,7 +19,7 @@ pub(super) fn check(parts: &PolicyParts) -> Result<(), PolicyError> {
     let spec = |field: &str| format!("spec.{field}");
     let stages = parts.stages.len();
     rule((1..=STAGES_MAX).contains(&stages), spec("stages"), || {
-        format!("has {stages} stages; 1 to {STAGES_MAX} are allowed")
+        format!("has {stages} stages; give it 1 to {STAGES_MAX}")
     })?;
     for (i, stage) in parts.stages.iter().enumerate() {
         check_stage(i, stage)?;
@@ -31,28 +33,30 @@ pub(super) fn check(parts: &PolicyParts) -> Result<(), PolicyError> {
     time(parts.stale_after_ms, 1, spec("observe.reportEvery"))?;
     // Devices refuse a plan beyond these bounds, and everything else that is in it.
     rule(parts.fetch.spread_ms <= SPREAD_MS_MAX, spec("fetch.spread"), || {
-        format!("is {} ms; must be at most a year", parts.fetch.spread_ms)
+        format!("is {}; must be at most a year", exact(parts.fetch.spread_ms))
     })?;
-    rule(parts.fetch.is_bounded(), spec("fetch.window"), || "must lie within a day".to_owned())?;
+    rule(parts.fetch.is_bounded(), spec("fetch.window"), || {
+        "must have a start and an end from 00:00 to 23:59".to_owned()
+    })?;
     let slos = parts.observe.indicators.len();
     rule(slos <= INDICATORS_MAX, spec("slos"), || {
-        format!("has {slos} objectives; at most {INDICATORS_MAX} are allowed")
+        format!("has {slos} objectives; give it at most {INDICATORS_MAX}")
     })
 }
 
 fn check_stage(i: usize, stage: &Stage) -> Result<(), PolicyError> {
     let at = |field: &str| format!("spec.stages[{i}].{field}");
     rule((1..=NAME_MAX).contains(&stage.name.len()), at("name"), || {
-        format!("has {} bytes; 1 to {NAME_MAX} are allowed", stage.name.len())
+        format!("has {} bytes; it must have 1 to {NAME_MAX}", stage.name.len())
     })?;
     let anybody = match stage.target {
         Target::Count(count) => count > 0,
         Target::Ppm(share) => (1..=1_000_000).contains(&share),
         Target::AllBut(share) => share < 1_000_000,
     };
-    rule(anybody, at("devices"), || "must be more than no device, and at most 100 %".to_owned())?;
+    rule(anybody, at("devices"), || "must be at least 1 device and at most 100 %".to_owned())?;
     rule(stage.spread_by.len() <= SPREAD_MAX, at("spreadBy"), || {
-        format!("has {} labels; at most {SPREAD_MAX} are allowed", stage.spread_by.len())
+        format!("has {} labels; give it at most {SPREAD_MAX}", stage.spread_by.len())
     })?;
     time(stage.bake_ms, 0, at("bake"))?;
     time(stage.max_wait_ms, 0, at("maxWait"))?;
@@ -67,10 +71,10 @@ fn check_stage(i: usize, stage: &Stage) -> Result<(), PolicyError> {
     rule(limits.min_devices >= 1, at("limits.minDevices"), || "must be at least 1".to_owned())?;
     if let Target::Count(count) = stage.target {
         rule(limits.min_devices <= count, at("limits.minDevices"), || {
-            format!("asks for {} devices of a stage that has {count}", limits.min_devices)
+            format!("is {}, but the stage has only {count} devices; lower it", limits.min_devices)
         })?;
     }
-    rule(stage.margin_ppm.is_none_or(|m| m > 1_000_000), at("margin"), || "must be above 1".to_owned())
+    rule(stage.margin_ppm.is_none_or(|m| m > 1_000_000), at("margin"), || "must be greater than 1".to_owned())
 }
 
 /// Names once each, and sizes that can be compared never shrink.
@@ -78,7 +82,7 @@ fn check_order(stages: &[Stage]) -> Result<(), PolicyError> {
     let mut names = BTreeSet::new();
     for (i, stage) in stages.iter().enumerate() {
         rule(names.insert(&stage.name), format!("spec.stages[{i}].name"), || {
-            format!("{:?} is the name of an earlier stage; each needs its own", stage.name)
+            format!("{:?} is the name of an earlier stage; give each stage its own name", stage.name)
         })?;
     }
     for (i, pair) in stages.windows(2).enumerate() {
@@ -93,7 +97,7 @@ fn check_order(stages: &[Stage]) -> Result<(), PolicyError> {
             }
         };
         rule(grows, format!("spec.stages[{}].devices", i + 1), || {
-            format!("must be a share at least as large as that of {:?}, the stage before", pair[0].name)
+            format!("must be a percentage, and at least that of {:?}, the stage before", pair[0].name)
         })?;
     }
     Ok(())
@@ -105,8 +109,8 @@ fn check_modes(stages: &[Stage]) -> Result<(), PolicyError> {
     for (i, stage) in stages.iter().enumerate().filter(|(_, stage)| stage.mode == Mode::Shadow) {
         let at = format!("spec.stages[{i}].mode");
         rule(i + 1 < stages.len(), at.clone(), || {
-            "is Shadow in the last stage; add a Live stage after it, so that the version's answers are used on some \
-             devices before they are on all"
+            "is Shadow in the last stage; add a Live stage after it, because a version goes to production only after its \
+             answers were used"
                 .to_owned()
         })?;
         rule(stages[..i].iter().all(|before| before.mode == Mode::Shadow), at, || {
@@ -125,14 +129,21 @@ fn time(ms: u64, min_ms: u64, field: String) -> Result<(), PolicyError> {
         let above = match min_ms {
             0 => String::new(),
             1 => "longer than zero and ".to_owned(),
-            _ => format!("at least {min_ms} ms and "),
+            _ => format!("at least {} and ", exact(min_ms)),
         };
-        format!("is {ms} ms; must be {above}at most ten years")
+        format!("is {}; must be {above}at most ten years", exact(ms))
     })
 }
 
 fn ppm(value: u32, min: u32, max: u32, field: String) -> Result<(), PolicyError> {
-    rule((min..=max).contains(&value), field, || format!("is {value} millionths; {min} to {max} are allowed"))
+    rule((min..=max).contains(&value), field, || {
+        format!("is {}; must be {} to {}", percent(value), percent(min), percent(max))
+    })
+}
+
+/// A time that was given, without rounding it up to seconds.
+fn exact(ms: u64) -> String {
+    if ms.is_multiple_of(1000) { span(ms) } else { format!("{ms} ms") }
 }
 
 fn amount(amount: Amount, field: String) -> Result<(), PolicyError> {
