@@ -22,12 +22,20 @@ fn onnxruntime() -> Option<PathBuf> {
     None
 }
 
+/// A file of the reader's tests; with a folder before it, a file of the devices' tests.
+fn model_path(model: &str) -> String {
+    match model.strip_prefix("devices/") {
+        Some(name) => format!("device-agent/tests/models/{name}"),
+        None => format!("model-file/testdata/{model}"),
+    }
+}
+
 /// What would be registered, and what is said beside it.
 fn registered(library: &Path, model: &str, rows: &str, flags: &[&str]) -> Result<(Value, String), String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.csv");
     std::fs::write(&path, rows).unwrap();
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../model-file/testdata/{model}.onnx"));
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../{}.onnx", model_path(model)));
     let output = Command::new(env!("CARGO_BIN_EXE_kubectl-modelfleet"))
         .arg("register")
         .arg(model)
@@ -93,6 +101,21 @@ fn a_version_asks_for_onnx_runtime_where_rten_differs() {
     assert!(said.contains("only devices with ONNX Runtime get this version, because rten"), "{said}");
     let refused = registered(&library, "double", ROWS, &["--engine", "Rten"]).unwrap_err();
     assert!(refused.contains("leave out --engine Rten"), "{refused}");
+}
+
+/// The rows show no difference: rten takes the sign of zero for one, and no row has a zero. Devices refuse the file all the
+/// same.
+#[test]
+fn rten_is_asked_for_by_the_rules_of_devices() {
+    let Some(library) = onnxruntime() else { return };
+    let rows = "a,b\n1.5,2\n-2,0.5\n3,-1\n-3,1\n";
+    let (object, said) = registered(&library, "devices/sign", rows, &[]).unwrap();
+    assert_eq!(object["spec"]["requires"]["engine"], serde_json::json!(["OnnxRuntime"]), "{said}");
+    assert!(said.contains("rten does not run the model exactly: Sign"), "{said}");
+    // Of equal values rten's own ArgMax takes the last; devices put another operator in its place.
+    let equal = "a,b,c,d\n1,1,1,1\n2,2,0,0\n0,3,3,3\n-1,-1,-1,-1\n";
+    let (object, said) = registered(&library, "devices/largest", equal, &[]).unwrap();
+    assert_eq!(object["spec"]["requires"], Value::Null, "{said}");
 }
 
 #[test]

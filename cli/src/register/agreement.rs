@@ -1,21 +1,8 @@
 //! Whether another engine answers as ONNX Runtime does: rows one by one, and in batches, which some engines mix up.
 
-use std::collections::BTreeMap;
-
-use modelfleet_model_file::DEFAULT_DOMAIN;
-
 use super::feed::{Data, Filling, Runs, fillings};
 use super::inputs::Filled;
 use super::rows::Rows;
-
-/// The newest version of `ai.onnx` that devices take with rten, which has no other operator set.
-const RTEN_OPSET: i64 = 24;
-
-/// Whether a device would try a model of these operator sets with rten.
-#[must_use]
-pub fn may_run_on_rten(opsets: &BTreeMap<String, i64>) -> bool {
-    opsets.iter().all(|(domain, version)| domain == DEFAULT_DOMAIN && *version <= RTEN_OPSET)
-}
 
 /// Rows that go in together.
 const BATCHES: [usize; 3] = [2, 5, 8];

@@ -119,10 +119,11 @@ fn rten(
 ) -> Option<String> {
     let tolerance = wanted.tolerance.to_f64().unwrap_or(0.0);
     let (whole, _) = candidates(rows, inputs);
-    let checked = super::rten::Rten::load(model)
-        .map_err(|why| format!("does not load it: {why}"))
-        .and_then(|mut rten| super::agreement::check(first, &mut rten, inputs, rows, &whole, tolerance));
-    checked.err()
+    let mut rten = match super::rten::Rten::load(model) {
+        Ok(rten) => rten?,
+        Err(why) => return Some(why),
+    };
+    super::agreement::check(first, &mut rten, inputs, rows, &whole, tolerance).err()
 }
 
 #[cfg(all(feature = "onnxruntime", not(feature = "rten")))]

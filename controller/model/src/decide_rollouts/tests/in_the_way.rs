@@ -1,4 +1,4 @@
-//! A rollout that is for nobody keeps no other from its outcome for long.
+//! A rollout that is for nobody keeps no other waiting for long.
 
 use super::*;
 
@@ -35,5 +35,5 @@ fn phase(minutes: u64, another_waits: bool) -> Phase {
 fn a_selector_that_matches_nobody_makes_room_for_who_waits() {
     assert_eq!(phase(9, true), Phase::Progressing);
     assert_eq!(phase(10, true), Phase::RolledBack);
-    assert_eq!(phase(60, false), Phase::Progressing, "nobody else wants the outcome");
+    assert_eq!(phase(60, false), Phase::Progressing, "no other rollout waits");
 }

@@ -4,7 +4,7 @@ use super::*;
 
 const MINUTE_MS: u64 = 60_000;
 
-/// A rollout with windows of a minute that waits for its outcome, and a device that was heard so long ago, under a plan
+/// A rollout with windows of a minute that is queued, and a device that was heard so long ago, under a plan
 /// with windows of an hour.
 fn outcome(heard_ms_ago: u64) -> RolloutOutcome {
     let waiting = State { phase: Phase::Queued, attempt: 1, ..State::default() };

@@ -1,7 +1,7 @@
 //! What is known of a value before the model runs: its element type, and how large its integers can be.
 
-use super::exact::{BOOL, FLOAT, INT32, INT64, UINT8};
-use super::graph::{Node, Tensor};
+use crate::exact::{BOOL, FLOAT, INT32, INT64, UINT8};
+use crate::graph::{Node, Tensor};
 
 /// Elements of a constant that are kept one by one.
 const VALUES_MAX: usize = 64;
@@ -11,14 +11,14 @@ const LARGEST: u64 = i32::MAX as u64;
 
 /// What is known of a value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Fact {
+pub(crate) struct Fact {
     /// Its element type as ONNX numbers it; 0: not known.
-    pub(super) element: i32,
-    pub(super) span: Span,
+    pub(crate) element: i32,
+    pub(crate) span: Span,
     /// How many dimensions it has.
-    pub(super) rank: Option<usize>,
+    pub(crate) rank: Option<usize>,
     /// Its elements, when they are integers that the file writes.
-    pub(super) values: Option<Vec<i64>>,
+    pub(crate) values: Option<Vec<i64>>,
 }
 
 impl Default for Fact {
@@ -29,7 +29,7 @@ impl Default for Fact {
 
 /// How large the numbers of a value can be.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Span {
+pub(crate) enum Span {
     /// Written in the file, and at most so large.
     Known(u64),
     /// Sizes of tensors, and what is computed of them.
@@ -42,7 +42,7 @@ pub(super) enum Span {
 
 impl Fact {
     /// Whether its integers may be larger than 32 bits.
-    pub(super) fn is_wide(&self) -> bool {
+    pub(crate) fn is_wide(&self) -> bool {
         self.element == INT64
             && match self.span {
                 Span::Wide => true,
@@ -71,7 +71,7 @@ impl Span {
 }
 
 /// What is known of a tensor that the file writes.
-pub(super) fn of_constant(tensor: &Tensor) -> Fact {
+pub(crate) fn of_constant(tensor: &Tensor) -> Fact {
     let values = tensor.integers();
     Fact {
         element: tensor.element,
@@ -83,7 +83,7 @@ pub(super) fn of_constant(tensor: &Tensor) -> Fact {
 
 /// Whether this input of a node may be wider than 32 bits: an index that is too large is out of bounds anyhow, and the
 /// end of a slice means the end.
-pub(super) fn is_index(node: &Node, input: usize) -> bool {
+pub(crate) fn is_index(node: &Node, input: usize) -> bool {
     match node.operator.as_str() {
         "Gather" | "GatherElements" | "GatherND" => input == 1,
         "Slice" => input == 1 || input == 2,
@@ -95,7 +95,7 @@ pub(super) fn is_index(node: &Node, input: usize) -> bool {
 ///
 /// # Errors
 /// Says which operator may compute integers that do not fit.
-pub(super) fn given_by(node: &Node, given: &[Fact], inner: &[Vec<Fact>]) -> Result<Vec<Fact>, String> {
+pub(crate) fn given_by(node: &Node, given: &[Fact], inner: &[Vec<Fact>]) -> Result<Vec<Fact>, String> {
     let at = |index: usize| given.get(index).cloned().unwrap_or_default();
     let first = at(0).element;
     let one = |fact: Fact| Ok(vec![fact]);

@@ -11,8 +11,8 @@ use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
 };
 
-use super::exact::{FLOAT, INT64};
-use super::graph::{Attribute, Model, Node, Tensor};
+use crate::exact::{FLOAT, INT64};
+use crate::graph::{Attribute, Model, Node, Tensor};
 
 /// Fields of `ModelProto` and `GraphProto`.
 const MODEL_GRAPH: u32 = 7;
@@ -27,7 +27,7 @@ const ONE: &str = "modelfleet.one";
 const ZERO: &str = "modelfleet.zero";
 
 /// The file as rten shall read it; `None` where nothing is to be changed, or cannot be.
-pub(super) fn exactly(bytes: &[u8], model: &Model) -> Option<Vec<u8>> {
+pub(crate) fn exactly(bytes: &[u8], model: &Model) -> Option<Vec<u8>> {
     let (graph, opset) = (model.graph.as_ref()?, model.opset());
     if opset < OPSET_LEAST || !graph.nodes.iter().any(is_replaced) {
         return None;

@@ -4,19 +4,19 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{Fact, Span, is_index, of_constant};
-use super::graph::{Graph, Model, Node, Tensor};
+use crate::facts::{Fact, Span, is_index, of_constant};
+use crate::graph::{Graph, Model, Node, Tensor};
 
 /// The operator set from which on `Softmax` is over one axis; before it was over all that follow as well.
 const SOFTMAX_OPSET: i64 = 13;
 
 /// Element types as ONNX numbers them.
-pub(super) const FLOAT: i32 = 1;
-pub(super) const UINT8: i32 = 2;
-pub(super) const INT8: i32 = 3;
-pub(super) const INT32: i32 = 6;
-pub(super) const INT64: i32 = 7;
-pub(super) const BOOL: i32 = 9;
+pub(crate) const FLOAT: i32 = 1;
+pub(crate) const UINT8: i32 = 2;
+pub(crate) const INT8: i32 = 3;
+pub(crate) const INT32: i32 = 6;
+pub(crate) const INT64: i32 = 7;
+pub(crate) const BOOL: i32 = 9;
 
 /// Deepest nesting of graphs that is looked into; the header's reader has refused deeper ones.
 const DEPTH_MAX: usize = 16;
@@ -81,7 +81,7 @@ impl Scope<'_> {
 ///
 /// # Errors
 /// Says what it does not keep.
-pub(super) fn check(model: &Model) -> Result<(), String> {
+pub(crate) fn check(model: &Model) -> Result<(), String> {
     if !model.functions.is_empty() {
         return Err("it takes no functions that a file defines".into());
     }
@@ -118,7 +118,7 @@ fn walk<'a>(graph: &'a Graph, mut scope: Scope<'a>, depth: usize) -> Result<Vec<
         operator(node, &given, scope.opset)?;
         let inner = node.graphs().map(|graph| inside(node, graph, &given, &scope, depth));
         let inner: Vec<Vec<Fact>> = inner.collect::<Result<_, _>>()?;
-        let gives = super::facts::given_by(node, &given, &inner)?;
+        let gives = crate::facts::given_by(node, &given, &inner)?;
         for (name, fact) in node.outputs.iter().zip(gives) {
             known(fact.element, "value", name)?;
             scope.facts.insert(name, fact);
