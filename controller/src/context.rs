@@ -2,7 +2,6 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::SigningKey;
 use kube::Client;
@@ -14,8 +13,9 @@ use modelfleet_protocol::ids::Namespace;
 use modelfleet_protocol::time::Time;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::mqtt::Publisher;
+use crate::mqtt::Outbox;
 use crate::records::Records;
 use crate::work::Work;
 use crate::write_cache::WriteCache;
@@ -33,7 +33,7 @@ pub struct Context {
     /// What devices and the broker say.
     pub fleets: Mutex<FleetState>,
     /// The way to the broker.
-    pub publisher: Publisher,
+    pub publisher: Arc<dyn Outbox>,
     /// Signs plans.
     pub signer: SigningKey,
     /// Our number among the leaders.
@@ -42,6 +42,8 @@ pub struct Context {
     pub seen_epoch: Arc<AtomicU64>,
     /// How long a plan is good for, milliseconds.
     pub plan_lifetime_ms: u64,
+    /// The time.
+    pub clock: Clock,
     /// What wants to be reconciled.
     pub work: Work,
     /// Numbers for Prometheus.
@@ -71,6 +73,12 @@ impl FleetState {
 }
 
 impl Context {
+    /// The time of day.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
     /// What devices and the broker say, locked. A thread that panicked with the lock has left the index whole:
     /// each message replaces entries, it never leaves one half written.
     pub fn fleets(&self) -> MutexGuard<'_, FleetState> {
@@ -106,13 +114,6 @@ pub fn compute<T>(work: impl FnOnce() -> T) -> T {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
     }
-}
-
-/// The wall clock: the one door to time.
-#[must_use]
-pub fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

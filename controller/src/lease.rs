@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use modelfleet_model::status::time::to_k8s;
 
 use modelfleet_protocol::causes::with_causes;
 
@@ -47,13 +49,23 @@ pub struct Election {
     identity: String,
     /// The holder's last renewal, and since when we see it.
     seen: Option<(String, Option<MicroTime>, Instant)>,
+    clock: Clock,
+    /// A holder that was not seen to renew for so long may be replaced.
+    lease: Duration,
 }
 
 impl Election {
     /// A wish to lead under this name, by a Lease in this namespace.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, identity: &str) -> Election {
-        Election { api: Api::namespaced(client, namespace), identity: identity.to_owned(), seen: None }
+    pub fn new(client: Client, namespace: &str, identity: &str, clock: Clock) -> Election {
+        let (api, identity) = (Api::namespaced(client, namespace), identity.to_owned());
+        Election { api, identity, seen: None, clock, lease: LEASE }
+    }
+
+    /// The same, with a lease of another length.
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Election {
+        Election { lease, ..self }
     }
 
     /// Waits until this process leads. Returns its epoch; `None` when `stop` came first.
@@ -77,7 +89,11 @@ impl Election {
         }
     }
 
-    async fn try_acquire(&mut self) -> Result<u64, LeaseError> {
+    /// Tries to lead, once. Returns the epoch.
+    ///
+    /// # Errors
+    /// When another process holds the Lease or was faster, or the API server refuses or is away.
+    pub async fn try_acquire(&mut self) -> Result<u64, LeaseError> {
         let Some(lease) = self.api.get_opt(NAME).await.map_err(sort)? else {
             return self.create().await;
         };
@@ -96,9 +112,11 @@ impl Election {
     /// Whether we have seen the same renewal for the length of a lease.
     fn has_expired(&mut self, holder: &str, renewed: Option<&MicroTime>) -> bool {
         match &self.seen {
-            Some((by, at, since)) if by == holder && at.as_ref() == renewed => since.elapsed() >= LEASE,
+            Some((by, at, since)) if by == holder && at.as_ref() == renewed => {
+                self.clock.steady().saturating_duration_since(*since) >= self.lease
+            }
             _ => {
-                self.seen = Some((holder.to_owned(), renewed.cloned(), Instant::now()));
+                self.seen = Some((holder.to_owned(), renewed.cloned(), self.clock.steady()));
                 false
             }
         }
@@ -121,13 +139,18 @@ impl Election {
         Ok(epoch)
     }
 
+    /// For people: no decision goes by the clock of another process.
+    fn micro_time(&self) -> MicroTime {
+        MicroTime(to_k8s(self.clock.now()).0)
+    }
+
     fn spec(&self, epoch: u64) -> LeaseSpec {
-        let now = Some(MicroTime(Timestamp::now()));
+        let now = Some(self.micro_time());
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             acquire_time: now.clone(),
             renew_time: now,
-            lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(self.lease.as_secs()).ok(),
             lease_transitions: i32::try_from(epoch).ok(),
             ..LeaseSpec::default()
         }
@@ -141,11 +164,15 @@ impl Election {
         if holder == self.identity && same { Ok(()) } else { Err(LeaseError::Held(holder)) }
     }
 
-    async fn renew(&self, epoch: u64) -> Result<(), LeaseError> {
+    /// Renews the Lease of `epoch`, once.
+    ///
+    /// # Errors
+    /// When it is held by another process by now, or the API server refuses or is away.
+    pub async fn renew(&self, epoch: u64) -> Result<(), LeaseError> {
         let mut lease = self.api.get(NAME).await.map_err(sort)?;
         self.own(&lease, epoch)?;
         if let Some(spec) = &mut lease.spec {
-            spec.renew_time = Some(MicroTime(Timestamp::now()));
+            spec.renew_time = Some(self.micro_time());
         }
         self.api.replace(NAME, &PostParams::default(), &lease).await.map_err(sort)?;
         Ok(())

@@ -6,10 +6,11 @@
 //!
 //! A reconcile is about one model of one fleet and is five steps ([`reconcile`]): observe, decide, apply, publish, report.
 //! What is decided is decided elsewhere, in rooms without a client, a clock and IO: `fleet/` folds what devices say,
-//! `model/` decides. [`mqtt`] alone knows the MQTT library; [`context::now`] alone reads the clock for decisions.
+//! `model/` decides. [`mqtt`] alone knows the MQTT library; [`clock`] alone reads the clock.
 
 pub mod apply;
 pub mod args;
+pub mod clock;
 pub mod context;
 pub mod error;
 pub mod http;

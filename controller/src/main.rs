@@ -11,6 +11,7 @@ use clap::Parser as _;
 use kube::Client;
 use kube::runtime::reflector::{self, store::Writer};
 use modelfleet_controller::args::{Cli, Command, Settings};
+use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::{Context, FleetState};
 use modelfleet_controller::http::{self, Shown, Stand};
 use modelfleet_controller::lease::Election;
@@ -60,7 +61,7 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     let config = kube::Config::infer().await.context("find the API server")?;
     let client = api_client(config.clone())?;
     let identity = settings.identity.clone().unwrap_or_else(own_name);
-    let mut election = Election::new(client.clone(), &settings.lease_namespace, &identity);
+    let mut election = Election::new(client.clone(), &settings.lease_namespace, &identity, Clock::system());
     if !reached(&client, &stop).await {
         return Ok(());
     }
@@ -137,6 +138,7 @@ async fn lead(
     // Whatever ends these tasks ends the process, and the next leader goes on.
     let _end = stop.clone().drop_guard();
     let (publisher, broker) = mqtt::prepare(&broker_settings(&settings, identity)?)?;
+    let clock = Clock::system();
     let signer = keys::read(&settings.signing_key_file)?;
     let (rollouts, rollout_writer) = reflector::store::<Rollout>();
     let (versions, version_writer) = reflector::store::<ModelVersion>();
@@ -151,12 +153,13 @@ async fn lead(
             link: Link::default(),
             recorded: settings.record_dir.as_ref().map(|_| BTreeMap::new()),
         }),
-        publisher,
+        publisher: Arc::new(publisher),
         signer,
         epoch: term.epoch,
         seen_epoch: term.seen,
         plan_lifetime_ms: settings.plan_lifetime_hours.saturating_mul(HOUR_MS),
-        work: Work::default(),
+        work: Work::new(clock.clone()),
+        clock,
         metrics: shown.metrics.clone(),
         records: settings.record_dir.as_deref().map(Records::open).transpose()?,
     });

@@ -8,7 +8,7 @@
 
 mod progress;
 mod settings;
-mod subscriptions;
+pub mod subscriptions;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -86,7 +86,22 @@ fn current(client: &Current) -> AsyncClient {
     client.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Sends messages; cheap to clone.
+/// Where messages to the broker go.
+pub trait Outbox: Send + Sync {
+    /// Puts a retained message (QoS 1) in the outbox; no bytes clear the topic.
+    ///
+    /// What the outbox holds is lost with the connection: the caller compares with what the broker holds after the next
+    /// connect.
+    ///
+    /// # Errors
+    /// When the outbox is full.
+    fn publish_retained(&self, topic: &str, payload: Vec<u8>) -> Result<(), MqttError>;
+
+    /// Subscribes to the devices of these fleets and no others, on this connection and all later ones.
+    fn subscribe_to(&self, fleets: BTreeSet<Namespace>);
+}
+
+/// Sends messages over the connection that [`Broker`] keeps.
 #[derive(Clone)]
 pub struct Publisher {
     client: Current,
@@ -94,22 +109,14 @@ pub struct Publisher {
     sync_topic: String,
 }
 
-impl Publisher {
-    /// Puts a retained message (QoS 1) in the outbox; no bytes clear the topic.
-    ///
-    /// What the outbox holds is lost with the connection: whoever publishes compares with what the broker holds
-    /// after the next connect.
-    ///
-    /// # Errors
-    /// When the outbox is full.
-    pub fn publish_retained(&self, topic: &str, payload: Vec<u8>) -> Result<(), MqttError> {
+impl Outbox for Publisher {
+    fn publish_retained(&self, topic: &str, payload: Vec<u8>) -> Result<(), MqttError> {
         current(&self.client)
             .try_publish(topic, QoS::AtLeastOnce, true, payload)
             .map_err(|_| MqttError::Queue { topic: topic.to_owned() })
     }
 
-    /// Listens to the devices of these fleets and no others, on this connection and all later ones.
-    pub fn hear(&self, fleets: BTreeSet<Namespace>) {
+    fn subscribe_to(&self, fleets: BTreeSet<Namespace>) {
         self.wanted.send_replace(fleets);
         // Wakes the connection. Where there is no room something else will.
         let _ = current(&self.client).try_publish(&self.sync_topic, QoS::AtMostOnce, false, "wake");

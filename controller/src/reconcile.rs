@@ -14,7 +14,7 @@ use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 
 use crate::apply::{self, in_use, marks};
-use crate::context::{Context, compute, now};
+use crate::context::{Context, compute};
 use crate::error::Error;
 use crate::observe::observe;
 use crate::publish::{Published, numbers, publish};
@@ -39,7 +39,7 @@ pub struct Done {
 /// # Errors
 /// When the API server or the outbox refuse or take too long; the same call repeats safely what was done.
 pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Done, Error> {
-    tokio::time::timeout(LONGEST, reconcile_at(ctx, key, now())).await.unwrap_or(Err(Error::Slow))
+    tokio::time::timeout(LONGEST, reconcile_at(ctx, key, ctx.now())).await.unwrap_or(Err(Error::Slow))
 }
 
 /// Reconciles one model. All of it happens at `now`, however long the writes take.

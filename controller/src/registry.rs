@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::write_version_status;
-use crate::context::{Context, now};
+use crate::context::Context;
 use crate::error::Error;
 use crate::metrics::label;
 use crate::verify_artifact::{CheckError, Trust, check};
@@ -148,14 +148,14 @@ async fn write(
         stage: Some(stage),
         reason: Some(reason.to_owned()),
         message: Some(cut(&message, 512)),
-        verified_at: (stage == VersionStage::Verified).then(|| to_k8s(now())),
+        verified_at: (stage == VersionStage::Verified).then(|| to_k8s(ctx.now())),
         ..before.clone()
     };
     let same = (before.stage, &before.reason) == (after.stage, &after.reason);
     if same && before.message == after.message {
         return Ok(());
     }
-    write_version_status(ctx, object, after, now()).await
+    write_version_status(ctx, object, after, ctx.now()).await
 }
 
 /// The name of a version.

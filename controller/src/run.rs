@@ -10,14 +10,16 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::{Context, now};
+use crate::context::Context;
+use crate::error::Error;
 use crate::metrics::label;
-use crate::reconcile::reconcile;
+use crate::reconcile::{Done, reconcile};
 use crate::retry::retry_after;
 use crate::work::Job;
+use modelfleet_fleet::Key;
 use modelfleet_protocol::causes::with_causes;
 
-pub use listen::listen;
+pub use listen::{listen, receive};
 pub use watch::{rollout_changed, version_changed, watch};
 
 /// Models that are reconciled at the same time.
@@ -76,33 +78,43 @@ async fn one(ctx: &Arc<Context>, job: Job) {
     let cost = started.elapsed();
     ctx.metrics.reconcile_seconds.observe(cost.as_secs_f64());
     match result {
-        Ok(Ok(done)) => {
-            ctx.work.note_success(&key);
+        Ok(result) => note(ctx, &key, evidence_since, result),
+        Err(panicked) => {
+            ctx.metrics.reconcile_errors.get_or_create(&label("variant", "Panic")).inc();
+            tracing::error!(model = key.1.as_str(), error = %panicked, "reconcile ended badly");
+            ctx.work.at(key.clone(), ctx.clock.steady() + Duration::from_secs(30));
+        }
+    }
+    ctx.work.done(&key, cost);
+}
+
+/// Notes what a reconcile has come to, and asks for the next one. `evidence_since`: when the first evidence came that it
+/// ran for.
+pub fn note(ctx: &Context, key: &Key, evidence_since: Option<Instant>, result: Result<Done, Error>) {
+    let now = ctx.clock.steady();
+    match result {
+        Ok(done) => {
+            ctx.work.note_success(key);
             if let (true, Some(since)) = (done.sent, evidence_since) {
-                ctx.metrics.evidence_to_plan_seconds.observe(since.elapsed().as_secs_f64());
+                let seconds = now.saturating_duration_since(since).as_secs_f64();
+                ctx.metrics.evidence_to_plan_seconds.observe(seconds);
             }
             if let Some(wake) = done.wake {
-                ctx.work.at(key.clone(), Instant::now() + Duration::from_millis(wake.since_ms(now()).max(1)));
+                ctx.work.at(key.clone(), now + Duration::from_millis(wake.since_ms(ctx.now()).max(1)));
             }
             if done.empty {
-                ctx.work.forget(&key);
+                ctx.work.forget(key);
             }
         }
-        Ok(Err(error)) => {
-            let wait = retry_after(&error, ctx.work.note_failure(&key));
+        Err(error) => {
+            let wait = retry_after(&error, ctx.work.note_failure(key));
             ctx.metrics.reconcile_errors.get_or_create(&label("variant", error.variant())).inc();
             let (namespace, model) = (key.0.as_str(), key.1.as_str());
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(namespace, model, error = with_causes(&error), wait_ms, "reconcile is repeated");
-            ctx.work.at(key.clone(), Instant::now() + wait);
-        }
-        Err(panicked) => {
-            ctx.metrics.reconcile_errors.get_or_create(&label("variant", "Panic")).inc();
-            tracing::error!(model = key.1.as_str(), error = %panicked, "reconcile ended badly");
-            ctx.work.at(key.clone(), Instant::now() + Duration::from_secs(30));
+            ctx.work.at(key.clone(), now + wait);
         }
     }
-    ctx.work.done(&key, cost);
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use modelfleet_fleet::ledger::Key;
+use modelfleet_fleet::Key;
+
+use crate::clock::Clock;
 
 /// Evidence waits so long for more of it.
 const DEBOUNCE: Duration = Duration::from_millis(60);
@@ -28,6 +30,7 @@ pub struct Work {
 
 #[derive(Default)]
 struct Inner {
+    clock: Clock,
     queue: Mutex<Queue>,
     changed: Notify,
 }
@@ -59,16 +62,22 @@ pub struct Job {
 }
 
 impl Work {
+    /// An empty queue that goes by this clock.
+    #[must_use]
+    pub fn new(clock: Clock) -> Work {
+        Work { inner: Arc::new(Inner { clock, ..Inner::default() }) }
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// CheckQueue for a key now.
+    /// Asks for a key now.
     pub fn now(&self, key: Key) {
-        self.at(key, Instant::now());
+        self.at(key, self.inner.clock.steady());
     }
 
-    /// CheckQueue for a key at a moment; an earlier wish stays.
+    /// Asks for a key at a moment; an earlier wish stays.
     pub fn at(&self, key: Key, when: Instant) {
         let mut queue = self.queue();
         let due = queue.due.entry(key).or_insert(when);
@@ -79,7 +88,7 @@ impl Work {
 
     /// Evidence came in for a key.
     pub fn evidence(&self, key: &Key) {
-        let now = Instant::now();
+        let now = self.inner.clock.steady();
         let mut queue = self.queue();
         let slot = queue.slots.entry(key.clone()).or_default();
         if slot.evidence_since.is_some() {
@@ -97,19 +106,9 @@ impl Work {
     /// The next key that is due; waits for it. The key counts as running until [`Work::done`].
     pub async fn next(&self) -> Job {
         loop {
-            let wait = {
-                let mut queue = self.queue();
-                let free = |(key, _): &(&Key, &Instant)| !queue.running.contains(*key);
-                let first = queue.due.iter().filter(free).min_by_key(|(_, due)| **due);
-                match first.map(|(key, due)| (key.clone(), *due)) {
-                    Some((key, due)) if due <= Instant::now() => {
-                        queue.due.remove(&key);
-                        queue.running.insert(key.clone());
-                        let slot = queue.slots.entry(key.clone()).or_default();
-                        return Job { evidence_since: slot.evidence_since.take(), key };
-                    }
-                    other => other.map(|(_, due)| due),
-                }
+            let wait = match self.take_due() {
+                Ok(job) => return job,
+                Err(wait) => wait,
             };
             let changed = self.inner.changed.notified();
             match wait {
@@ -121,6 +120,25 @@ impl Work {
         }
     }
 
+    /// The next key that is due, which counts as running until [`Work::done`].
+    ///
+    /// # Errors
+    /// When none is due: says when the next one will be, if any is asked for.
+    pub fn take_due(&self) -> Result<Job, Option<Instant>> {
+        let mut queue = self.queue();
+        let free = |(key, _): &(&Key, &Instant)| !queue.running.contains(*key);
+        let first = queue.due.iter().filter(free).min_by_key(|(_, due)| **due);
+        match first.map(|(key, due)| (key.clone(), *due)) {
+            Some((key, due)) if due <= self.inner.clock.steady() => {
+                queue.due.remove(&key);
+                queue.running.insert(key.clone());
+                let slot = queue.slots.entry(key.clone()).or_default();
+                Ok(Job { evidence_since: slot.evidence_since.take(), key })
+            }
+            other => Err(other.map(|(_, due)| due)),
+        }
+    }
+
     /// A key has run and cost so much.
     pub fn done(&self, key: &Key, cost: Duration) {
         let mut queue = self.queue();
@@ -128,7 +146,7 @@ impl Work {
         let rest = (cost * REST).min(DEBOUNCE_MAX);
         // One that was forgotten stays so.
         if let Some(slot) = queue.slots.get_mut(key) {
-            slot.rests_until = Some(Instant::now() + rest);
+            slot.rests_until = Some(self.inner.clock.steady() + rest);
         }
         drop(queue);
         self.inner.changed.notify_one();

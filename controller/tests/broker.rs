@@ -7,7 +7,7 @@ mod wire;
 
 use std::time::Duration;
 
-use modelfleet_controller::mqtt::{self, BrokerSettings, Feed, Publisher};
+use modelfleet_controller::mqtt::{self, BrokerSettings, Feed, Outbox as _, Publisher};
 use rumqttc::v5::mqttbytes::v5::Packet;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use ed25519_dalek::SigningKey;
 use kube::runtime::{reflector, watcher};
+use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::{Context, FleetState};
 use modelfleet_controller::error::Error;
 use modelfleet_controller::metrics::Metrics;
@@ -72,11 +73,12 @@ async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Broker) 
         versions,
         written: Mutex::new(WriteCache::default()),
         fleets: Mutex::new(FleetState { index, ledger, link, recorded: None }),
-        publisher,
+        publisher: Arc::new(publisher),
         signer,
         epoch: 3,
         seen_epoch: Arc::new(AtomicU64::new(0)),
         plan_lifetime_ms: 3_600_000,
+        clock: Clock::system(),
         work: Work::default(),
         metrics: Metrics::new(),
         records: None,

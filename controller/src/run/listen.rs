@@ -8,7 +8,7 @@ use modelfleet_protocol::topic::{Channel, Topic};
 use tokio_util::sync::CancellationToken;
 
 use super::Scope;
-use crate::context::{Context, FleetState, now};
+use crate::context::{Context, FleetState};
 use crate::metrics::label;
 use crate::mqtt::{Broker, Feed};
 use modelfleet_fleet::ledger::Key;
@@ -17,21 +17,22 @@ use modelfleet_fleet::{Change, Link, Source};
 /// Feeds the index with what the broker sends. Returns when `stop` is asked for.
 pub async fn listen(ctx: Arc<Context>, broker: Broker, scope: Scope, stop: CancellationToken) {
     let leave = stop.clone();
-    broker.run(stop, move |feed| take(&ctx, &scope, feed, &leave)).await;
+    broker.run(stop, move |feed| receive(&ctx, &scope, feed, &leave)).await;
 }
 
 /// Listens to the fleets that there are by now, and to no others.
 pub(super) fn hear(ctx: &Context, fleets: &FleetState) {
-    ctx.publisher.hear(fleets.index.managed().fleets().cloned().collect());
+    ctx.publisher.subscribe_to(fleets.index.managed().fleets().cloned().collect());
 }
 
-fn take(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &CancellationToken) {
+/// Takes what the broker sends. `leave` is cancelled when a later leader has sent a plan: the process has to end.
+pub fn receive(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &CancellationToken) {
     match feed {
         Feed::Connected => {
             let mut fleets = ctx.fleets();
             fleets.ledger.reconnect();
             fleets.index.reconnect();
-            fleets.link = Link { connected: true, settled: false, since: now() };
+            fleets.link = Link { connected: true, settled: false, since: ctx.now() };
             drop(fleets);
             ctx.metrics.link(true, false);
             ctx.metrics.broker_accepts(Instant::now());
@@ -82,7 +83,7 @@ fn plans_heard(ctx: &Context) {
 fn heard(ctx: &Context, complete: &[Namespace], all: bool) {
     let mut fleets = ctx.fleets();
     for namespace in complete {
-        fleets.index.complete(namespace, now());
+        fleets.index.complete(namespace, ctx.now());
     }
     let first = all && !fleets.link.settled;
     fleets.link.settled |= all;
@@ -121,7 +122,7 @@ fn message(
     }
     let mut fleets = ctx.fleets();
     let (malformed, devices) = (fleets.index.malformed.total(), fleets.index.devices());
-    let change = fleets.index.fold(topic, payload, retained, now());
+    let change = fleets.index.fold(topic, payload, retained, ctx.now());
     if fleets.index.malformed.total() > malformed {
         ctx.metrics.malformed.inc();
     }

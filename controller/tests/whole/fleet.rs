@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
-use modelfleet_controller::context::now;
+use modelfleet_controller::clock::Clock;
 use modelfleet_protocol::envelope::open_plan;
 use modelfleet_protocol::generated::{Counters, History, Report, Tally, Window};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName, Namespace};
@@ -22,6 +22,10 @@ use prost::Message as _;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};
+
+fn now() -> modelfleet_protocol::time::Time {
+    Clock::system().now()
+}
 
 /// How versions behave: share of windows with errors in percent, by version, or by version and age (`1.1.0 old`) for some
 /// devices alone; 101: the model fails to load.
