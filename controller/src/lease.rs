@@ -207,8 +207,11 @@ impl Election {
         }
     }
 
-    /// Gives the lease back, so that the next one need not wait.
-    async fn release(&self, epoch: u64, seen: u64) -> Result<(), LeaseError> {
+    /// Gives the lease back, so that the next one need not wait. `seen`: the highest epoch of any plan that was met.
+    ///
+    /// # Errors
+    /// When it is held by another process by now, or the API server refuses or is away.
+    pub async fn release(&self, epoch: u64, seen: u64) -> Result<(), LeaseError> {
         let mut lease = self.api.get(NAME).await.map_err(sort)?;
         self.own(&lease, epoch)?;
         if let Some(spec) = &mut lease.spec {

@@ -20,7 +20,7 @@ use modelfleet_fleet::Key;
 use modelfleet_protocol::causes::with_causes;
 
 pub use listen::{listen, receive};
-pub use watch::{rollout_changed, version_changed, watch};
+pub use watch::{hand_on, rollout_changed, version_changed, watch};
 
 /// Models that are reconciled at the same time.
 const WORKERS: usize = 4;

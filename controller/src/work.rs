@@ -139,6 +139,13 @@ impl Work {
         }
     }
 
+    /// When the next key that does not run is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        let queue = self.queue();
+        queue.due.iter().filter(|(key, _)| !queue.running.contains(*key)).map(|(_, due)| *due).min()
+    }
+
     /// A key has run and cost so much.
     pub fn done(&self, key: &Key, cost: Duration) {
         let mut queue = self.queue();

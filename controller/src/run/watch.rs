@@ -59,8 +59,9 @@ pub async fn watch<K>(
     hand_on(events, writer, &all, changed).await;
 }
 
-/// Hands each object on once the cache shows it, and no sooner: who is told of it looks there, and is told once.
-async fn hand_on<K>(
+/// Hands each object on once the cache shows it, and no sooner: `changed` looks there, and is called once. `all` is cancelled
+/// at the end of the first list.
+pub async fn hand_on<K>(
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
     writer: Writer<K>,
     all: &CancellationToken,

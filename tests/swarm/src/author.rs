@@ -16,14 +16,12 @@ use modelfleet_protocol::plan::{Candidate, Fetch, Mode, Order, Plan, Probation, 
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::{Channel, Topic};
 
-use crate::nature::Nature;
+use crate::nature::{MINORS, Nature};
 
 /// Length of a window, milliseconds.
 pub const WINDOW_MS: u64 = 1_800_000;
 /// How long a plan is good for, milliseconds.
 const LIFETIME_MS: u64 = 30 * 24 * 3_600_000;
-/// Minor numbers of versions that are tried; [`Nature::of`] says what they are like.
-const MINORS: [u64; 8] = [2, 3, 4, 5, 6, 7, 8, 9];
 
 /// Signs the plans of a fleet.
 pub struct Author {

@@ -51,10 +51,32 @@ pub enum Fault {
     BuildsRot,
     /// The control record rots on disk, both copies.
     RecordsRot,
+    /// The API server is away for a while.
+    ApiAway,
+    /// Writes are stored and their answers are lost.
+    ApiAnswersLost,
+    /// Watches show changes minutes late.
+    WatchLags,
+    /// Watches begin anew with a list.
+    WatchExpires,
+    /// Objects are restored from a backup, with their statuses.
+    BackupRestored,
+    /// Objects are restored from a backup without statuses.
+    StatusesLost,
+    /// A pipeline applies yesterday's files again.
+    GitOpsReapplies,
+    /// The controller's process is killed at any moment.
+    ControllerKills,
+    /// The controller's process is killed between two writes of one reconcile.
+    ControllerKillsInSteps,
+    /// A controller's machine stands still for hours and goes on as if nothing had happened.
+    ControllerFreezes,
+    /// Controllers' wall clocks are wrong by up to a year.
+    ControllerClocks,
 }
 
 /// All kinds, in the order in which a seed draws them.
-pub const ALL: [Fault; 21] = [
+pub const ALL: [Fault; 32] = [
     Fault::Cuts,
     Fault::Stalls,
     Fault::Duplicates,
@@ -76,6 +98,17 @@ pub const ALL: [Fault; 21] = [
     Fault::DisksFull,
     Fault::BuildsRot,
     Fault::RecordsRot,
+    Fault::ApiAway,
+    Fault::ApiAnswersLost,
+    Fault::WatchLags,
+    Fault::WatchExpires,
+    Fault::BackupRestored,
+    Fault::StatusesLost,
+    Fault::GitOpsReapplies,
+    Fault::ControllerKills,
+    Fault::ControllerKillsInSteps,
+    Fault::ControllerFreezes,
+    Fault::ControllerClocks,
 ];
 
 /// The faults of one run.

@@ -3,14 +3,18 @@
 //! A seed draws a fleet, what its versions are like, and which faults are on. Laws hold at every moment; at the end
 //! everything is healed, and the fleet has to come to what the objects say. The same seed always plays alike.
 
+pub mod api_server;
 pub mod author;
 pub mod broker;
+pub mod controller;
 pub mod device;
 pub mod disk;
 pub mod faults;
+pub mod fleet_laws;
 pub mod laws;
 pub mod nature;
 pub mod network;
+pub mod operator;
 pub mod schedule;
 pub mod shrink;
 pub mod world;

@@ -8,6 +8,9 @@ use crate::network::happens;
 /// Requests that a device asks of its model in one window.
 pub const REQUESTS_A_WINDOW: u32 = 20;
 
+/// Minor numbers of versions that are tried; [`Nature::of`] says what they are like.
+pub const MINORS: [u64; 8] = [2, 3, 4, 5, 6, 7, 8, 9];
+
 /// How one version behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nature {

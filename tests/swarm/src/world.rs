@@ -1,5 +1,6 @@
 //! One run: a fleet of devices, a broker and an author of plans, under the faults of a seed.
 
+mod control;
 mod strikes;
 
 use std::collections::BTreeSet;
@@ -15,12 +16,14 @@ use modelfleet_protocol::time::Time;
 
 use crate::author::Author;
 use crate::broker::{Broker, Connection, Frame, Note, Sent};
+use crate::controller::ControllerEvent;
 pub use crate::device::Defect;
 use crate::device::{Device, DeviceEvent, Lent, Wish};
 use crate::faults::{Fault, Faults};
 use crate::laws::{self, Watched};
 use crate::network::{Fate, Network, Quality, Way, drawn};
 use crate::schedule::Schedule;
+use control::Control;
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -43,8 +46,11 @@ enum Event {
     ToBroker(Connection, Frame),
     ToClient(Connection, Note),
     Will(String, Arc<[u8]>),
+    Controller(usize, u64, ControllerEvent),
+    Operator,
     Author,
     Republish,
+    Backup,
     Snapshot,
     Fault(Fault),
     Restore(usize, Trouble),
@@ -58,6 +64,8 @@ enum Trouble {
     Unlinked,
     /// A full disk.
     Full,
+    /// No way to the API server, for a controller.
+    NoApi,
 }
 
 /// What a run was like.
@@ -81,6 +89,8 @@ pub struct World {
     broker: Broker,
     network: Network,
     author: Author,
+    /// Who writes plans; none: the author does.
+    control: Option<Control>,
     devices: Vec<Device>,
     watched: Vec<Watched>,
     models: Vec<ModelName>,
@@ -130,6 +140,10 @@ impl World {
         let devices: Vec<Device> =
             (0..4 + chance.below(17)).map(|i| Device::new(identity(&namespace, i), limits())).collect();
         let author = Author::new(namespace, &models, START);
+        // Every other seed has controllers, the others an author whose plans are wilder.
+        let control = seed
+            .is_multiple_of(2)
+            .then(|| Control::new(&models, !faults.has(Fault::ControllerClocks), &mut Chance::fork(seed, 3)));
         let on = |fault, ppm| if faults.has(fault) { ppm } else { 0 };
         let network = Network::of(Quality {
             cut_ppm: on(Fault::Cuts, 10_000),
@@ -146,6 +160,7 @@ impl World {
             broker: Broker::default(),
             network,
             author,
+            control,
             devices,
             watched,
             models,
@@ -161,6 +176,8 @@ impl World {
         self.begin();
         self.until(START.after_ms(TROUBLE_MS));
         self.heal();
+        self.until(START.after_ms(TROUBLE_MS + HEALING_MS / 3));
+        self.abort_open_rollouts();
         self.until(START.after_ms(TROUBLE_MS + HEALING_MS));
         if self.broken.is_none() {
             self.broken = self.unconverged();
@@ -179,9 +196,15 @@ impl World {
                 device.clock_ahead_ms = ahead(&mut self.chance, 6 * HOUR_MS);
             }
         }
-        self.schedule.in_ms(0, Event::Republish);
+        match &self.control {
+            Some(_) => self.begin_control(),
+            None => {
+                self.schedule.in_ms(0, Event::Republish);
+                self.schedule.in_ms(HOUR_MS, Event::Author);
+            }
+        }
         self.schedule.in_ms(1_000, Event::Look);
-        self.schedule.in_ms(HOUR_MS, Event::Author);
+        self.schedule.in_ms(DAY_MS / 4, Event::Backup);
         self.schedule.in_ms(HOUR_MS, Event::Snapshot);
         for fault in self.faults.0.clone() {
             let wait_ms = drawn(&mut self.chance, 6 * HOUR_MS);
@@ -220,6 +243,7 @@ impl World {
             }
             Event::Device(..) => {}
             Event::ToBroker(from, frame) if self.network.client(from).is_some() => {
+                self.plan_arrives(from, &frame);
                 let sent = self.broker.take(from, frame);
                 self.deliver(sent);
             }
@@ -229,6 +253,9 @@ impl World {
                 let sent = self.broker.publish(topic, payload, true);
                 self.deliver(sent);
             }
+            Event::Controller(c, run, event) => self.controller_happens(c, run, event),
+            Event::Operator => self.operator_acts(),
+            Event::Backup => self.back_up(),
             Event::Author => self.author_acts(),
             Event::Republish => self.republish(),
             Event::Snapshot => {
@@ -272,8 +299,12 @@ impl World {
 
     fn fail(&mut self, i: usize, broken: &str) {
         let text = format!("{}: {broken}", self.devices[i].identity.device);
+        self.break_law(&text);
+    }
+
+    fn break_law(&mut self, text: &str) {
         self.say(|| format!("BROKEN {text}"));
-        self.broken.get_or_insert(text);
+        self.broken.get_or_insert(text.to_owned());
     }
 
     fn wish(&mut self, i: usize, wishes: Vec<Wish>) {
@@ -342,6 +373,9 @@ impl World {
         if note == Note::Closed {
             self.network.close(to);
         }
+        if let Some(c) = self.controller_of(i) {
+            return self.controller_noted(c, to, note);
+        }
         let wishes = self.with_device(i, |device, lent| device.noted(to, note, lent));
         self.wish(i, wishes);
     }
@@ -358,6 +392,9 @@ impl World {
         } else {
             let sent = self.broker.lose(connection);
             self.deliver(sent);
+        }
+        if let Some(c) = self.controller_of(i) {
+            return self.controller_noted(c, connection, Note::Closed);
         }
         let wishes = self.with_device(i, |device, lent| device.noted(connection, Note::Closed, lent));
         self.wish(i, wishes);
@@ -402,9 +439,20 @@ impl World {
 
     /// What a healed fleet has not come to.
     fn unconverged(&mut self) -> Option<String> {
+        if let Some(broken) = self.control_unconverged() {
+            self.break_law(&broken);
+            return self.broken.clone();
+        }
         for i in 0..self.devices.len() {
             for model in self.models.clone() {
-                let stable = self.author.plan(&model)?.stable.as_ref()?;
+                let plan = match &self.control {
+                    Some(_) => self.plan_at_broker(&model),
+                    None => self.author.plan(&model).cloned(),
+                };
+                let Some(stable) = plan.and_then(|plan| plan.stable) else {
+                    self.break_law(&format!("{model}: the broker holds no plan with a stable version"));
+                    return self.broken.clone();
+                };
                 let serves = self.devices[i].serving.get(&model).map(|build| build.digest);
                 if serves != Some(stable.digest) {
                     let version = stable.version.clone();
@@ -428,7 +476,9 @@ impl World {
             let text = String::from_utf8(saved.to_json()).unwrap_or_default();
             format!("{} {} {text}", device.identity.device, device.ends)
         };
-        self.devices.iter().map(one).collect::<Vec<_>>().join("\n")
+        let mut ends: Vec<String> = self.devices.iter().map(one).collect();
+        ends.extend(self.control.iter().map(Control::end));
+        ends.join("\n")
     }
 }
 

@@ -1,6 +1,7 @@
 //! What faults do when they strike, and what heals them.
 
 use super::{DAY_MS, Event, HOUR_MS, Trouble, World, ahead};
+use crate::api_server::locked;
 use crate::broker::Memory;
 use crate::faults::Fault;
 use crate::network::{Quality, drawn};
@@ -49,6 +50,12 @@ impl World {
                 let left = self.devices[i].kill();
                 self.died(i, left, 5_000);
             }
+            Fault::ApiAway
+            | Fault::BackupRestored
+            | Fault::StatusesLost
+            | Fault::GitOpsReapplies
+            | Fault::ControllerKills
+            | Fault::ControllerFreezes => return self.strike_control(fault),
             // Those are played packet by packet, step by step or from the start on.
             Fault::Cuts
             | Fault::Stalls
@@ -58,7 +65,12 @@ impl World {
             | Fault::KillsInSteps
             | Fault::ClockSkew
             | Fault::DownloadsFail
-            | Fault::AnswersLost => return,
+            | Fault::AnswersLost
+            | Fault::ApiAnswersLost
+            | Fault::WatchLags
+            | Fault::WatchExpires
+            | Fault::ControllerKillsInSteps
+            | Fault::ControllerClocks => return,
         }
         let name = self.devices[i].identity.device.clone();
         self.say(|| format!("{fault:?} ({name})"));
@@ -66,9 +78,42 @@ impl World {
         self.schedule.in_ms(wait_ms, Event::Fault(fault));
     }
 
+    /// Faults of controllers and of what they write to; none where an author writes the plans.
+    fn strike_control(&mut self, fault: Fault) {
+        let now = self.schedule.now();
+        let Some(control) = &mut self.control else { return };
+        let c = drawn(&mut self.chance, control.controllers.len() as u64 - 1) as usize;
+        match fault {
+            Fault::ApiAway => {
+                locked(&control.server).trouble.entry(c).or_default().away = true;
+                let wait_ms = drawn(&mut self.chance, 2 * HOUR_MS);
+                self.schedule.in_ms(wait_ms, Event::Restore(c, Trouble::NoApi));
+            }
+            Fault::ControllerFreezes => {
+                let until = now.after_ms(drawn(&mut self.chance, 6 * HOUR_MS));
+                control.controllers[c].frozen_until = Some(until);
+            }
+            Fault::ControllerKills => {
+                let left = control.controllers[c].kill();
+                self.controller_died(c, left, 600_000);
+            }
+            Fault::GitOpsReapplies => {
+                locked(&control.server).now = now;
+                control.operator.reapply(&control.server);
+                self.plan_watches();
+            }
+            Fault::BackupRestored => self.restore_backup(true),
+            _ => self.restore_backup(false),
+        }
+        self.say(|| format!("{fault:?} (controller-{c})"));
+        let wait_ms = 600_000 + drawn(&mut self.chance, 12 * HOUR_MS);
+        self.schedule.in_ms(wait_ms, Event::Fault(fault));
+    }
+
     fn partition(&mut self) {
         let least = drawn(&mut self.chance, 100) as u32;
-        for i in 0..self.devices.len() {
+        let controllers = self.control.as_ref().map_or(0, |control| control.controllers.len());
+        for i in 0..self.devices.len() + controllers {
             if self.chance.below(100) < least {
                 continue;
             }
@@ -93,6 +138,11 @@ impl World {
                 self.unlinked.remove(&i);
             }
             Trouble::Full => self.devices[i].disk.full = false,
+            Trouble::NoApi => {
+                if let Some(control) = &self.control {
+                    locked(&control.server).trouble.entry(i).or_default().away = false;
+                }
+            }
         }
     }
 
@@ -103,10 +153,13 @@ impl World {
         self.network.quality = Quality::default();
         self.unlinked.clear();
         self.author.end_all(self.schedule.now());
+        self.heal_control();
         for i in 0..self.devices.len() {
             self.devices[i].disk.full = false;
             self.devices[i].clock_ahead_ms = 0;
         }
-        self.hand_over();
+        if self.control.is_none() {
+            self.hand_over();
+        }
     }
 }

@@ -1,0 +1,651 @@
+//! One controller: the shipped shell, from its Lease to its last write, on virtual time. The world carries its requests to
+//! the simulated API server and its packets to the simulated broker, and can end it between any two of them.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use futures::FutureExt as _;
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{reflector, watcher};
+use modelfleet_controller::clock::Clock;
+use modelfleet_controller::context::{Context, FleetState};
+use modelfleet_controller::lease::{Election, LeaseError};
+use modelfleet_controller::metrics::Metrics;
+use modelfleet_controller::mqtt::subscriptions::{Heard, Next, Subscriptions};
+use modelfleet_controller::mqtt::{Feed, MqttError, Outbox};
+use modelfleet_controller::reconcile::reconcile_at;
+use modelfleet_controller::registry::Name;
+use modelfleet_controller::registry::check_queue::CheckQueue;
+use modelfleet_controller::run::{self, Scope};
+use modelfleet_controller::work::Work;
+use modelfleet_controller::write_cache::WriteCache;
+use modelfleet_crds::model_version::VersionStage;
+use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_fleet::{Index, Ledger, Link};
+use modelfleet_model::status::time::to_k8s;
+use modelfleet_model::version_facts::{later_epoch, stage};
+use modelfleet_number::chance::Chance;
+use modelfleet_protocol::causes::with_causes;
+use modelfleet_protocol::ids::Namespace;
+use modelfleet_protocol::time::Time;
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::api_server::{Change, Shared, client, locked};
+use crate::broker::{Connection, Frame, Note};
+use crate::network::drawn;
+
+/// A leader that was not seen to renew for so long may be replaced. Much longer than shipped, so that a run of days is not
+/// mostly renewals; what follows from it is the same.
+const LEASE: Duration = Duration::from_secs(1_800);
+/// How often a leader renews and others look, milliseconds.
+const RENEW_MS: u64 = 600_000;
+/// Longest time until a lost connection is begun anew, milliseconds.
+const RECONNECT_MAX_MS: u64 = 15_000;
+/// How long a plan is good for, milliseconds: as shipped.
+const PLAN_LIFETIME_MS: u64 = 720 * 3_600_000;
+/// What a reconcile costs, for the queue.
+const COST: Duration = Duration::from_millis(5);
+
+/// What a controller plans for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControllerEvent {
+    /// Its process starts.
+    Start,
+    /// It tries to lead, or renews.
+    Lease,
+    /// Changes of objects arrive.
+    Watch,
+    /// Something wants to be reconciled; only the last wish of this kind counts.
+    Work(u64),
+    /// It is time to connect to the broker.
+    Knock,
+    /// A version is checked.
+    Check(Name),
+}
+
+/// What a controller wants of the world.
+#[derive(Debug)]
+pub enum ControllerWish {
+    /// Something later; dropped when the process ends before.
+    After(u64, ControllerEvent),
+    /// A new connection.
+    Connect(Frame),
+    /// A frame on the connection that it has.
+    Send(Frame),
+    /// Its process has ended, and left this connection behind.
+    Died(Option<Connection>),
+    /// A line for the story.
+    Say(String),
+    /// A law is broken.
+    Broken(String),
+}
+
+/// What the world lends a controller for one event.
+pub struct ControllerLent<'a> {
+    /// Chance.
+    pub chance: &'a mut Chance,
+    /// What drives its futures.
+    pub runtime: &'a Runtime,
+}
+
+/// The clocks of one controller.
+#[derive(Debug)]
+pub struct Clocks {
+    /// True time, milliseconds.
+    now: AtomicU64,
+    /// What its wall clock is ahead of true time, milliseconds.
+    ahead_ms: AtomicI64,
+    base: Instant,
+}
+
+impl Clocks {
+    fn steady(&self) -> Instant {
+        self.base + Duration::from_millis(self.now.load(Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> Time {
+        let ahead_ms = self.ahead_ms.load(Ordering::Relaxed);
+        Time(self.now.load(Ordering::Relaxed).saturating_add_signed(ahead_ms))
+    }
+}
+
+/// Messages that the shell has put out and the world has not carried yet.
+#[derive(Default)]
+struct SimulatedOutbox {
+    frames: Mutex<Vec<(String, Vec<u8>)>>,
+    wanted: Mutex<BTreeSet<Namespace>>,
+}
+
+impl Outbox for SimulatedOutbox {
+    fn publish_retained(&self, topic: &str, payload: Vec<u8>) -> Result<(), MqttError> {
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.push((topic.to_owned(), payload));
+        Ok(())
+    }
+
+    fn subscribe_to(&self, fleets: BTreeSet<Namespace>) {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = fleets;
+    }
+}
+
+/// The watch of one kind: what hands objects on, and where its events go.
+struct Watch<K> {
+    events: UnboundedSender<watcher::Result<watcher::Event<K>>>,
+    hand_on: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+/// What only a leader has.
+struct Leader {
+    epoch: u64,
+    ctx: Arc<Context>,
+    outbox: Arc<SimulatedOutbox>,
+    subscriptions: Subscriptions,
+    sync_topic: String,
+    connection: Option<Connection>,
+    accepted: bool,
+    rollouts: Watch<Rollout>,
+    versions: Watch<ModelVersion>,
+    /// The next change that the watches have not been handed.
+    seen: Option<u64>,
+    checks: CheckQueue,
+    leave: CancellationToken,
+    /// Numbers packets.
+    numbers: u64,
+    /// The last wake, and the moment that it is for.
+    wake: u64,
+    planned: Option<Instant>,
+}
+
+struct Process {
+    election: Election,
+    leader: Option<Leader>,
+}
+
+/// One controller.
+pub struct Controller {
+    who: usize,
+    server: Shared,
+    clocks: Arc<Clocks>,
+    key: SigningKey,
+    /// Grows with every end of the process: what was planned before does not happen.
+    pub run: u64,
+    /// Until then nothing of the process moves, as when a virtual machine is suspended.
+    pub frozen_until: Option<Time>,
+    process: Option<Process>,
+}
+
+impl Controller {
+    /// A controller that is switched off.
+    #[must_use]
+    pub fn new(who: usize, server: &Shared, key: SigningKey) -> Controller {
+        let clocks = Clocks { now: AtomicU64::new(0), ahead_ms: AtomicI64::new(0), base: Instant::now() };
+        let (server, clocks) = (Arc::clone(server), Arc::new(clocks));
+        Controller { who, server, clocks, key, run: 0, frozen_until: None, process: None }
+    }
+
+    /// Its name at the broker and in the story.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("controller-{}", self.who)
+    }
+
+    /// Sets true time.
+    pub fn set_now(&self, now: Time) {
+        self.clocks.now.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Sets its wall clock wrong.
+    pub fn set_ahead_ms(&self, ahead_ms: i64) {
+        self.clocks.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+    }
+
+    /// Whether it leads, or believes so.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.leader().is_some()
+    }
+
+    fn leader(&self) -> Option<&Leader> {
+        self.process.as_ref()?.leader.as_ref()
+    }
+
+    /// Whether the watches are behind the API server.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        let next = locked(&self.server).next_change();
+        self.leader().is_some_and(|leader| leader.seen != Some(next))
+    }
+
+    /// The process ends at once. Returns the connection that it leaves behind.
+    pub fn kill(&mut self) -> Option<Connection> {
+        let process = self.process.take()?;
+        self.run += 1;
+        self.frozen_until = None;
+        process.leader.and_then(|leader| leader.connection)
+    }
+
+    /// The world has opened the connection that it wished for.
+    pub fn opened(&mut self, connection: Connection) {
+        if let Some(leader) = self.process.as_mut().and_then(|process| process.leader.as_mut()) {
+            leader.connection = Some(connection);
+            leader.accepted = false;
+        }
+    }
+
+    /// The next watch begins with a list.
+    pub fn expire_watch(&mut self) {
+        if let Some(leader) = self.process.as_mut().and_then(|process| process.leader.as_mut()) {
+            leader.seen = None;
+        }
+    }
+
+    /// Something that it had planned happens.
+    pub fn happens(&mut self, event: ControllerEvent, lent: &mut ControllerLent<'_>) -> Vec<ControllerWish> {
+        let mut wishes = Vec::new();
+        match event {
+            ControllerEvent::Start => self.start(lent, &mut wishes),
+            ControllerEvent::Lease => self.lease(lent, &mut wishes),
+            ControllerEvent::Watch => self.watch(&mut wishes),
+            ControllerEvent::Work(number) => {
+                let leader = self.process.as_mut().and_then(|process| process.leader.as_mut());
+                if let Some(leader) = leader.filter(|leader| leader.wake == number) {
+                    leader.planned = None;
+                    self.work(lent, &mut wishes);
+                }
+            }
+            ControllerEvent::Knock => {
+                if self.leader().is_some_and(|leader| leader.connection.is_none()) {
+                    let client = self.name();
+                    wishes.push(ControllerWish::Connect(Frame::Connect { client, will: None }));
+                }
+            }
+            ControllerEvent::Check(name) => self.check(&name, lent, &mut wishes),
+        }
+        self.carry(lent, &mut wishes);
+        wishes
+    }
+
+    fn start(&mut self, lent: &mut ControllerLent<'_>, wishes: &mut Vec<ControllerWish>) {
+        if self.process.is_some() {
+            return;
+        }
+        let _entered = lent.runtime.enter();
+        let api = client(&self.server, self.who);
+        let election = Election::new(api, "plant", &self.name(), self.clock()).with_lease(LEASE);
+        self.process = Some(Process { election, leader: None });
+        wishes.push(ControllerWish::After(drawn(lent.chance, 5_000), ControllerEvent::Lease));
+    }
+
+    fn clock(&self) -> Clock {
+        let (wall, steady) = (Arc::clone(&self.clocks), Arc::clone(&self.clocks));
+        Clock::new(move || wall.wall(), move || steady.steady())
+    }
+
+    /// Drives a future of the shell to its end; `None`: the process died under it.
+    fn drive<T>(&self, runtime: &Runtime, work: impl Future<Output = T>) -> Option<T> {
+        let died = locked(&self.server).died(self.who);
+        runtime.block_on(async {
+            tokio::select! { biased; done = work => Some(done), () = died.notified() => None }
+        })
+    }
+
+    fn die(&mut self, wishes: &mut Vec<ControllerWish>) {
+        let left = self.kill();
+        wishes.push(ControllerWish::Died(left));
+    }
+
+    fn lease(&mut self, lent: &mut ControllerLent<'_>, wishes: &mut Vec<ControllerWish>) {
+        let Some(mut process) = self.process.take() else { return };
+        let done = match &process.leader {
+            None => self.drive(lent.runtime, process.election.try_acquire()).map(|got| got.map(Some)),
+            Some(leader) => self
+                .drive(lent.runtime, process.election.renew(leader.epoch))
+                .map(|renewed| renewed.map(|()| None)),
+        };
+        let led = process.leader.is_some();
+        self.process = Some(process);
+        match done {
+            None => return self.die(wishes),
+            Some(Ok(Some(epoch))) => {
+                wishes.push(ControllerWish::Say(format!("{} leads with epoch {epoch}", self.name())));
+                self.lead(epoch, lent, wishes);
+            }
+            Some(Ok(None)) => {}
+            Some(Err(LeaseError::Held(_))) if led => {
+                wishes.push(ControllerWish::Say(format!("{} has lost its lease", self.name())));
+                return self.die(wishes);
+            }
+            // An API server that is away longer than a lease ends the leader; here at the next try.
+            Some(Err(LeaseError::Kubernetes(_))) if led && lent.chance.below(3) == 0 => {
+                return self.die(wishes);
+            }
+            Some(Err(_)) => {}
+        }
+        let wait_ms = RENEW_MS / 2 + drawn(lent.chance, RENEW_MS / 2);
+        wishes.push(ControllerWish::After(wait_ms, ControllerEvent::Lease));
+    }
+
+    fn lead(&mut self, epoch: u64, lent: &mut ControllerLent<'_>, wishes: &mut Vec<ControllerWish>) {
+        let _entered = lent.runtime.enter();
+        let (rollouts, rollout_writer) = reflector::store::<Rollout>();
+        let (versions, version_writer) = reflector::store::<ModelVersion>();
+        let (clock, outbox) = (self.clock(), Arc::new(SimulatedOutbox::default()));
+        let ctx = Arc::new(Context {
+            client: client(&self.server, self.who),
+            rollouts,
+            versions,
+            written: Mutex::new(WriteCache::default()),
+            fleets: Mutex::new(FleetState {
+                index: Index::new(1_000),
+                ledger: Ledger::new(self.key.verifying_key()),
+                link: Link::default(),
+                recorded: None,
+            }),
+            publisher: Arc::clone(&outbox) as Arc<dyn Outbox>,
+            signer: self.key.clone(),
+            epoch,
+            seen_epoch: Arc::new(AtomicU64::new(0)),
+            plan_lifetime_ms: PLAN_LIFETIME_MS,
+            work: Work::new(clock.clone()),
+            clock,
+            metrics: Metrics::new(),
+            records: None,
+        });
+        let checks = CheckQueue::default();
+        let all = CancellationToken::new();
+        let of = Arc::clone(&ctx);
+        let (sender, events) = unbounded();
+        let changed = move |rollout: &Rollout, gone| run::rollout_changed(&of, rollout, gone);
+        let hand_on = Box::pin(own(events, rollout_writer, all.clone(), changed));
+        let rollouts = Watch { events: sender, hand_on };
+        let (of, asked) = (Arc::clone(&ctx), checks.clone());
+        let (sender, events) = unbounded();
+        let changed = move |version: &ModelVersion, gone| run::version_changed(&of, &asked, version, gone);
+        let hand_on = Box::pin(own(events, version_writer, all, changed));
+        let versions = Watch { events: sender, hand_on };
+        let sync_topic = format!("mf/1/_controller/{}/sync", self.name());
+        let leader = Leader {
+            epoch,
+            ctx,
+            outbox,
+            subscriptions: Subscriptions::new(&sync_topic),
+            sync_topic,
+            connection: None,
+            accepted: false,
+            rollouts,
+            versions,
+            seen: None,
+            checks,
+            leave: CancellationToken::new(),
+            numbers: 0,
+            wake: 0,
+            planned: None,
+        };
+        if let Some(process) = &mut self.process {
+            process.leader = Some(leader);
+        }
+        self.watch(wishes);
+        // Objects before devices. A Lease whose count began anew is found in the statuses.
+        let Some(leader) = self.leader() else { return };
+        let told = leader.ctx.rollouts.state();
+        let told = told.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.epoch));
+        match later_epoch(told, epoch) {
+            Some(later) => {
+                leader.ctx.seen_epoch.fetch_max(later, Ordering::Relaxed);
+                leader.leave.cancel();
+            }
+            None => wishes.push(ControllerWish::After(drawn(lent.chance, 1_000), ControllerEvent::Knock)),
+        }
+    }
+
+    /// What the API server has changed since is handed on.
+    fn watch(&mut self, wishes: &mut Vec<ControllerWish>) {
+        let server = Arc::clone(&self.server);
+        let Some(leader) = self.process.as_mut().and_then(|process| process.leader.as_mut()) else { return };
+        let server = locked(&server);
+        if server.trouble.get(&self.who).is_some_and(|trouble| trouble.away) {
+            // A watch that breaks begins with a list.
+            leader.seen = None;
+            return wishes.push(ControllerWish::After(60_000, ControllerEvent::Watch));
+        }
+        let changes = leader.seen.and_then(|seen| server.changes(seen)).map(<[Change]>::to_vec);
+        let next = server.next_change();
+        match changes {
+            Some(changes) => changes.iter().for_each(|change| match change.place.0.as_str() {
+                "rollouts" => leader.rollouts.tell(&change.object, change.gone),
+                _ => leader.versions.tell(&change.object, change.gone),
+            }),
+            None => {
+                let all = |kind: &'static str| server.all(kind).cloned().collect::<Vec<_>>();
+                leader.rollouts.list(&all("rollouts"));
+                leader.versions.list(&all("modelversions"));
+            }
+        }
+        drop(server);
+        leader.seen = Some(next);
+        leader.rollouts.poll();
+        leader.versions.poll();
+    }
+
+    /// Everything that is due is reconciled.
+    fn work(&mut self, lent: &mut ControllerLent<'_>, wishes: &mut Vec<ControllerWish>) {
+        // One that asks for itself without an end is found by the world, which counts events in a second.
+        for _ in 0..16 {
+            let Some(leader) = self.leader() else { return };
+            let ctx = Arc::clone(&leader.ctx);
+            let Ok(job) = ctx.work.take_due() else { return };
+            let now = ctx.now();
+            let Some(result) = self.drive(lent.runtime, reconcile_at(&ctx, &job.key, now)) else {
+                // Half of those that die have handed their last packets to the network.
+                if lent.chance.below(2) == 0 {
+                    self.drain(wishes);
+                }
+                return self.die(wishes);
+            };
+            if let Err(error) = &result {
+                wishes.push(ControllerWish::Say(format!("{}: {}", self.name(), with_causes(error))));
+            }
+            run::note(&ctx, &job.key, job.evidence_since, result);
+            ctx.work.done(&job.key, COST);
+            self.drain(wishes);
+        }
+    }
+
+    /// The registry's part: the bytes of a version were checked.
+    fn check(&mut self, name: &Name, lent: &mut ControllerLent<'_>, wishes: &mut Vec<ControllerWish>) {
+        let Some(leader) = self.leader() else { return };
+        let ctx = Arc::clone(&leader.ctx);
+        let found = ctx.versions.get(&ObjectRef::new(&name.1).within(&name.0));
+        let Some(object) = found.filter(|object| object.metadata.uid.as_ref() == Some(&name.2)) else {
+            return;
+        };
+        let object = ctx.written().version(object);
+        if stage(&object) != VersionStage::Registered {
+            return;
+        }
+        let mut status = object.status.clone().unwrap_or_default();
+        status.stage = Some(VersionStage::Verified);
+        status.reason = Some("Verified".to_owned());
+        status.verified_at = Some(to_k8s(ctx.now()));
+        let write = modelfleet_controller::apply::write_version_status(&ctx, &object, status, ctx.now());
+        match self.drive(lent.runtime, write) {
+            None => self.die(wishes),
+            Some(Ok(())) => {}
+            Some(Err(_)) => wishes.push(ControllerWish::After(5_000, ControllerEvent::Check(name.clone()))),
+        }
+    }
+
+    /// A note of the broker arrives.
+    pub fn noted(
+        &mut self,
+        connection: Connection,
+        note: Note,
+        lent: &mut ControllerLent<'_>,
+    ) -> Vec<ControllerWish> {
+        let mut wishes = Vec::new();
+        let steady = self.clocks.steady();
+        let leader = self.process.as_mut().and_then(|process| process.leader.as_mut());
+        let Some(leader) = leader.filter(|leader| leader.connection == Some(connection)) else {
+            return wishes;
+        };
+        let ctx = Arc::clone(&leader.ctx);
+        let receive =
+            |feed: Feed<'_>, leave: &CancellationToken| run::receive(&ctx, &Scope::All, feed, leave);
+        match note {
+            Note::Accepted => {
+                leader.accepted = true;
+                leader.subscriptions.reconnect();
+                receive(Feed::Connected, &leader.leave);
+            }
+            Note::Subscribed(granted) => {
+                let (marker, refused) = leader.subscriptions.answered(&granted, steady);
+                if !refused.is_empty() {
+                    receive(Feed::Denied { filters: &refused }, &leader.leave);
+                }
+                if let Some(marker) = marker {
+                    let topic = leader.sync_topic.clone();
+                    wishes.push(leader.packet(topic, marker.to_string().into_bytes(), false));
+                }
+            }
+            Note::Message { topic, payload, .. } if topic == leader.sync_topic => {
+                let heard = leader.subscriptions.marked(&payload);
+                let wanted = leader.outbox.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let all = leader.subscriptions.is_complete(&wanted);
+                match heard {
+                    Some(Heard::Plans) => {
+                        receive(Feed::PlansHeard, &leader.leave);
+                        receive(Feed::Heard { fleets: &[], all }, &leader.leave);
+                    }
+                    Some(Heard::Fleets(fleets)) => {
+                        receive(Feed::Heard { fleets: &fleets, all }, &leader.leave)
+                    }
+                    None => {}
+                }
+            }
+            Note::Message { topic, payload, retained } => {
+                receive(Feed::Message { topic: &topic, payload: &payload, retained }, &leader.leave);
+            }
+            Note::Acknowledged(_) => {}
+            Note::Closed => {
+                leader.connection = None;
+                leader.accepted = false;
+                receive(Feed::Lost("the connection was closed".to_owned()), &leader.leave);
+                let wait_ms = 200 + drawn(lent.chance, RECONNECT_MAX_MS);
+                wishes.push(ControllerWish::After(wait_ms, ControllerEvent::Knock));
+            }
+        }
+        self.carry(lent, &mut wishes);
+        wishes
+    }
+
+    /// What the shell has put out goes to the network.
+    fn drain(&mut self, wishes: &mut Vec<ControllerWish>) {
+        let Some(leader) = self.process.as_mut().and_then(|process| process.leader.as_mut()) else { return };
+        let frames =
+            std::mem::take(&mut *leader.outbox.frames.lock().unwrap_or_else(PoisonError::into_inner));
+        for (topic, payload) in frames {
+            let settled = leader.ctx.fleets().link_of(&"plant".parse().expect("a DNS label")).settled;
+            if !settled {
+                let text = format!("published on {topic} before all that devices had retained was heard");
+                wishes.push(ControllerWish::Broken(text));
+            }
+            if leader.connection.is_some() {
+                wishes.push(leader.packet(topic, payload, true));
+            }
+        }
+    }
+
+    /// What follows from an event: packets, subscriptions, checks, the next reconcile, and the end of a leader that has met a
+    /// later one.
+    fn carry(&mut self, lent: &mut ControllerLent<'_>, wishes: &mut Vec<ControllerWish>) {
+        self.drain(wishes);
+        let steady = self.clocks.steady();
+        let Some(process) = &mut self.process else { return };
+        let Some(leader) = &mut process.leader else { return };
+        if leader.leave.is_cancelled() {
+            let seen = leader.ctx.seen_epoch.load(Ordering::Relaxed);
+            let (epoch, name) = (leader.epoch, self.name());
+            let Some(process) = self.process.take() else { return };
+            wishes.push(ControllerWish::Say(format!("{name} meets epoch {seen}, has {epoch}, and ends")));
+            // Best effort, as in the shell.
+            let _ = self.drive(lent.runtime, process.election.release(epoch, seen));
+            self.process = Some(process);
+            return self.die(wishes);
+        }
+        if leader.accepted && leader.connection.is_some() {
+            let wanted = leader.outbox.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match leader.subscriptions.next(&wanted, steady) {
+                Some(Next::Subscribe(filters)) => {
+                    wishes.push(ControllerWish::Send(Frame::Subscribe(filters)));
+                }
+                Some(Next::Unsubscribe(_)) | None => {}
+            }
+        }
+        for name in leader.checks.next().now_or_never().into_iter().flatten() {
+            let wait_ms = 1_000 + drawn(lent.chance, 60_000);
+            wishes.push(ControllerWish::After(wait_ms, ControllerEvent::Check(name)));
+        }
+        let due = leader.ctx.work.next_due();
+        if due.is_none() || leader.planned == due {
+            return;
+        }
+        leader.planned = due;
+        let wait = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(steady));
+        leader.wake += 1;
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        wishes.push(ControllerWish::After(wait_ms, ControllerEvent::Work(leader.wake)));
+    }
+}
+
+impl Leader {
+    fn packet(&mut self, topic: String, payload: Vec<u8>, retain: bool) -> ControllerWish {
+        self.numbers += 1;
+        ControllerWish::Send(Frame::Publish { id: self.numbers, topic, payload: payload.into(), retain })
+    }
+}
+
+/// [`run::hand_on`] with a token of its own.
+async fn own<K>(
+    events: futures::channel::mpsc::UnboundedReceiver<watcher::Result<watcher::Event<K>>>,
+    writer: reflector::store::Writer<K>,
+    all: CancellationToken,
+    changed: impl Fn(&K, bool),
+) where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug,
+{
+    run::hand_on(events, writer, &all, changed).await;
+}
+
+impl<K: serde::de::DeserializeOwned> Watch<K> {
+    fn tell(&self, object: &serde_json::Value, gone: bool) {
+        let object =
+            serde_json::from_value::<K>(object.clone()).expect("the people write what the schema takes");
+        let event = if gone { watcher::Event::Delete(object) } else { watcher::Event::Apply(object) };
+        let _ = self.events.unbounded_send(Ok(event));
+    }
+
+    fn list(&self, objects: &[Arc<serde_json::Value>]) {
+        let _ = self.events.unbounded_send(Ok(watcher::Event::Init));
+        for object in objects {
+            let object = serde_json::from_value::<K>(serde_json::Value::clone(object));
+            let object = object.expect("the people write what the schema takes");
+            let _ = self.events.unbounded_send(Ok(watcher::Event::InitApply(object)));
+        }
+        let _ = self.events.unbounded_send(Ok(watcher::Event::InitDone));
+    }
+
+    /// Hands on what was told.
+    fn poll(&mut self) {
+        let mut context = std::task::Context::from_waker(futures::task::noop_waker_ref());
+        let polled = self.hand_on.as_mut().poll(&mut context);
+        debug_assert!(matches!(polled, Poll::Pending), "the watch goes on");
+    }
+}

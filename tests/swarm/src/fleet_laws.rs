@@ -1,0 +1,175 @@
+//! What must hold of every write to the API server and of every plan that reaches the broker, whoever wrote it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::selector::Labels;
+use modelfleet_protocol::time::Time;
+use serde_json::Value;
+
+use crate::api_server::Stored;
+use crate::operator::BAKE_HOURS;
+
+/// Most bytes of a status: DESIGN, section 4.
+const STATUS_BYTES_MAX: usize = 32 * 1024;
+
+/// What is remembered to hold laws over time.
+#[derive(Debug, Default)]
+pub struct FleetLaws {
+    /// The newest plan that any device may have taken: devices refuse what is older.
+    newest: BTreeMap<ModelName, (u64, u64)>,
+    /// Salts of attempts that were taken back, as stored. A retry has another.
+    taken_back: BTreeSet<String>,
+    /// Digests that a stored status calls rejected by a rollout.
+    rejected: BTreeSet<Digest>,
+    /// Stages that were stored, by salt of the attempt: its number, its target, and devices that were unknown then.
+    stages: BTreeMap<String, Stage>,
+    /// Wall clocks of controllers are right, so that times in statuses can be compared.
+    clocks_are_right: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Stage {
+    target: String,
+    unknown: usize,
+}
+
+/// A device as laws about exposure see it.
+pub struct Known<'a> {
+    /// Its id.
+    pub id: &'a modelfleet_protocol::ids::DeviceId,
+    /// Its labels.
+    pub labels: &'a Labels,
+}
+
+impl FleetLaws {
+    /// Nothing was written yet. `clocks_are_right`: whether times in statuses can be compared.
+    #[must_use]
+    pub fn new(clocks_are_right: bool) -> FleetLaws {
+        FleetLaws { clocks_are_right, ..FleetLaws::default() }
+    }
+
+    /// Objects were restored from a backup: what their statuses said counts no more, what devices were told does.
+    pub fn restored(&mut self) {
+        self.stages.clear();
+    }
+
+    /// Holds the laws of a write. `active`: phases of all rollouts of its model after it; `unknown`: devices whose state the
+    /// broker does not hold.
+    pub fn stored(&mut self, write: &Stored, active: &[String], unknown: usize) -> Option<String> {
+        let status = &write.after["status"];
+        if write.by.is_none() || status.is_null() {
+            return None;
+        }
+        let name = &write.place.1;
+        let bytes = status.to_string().len();
+        if bytes > STATUS_BYTES_MAX {
+            return Some(format!("the status of {name} has {bytes} bytes"));
+        }
+        match write.place.0.as_str() {
+            "modelversions" => self.version_stored(write),
+            "rollouts" => self.rollout_stored(write, active, unknown),
+            _ => None,
+        }
+    }
+
+    fn version_stored(&mut self, write: &Stored) -> Option<String> {
+        let digest: Digest = write.after["spec"]["artifact"]["digest"].as_str()?.parse().ok()?;
+        let by_rollout = |object: &Value| {
+            object["status"]["stage"] == "Rejected" && object["status"]["rejectedBy"].is_object()
+        };
+        if by_rollout(&write.after) {
+            self.rejected.insert(digest);
+        } else if write.before.as_ref().is_some_and(|before| by_rollout(before)) {
+            // A new retryToken lifts it, in one write that says so.
+            if write.after["status"]["reason"] != "RejectionLifted"
+                && write.after["status"]["reason"] != "Promoted"
+            {
+                return Some(format!("{} is no longer rejected, and no retry lifted that", write.place.1));
+            }
+            self.rejected.remove(&digest);
+        }
+        None
+    }
+
+    fn rollout_stored(&mut self, write: &Stored, active: &[String], unknown: usize) -> Option<String> {
+        let (name, status) = (&write.place.1, &write.after["status"]);
+        if active.len() > 1 {
+            return Some(format!("{} rollouts of one model are active: {}", active.len(), active.join(", ")));
+        }
+        let judge = &status["judge"];
+        let (spent, budget) = (judge["spentPpm"].as_i64()?, judge["errorBudgetPpm"].as_i64()?);
+        if spent > budget && budget > 0 {
+            return Some(format!("{name} has spent {spent} ppm of a budget of {budget} ppm"));
+        }
+        let salt = status["membership"]["salt"].as_str()?.to_owned();
+        if matches!(status["phase"].as_str(), Some("RollingBack" | "RolledBack")) {
+            self.taken_back.insert(salt.clone());
+        }
+        let index = status["stage"]["index"].as_u64()?;
+        let target = &write.after["spec"]["stages"][usize::try_from(index).ok()?]["devices"];
+        let stage = self.stages.entry(salt.clone()).or_default();
+        let target = target.as_str().unwrap_or_default().to_owned();
+        if stage.target != target {
+            *stage = Stage { target, unknown: unknown.max(stage.unknown) };
+        }
+        self.advanced(write, &salt)
+    }
+
+    /// A stage that nobody promoted watches for its bake time.
+    fn advanced(&self, write: &Stored, salt: &str) -> Option<String> {
+        let before = write.before.as_ref().filter(|before| before["status"]["membership"]["salt"] == salt)?;
+        let (old, new) = (&before["status"]["stage"], &write.after["status"]["stage"]);
+        let promoted = !before["spec"]["promote"].is_null() || !write.after["spec"]["promote"].is_null();
+        if promoted || !self.clocks_are_right || new["index"].as_u64()? <= old["index"].as_u64()? {
+            return None;
+        }
+        let seconds = |stage: &Value| {
+            let text = stage["startedAt"].as_str()?;
+            text.parse::<k8s_openapi::jiff::Timestamp>().ok().map(|at| at.as_second())
+        };
+        let baked = seconds(new)? - seconds(old)?;
+        let bake = i64::try_from(BAKE_HOURS * 3_600).unwrap_or(i64::MAX);
+        (baked < bake).then(|| format!("{} left a stage after {baked} s of {bake} s", write.place.1))
+    }
+
+    /// Holds the laws of a plan that has reached the broker.
+    pub fn published(&mut self, plan: &Plan, devices: &[Known<'_>], _now: Time) -> Option<String> {
+        let order = (plan.order.epoch, plan.order.revision);
+        let newest = self.newest.entry(plan.model.clone()).or_default();
+        if order < *newest {
+            return None;
+        }
+        *newest = order;
+        let candidate = plan.candidate.as_ref()?;
+        let salt = &candidate.membership.salt;
+        let (model, version) = (&plan.model, &candidate.build.version);
+        if self.taken_back.contains(salt) && candidate.admit {
+            return Some(format!("{model}: plan {order:?} offers {version}, and its attempt was taken back"));
+        }
+        if self.rejected.contains(&candidate.build.digest) && candidate.admit {
+            return Some(format!("{model}: plan {order:?} offers {version}, which a rollout has rejected"));
+        }
+        let Some(stage) = self.stages.get(salt) else {
+            return Some(format!("{model}: plan {order:?} offers {version}, and no status says so"));
+        };
+        let included =
+            devices.iter().filter(|device| candidate.membership.includes(device.id, device.labels)).count();
+        let allowed = allowed(&stage.target, devices.len())? + stage.unknown;
+        (included > allowed).then(|| {
+            let target = &stage.target;
+            format!(
+                "{model}: plan {order:?} gives {version} to {included} devices, and its stage has {target}"
+            )
+        })
+    }
+}
+
+/// Most devices of a stage's target.
+fn allowed(target: &str, devices: usize) -> Option<usize> {
+    match target.strip_suffix('%') {
+        None => target.parse().ok(),
+        Some(percent) => percent.parse::<usize>().ok().map(|percent| (devices * percent).div_ceil(100)),
+    }
+}

@@ -1,0 +1,365 @@
+//! Controllers, API server and people in a run.
+
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use modelfleet_number::chance::Chance;
+use modelfleet_protocol::envelope::open_plan;
+use modelfleet_protocol::ids::ModelName;
+use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::topic::{Channel, Topic};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use super::{Event, HOUR_MS, World};
+use crate::api_server::{Shared, Stored, locked};
+use crate::broker::{Connection, Frame, Note};
+use crate::controller::{Controller, ControllerEvent, ControllerLent, ControllerWish};
+use crate::faults::Fault;
+use crate::fleet_laws::{FleetLaws, Known};
+use crate::network::drawn;
+use crate::operator::{Operator, has_ended, name};
+
+/// Longest time until a watch shows a change, milliseconds.
+const WATCH_LAG_MS: u64 = 50;
+/// The same where watches lag.
+const WATCH_LAG_LONG_MS: u64 = 600_000;
+/// Chance of a million that a watch begins anew.
+const WATCH_EXPIRES_PPM: u32 = 50_000;
+
+/// Controllers, API server and people.
+pub struct Control {
+    pub(super) server: Shared,
+    pub(super) controllers: Vec<Controller>,
+    pub(super) operator: Operator,
+    laws: FleetLaws,
+    runtime: Runtime,
+    key: SigningKey,
+    /// Controllers whose watch is told of changes already.
+    watch_planned: Vec<bool>,
+}
+
+impl Control {
+    pub(super) fn new(models: &[ModelName], clocks_are_right: bool, chance: &mut Chance) -> Control {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let server = Shared::default();
+        let mut operator = Operator::default();
+        operator.begin(&server, models);
+        locked(&server).stored.clear();
+        let count = 1 + chance.below(3) as usize;
+        let controllers = (0..count).map(|who| Controller::new(who, &server, key.clone())).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        Control {
+            controllers,
+            operator,
+            laws: FleetLaws::new(clocks_are_right),
+            runtime: runtime.expect("a runtime of one thread needs nothing"),
+            key,
+            watch_planned: vec![false; count],
+            server,
+        }
+    }
+}
+
+impl Control {
+    /// What the objects came to, as one text.
+    pub(super) fn end(&self) -> String {
+        let server = locked(&self.server);
+        let objects = ["rollouts", "modelversions"].into_iter().flat_map(|kind| server.all(kind));
+        objects.map(|object| format!("{} {}", name(object), object["status"])).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl World {
+    /// From now on backups and files are what there is now.
+    pub(super) fn back_up(&mut self) {
+        if let Some(control) = &mut self.control {
+            locked(&control.server).back_up();
+            control.operator.note_yesterday();
+        }
+        self.schedule.in_ms(super::DAY_MS / 2, Event::Backup);
+    }
+
+    /// What people still hold is taken back, so that everything can end.
+    pub(super) fn abort_open_rollouts(&mut self) {
+        let Some(control) = &mut self.control else { return };
+        locked(&control.server).now = self.schedule.now();
+        control.operator.abort_all(&control.server);
+        self.hold_laws_of_writes();
+        self.plan_watches();
+    }
+
+    /// Every process runs, every server answers, every clock is right.
+    pub(super) fn heal_control(&mut self) {
+        let now = self.schedule.now();
+        let Some(control) = &mut self.control else { return };
+        let mut server = locked(&control.server);
+        server.now = now;
+        server.trouble.clear();
+        drop(server);
+        control.operator.resume_all(&control.server);
+        for controller in &mut control.controllers {
+            controller.set_ahead_ms(0);
+            controller.frozen_until = None;
+        }
+        self.hold_laws_of_writes();
+        self.plan_watches();
+    }
+
+    /// The number of a controller among the clients of the network, if it is one.
+    pub(super) fn controller_of(&self, client: usize) -> Option<usize> {
+        client.checked_sub(self.devices.len())
+    }
+
+    pub(super) fn begin_control(&mut self) {
+        let Some(control) = &mut self.control else { return };
+        let count = control.controllers.len();
+        for c in 0..count {
+            let wait_ms = drawn(&mut self.chance, 60_000);
+            self.schedule.in_ms(wait_ms, Event::Controller(c, 0, ControllerEvent::Start));
+            if self.faults.has(Fault::ControllerClocks) {
+                let ahead_ms = super::ahead(&mut self.chance, 400 * super::DAY_MS);
+                control.controllers[c].set_ahead_ms(ahead_ms);
+            }
+        }
+        self.schedule.in_ms(HOUR_MS, Event::Operator);
+    }
+
+    pub(super) fn with_controller(
+        &mut self,
+        c: usize,
+        work: impl FnOnce(&mut Controller, &mut ControllerLent<'_>) -> Vec<ControllerWish>,
+    ) {
+        let now = self.schedule.now();
+        let on = |fault: Fault| self.faults.has(fault) && !self.healing;
+        let (lost, dies) = (on(Fault::ApiAnswersLost), on(Fault::ControllerKillsInSteps));
+        let Some(control) = &mut self.control else { return };
+        {
+            let mut server = locked(&control.server);
+            server.now = now;
+            let trouble = server.trouble.entry(c).or_default();
+            trouble.answer_lost_ppm = if lost { 20_000 } else { 0 };
+            trouble.dies_after = (dies && self.chance.below(50) == 0).then(|| self.chance.below(8));
+        }
+        let Control { controllers, runtime, .. } = control;
+        controllers[c].set_now(now);
+        let mut lent = ControllerLent { chance: &mut self.chance, runtime };
+        let wishes = work(&mut controllers[c], &mut lent);
+        self.grant(c, wishes);
+        self.hold_laws_of_writes();
+        self.plan_watches();
+    }
+
+    fn grant(&mut self, c: usize, wishes: Vec<ControllerWish>) {
+        for wish in wishes {
+            let Some(control) = &self.control else { return };
+            let (run, client) = (control.controllers[c].run, self.devices.len() + c);
+            match wish {
+                ControllerWish::After(wait_ms, event) => {
+                    self.schedule.in_ms(wait_ms, Event::Controller(c, run, event));
+                }
+                ControllerWish::Connect(frame) => self.connect_controller(c, client, frame),
+                ControllerWish::Send(frame) => {
+                    if let Some(connection) = self.network.connection_of(client) {
+                        self.send(connection, frame);
+                    }
+                }
+                ControllerWish::Died(left) => self.controller_died(c, left, 60_000),
+                ControllerWish::Say(line) => self.say(|| line),
+                ControllerWish::Broken(text) => {
+                    let name = format!("controller-{c}");
+                    self.break_law(&format!("{name}: {text}"));
+                }
+            }
+        }
+    }
+
+    fn connect_controller(&mut self, c: usize, client: usize, frame: Frame) {
+        if let Some(old) = self.network.connection_of(client) {
+            self.cut(old);
+        }
+        let connection = self.network.open(client);
+        if let Some(control) = &mut self.control {
+            control.controllers[c].opened(connection);
+        }
+        if self.unlinked.contains(&client) {
+            return self.cut(connection);
+        }
+        self.send(connection, frame);
+    }
+
+    /// A process has ended; something starts it again.
+    pub(super) fn controller_died(&mut self, c: usize, left: Option<Connection>, back_ms: u64) {
+        if let Some(left) = left {
+            self.cut(left);
+        }
+        let Some(control) = &mut self.control else { return };
+        control.watch_planned[c] = false;
+        let run = control.controllers[c].run;
+        let wait_ms = 1_000 + drawn(&mut self.chance, back_ms);
+        self.schedule.in_ms(wait_ms, Event::Controller(c, run, ControllerEvent::Start));
+    }
+
+    pub(super) fn controller_happens(&mut self, c: usize, run: u64, event: ControllerEvent) {
+        let Some(control) = &mut self.control else { return };
+        if control.controllers[c].run != run {
+            return;
+        }
+        if let Some(until) = control.controllers[c].frozen_until {
+            if self.schedule.now() < until {
+                return self.schedule.at(until, Event::Controller(c, run, event));
+            }
+            control.controllers[c].frozen_until = None;
+        }
+        if event == ControllerEvent::Watch {
+            control.watch_planned[c] = false;
+            let expires = self.faults.has(Fault::WatchExpires) && !self.healing;
+            if expires && self.chance.below(1_000_000) < WATCH_EXPIRES_PPM {
+                control.controllers[c].expire_watch();
+            }
+        }
+        self.with_controller(c, |controller, lent| controller.happens(event, lent));
+    }
+
+    pub(super) fn controller_noted(&mut self, c: usize, to: Connection, note: Note) {
+        let Some(control) = &self.control else { return };
+        if let Some(until) = control.controllers[c].frozen_until
+            && self.schedule.now() < until
+        {
+            return self.schedule.at(until, Event::ToClient(to, note));
+        }
+        self.with_controller(c, |controller, lent| controller.noted(to, note, lent));
+    }
+
+    /// Watches are told what has changed, after a while.
+    pub(super) fn plan_watches(&mut self) {
+        let lags = self.faults.has(Fault::WatchLags) && !self.healing;
+        let most_ms = if lags && self.chance.below(4) == 0 { WATCH_LAG_LONG_MS } else { WATCH_LAG_MS };
+        let Some(control) = &mut self.control else { return };
+        for (c, controller) in control.controllers.iter().enumerate() {
+            if !control.watch_planned[c] && controller.is_behind() {
+                control.watch_planned[c] = true;
+                let wait_ms = 1 + drawn(&mut self.chance, most_ms);
+                self.schedule.in_ms(wait_ms, Event::Controller(c, controller.run, ControllerEvent::Watch));
+            }
+        }
+    }
+
+    fn hold_laws_of_writes(&mut self) {
+        let Some(control) = &mut self.control else { return };
+        let writes: Vec<Stored> = std::mem::take(&mut locked(&control.server).stored);
+        for write in writes {
+            let Some(control) = &mut self.control else { return };
+            let model = write.after["spec"]["model"].clone();
+            let active: Vec<String> = locked(&control.server)
+                .all("rollouts")
+                .filter(|one| one["spec"]["model"] == model && is_active(one))
+                .map(|one| name(one))
+                .collect();
+            let told = |device: &&crate::device::Device| {
+                let state = Channel::State(device.identity.device.clone());
+                let topic = Topic { namespace: device.identity.namespace.clone(), channel: state };
+                self.broker.retained(&topic.name()).is_some()
+            };
+            let unknown = self.devices.len() - self.devices.iter().filter(told).count();
+            let broken = control.laws.stored(&write, &active, unknown);
+            let (before, after) = (write.before.as_ref().map(|object| phase(object)), phase(&write.after));
+            if write.by.is_some() && write.place.0 == "rollouts" && before.as_ref() != Some(&after) {
+                let message = write.after["status"]["message"].as_str().unwrap_or_default().to_owned();
+                self.say(|| format!("rollout {}: {after} ({message})", write.place.1));
+            }
+            if let Some(broken) = broken {
+                self.break_law(&broken);
+            }
+        }
+    }
+
+    /// Holds the laws of a plan that a controller has sent, when it has reached the broker.
+    pub(super) fn plan_arrives(&mut self, from: Connection, frame: &Frame) {
+        let Frame::Publish { topic, payload, .. } = frame else { return };
+        let is_controller = self.network.client(from).is_some_and(|client| client >= self.devices.len());
+        let Some(control) = self.control.as_mut().filter(|_| is_controller) else { return };
+        let Ok(Topic { channel: Channel::Plan(_), .. }) = Topic::parse(topic) else { return };
+        let Ok(plan) = open_plan(&[control.key.verifying_key()], payload) else { return };
+        let known: Vec<Known<'_>> = self
+            .devices
+            .iter()
+            .map(|device| Known { id: &device.identity.device, labels: &device.identity.labels })
+            .collect();
+        let broken = control.laws.published(&plan, &known, self.schedule.now());
+        let (order, candidate) = (plan.order, plan.candidate.as_ref().map(|c| c.build.version.to_string()));
+        self.say(|| format!("plan of {}: {order:?}, candidate {candidate:?}", plan.model));
+        if let Some(broken) = broken {
+            self.break_law(&broken);
+        }
+    }
+
+    pub(super) fn operator_acts(&mut self) {
+        if self.healing {
+            return;
+        }
+        let Some(control) = &mut self.control else { return };
+        locked(&control.server).now = self.schedule.now();
+        let said = control.operator.act(&control.server, &self.models, &mut self.chance);
+        self.say(|| said);
+        self.hold_laws_of_writes();
+        self.plan_watches();
+        let wait_ms = 60_000 + drawn(&mut self.chance, 6 * HOUR_MS);
+        self.schedule.in_ms(wait_ms, Event::Operator);
+    }
+
+    /// Statuses were lost, or the cluster went back in time.
+    pub(super) fn restore_backup(&mut self, statuses: bool) {
+        let Some(control) = &mut self.control else { return };
+        let mut server = locked(&control.server);
+        server.now = self.schedule.now();
+        server.restore(statuses);
+        server.stored.clear();
+        drop(server);
+        control.laws.restored();
+        self.plan_watches();
+    }
+
+    /// The newest plan of a model at the broker.
+    pub(super) fn plan_at_broker(&self, model: &ModelName) -> Option<Plan> {
+        let control = self.control.as_ref()?;
+        let namespace = self.devices.first()?.identity.namespace.clone();
+        let topic = Topic { namespace, channel: Channel::Plan(model.clone()) };
+        let payload: &Arc<[u8]> = self.broker.retained(&topic.name())?;
+        open_plan(&[control.key.verifying_key()], payload).ok()
+    }
+
+    /// What healed controllers have not come to.
+    pub(super) fn control_unconverged(&mut self) -> Option<String> {
+        let control = self.control.as_ref()?;
+        if !control.controllers.iter().any(Controller::leads) {
+            return Some("no controller leads".to_owned());
+        }
+        let open: Vec<String> = locked(&control.server)
+            .all("rollouts")
+            .filter(|one| !has_ended(one) && !is_refused(one))
+            .map(|one| format!("{} {} ({})", name(one), phase(one), one["status"]["message"]))
+            .collect();
+        (!open.is_empty()).then(|| format!("rollouts that were aborted have not ended: {}", open.join("; ")))
+    }
+}
+
+fn phase(object: &Value) -> String {
+    object["status"]["phase"].as_str().unwrap_or("new").to_owned()
+}
+
+/// One that was refused, or has never begun, and waits for an edit.
+fn is_refused(object: &Value) -> bool {
+    matches!(phase(object).as_str(), "Stalled" | "new") || object["status"]["stage"].is_null()
+}
+
+/// Whether a rollout is under way, by the state that decides.
+fn is_active(object: &Value) -> bool {
+    let text = object["status"]["judge"]["state"].as_str().and_then(|text| text.strip_prefix("modelfleet1 "));
+    let state: Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let phase = state["phase"].as_str().unwrap_or_default();
+    phase == "Progressing"
+        || phase == "AwaitingApproval"
+        || phase == "RollingBack"
+        || phase.starts_with("Paused")
+}
