@@ -19,10 +19,11 @@ install:
 
 check:
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+	$$(tests/cargo_deny.sh) --locked --all-features check bans licenses sources
 
 unit:
-	MODELFLEET_TEST_ALL=1 cargo test --workspace --locked
+	cargo test --workspace --features real-parts --locked
 
 examples:
 	tests/examples.sh
