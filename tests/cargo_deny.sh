@@ -20,7 +20,7 @@ if [[ ! -x $program ]]; then
     # Without optimisation it is built sooner, and still checks in seconds. A target folder of its own: the workspace's
     # is not for programs that the workspace does not hold.
     log=$cache/log
-    cargo install cargo-deny --version "$version" --locked --debug --no-track --root "$fresh" \
+    CARGO_PROFILE_DEV_DEBUG=false cargo install cargo-deny --version "$version" --locked --debug --no-track --root "$fresh" \
       --target-dir "$fresh/target" >"$log" 2>&1 || { tail -n 20 "$log" >&2; exit 1; }
     rm -rf "$fresh/target" "${cache:?}/$version"
     mv "$fresh" "$cache/$version"
