@@ -17,6 +17,8 @@ test: install check unit examples e2e
 install:
 	tests/install.sh
 
+# Bans, licences and sources need no network; the advisory database is on GitHub, which not every machine reaches, and is
+# asked by hand: `$(tests/cargo_deny.sh) check advisories`.
 check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings

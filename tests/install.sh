@@ -43,6 +43,3 @@ if ((${#by_hand[@]})); then
   printf '  - %s\n' "${by_hand[@]}" >&2
   exit 1
 fi
-
-tests=$(dirname "${BASH_SOURCE[0]}")
-"$tests/cargo_deny.sh" >/dev/null
