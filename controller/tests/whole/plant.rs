@@ -17,6 +17,9 @@ use modelfleet_test_support::place::free_port;
 use modelfleet_test_support::{api_server, http};
 use serde_json::{Value, json};
 
+/// Longest that a status takes to follow what it is of.
+const SOON: Duration = Duration::from_secs(30);
+
 /// One fleet with its own broker and controller, in a namespace of its own.
 pub struct Plant {
     pub client: Client,
@@ -192,12 +195,10 @@ impl Plant {
 
     /// Waits until an ended rollout bears its mark, which follows its status.
     pub async fn wait_marked(&self, version: &str) {
-        let start = Instant::now();
-        let name = format!("r-{version}");
-        while !self.rollouts().get(&name).await.unwrap().annotations().contains_key("modelfleet.io/ended") {
-            assert!(start.elapsed() < Duration::from_secs(30), "{version} has no mark\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let (name, key) = (format!("r-{version}"), "modelfleet.io/ended");
+        let marked =
+            async || self.rollouts().get(&name).await.unwrap().annotations().contains_key(key).then_some(());
+        self.eventually(&format!("{version} to have its mark"), SOON, marked).await;
     }
 
     /// All objects as `kubectl get -o yaml` gives them, without what the API server will not take again.
@@ -255,11 +256,8 @@ impl Plant {
 
     /// Waits until a version stands at a stage.
     pub async fn wait_stage(&self, version: &str, stage: &str) {
-        let start = Instant::now();
-        while self.stage(version).await != stage {
-            assert!(start.elapsed() < Duration::from_secs(30), "{version} is not {stage}\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let reached = async || (self.stage(version).await == stage).then_some(());
+        self.eventually(&format!("{version} to be {stage}"), SOON, reached).await;
     }
 
     /// Deletes a version.
@@ -269,19 +267,25 @@ impl Plant {
 
     /// Waits until a deleted version says that it stays, and why.
     pub async fn wait_blocked(&self, version: &str, reason: &str) -> String {
-        let blocked = || async {
+        let blocked = async || {
             let object = self.versions().get(&format!("m-{version}")).await.unwrap();
             assert!(object.metadata.deletion_timestamp.is_some());
             let conditions = object.status.unwrap_or_default().conditions;
             conditions.into_iter().find(|c| c.type_ == "DeletionBlocked" && c.reason == reason)
         };
+        let condition = self.eventually(&format!("{version} to say why it stays"), SOON, blocked).await;
+        println!("{version}: {}", condition.message);
+        condition.message
+    }
+
+    /// Looks until there is something, at most for this long.
+    async fn eventually<T>(&self, what: &str, most: Duration, look: impl AsyncFn() -> Option<T>) -> T {
         let start = Instant::now();
         loop {
-            if let Some(condition) = blocked().await {
-                println!("{version}: {}", condition.message);
-                return condition.message;
+            if let Some(found) = look().await {
+                return found;
             }
-            assert!(start.elapsed() < Duration::from_secs(30), "{version} does not say why\n{}", self.log());
+            assert!(start.elapsed() < most, "waited {most:?} for {what}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -292,10 +296,8 @@ impl Plant {
         K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
     {
         let start = Instant::now();
-        while api.get_opt(name).await.unwrap().is_some() {
-            assert!(start.elapsed() < most, "the deletion of {name} hangs\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let gone = async || api.get_opt(name).await.unwrap().is_none().then_some(());
+        self.eventually(&format!("{name} to be gone"), most, gone).await;
         println!("{name} was gone after {:?}", start.elapsed());
     }
 
