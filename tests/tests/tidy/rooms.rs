@@ -196,6 +196,7 @@ fn pure_rooms_have_the_whole_list_of_what_they_may_not_use() {
         "std::fs::read",
         "std::fs::File",
         "std::net::TcpStream",
+        "std::sync::Mutex",
         "std::thread::spawn",
         "std::collections::HashMap",
         "std::collections::HashSet",
