@@ -32,14 +32,23 @@ fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     if heading.starts_with("### ") { body.split("\n### ").next().unwrap() } else { body }
 }
 
-/// `- *Term*: meaning.` for each line of the list.
-fn terms(text: &str) -> Vec<(String, String)> {
-    let items = section(text, "## Words").split("\n- ").skip(1);
-    let item = |item: &str| {
-        let (term, meaning) = item.strip_prefix('*')?.split_once("*: ")?;
-        Some((term.to_owned(), meaning.split("\n\n").next().unwrap().to_owned()))
+/// The terms of a paragraph, which explains each as `*Term*: meaning.`
+fn explained(paragraph: &str) -> Vec<(String, String)> {
+    let term_at = |at: usize| {
+        let (term, _) = paragraph[at + 1..].split_once("*: ")?;
+        (term.starts_with(char::is_uppercase) && !term.contains('*')).then_some((at, term))
     };
-    items.map(|text| item(text).unwrap_or_else(|| panic!("not `- *Term*: meaning.`: {text}"))).collect()
+    let terms: Vec<(usize, &str)> = paragraph.match_indices('*').filter_map(|(at, _)| term_at(at)).collect();
+    let ends = terms.iter().skip(1).map(|(at, _)| *at).chain([paragraph.len()]);
+    let meaning =
+        |(at, term): &(usize, &str), end: usize| paragraph[at + term.len() + "**: ".len()..end].to_owned();
+    terms.iter().zip(ends).map(|(term, end)| (term.1.to_owned(), meaning(term, end))).collect()
+}
+
+/// The terms, paragraph by paragraph.
+fn glossary(text: &str) -> Vec<Vec<(String, String)>> {
+    let words = section(text, "## Words").split("\n### ").next().unwrap();
+    words.split("\n\n").map(explained).filter(|terms| !terms.is_empty()).collect()
 }
 
 fn replaced(text: &str) -> Vec<Replaced> {
@@ -168,18 +177,22 @@ fn stands_in(line: &str, word: &str) -> bool {
 
 #[test]
 fn each_term_is_explained_once_and_in_order() {
-    let terms = terms(&text(Path::new(GLOSSARY)));
-    assert!(terms.len() > 10, "{terms:?}");
-    for pair in terms.windows(2) {
+    let groups = glossary(&text(Path::new(GLOSSARY)));
+    let terms: Vec<&(String, String)> = groups.iter().flatten().collect();
+    let once: BTreeSet<String> = terms.iter().map(|(term, _)| term.to_lowercase()).collect();
+    assert!(terms.len() > 10 && once.len() == terms.len(), "a term is explained twice: {terms:#?}");
+    for (term, meaning) in terms {
+        let meaning = meaning.trim_end().trim_end_matches("\n-").trim_end();
+        assert!(meaning.ends_with('.') && meaning.len() > 1, "{term} is explained by no sentence: {meaning}");
+    }
+    let list = |group: &&Vec<(String, String)>| group.iter().any(|(_, meaning)| meaning.ends_with("\n- "));
+    for pair in groups.iter().filter(list).flat_map(|group| group.windows(2)) {
         assert!(
             pair[0].0.to_lowercase() < pair[1].0.to_lowercase(),
-            "{} stands before {}",
+            "{} comes before {}",
             pair[0].0,
             pair[1].0
         );
-    }
-    for (term, meaning) in &terms {
-        assert!(meaning.trim_end().ends_with('.'), "{term}: {meaning}");
     }
 }
 
@@ -198,7 +211,7 @@ fn each_term_is_a_name_in_the_code_or_a_field_of_a_resource() {
             .collect::<Vec<_>>();
         used.extend(fields.iter().flat_map(|field| words_of(field)));
     }
-    for (term, _) in terms(&text(Path::new(GLOSSARY))) {
+    for (term, _) in glossary(&text(Path::new(GLOSSARY))).into_iter().flatten() {
         for word in term.to_lowercase().split(' ') {
             let found = used.contains(word) || used.contains(&format!("{word}s"));
             assert!(found, "{GLOSSARY} explains {term}, which no code and no resource names");
@@ -213,7 +226,7 @@ fn no_term_is_a_word_that_is_not_used() {
     assert!(!replaced.is_empty());
     let words: BTreeSet<&str> = replaced.iter().map(|entry| entry.word.as_str()).collect();
     assert_eq!(words.len(), replaced.len(), "a word is there twice");
-    for (term, _) in terms(&page) {
+    for (term, _) in glossary(&page).into_iter().flatten() {
         assert!(!words.contains(term.to_lowercase().as_str()), "{term}");
     }
 }
