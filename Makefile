@@ -17,12 +17,15 @@ test: install check unit examples e2e
 install:
 	tests/install.sh
 
+# Bans, licences and sources need no network; the advisory database is on GitHub, which not every machine reaches, and is
+# asked by hand: `$(tests/cargo_deny.sh) check advisories`.
 check:
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+	$$(tests/cargo_deny.sh) --locked --all-features check bans licenses sources
 
 unit:
-	MODELFLEET_TEST_ALL=1 cargo test --workspace --locked
+	cargo test --workspace --features real-parts --locked
 
 examples:
 	tests/examples.sh

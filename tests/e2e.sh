@@ -17,7 +17,9 @@ trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
 tests/until.sh 2400 "the API server" test -s "$dir/control-plane/kubeconfig" || { cat "$dir/log" >&2; exit 1; }
 export MODELFLEET_KUBECONFIG=$dir/control-plane/kubeconfig
 kubectl --kubeconfig "$MODELFLEET_KUBECONFIG" apply -k manifests >/dev/null
-cargo test --locked -p modelfleet-crds -p modelfleet-cli -p modelfleet-controller --tests -- --test-threads=1
+# Of the whole workspace, as the unit tests were: so the crates of others need not be built again.
+cargo test --workspace --locked --features real-parts,api-server \
+  --test server --test against_a_server --test whole -- --test-threads=1
 
 # What a stranger copies from the README.
 tests/first_rollout.sh

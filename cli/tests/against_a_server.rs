@@ -1,60 +1,40 @@
-//! The program against a real API server, when `MODELFLEET_KUBECONFIG` names one.
+//! The program against a real API server, which `MODELFLEET_KUBECONFIG` names.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::process::Command;
 
-/// The variable that names the kubeconfig of a test API server.
-const KUBECONFIG: &str = "MODELFLEET_KUBECONFIG";
+use modelfleet_test_support::api_server::with_definitions;
+use modelfleet_test_support::kubectl::Kubectl;
+use modelfleet_test_support::place::root;
 
 /// A namespace of its own on the test server, and a folder as store.
 struct Server {
-    kubeconfig: String,
+    kubectl: Kubectl,
     namespace: String,
     store: tempfile::TempDir,
 }
 
 impl Server {
-    fn from_environment(namespace: &str) -> Option<Server> {
-        let Ok(kubeconfig) = std::env::var(KUBECONFIG) else {
-            println!("skipped: {KUBECONFIG} names no API server");
-            return None;
-        };
+    fn with_namespace(namespace: &str) -> Server {
         // What an earlier run left on a server that is kept would be found again.
         let namespace = format!("{namespace}-{}", std::process::id());
-        let server = Server { kubeconfig, namespace, store: tempfile::tempdir().unwrap() };
-        static INSTALLED: OnceLock<()> = OnceLock::new();
-        INSTALLED.get_or_init(|| {
-            let crds = root().join("manifests/crds").display().to_string();
-            server.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &crds], "");
-            server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds], "");
-        });
+        let server = Server { kubectl: with_definitions(), namespace, store: tempfile::tempdir().unwrap() };
         server.kubectl(&["create", "namespace", &server.namespace], "");
-        Some(server)
+        server
     }
 
+    /// What kubectl prints; it has to succeed.
     fn kubectl(&self, arguments: &[&str], input: &str) -> String {
-        let mut command = Command::new("kubectl");
-        command.args([
-            "--kubeconfig",
-            &self.kubeconfig,
-            "--namespace",
-            &self.namespace,
-            "--request-timeout=30s",
-        ]);
-        let output = run(command.args(arguments), input);
-        assert!(output.status.success(), "kubectl {arguments:?}: {}", text(&output.stderr));
-        text(&output.stdout)
+        let done = self.kubectl.run_in(&self.namespace, arguments, input);
+        done.unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 
     /// Runs the program; gives its exit code, standard output and standard error.
     fn modelfleet(&self, arguments: &[&str]) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-modelfleet"));
-        command.args(arguments).args(["--kubeconfig", &self.kubeconfig, "--namespace", &self.namespace]);
-        let output = run(&mut command, "");
+        command.args(arguments).arg("--kubeconfig").arg(self.kubectl.kubeconfig());
+        let output = command.args(["--namespace", &self.namespace]).output().unwrap();
         (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
     }
 
@@ -91,20 +71,8 @@ impl Drop for Server {
     }
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn run(command: &mut Command, input: &str) -> Output {
-    let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = streams.spawn().unwrap();
-    // A program that ends without reading closes its input.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
 }
 
 fn rows() -> String {
@@ -113,7 +81,7 @@ fn rows() -> String {
 
 #[test]
 fn the_same_file_twice_is_one_version_and_another_file_is_refused() {
-    let Some(server) = Server::from_environment("cli-register") else { return };
+    let server = Server::with_namespace("cli-register");
     let rows = rows();
     let decision = ["--rows", &rows, "--positive-output", "label", "--positive-label", "-1"];
     let (code, said, notes) = server.register("pump-anomaly-1.0.0.onnx", "1.0.0", &decision);
@@ -150,7 +118,7 @@ const FILES: [&str; 2] = ["pump-anomaly-1.0.0.onnx", "pump-anomaly-1.1.0.onnx"];
 
 #[test]
 fn of_many_at_the_same_time_one_registers_and_the_others_find_it() {
-    let Some(server) = Server::from_environment("cli-race") else { return };
+    let server = Server::with_namespace("cli-race");
     let outcomes: Vec<(i32, String, String)> = std::thread::scope(|scope| {
         let server = &server;
         let one = |file| scope.spawn(move || server.register(file, "9.0.0", &[]));
@@ -165,7 +133,7 @@ fn of_many_at_the_same_time_one_registers_and_the_others_find_it() {
 
 #[test]
 fn what_a_dry_run_prints_can_be_applied() {
-    let Some(server) = Server::from_environment("cli-dry-run") else { return };
+    let server = Server::with_namespace("cli-dry-run");
     let rows = rows();
     let more = [
         "--rows",
@@ -190,7 +158,7 @@ const ROLLOUT: &str = "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetada
 
 #[test]
 fn wishes_are_plain_fields_of_the_spec() {
-    let Some(server) = Server::from_environment("cli-wishes") else { return };
+    let server = Server::with_namespace("cli-wishes");
     server.kubectl(&["apply", "-f", "-"], ROLLOUT);
     let wish = |arguments: &[&str], expected: &str| {
         let (code, said, error) = server.modelfleet(arguments);
@@ -214,7 +182,7 @@ fn wishes_are_plain_fields_of_the_spec() {
 
 #[test]
 fn waiting_ends_with_the_code_of_the_end() {
-    let Some(server) = Server::from_environment("cli-status") else { return };
+    let server = Server::with_namespace("cli-status");
     server.kubectl(&["apply", "-f", "-"], ROLLOUT);
     let condition = |kind: &str| {
         format!(

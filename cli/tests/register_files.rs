@@ -1,26 +1,12 @@
 //! The program on model files and rows of the kinds that people bring, without a server.
 
-#![cfg(all(feature = "onnxruntime", feature = "rten"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use modelfleet_test_support::onnxruntime::onnxruntime;
 use serde_json::Value;
-
-/// ONNX Runtime's library; nothing, with a notice, where it cannot be had.
-fn onnxruntime() -> Option<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../device-agent/onnxruntime.sh");
-    let output = Command::new(script).output().unwrap();
-    if output.status.success() {
-        return Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()));
-    }
-    let set =
-        |name: &str| std::env::var(name).is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
-    assert!(!set("CI") && !set("MODELFLEET_TEST_ALL"), "there is no ONNX Runtime");
-    eprintln!("SKIPPED: there is no ONNX Runtime");
-    None
-}
 
 /// A file of the reader's tests; with a folder before it, a file of the devices' tests.
 fn model_path(model: &str) -> String {
@@ -58,7 +44,7 @@ const ROWS: &str = "rms,peak,temp\n1.5,2,3\n2,0.5,-1\n0,4,1\n-3,1,1\n";
 
 #[test]
 fn rows_go_to_several_inputs_by_name_and_texts_to_texts() {
-    let Some(library) = onnxruntime() else { return };
+    let library = onnxruntime().unwrap();
     let rows = "site,peak,rms,kind\nnorth,3,1.5,centrifugal\nsouth,0.5,0.25,vane\nnorth,1,1,gear\n";
     let (object, said) = registered(&library, "columns", rows, &[]).unwrap();
     let spec = &object["spec"];
@@ -80,7 +66,7 @@ fn rows_go_to_several_inputs_by_name_and_texts_to_texts() {
 
 #[test]
 fn rows_with_gaps_are_tested_where_the_model_takes_them() {
-    let Some(library) = onnxruntime() else { return };
+    let library = onnxruntime().unwrap();
     let rows = "rms,peak,temp\n1.5,2,3\n2,0.5,\n0,4,1\n-3,1,NA\n";
     let gaps = |model: &str| {
         let (object, _) = registered(&library, model, rows, &[]).unwrap();
@@ -93,7 +79,7 @@ fn rows_with_gaps_are_tested_where_the_model_takes_them() {
 
 #[test]
 fn a_version_asks_for_onnx_runtime_where_rten_differs() {
-    let Some(library) = onnxruntime() else { return };
+    let library = onnxruntime().unwrap();
     let (object, said) = registered(&library, "net", ROWS, &[]).unwrap();
     assert_eq!(object["spec"]["requires"], Value::Null, "{said}");
     let (object, said) = registered(&library, "double", ROWS, &[]).unwrap();
@@ -107,7 +93,7 @@ fn a_version_asks_for_onnx_runtime_where_rten_differs() {
 /// same.
 #[test]
 fn rten_is_asked_for_by_the_rules_of_devices() {
-    let Some(library) = onnxruntime() else { return };
+    let library = onnxruntime().unwrap();
     let rows = "a,b\n1.5,2\n-2,0.5\n3,-1\n-3,1\n";
     let (object, said) = registered(&library, "devices/sign", rows, &[]).unwrap();
     assert_eq!(object["spec"]["requires"]["engine"], serde_json::json!(["OnnxRuntime"]), "{said}");
@@ -120,7 +106,7 @@ fn rten_is_asked_for_by_the_rules_of_devices() {
 
 #[test]
 fn what_devices_cannot_run_is_said_in_one_sentence_with_the_cure() {
-    let Some(library) = onnxruntime() else { return };
+    let library = onnxruntime().unwrap();
     let (object, said) = registered(&library, "ir14", ROWS, &[]).unwrap();
     assert_eq!(object["spec"]["artifact"]["irVersion"], 14);
     assert!(said.contains("set model.ir_version = 13 before onnx.save_model"), "{said}");
@@ -134,7 +120,7 @@ fn what_devices_cannot_run_is_said_in_one_sentence_with_the_cure() {
 
 #[test]
 fn tables_of_other_dialects_are_read_or_the_cell_is_named() {
-    let Some(library) = onnxruntime() else { return };
+    let library = onnxruntime().unwrap();
     let profile = |rows: &str| registered(&library, "net", rows, &[]).unwrap().0["spec"]["baseline"].clone();
     let plain = profile("rms,peak,temp\n1.5,1,3\n2,0,-1\n0,1,1\n");
     assert_eq!(profile("rms;peak;temp\n1,5;True;3\n2;False;-1\n0;True;1\n"), plain);

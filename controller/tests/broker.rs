@@ -2,16 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
-#[path = "broker/wire.rs"]
-mod wire;
-
 use std::time::Duration;
 
 use modelfleet_controller::mqtt::{self, BrokerSettings, Feed, Outbox as _, Publisher};
+use modelfleet_test_support::wait::LIMIT;
+use modelfleet_test_support::wire::{Peer, Terms, Wire};
 use rumqttc::v5::mqttbytes::v5::Packet;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use wire::{LIMIT, Peer, Wire};
 
 /// What the connection told, as far as the tests look at it.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,19 +74,20 @@ impl Drop for Line {
 
 /// Answers the subscription to plans and sends the first marker back.
 fn hears_plans(peer: &mut Peer) {
-    peer.subscribed();
-    let marker = peer.message();
+    peer.grant_subscription();
+    let marker = peer.unacknowledged();
     peer.acknowledge(marker.pkid);
     peer.send_back(&marker);
 }
 
 const RECEIVE_MAX: u16 = 20;
+const TERMS: Terms = Terms { receive_max: Some(RECEIVE_MAX), packet_bytes_max: None };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledgement_out_of_order_and_a_cut_leave_a_connection_that_publishes() {
     let wire = Wire::start();
     let mut line = Line::to(&wire, Duration::from_secs(30));
-    let mut peer = wire.accept(RECEIVE_MAX);
+    let mut peer = wire.accept(TERMS);
     hears_plans(&mut peer);
     line.tells(Told::PlansHeard).await;
     // The numbers of messages go round: once all are in use, and all are acknowledged but the oldest, the next message
@@ -96,7 +95,7 @@ async fn an_acknowledgement_out_of_order_and_a_cut_leave_a_connection_that_publi
     for number in 0..u32::from(RECEIVE_MAX) {
         line.publish(number);
     }
-    let sent: Vec<u16> = (0..RECEIVE_MAX).map(|_| peer.message().pkid).collect();
+    let sent: Vec<u16> = (0..RECEIVE_MAX).map(|_| peer.unacknowledged().pkid).collect();
     sent.iter().skip(1).rev().for_each(|pkid| peer.acknowledge(*pkid));
     for number in 0..u32::from(RECEIVE_MAX) {
         line.publish(100 + number);
@@ -109,12 +108,12 @@ async fn an_acknowledgement_out_of_order_and_a_cut_leave_a_connection_that_publi
     assert!(after < RECEIVE_MAX, "the numbers have met");
     drop(peer);
     line.tells(Told::Lost).await;
-    let mut peer = wire.accept(RECEIVE_MAX);
+    let mut peer = wire.accept(TERMS);
     line.tells(Told::Connected).await;
     hears_plans(&mut peer);
     line.tells(Told::PlansHeard).await;
     line.publish(7);
-    let message = peer.message();
+    let message = peer.unacknowledged();
     assert_eq!(&message.payload[..], b"7", "nothing of the connection before comes first");
 }
 
@@ -122,16 +121,16 @@ async fn an_acknowledgement_out_of_order_and_a_cut_leave_a_connection_that_publi
 async fn a_connection_on_which_nothing_of_ours_comes_back_is_given_up() {
     let wire = Wire::start();
     let mut line = Line::to(&wire, Duration::from_millis(100));
-    let mut peer = wire.accept(RECEIVE_MAX);
+    let mut peer = wire.accept(TERMS);
     hears_plans(&mut peer);
     line.tells(Told::PlansHeard).await;
-    let beat = peer.message();
+    let beat = peer.unacknowledged();
     peer.acknowledge(beat.pkid);
     peer.send_back(&beat);
     line.tells(Told::Moves).await;
     // From here on it answers pings alone.
     line.tells(Told::Lost).await;
-    let mut peer = wire.accept(RECEIVE_MAX);
+    let mut peer = wire.accept(TERMS);
     hears_plans(&mut peer);
     line.tells(Told::PlansHeard).await;
 }

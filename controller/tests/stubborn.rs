@@ -26,6 +26,9 @@ use modelfleet_fleet::ledger::{Key, Ledger};
 use modelfleet_fleet::{Link, Source};
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
+use modelfleet_test_support::http;
+use modelfleet_test_support::place::free_port;
+use modelfleet_test_support::wait::wait;
 use objects::{deleted, of, rollout, version, versions};
 use serde_json::{Value, json};
 use server::Server;
@@ -290,22 +293,6 @@ async fn what_is_stored_needs_a_version_until_what_was_decided_is_stored_too() {
     assert_eq!(held(), json!([]));
 }
 
-/// What the server of health and numbers answers: the first line and the body.
-async fn ask(address: std::net::SocketAddr, path: &str) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = loop {
-        if let Ok(stream) = tokio::net::TcpStream::connect(address).await {
-            break stream;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_cannot_watch_its_objects_is_not_ready_and_says_why() {
     use modelfleet_controller::http::{Shown, Stand, serve};
@@ -333,14 +320,15 @@ async fn a_leader_that_cannot_watch_its_objects_is_not_ready_and_says_why() {
     let (kind, ..) = tokio::time::timeout(Duration::from_secs(20), found).await.expect("it tells");
     watching.abort();
     assert_eq!(kind, "rollouts");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = free_port().unwrap();
     shown.set(Stand::Leading(Arc::new(context)));
-    tokio::spawn(serve(port, shown, tokio_util::sync::CancellationToken::new()));
+    tokio::spawn(serve(([127, 0, 0, 1], port).into(), shown, tokio_util::sync::CancellationToken::new()));
     metrics.watch_is_well("rollouts");
-    assert!(ask(port, "/readyz").await.ends_with("leads\n"));
+    let ready = || wait("an answer", || http::request(("127.0.0.1", port), "GET", "/readyz", "").ok());
+    assert_eq!(ready(), (200, "leads\n".to_owned()));
     metrics.watch_broke("rollouts", "404 page not found", Instant::now() - Duration::from_secs(20));
     metrics.watch_broke("rollouts", "404 page not found", Instant::now());
-    let answer = ask(port, "/readyz").await;
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let (status, answer) = ready();
+    assert_eq!(status, 503, "{answer}");
     assert!(answer.contains("cannot watch rollouts for 20 s: 404 page not found"), "{answer}");
 }

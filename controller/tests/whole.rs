@@ -1,7 +1,7 @@
 //! The controller as a process between a real API server, a real broker and pretended devices.
 //!
-//! Runs when MODELFLEET_KUBECONFIG names the kubeconfig of an administrator, as `tests/controlplane/run.sh` writes it,
-//! with the CRDs applied; otherwise the tests say so and pass.
+//! MODELFLEET_KUBECONFIG names the kubeconfig of an administrator, as `tests/controlplane/run.sh` writes it, with the CRDs
+//! applied.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test may end where it stands")]
 
@@ -22,23 +22,11 @@ use serde_json::json;
 
 const LONG: Duration = Duration::from_secs(120);
 
-macro_rules! plant {
-    ($name:literal) => {
-        match Plant::start($name).await {
-            Some(plant) => plant,
-            None => {
-                println!("MODELFLEET_KUBECONFIG is not set: nothing to test with");
-                return;
-            }
-        }
-    };
-}
-
 async fn fleet(
     plant: &Plant,
     count: usize,
 ) -> (fleet::Badness, std::sync::Arc<std::sync::Mutex<Vec<modelfleet_protocol::plan::Plan>>>) {
-    let fleet = Fleet::new(&plant.namespace, "m", count, plant.port, plant.key);
+    let fleet = Fleet::new(&plant.namespace, "m", count, plant.broker.port(), plant.key);
     let (badness, plans) = (fleet.badness(), std::sync::Arc::clone(&fleet.plans));
     tokio::spawn(fleet.live());
     (badness, plans)
@@ -46,7 +34,7 @@ async fn fleet(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_version_gets_through_and_a_bad_one_is_taken_back() {
-    let plant = plant!("good-and-bad");
+    let plant = Plant::start("good-and-bad").await;
     let (badness, plans) = fleet(&plant, 60).await;
     badness.lock().unwrap().insert("1.2.0".into(), 60);
     for version in ["1.0.0", "1.1.0", "1.2.0"] {
@@ -76,7 +64,7 @@ async fn a_good_version_gets_through_and_a_bad_one_is_taken_back() {
 /// newest event.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_reads_whom_a_version_harmed_and_what_to_do() {
-    let plant = plant!("stranger");
+    let plant = Plant::start("stranger").await;
     let (badness, _) = fleet(&plant, 60).await;
     badness.lock().unwrap().insert("1.1.0 old".into(), 60);
     for version in ["1.0.0", "1.1.0"] {
@@ -114,7 +102,7 @@ async fn a_stranger_reads_whom_a_version_harmed_and_what_to_do() {
 /// Every device has it, and all of them break an objective: a condition and an event say so, and say when it is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_breach_after_success_is_told() {
-    let plant = plant!("breach");
+    let plant = Plant::start("breach").await;
     let (badness, _) = fleet(&plant, 24).await;
     for version in ["1.0.0", "1.1.0"] {
         plant.register(version).await;
@@ -135,7 +123,7 @@ async fn a_breach_after_success_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_it_goes_on() {
-    let mut plant = plant!("killed");
+    let mut plant = Plant::start("killed").await;
     let (badness, plans) = fleet(&plant, 40).await;
     badness.lock().unwrap().insert("1.1.0".into(), 60);
     plant.register("1.0.0").await;
@@ -146,16 +134,14 @@ async fn killed_in_the_middle_it_goes_on() {
         plans.lock().unwrap().last().map(|p| (p.order.epoch, p.order.revision)).unwrap()
     };
     let before = revision(&plans);
-    plant.controller.as_mut().unwrap().kill();
-    plant.start_controller();
+    plant.restart_controller();
     plant.wait("1.0.0", "Succeeded", LONG).await;
     assert!(revision(&plans) > before, "a new leader is a new epoch");
     plant.roll_out("1.1.0").await;
     plant.wait_for("1.1.0", LONG, |_, what| what.contains("canary")).await;
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(900)).await;
-        plant.controller.as_mut().unwrap().kill();
-        plant.start_controller();
+        plant.restart_controller();
     }
     plant.wait("1.1.0", "RolledBack", LONG).await;
     let memberships =
@@ -170,7 +156,7 @@ async fn killed_in_the_middle_it_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_pause_abort_and_delete() {
-    let plant = plant!("people");
+    let plant = Plant::start("people").await;
     let (_, plans) = fleet(&plant, 20).await;
     plant.register("1.0.0").await;
     plant.register("1.1.0").await;
@@ -202,7 +188,7 @@ async fn people_pause_abort_and_delete() {
 /// What is proven for some devices is theirs alone, across a restart of the controller, and so is the way back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_selector_promotes_for_its_devices_alone() {
-    let mut plant = plant!("selector");
+    let mut plant = Plant::start("selector").await;
     let (_, plans) = fleet(&plant, 24).await;
     for version in ["1.0.0", "1.1.0", "1.2.0"] {
         plant.register(version).await;
@@ -214,8 +200,7 @@ async fn a_selector_promotes_for_its_devices_alone() {
     plant.wait("1.1.0", "Succeeded", LONG).await;
     assert_eq!([plant.stage("1.0.0").await, plant.stage("1.1.0").await], ["Production"; 2]);
     assert_eq!(plant.devices("1.1.0").await, "age=old");
-    plant.controller.as_mut().unwrap().kill();
-    plant.start_controller();
+    plant.restart_controller();
     // The way back of a rollout to all is each device's own.
     plant.roll_out("1.2.0").await;
     plant.wait_for("1.2.0", LONG, |_, what| what.contains("broad")).await;
@@ -238,7 +223,7 @@ async fn a_selector_promotes_for_its_devices_alone() {
 /// it is applied from files that never had an annotation.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_that_is_applied_again_moves_nothing() {
-    let plant = plant!("restored");
+    let plant = Plant::start("restored").await;
     let (badness, plans) = fleet(&plant, 20).await;
     badness.lock().unwrap().insert("1.2.0".into(), 101);
     for (version, end) in [("1.0.0", "Succeeded"), ("1.1.0", "Succeeded"), ("1.2.0", "RolledBack")] {
@@ -289,7 +274,7 @@ async fn an_export_that_is_applied_again_moves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_version_stays_while_it_is_needed_and_no_longer() {
-    let plant = plant!("in-use");
+    let plant = Plant::start("in-use").await;
     let (badness, _plans) = fleet(&plant, 20).await;
     badness.lock().unwrap().insert("1.2.0".into(), 101);
     for version in ["1.0.0", "1.1.0", "1.2.0", "1.3.0"] {
@@ -330,7 +315,7 @@ async fn a_deleted_version_stays_while_it_is_needed_and_no_longer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_work_says_so_and_stops_nobody() {
-    let mut plant = plant!("wrong");
+    let mut plant = Plant::start("wrong").await;
     let (badness, _) = fleet(&plant, 20).await;
     plant.register("1.0.0").await;
     let wrong = plant.dir.path().join("wrong.onnx");
@@ -344,9 +329,9 @@ async fn what_cannot_work_says_so_and_stops_nobody() {
     // Both are older and wrong: neither keeps a good one waiting.
     plant.roll_out("1.0.0").await;
     plant.wait_for("1.0.0", LONG, |_, what| what.contains("broad")).await;
-    plant.broker.as_mut().unwrap().kill();
+    plant.broker.part().kill();
     plant.wait_for("1.0.0", LONG, |_, what| what.contains("Waiting for the broker")).await;
-    plant.start_broker();
+    plant.broker.start_again().unwrap();
     plant.wait("1.0.0", "Succeeded", LONG).await;
     // A version that fails to load, on every canary: taken back in seconds, without a window of evidence.
     badness.lock().unwrap().insert("1.5.0".into(), 101);

@@ -6,23 +6,26 @@ mod support;
 
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::model::{Comparison, Fallback, FeatureProfile, ModelBuild, PreFilter, Profile};
+use modelfleet_test_support::broker::Broker;
+use modelfleet_test_support::console::Console;
+use modelfleet_test_support::pump_plan::*;
+use modelfleet_test_support::wait::wait;
 use serde_json::{Value, json};
-use support::broker::{Console, Mosquitto};
 use support::*;
 
 struct Bench {
     agent: Agent,
     console: Console,
-    _broker: Mosquitto,
+    _broker: Broker,
     _dir: tempfile::TempDir,
 }
 
 impl Bench {
     /// An agent whose stable build is the pumps' 1.0.0, changed by `change`.
-    fn with(change: impl FnOnce(&mut ModelBuild), more: &[&str]) -> Option<Bench> {
+    fn with(change: impl FnOnce(&mut ModelBuild), more: &[&str]) -> Bench {
         let dir = tempfile::tempdir().unwrap();
-        let broker = Mosquitto::start(dir.path())?;
-        let runtime = onnxruntime()?;
+        let broker = broker(dir.path());
+        let runtime = onnxruntime();
         let console = Console::connect(&broker);
         let more: Vec<&str> =
             ["--onnxruntime", runtime.to_str().unwrap()].iter().chain(more).copied().collect();
@@ -32,7 +35,7 @@ impl Bench {
         change(&mut build);
         console.publish_plan(&plan(1, Some(build), None));
         wait("it to be ready", || (agent.ask("GET", "/v2/health/ready", "").0 == 200).then_some(()));
-        Some(Bench { agent, console, _broker: broker, _dir: dir })
+        Bench { agent, console, _broker: broker, _dir: dir }
     }
 
     fn infer(&self, body: &Value) -> (u16, Value) {
@@ -62,7 +65,7 @@ fn filtered(build: &mut ModelBuild) {
 
 #[test]
 fn the_protocol_is_spoken() {
-    let Some(bench) = Bench::with(|_| {}, &[]) else { return };
+    let bench = Bench::with(|_| {}, &[]);
     let agent = &bench.agent;
     assert_eq!(agent.ask("GET", "/v2/health/live", "").0, 200);
     assert_eq!(agent.ask("GET", "/v2", "").1["name"], "modelfleet-agent");
@@ -97,7 +100,7 @@ fn the_protocol_is_spoken() {
 
 #[test]
 fn bad_requests_are_told_what_is_wrong() {
-    let Some(bench) = Bench::with(|_| {}, &[]) else { return };
+    let bench = Bench::with(|_| {}, &[]);
     let long = "x".repeat(200);
     let cases = [
         (json!({}), "inputs"),
@@ -132,7 +135,7 @@ fn bad_requests_are_told_what_is_wrong() {
 
 #[test]
 fn a_filter_answers_before_the_model() {
-    let Some(bench) = Bench::with(filtered, &[]) else { return };
+    let bench = Bench::with(filtered, &[]);
     let (status, answer) = bench.infer(&json!({"inputs": [row(0.1)]}));
     assert_eq!((status, answer.get("parameters")), (200, None));
     let (status, answer) = bench.infer(&json!({"inputs": [row(0.01)]}));
@@ -142,7 +145,7 @@ fn a_filter_answers_before_the_model() {
 
 #[test]
 fn a_model_that_is_too_slow_times_out() {
-    let Some(bench) = Bench::with(|_| {}, &["--prediction-timeout-ms", "0"]) else { return };
+    let bench = Bench::with(|_| {}, &["--prediction-timeout-ms", "0"]);
     let (status, answer) = bench.infer(&json!({"id": "late", "inputs": [row(0.1)]}));
     assert_eq!(status, 504, "{answer}");
     wait("a report with a timeout", || {
@@ -154,7 +157,7 @@ fn a_model_that_is_too_slow_times_out() {
 
 #[test]
 fn an_unfinished_request_does_not_keep_the_process() {
-    let Some(mut bench) = Bench::with(|_| {}, &[]) else { return };
+    let mut bench = Bench::with(|_| {}, &[]);
     let mut stream = std::net::TcpStream::connect(bench.agent.api()).unwrap();
     let head =
         format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{{");
@@ -168,7 +171,7 @@ fn an_unfinished_request_does_not_keep_the_process() {
 
 #[test]
 fn slow_clients_keep_nobody_else_waiting() {
-    let Some(bench) = Bench::with(|_| {}, &[]) else { return };
+    let bench = Bench::with(|_| {}, &[]);
     let post =
         format!("POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{{");
     for opening in ["", "GET /v2 HTTP/1.1\r\nHo", &post] {
@@ -190,7 +193,7 @@ fn slow_clients_keep_nobody_else_waiting() {
 
 #[test]
 fn versions_are_told_and_asked_by_name() {
-    let Some(bench) = Bench::with(|_| {}, &[]) else { return };
+    let bench = Bench::with(|_| {}, &[]);
     let agent = &bench.agent;
     for path in ["versions", "versions/"] {
         let (status, answer) = agent.ask("GET", &format!("/v2/models/{MODEL}/{path}"), "");
@@ -214,7 +217,7 @@ fn versions_are_told_and_asked_by_name() {
 
 #[test]
 fn the_truth_about_a_model_that_decides_nothing_is_refused_with_the_reason() {
-    let Some(bench) = Bench::with(|build| build.decision = None, &[]) else { return };
+    let bench = Bench::with(|build| build.decision = None, &[]);
     let mut request = json!({"id": "17", "inputs": [row(0.1)]});
     assert_eq!(bench.infer(&request).0, 200);
     request = json!({"id": "17", "truth": false});

@@ -12,7 +12,7 @@ use modelfleet_agent::http::Client;
 use modelfleet_agent::tls::client_config;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::state::FailureCode;
-use support::pump_build;
+use modelfleet_test_support::pump_plan::pump_build;
 use support::server::{Manners, Server};
 
 fn bytes() -> Vec<u8> {

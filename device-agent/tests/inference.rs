@@ -21,7 +21,9 @@ use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::model::{FeatureProfile, Profile};
 use modelfleet_protocol::time::Time;
-use support::{LIMIT, MODEL, infer_body, pump_build, server, wait};
+use modelfleet_test_support::pump_plan::{MODEL, infer_body, pump_build};
+use modelfleet_test_support::wait::{LIMIT, wait};
+use support::server;
 use tokio_util::sync::CancellationToken;
 
 /// Time of a prediction: little where one hangs, much where it must answer on a busy machine.

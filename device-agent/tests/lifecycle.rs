@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::plan::Mode;
 use modelfleet_protocol::state::{FailureCode, Phase};
-use support::broker::{Console, Mosquitto};
+use modelfleet_test_support::console::Console;
+use modelfleet_test_support::pump_plan::*;
+use modelfleet_test_support::wait::wait;
 use support::plant::{Plant, running};
 use support::*;
 
 #[test]
 fn a_good_candidate_is_downloaded_activated_confirmed_and_reported() {
-    let Some(plant) = Plant::new() else { return };
+    let plant = Plant::new();
     let agent = plant.with_stable();
     let (old, new) = (plant.build("1.0.0"), plant.build("1.1.0"));
     plant.console.publish_plan(&plan(2, Some(old.clone()), Some(candidate("r1", new.clone()))));
@@ -43,7 +45,7 @@ fn a_good_candidate_is_downloaded_activated_confirmed_and_reported() {
 
 #[test]
 fn going_back_needs_no_download() {
-    let Some(mut plant) = Plant::new() else { return };
+    let mut plant = Plant::new();
     let agent = plant.with_stable();
     let (old, new) = (plant.build("1.0.0"), plant.build("1.1.0"));
     plant.console.publish_plan(&plan(2, Some(old.clone()), Some(candidate("r1", new.clone()))));
@@ -61,7 +63,7 @@ fn going_back_needs_no_download() {
 
 #[test]
 fn wrong_bytes_are_never_parsed() {
-    let Some(plant) = Plant::new() else { return };
+    let plant = Plant::new();
     let agent = plant.with_stable();
     let old = plant.build("1.0.0");
     let mut forged = plant.build("1.2.0");
@@ -77,7 +79,7 @@ fn wrong_bytes_are_never_parsed() {
 
 #[test]
 fn a_missing_operator_is_an_incompatibility_before_activation() {
-    let Some(plant) = Plant::new() else { return };
+    let plant = Plant::new();
     let agent = plant.with_stable();
     let (old, new) = (plant.build("1.0.0"), plant.build("1.5.0"));
     plant.console.publish_plan(&plan(2, Some(old.clone()), Some(candidate("r1", new))));
@@ -90,7 +92,7 @@ fn a_missing_operator_is_an_incompatibility_before_activation() {
 #[test]
 fn a_wrong_golden_answer_fails_before_activation() {
     use modelfleet_protocol::model::{SelfTest, Values};
-    let Some(plant) = Plant::new() else { return };
+    let plant = Plant::new();
     let agent = plant.with_stable();
     let (old, mut new) = (plant.build("1.0.0"), plant.build("1.1.0"));
     let input = Values {
@@ -111,7 +113,7 @@ fn a_wrong_golden_answer_fails_before_activation() {
 
 #[test]
 fn a_device_killed_at_any_time_goes_on_where_it_was() {
-    let Some(plant) = Plant::new() else { return };
+    let plant = Plant::new();
     let mut agent = plant.with_stable();
     let (old, new) = (plant.build("1.0.0"), plant.build("1.1.0"));
     plant.console.publish_plan(&plan(2, Some(old), Some(candidate("r1", new.clone()))));
@@ -134,7 +136,7 @@ fn a_device_killed_at_any_time_goes_on_where_it_was() {
 
 #[test]
 fn a_second_agent_on_the_same_folder_does_not_start() {
-    let Some(plant) = Plant::new() else { return };
+    let plant = Plant::new();
     let mut agent = plant.agent();
     agent.api();
     let mut second = plant.agent();
@@ -148,13 +150,13 @@ fn a_second_agent_on_the_same_folder_does_not_start() {
 
 #[test]
 fn the_broker_may_go_and_come_back() {
-    let Some(mut plant) = Plant::new() else { return };
+    let mut plant = Plant::new();
     let agent = plant.with_stable();
     let before = plant.console.presence(&agent.id).unwrap();
-    plant.broker.down();
+    plant.broker.part().stop();
     // Predictions go on without it.
     agent.predict(3);
-    plant.broker.up();
+    plant.broker.start_again().unwrap();
     wait("a newer connection", || {
         plant.console.presence(&agent.id).filter(|p| p.online && p.connection > before.connection)
     });
@@ -165,7 +167,7 @@ fn the_broker_may_go_and_come_back() {
 
 #[test]
 fn a_shadow_is_counted_and_never_answers() {
-    let Some(plant) = Plant::new() else { return };
+    let plant = Plant::new();
     let agent = plant.with_stable();
     let (old, new) = (plant.build("1.0.0"), plant.build("1.1.0"));
     let mut shadow = candidate("r1", new.clone());
@@ -187,7 +189,7 @@ fn a_shadow_is_counted_and_never_answers() {
 fn a_plan_of_a_foreign_key_is_not_obeyed() {
     use modelfleet_protocol::envelope::{PLAN_TYPE, seal};
     use modelfleet_protocol::topic::Channel;
-    let Some(plant) = Plant::new() else { return };
+    let plant = Plant::new();
     let agent = plant.with_stable();
     let forged = plan(9, Some(plant.build("1.1.0")), None);
     let foreign = ed25519_dalek::SigningKey::from_bytes(&[3; 32]);
@@ -207,7 +209,7 @@ fn a_plan_of_a_foreign_key_is_not_obeyed() {
 #[test]
 fn without_an_engine_the_device_says_so() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(broker) = Mosquitto::start(dir.path()) else { return };
+    let broker = broker(dir.path());
     let console = Console::connect(&broker);
     let agent = Agent::start("pump-001", &dir.path().join("a"), &broker, &["--engines", "none"]);
     let build = pump_build("1.0.0", &pump_model("1.0.0"), file_uri("1.0.0"));
@@ -225,7 +227,7 @@ fn file_uri(version: &str) -> String {
 #[test]
 fn a_model_that_only_rten_can_run_runs_on_rten() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(broker) = Mosquitto::start(dir.path()) else { return };
+    let broker = broker(dir.path());
     let console = Console::connect(&broker);
     let agent = Agent::start("watch-001", &dir.path().join("a"), &broker, &["--engines", "rten"]);
     let path: &Path = &examples().join("wearable/models/motion-1.0.0.onnx").canonicalize().unwrap();

@@ -2,17 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use modelfleet_agent::mqtt::{Backoff, Inbox, Item, Link, LinkEvent, Outbox, Settings};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
+use modelfleet_test_support::pump_plan::{MODEL, NAMESPACE};
+use modelfleet_test_support::wait::LIMIT;
+use modelfleet_test_support::wire::{Terms, Wire};
 use rumqttc::v5::mqttbytes::v5::Packet;
-use support::wire::Wire;
-use support::{LIMIT, MODEL, NAMESPACE};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -92,16 +91,16 @@ fn a_refused_subscription_is_no_contact_and_ends_the_connection() {
     let mut line = Line::to(&wire, Outbox::default());
     let mut began = Instant::now();
     for attempt in 0..3 {
-        let mut peer = wire.accept(None);
+        let mut peer = wire.accept(Terms::default());
         assert!(began.elapsed() >= FIRST_WAIT / 2 * attempt, "{attempt} after {:?}", began.elapsed());
         began = Instant::now();
-        let number = peer.subscription();
-        peer.subscribed(number, NOT_AUTHORIZED);
+        let (number, _) = peer.subscription();
+        peer.answer_subscription(number, &NOT_AUTHORIZED);
         assert!(peer.next().is_none(), "the device hangs up");
     }
-    let mut peer = wire.accept(None);
-    let number = peer.subscription();
-    peer.subscribed(number, GRANTED);
+    let mut peer = wire.accept(Terms::default());
+    let (number, _) = peer.subscription();
+    peer.answer_subscription(number, &GRANTED);
     assert!(matches!(line.told(), LinkEvent::Connected), "of four connections the last one counts");
 }
 
@@ -111,8 +110,8 @@ fn nothing_is_said_before_the_subscription_stands() {
     let outbox = Outbox::default();
     outbox.put(Item::State, b"state".to_vec());
     let mut line = Line::to(&wire, outbox);
-    let mut peer = wire.accept(None);
-    let number = peer.subscription();
+    let mut peer = wire.accept(Terms::default());
+    let (number, _) = peer.subscription();
     // A message of the broker: what is answered to it would come after anything that was sent before.
     let topic = format!("mf/1/{NAMESPACE}/plan/{MODEL}");
     let length = 2 + topic.len() + 2 + 1;
@@ -120,7 +119,7 @@ fn nothing_is_said_before_the_subscription_stands() {
     peer.send(&[&head[..], topic.as_bytes(), &[0, 7, 0]].concat());
     let answer = peer.next();
     assert!(matches!(&answer, Some(Packet::PubAck(ack)) if ack.pkid == 7), "{answer:?}");
-    peer.subscribed(number, GRANTED);
+    peer.answer_subscription(number, &GRANTED);
     assert_eq!(&peer.message().payload[..], b"state");
     assert!(matches!(line.told(), LinkEvent::Connected));
 }
@@ -132,9 +131,9 @@ fn what_the_broker_does_not_take_is_left_out_and_the_rest_goes_on() {
     outbox.put(report(), vec![b'x'; 4000]);
     outbox.put(Item::State, b"state".to_vec());
     let line = Line::to(&wire, outbox);
-    let mut peer = wire.accept(Some(1000));
-    let number = peer.subscription();
-    peer.subscribed(number, GRANTED);
+    let mut peer = wire.accept(Terms { packet_bytes_max: Some(1000), ..Terms::default() });
+    let (number, _) = peer.subscription();
+    peer.answer_subscription(number, &GRANTED);
     assert_eq!(&peer.message().payload[..], b"state");
     line.outbox.put(report(), b"small".to_vec());
     assert_eq!(&peer.message().payload[..], b"small");
@@ -145,17 +144,17 @@ fn what_the_broker_does_not_take_is_left_out_and_the_rest_goes_on() {
 fn a_broker_that_answers_pings_and_acknowledges_nothing_is_left_and_all_is_sent_again() {
     let wire = Wire::start();
     let line = Line::to(&wire, Outbox::default());
-    let mut peer = wire.accept(None);
-    let number = peer.subscription();
-    peer.subscribed(number, GRANTED);
+    let mut peer = wire.accept(Terms::default());
+    let (number, _) = peer.subscription();
+    peer.answer_subscription(number, &GRANTED);
     line.outbox.put(Item::State, b"state".to_vec());
     let began = Instant::now();
     assert!(matches!(peer.next(), Some(Packet::Publish(_))));
     assert!(peer.next().is_none(), "the device hangs up");
     assert!(began.elapsed() >= KEEP_ALIVE, "a slow line has time: {:?}", began.elapsed());
-    let mut peer = wire.accept(None);
-    let number = peer.subscription();
-    peer.subscribed(number, GRANTED);
+    let mut peer = wire.accept(Terms::default());
+    let (number, _) = peer.subscription();
+    peer.answer_subscription(number, &GRANTED);
     assert_eq!(&peer.message().payload[..], b"state");
 }
 
@@ -166,18 +165,18 @@ fn an_acknowledgement_out_of_order_and_a_cut_leave_a_device_that_publishes() {
     let model = |i: usize| Item::Report(format!("m-{i}").parse().unwrap());
     (0..8).for_each(|i| outbox.put(model(i), b"first".to_vec()));
     let line = Line::to(&wire, outbox);
-    let mut peer = wire.accept(None);
-    let number = peer.subscription();
-    peer.subscribed(number, GRANTED);
+    let mut peer = wire.accept(Terms::default());
+    let (number, _) = peer.subscription();
+    peer.answer_subscription(number, &GRANTED);
     // As many as may be in flight. All but the oldest are acknowledged, and the numbers go round to that one's.
     let sent: Vec<u16> = (0..8).map(|_| peer.unacknowledged().pkid).collect();
     sent.iter().skip(1).rev().for_each(|number| peer.acknowledge(*number));
     (0..8).for_each(|i| line.outbox.put(model(i), b"second".to_vec()));
     assert!(matches!(peer.next(), Some(Packet::Publish(_)) | None));
     drop(peer);
-    let mut peer = wire.accept(None);
-    let number = peer.subscription();
-    peer.subscribed(number, GRANTED);
+    let mut peer = wire.accept(Terms::default());
+    let (number, _) = peer.subscription();
+    peer.answer_subscription(number, &GRANTED);
     line.outbox.put(Item::State, b"state".to_vec());
     while &peer.message().payload[..] != b"state" {}
 }

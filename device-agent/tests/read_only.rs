@@ -7,11 +7,14 @@ mod support;
 use std::fs;
 use std::process::Command;
 
-use support::broker::{Console, Mosquitto};
+use modelfleet_test_support::broker::Broker;
+use modelfleet_test_support::console::Console;
+use modelfleet_test_support::pump_plan::*;
+use modelfleet_test_support::wait::wait;
 use support::*;
 
 /// An agent that answers with its stable build.
-fn lived_in(console: &Console, home: &std::path::Path, broker: &Mosquitto, more: &[&str]) -> Agent {
+fn lived_in(console: &Console, home: &std::path::Path, broker: &Broker, more: &[&str]) -> Agent {
     let path = examples().join("pumps/models/pump-anomaly-1.0.0.onnx").canonicalize().unwrap();
     let build = pump_build("1.0.0", &pump_model("1.0.0"), format!("file://{}", path.display()));
     console.publish_plan(&plan(1, Some(build), None));
@@ -22,12 +25,11 @@ fn lived_in(console: &Console, home: &std::path::Path, broker: &Mosquitto, more:
 
 #[test]
 fn what_is_there_is_served_and_the_device_says_so() {
-    if !Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success()) {
-        return skipped("no mounts of one's own");
-    }
+    let own_mounts = Command::new("unshare").args(["-rm", "true"]).status();
+    assert!(own_mounts.is_ok_and(|status| status.success()), "this test needs `unshare -rm` to work");
     let dir = tempfile::tempdir().unwrap();
-    let Some(broker) = Mosquitto::start(dir.path()) else { return };
-    let Some(runtime) = onnxruntime() else { return };
+    let broker = broker(dir.path());
+    let runtime = onnxruntime();
     let more = ["--onnxruntime", runtime.to_str().unwrap()];
     let (console, home) = (Console::connect(&broker), dir.path().join("a"));
     let mut agent = lived_in(&console, &home, &broker, &more);
@@ -60,8 +62,8 @@ fn what_is_there_is_served_and_the_device_says_so() {
 #[test]
 fn a_folder_where_the_plan_key_was_silences_nobody() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(broker) = Mosquitto::start(dir.path()) else { return };
-    let Some(runtime) = onnxruntime() else { return };
+    let broker = broker(dir.path());
+    let runtime = onnxruntime();
     let more = ["--onnxruntime", runtime.to_str().unwrap()];
     let (console, home) = (Console::connect(&broker), dir.path().join("a"));
     let mut agent = lived_in(&console, &home, &broker, &more);
@@ -79,7 +81,7 @@ fn a_folder_where_the_plan_key_was_silences_nobody() {
         "{ready}"
     );
     fs::remove_dir(&key).unwrap();
-    fs::write(&key, hex::encode(signer().verifying_key().as_bytes())).unwrap();
+    write_plan_key(&key);
     assert!(!agent.wait_end(), "its supervisor starts it again, with the key");
     assert!(agent.logged().contains("can be read again"));
 

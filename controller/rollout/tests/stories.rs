@@ -288,6 +288,7 @@ fn tell(script: &str) -> String {
     out
 }
 
+#[allow(clippy::disallowed_methods, reason = "the stories are files")]
 fn scripts() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stories");
     let entries = std::fs::read_dir(folder).expect("the folder of stories is there");

@@ -1,8 +1,7 @@
 //! The real parts around the controller: an API server that is given, a broker and the controller as processes.
 
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::VerifyingKey;
@@ -12,51 +11,35 @@ use kube::{Api, Client, Config, ResourceExt as _};
 use modelfleet_controller::keys;
 use modelfleet_crds::{ModelVersion, Rollout};
 use modelfleet_protocol::ids::Digest;
+use modelfleet_test_support::broker::Broker;
+use modelfleet_test_support::part::Part;
+use modelfleet_test_support::place::free_port;
+use modelfleet_test_support::{api_server, http};
 use serde_json::{Value, json};
 
-/// A process that ends with the test.
-pub struct Part(Child);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-impl Part {
-    /// Ends it as a power cut would.
-    pub fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+/// Longest that a status takes to follow what it is of.
+const SOON: Duration = Duration::from_secs(30);
 
 /// One fleet with its own broker and controller, in a namespace of its own.
 pub struct Plant {
     pub client: Client,
     pub namespace: String,
-    pub port: u16,
     pub http_port: u16,
-    pub dir: tempfile::TempDir,
     pub key: VerifyingKey,
-    pub broker: Option<Part>,
-    pub controller: Option<Part>,
+    pub controller: Part,
+    pub broker: Broker,
+    pub dir: tempfile::TempDir,
 }
 
 fn own_namespace(fleet: &str) -> String {
     format!("{fleet}-system")
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 impl Plant {
-    /// `None` without MODELFLEET_KUBECONFIG: there is no API server to test with.
-    pub async fn start(name: &str) -> Option<Plant> {
-        let path = std::env::var("MODELFLEET_KUBECONFIG").ok()?;
+    /// Starts a broker and a controller beside the API server that the environment names.
+    pub async fn start(name: &str) -> Plant {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let kubeconfig = Kubeconfig::read_from(&path).unwrap();
+        let kubeconfig = Kubeconfig::read_from(api_server::kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         let client = Client::try_from(config).unwrap();
         let namespace = format!("{name}-{:x}", std::process::id());
@@ -69,46 +52,16 @@ impl Plant {
         let dir = tempfile::tempdir().unwrap();
         keys::generate(&dir.path().join("plan.key")).unwrap();
         let key = keys::read(&dir.path().join("plan.key")).unwrap().verifying_key();
-        let (port, http_port) = (free_port(), free_port());
-        let mut plant =
-            Plant { client, namespace, port, http_port, dir, key, broker: None, controller: None };
-        plant.start_broker();
-        plant.start_controller();
-        Some(plant)
+        let broker = Broker::start_open_durable(dir.path()).unwrap();
+        let http_port = free_port().unwrap();
+        let controller = controller(dir.path(), &namespace, &broker.url(), http_port);
+        Plant { client, namespace, http_port, key, controller, broker, dir }
     }
 
-    pub fn start_broker(&mut self) {
-        let dir = self.dir.path();
-        let config = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\npersistence true\nautosave_interval 1\n\
-             persistence_location {}/\nmax_queued_messages 1000000\nset_tcp_nodelay true\nuser root\n",
-            self.port,
-            dir.display()
-        );
-        std::fs::write(dir.join("mosquitto.conf"), config).unwrap();
-        let mut command = Command::new("/usr/sbin/mosquitto");
-        command.arg("-c").arg(dir.join("mosquitto.conf"));
-        self.broker = Some(spawn(&mut command, dir, "broker.log"));
-        let end = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(Instant::now() < end, "the broker does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    pub fn start_controller(&mut self) {
-        let dir = self.dir.path();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_modelfleet-controller"));
-        command.env("KUBECONFIG", std::env::var("MODELFLEET_KUBECONFIG").unwrap()).arg("run");
-        command.args(["--mqtt-url", &format!("mqtt://127.0.0.1:{}", self.port)]);
-        command.arg("--signing-key-file").arg(dir.join("plan.key"));
-        command.args(["--http-addr", &format!("127.0.0.1:{}", self.http_port)]);
-        command.args(["--namespace", &self.namespace, "--lease-namespace", &own_namespace(&self.namespace)]);
-        // A fixed name: a process that was killed need not wait for its own lease.
-        command.args(["--identity", "test"]);
-        // Versions are registered with files of the test's own folder.
-        command.arg("--artifact-root").arg(dir);
-        self.controller = Some(spawn(&mut command, dir, "controller.log"));
+    /// Kills the controller, as a power cut would, and starts another.
+    pub fn restart_controller(&mut self) {
+        self.controller.kill();
+        self.controller = controller(self.dir.path(), &self.namespace, &self.broker.url(), self.http_port);
     }
 
     /// Registers a version with real bytes in a file.
@@ -242,12 +195,10 @@ impl Plant {
 
     /// Waits until an ended rollout bears its mark, which follows its status.
     pub async fn wait_marked(&self, version: &str) {
-        let start = Instant::now();
-        let name = format!("r-{version}");
-        while !self.rollouts().get(&name).await.unwrap().annotations().contains_key("modelfleet.io/ended") {
-            assert!(start.elapsed() < Duration::from_secs(30), "{version} has no mark\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let (name, key) = (format!("r-{version}"), "modelfleet.io/ended");
+        let marked =
+            async || self.rollouts().get(&name).await.unwrap().annotations().contains_key(key).then_some(());
+        self.eventually(&format!("{version} to have its mark"), SOON, marked).await;
     }
 
     /// All objects as `kubectl get -o yaml` gives them, without what the API server will not take again.
@@ -305,11 +256,8 @@ impl Plant {
 
     /// Waits until a version stands at a stage.
     pub async fn wait_stage(&self, version: &str, stage: &str) {
-        let start = Instant::now();
-        while self.stage(version).await != stage {
-            assert!(start.elapsed() < Duration::from_secs(30), "{version} is not {stage}\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let reached = async || (self.stage(version).await == stage).then_some(());
+        self.eventually(&format!("{version} to be {stage}"), SOON, reached).await;
     }
 
     /// Deletes a version.
@@ -319,19 +267,25 @@ impl Plant {
 
     /// Waits until a deleted version says that it stays, and why.
     pub async fn wait_blocked(&self, version: &str, reason: &str) -> String {
-        let blocked = || async {
+        let blocked = async || {
             let object = self.versions().get(&format!("m-{version}")).await.unwrap();
             assert!(object.metadata.deletion_timestamp.is_some());
             let conditions = object.status.unwrap_or_default().conditions;
             conditions.into_iter().find(|c| c.type_ == "DeletionBlocked" && c.reason == reason)
         };
+        let condition = self.eventually(&format!("{version} to say why it stays"), SOON, blocked).await;
+        println!("{version}: {}", condition.message);
+        condition.message
+    }
+
+    /// Looks until there is something, at most for this long.
+    async fn eventually<T>(&self, what: &str, most: Duration, look: impl AsyncFn() -> Option<T>) -> T {
         let start = Instant::now();
         loop {
-            if let Some(condition) = blocked().await {
-                println!("{version}: {}", condition.message);
-                return condition.message;
+            if let Some(found) = look().await {
+                return found;
             }
-            assert!(start.elapsed() < Duration::from_secs(30), "{version} does not say why\n{}", self.log());
+            assert!(start.elapsed() < most, "waited {most:?} for {what}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -342,32 +296,38 @@ impl Plant {
         K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
     {
         let start = Instant::now();
-        while api.get_opt(name).await.unwrap().is_some() {
-            assert!(start.elapsed() < most, "the deletion of {name} hangs\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let gone = async || api.get_opt(name).await.unwrap().is_none().then_some(());
+        self.eventually(&format!("{name} to be gone"), most, gone).await;
         println!("{name} was gone after {:?}", start.elapsed());
     }
 
     /// What the controller tells Prometheus.
     pub fn metrics(&self) -> String {
-        use std::io::{Read as _, Write as _};
-        let mut stream = TcpStream::connect(("127.0.0.1", self.http_port)).unwrap();
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
+        http::get(self.http_port, "/metrics").unwrap()
     }
 
     pub fn log(&self) -> String {
-        let text = std::fs::read_to_string(self.dir.path().join("controller.log")).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().rev().take(40).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+        self.controller.log_end()
     }
 }
 
-fn spawn(command: &mut Command, dir: &Path, log: &str) -> Part {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join(log)).unwrap();
-    let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
-    Part(child.unwrap())
+impl Drop for Plant {
+    fn drop(&mut self) {
+        // Nothing is left to hand over.
+        self.controller.kill();
+        self.broker.part().kill();
+    }
+}
+
+fn controller(dir: &Path, namespace: &str, broker: &str, http_port: u16) -> Part {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_modelfleet-controller"));
+    command.env("KUBECONFIG", api_server::kubeconfig()).arg("run").args(["--mqtt-url", broker]);
+    command.arg("--signing-key-file").arg(dir.join("plan.key"));
+    command.args(["--http-addr", &format!("127.0.0.1:{http_port}")]);
+    command.args(["--namespace", namespace, "--lease-namespace", &own_namespace(namespace)]);
+    // A fixed name: a process that was killed need not wait for its own lease.
+    command.args(["--identity", "test"]);
+    // Versions are registered with files of the test's own folder.
+    command.arg("--artifact-root").arg(dir);
+    Part::start("controller", dir, &mut command).unwrap()
 }

@@ -6,29 +6,32 @@ use std::path::PathBuf;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::ModelBuild;
 
-use super::broker::{Console, Mosquitto};
+use modelfleet_test_support::broker::Broker;
+use modelfleet_test_support::console::Console;
+use modelfleet_test_support::pump_plan::{plan, pump_build, pump_model};
+
 use super::server::{Manners, Server};
-use super::{Agent, onnxruntime, plan, pump_build, pump_model};
+use super::{Agent, broker, onnxruntime};
 
 /// A broker, a console, an artifact server with the pumps' models, and ONNX Runtime.
 pub struct Plant {
     pub dir: tempfile::TempDir,
-    pub broker: Mosquitto,
+    pub broker: Broker,
     pub console: Console,
     pub server: Option<Server>,
     pub runtime: PathBuf,
 }
 
 impl Plant {
-    pub fn new() -> Option<Plant> {
+    pub fn new() -> Plant {
         let dir = tempfile::tempdir().unwrap();
-        let broker = Mosquitto::start(dir.path())?;
-        let runtime = onnxruntime()?;
+        let broker = broker(dir.path());
+        let runtime = onnxruntime();
         let versions = ["1.0.0", "1.1.0", "1.2.0", "1.5.0"];
         let files = versions.map(|v| (format!("/{v}.onnx"), pump_model(v)));
         let server = Some(Server::start(HashMap::from(files), Manners::default()));
         let console = Console::connect(&broker);
-        Some(Plant { dir, broker, console, server, runtime })
+        Plant { dir, broker, console, server, runtime }
     }
 
     pub fn build(&self, version: &str) -> ModelBuild {

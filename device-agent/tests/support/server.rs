@@ -1,10 +1,12 @@
-//! A small artifact server that can be told to misbehave, and a small HTTP client.
+//! A small artifact server that can be told to misbehave, and questions to the local API.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+use modelfleet_test_support::http;
 
 /// How the server behaves.
 #[derive(Clone, Copy, Default)]
@@ -124,18 +126,8 @@ fn answer(
     let _ = stream.write_all(&body[..send]);
 }
 
-/// One request on one connection; status and JSON body.
+/// One request on one connection; status and JSON body. Status 0: nobody answers.
 pub fn request(address: &str, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
-    let Ok(mut stream) = TcpStream::connect(address) else { return (0, serde_json::Value::Null) };
-    let length = body.len();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
-    );
-    let mut answer = String::new();
-    let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
-    // A server that refuses early may close before all is sent; its answer counts.
-    let _ = sent.and_then(|()| stream.read_to_string(&mut answer).map(|_| ()));
-    let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-    let json = answer.split("\r\n\r\n").nth(1).and_then(|b| serde_json::from_str(b).ok());
-    (status, json.unwrap_or_default())
+    let (status, body) = http::request(address, method, path, body).unwrap_or_default();
+    (status, serde_json::from_str(&body).unwrap_or_default())
 }

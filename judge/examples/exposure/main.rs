@@ -2,6 +2,7 @@
 //! prints the table of `MEASURED.md`.
 //!
 //! `cargo run --release -p modelfleet-judge --example exposure -- [RUNS]`
+#![allow(clippy::disallowed_methods, reason = "a program has arguments")]
 #![allow(clippy::unwrap_used)]
 
 mod fleet;

@@ -5,6 +5,8 @@
 //!
 //! Every line is one cell: settings, runs, and shares with Clopper-Pearson 95 % limits.
 
+#![allow(clippy::disallowed_methods, reason = "a program has arguments")]
+
 mod fast;
 mod others;
 mod stage;

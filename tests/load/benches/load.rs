@@ -5,23 +5,20 @@
 
 #[path = "../tests/process/mod.rs"]
 mod process;
-#[path = "../../../device-agent/tests/support/mod.rs"]
-mod support;
 
 use std::time::{Duration, Instant};
 
+use modelfleet_test_support::broker::Broker;
+use modelfleet_test_support::console::Console;
+use modelfleet_test_support::wait::wait;
 use process::{Fleet, stable};
-use support::broker::{Console, Mosquitto};
-use support::*;
 
 fn main() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(broker) = Mosquitto::anonymous(dir.path()) else { return };
+    let broker = Broker::start_open_durable(dir.path()).unwrap();
     let rate = std::env::var("RATE").unwrap_or("5".into());
     let count = std::env::var("COUNT").unwrap_or("200".into());
-    let Some(fleet) = Fleet::start(dir.path(), &broker, &["--count", &count, "--rate", &rate]) else {
-        return;
-    };
+    let fleet = Fleet::start(dir.path(), &broker, &["--count", &count, "--rate", &rate]);
     let console = Console::connect(&broker);
     let mut plan = stable();
     plan.observe.window_ms = 5_000;
@@ -36,7 +33,7 @@ fn main() {
     let (start, before) = (Instant::now(), fleet.cpu_seconds());
     std::thread::sleep(Duration::from_secs(30));
     let share = (fleet.cpu_seconds() - before) / start.elapsed().as_secs_f64();
-    let log = std::fs::read_to_string(&fleet.log).unwrap();
+    let log = fleet.logged();
     println!("{count} devices at {rate}/s: {:.1} % of a core, {} MiB", share * 100.0, fleet.resident_mib());
     println!("{}", log.lines().last().unwrap_or_default());
 }

@@ -3,24 +3,23 @@
 #![allow(clippy::unwrap_used)]
 
 mod process;
-#[path = "../../../device-agent/tests/support/mod.rs"]
-mod support;
 
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::membership::Clause;
 use modelfleet_protocol::state::Phase;
+use modelfleet_test_support::broker::Broker;
+use modelfleet_test_support::console::Console;
+use modelfleet_test_support::endless_model::endless;
+use modelfleet_test_support::pump_plan::{candidate, plan, pump_build, pump_model};
+use modelfleet_test_support::wait::wait;
 use process::{Fleet, stable};
-use support::broker::{Console, Mosquitto};
-
-use support::endless::endless;
-use support::*;
 
 #[test]
 fn devices_of_one_process_predict_learn_the_truth_and_report() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(broker) = Mosquitto::anonymous(dir.path()) else { return };
+    let broker = Broker::start_open_durable(dir.path()).unwrap();
     let more = ["--count", "12", "--rate", "20", "--truth-delay-ms", "100", "--except", "pump-002"];
-    let Some(_fleet) = Fleet::start(dir.path(), &broker, &more) else { return };
+    let _fleet = Fleet::start(dir.path(), &broker, &more);
     let console = Console::connect(&broker);
     console.publish_plan(&stable());
     for id in ["pump-001", "pump-003", "pump-013"] {
@@ -49,9 +48,9 @@ fn counted(console: &Console, id: &str) -> u64 {
 #[test]
 fn a_build_that_hangs_on_one_device_of_a_process_leaves_the_others_going() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(broker) = Mosquitto::anonymous(dir.path()) else { return };
+    let broker = Broker::start_open_durable(dir.path()).unwrap();
     let more = ["--count", "3", "--rate", "10", "--threads", "1", "--prediction-timeout-ms", "300"];
-    let Some(_fleet) = Fleet::start(dir.path(), &broker, &more) else { return };
+    let _fleet = Fleet::start(dir.path(), &broker, &more);
     let console = Console::connect(&broker);
     let stable = stable();
     console.publish_plan(&stable);

@@ -8,6 +8,7 @@ pub mod broker;
 mod certificate;
 pub mod console;
 pub mod control_plane;
+pub mod endless_model;
 pub mod http;
 pub mod kubectl;
 pub mod onnxruntime;

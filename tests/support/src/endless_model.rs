@@ -1,5 +1,7 @@
 //! A model that never comes to an end.
 
+#![allow(clippy::unwrap_used, reason = "what is written down here parses")]
+
 /// An ONNX model with the pumps' input: a loop over it that never ends.
 const ENDLESS: &str = "080812003ad8010a8f010a000a037965730a08666561747572657312056c6162656c22044c6f6f702a6f0a04626f\
 647932640a100a016312016422084964656e746974790a100a017812017922084964656e746974791201625a0b0a016912060a04080712005a0b\
@@ -8,6 +10,10 @@ const ENDLESS: &str = "080812003ad8010a8f010a000a037965730a086665617475726573120
 02080742040a001011";
 
 /// Its bytes.
+///
+/// # Panics
+/// Never: the bytes are written down here.
+#[must_use]
 pub fn endless() -> Vec<u8> {
     hex::decode(ENDLESS).unwrap()
 }
