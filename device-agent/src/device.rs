@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use modelfleet_agent_core::agent::Agent;
-use modelfleet_agent_core::words::{Input, Moment, Output, Record, Role, Step};
+use modelfleet_agent_core::interface::{Input, Moment, Output, Record, Role, Step};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
@@ -124,7 +124,7 @@ impl Device {
             for output in outputs {
                 if output == Output::Save(Record::Control) {
                     written = self.save_control().await;
-                } else if written || !output.rests_on_record() {
+                } else if written || !output.depends_on_record() {
                     self.carry_out(output).await;
                 }
             }

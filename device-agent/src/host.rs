@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use modelfleet_agent_core::words::{Identity, Limits};
+use modelfleet_agent_core::interface::{Identity, Limits};
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::plan::Fetch;
 use modelfleet_protocol::selector::Labels;

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use modelfleet_agent_core::build::Build;
+use modelfleet_agent_core::interface::Role;
 use modelfleet_agent_core::recorder::Outcome;
-use modelfleet_agent_core::words::Role;
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::model::Fallback;
 use tokio::sync::Notify;

@@ -16,7 +16,7 @@ use modelfleet_agent::engine::{Port, Ports, RunError, Session};
 use modelfleet_agent::serve::{Instance, Model, Models, Reading};
 use modelfleet_agent::tensor::{Elements, NamedTensor};
 use modelfleet_agent_core::build::Build;
-use modelfleet_agent_core::words::{Input, Role, Watch};
+use modelfleet_agent_core::interface::{Input, RecordingTarget, Role};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::model::{FeatureProfile, Profile};
@@ -131,8 +131,9 @@ impl Bench {
         let reading = Reading::of(&build).unwrap();
         let ready = Arc::new(Ready::new(Box::new(manner), "made-up".into(), Some(ports())));
         self.model.place(role, Some(Arc::new(Instance { build: build.clone(), ready, reading })));
-        let watch = Watch { model: MODEL.parse().unwrap(), build: Some(build), window_ms: 60_000, role };
-        drop(self.model.watch(Time(0), &watch));
+        let watch =
+            RecordingTarget { model: MODEL.parse().unwrap(), build: Some(build), window_ms: 60_000, role };
+        drop(self.model.record_for(Time(0), &watch));
     }
 
     fn hanging(&self) -> Manner {
@@ -167,7 +168,7 @@ impl Bench {
     /// How many of a role have failed, when that has changed.
     fn failed(&self, role: Role) -> u64 {
         let mut inputs = Vec::new();
-        self.model.with_recorder(role, |recorder| recorder.tell_health(&mut inputs));
+        self.model.with_recorder(role, |recorder| recorder.report_health(&mut inputs));
         let errors = inputs.iter().map(|i| if let Input::Health { errors, .. } = i { *errors } else { 0 });
         errors.sum()
     }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use modelfleet_agent_core::words::Role;
+use modelfleet_agent_core::interface::Role;
 use serde_json::{Value, json};
 
 use super::{Api, Refusal};

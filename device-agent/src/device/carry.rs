@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use modelfleet_agent_core::build::Build;
-use modelfleet_agent_core::words::{Input, Output, Record, Retry};
+use modelfleet_agent_core::interface::{Input, Output, Record, Retry};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::plan::Fetch;
 use modelfleet_protocol::state::Failure;
@@ -52,9 +52,9 @@ impl Device {
             Output::Switch { model, build } => self.switch(model, build),
             Output::Shadow { model, build } => self.shadow(model, build),
             Output::Delete { digest } => self.delete(&digest).await,
-            Output::Observe(watch) => {
-                self.windows_ms.insert((watch.model.clone(), watch.role), watch.window_ms);
-                self.pending.extend(self.models.watch(self.clock.now(), &watch));
+            Output::Observe(target) => {
+                self.windows_ms.insert((target.model.clone(), target.role), target.window_ms);
+                self.pending.extend(self.models.record_for(self.clock.now(), &target));
             }
             Output::Note(text) => info!(device = %self.name, "{text}"),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use modelfleet_agent_core::build::Build;
-use modelfleet_agent_core::words::{Input, Role};
+use modelfleet_agent_core::interface::{Input, Role};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::state::{Failure, FailureCode};
 use tokio::time::Instant;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use modelfleet_agent_core::agent::Agent;
+use modelfleet_agent_core::interface::{Identity, Limits};
 use modelfleet_agent_core::saved::Saved;
-use modelfleet_agent_core::words::{Identity, Limits};
 use modelfleet_protocol::ids::Digest;
 use tracing::{info, warn};
 

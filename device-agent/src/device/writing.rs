@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use modelfleet_agent_core::words::Input;
+use modelfleet_agent_core::interface::Input;
 use modelfleet_protocol::ids::ModelName;
 use tokio::time::Instant;
 use tracing::{error, info};
