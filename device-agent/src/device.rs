@@ -51,7 +51,7 @@ const ALARM_EVERY: Duration = Duration::from_millis(200);
 pub enum DeviceError {
     /// A model hangs while it is loaded or tested, and only the end of the process frees its thread. What
     /// follows from that is on the disk.
-    #[error("{0} has been loading for far too long")]
+    #[error("{0} has been loading for too long; a new process is needed")]
     Stuck(String),
 }
 

@@ -265,14 +265,14 @@ fn what_the_caller_does_wrong_is_told_and_held_against_no_build() {
     let good = input("features", "[1,7]", "FP32", row);
     let cases = [
         (input("other", "[1,7]", "FP32", row), "expected features: FP32 [-1, 7]"),
-        (r#"{"inputs":[]}"#.to_owned(), "input features: FP32 [-1, 7] expected, and it is missing"),
-        (input("features", "[1,7]", "FP64", row), "input features: FP32 [-1, 7] expected, got FP64 [1, 7]"),
+        (r#"{"inputs":[]}"#.to_owned(), "input features: FP32 [-1, 7] is missing"),
+        (input("features", "[1,7]", "FP64", row), "expected input features: FP32 [-1, 7], got FP64 [1, 7]"),
         (input("features", "[7]", "FP32", row), "got FP32 [7]"),
         (input("features", "[7,1]", "FP32", row), "got FP32 [7, 1]"),
         (input("features", "[1,8]", "FP32", row), "shape [1, 8] has 8 elements, data has 7"),
         (input("features", "[1,7]", "INT64", "[0.5]"), "whole numbers"),
         (input("features", "[1,7]", "FP8", row), "FP8"),
-        ("not json".to_owned(), "not readable"),
+        ("not json".to_owned(), "cannot be read"),
         (
             good.replacen('{', r#"{"outputs":[{"name":"scores"}],"#, 1),
             "there is no output \"scores\"; there are label: INT64 [-1, 1]",

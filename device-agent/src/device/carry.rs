@@ -85,7 +85,7 @@ impl Device {
                 Ok(_) => Input::Fetched { digest },
                 Err(error) => {
                     room.lacked(&error);
-                    warn!(device = %name, %digest, error = %chain(&error), "fetch failed");
+                    warn!(device = %name, %digest, error = %chain(&error), "download failed");
                     fetch_failed(digest, &error)
                 }
             };
@@ -109,7 +109,7 @@ impl Device {
         self.admitted.retain(|admitted| !admitted.holds(digest));
         match tokio::fs::remove_file(self.store.blob(digest)).await {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                warn!(device = %self.name, %digest, error = %e, "bytes could not be deleted");
+                warn!(device = %self.name, %digest, error = %e, "a model file could not be deleted");
             }
             _ => {}
         }
