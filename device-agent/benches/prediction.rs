@@ -14,7 +14,7 @@ use modelfleet_agent::host::engines;
 use modelfleet_agent::serve::{Instance, Models, Reading};
 use modelfleet_agent::tensor::{Elements, NamedTensor};
 use modelfleet_agent_core::build::Build;
-use modelfleet_agent_core::words::{Role, Watch};
+use modelfleet_agent_core::interface::{RecordingTarget, Role};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::{FeatureProfile, ModelBuild, Profile};
@@ -36,8 +36,13 @@ fn main() {
     let model = models.entry(&build.model);
     let reading = Reading::of(&build).unwrap();
     model.place(Role::Live, Some(Arc::new(Instance { build: build.clone(), ready: ready.clone(), reading })));
-    let watch = Watch { model: build.model.clone(), build: Some(build), window_ms: 60_000, role: Role::Live };
-    drop(models.watch(Time(0), &watch));
+    let watch = RecordingTarget {
+        model: build.model.clone(),
+        build: Some(build),
+        window_ms: 60_000,
+        role: Role::Live,
+    };
+    drop(models.record_for(Time(0), &watch));
 
     let row = vec![0.111_f32, 0.39, 3.51, -0.062, 58_782.0, 13_805.0, 339.8];
     let inputs = [NamedTensor { name: "features".into(), shape: vec![1, 7], data: Elements::F32(row) }];

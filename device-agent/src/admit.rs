@@ -22,7 +22,7 @@ const AT_ONCE_MAX: usize = 4;
 
 pub use self_test::Which;
 
-/// Why a build may not answer.
+/// Why a build was not admitted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmitError {
     /// The bytes are not on the disk, or cannot be read.
@@ -35,16 +35,16 @@ pub enum AdmitError {
         source: std::io::Error,
     },
     /// The bytes on the disk are not those that were verified.
-    #[error("the bytes on disk hash to {0}")]
+    #[error("the model file on disk is damaged: its digest is {0}")]
     Damaged(Digest),
     /// No trusted key signed them.
-    #[error("no trusted key signed the model")]
+    #[error("the model is not signed by a trusted key")]
     Unsigned,
     /// The engine does not take them.
     #[error("load the model")]
     Load(#[from] LoadError),
     /// A self-test or an output's name asks for something that the model has not.
-    #[error("the model's outputs are not those of its signature: {0}")]
+    #[error("the model does not match its signature: {0}")]
     Signature(String),
     /// A golden input was answered wrongly.
     #[error("self-test {which}: {reason}")]

@@ -46,7 +46,7 @@ const STUCK_PATIENCES: u32 = 30;
 /// They are stuck after this time at the earliest.
 const STUCK_LEAST: Duration = Duration::from_secs(1);
 
-/// Why the API does not run.
+/// Why the local API does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// It cannot listen.
@@ -59,7 +59,7 @@ pub enum ApiError {
         source: std::io::Error,
     },
     /// The build that answers has threads that do not come back; only a new process is rid of them.
-    #[error("no prediction of {model} {version} has ended for {} ms; only a new process helps", after.as_millis())]
+    #[error("predictions of {model} {version} have been hanging for {} ms; a new process is needed", after.as_millis())]
     Stuck {
         /// The model.
         model: ModelName,
@@ -177,7 +177,7 @@ fn bad(reason: String) -> Refusal {
 
 impl Api {
     fn model(&self, name: &str) -> Result<Arc<Model>, Refusal> {
-        let unknown = || Refusal(StatusCode::NOT_FOUND, format!("model {name:?} is not on this device"));
+        let unknown = || Refusal(StatusCode::NOT_FOUND, format!("this device has no model {name:?}"));
         name.parse::<ModelName>().ok().and_then(|name| self.models.get(&name)).ok_or_else(unknown)
     }
 }
@@ -195,7 +195,7 @@ async fn feedback(
 ) -> Result<Json<Value>, Refusal> {
     let model = api.model(&name)?;
     let feedback: Feedback = serde_json::from_slice(&body(request).await?)
-        .map_err(|e| bad(format!("feedback is {{\"id\", \"truth\"}}: {e}")))?;
+        .map_err(|e| bad(format!("feedback has the form {{\"id\": ..., \"truth\": ...}}: {e}")))?;
     if model.truth(key(&feedback.id), feedback.truth) {
         Ok(Json(json!({"id": feedback.id})))
     } else if let Some(instance) = model.live().filter(|instance| instance.build.decision.is_none()) {

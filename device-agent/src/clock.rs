@@ -84,7 +84,7 @@ impl Reckoning {
 mod tests {
     use std::sync::Arc;
 
-    use modelfleet_agent_core::saved::Kept;
+    use modelfleet_agent_core::saved::SavedModel;
 
     use super::*;
 
@@ -127,7 +127,7 @@ mod tests {
                 r#"{{"namespace":"plant","model":"pump","epoch":1,"revision":1,"issued":{issued},"expires":9}}"#
             );
             let plan = Some(Arc::new(serde_json::from_str(&text).unwrap()));
-            let kept = Kept { plan, ..Kept::default() };
+            let kept = SavedModel { plan, ..SavedModel::default() };
             Saved { models: [("pump".parse().unwrap(), kept)].into(), ..Saved::default() }
         };
         let stored = system.after_ms(DAY_MS);

@@ -1,4 +1,4 @@
-//! The command line and the environment.
+//! The command line and the environment variables.
 
 mod files;
 mod unreadable;
@@ -15,117 +15,119 @@ use url::Url;
 pub use files::{ConfigError, apart, plan_keys, read_file};
 pub use unreadable::{can_be_read, go_without};
 
-/// Runs models on devices, under a plan from the controller.
+/// The Modelfleet device agent. It runs models on a device as the signed plans of the controller say, and serves
+/// predictions to local programs.
 #[derive(Parser)]
 #[command(name = "modelfleet-agent", version)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Run one device.
+    /// Run the agent for this device.
     Run(RunArgs),
 }
 
-/// What one device and many have in common.
+/// Settings that do not depend on the device.
 #[derive(Args)]
 pub struct CommonArgs {
-    /// The MQTT broker: mqtt://HOST[:1883] or mqtts://HOST[:8883].
+    /// Address of the MQTT broker: mqtt://HOST[:1883] or mqtts://HOST[:8883].
     #[arg(long, env = "MODELFLEET_BROKER", value_name = "URL")]
     pub broker: Broker,
-    /// The fleet: the Kubernetes namespace of its objects.
+    /// The fleet: the Kubernetes namespace of its ModelVersions and Rollouts.
     #[arg(long, env = "MODELFLEET_NAMESPACE", default_value = "default")]
     pub namespace: Namespace,
-    /// File with an ed25519 public key (hexadecimal or base64) whose plans are obeyed; may be repeated. Several files
-    /// may stand in one value, with commas between them.
+    /// File with an ed25519 public key, hexadecimal or base64. The agent follows only plans signed by one of these keys.
+    /// Give the option several times, or several files separated by commas.
     #[arg(long, env = "MODELFLEET_PLAN_KEY", required = true, value_name = "FILE")]
     pub plan_key: Vec<PathBuf>,
-    /// File with a minisign public key; with any, only models signed by one of them run. May be repeated,
-    /// or several with commas between them.
+    /// File with a minisign public key. If any is given, the agent runs only models signed by one of these keys; without
+    /// it, model signatures are not checked. Give the option several times, or several files separated by commas.
     #[arg(long, env = "MODELFLEET_ARTIFACT_KEY", value_name = "FILE")]
     pub artifact_key: Vec<PathBuf>,
-    /// File with the certificate authorities that are trusted instead of the system's.
+    /// File with the certificate authorities to trust instead of the system's.
     #[arg(long, env = "MODELFLEET_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// ONNX Runtime's shared library; without it, models run on rten alone.
+    /// The shared library of ONNX Runtime. Without it, models run on rten only.
     #[arg(long, env = "MODELFLEET_ONNXRUNTIME", value_name = "FILE")]
     pub onnxruntime: Option<PathBuf>,
-    /// Engines to use, the preferred one first; `none` for none.
+    /// Engines to use, in order of preference; `none` for no engine.
     #[arg(long, value_delimiter = ',', default_value = "onnxruntime,rten")]
     pub engines: Vec<EngineName>,
-    /// Longest a prediction may take, milliseconds; slower ones count as timeouts.
+    /// Longest time for a prediction, in milliseconds. A slower one counts as a timeout.
     #[arg(long, default_value_t = 2_000, value_name = "MS")]
     pub prediction_timeout_ms: u64,
-    /// The broker is asked for a sign of life after this pause, seconds (at least 5).
+    /// Interval of MQTT keep-alive messages, in seconds (at least 5).
     #[arg(long, default_value_t = 60, value_name = "S")]
     pub keep_alive_s: u64,
-    /// Longest wait between two tries to connect, seconds.
+    /// Longest wait between two attempts to connect to the broker, in seconds.
     #[arg(long, default_value_t = 120, value_name = "S")]
     pub reconnect_max_s: u64,
     /// Longest random delay before a device reconnects after it lost the broker, in seconds [default: 30]. It spreads
     /// the reconnects of a fleet; at start the delay is at most a third of it.
     #[arg(long, env = "MODELFLEET_RECONNECT_SPREAD", value_name = "S")]
     pub reconnect_spread_s: Option<u64>,
-    /// First wait before a failed download is tried again, milliseconds.
+    /// Wait before a failed download is tried again, in milliseconds. It doubles with each further failure.
     #[arg(long, default_value_t = 10_000, value_name = "MS")]
     pub fetch_backoff_ms: u64,
-    /// Devices spread the download of a stable build over this time, milliseconds.
+    /// Devices start to download a stable build at random times within this period, in milliseconds.
     #[arg(long, default_value_t = 60_000, value_name = "MS")]
     pub stable_spread_ms: u64,
-    /// Form of the log.
+    /// Format of the log.
     #[arg(long, env = "MODELFLEET_LOG", default_value = "text")]
     pub log: LogForm,
-    /// Least important lines that are logged.
+    /// Lowest level that is logged: error, warn, info, debug or trace.
     #[arg(long, env = "MODELFLEET_LOG_LEVEL", default_value = "info")]
     pub log_level: tracing::level_filters::LevelFilter,
 }
 
-/// One device.
+/// Settings of one device.
 #[derive(Args)]
 pub struct RunArgs {
-    /// What devices have in common.
+    /// Settings that do not depend on the device.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// The device's id.
+    /// Id of this device, unique in the fleet.
     #[arg(long, env = "MODELFLEET_DEVICE", value_name = "ID")]
     pub device: DeviceId,
-    /// The device's folder.
+    /// Folder for models and state. It must be on a disk that survives a restart.
     #[arg(long, env = "MODELFLEET_DIR", value_name = "FOLDER")]
     pub dir: PathBuf,
-    /// A label, KEY=VALUE; may be repeated.
+    /// A label of the device, KEY=VALUE. Give the option several times, or several labels separated by commas.
     #[arg(long, env = "MODELFLEET_LABELS", value_delimiter = ',', value_parser = label, value_name = "KEY=VALUE")]
     pub label: Vec<(String, String)>,
-    /// The broker's user; the device's id where a password file is given.
+    /// User name for the broker. With a password file, the default is the device's id.
     #[arg(long, env = "MODELFLEET_USERNAME")]
     pub username: Option<String>,
-    /// File with the password in its first line.
+    /// File with the password for the broker in its first line.
     #[arg(long, env = "MODELFLEET_PASSWORD_FILE", value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    /// Where the local API listens: a loopback address and port (0: any free one), or unix:PATH.
+    /// Address of the local API: a loopback address and port (0: any free port), or unix:PATH.
     #[arg(long, env = "MODELFLEET_LISTEN", default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     pub listen: Listen,
-    /// A host name, without port, under which the local API may be asked, besides those of the machine itself; may be
-    /// repeated. Where a proxy or a container stands before it.
+    /// Host name, without port, that requests to the local API may use besides those of the machine itself. Needed behind a
+    /// proxy or in a container. May be given several times.
     #[arg(long, env = "MODELFLEET_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
     pub allow_host: Vec<String>,
-    /// Web pages of this origin may ask the local API, such as http://dashboard.local:3000; may be repeated.
+    /// Origin of web pages that may call the local API, such as http://dashboard.local:3000. May be given several times.
     #[arg(long, env = "MODELFLEET_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
-    /// Memory that the process may use, MiB; a build that makes it exceed that goes back. 0: no limit.
+    /// Memory limit of the process, in MiB. If a new build exceeds it, the device goes back to the build before. 0: no
+    /// limit.
     #[arg(long, env = "MODELFLEET_MEMORY_LIMIT", default_value_t = 0, value_name = "MIB")]
     pub memory_limit_mib: u64,
 }
 
-/// Where the broker is.
+/// The address of the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
-    /// Its host.
+    /// Host name or IP address.
     pub host: String,
-    /// Its port.
+    /// Port.
     pub port: u16,
     /// Whether the connection is encrypted.
     pub tls: bool,
@@ -134,21 +136,23 @@ pub struct Broker {
 impl FromStr for Broker {
     type Err = String;
     fn from_str(text: &str) -> Result<Broker, String> {
-        let url = Url::parse(text).map_err(|e| format!("not an address: {e}"))?;
+        let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
         let tls = match url.scheme() {
             "mqtt" | "tcp" => false,
             "mqtts" | "ssl" => true,
-            other => return Err(format!("scheme {other:?} is neither mqtt nor mqtts")),
+            other => return Err(format!("scheme {other:?} is not supported; use mqtt or mqtts")),
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("user and password do not belong into the address; see --password-file".into());
+            return Err(
+                "user and password are not allowed in the address; use --username and --password-file".into(),
+            );
         }
-        let host = url.host_str().filter(|h| !h.is_empty()).ok_or("no host")?.to_owned();
+        let host = url.host_str().filter(|h| !h.is_empty()).ok_or("the host is missing")?.to_owned();
         Ok(Broker { host, port: url.port().unwrap_or(if tls { 8883 } else { 1883 }), tls })
     }
 }
 
-/// Where the local API listens.
+/// The address of the local API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// On a loopback address.
@@ -164,11 +168,11 @@ impl FromStr for Listen {
             return Ok(Listen::Unix(path.into()));
         }
         let address: SocketAddr =
-            text.parse().map_err(|e| format!("neither an address nor unix:PATH: {e}"))?;
+            text.parse().map_err(|e| format!("neither ADDRESS:PORT nor unix:PATH: {e}"))?;
         if address.ip().is_loopback() {
             Ok(Listen::Tcp(address))
         } else {
-            Err("the local API has no passwords and listens on loopback only".into())
+            Err("the local API has no passwords, so it listens on loopback addresses only, such as 127.0.0.1:8099".into())
         }
     }
 }
@@ -176,7 +180,7 @@ impl FromStr for Listen {
 /// An engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineName {
-    /// ONNX Runtime, opened from --onnxruntime.
+    /// ONNX Runtime, loaded from --onnxruntime.
     Onnxruntime,
     /// rten.
     Rten,
@@ -184,17 +188,17 @@ pub enum EngineName {
     None,
 }
 
-/// Form of the log.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogForm {
-    /// For people.
+    /// Plain text.
     Text,
-    /// One JSON object per line.
+    /// One JSON object on each line.
     Json,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
+    let (key, value) = text.split_once('=').ok_or("a label has the form KEY=VALUE")?;
     modelfleet_protocol::label::check(key, value).map_err(|error| error.to_string())?;
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use modelfleet_agent_core::agent::Agent;
-use modelfleet_agent_core::words::{Input, Moment, Output, Record, Role, Step};
+use modelfleet_agent_core::interface::{Input, Moment, Output, Record, Role, Step};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
@@ -51,7 +51,7 @@ const ALARM_EVERY: Duration = Duration::from_millis(200);
 pub enum DeviceError {
     /// A model hangs while it is loaded or tested, and only the end of the process frees its thread. What
     /// follows from that is on the disk.
-    #[error("{0} has been loading for far too long")]
+    #[error("{0} has been loading for too long; a new process is needed")]
     Stuck(String),
 }
 
@@ -124,7 +124,7 @@ impl Device {
             for output in outputs {
                 if output == Output::Save(Record::Control) {
                     written = self.save_control().await;
-                } else if written || !output.rests_on_record() {
+                } else if written || !output.depends_on_record() {
                     self.carry_out(output).await;
                 }
             }

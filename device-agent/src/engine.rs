@@ -19,7 +19,7 @@ pub use port::{Port, Ports};
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// No engine of this device takes the build.
-    #[error("no engine here runs the build (it asks for {asked}, this device has {found})")]
+    #[error("this device has no engine for the build (it needs {asked}, this device has {found})")]
     EngineMissing {
         /// The engines or operator sets that the build names.
         asked: String,
@@ -27,16 +27,16 @@ pub enum LoadError {
         found: String,
     },
     /// A format that the agent does not know.
-    #[error("the model's format is unknown to this agent")]
+    #[error("this agent does not support the model's format")]
     FormatUnknown,
     /// The verified bytes are not a model.
-    #[error("the model's file")]
+    #[error("read the model file")]
     File(#[from] ReadError),
     /// Devices cannot carry what the model takes or gives.
     #[error(transparent)]
     NotCarried(#[from] NotCarried),
     /// The file is of a newer version of the format than the engine takes.
-    #[error("{engine} takes files up to IR version {known}, the model's is {needed}")]
+    #[error("{engine} supports files up to IR version {known}, the model has version {needed}")]
     FileNewer {
         /// The engine.
         engine: String,
@@ -46,7 +46,7 @@ pub enum LoadError {
         needed: i64,
     },
     /// The engine lacks an operator set.
-    #[error("{engine} knows {domain} up to {known}, the model imports {needed}")]
+    #[error("{engine} supports {domain} up to opset {known}, the model needs opset {needed}")]
     OpsetMissing {
         /// The engine.
         engine: String,
@@ -58,7 +58,7 @@ pub enum LoadError {
         needed: i64,
     },
     /// The engine lacks an operator.
-    #[error("{engine} lacks an operator: {detail}")]
+    #[error("{engine} does not support an operator of the model: {detail}")]
     OperatorMissing {
         /// The engine.
         engine: String,
@@ -66,7 +66,7 @@ pub enum LoadError {
         detail: String,
     },
     /// The engine would answer, and not as the file says.
-    #[error("{engine} does not run the model exactly: {detail}")]
+    #[error("{engine} would give other results than the model specifies: {detail}")]
     Inexact {
         /// The engine.
         engine: String,
@@ -74,7 +74,7 @@ pub enum LoadError {
         detail: String,
     },
     /// The engine refuses the model for another reason.
-    #[error("{engine} refuses the model: {detail}")]
+    #[error("{engine} cannot load the model: {detail}")]
     Refused {
         /// The engine.
         engine: String,
@@ -119,7 +119,7 @@ pub enum RunError {
         detail: String,
     },
     /// It would take more memory than predictions may.
-    #[error("{engine} would need more memory than predictions may take; ask for less at once: {detail}")]
+    #[error("{engine} needs more memory than a prediction may use; send fewer rows at once: {detail}")]
     Memory {
         /// The engine.
         engine: &'static str,
@@ -127,7 +127,7 @@ pub enum RunError {
         detail: String,
     },
     /// The answer is larger than any that is sent.
-    #[error("the answer would have {bytes} bytes, at most {ANSWER_BYTES_MAX} are sent; ask for less at once")]
+    #[error("the answer has {bytes} bytes, at most {ANSWER_BYTES_MAX} are allowed; send fewer rows at once")]
     Large {
         /// How many it has.
         bytes: usize,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use modelfleet_agent_core::words::{Identity, Limits};
+use modelfleet_agent_core::interface::{Identity, Limits};
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::plan::Fetch;
 use modelfleet_protocol::selector::Labels;
@@ -172,7 +172,7 @@ pub fn engines(names: &[EngineName], onnxruntime: Option<&Path>, threads: usize)
             (EngineName::Onnxruntime, Some(path)) => {
                 match crate::engine::onnxruntime::OnnxRuntime::open(path, threads) {
                     Ok(engine) => engines.push(Arc::new(engine)),
-                    Err(error) => warn!(error = %crate::log::chain(&error), "no ONNX Runtime"),
+                    Err(error) => warn!(error = %crate::log::chain(&error), "ONNX Runtime cannot be used"),
                 }
             }
             #[cfg(feature = "rten")]
@@ -182,10 +182,10 @@ pub fn engines(names: &[EngineName], onnxruntime: Option<&Path>, threads: usize)
     }
     let _ = threads;
     for info in engines.iter().map(|e| e.info()) {
-        info!(engine = %info.name, version = %info.version, opsets = ?info.opsets, "engine");
+        info!(engine = %info.name, version = %info.version, opsets = ?info.opsets, "engine ready");
     }
     if engines.is_empty() {
-        warn!("no engine: models cannot run here, and the device says so");
+        warn!("no engine is available, so this device can run no models");
     }
     Engines::new(engines)
 }

@@ -24,7 +24,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The address cannot be asked.
-    #[error("{url} is not an address that can be fetched: {reason}")]
+    #[error("{url} cannot be downloaded: {reason}")]
     Address {
         /// The address, without query.
         url: String,
@@ -41,7 +41,7 @@ pub enum HttpError {
         source: std::io::Error,
     },
     /// The connection broke or the server spoke no HTTP.
-    #[error("ask {host}")]
+    #[error("send the request to {host}")]
     Ask {
         /// Host and port.
         host: String,
@@ -50,7 +50,7 @@ pub enum HttpError {
         source: hyper::Error,
     },
     /// Nothing came in time.
-    #[error("{host} did not answer in {} s", after.as_secs())]
+    #[error("{host} did not answer within {} s", after.as_secs())]
     Silent {
         /// Host and port.
         host: String,

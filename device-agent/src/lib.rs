@@ -1,6 +1,7 @@
-//! The device agent's shell: it waits, feeds the pure core one input at a time and carries out its outputs.
+//! The device agent's shell: it waits for events, feeds them into the pure core one at a time, and carries out the core's
+//! outputs.
 //!
-//! Nothing here decides about a rollout; see `modelfleet-agent-core` for that.
+//! Decisions about a rollout are made in `modelfleet-agent-core`, not here.
 
 pub mod admit;
 pub mod api;

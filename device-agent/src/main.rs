@@ -18,13 +18,13 @@ use modelfleet_agent::{api, log, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-/// Threads for disk, loading and predictions of the local API. They are made when they are needed; there are
-/// many, because a model that hangs keeps some of them until the process ends.
+/// Threads for disk, loading and predictions of the local API, started on demand. The limit is high, because a model that
+/// hangs keeps some of them until the process ends.
 const BLOCKING_THREADS_MAX: usize = 128;
-/// Files of the settings that cannot be read are looked at again so often.
+/// How often the agent checks whether settings that could not be read can be read again.
 const SETTINGS_EVERY: Duration = Duration::from_secs(10);
-/// Longest that the device and its API may take to end.
-const ENDING: Duration = Duration::from_secs(15);
+/// Longest time for the device and its API to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 fn main() -> anyhow::Result<()> {
     let Command::Run(args) = Cli::parse().command;
@@ -48,7 +48,7 @@ fn main() -> anyhow::Result<()> {
 async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let store = Store::open(&args.dir, true).context("open the device's folder")?;
     let files = (args.common.plan_key.clone(), args.password_file.clone());
-    // A device that has something to answer with is not silenced by a file that is gone.
+    // A device that has installed models keeps answering without a file that is missing.
     let without = if store.is_lived_in() { go_without(&mut args) } else { None };
     if let Some(told) = &without {
         error!(device = %args.device, "{told}");
@@ -71,7 +71,7 @@ async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let patience = Duration::from_millis(args.common.prediction_timeout_ms);
     let callers = api::Callers::at(&args.listen, &args.allow_host, &args.allow_origin);
     let api = api::serve(&args.listen, &args.dir, Arc::clone(&models), patience, callers, stop.clone());
-    // Whichever ends first takes the other with it; both end at the stop.
+    // If one of the two ends, the other is stopped.
     let device = async {
         let ended = device.await.context("run the device");
         stop.cancel();
@@ -95,23 +95,23 @@ async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     };
     tokio::select! {
         outcome = both => {
-            anyhow::ensure!(!back.get(), "its settings can be read again: start the agent once more");
+            anyhow::ensure!(!back.get(), "the settings can be read again; the agent must be started again");
             outcome
         }
         () = wait, if without.is_some() => Ok(()),
-        () = overdue(&stop) => anyhow::bail!("not ended {} s after the stop", ENDING.as_secs()),
+        () = overdue(&stop) => anyhow::bail!("the agent did not stop within {} s", STOP_TIMEOUT.as_secs()),
     }
 }
 
-/// Waits until files of the settings that could not be read can be.
+/// Waits until the settings that could not be read can be read.
 async fn settings_back(plan_keys: &[PathBuf], password: Option<&PathBuf>) {
     while !can_be_read(plan_keys, password) {
         tokio::time::sleep(SETTINGS_EVERY).await;
     }
 }
 
-/// Waits until the end has taken too long. What was decided is on the disk by then.
+/// Waits until the stop has taken too long. Everything that was decided is on the disk by then.
 async fn overdue(stop: &CancellationToken) {
     stop.cancelled().await;
-    tokio::time::sleep(ENDING).await;
+    tokio::time::sleep(STOP_TIMEOUT).await;
 }

@@ -1,7 +1,7 @@
-//! The connection to the broker. No type of the MQTT library goes past this file.
+//! The connection to the broker. No type of the MQTT library is visible outside of this folder.
 //!
-//! One connection after the other, each begun clean: everything on the wire is retained state, so nothing is
-//! worth keeping in a session but what the outbox keeps anyway.
+//! Each connection starts with a clean session. All messages are retained state, so a session would keep nothing that the
+//! outbox does not keep.
 
 mod flight;
 mod inbox;
@@ -34,40 +34,40 @@ use outbox::TooLarge;
 pub use outbox::{Item, Outbox};
 pub use settings::{Backoff, Credentials, Settings, read_password};
 
-/// A connection that lasted this long makes the next wait short again.
+/// After a connection that lasted this long, the next wait is short again.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
-/// Longest wait for the last words of a connection that is closed on purpose.
-const GOODBYE: Duration = Duration::from_secs(3);
+/// Longest time to close a connection in order.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// So many times the pause after which the broker is asked for a sign of life it may take to acknowledge any message.
+/// The broker may take this many keep-alive intervals to acknowledge a message.
 const ALIVE_PER_ACKNOWLEDGEMENT: u32 = 3;
 
-/// What the connection tells the agent.
+/// An event of the connection.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// It is about to connect and needs a last will.
+    /// The connection is about to be made, and needs a last will.
     Connecting,
-    /// The broker accepted the device, and its subscription.
+    /// The broker accepted the device and its subscription.
     Connected,
-    /// The connection is gone.
+    /// The connection was lost.
     Disconnected,
     /// The broker answered.
     Heard,
-    /// A plan, opened.
+    /// A plan whose signature was verified.
     Plan(Arc<Plan>),
-    /// An override, opened.
+    /// An override whose signature was verified.
     Override(Box<Override>),
 }
 
 /// The connection of one device.
 pub struct Link {
-    /// Where and who.
+    /// Address and account.
     pub settings: Settings,
-    /// What is to be published.
+    /// Messages to publish.
     pub outbox: Arc<Outbox>,
-    /// Opens what arrives.
+    /// Verifies messages that arrive.
     pub inbox: Arc<Inbox>,
-    /// Hears what happens.
+    /// Receives the events.
     pub events: mpsc::Sender<LinkEvent>,
     /// Last wills, one for every [`LinkEvent::Connecting`].
     pub wills: mpsc::Receiver<Presence>,
@@ -88,7 +88,7 @@ impl Link {
     /// Connects, again and again, until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut tries = 0;
-        // A site that gets its power back does not knock in one instant.
+        // After a power cut, all devices of a site start at one moment.
         if !pause(self.settings.backoff.at_start(rand::random()), &stop).await {
             return;
         }
@@ -107,10 +107,11 @@ impl Link {
                 tries = 0;
             }
             let backoff = self.settings.backoff;
-            let draw = rand::random();
-            let wait = if open && tries == 0 { backoff.after_loss(draw) } else { backoff.wait(tries, draw) };
+            let random = rand::random();
+            let wait =
+                if open && tries == 0 { backoff.after_loss(random) } else { backoff.wait(tries, random) };
             let device = &self.settings.device;
-            info!(%device, error = %chain(&*error), wait_ms = wait.as_millis() as u64, "not connected");
+            info!(%device, error = %chain(&*error), wait_ms = wait.as_millis() as u64, "no connection to the broker, trying again");
             tries = tries.saturating_add(1);
             if !pause(wait, &stop).await {
                 return;
@@ -163,7 +164,7 @@ impl Link {
         };
         let open = flight.stage == Stage::Open;
         if lost.is_none() && flight.stage != Stage::Knocking {
-            self.goodbye(will, &client, &mut events).await;
+            self.disconnect(will, &client, &mut events).await;
         }
         for message in flight.unacknowledged() {
             self.outbox.put_back(message);
@@ -193,10 +194,10 @@ impl Link {
             Event::Incoming(Packet::SubAck(ack)) => {
                 let refused = |code: &SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
                 if ack.return_codes.iter().any(refused) {
-                    // A device that hears no plan is not connected, however well it may talk.
+                    // A device that receives no plans does not count as connected.
                     let device = &self.settings.device;
-                    warn!(%device, codes = ?ack.return_codes, "the broker refuses a subscription; the account may lack the right to read plans and overrides");
-                    return Err("the broker refuses a subscription".into());
+                    warn!(%device, codes = ?ack.return_codes, "the broker refused a subscription; check that the account may read plans and overrides");
+                    return Err("the broker refused a subscription".into());
                 }
                 flight.stage = Stage::Open;
                 self.tell(LinkEvent::Connected).await;
@@ -208,7 +209,7 @@ impl Link {
                 if !matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
                     let device = &self.settings.device;
                     let what = message.map(|message| message.item);
-                    warn!(%device, reason = ?ack.reason, ?what, "the broker refuses a message");
+                    warn!(%device, reason = ?ack.reason, ?what, "the broker refused a message; check that the account may write the device's topics");
                 }
                 self.heard(flight).await;
                 self.send(client, flight);
@@ -225,7 +226,7 @@ impl Link {
                         let device = &self.settings.device;
                         let (topic, begins) = (excerpt(&message.topic), excerpt(&message.payload));
                         let bytes = message.payload.len();
-                        warn!(%device, topic, bytes, begins, error = %chain(&error), "message refused");
+                        warn!(%device, topic, bytes, begins, error = %chain(&error), "ignored a message that could not be accepted");
                     }
                 }
             }
@@ -235,7 +236,7 @@ impl Link {
         Ok(())
     }
 
-    /// Hands the library what is to be published, as far as there is room.
+    /// Passes messages to the MQTT client, as far as there is room.
     fn send(&self, client: &AsyncClient, flight: &mut Flight) {
         while flight.len() < IN_FLIGHT_MAX {
             let Some(message) = self.outbox.take() else { return };
@@ -244,14 +245,14 @@ impl Link {
                 // The broker would end the connection over it, now and at every later try.
                 if news {
                     let (device, what) = (&self.settings.device, &message.item);
-                    warn!(%device, ?what, bytes, most, "left out: larger than the broker takes");
+                    warn!(%device, ?what, bytes, most, "not sent: the message is larger than the broker accepts");
                 }
                 continue;
             }
             match client.try_publish(topic, QoS::AtLeastOnce, true, message.payload.clone()) {
                 Ok(()) => flight.handed(message),
                 Err(error) => {
-                    debug!(%error, "the library takes nothing now");
+                    debug!(%error, "the MQTT client's queue is full");
                     return self.outbox.put_back(message);
                 }
             }
@@ -271,7 +272,7 @@ impl Link {
     }
 
     /// Says that the device goes offline on purpose; a clean disconnect drops the will.
-    async fn goodbye(&self, will: Presence, client: &AsyncClient, events: &mut EventLoop) {
+    async fn disconnect(&self, will: Presence, client: &AsyncClient, events: &mut EventLoop) {
         let payload = serde_json::to_vec(&will).unwrap_or_default();
         let last = async {
             client.try_publish(self.presence(), QoS::AtLeastOnce, true, payload).ok()?;
@@ -280,7 +281,7 @@ impl Link {
             Some(())
         };
         // Whoever does not listen in time gets the will.
-        let _ = tokio::time::timeout(GOODBYE, last).await;
+        let _ = tokio::time::timeout(DISCONNECT_TIMEOUT, last).await;
     }
 }
 

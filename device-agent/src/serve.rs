@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use modelfleet_agent_core::build::Build;
+use modelfleet_agent_core::interface::Role;
 use modelfleet_agent_core::recorder::Outcome;
-use modelfleet_agent_core::words::Role;
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::model::Fallback;
 use tokio::sync::Notify;
@@ -31,10 +31,10 @@ pub use reading::{Reading, ReadingError};
 #[derive(Debug, thiserror::Error)]
 pub enum PredictError {
     /// No build answers for this model now.
-    #[error("no build of {0} answers now")]
+    #[error("no version of {0} is running now")]
     NotReady(ModelName),
     /// No build could have answered, or this one cannot answer these values.
-    #[error("{model} {version} does not take the request")]
+    #[error("{model} {version} cannot answer this request")]
     Refused {
         /// The model.
         model: ModelName,
@@ -45,7 +45,7 @@ pub enum PredictError {
         source: RunError,
     },
     /// The model failed.
-    #[error("predict with {model} {version}")]
+    #[error("{model} {version} failed")]
     Run {
         /// The model.
         model: ModelName,
@@ -56,7 +56,7 @@ pub enum PredictError {
         source: RunError,
     },
     /// The prediction ended in a panic.
-    #[error("the prediction of {model} {version} was dropped")]
+    #[error("the prediction of {model} {version} crashed")]
     Dropped {
         /// The model.
         model: ModelName,
@@ -64,7 +64,7 @@ pub enum PredictError {
         version: String,
     },
     /// It took too long.
-    #[error("{model} did not answer in {} ms", after.as_millis())]
+    #[error("{model} did not answer within {} ms", after.as_millis())]
     Timeout {
         /// The model.
         model: ModelName,

@@ -20,7 +20,7 @@ use lock::Lock;
 use records::Unread;
 pub use records::{Found, STATE, windows_record};
 
-/// Why the state folder cannot be used.
+/// Why the device's folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A file or folder could not be read or written.
@@ -34,9 +34,9 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// The record is there and cannot be read. Without it the device would forget what it must not.
+    /// The control record exists and cannot be read. The agent does not start without it.
     #[error(
-        "{path} cannot be read; see to the disk and to the rights of the folder, then start the agent again"
+        "{path} cannot be read; check the disk and the permissions of the folder, then start the agent again"
     )]
     Unreadable {
         /// The record.
@@ -45,10 +45,10 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// The record is of an agent that came later.
+    /// The record was written by a later agent.
     #[error(
         "{path} was written by a newer agent (its record has version {found}, this agent reads {SAVED_VERSION}); \
-         install that agent again, or start this one with another folder and lose what the device remembers"
+         install that agent again, or give this one another --dir (the device then starts without its history)"
     )]
     Newer {
         /// The record.
@@ -56,8 +56,8 @@ pub enum StoreError {
         /// The version that was found.
         found: u32,
     },
-    /// Another agent has the folder.
-    #[error("state folder {0} is in use by another agent")]
+    /// Another agent uses the folder.
+    #[error("the folder {0} is in use by another agent; stop it, or use another --dir")]
     InUse(PathBuf),
 }
 
@@ -93,9 +93,9 @@ impl Store {
         let made = make_room_for_folder(&blobs).and_then(|()| fs::create_dir_all(&blobs)).err();
         if let Some(error) = unwritable.or(made) {
             let path = dir.display();
-            error!(%path, %error, "the folder takes no writes: what is in it is served, nothing new is begun");
+            error!(%path, %error, "the folder cannot be written: the installed models keep running, and nothing new is installed");
             if !lock.is_held() {
-                warn!(%path, "the folder cannot be locked; see to it that no other agent runs on it");
+                warn!(%path, "the folder cannot be locked; make sure that no other agent uses it");
             }
         }
         let store = Store { dir: dir.to_owned(), durable, unread: Mutex::default(), lock: Mutex::new(lock) };

@@ -110,7 +110,7 @@ fn bad_requests_are_told_what_is_wrong() {
         ),
         (
             json!({"inputs": [{"name": "features", "shape": [1], "datatype": "FP16", "data": [1]}]}),
-            "FP32 [-1, 7] expected, got FP16 [1]",
+            "FP32 [-1, 7], got FP16 [1]",
         ),
         (json!({"inputs": [{"name": "other", "shape": [1], "datatype": "FP32", "data": [1]}]}), "other"),
         (json!({"inputs": []}), "features"),
@@ -207,7 +207,7 @@ fn versions_are_told_and_asked_by_name() {
     for (method, path) in [("GET", ""), ("GET", "/ready"), ("POST", "/infer")] {
         let (status, answer) = agent.ask(method, &version("2.0.0", path), &body);
         assert_eq!(status, 404);
-        assert!(answer["error"].as_str().unwrap().contains("1.0.0 does"), "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains("1.0.0 is"), "{answer}");
     }
     let (status, answer) = agent.ask("GET", "/v2/nowhere", "");
     assert!(status == 404 && answer["error"].as_str().unwrap().contains(MODEL), "{answer}");

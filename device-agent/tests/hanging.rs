@@ -78,5 +78,5 @@ fn an_agent_whose_only_build_hangs_ends() {
         assert_eq!(plant.infer(), 504);
     }
     assert!(!plant.agent.wait_end(), "it asks to be started again");
-    assert!(plant.agent.logged().contains("only a new process helps"), "{}", plant.agent.logged());
+    assert!(plant.agent.logged().contains("a new process is needed"), "{}", plant.agent.logged());
 }

@@ -16,7 +16,7 @@ use modelfleet_agent::engine::{Port, Ports, RunError, Session};
 use modelfleet_agent::serve::{Instance, Model, Models, Reading};
 use modelfleet_agent::tensor::{Elements, NamedTensor};
 use modelfleet_agent_core::build::Build;
-use modelfleet_agent_core::words::{Input, Role, Watch};
+use modelfleet_agent_core::interface::{Input, RecordingTarget, Role};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::model::{FeatureProfile, Profile};
@@ -133,8 +133,9 @@ impl Bench {
         let reading = Reading::of(&build).unwrap();
         let ready = Arc::new(Ready::new(Box::new(manner), "made-up".into(), Some(ports())));
         self.model.place(role, Some(Arc::new(Instance { build: build.clone(), ready, reading })));
-        let watch = Watch { model: MODEL.parse().unwrap(), build: Some(build), window_ms: 60_000, role };
-        drop(self.model.watch(Time(0), &watch));
+        let watch =
+            RecordingTarget { model: MODEL.parse().unwrap(), build: Some(build), window_ms: 60_000, role };
+        drop(self.model.record_for(Time(0), &watch));
     }
 
     fn hanging(&self) -> Manner {
@@ -169,7 +170,7 @@ impl Bench {
     /// How many of a role have failed, when that has changed.
     fn failed(&self, role: Role) -> u64 {
         let mut inputs = Vec::new();
-        self.model.with_recorder(role, |recorder| recorder.tell_health(&mut inputs));
+        self.model.with_recorder(role, |recorder| recorder.report_health(&mut inputs));
         let errors = inputs.iter().map(|i| if let Input::Health { errors, .. } = i { *errors } else { 0 });
         errors.sum()
     }
@@ -266,14 +267,14 @@ fn what_the_caller_does_wrong_is_told_and_held_against_no_build() {
     let good = input("features", "[1,7]", "FP32", row);
     let cases = [
         (input("other", "[1,7]", "FP32", row), "expected features: FP32 [-1, 7]"),
-        (r#"{"inputs":[]}"#.to_owned(), "input features: FP32 [-1, 7] expected, and it is missing"),
-        (input("features", "[1,7]", "FP64", row), "input features: FP32 [-1, 7] expected, got FP64 [1, 7]"),
+        (r#"{"inputs":[]}"#.to_owned(), "input features: FP32 [-1, 7] is missing"),
+        (input("features", "[1,7]", "FP64", row), "expected input features: FP32 [-1, 7], got FP64 [1, 7]"),
         (input("features", "[7]", "FP32", row), "got FP32 [7]"),
         (input("features", "[7,1]", "FP32", row), "got FP32 [7, 1]"),
         (input("features", "[1,8]", "FP32", row), "shape [1, 8] has 8 elements, data has 7"),
         (input("features", "[1,7]", "INT64", "[0.5]"), "whole numbers"),
         (input("features", "[1,7]", "FP8", row), "FP8"),
-        ("not json".to_owned(), "not readable"),
+        ("not json".to_owned(), "cannot be read"),
         (
             good.replacen('{', r#"{"outputs":[{"name":"scores"}],"#, 1),
             "there is no output \"scores\"; there are label: INT64 [-1, 1]",

@@ -48,7 +48,7 @@ fn what_is_there_is_served_and_the_device_says_so() {
     let (status, ready) = agent.ask("GET", "/v2/health/ready", "");
     assert_eq!(status, 200);
     assert!(ready["trouble"].as_str().unwrap().contains("Read-only file system"), "{ready}");
-    assert!(agent.logged().contains("the folder takes no writes"));
+    assert!(agent.logged().contains("the folder cannot be written"));
     let presence = wait("it to be online", || console.presence(&agent.id).filter(|p| p.online));
     assert!(presence.online);
 
@@ -77,7 +77,7 @@ fn a_folder_where_the_plan_key_was_silences_nobody() {
     let (status, ready) = agent.ask("GET", "/v2/health/ready", "");
     let trouble = ready["trouble"].as_str().unwrap().to_owned();
     assert!(
-        status == 200 && trouble.contains("plan.key") && trouble.contains("put the file there"),
+        status == 200 && trouble.contains("plan.key") && trouble.contains("a file is expected"),
         "{ready}"
     );
     fs::remove_dir(&key).unwrap();
@@ -90,5 +90,5 @@ fn a_folder_where_the_plan_key_was_silences_nobody() {
     fs::create_dir_all(home.join("plan.key")).unwrap();
     let mut agent = Agent::start("pump-002", &home, &broker, &more);
     assert!(!agent.wait_end());
-    assert!(agent.logged().contains("put the file there"));
+    assert!(agent.logged().contains("a file is expected"));
 }

@@ -6,8 +6,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use modelfleet_agent_core::build::Build;
+use modelfleet_agent_core::interface::{RecordingTarget, Role};
 use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder};
-use modelfleet_agent_core::words::{Role, Watch};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::{ConfidenceProfile, Fallback, FeatureProfile, Format, ModelBuild, Profile};
@@ -55,7 +55,8 @@ fn main() {
         let mut recorder = Recorder::default();
         let model = "pump-anomaly".parse().expect("a valid name");
         let build = Some(Build::from(build(features)));
-        let _ = recorder.watch(Time(0), &Watch { model, build, window_ms: 60_000, role: Role::Live });
+        let _ = recorder
+            .record_for(Time(0), &RecordingTarget { model, build, window_ms: 60_000, role: Role::Live });
         let mut seed = 1_u64;
         let mut chance = || {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,23 +1,30 @@
-//! The agent: one step from an input to outputs.
+//! The device as a whole: one step takes an input and returns outputs.
+
+pub(crate) mod context;
+mod deletions;
+mod memory;
+mod models;
+pub(crate) mod runs;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use modelfleet_protocol::ids::{Digest, ModelName};
 
-use crate::mind::Mind;
+use crate::interface::{Identity, Input, Limits, Moment, Step};
 use crate::saved::Saved;
-use crate::words::{Identity, Input, Limits, Moment, Step};
+use state::AgentState;
 
 /// The pure agent of one device.
 #[derive(Clone, Debug)]
 pub struct Agent {
     identity: Identity,
     limits: Limits,
-    mind: Mind,
+    state: AgentState,
 }
 
 impl Agent {
-    /// An agent that continues from what it saved; both are empty on a new device. Windows that cannot be read
+    /// An agent that continues from what it saved; both records are empty on a new device. Windows that cannot be read
     /// are left out: they are evidence, not safety.
     #[must_use]
     pub fn new(
@@ -26,40 +33,39 @@ impl Agent {
         saved: Saved,
         windows: &BTreeMap<ModelName, Vec<u8>>,
     ) -> Agent {
-        let mind = Mind::restored(saved, windows, &identity, &limits);
-        Agent { identity, limits, mind }
+        let state = AgentState::restored(saved, windows, &identity, &limits);
+        Agent { identity, limits, state }
     }
 
-    /// Takes one input and says what to do. Total: no input is an error, and none panics.
-    /// What lasts is counted on the steady clock, what is due by the wall clock.
+    /// Takes one input and returns what the shell must do. Every input is accepted, and none causes a panic.
+    /// Durations are measured on the steady clock, deadlines on the wall clock.
     pub fn step(&mut self, now: impl Into<Moment>, input: Input) -> Step {
-        let Agent { identity, limits, mind } = self;
+        let Agent { identity, limits, state } = self;
+        let now = now.into();
         let stopping = input == Input::Stopping;
-        let mut turn = mind.turn(now.into(), &input, identity, limits);
-        mind.take(input, &mut turn);
+        let mut ctx = state.begin_step(now, &input, identity, limits);
+        state.apply(input, &mut ctx);
         if !stopping {
-            mind.settle(&mut turn);
+            state.settle(&mut ctx);
         }
-        mind.finish(turn)
+        state.finish_step(now, ctx)
     }
 
-    /// The content of [`crate::words::Record::Control`].
+    /// The content of [`crate::interface::Record::Control`].
     #[must_use]
     pub fn saved(&self) -> Saved {
-        self.mind.saved()
+        self.state.saved()
     }
 
-    /// The bytes of [`crate::words::Record::Windows`].
+    /// The bytes of [`crate::interface::Record::Windows`].
     #[must_use]
     pub fn saved_windows(&self, model: &ModelName) -> Vec<u8> {
-        self.mind.roster.units.get(model).map_or_else(Vec::new, |unit| unit.observation.to_bytes())
+        self.state.saved_windows(model)
     }
 
-    /// Builds whose bytes are of use, complete or begun; the shell may delete all others when it starts.
+    /// Builds whose bytes are needed, complete or partial. The shell may delete all others when it starts.
     #[must_use]
     pub fn digests(&self) -> BTreeSet<Digest> {
-        let units = self.mind.roster.units.values();
-        let slots = units.clone().flat_map(|unit| unit.kept.slots.iter().map(|slot| slot.build.digest));
-        slots.chain(units.flat_map(|unit| unit.kept.parts.iter().copied())).collect()
+        self.state.needed_builds()
     }
 }

@@ -1,45 +1,26 @@
-//! The pure device agent: one `step` from an input to outputs, the same on a device and in the simulated world.
+//! The pure device agent: one `step` takes an input and returns outputs. The same code runs on a device and in the
+//! simulated world.
 //!
-//! No IO, no clock, no environment, no randomness: time is an argument, chance is a hash of names. No input
-//! makes it panic. The shell ([`words`]) feeds what happened and carries out what comes back.
+//! No IO, no clock, no environment, no random numbers: time is an argument, and jitter is a hash of names. No input makes
+//! it panic. The shell ([`interface`]) feeds in what happened and carries out what comes back.
+//!
+//! - [`agent`]: the device as a whole, and one step.
+//! - `model`: one model on this device; it brings together the parts below, each of which owns its own state.
+//! - `plan`: what the controller wants. `download`, `install`: how a build gets onto the disk.
+//! - `serve`: which build answers, and how it proves itself. `observe`: what is counted. `report`: what is sent.
+//! - `persist`: what survives a restart.
 
 pub mod agent;
-mod aim;
-mod answers;
-mod attempts;
-pub mod backlog;
-pub mod build;
-mod crashes;
-mod deeds;
-mod deletions;
-mod fetch_schedule;
-mod fetch_turns;
-mod fetching;
-pub mod history;
-mod inputs;
-mod limits;
-mod memory;
-mod mind;
-mod observation;
-mod outputs;
-mod pace;
-mod plan_intake;
-mod prediction;
-mod probation;
-mod pursue;
-pub mod recorder;
+mod download;
+mod install;
+pub mod interface;
+mod model;
+mod observe;
+mod persist;
+mod plan;
 mod report;
-mod roster;
-mod runs;
-pub mod saved;
-mod saved_windows;
 mod serve;
-mod shapes;
-mod slots;
-mod state;
-mod truth;
-mod turn;
-mod unit;
-mod waits;
-pub mod words;
-mod writing;
+
+pub use observe::recorder;
+pub use persist::saved;
+pub use plan::build;

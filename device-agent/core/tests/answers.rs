@@ -4,7 +4,7 @@
 
 mod world;
 
-use modelfleet_agent_core::words::{Input, Output, Record};
+use modelfleet_agent_core::interface::{Input, Output, Record};
 use modelfleet_protocol::plan::{Mode, Plan};
 use modelfleet_protocol::state::{Attempt, FailureCode, Phase};
 use world::{World, candidate, digest, model, plan};
@@ -69,7 +69,7 @@ fn go_on(world: &mut World, hours: u64, mut answer: impl FnMut(&Input) -> usize)
 }
 
 fn told(world: &World) -> bool {
-    world.log.iter().any(|o| matches!(o, Output::Note(text) if text.contains("is asked for again")))
+    world.log.iter().any(|o| matches!(o, Output::Note(text) if text.contains("requesting it again")))
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod world;
 
-use modelfleet_agent_core::words::{Input, Output, Retry};
+use modelfleet_agent_core::interface::{Input, Output, Retry};
 use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
 use modelfleet_protocol::plan::{Candidate, Fetch, Order};
 use modelfleet_protocol::state::{Attempt, Failure, FailureCode, Phase};
@@ -256,7 +256,7 @@ fn a_build_that_is_wanted_while_the_stable_one_is_on_trial_is_fetched_once() {
     world.plan(plan(2, Some(3), None, &[]));
     until_asked(&mut world, HOUR);
     world.answer_all();
-    assert!(world.kept().active.unwrap().trial.is_some(), "the new stable build is on trial");
+    assert!(world.kept().active.unwrap().probation.is_some(), "the new stable build is on trial");
     world.plan(plan(3, Some(3), Some(candidate(2, "r")), &[]));
     for _ in 0..16 {
         // Nothing is heard of the broker, so that the trial takes its time.

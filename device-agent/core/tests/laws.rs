@@ -3,8 +3,8 @@
 
 mod world;
 
-use modelfleet_agent_core::saved::{Active, Directive, Kept, Saved};
-use modelfleet_agent_core::words::{Input, Output, Retry};
+use modelfleet_agent_core::interface::{Input, Output, Retry};
+use modelfleet_agent_core::saved::{Active, Directive, Saved, SavedModel};
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
@@ -193,12 +193,17 @@ fn closed(model: modelfleet_protocol::ids::ModelName, digest: Digest, index: u64
     Input::WindowClosed { model, digest, window_ms: WINDOW_MS, window }
 }
 
-fn kept(world: &World) -> Kept {
+fn kept(world: &World) -> SavedModel {
     world.agent.saved().models.get(&model()).cloned().unwrap_or_default()
 }
 
 /// Safety: what holds after every single step. `connected`: at its end, or until the process died in it.
-fn safe(world: &World, before: &Kept, outputs: &[Output], connected: bool) -> Result<(), TestCaseError> {
+fn safe(
+    world: &World,
+    before: &SavedModel,
+    outputs: &[Output],
+    connected: bool,
+) -> Result<(), TestCaseError> {
     let after = kept(world);
     let rejected = after.plan.as_ref().map_or(vec![], |plan| plan.rejected.clone());
     let touched = outputs.iter().filter_map(|o| match o {
@@ -215,7 +220,7 @@ fn safe(world: &World, before: &Kept, outputs: &[Output], connected: bool) -> Re
     );
     prop_assert!((after.seen.epoch, after.seen.revision) >= (before.seen.epoch, before.seen.revision));
     prop_assert!(after.slots.len() <= 3 && after.attempts.len() <= 8);
-    let trial = |active: &Option<Active>| active.as_ref().filter(|a| a.trial.is_some()).map(|a| a.digest);
+    let trial = |active: &Option<Active>| active.as_ref().filter(|a| a.probation.is_some()).map(|a| a.digest);
     if let Some(activated) = trial(&after.active)
         && trial(&before.active) != Some(activated)
     {
@@ -309,7 +314,7 @@ fn heals(world: &mut World) -> Result<(), TestCaseError> {
     }
     let kept = kept(world);
     prop_assert_eq!(world.serving, Some(digest(6)), "{:#?}", kept);
-    prop_assert!(kept.active.is_some_and(|a| a.trial.is_none()));
+    prop_assert!(kept.active.is_some_and(|a| a.probation.is_none()));
     world.plan(plan(1001, Some(5), None, &[6]));
     for _ in 0..40 {
         world.settle();
@@ -376,7 +381,7 @@ proptest! {
             heals(&mut crashed)?;
             let picture = |world: &World| {
                 let kept = kept(world);
-                (world.serving, kept.active.map(|a| (a.digest, a.trial)), kept.slots.len(), world.files.clone())
+                (world.serving, kept.active.map(|a| (a.digest, a.probation)), kept.slots.len(), world.files.clone())
             };
             prop_assert_eq!(picture(&crashed), picture(&straight));
         }

@@ -3,7 +3,7 @@
 
 mod world;
 
-use modelfleet_agent_core::words::{Input, Retry};
+use modelfleet_agent_core::interface::{Input, Retry};
 use modelfleet_protocol::state::Phase;
 use world::{World, candidate, digest, plan};
 

@@ -8,7 +8,7 @@ mod world;
 
 use std::fmt::Write as _;
 
-use modelfleet_agent_core::words::{Input, Moment, Output, Record, Retry};
+use modelfleet_agent_core::interface::{Input, Moment, Output, Record, Retry};
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
 use modelfleet_protocol::plan::{Mode, Order, Plan};
@@ -183,7 +183,7 @@ fn summary(world: &World) -> String {
     let saved = world.agent.saved();
     let Some(kept) = saved.models.get(&model()) else { return "-".to_owned() };
     let active = kept.active.as_ref().map_or("none".to_owned(), |a| {
-        format!("{}{}", a.digest.0[0], if a.trial.is_some() { "?" } else { "" })
+        format!("{}{}", a.digest.0[0], if a.probation.is_some() { "?" } else { "" })
     });
     let attempts = kept.attempts.iter().filter(|t| !t.attempt.rollout.is_empty()).map(|t| {
         let code = t.attempt.failure.as_ref().map(|f| format!(" {:?}", f.code)).unwrap_or_default();

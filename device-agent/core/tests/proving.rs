@@ -3,7 +3,7 @@
 
 mod world;
 
-use modelfleet_agent_core::words::{Input, Output};
+use modelfleet_agent_core::interface::{Input, Output};
 use modelfleet_protocol::plan::Mode;
 use modelfleet_protocol::state::{Attempt, FailureCode, Phase};
 use world::{World, candidate, digest, model, plan};
@@ -80,7 +80,7 @@ fn contact_that_was_lost_is_no_contact() {
     world.feed(Input::Disconnected);
     world.pass(400_000);
     answers(&mut world);
-    assert!(world.kept().active.unwrap().trial.is_some(), "not confirmed while it is offline");
+    assert!(world.kept().active.unwrap().probation.is_some(), "not confirmed while it is offline");
     world.pass(200_000);
     world.answer_all();
     world.connect();
@@ -97,7 +97,7 @@ fn a_restart_begins_the_shortest_probation_anew() {
     world.answer_all();
     answers(&mut world);
     world.connect();
-    assert!(world.kept().active.unwrap().trial.is_some());
+    assert!(world.kept().active.unwrap().probation.is_some());
     world.healthy();
     assert_eq!(attempt(&world).phase, Phase::Confirmed);
 }
@@ -379,7 +379,7 @@ fn a_clock_that_is_set_again_and_again_neither_ends_nor_stretches_a_probation() 
         world.pass(1_000);
     }
     world.feed(Input::Wake);
-    let trial = world.kept().active.unwrap().trial.unwrap();
+    let trial = world.kept().active.unwrap().probation.unwrap();
     assert_eq!(trial.elapsed_ms, 50_000);
     world.now = modelfleet_protocol::time::Time(world.now.0 - YEAR_MS);
     world.feed(Input::Wake);

@@ -4,8 +4,8 @@
 mod world;
 
 use modelfleet_agent_core::build::Build;
+use modelfleet_agent_core::interface::{Input, RecordingTarget, Role};
 use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder, key};
-use modelfleet_agent_core::words::{Input, Role, Watch};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::model::{ConfidenceProfile, FeatureProfile, Profile};
@@ -14,7 +14,7 @@ use modelfleet_protocol::window::{WindowSummary, add_counters};
 use proptest::prelude::*;
 use world::{START, WINDOW_MS, build, model};
 
-fn watch(n: u8, window_ms: u64) -> Watch {
+fn watch(n: u8, window_ms: u64) -> RecordingTarget {
     let mut build = build(n);
     let feature = |name: &str| FeatureProfile {
         name: name.to_owned(),
@@ -26,7 +26,7 @@ fn watch(n: u8, window_ms: u64) -> Watch {
     let confidence = ConfidenceProfile { edges: vec![0.5], counts: Bins(vec![10, 90]), low_below: 0.6 };
     build.profile =
         Some(Profile { features: vec![feature("a"), feature("b")], confidence: Some(confidence) });
-    Watch { model: model(), build: Some(Build::from(build)), window_ms, role: Role::Live }
+    RecordingTarget { model: model(), build: Some(Build::from(build)), window_ms, role: Role::Live }
 }
 
 fn windows(inputs: &[Input]) -> Vec<WindowSummary> {
@@ -56,7 +56,7 @@ fn prediction(key: u64, features: &[f32]) -> Prediction<'_> {
 
 fn started() -> Recorder {
     let mut recorder = Recorder::new(64);
-    assert!(recorder.watch(START, &watch(1, WINDOW_MS)).is_empty());
+    assert!(recorder.record_for(START, &watch(1, WINDOW_MS)).is_empty());
     recorder.available(START, true);
     recorder
 }
@@ -69,7 +69,7 @@ fn a_request_that_no_build_could_answer_is_counted_apart() {
         recorder.record(&Prediction { outcome: Outcome::Refused, ..prediction(7, &[f32::NAN, 1e9]) });
     }
     let mut health = Vec::new();
-    recorder.tell_health(&mut health);
+    recorder.report_health(&mut health);
     assert!(matches!(&health[..], [Input::Health { answered: 1, errors: 0, .. }]), "{health:?}");
     assert!(!recorder.truth(7, true), "there is nothing that truth could be told about");
     let [window] = &windows(&recorder.tick(START.after_ms(WINDOW_MS)))[..] else { panic!("one window") };
@@ -122,7 +122,7 @@ fn late_truth_goes_to_the_window_and_build_of_the_prediction_and_counts_once() {
     recorder.record(&prediction(key("a"), &[1.0, 1.0]));
     let _ = recorder.tick(START.after_ms(WINDOW_MS));
     recorder.record(&prediction(key("b"), &[1.0, 1.0]));
-    let _ = recorder.watch(START.after_ms(WINDOW_MS + 10), &watch(2, WINDOW_MS));
+    let _ = recorder.record_for(START.after_ms(WINDOW_MS + 10), &watch(2, WINDOW_MS));
     assert!(recorder.truth(key("a"), false) && recorder.truth(key("b"), true));
     assert!(!recorder.truth(key("a"), false), "told already");
     assert!(!recorder.truth(key("c"), false) && !recorder.truth(0, true), "never seen");
@@ -150,12 +150,12 @@ proptest! {
         for (what, number, value) in steps {
             match what {
                 0 => now = Time(number),
-                1 => inputs.extend(recorder.watch(now, &watch((number % 3) as u8, number % 100_000))),
+                1 => inputs.extend(recorder.record_for(now, &watch((number % 3) as u8, number % 100_000))),
                 2 | 3 => now = now.after_ms(number % (3 * WINDOW_MS)),
                 4 => truths += u64::from(recorder.truth(number % 32, number > u64::MAX / 2)),
                 5 => recorder.available(now, number % 2 == 0),
                 _ => {
-                    let watched = recorder.is_watching();
+                    let watched = recorder.is_recording();
                     let features = [value];
                     let p = Prediction { latency_ns: number, ..prediction(number % 32, &features) };
                     recorder.record(&p);
@@ -166,7 +166,7 @@ proptest! {
                 inputs.extend(recorder.tick(now));
             }
         }
-        inputs.extend(recorder.watch(now, &watch(9, 1)));
+        inputs.extend(recorder.record_for(now, &watch(9, 1)));
         inputs.extend(recorder.tick(now));
         let sum = totals(&inputs);
         prop_assert_eq!(sum.requests, requests);

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use modelfleet_agent_core::agent::Agent;
-use modelfleet_agent_core::saved::{Kept, Saved};
-use modelfleet_agent_core::words::{Input, Output};
+use modelfleet_agent_core::interface::{Input, Output};
+use modelfleet_agent_core::saved::{Saved, SavedModel};
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::time::Time;
@@ -123,10 +123,10 @@ fn arbitrary_bytes_are_no_windows() {
     for bytes in [vec![], vec![0xff; 100], b"\x0a\x03\x0a\x01\x00".to_vec()] {
         let windows = BTreeMap::from([(model(), bytes)]);
         let mut saved = Saved::default();
-        let kept = Kept { plan: Some(Arc::new(plan(1, Some(1), None, &[]))), ..Kept::default() };
+        let kept = SavedModel { plan: Some(Arc::new(plan(1, Some(1), None, &[]))), ..SavedModel::default() };
         saved.models.insert(model(), kept);
         let mut agent =
-            Agent::new(identity(), modelfleet_agent_core::words::Limits::default(), saved, &windows);
+            Agent::new(identity(), modelfleet_agent_core::interface::Limits::default(), saved, &windows);
         let step = agent.step(Time(0), Input::Started { boot: None });
         assert!(!step.outputs.iter().any(|o| matches!(o, Output::Switch { .. })));
     }

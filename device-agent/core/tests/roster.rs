@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use modelfleet_agent_core::agent::Agent;
+use modelfleet_agent_core::interface::{Input, Limits, Output, Retry};
 use modelfleet_agent_core::saved::{SEEN_MAX, Saved};
-use modelfleet_agent_core::words::{Input, Limits, Output, Retry};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::ids::ModelName;

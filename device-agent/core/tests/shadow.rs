@@ -3,7 +3,7 @@
 
 mod world;
 
-use modelfleet_agent_core::words::Input;
+use modelfleet_agent_core::interface::Input;
 use modelfleet_protocol::plan::Mode;
 use modelfleet_protocol::state::{Attempt, FailureCode, Phase};
 use world::{World, candidate, digest, model, plan};

@@ -3,7 +3,7 @@
 
 mod world;
 
-use modelfleet_agent_core::words::{Input, Output, Retry};
+use modelfleet_agent_core::interface::{Input, Output, Retry};
 use modelfleet_protocol::generated::{Counters, Report};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::membership::Membership;

@@ -5,8 +5,8 @@
 
 mod world;
 
+use modelfleet_agent_core::interface::{Input, Output};
 use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder};
-use modelfleet_agent_core::words::{Input, Output};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::metric::Metric;
@@ -111,7 +111,7 @@ impl Life {
             _ => None,
         });
         let mut recorder = Recorder::default();
-        assert!(recorder.watch(world.now, &watches.take(1).next().unwrap()).is_empty());
+        assert!(recorder.record_for(world.now, &watches.take(1).next().unwrap()).is_empty());
         recorder.available(world.now, true);
         // The hours begin with the steps.
         world.pass(HOUR_MS - world.now.0 % HOUR_MS);

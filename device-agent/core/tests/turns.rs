@@ -5,7 +5,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use modelfleet_agent_core::words::{Input, Output};
+use modelfleet_agent_core::interface::{Input, Output};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::plan::{Fetch, Plan};
 use world::{World, candidate, digest, plan};

@@ -3,12 +3,12 @@
 
 mod world;
 
-use modelfleet_agent_core::words::{Input, Output, Record};
+use modelfleet_agent_core::interface::{Input, Output, Record};
 use modelfleet_protocol::state::Phase;
 use world::{World, candidate, digest, model, plan};
 
 fn acts(outputs: &[Output]) -> Vec<&Output> {
-    outputs.iter().filter(|o| o.rests_on_record()).collect()
+    outputs.iter().filter(|o| o.depends_on_record()).collect()
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn the_only_build_answers_though_it_is_on_probation_and_nothing_can_be_written()
     world.pass(60_000);
     world.answer_all();
     assert_eq!(world.serving, Some(digest(1)));
-    assert!(world.kept().active.unwrap().trial.is_some(), "on probation");
+    assert!(world.kept().active.unwrap().probation.is_some(), "on probation");
     world.full = true;
     world.crash();
     world.answer_all();

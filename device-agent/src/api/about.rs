@@ -1,10 +1,10 @@
-//! What the agent and its models are, whether they answer, and what is said where nothing is.
+//! Metadata and health of the agent and its models, and the answer for unknown paths.
 
 use axum::Json;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use modelfleet_agent_core::words::Role;
+use modelfleet_agent_core::interface::Role;
 use serde_json::{Value, json};
 
 use super::{Api, Refusal};
@@ -75,7 +75,8 @@ pub(super) async fn nothing_there(State(api): State<Api>, uri: Uri) -> Refusal {
     let models: Vec<String> = api.models.all().iter().map(|model| model.name().to_string()).collect();
     let models = if models.is_empty() { "none yet".to_owned() } else { models.join(", ") };
     let reason = format!(
-        "nothing is at {path}; try /v2, /v2/health/ready, /v2/models/NAME or /v2/models/NAME/infer; models here: {models}"
+        "there is nothing at {path}; try /v2, /v2/health/ready, /v2/models/NAME or /v2/models/NAME/infer; models on this \
+         device: {models}"
     );
     Refusal(StatusCode::NOT_FOUND, reason)
 }
@@ -84,5 +85,5 @@ pub(super) async fn nothing_there(State(api): State<Api>, uri: Uri) -> Refusal {
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     let path: String = uri.path().chars().take(SHOWN_MAX).collect();
     let other = if method == Method::POST { "GET" } else { "POST" };
-    Refusal(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not for {path}; try {other}"))
+    Refusal(StatusCode::METHOD_NOT_ALLOWED, format!("{path} does not support {method}; use {other}"))
 }

@@ -28,7 +28,7 @@ pub(super) async fn bind(address: SocketAddr, dir: &Path) -> io::Result<TcpListe
 
 /// Tells others where the API is. Those who know need no file.
 pub(super) fn announce(dir: &Path, address: &str) {
-    info!(address, "local API listens");
+    info!(address, "local API is listening");
     let (path, fresh) = (dir.join(FILE), dir.join(format!("{FILE}.new")));
     let text = format!("{address}\n");
     if fs::read_to_string(&path).is_ok_and(|told| told == text) {
@@ -40,7 +40,7 @@ pub(super) fn announce(dir: &Path, address: &str) {
         .and_then(|()| fs::write(&fresh, text))
         .and_then(|()| fs::rename(&fresh, &path));
     if let Err(error) = written {
-        warn!(path = %path.display(), %error, "the API's address could not be written");
+        warn!(path = %path.display(), %error, "the file with the API's address could not be written");
     }
 }
 

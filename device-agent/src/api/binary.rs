@@ -45,7 +45,7 @@ pub(super) fn read(datatype: &str, bytes: &[u8], count: usize) -> Result<Element
             Elements::Bool(truths.ok_or_else(|| format!("{count} elements of BOOL are bytes of 0 or 1"))?)
         }
         "BYTES" => Elements::Text(texts(bytes, count)?),
-        _ => return Err(format!("datatype {datatype:?} is not taken")),
+        _ => return Err(format!("datatype {datatype:?} is not supported")),
     })
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
     let read = tokio::time::timeout(BODY_TIMEOUT, read(request, seat.as_deref())).await;
     let bytes = read.unwrap_or_else(|_| {
         let seconds = BODY_TIMEOUT.as_secs();
-        Err(Refusal(StatusCode::REQUEST_TIMEOUT, format!("the body took more than {seconds} s")))
+        Err(Refusal(StatusCode::REQUEST_TIMEOUT, format!("the request body took more than {seconds} s")))
     })?;
     if let Some(seat) = seat {
         seat.work().map_err(|Busy| {
@@ -47,7 +47,7 @@ async fn read(request: Request, seat: Option<&Seat>) -> Result<Bytes, Refusal> {
     let mut body = request.into_body();
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| bad(format!("the body broke off: {error}")))?;
+        let frame = frame.map_err(|error| bad(format!("the request body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > BODY_BYTES_MAX {
             return Err(too_large());
@@ -61,7 +61,7 @@ async fn read(request: Request, seat: Option<&Seat>) -> Result<Bytes, Refusal> {
 }
 
 fn too_large() -> Refusal {
-    let reason = format!("a request has at most {BODY_BYTES_MAX} bytes; ask for fewer rows at once");
+    let reason = format!("a request may have at most {BODY_BYTES_MAX} bytes; send fewer rows at once");
     Refusal(StatusCode::PAYLOAD_TOO_LARGE, reason)
 }
 
@@ -80,7 +80,7 @@ pub(super) fn written(answer: &impl Serialize) -> Result<Vec<u8>, Refusal> {
         Ok(()) => Ok(written.bytes),
         Err(_) => {
             let most = ANSWER_BYTES_MAX;
-            Err(bad(format!("the answer has more than {most} bytes; ask for fewer rows at once")))
+            Err(bad(format!("the answer has more than {most} bytes; send fewer rows at once")))
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Who may ask the local API: programs of this machine, and no web page that a browser of this machine happens to
-//! show. A page tells where it comes from in `Origin`, and a name that was bent to this machine stands in `Host`.
+//! Who may call the local API: programs of this machine, but not web pages that a browser of this machine shows. A page
+//! gives its origin in `Origin`; `Host` reveals a foreign name that resolves to this machine (DNS rebinding).
 
 use std::net::IpAddr;
 
@@ -47,7 +47,7 @@ impl Callers {
         if let Some(host) = host.as_ref().filter(|host| !self.knows(host.host())) {
             let name = host.host();
             return Err(foreign(format!(
-                "this API is not to be asked as {name:?}; ask 127.0.0.1 or localhost, or start the agent with \
+                "requests for host {name:?} are not allowed; use 127.0.0.1 or localhost, or start the agent with \
                  --allow-host {name}"
             )));
         }
@@ -60,7 +60,7 @@ impl Callers {
             return Ok(Some(origin.clone()));
         }
         Err(foreign(format!(
-            "pages of {text:?} may not ask this API; start the agent with --allow-origin {text} if they are to"
+            "web pages of {text:?} may not call this API; to allow it, start the agent with --allow-origin {text}"
         )))
     }
 

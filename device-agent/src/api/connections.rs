@@ -58,7 +58,7 @@ pub(super) async fn serve<L: Listener>(mut listener: L, service: Service, stop: 
     drop(listener);
     let all = async { while open.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, all).await.is_err() {
-        debug!("connections were open at the end");
+        debug!("some connections were still open at the end");
     }
 }
 
@@ -78,8 +78,8 @@ where
             // In this order: what the connection is at changes while it is served.
             biased;
             outcome = &mut served => break outcome,
-            () = overdue(&seat) => return debug!("a connection of the local API took too long"),
-            () = seat.sent_away() => return debug!("a connection of the local API gave way to a new one"),
+            () = overdue(&seat) => return debug!("closed a connection of the local API that took too long"),
+            () = seat.sent_away() => return debug!("closed a connection of the local API to make room for a new one"),
             () = stop.cancelled(), if !stopped => {
                 stopped = true;
                 served.as_mut().graceful_shutdown();
@@ -87,7 +87,7 @@ where
         }
     };
     if let Err(error) = outcome {
-        debug!(error = %crate::log::chain(&error), "connection of the local API");
+        debug!(error = %crate::log::chain(&error), "connection of the local API failed");
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn read(datatype: &str, data: &RawValue, count: usize) -> Result<Elem
         "UINT64" => read!(U64),
         "BOOL" => read!(Bool),
         "BYTES" => read!(Text),
-        _ => return Err(format!("datatype {datatype:?} is not taken")),
+        _ => return Err(format!("datatype {datatype:?} is not supported")),
     };
     read.map_err(|error| format!("data of {datatype}: {error}"))
 }
@@ -200,7 +200,7 @@ impl<T: Element> Item<'_, '_, T> {
         let expected = || E::custom(format!("expected {}", T::EXPECTED));
         let element = element.ok_or_else(expected)?;
         if self.0.into.len() >= self.0.count {
-            return Err(E::custom(format!("there are more than the {} elements of the shape", self.0.count)));
+            return Err(E::custom(format!("data has more than the {} elements of the shape", self.0.count)));
         }
         self.0.into.push(element);
         Ok(())

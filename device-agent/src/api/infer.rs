@@ -94,7 +94,7 @@ pub(super) async fn infer(
 fn plain(headers: &HeaderMap) -> Result<(), Refusal> {
     let packed = headers.get(CONTENT_ENCODING).filter(|packed| *packed != "identity");
     packed.map_or(Ok(()), |packed| {
-        let reason = format!("a request packed as {packed:?} is not taken; send it without content-encoding");
+        let reason = format!("content-encoding {packed:?} is not supported; send the request without it");
         Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason))
     })
 }
@@ -103,7 +103,7 @@ fn plain(headers: &HeaderMap) -> Result<(), Refusal> {
 fn json_len(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
     let Some(value) = headers.get(binary::HEADER) else { return Ok(None) };
     let length = value.to_str().ok().and_then(|text| text.parse().ok());
-    length.map(Some).ok_or_else(|| bad(format!("{} is a number of bytes", binary::HEADER)))
+    length.map(Some).ok_or_else(|| bad(format!("{} must be a number of bytes", binary::HEADER)))
 }
 
 /// Predicts off the runtime's threads, and gives up in time. The engine cannot be stopped: a prediction that

@@ -96,11 +96,10 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D)
 /// Says what is wrong with it.
 pub(super) fn read(body: &[u8], json_len: Option<usize>) -> Result<Asked, String> {
     let split = body.split_at_checked(json_len.unwrap_or(body.len()));
-    let (json, mut bytes) = split.ok_or_else(|| {
-        format!("{} says that the JSON has more bytes than the {} of the body", binary::HEADER, body.len())
-    })?;
+    let (json, mut bytes) = split
+        .ok_or_else(|| format!("{} gives more bytes than the {} of the body", binary::HEADER, body.len()))?;
     let as_json;
-    let unreadable = |e: serde_json::Error| format!("request is not readable: {e}");
+    let unreadable = |e: serde_json::Error| format!("the request cannot be read: {e}");
     let request: JsonRequest<'_> = match serde_json::from_slice(json) {
         Ok(request) => request,
         Err(error) => {
@@ -109,11 +108,11 @@ pub(super) fn read(body: &[u8], json_len: Option<usize>) -> Result<Asked, String
         }
     };
     if request.inputs.len().max(request.outputs.len()) > TENSORS_MAX {
-        return Err(format!("at most {TENSORS_MAX} inputs and outputs are taken"));
+        return Err(format!("at most {TENSORS_MAX} inputs and outputs are allowed"));
     }
     let id = match request.id {
         Some(id) if id.is_empty() || id.len() > ID_LEN_MAX => {
-            return Err(format!("an id has 1 to {ID_LEN_MAX} bytes"));
+            return Err(format!("an id must have 1 to {ID_LEN_MAX} bytes"));
         }
         Some(id) => id,
         None => format!("{:016x}", rand::random::<u64>()),
@@ -125,13 +124,13 @@ pub(super) fn read(body: &[u8], json_len: Option<usize>) -> Result<Asked, String
         inputs.push(NamedTensor { name: input.name, shape: input.shape, data });
     }
     if !bytes.is_empty() {
-        return Err(format!("{} bytes stand behind the last input", bytes.len()));
+        return Err(format!("there are {} bytes after the last input", bytes.len()));
     }
     let all = request.parameters.binary_data_output;
     let named = request.outputs.into_iter().map(|output| {
         if output.parameters.classification.is_some() || output.parameters.shared_memory_region.is_some() {
             let name = output.name;
-            return Err(format!("output {name:?}: neither classification nor shared memory is offered"));
+            return Err(format!("output {name:?}: classification and shared memory are not supported"));
         }
         Ok((output.name, output.parameters.binary_data.unwrap_or(all)))
     });
@@ -193,10 +192,10 @@ mod tests {
         assert_eq!((wanted("x"), wanted("y"), wanted("z")), (Some(true), Some(false), None));
 
         body.push(0);
-        refused(&body, Some(json.len()), "1 bytes stand behind");
+        refused(&body, Some(json.len()), "there are 1 bytes after");
         refused(&body[..json.len() + 3], Some(json.len()), "binary_data_size is 4, 3 bytes are left");
         refused(&body, Some(100_000), "more bytes than");
-        refused(&body, None, "not readable");
+        refused(&body, None, "cannot be read");
     }
 
     #[test]
@@ -212,7 +211,7 @@ mod tests {
             None,
             "INT8",
         );
-        refused(b"[NaN", None, "not readable");
+        refused(b"[NaN", None, "cannot be read");
     }
 
     #[test]
@@ -233,7 +232,7 @@ mod tests {
         check(r#""shape":[1],"data":[1],"parameters":{"shared_memory_region":"r"}"#, "shared memory");
         let classes = br#"{"inputs":[],"outputs":[{"name":"x","parameters":{"classification":3}}]}"#;
         refused(classes, None, "classification");
-        refused(b"not json", None, "not readable");
+        refused(b"not json", None, "cannot be read");
         refused(b"{}", None, "inputs");
     }
 }

@@ -28,7 +28,7 @@ impl Wanted {
             Some(live) => {
                 let (name, version) = (model.name(), &live.build.version);
                 let reason =
-                    format!("version {wanted:?} of {name} does not answer on this device; {version} does");
+                    format!("version {wanted:?} of {name} is not running on this device; {version} is");
                 Err(Refusal(StatusCode::NOT_FOUND, reason))
             }
             None => Err(PredictError::NotReady(model.name().clone()).into()),

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use ed25519_dalek::VerifyingKey;
 use modelfleet_protocol::selector::LABELS_MAX;
 
-/// Why the settings are of no use.
+/// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file could not be read.
@@ -18,16 +18,16 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// A plan key is something else.
-    #[error("{0} is not an ed25519 public key in hexadecimal or base64")]
+    /// A plan key has another format.
+    #[error("{0} does not contain an ed25519 public key in hexadecimal or base64")]
     PlanKey(PathBuf),
     /// More labels than a device may have.
-    #[error("{0} labels; a device has at most {LABELS_MAX}")]
+    #[error("{0} labels are given, a device has at most {LABELS_MAX}")]
     Labels(usize),
 }
 
-/// The files that were named: a value with commas names several, where all of them are there and the whole is no
-/// file's name.
+/// The files that were named. A value with commas names several files if all of them exist and no file has the whole
+/// value as its name.
 #[must_use]
 pub fn apart(named: &[PathBuf]) -> Vec<PathBuf> {
     let split = |path: &PathBuf| -> Vec<PathBuf> {
@@ -44,12 +44,12 @@ pub fn apart(named: &[PathBuf]) -> Vec<PathBuf> {
 /// Reads a file of settings.
 ///
 /// # Errors
-/// When it cannot be read; where it is a folder, with what to do.
+/// If it cannot be read. If it is a folder, the error says what to do.
 pub fn read_file(path: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::IsADirectory => std::io::Error::other(
-            "it is a folder; put the file there instead (a container makes a folder where the file that it mounts \
-             is missing)",
+            "it is a folder, but a file is expected (a container runtime creates a folder if the file to mount is \
+             missing)",
         ),
         _ => error,
     })
@@ -59,7 +59,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     read_file(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
-/// Reads the keys whose plans are obeyed. Several may stand in one file, one on each line.
+/// Reads the keys that may sign plans. A file may contain several, one on each line.
 ///
 /// # Errors
 /// When a file cannot be read or holds something else.
@@ -74,7 +74,7 @@ pub fn plan_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, ConfigError> {
             let key = bytes.and_then(|b| VerifyingKey::from_bytes(&b).ok());
             keys.push(key.ok_or_else(|| ConfigError::PlanKey(path.clone()))?);
         }
-        // A file without a key would silently make the device obey nobody.
+        // With a file without a key, the device would refuse every plan.
         if keys.len() == before {
             return Err(ConfigError::PlanKey(path.clone()));
         }
@@ -103,7 +103,7 @@ mod tests {
         let missing = plan_keys(&[dir.path().join("c,d")]).unwrap_err();
         assert!(missing.to_string().contains("c,d"), "{missing}");
         let folder = plan_keys(&[dir.path().to_owned()]).unwrap_err();
-        assert!(crate::log::chain(&folder).contains("put the file there"), "{folder}");
+        assert!(crate::log::chain(&folder).contains("a file is expected"), "{folder}");
         for bad in ["nonsense", "", "# none\n"] {
             std::fs::write(&path, bad).unwrap();
             assert!(plan_keys(std::slice::from_ref(&path)).is_err(), "{bad:?}");

@@ -13,7 +13,10 @@ pub fn go_without(args: &mut RunArgs) -> Option<String> {
     let mut told = Vec::new();
     args.common.plan_key.retain(|path| match plan_keys(std::slice::from_ref(path)) {
         Err(error @ ConfigError::Read { .. }) => {
-            told.push(format!("plans signed by it are refused: {}", chain(&error)));
+            told.push(format!(
+                "a plan key cannot be read, so plans signed by it are refused: {}",
+                chain(&error)
+            ));
             false
         }
         // What is in it is for a person to see to, at once.
@@ -22,9 +25,12 @@ pub fn go_without(args: &mut RunArgs) -> Option<String> {
     if let Some(path) = args.password_file.take_if(|path| read_file(path).is_err())
         && let Err(error) = read_file(&path)
     {
-        told.push(format!("the broker gets no password: read {}: {error}", path.display()));
+        told.push(format!(
+            "the password file {} cannot be read, so the broker may refuse the device: {error}",
+            path.display()
+        ));
     }
-    (!told.is_empty()).then(|| format!("what is on the device runs on, but {}", told.join("; ")))
+    (!told.is_empty()).then(|| format!("the installed models keep running, but {}", told.join("; ")))
 }
 
 /// Whether all of these files can be read.
@@ -59,7 +65,7 @@ mod tests {
         let mut some = args(&folder);
         let told = go_without(&mut some).unwrap();
         assert!(
-            told.contains("folder") && told.contains("put the file there") && told.contains("no password")
+            told.contains("folder") && told.contains("a file is expected") && told.contains("password file")
         );
         assert_eq!((some.common.plan_key, some.password_file), (vec![good.clone(), bad.clone()], None));
         assert!(!can_be_read(&[good.clone(), folder.clone()], None));

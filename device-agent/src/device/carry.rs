@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use modelfleet_agent_core::build::Build;
-use modelfleet_agent_core::words::{Input, Output, Record, Retry};
+use modelfleet_agent_core::interface::{Input, Output, Record, Retry};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::plan::Fetch;
 use modelfleet_protocol::state::Failure;
@@ -52,9 +52,9 @@ impl Device {
             Output::Switch { model, build } => self.switch(model, build),
             Output::Shadow { model, build } => self.shadow(model, build),
             Output::Delete { digest } => self.delete(&digest).await,
-            Output::Observe(watch) => {
-                self.windows_ms.insert((watch.model.clone(), watch.role), watch.window_ms);
-                self.pending.extend(self.models.watch(self.clock.now(), &watch));
+            Output::Observe(target) => {
+                self.windows_ms.insert((target.model.clone(), target.role), target.window_ms);
+                self.pending.extend(self.models.record_for(self.clock.now(), &target));
             }
             Output::Note(text) => info!(device = %self.name, "{text}"),
         }
@@ -85,7 +85,7 @@ impl Device {
                 Ok(_) => Input::Fetched { digest },
                 Err(error) => {
                     room.lacked(&error);
-                    warn!(device = %name, %digest, error = %chain(&error), "fetch failed");
+                    warn!(device = %name, %digest, error = %chain(&error), "download failed");
                     fetch_failed(digest, &error)
                 }
             };
@@ -109,7 +109,7 @@ impl Device {
         self.admitted.retain(|admitted| !admitted.holds(digest));
         match tokio::fs::remove_file(self.store.blob(digest)).await {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                warn!(device = %self.name, %digest, error = %e, "bytes could not be deleted");
+                warn!(device = %self.name, %digest, error = %e, "a model file could not be deleted");
             }
             _ => {}
         }

@@ -162,7 +162,7 @@ impl<T: Send + 'static> Loads<T> {
         let late = self.running.values_mut().filter(|l| !l.dropped && now >= l.since + l.patience);
         let late = late.map(|load| {
             load.dropped = true;
-            let detail = format!("not loaded and tested within {} s", load.patience.as_secs());
+            let detail = format!("loading and testing took more than {} s", load.patience.as_secs());
             (load.purpose.clone(), load.build.clone(), Failure::new(FailureCode::LoadRefused, detail))
         });
         let late = late.collect();

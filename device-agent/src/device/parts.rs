@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use modelfleet_agent_core::words::{Identity, Limits};
+use modelfleet_agent_core::interface::{Identity, Limits};
 
 use crate::admit::Loader;
 use crate::fetch::Fetcher;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use modelfleet_agent_core::build::Build;
-use modelfleet_agent_core::words::{Input, Role};
+use modelfleet_agent_core::interface::{Input, Role};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::state::{Failure, FailureCode};
 use tokio::time::Instant;
@@ -147,7 +147,7 @@ impl Device {
     /// A build could not be had.
     fn gave_up(&mut self, purpose: &Purpose, build: &Build, failure: Failure, blame: Blame) {
         let (device, code, detail) = (&self.name, failure.code, &failure.detail);
-        warn!(%device, ?build, ?purpose, ?code, %detail, "not loaded");
+        warn!(%device, ?build, ?purpose, ?code, %detail, "the build could not be loaded");
         let digest = build.digest;
         match purpose {
             Purpose::Switch(model) => {
@@ -194,11 +194,11 @@ impl Device {
         model.place(role, instance);
         model.with_recorder(role, |recorder| recorder.available(self.clock.now(), digest.is_some()));
         if role == Role::Live {
-            info!(device = %self.name, model = %name, %version, "answers now");
+            info!(device = %self.name, model = %name, %version, "build answers now");
             let linked = slots::activate(self.store.dir(), name, digest.as_ref(), self.store.durable());
             if let Err(error) = linked {
                 // The record decides, the links only show.
-                warn!(device = %self.name, error = %chain(&error), "slot links not written");
+                warn!(device = %self.name, error = %chain(&error), "the links to the slots could not be written");
             }
         }
     }

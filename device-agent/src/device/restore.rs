@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use modelfleet_agent_core::agent::Agent;
+use modelfleet_agent_core::interface::{Identity, Limits};
 use modelfleet_agent_core::saved::Saved;
-use modelfleet_agent_core::words::{Identity, Limits};
 use modelfleet_protocol::ids::Digest;
 use tracing::{info, warn};
 
@@ -22,7 +22,7 @@ pub(super) fn restore(store: &Store, identity: Identity, limits: Limits) -> (Age
     let device = identity.device.to_string();
     let found = store.load(STATE, |bytes| Saved::from_json(bytes).map_err(|e| chain(&e)));
     if let Some(note) = &found.note {
-        warn!(%device, %note, "the record was not whole");
+        warn!(%device, %note, "one copy of the record was damaged, used the other");
     }
     // A record that is there and cannot be read may speak of every byte in the folder.
     let lost = found.state.is_none() && found.note.is_some();
@@ -41,8 +41,10 @@ pub(super) fn restore(store: &Store, identity: Identity, limits: Limits) -> (Age
         let keep: Vec<Digest> = agent.digests().into_iter().collect();
         match store.keep_only(&keep) {
             Ok(0) => {}
-            Ok(deleted) => info!(%device, deleted, "bytes that no slot holds were deleted"),
-            Err(error) => warn!(%device, error = %chain(&error), "bytes could not be tidied"),
+            Ok(deleted) => info!(%device, deleted, "deleted model files that are not needed"),
+            Err(error) => {
+                warn!(%device, error = %chain(&error), "model files that are not needed could not be deleted")
+            }
         }
     }
     let clock = Clock::starting_at(at);

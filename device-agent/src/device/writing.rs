@@ -1,9 +1,9 @@
-//! Writes the records. A disk that takes none stops nothing that runs: the core waits with what is new, and tries
+//! Writes the records. If the disk cannot be written, everything that runs goes on; the core starts nothing new and tries
 //! again.
 
 use std::time::Duration;
 
-use modelfleet_agent_core::words::Input;
+use modelfleet_agent_core::interface::Input;
 use modelfleet_protocol::ids::ModelName;
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -13,7 +13,7 @@ use crate::log::chain;
 use crate::serve::Trouble;
 use crate::store::{STATE, StoreError, windows_record};
 
-/// A disk that takes no writes is told about at most this often.
+/// A disk that cannot be written is logged at most this often.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// How writing goes.
@@ -32,7 +32,7 @@ impl Device {
         let payload = saved.to_json();
         let cause = match self.write(STATE.to_owned(), payload).await {
             Ok(()) if self.writing.failing => {
-                info!(device = %self.name, "the record is written again");
+                info!(device = %self.name, "the record can be written again");
                 self.writing = Writing::default();
                 self.models.is_in_trouble(Trouble::Record, None);
                 self.pending.push_front(Input::Saved);
@@ -44,10 +44,14 @@ impl Device {
         self.writing.failing = true;
         let cause_told = chain(&cause);
         let told = format!(
-            "the device's record cannot be written, so what runs goes on and nothing new is begun: {cause_told}"
+            "the device's record cannot be written, so the installed models keep running and nothing new is installed: \
+             {cause_told}"
         );
         self.models.is_in_trouble(Trouble::Record, Some(told));
-        self.tell(&cause, "the record cannot be written: what runs goes on, nothing new is begun");
+        self.tell(
+            &cause,
+            "the record cannot be written: the installed models keep running, nothing new is installed",
+        );
         self.pending.push_front(Input::NotSaved);
         false
     }
@@ -56,7 +60,7 @@ impl Device {
     pub(super) async fn save_windows(&mut self, model: &ModelName) {
         let payload = self.agent.saved_windows(model);
         if let Err(cause) = self.write(windows_record(model), payload).await {
-            self.tell(&cause, "windows cannot be written");
+            self.tell(&cause, "the windows cannot be written, a restart would lose them");
         }
     }
 

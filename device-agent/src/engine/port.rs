@@ -51,19 +51,19 @@ impl Ports {
             };
             if !port.takes(tensor) {
                 let (datatype, shape) = (tensor.data.datatype(), &tensor.shape);
-                return Err(format!("input {port} expected, got {datatype} {shape:?}"));
+                return Err(format!("expected input {port}, got {datatype} {shape:?}"));
             }
             if let Some(most) = self.open_max
                 && let Some(size) = port.open_sizes(tensor).find(|size| *size > most)
             {
-                return Err(format!("input {port} expected, with open sizes of at most {most}, got {size}"));
+                return Err(format!("expected input {port} with open sizes of at most {most}, got {size}"));
             }
             if given.iter().filter(|other| other.name == tensor.name).count() > 1 {
-                return Err(format!("input {:?} is there more than once", tensor.name));
+                return Err(format!("input {:?} is given more than once", tensor.name));
             }
         }
         match self.inputs.iter().find(|port| !given.iter().any(|tensor| tensor.name == port.name)) {
-            Some(missing) => Err(format!("input {missing} expected, and it is missing")),
+            Some(missing) => Err(format!("input {missing} is missing")),
             None => Ok(()),
         }
     }
@@ -144,21 +144,21 @@ mod tests {
         };
         check(&[row(), site()], "");
         check(&[site(), row()], "");
-        check(&[row()], "input site: BYTES of any shape expected, and it is missing");
-        check(&[], "input features: FP32 [-1, 2] expected, and it is missing");
+        check(&[row()], "input site: BYTES of any shape is missing");
+        check(&[], "input features: FP32 [-1, 2] is missing");
         let double = tensor("features", &[1, 2], Elements::F64(vec![0.0; 2]));
-        check(&[double, site()], "input features: FP32 [-1, 2] expected, got FP64 [1, 2]");
+        check(&[double, site()], "expected input features: FP32 [-1, 2], got FP64 [1, 2]");
         let wide = tensor("features", &[1, 3], Elements::F32(vec![0.0; 3]));
-        check(&[wide, site()], "input features: FP32 [-1, 2] expected, got FP32 [1, 3]");
+        check(&[wide, site()], "expected input features: FP32 [-1, 2], got FP32 [1, 3]");
         let flat = tensor("features", &[2], Elements::F32(vec![0.0; 2]));
-        check(&[flat, site()], "input features: FP32 [-1, 2] expected, got FP32 [2]");
+        check(&[flat, site()], "expected input features: FP32 [-1, 2], got FP32 [2]");
         let mut bounded = ports();
         bounded.open_max = Some(3);
         let rows = |count| tensor("features", &[count, 2], Elements::F32(vec![0.0; 2 * count]));
         assert_eq!(bounded.check(&[rows(3), site()]), Ok(()));
-        let expected = "input features: FP32 [-1, 2] expected, with open sizes of at most 3, got 4";
+        let expected = "expected input features: FP32 [-1, 2] with open sizes of at most 3, got 4";
         assert_eq!(bounded.check(&[rows(4), site()]).unwrap_err(), expected);
-        check(&[row(), row(), site()], "input \"features\" is there more than once");
+        check(&[row(), row(), site()], "input \"features\" is given more than once");
         check(
             &[row(), tensor("other", &[1], Elements::Bool(vec![true]))],
             "there is no input \"other\"; expected features: FP32 [-1, 2] and site: BYTES of any shape",

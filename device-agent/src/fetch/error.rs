@@ -1,4 +1,4 @@
-//! Why a download has not brought its bytes, and what that means for another try.
+//! Why a download failed, and when it is tried again.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use modelfleet_protocol::state::FailureCode;
 
 use crate::http::HttpError;
 
-/// Why the bytes are not there.
+/// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The address is of no kind that is fetched.
-    #[error("{uri:?} is not an address that can be fetched")]
+    #[error("{uri:?} is not an address that can be downloaded; use https, http or file")]
     Address {
         /// The address without what may be secret in it, at most its first characters.
         uri: String,
     },
     /// The request was not answered.
-    #[error("fetch the model")]
+    #[error("download the model")]
     Http(#[from] HttpError),
     /// The server answered with something else than the bytes.
     #[error("{host} answered {status}")]
@@ -29,13 +29,13 @@ pub enum FetchError {
         status: u16,
     },
     /// A web page came instead of a model, as networks with a login page answer.
-    #[error("{host} answered with a web page")]
+    #[error("{host} answered with a web page instead of the model; a network login may be needed")]
     WebPage {
         /// Who answered.
         host: String,
     },
     /// The bytes stopped coming.
-    #[error("no bytes for {} s after {bytes} bytes", after.as_secs())]
+    #[error("the download stalled: no data for {} s after {bytes} bytes", after.as_secs())]
     Stalled {
         /// How long nothing came.
         after: Duration,
@@ -43,7 +43,7 @@ pub enum FetchError {
         bytes: u64,
     },
     /// It took too long as a whole.
-    #[error("not done after {} s, {bytes} bytes are there", after.as_secs())]
+    #[error("the download is too slow: {bytes} bytes after {} s", after.as_secs())]
     TooSlow {
         /// How long it had.
         after: Duration,
@@ -51,7 +51,7 @@ pub enum FetchError {
         bytes: u64,
     },
     /// The connection broke.
-    #[error("read the model after {bytes} bytes")]
+    #[error("the download broke off after {bytes} bytes")]
     Cut {
         /// Bytes on disk.
         bytes: u64,
@@ -60,7 +60,7 @@ pub enum FetchError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The disk has not enough room.
-    #[error("{needed} bytes are needed, {free} are free")]
+    #[error("the disk is full: {needed} bytes are needed, {free} are free")]
     DiskFull {
         /// What is needed, with what is to stay free.
         needed: u64,
@@ -79,10 +79,10 @@ pub enum FetchError {
         source: std::io::Error,
     },
     /// The plan says a size that no device fetches.
-    #[error("a model of {0} bytes is not fetched")]
+    #[error("the plan gives the model a size of {0} bytes, which is not allowed")]
     Size(u64),
     /// The bytes are not those that the plan names.
-    #[error("expected {expected} and {size} bytes, found {found} and {bytes} bytes")]
+    #[error("the digest is wrong: expected {expected} with {size} bytes, got {found} with {bytes} bytes")]
     DigestMismatch {
         /// What the plan names.
         expected: Digest,
@@ -94,10 +94,10 @@ pub enum FetchError {
         bytes: u64,
     },
     /// Old and new bytes together are not those that the plan names; it begins anew.
-    #[error("resumed bytes do not fit together")]
+    #[error("the parts of the resumed download do not fit together; starting from the beginning")]
     ResumedMismatch,
     /// None of the device's keys signed the bytes.
-    #[error("no trusted key signed the model ({0} signatures)")]
+    #[error("the model is not signed by a trusted key ({0} signatures)")]
     SignatureInvalid(usize),
 }
 

@@ -33,7 +33,7 @@ pub enum InboxError {
     #[error("open the envelope")]
     Envelope(#[from] EnvelopeError),
     /// The message speaks of another fleet, model or device than its topic.
-    #[error("the message is not for its topic")]
+    #[error("the message does not belong on this topic")]
     Misplaced,
 }
 

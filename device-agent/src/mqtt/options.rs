@@ -48,7 +48,9 @@ pub(super) fn options(s: &Settings, presence: String, will: &Presence) -> MqttOp
 /// The library's error without its type; a refusal of the broker in words.
 pub(super) fn plain(error: ConnectionError) -> LinkError {
     match error {
-        ConnectionError::ConnectionRefused(code) => format!("the broker refuses: {code:?}").into(),
+        ConnectionError::ConnectionRefused(code) => {
+            format!("the broker refused the connection: {code:?}").into()
+        }
         other => other.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! Where the broker is, who asks, and how long to wait between two tries.
+//! The broker's address, the device's account, and the waits between two attempts to connect.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use modelfleet_protocol::ids::{DeviceId, Namespace};
 
-/// Where the broker is and who asks.
+/// The broker's address and the device's account.
 #[derive(Clone)]
 pub struct Settings {
-    /// Its host.
+    /// Host name or IP address of the broker.
     pub host: String,
-    /// Its port.
+    /// Port of the broker.
     pub port: u16,
     /// TLS, if the connection is encrypted.
     pub tls: Option<Arc<rustls::ClientConfig>>,
@@ -21,9 +21,9 @@ pub struct Settings {
     pub namespace: Namespace,
     /// The device; also the client id.
     pub device: DeviceId,
-    /// Pause after which the broker is asked for a sign of life.
+    /// Interval of MQTT keep-alive messages.
     pub keep_alive: Duration,
-    /// Waits between two tries to connect.
+    /// Waits between two attempts to connect.
     pub backoff: Backoff,
 }
 
@@ -42,16 +42,20 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Waits between two tries to connect: doubling, and drawn at random, so that a fleet that lost its broker
-/// does not come back in one instant.
+/// Waits between two attempts to connect. They double and have jitter, so that a fleet that lost its broker does not
+/// reconnect at one moment.
+///
+/// Written by hand, because backoff crates give only the doubling, which is one line here. `backon`, for example, adds its
+/// jitter on top of the longest wait, which `--reconnect-max-s` promises to keep, and has no random first wait. The waits
+/// between downloads are not here: the pure core decides them.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
-    /// The first wait at most.
+    /// Longest first wait.
     pub first: Duration,
-    /// Any wait at most.
+    /// Longest wait.
     pub most: Duration,
-    /// The wait at most after a connection was lost that had lasted; a third of it before the first one. All
-    /// devices of a broker that ends lose it in one instant, and then share this time.
+    /// Longest wait after an established connection was lost; at start, a third of it. All devices of a broker that stops
+    /// lose their connections at one moment, and spread their reconnects over this time.
     pub spread: Duration,
 }
 
@@ -63,21 +67,21 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The wait before the first connection of a process, given a draw from 0 to 1: a site gets its power back
-    /// at once, too.
-    pub(super) fn at_start(&self, draw: f64) -> Duration {
-        self.after_loss(draw) / 3
+    /// The wait before the first connection of a process. `random`: from 0 to 1. After a power cut, all devices of a site
+    /// start at one moment, too.
+    pub(super) fn at_start(&self, random: f64) -> Duration {
+        self.after_loss(random) / 3
     }
 
-    /// The wait after a connection was lost that had lasted, given a draw from 0 to 1.
-    pub(super) fn after_loss(&self, draw: f64) -> Duration {
-        self.spread.mul_f64(draw.clamp(0.0, 1.0))
+    /// The wait after an established connection was lost. `random`: from 0 to 1.
+    pub(super) fn after_loss(&self, random: f64) -> Duration {
+        self.spread.mul_f64(random.clamp(0.0, 1.0))
     }
 
-    /// The wait before try number `tries` (from 0), given a draw from 0 to 1.
-    pub(super) fn wait(&self, tries: u32, draw: f64) -> Duration {
+    /// The wait after so many failed attempts. `random`: from 0 to 1.
+    pub(super) fn wait(&self, tries: u32, random: f64) -> Duration {
         let most = self.first.saturating_mul(1 << tries.min(20)).min(self.most);
-        most.mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0)
+        most.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
     }
 }
 

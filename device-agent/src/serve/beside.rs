@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use modelfleet_agent_core::interface::Role;
 use modelfleet_agent_core::recorder::Outcome;
-use modelfleet_agent_core::words::Role;
 
 use super::{Case, Instance, Model, nanos};
 

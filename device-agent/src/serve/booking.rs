@@ -2,8 +2,8 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
+use modelfleet_agent_core::interface::{Input, RecordingTarget, Role};
 use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder};
-use modelfleet_agent_core::words::{Input, Role, Watch};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::time::Time;
 
@@ -36,11 +36,11 @@ impl Model {
     }
 
     /// Observes as the agent says. What was seen before comes back.
-    pub fn watch(&self, now: Time, watch: &Watch) -> Vec<Input> {
-        let can_answer = self.can_answer(watch.role);
-        let mut observed = self.observed(watch.role);
-        observed.digest = watch.build.as_ref().map(|build| build.digest);
-        let inputs = observed.recorder.watch(now, watch);
+    pub fn record_for(&self, now: Time, target: &RecordingTarget) -> Vec<Input> {
+        let can_answer = self.can_answer(target.role);
+        let mut observed = self.observed(target.role);
+        observed.digest = target.build.as_ref().map(|build| build.digest);
+        let inputs = observed.recorder.record_for(now, target);
         observed.recorder.available(now, can_answer);
         inputs
     }

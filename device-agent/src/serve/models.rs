@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use modelfleet_agent_core::words::{Input, Watch};
+use modelfleet_agent_core::interface::{Input, RecordingTarget};
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::time::Time;
 use tokio::sync::Notify;
@@ -80,7 +80,7 @@ impl Models {
     }
 
     /// Observes as the agent says. What was seen before comes back.
-    pub fn watch(&self, now: Time, watch: &Watch) -> Vec<Input> {
-        self.entry(&watch.model).watch(now, watch)
+    pub fn record_for(&self, now: Time, target: &RecordingTarget) -> Vec<Input> {
+        self.entry(&target.model).record_for(now, target)
     }
 }

@@ -9,7 +9,7 @@ use crate::tensor::{Elements, NamedTensor};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadingError {
     /// A pre-filter names a feature that the profile has not.
-    #[error("pre-filter {filter:?} looks at feature {feature:?}, which the profile has not")]
+    #[error("pre-filter {filter:?} uses feature {feature:?}, which the model's profile does not have")]
     Feature {
         /// The filter.
         filter: String,

@@ -1,5 +1,5 @@
-//! A folder where a file should be, or the other way round: somebody's mistake, or that of a container, which makes
-//! a folder where a file that it mounts is missing. It is moved aside, never deleted, and the agent goes on.
+//! A folder where a file should be, or a file where a folder should be. A container runtime, for example, creates a folder
+//! if the file to mount is missing. It is moved aside, never deleted, and the agent goes on.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ const ASIDE_MAX: u32 = 100;
 /// When it cannot be moved.
 pub(crate) fn make_room_for_file(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => set_aside(path, "a folder stood where a file belongs"),
+        Ok(found) if found.is_dir() => set_aside(path, "found a folder where a file is expected"),
         _ => Ok(()),
     }
 }
@@ -27,17 +27,21 @@ pub(crate) fn make_room_for_file(path: &Path) -> io::Result<()> {
 /// When it cannot be moved.
 pub(super) fn make_room_for_folder(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
-        Ok(found) if !found.is_dir() => set_aside(path, "a file stood where a folder belongs"),
+        Ok(found) if !found.is_dir() => set_aside(path, "found a file where a folder is expected"),
         _ => Ok(()),
     }
 }
 
 fn set_aside(path: &Path, what: &str) -> io::Result<()> {
     let free = |n: &u32| !beside(path, *n).try_exists().unwrap_or(true);
-    let n = (1..=ASIDE_MAX).find(free).ok_or_else(|| io::Error::other("too much was moved aside already"))?;
+    let n = (1..=ASIDE_MAX).find(free).ok_or_else(|| {
+        io::Error::other(
+            "too many files have been moved aside already; delete those with .aside- in their name",
+        )
+    })?;
     let to = beside(path, n);
     fs::rename(path, &to)?;
-    warn!(path = %path.display(), to = %to.display(), "{what}; it was moved aside and can be deleted");
+    warn!(path = %path.display(), to = %to.display(), "{what}; renamed it, it can be deleted");
     Ok(())
 }
 

@@ -269,7 +269,7 @@ mod tests {
         assert!(matches!(store.save(STATE, Time(1), b"one"), Err(StoreError::Unreadable { .. })));
         drop(store);
         let refused = Store::open(dir.path(), true).err().unwrap();
-        assert!(refused.to_string().contains("see to the disk"), "{refused}");
+        assert!(refused.to_string().contains("check the disk"), "{refused}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use modelfleet_agent::serve::{Case, Instance, Model};
 use modelfleet_agent::tensor::NamedTensor;
+use modelfleet_agent_core::interface::Role;
 use modelfleet_agent_core::recorder::Outcome;
-use modelfleet_agent_core::words::Role;
 
 use crate::drive::Shared;
 

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ed25519_dalek::VerifyingKey;
 use modelfleet_agent_core::agent::Agent;
 use modelfleet_agent_core::build::Build;
+use modelfleet_agent_core::interface::{
+    Identity, Input, Limits, Moment, Output, Record, RecordingTarget, Retry, Role, Step,
+};
 use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder};
 use modelfleet_agent_core::saved::Saved;
-use modelfleet_agent_core::words::{
-    Identity, Input, Limits, Moment, Output, Record, Retry, Role, Step, Watch,
-};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::state::{Failure, FailureCode};
@@ -102,7 +102,7 @@ struct Process {
     /// Loaded, and neither answering nor beside.
     loaded: BTreeSet<Digest>,
     recorders: BTreeMap<(ModelName, Role), Recorder>,
-    watches: BTreeMap<(ModelName, Role), Watch>,
+    watches: BTreeMap<(ModelName, Role), RecordingTarget>,
     fetches: BTreeMap<Digest, u64>,
     link: Link,
     /// The control record could not be written the last time.
@@ -390,7 +390,7 @@ impl Device {
             for output in outputs.into_iter().take(cut.unwrap_or(usize::MAX)) {
                 if output == Output::Save(Record::Control) {
                     written = self.save_control();
-                } else if written || !output.rests_on_record() {
+                } else if written || !output.depends_on_record() {
                     self.carry_out(output, lent, wishes);
                 }
             }
@@ -468,10 +468,10 @@ impl Device {
                     process.pending.push_back(Input::Shadowing { model, digest });
                 }
             }
-            Output::Observe(watch) => {
-                let at = (watch.model.clone(), watch.role);
-                let inputs = process.recorders.entry(at.clone()).or_default().watch(now, &watch);
-                process.watches.insert(at, watch);
+            Output::Observe(target) => {
+                let at = (target.model.clone(), target.role);
+                let inputs = process.recorders.entry(at.clone()).or_default().record_for(now, &target);
+                process.watches.insert(at, target);
                 process.pending.extend(inputs);
             }
         }

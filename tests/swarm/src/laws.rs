@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use modelfleet_agent_core::saved::Kept;
+use modelfleet_agent_core::saved::SavedModel;
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::time::Time;
@@ -116,7 +116,7 @@ pub fn at_rest(device: &Device, watched: &mut Watched, now: Time) -> Option<Stri
 
 /// Whether the stable build of its plan is here and proven. One that was a candidate and was taken back does not count, also
 /// where nothing rejects it: whoever took it back had a reason.
-fn may_answer(device: &Device, kept: &Kept) -> bool {
+fn may_answer(device: &Device, kept: &SavedModel) -> bool {
     let Some(stable) = kept.plan.as_ref().and_then(|plan| plan.stable.as_ref()) else { return false };
     let proven = kept.slots.iter().any(|slot| slot.proven && slot.build.digest == stable.digest);
     proven && device.disk.has(&stable.digest)

@@ -6,8 +6,8 @@ mod strikes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use modelfleet_agent_core::interface::{Identity, Limits};
 use modelfleet_agent_core::saved::Saved;
-use modelfleet_agent_core::words::{Identity, Limits};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{ModelName, Namespace};
 use modelfleet_protocol::plan::Fetch;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use modelfleet_agent_core::words::{Input, Output};
+use modelfleet_agent_core::interface::{Input, Output};
 use modelfleet_protocol::ids::{Digest, ModelName};
 
 /// Requests without an answer: by model and kind, the build that was asked for.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use modelfleet_agent_core::agent::Agent;
-use modelfleet_agent_core::saved::{Kept, Saved};
-use modelfleet_agent_core::words::{Input, Limits, Moment, Output, Record, Retry, Step};
+use modelfleet_agent_core::interface::{Input, Limits, Moment, Output, Record, Retry, Step};
+use modelfleet_agent_core::saved::{Saved, SavedModel};
 use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::plan::Plan;
@@ -109,7 +109,7 @@ impl World {
     }
 
     /// What is kept of the model.
-    pub fn kept(&self) -> Kept {
+    pub fn kept(&self) -> SavedModel {
         self.agent.saved().models.get(&model()).cloned().unwrap_or_default()
     }
 
@@ -127,7 +127,7 @@ impl World {
         outputs.truncate(cut.unwrap_or(usize::MAX));
         let saves = outputs.contains(&Output::Save(Record::Control));
         if saves && self.full {
-            outputs.retain(|output| !output.rests_on_record());
+            outputs.retain(|output| !output.depends_on_record());
         }
         for output in &outputs {
             self.asked.takes(output);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use modelfleet_agent_core::words::Identity;
+use modelfleet_agent_core::interface::Identity;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::membership::{Bound, Clause, Membership};
 use modelfleet_protocol::metric::Metric;

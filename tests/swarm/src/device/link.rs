@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use modelfleet_agent_core::words::Input;
+use modelfleet_agent_core::interface::Input;
 use modelfleet_protocol::envelope::{open_override, open_plan};
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::presence::Presence;

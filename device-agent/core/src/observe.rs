@@ -1,0 +1,11 @@
+//! What is counted of predictions, by window and by build.
+
+pub(crate) mod backlog;
+pub(crate) mod build_windows;
+mod histograms;
+pub(crate) mod history;
+mod prediction;
+pub mod recorder;
+mod truth;
+pub(crate) mod windows;
+mod windows_record;
