@@ -73,7 +73,7 @@ fn errors_name_the_field_and_what_is_allowed() {
     let number = rollout("observe: {window: 90}");
     assert!(number[0].contains("is 90; in quotes it must be a duration such as 7d"), "{number:?}");
     let count = rollout("holdback: \"5\"");
-    assert!(count[0].starts_with("spec.holdback must be a percent from 0% to 100%"), "{count:?}");
+    assert!(count[0].starts_with("spec.holdback must be a percentage from 0% to 100%"), "{count:?}");
     let local = rollout("fetch: {window: {start: \"22:00\", end: \"05:00\", timezone: Device}}");
     assert_eq!(local, ["spec.fetch.window.timezone is \"Device\"; allowed are \"UTC\""]);
     assert!(rollout("pased: true")[0].contains("spec.pased is not a field"));
