@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Artifact {
     /// Where the file is, at most 2048 characters: a URI that starts with s3://, gs://, az://, http://, https:// or
-    /// file://. Required. Example: `s3://models/pump-anomaly/1.4.0/model.onnx`.
+    /// file://. Devices download from http://, https:// and file:// only. Required. Example: `s3://models/pump-anomaly/1.4.0/model.onnx`.
     #[schemars(length(min = 8, max = 2048))]
     #[x_kube(validation = (
         "self.matches('^(s3|gs|az|http|https|file)://[^ ]+$')",
