@@ -337,7 +337,7 @@ async fn a_leader_that_cannot_watch_its_objects_is_not_ready_and_says_why() {
     shown.set(Stand::Leading(Arc::new(context)));
     tokio::spawn(serve(port, shown, tokio_util::sync::CancellationToken::new()));
     metrics.watch_is_well("rollouts");
-    assert!(ask(port, "/readyz").await.ends_with("leads\n"));
+    assert!(ask(port, "/readyz").await.ends_with("leading\n"));
     metrics.watch_broke("rollouts", "404 page not found", Instant::now() - Duration::from_secs(20));
     metrics.watch_broke("rollouts", "404 page not found", Instant::now());
     let answer = ask(port, "/readyz").await;

@@ -54,8 +54,8 @@ fn downloadable(uri: &str) -> Result<String, Problem> {
         return Ok(uri.to_owned());
     }
     let what = format!(
-        "begins with {scheme}://, and devices download over http://, https:// or file:// only; delete the version and \
-         register it with --public-url"
+        "begins with {scheme}://, but devices download over http://, https:// and file:// only; delete the version and \
+         register it again with --public-url"
     );
     Err(Problem::spec("spec.artifact.uri", what))
 }
@@ -166,7 +166,7 @@ fn rising(field: &str, edges: &[f64]) -> Result<(), Problem> {
     if edges.windows(2).all(|pair| pair[0] < pair[1]) {
         return Ok(());
     }
-    Err(Problem::spec(field, "must rise from entry to entry; register a version with ordered bins"))
+    Err(Problem::spec(field, "must rise from entry to entry; register a new version with rising edges"))
 }
 
 fn confidence(baseline: &crd::ConfidenceBaseline) -> Result<wire::ConfidenceProfile, Problem> {
@@ -194,7 +194,12 @@ fn confidence(baseline: &crd::ConfidenceBaseline) -> Result<wire::ConfidenceProf
 
 fn decision(decision: &crd::Decision) -> Result<wire::Decision, Problem> {
     let field = "spec.pipeline.decision";
-    let missing = |name: &str| Problem::spec(format!("{field}.{name}"), "is missing for this positiveWhen");
+    let missing = |name: &str| {
+        Problem::spec(
+            format!("{field}.{name}"),
+            "is missing, and this positiveWhen needs it; register a new version with it",
+        )
+    };
     let threshold = || {
         let text = decision.threshold.as_ref().ok_or_else(|| missing("threshold"))?;
         number(&format!("{field}.threshold"), text)
