@@ -88,3 +88,48 @@ fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("must be key=value")?;
     Ok((key.to_owned(), value.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// What `manifests/README.md` tells of the flags: flag, variable and default of each row.
+    fn told() -> BTreeMap<String, (String, String)> {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../manifests/README.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let section = text.split("\n## Settings\n").nth(1).unwrap().split("\n## ").next().unwrap();
+        let rows = section.lines().filter(|line| line.starts_with("| `--"));
+        let plain = |cell: &str| cell.trim().trim_matches('`').to_owned();
+        rows.map(|row| {
+            let cells: Vec<String> = row.split('|').map(plain).collect();
+            (cells[1].trim_start_matches("--").to_owned(), (cells[2].clone(), cells[3].clone()))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn the_guide_tells_every_flag_with_its_variable_and_default() {
+        let told = told();
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        let flags: Vec<_> =
+            run.get_arguments().filter(|arg| arg.get_long().is_some_and(|l| l != "help")).collect();
+        assert_eq!(flags.len(), told.len(), "a row for each flag");
+        for flag in flags {
+            let long = flag.get_long().unwrap();
+            let (variable, default) =
+                told.get(long).unwrap_or_else(|| panic!("manifests/README.md lacks --{long}"));
+            if let Some(env) = flag.get_env() {
+                assert_eq!(env.to_str(), Some(variable.as_str()), "--{long}");
+            }
+            match flag.get_default_values() {
+                [value] => assert_eq!(value.to_str(), Some(default.as_str()), "--{long}"),
+                _ => assert_eq!(flag.is_required_set(), default == "required", "--{long}"),
+            }
+        }
+    }
+}

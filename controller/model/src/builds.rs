@@ -262,4 +262,17 @@ mod tests {
             assert!(told.contains("spec.artifact.uri") && told.contains("--public-url"), "{told}");
         }
     }
+
+    #[test]
+    fn the_share_of_low_confidence_is_the_one_that_is_told() {
+        let definitions = modelfleet_crds::definitions::all()
+            .iter()
+            .map(|crd| serde_json::to_value(crd).unwrap())
+            .collect::<Vec<_>>();
+        let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+        let pointer = format!("{spec}/baseline/properties/confidence/properties/lowBelow/description");
+        let told = definitions.iter().find_map(|crd| crd.pointer(&pointer)?.as_str()).unwrap();
+        let told = told.replace('\n', " ");
+        assert!(told.contains(&format!("below which at most {LOW_CONFIDENCE_PERCENT}% of")), "{told}");
+    }
 }
