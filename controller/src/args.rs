@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Moves machine-learning models onto fleets of devices, and takes them back when they misbehave.
+/// Rolls machine-learning models out to fleets of devices, and rolls them back when they do harm.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Cli {
@@ -19,9 +19,9 @@ pub struct Cli {
 pub enum Command {
     /// Runs the controller.
     Run(Box<Settings>),
-    /// Makes the key that signs plans: writes FILE and FILE.pub, prints the public key.
+    /// Makes the key that signs plans: writes OUT and OUT.pub, and prints the public key.
     Keygen {
-        /// Where the key goes; must not exist.
+        /// File for the secret key; it must not exist.
         #[arg(long)]
         out: PathBuf,
     },
@@ -30,7 +30,7 @@ pub enum Command {
 /// How to run.
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// The broker: mqtt://host:1883, or mqtts://host:8883.
+    /// Address of the broker: mqtt://host:1883, or mqtts://host:8883 for TLS.
     #[arg(long, env = "MODELFLEET_MQTT_URL", default_value = "mqtt://127.0.0.1:1883")]
     pub mqtt_url: String,
     /// User name at the broker.
@@ -39,47 +39,47 @@ pub struct Settings {
     /// File with the password at the broker.
     #[arg(long, env = "MODELFLEET_MQTT_PASSWORD_FILE")]
     pub mqtt_password_file: Option<PathBuf>,
-    /// File with the certificates to trust at the broker (PEM). Default: those of the system.
+    /// File with the certificates to trust at the broker (PEM). Default: the certificates of the system.
     #[arg(long, env = "MODELFLEET_MQTT_CA")]
     pub mqtt_ca: Option<PathBuf>,
     /// File with the key that signs plans: 32 bytes as hexadecimal digits or base64. `keygen` makes one.
     #[arg(long, env = "MODELFLEET_SIGNING_KEY_FILE")]
     pub signing_key_file: PathBuf,
-    /// Public key of a publisher (minisign): its base64 text, or the file with it; may be repeated. With one or more,
-    /// versions without a good signature are refused.
+    /// Public key of a publisher (minisign), as base64 text or as a file; may be repeated. With at least one key, versions
+    /// without a signature by one of the keys are refused. Default: signatures are not checked.
     #[arg(long = "artifact-key", env = "MODELFLEET_ARTIFACT_KEYS", value_delimiter = ',')]
     pub artifact_keys: Vec<String>,
-    /// Folder below which file:// artifacts are read. Default: no file is read, since whoever may register a version could
-    /// have the controller open any file of its own.
+    /// Folder below which file:// artifacts are read. Default: no file is read, because a user who may register versions
+    /// could otherwise make the controller open any of its files.
     #[arg(long, env = "MODELFLEET_ARTIFACT_ROOT")]
     pub artifact_root: Option<PathBuf>,
-    /// Namespace to look at; may be repeated. Default: all.
+    /// Namespace to manage; may be repeated. Default: all.
     #[arg(long = "namespace", env = "MODELFLEET_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
     /// Address of /healthz, /readyz, /metrics and /malformed.
     #[arg(long, env = "MODELFLEET_HTTP_ADDR", default_value = "0.0.0.0:8080")]
     pub http_addr: SocketAddr,
-    /// Name of this process among its replicas. Default: the pod's name, elsewhere a random one.
+    /// Name of this process among its replicas. Default: the name of the pod, or a random name outside a pod.
     #[arg(long, env = "MODELFLEET_IDENTITY")]
     pub identity: Option<String>,
     /// Namespace of the Lease by which one process leads.
     #[arg(long, env = "MODELFLEET_LEASE_NAMESPACE", default_value = "modelfleet-system")]
     pub lease_namespace: String,
-    /// Option of the object stores, such as aws_region=eu-central-1; may be repeated. Variables that begin with AWS_,
-    /// AZURE_ or GOOGLE_ count as well.
+    /// Option of the object stores, such as aws_region=eu-central-1; may be repeated. Environment variables that begin with
+    /// AWS_, AZURE_ or GOOGLE_ are used as well.
     #[arg(long = "store-option", value_parser = pair)]
     pub store_options: Vec<(String, String)>,
-    /// How long devices may start something new on a plan's word, in hours. Renewed at half of it.
+    /// How long a plan lets devices start something new, in hours. The controller renews plans after half of this time.
     #[arg(long, env = "MODELFLEET_PLAN_LIFETIME_HOURS", default_value_t = 168, value_parser = clap::value_parser!(u64).range(1..=8760))]
     pub plan_lifetime_hours: u64,
-    /// Folder for recordings of what the judge was told and answered, a file for each rollout, of at most 64 MiB and the
-    /// one before it; `kubectl modelfleet judge replay FILE` judges them again. Default: nothing is recorded.
+    /// Folder for recordings of what the judge was asked and answered: for each rollout a file of at most 64 MiB, and the
+    /// file before it. `kubectl modelfleet judge replay FILE` judges them again. Default: nothing is recorded.
     #[arg(long, env = "MODELFLEET_RECORD_DIR")]
     pub record_dir: Option<PathBuf>,
-    /// Most devices that are kept in memory; further ones are refused and counted.
+    /// Most devices in memory; further devices are refused and counted.
     #[arg(long, env = "MODELFLEET_DEVICES_MAX", default_value_t = 2_000_000)]
     pub devices_max: usize,
-    /// Most devices of one namespace that are kept in memory, so that one fleet cannot take the room of all.
+    /// Most devices of one namespace in memory, so that one fleet cannot take the room of the others.
     #[arg(long, env = "MODELFLEET_FLEET_DEVICES_MAX", default_value_t = 1_000_000)]
     pub fleet_devices_max: usize,
 }
@@ -87,4 +87,49 @@ pub struct Settings {
 fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("must be key=value")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// What `manifests/README.md` tells of the flags: flag, variable and default of each row.
+    fn told() -> BTreeMap<String, (String, String)> {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../manifests/README.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let section = text.split("\n## Settings\n").nth(1).unwrap().split("\n## ").next().unwrap();
+        let rows = section.lines().filter(|line| line.starts_with("| `--"));
+        let plain = |cell: &str| cell.trim().trim_matches('`').to_owned();
+        rows.map(|row| {
+            let cells: Vec<String> = row.split('|').map(plain).collect();
+            (cells[1].trim_start_matches("--").to_owned(), (cells[2].clone(), cells[3].clone()))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn the_guide_tells_every_flag_with_its_variable_and_default() {
+        let told = told();
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        let flags: Vec<_> =
+            run.get_arguments().filter(|arg| arg.get_long().is_some_and(|l| l != "help")).collect();
+        assert_eq!(flags.len(), told.len(), "a row for each flag");
+        for flag in flags {
+            let long = flag.get_long().unwrap();
+            let (variable, default) =
+                told.get(long).unwrap_or_else(|| panic!("manifests/README.md lacks --{long}"));
+            if let Some(env) = flag.get_env() {
+                assert_eq!(env.to_str(), Some(variable.as_str()), "--{long}");
+            }
+            match flag.get_default_values() {
+                [value] => assert_eq!(value.to_str(), Some(default.as_str()), "--{long}"),
+                _ => assert_eq!(flag.is_required_set(), default == "required", "--{long}"),
+            }
+        }
+    }
 }

@@ -5,8 +5,8 @@ use crate::mqtt::MqttError;
 /// Why a reconcile has to be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody else changed the object since it was read.
-    #[error("write {what}: it was changed meanwhile")]
+    /// Another writer changed the object since it was read.
+    #[error("write {what}: another writer changed it meanwhile")]
     Conflict {
         /// What was being written.
         what: String,

@@ -99,8 +99,9 @@ async fn health(State(shown): State<Shown>) -> Response {
         return "ok\n".into_response();
     }
     let seconds = stuck.as_secs();
-    let why =
-        format!("the broker accepts connections, and for {seconds} s nothing that was sent has come back\n");
+    let why = format!(
+        "the broker accepts connections, but for {seconds} s no message of the controller has come back\n"
+    );
     (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }
 
@@ -112,20 +113,20 @@ async fn ready(State(shown): State<Shown>) -> Response {
     let not_yet = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     let broken = shown.metrics.broken_watch(Instant::now()).filter(|(_, time, _)| *time >= WATCH_BROKEN_MAX);
     match shown.context() {
-        _ if starting => not_yet("has not reached the API server\n"),
+        _ if starting => not_yet("the API server has not answered yet\n"),
         Some(_) if broken.is_some() => {
             let (kind, time, why) = broken.unwrap_or_default();
             let seconds = time.as_secs();
             let text = format!(
-                "cannot watch {kind} for {seconds} s: {why}; are the CustomResourceDefinitions installed, and may the \
-                 controller read them?\n"
+                "cannot watch {kind} for {seconds} s: {why}; check that the CustomResourceDefinitions are installed and that the \
+                 controller may read these objects\n"
             );
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
-        Some(_) if !connected => not_yet("has no connection to the broker\n"),
-        Some(_) if !settled => not_yet("reads what devices left at the broker\n"),
-        Some(_) => "leads\n".into_response(),
-        None => "stands by\n".into_response(),
+        Some(_) if !connected => not_yet("no connection to the broker\n"),
+        Some(_) if !settled => not_yet("reading the retained messages of the broker\n"),
+        Some(_) => "leading\n".into_response(),
+        None => "on standby\n".into_response(),
     }
 }
 
@@ -142,7 +143,7 @@ async fn metrics(State(shown): State<Shown>) -> Response {
 async fn malformed(State(shown): State<Shown>) -> Response {
     let Some(ctx) = shown.context() else { return StatusCode::NOT_FOUND.into_response() };
     let sample = ctx.fleets_if_free().map(|fleets| fleets.index.malformed.sample());
-    let busy = (StatusCode::SERVICE_UNAVAILABLE, "looks at the fleet; ask again\n");
+    let busy = (StatusCode::SERVICE_UNAVAILABLE, "the fleet is being evaluated; ask again\n");
     sample.map_or_else(|| busy.into_response(), |sample| axum::Json(sample).into_response())
 }
 

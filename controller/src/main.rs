@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
     let provider = rustls::crypto::ring::default_provider();
     if provider.install_default().is_err() {
-        anyhow::bail!("a provider of cryptography is installed already");
+        anyhow::bail!("a cryptography provider is installed already");
     }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(start(settings))
 }
@@ -80,7 +80,7 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     held.context("this process no longer leads and ends")?;
     anyhow::ensure!(
         seen.load(Ordering::Relaxed) == 0,
-        "there are plans of a later leader; start again above it"
+        "the broker has plans of a later leader; start again to lead with a higher epoch"
     );
     led
 }
@@ -91,7 +91,9 @@ async fn reached(client: &Client, stop: &CancellationToken) -> bool {
     loop {
         match client.apiserver_version().await {
             Ok(_) => return true,
-            Err(error) => tracing::warn!(error = with_causes(&error), "the API server is away; tries again"),
+            Err(error) => {
+                tracing::warn!(error = with_causes(&error), "the API server does not answer; trying again")
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return false,
@@ -180,7 +182,11 @@ async fn lead(
     if let Some(epoch) = later_epoch(epochs, term.epoch) {
         // The Lease was deleted and its count began anew: devices would not obey us.
         ctx.seen_epoch.fetch_max(epoch, Ordering::Relaxed);
-        tracing::error!(epoch, ours = term.epoch, "a status tells of a later leader; this process ends");
+        tracing::error!(
+            epoch,
+            ours = term.epoch,
+            "a status was written by a later leader, so this process ends"
+        );
         return Ok(());
     }
     // Objects before devices: what is rolled out says which reports are kept whole.
@@ -268,7 +274,7 @@ fn publisher_key(text: &str) -> anyhow::Result<minisign_verify::PublicKey> {
     let (whole, line) = (minisign_verify::PublicKey::decode(&file), file.trim());
     whole
         .or_else(|_| minisign_verify::PublicKey::from_base64(line))
-        .map_err(|_| anyhow::anyhow!("--artifact-key: {text} holds no minisign public key"))
+        .map_err(|_| anyhow::anyhow!("--artifact-key: {text} is not a minisign public key"))
 }
 
 /// In a pod its name, which no other pod has and which stays when the container starts again: it then need not wait for

@@ -164,17 +164,18 @@ impl Metrics {
         r.register("rollout", "1 for each rollout, with its model and version", self.info.clone());
         r.register("rollout_phase", "1 for the phase that a rollout is in", self.phase.clone());
         r.register("rollout_stage", "Position of the current stage, from 0", self.stage.clone());
-        r.register("rollout_devices", "Devices of a rollout by denominator", self.devices.clone());
-        let help = "Devices of a rollout's fleet whose state breaks a limit, so that they are left out";
+        r.register("rollout_devices", "Devices of a rollout by state", self.devices.clone());
+        let help = "Devices of the fleet of a rollout that are left out, because their state breaks a limit";
         r.register("rollout_devices_left_out", help, self.left_out.clone());
-        let help = "Connected devices of a rollout that hold another plan than the newest after ten minutes";
+        let help =
+            "Connected devices of a rollout that hold another plan ten minutes after the newest was sent";
         r.register("rollout_devices_on_other_plan", help, self.other_plan.clone());
         r.register(
             "rollout_error_budget_spent_ppm",
-            "Millionths of chance of a false rollback spent",
+            "Error budget spent, in millionths of probability of a false rollback",
             self.spent.clone(),
         );
-        r.register("decisions", "Transitions of rollouts by kind", self.decisions.clone());
+        r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();
         r.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration);
         let errors = self.reconcile_errors.clone();
@@ -183,11 +184,11 @@ impl Metrics {
         r.register("mqtt_malformed", "Messages that could not be read", self.malformed.clone());
         r.register("plans_published", "Plans sent to the broker", self.plans.clone());
         let latency = self.evidence_to_plan_seconds.clone();
-        let help = "From the first evidence of a change to the plan that follows from it";
+        let help = "Time from the first evidence of a change until the resulting plan is sent";
         r.register_with_unit("evidence_to_plan", help, Unit::Seconds, latency);
         r.register("index_devices", "Devices in the index", self.index_devices.clone());
         r.register("broker_connected", "1 while the broker is connected", self.broker_connected.clone());
-        let help = "1 while all that was retained at the broker is here";
+        let help = "1 once all retained messages of the broker have been read";
         r.register("broker_settled", help, self.broker_settled.clone());
         let denied = self.subscriptions_denied.clone();
         r.register("broker_subscriptions_denied", "Subscriptions that the broker refused", denied);

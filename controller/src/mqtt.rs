@@ -219,7 +219,7 @@ impl Broker {
                 }
                 Some(Due::End(after)) => {
                     return Err(Some(format!(
-                        "nothing that was sent has come back for {} s",
+                        "no message of the controller has come back for {} s",
                         after.as_secs()
                     )));
                 }

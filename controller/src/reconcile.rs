@@ -218,6 +218,8 @@ fn record(ctx: &Context, key: &Key, outcome: &RolloutOutcome) {
                 recorded.insert((namespace.to_owned(), rollout), mark.clone());
             }
         }
-        Err(error) => tracing::warn!(rollout, error = with_causes(&error), "a look was not recorded"),
+        Err(error) => {
+            tracing::warn!(rollout, error = with_causes(&error), "the judge's answer was not recorded")
+        }
     }
 }

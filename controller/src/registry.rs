@@ -53,7 +53,7 @@ pub async fn run(ctx: Arc<Context>, trust: Arc<Trust>, asks: CheckQueue, stop: C
             names = asks.next() => names.into_iter().for_each(|name| desk.ask(name, Instant::now())),
             Some(ended) = checks.join_next_with_id() => {
                 let (id, again) = ended.unwrap_or_else(|panicked| {
-                    tracing::error!(error = %panicked, "a check of an artifact ended badly");
+                    tracing::error!(error = %panicked, "the check of an artifact panicked");
                     (panicked.id(), Some(RECHECK_MIN))
                 });
                 if let Some(name) = running.remove(&id) {
@@ -90,7 +90,12 @@ async fn examine(ctx: &Context, trust: &Trust, name: &Name, attempts: u32) -> Op
     match write(ctx, trust, &object, result, again).await {
         Ok(()) => again,
         Err(error) => {
-            tracing::warn!(version = name.1, namespace = name.0, error = with_causes(&error), "not written");
+            tracing::warn!(
+                version = name.1,
+                namespace = name.0,
+                error = with_causes(&error),
+                "the result of a check was not written"
+            );
             Some(BACKOFF_MIN)
         }
     }
@@ -125,10 +130,10 @@ async fn write(
     let (stage, reason, message) = match &result {
         Ok(()) => {
             let bytes = object.spec.artifact.size_bytes;
-            // Signatures that nobody has a key for were not looked at.
+            // Without a key no signature was checked.
             let message = match trust.keys.is_empty() {
                 true => format!(
-                    "Size ({bytes} bytes) and digest are right. No --artifact-key is set: signatures are not checked."
+                    "Size ({bytes} bytes) and digest are right. Signatures are not checked, because no --artifact-key is set."
                 ),
                 false => format!("Size ({bytes} bytes), digest and signature are right."),
             };
@@ -138,7 +143,7 @@ async fn write(
         Err(error) => {
             let wait = again.map_or(0, |wait| wait.as_secs());
             let message = format!(
-                "The file could not be checked: {}. Tries again within {wait} seconds.",
+                "The file could not be checked: {}. The controller tries again within {wait} seconds.",
                 with_causes(error)
             );
             (VersionStage::Registered, "StoreUnavailable", message)

@@ -81,7 +81,7 @@ async fn one(ctx: &Arc<Context>, job: Job) {
         Ok(result) => note(ctx, &key, evidence_since, result),
         Err(panicked) => {
             ctx.metrics.reconcile_errors.get_or_create(&label("variant", "Panic")).inc();
-            tracing::error!(model = key.1.as_str(), error = %panicked, "reconcile ended badly");
+            tracing::error!(model = key.1.as_str(), error = %panicked, "reconcile panicked");
             ctx.work.at(key.clone(), ctx.clock.steady() + Duration::from_secs(30));
         }
     }
@@ -111,7 +111,13 @@ pub fn note(ctx: &Context, key: &Key, evidence_since: Option<Instant>, result: R
             ctx.metrics.reconcile_errors.get_or_create(&label("variant", error.variant())).inc();
             let (namespace, model) = (key.0.as_str(), key.1.as_str());
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(namespace, model, error = with_causes(&error), wait_ms, "reconcile is repeated");
+            tracing::warn!(
+                namespace,
+                model,
+                error = with_causes(&error),
+                wait_ms,
+                "reconcile failed; it is repeated"
+            );
             ctx.work.at(key.clone(), now + wait);
         }
     }

@@ -1,7 +1,8 @@
-//! Checks a model's bytes against what was registered: size, digest, signature, format. They stream by; none is kept.
+//! Checks a model file against what was registered: size, digest, signature, format. The file streams by; none of it is kept.
+//! Its header is read on the way, by a bounded reader, and looked at once digest and signature are right.
 //!
-//! Whoever may register a version reads what is said here, and the controller can reach more than he can. So a status
-//! never holds what a store answered, nor what a file is instead of what was registered.
+//! A user who may register a version reads these messages, and the controller can reach more than such a user. So a status
+//! never holds what a store answered, nor what a file is if it is not the registered one.
 
 mod format;
 mod place;
@@ -57,13 +58,13 @@ pub enum CheckError {
         why: &'static str,
     },
     /// The store went silent; try again.
-    #[error("fetch {uri}: nothing came for {} s", SILENCE_MAX.as_secs())]
+    #[error("fetch {uri}: the store sent nothing for {} s", SILENCE_MAX.as_secs())]
     Silence {
         /// From where.
         uri: String,
     },
     /// The store is too slow; try again.
-    #[error("fetch {uri}: it did not come whole within {seconds} s")]
+    #[error("fetch {uri}: the download was not complete after {seconds} s")]
     Slow {
         /// From where.
         uri: String,
@@ -92,12 +93,12 @@ fn forbid<T>(uri: &str, why: Forbidden) -> Result<T, CheckError> {
 fn fetch(uri: &str, error: &object_store::Error) -> CheckError {
     use object_store::Error as E;
     let logged: String = with_causes(error).chars().take(LOGGED_MAX).collect();
-    tracing::info!(uri, error = logged, "an artifact could not be fetched");
+    tracing::info!(uri, error = logged, "artifact not fetched");
     let why = match error {
-        E::NotFound { .. } => "it is not there",
-        E::PermissionDenied { .. } => "the store does not permit it",
-        E::Unauthenticated { .. } => "the store asks for credentials",
-        _ => "the store is not reachable or broke off; the controller's log says more",
+        E::NotFound { .. } => "the file is not there",
+        E::PermissionDenied { .. } => "the store denies access",
+        E::Unauthenticated { .. } => "the store requires credentials; give them with --store-option",
+        _ => "the store is not reachable or broke the connection; see the controller's log",
     };
     CheckError::Fetch { uri: uri.to_owned(), why }
 }
@@ -146,23 +147,25 @@ async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), 
             false => size.to_string(),
         };
         let message = format!(
-            "{uri} has {found} bytes and {wanted} were registered; put the registered file back, or register a new \
+            "{uri} has {found} bytes, but {wanted} were registered; put the registered file back, or register a new \
              version"
         );
         return refuse("SizeMismatch", message);
     }
     let digest = format!("sha256:{}", hex::encode(hash.finalize()));
     if digest != artifact.digest {
-        let found = if tells { digest.as_str() } else { "another digest" };
+        let found = if tells { format!("has digest {digest}") } else { "has another digest".to_owned() };
         let message = format!(
-            "{uri} hashes to {found} and {} was registered; put the registered file back, or register a new \
+            "{uri} {found}, but {} was registered; put the registered file back, or register a new \
              version",
             artifact.digest
         );
         return refuse("DigestMismatch", message);
     }
     if !trust.keys.is_empty() && !verifiers.iter_mut().any(|verifier| verifier.finalize().is_ok()) {
-        let message = format!("no signature of the version is by a trusted key over the bytes of {uri}");
+        let message = format!(
+            "no signature of the version by a trusted key fits the file {uri}; sign this file and register a new version"
+        );
         return refuse("SignatureInvalid", message);
     }
     format::check(spec, reader)
@@ -173,7 +176,10 @@ async fn open(
     uri: &str,
 ) -> Result<futures::stream::BoxStream<'static, object_store::Result<bytes::Bytes>>, CheckError> {
     let Ok(url) = url::Url::parse(uri) else {
-        return refuse("UriInvalid", format!("spec.artifact.uri {uri:?} is no URI; register a new version"));
+        return refuse(
+            "UriInvalid",
+            format!("spec.artifact.uri {uri:?} is not a URI; register a new version"),
+        );
     };
     let (store, path) = store(trust, uri, &url).await?;
     let get = tokio::time::timeout(SILENCE_MAX, store.get(&path)).await;
@@ -190,7 +196,7 @@ async fn store(trust: &Trust, uri: &str, url: &url::Url) -> Result<(Box<dyn Obje
     match scheme {
         ObjectStoreScheme::Local => match place::file(url, trust.artifact_root.as_deref()).await {
             Err(forbidden) => forbid(uri, forbidden),
-            Ok(None) => Err(CheckError::Fetch { uri: uri.to_owned(), why: "it is not there" }),
+            Ok(None) => Err(CheckError::Fetch { uri: uri.to_owned(), why: "the file is not there" }),
             Ok(Some(real)) => {
                 let path = Path::from_absolute_path(real).map_err(|e| failed(e.into()))?;
                 Ok((Box::new(LocalFileSystem::new()), path))
@@ -237,7 +243,7 @@ fn verifiers<'a>(
     if verifiers.is_empty() && !trust.keys.is_empty() {
         let message = format!(
             "none of the version's {} signatures is by one of the {} trusted keys; delete the \
-             version (kubectl delete modelversion), sign the file with minisign and register it again",
+             version (kubectl delete modelversion), sign the file with a trusted key and register it again",
             signatures.len(),
             trust.keys.len()
         );

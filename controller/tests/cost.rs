@@ -52,7 +52,7 @@ fn report(device: &str, sequence: u64, digest: &Digest) -> Vec<u8> {
     report.encode_to_vec()
 }
 
-/// The number for DESIGN 11 (`COUNT=100000 cargo test --release -p modelfleet-controller --test cost -- --nocapture`),
+/// A number of docs/NUMBERS.md (`COUNT=100000 cargo test --release -p modelfleet-controller --test cost -- --nocapture`),
 /// and a bound. The process holds nothing else: it is the only test here.
 #[test]
 fn cost_of_a_device_is_bounded() {

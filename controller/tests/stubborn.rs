@@ -325,7 +325,7 @@ async fn a_leader_that_cannot_watch_its_objects_is_not_ready_and_says_why() {
     tokio::spawn(serve(([127, 0, 0, 1], port).into(), shown, tokio_util::sync::CancellationToken::new()));
     metrics.watch_is_well("rollouts");
     let ready = || wait("an answer", || http::request(("127.0.0.1", port), "GET", "/readyz", "").ok());
-    assert_eq!(ready(), (200, "leads\n".to_owned()));
+    assert_eq!(ready(), (200, "leading\n".to_owned()));
     metrics.watch_broke("rollouts", "404 page not found", Instant::now() - Duration::from_secs(20));
     metrics.watch_broke("rollouts", "404 page not found", Instant::now());
     let (status, answer) = ready();

@@ -81,10 +81,10 @@ async fn a_stranger_reads_whom_a_version_harmed_and_what_to_do() {
     let conclusion = [
         "Rolled back 1.1.0 on ",
         ": too many errors (limit 1 %) on ",
-        " with the new version, ",
-        " are age=old. ",
+        " updated devices, ",
+        " have age=old. ",
     ];
-    let rest = ["1.1.0 is Rejected; register a new version. ", "Statistics: "];
+    let rest = ["1.1.0 is Rejected; register a new one. ", "Statistics: "];
     let (_, told) = plant.phase("1.1.0").await;
     in_order(&told, &[&conclusion[..], &rest[..]].concat());
     let events: Api<Event> = Api::namespaced(plant.client.clone(), &plant.namespace);
@@ -94,7 +94,7 @@ async fn a_stranger_reads_whom_a_version_harmed_and_what_to_do() {
     let note = note.unwrap();
     in_order(&note, &conclusion);
     assert!(
-        note.ends_with("1.1.0 is Rejected; register a new version."),
+        note.ends_with("1.1.0 is Rejected; register a new one."),
         "nothing is cut within a sentence: {note}"
     );
 }
@@ -259,7 +259,7 @@ async fn an_export_that_is_applied_again_moves_nothing() {
     plant.apply_again(&versions, &rollouts).await;
     plant.wait("1.1.0", "Succeeded", LONG).await;
     plant
-        .wait_for("1.0.0", LONG, |phase, what| phase == "Stalled" && what.contains("may have ended before"))
+        .wait_for("1.0.0", LONG, |phase, what| phase == "Stalled" && what.contains("may have ended already"))
         .await;
     plant.wait_for("1.2.0", LONG, |phase, what| phase == "Stalled" && what.contains("was rejected")).await;
     plant.wait_stage("1.1.0", "Production").await;
@@ -322,7 +322,7 @@ async fn what_cannot_work_says_so_and_stops_nobody() {
     std::fs::write(&wrong, b"other").unwrap();
     plant.register_as("1.4.0", &wrong, b"bytes").await;
     plant.roll_out("1.4.0").await;
-    plant.wait_for("1.4.0", LONG, |_, what| what.contains("hashes to")).await;
+    plant.wait_for("1.4.0", LONG, |_, what| what.contains("has another digest, but sha256:")).await;
     assert_eq!(plant.stage("1.4.0").await, "Rejected");
     plant.roll_out("9.9.9").await;
     plant.wait_for("9.9.9", LONG, |_, what| what.contains("not registered")).await;

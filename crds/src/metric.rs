@@ -1,9 +1,9 @@
-//! What a service level objective and a baseline can speak about.
+//! The metrics that an objective or a baseline can name.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A thing that devices measure about a model.
+/// A metric of a model, as devices measure it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Metric {
     /// Share of predictions that failed.
@@ -22,11 +22,11 @@ pub enum Metric {
     MissedDetectionRate,
     /// Share of predictions that ground truth confirmed. Higher is better.
     Accuracy,
-    /// Share of predictions below the model's confidence bound.
+    /// Share of answers with a confidence below `baseline.confidence.lowBelow`.
     LowConfidenceRate,
-    /// Share of readings that were missing.
+    /// Share of input values that were missing.
     MissingFeatureRate,
-    /// Share of readings outside the expected range.
+    /// Share of input values outside the expected range.
     OutOfRangeRate,
     /// Population stability index of a feature against the baseline.
     FeaturePsi,
@@ -41,19 +41,19 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Whether the bound is a time.
+    /// Whether the limit is a duration.
     #[must_use]
     pub fn is_latency(self) -> bool {
         matches!(self, Self::LatencyP50 | Self::LatencyP95 | Self::LatencyP99)
     }
 
-    /// Whether a value below the bound, and not above it, is the breach.
+    /// Whether a value below the limit, not above it, is a breach.
     #[must_use]
     pub fn higher_is_better(self) -> bool {
         matches!(self, Self::Accuracy | Self::Availability)
     }
 
-    /// Whether it speaks about one input feature.
+    /// Whether it is about one input feature.
     #[must_use]
     pub fn is_per_feature(self) -> bool {
         matches!(self, Self::FeaturePsi | Self::FeatureKl)

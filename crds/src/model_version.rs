@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules::{DNS_LABEL, SEMVER};
 
-/// What was built, where its bytes are, what it needs and how it behaved in training. The whole spec is
-/// immutable: a change is a new version.
+/// What was built, where its file is, what it needs, and how it behaved in training. The whole spec is immutable:
+/// register a new version to change it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
@@ -41,7 +41,7 @@ use crate::rules::{DNS_LABEL, SEMVER};
     shortname = "mv",
     category = "modelfleet",
     derive = "PartialEq",
-    doc = "One immutable build of a machine-learning model: its bytes, its interface, its baseline.",
+    doc = "One immutable build of a machine-learning model: its file, its interface, its baseline.",
     selectable = ".spec.model",
     selectable = ".spec.version",
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
@@ -55,8 +55,8 @@ use crate::rules::{DNS_LABEL, SEMVER};
 )]
 #[x_kube(validation = ("self == oldSelf", "spec is immutable: register a new version instead"))]
 pub struct ModelVersionSpec {
-    /// Name of the model that this is a version of: a DNS label of at most 63 characters. A device has
-    /// one version of a model in production. Required. Example: `pump-anomaly`.
+    /// Name of the model that this is a version of: a DNS label of at most 63 characters. Each device has at most one
+    /// version of a model in production. Required. Example: `pump-anomaly`.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = DNS_LABEL)]
     pub model: String,
@@ -66,16 +66,15 @@ pub struct ModelVersionSpec {
     #[x_kube(validation = SEMVER)]
     pub version: String,
 
-    /// The bytes of the model: where they are and how they are recognised. Required.
+    /// The model file: where it is, and its digest and size. Required.
     pub artifact: Artifact,
 
-    /// The tensors that the model takes and gives. Default: empty, which means that the model file itself
-    /// tells.
+    /// The input and output tensors of the model. Default: empty, devices go by the model file.
     #[serde(default, skip_serializing_if = "ModelSignature::is_empty")]
     pub signature: ModelSignature,
 
-    /// The operator sets that the model was exported with, at most 16. Default: none, which means that the
-    /// model file itself tells. Example: `[{domain: ai.onnx, version: 17}]`.
+    /// The operator sets that the model was exported with, at most 16. Default: none, devices go by the model file.
+    /// Example: `[{domain: ai.onnx, version: 17}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -83,37 +82,37 @@ pub struct ModelVersionSpec {
     )]
     pub opsets: Vec<Opset>,
 
-    /// What a device must offer to run the model. A device that does not is reported as incompatible and is
-    /// not counted as a failure. Default: nothing is asked.
+    /// What a device must have to run the model. A device that lacks it is counted as incompatible, not as failed.
+    /// Default: no requirements.
     #[serde(default, skip_serializing_if = "Requirements::is_empty")]
     pub requires: Requirements,
 
-    /// Known inputs with the outputs that the model must give on every device before it is used, at most 16.
-    /// Default: none, which means that a model that loads is used.
+    /// Known inputs with the outputs that the model must give on a device before the device uses it, at most 16.
+    /// Default: none, a model that loads is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub self_test: Vec<SelfTestCase>,
 
-    /// How the model and its input data looked in training: what drift and relative bounds are measured
-    /// against. Default: none, which means that no such metric can be judged.
+    /// How the model and its input data looked in training. Drift and limits with `relativeTo: Baseline` are measured
+    /// against it. Default: none, objectives that need it are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
 
-    /// Which rows are given to the model, and how a positive answer (an alarm) is read from its outputs.
-    /// Default: every row, and no answer counts as positive.
+    /// Which rows the model gets, and when its answer is positive (an alarm). Default: the model gets every row, and no
+    /// answer counts as positive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Pipeline>,
 
-    /// What a device answers when the model may not or cannot. Default: an error.
+    /// What a device answers when the model cannot, or when `preFilters` keep a row from it. Default: an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
 
-    /// Where the model comes from, for people and audits. Decides nothing. Default: none.
+    /// Where the model comes from, for people and audits; nothing else uses it. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
 
-    /// Signatures of the artifact by its publishers, at most 8. A device runs a model only when one of them
-    /// is by a key that it trusts, if it was given keys. Default: none.
+    /// Signatures of the model file by its publishers, at most 8. A controller or device that has publishers' keys
+    /// requires a signature by one of them; without keys it checks no signature. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),

@@ -1,4 +1,4 @@
-//! `Rollout`: how one version reaches the devices of a namespace, and how it is taken back.
+//! `Rollout`: how one version reaches the devices of a namespace, and how it is rolled back.
 
 // Columns of one type are no mistake.
 #![allow(clippy::duplicated_attributes)]
@@ -33,11 +33,11 @@ const PROMOTE_NAMES_A_STAGE: RuleText = (
 const ABORT_STAYS: RuleText = (
     "!oldSelf.abort || self.abort || (has(self.retryToken) ? self.retryToken : '') != \
      (has(oldSelf.retryToken) ? oldSelf.retryToken : '')",
-    "abort cannot go back to false; change retryToken in the same step to start again",
+    "abort cannot return to false by itself; to start again, also set a new retryToken",
 );
 
-/// How one version of a model reaches the devices of a namespace. One rollout per model is active in a
-/// namespace at a time; others wait and say so.
+/// How one version of a model reaches the devices of a namespace. Only one rollout of a model is active in a
+/// namespace at a time; the others wait in a queue, and their status says for which rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
@@ -49,7 +49,7 @@ const ABORT_STAYS: RuleText = (
     shortname = "mro",
     category = "modelfleet",
     derive = "PartialEq",
-    doc = "Brings one version of a model to a fleet of devices in stages, and takes it back when it does harm.",
+    doc = "Rolls one version of a model out to a fleet of devices in stages, and rolls it back when it does harm.",
     selectable = ".spec.model",
     selectable = ".status.phase",
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
@@ -82,7 +82,7 @@ pub struct RolloutSpec {
     #[x_kube(validation = ("self == oldSelf", "model is immutable: create a new Rollout instead"))]
     pub model: String,
 
-    /// Version to bring out, as in `spec.version` of a ModelVersion of the same model and namespace.
+    /// Version to roll out, as in `spec.version` of a ModelVersion of the same model and namespace.
     /// Immutable. Required. Example: `1.4.0`.
     #[schemars(length(min = 5, max = 64))]
     #[x_kube(validation = SEMVER)]
@@ -95,9 +95,9 @@ pub struct RolloutSpec {
     #[x_kube(validation = ("self == oldSelf", "selector is immutable: create a new Rollout instead"))]
     pub selector: DeviceSelector,
 
-    /// The steps to the whole fleet, in order, 1 to 8. Names and order are immutable and sizes only grow; the
-    /// last one must have `devices: 100%`. Default: canary 2.5% (7d), early-adopter 10% (14d), broad 50%
-    /// (14d), full 100%.
+    /// The stages of the rollout, in order, 1 to 8. Names and order are immutable, sizes may only grow, and the
+    /// last stage must have `devices: 100%`. Default: canary 2.5% (bake 7d), early-adopter 10% (bake 14d), broad 50%
+    /// (bake 14d), full 100% (bake 0s).
     #[serde(default = "default_stages")]
     #[schemars(
         length(min = 1, max = 8),
@@ -107,8 +107,9 @@ pub struct RolloutSpec {
     #[x_kube(validation = stage::SIZES_GROW, validation = stage::NAMES_STAY, validation = stage::NEVER_SHRINK)]
     pub stages: Vec<Stage>,
 
-    /// Service level objectives: the bounds that the version must keep, at most 16. Default: error rate 1%,
-    /// timeout rate 1%, latency P95 500ms, availability 99.9%. An empty list judges hard failures only.
+    /// Service level objectives: the limits that the version must meet, at most 16. With an empty list only devices
+    /// that fail or fall silent are judged. Default: error-rate 1%, timeout-rate 1%, latency-p95 500ms, availability
+    /// 99.9%.
     #[serde(default = "default_slos")]
     #[schemars(
         length(max = 16),
@@ -116,65 +117,66 @@ pub struct RolloutSpec {
     )]
     pub slos: Vec<Slo>,
 
-    /// How devices measure: the length of a window and what is left out.
+    /// How devices measure: how long a window is, which windows do not count, how often devices report.
     #[serde(default)]
     pub observe: Observe,
 
-    /// What a device that activated the version must reach, else it goes back to the version before by
-    /// itself.
+    /// What a device must prove after it has activated the version. A device that does not prove it in time goes back
+    /// to the previous version by itself.
     #[serde(default)]
     pub probation: Probation,
 
-    /// Devices that keep the version before for as long as the rollout lives, as a control group, even at the
-    /// last stage: a percent from 0% to 50%; devices work out alone whether they are held back. Default: `0%`.
-    /// Example: `2%`.
+    /// Share of the devices that never get the version in this rollout, not even in the last stage, so that there is a
+    /// control group: a percentage from 0% to 50%. Default: `0%`. Example: `2%`.
     #[serde(default = "default_holdback")]
     #[x_kube(validation = (
         "!self.matches('^(5[0-9]|[6-9][0-9]|100)') || !self.endsWith('%') || self.matches('^50([.]0+)?%$')",
-        "must be a percent from 0% to 50%, such as 2%"
+        "must be a percentage from 0% to 50%, such as 2%"
     ))]
     pub holdback: Percent,
 
-    /// How devices download: spread over time, speed, time of day.
+    /// How devices download: spread over how much time, how fast, and at which time of day.
     #[serde(default)]
     pub fetch: Fetch,
 
-    /// The probability of a false rollback that you accept, over the whole rollout, all objectives, stages
-    /// and looks: a percent from 0.01% to 50%. Default: `1%`. Example: `0.1%`.
+    /// The probability of a false rollback that you accept, for the whole rollout: all objectives with `Statistical`
+    /// evidence, failed and silent devices, all stages and looks. Objectives with `Plain` evidence are not covered. A
+    /// percentage from 0.01% to 50%. Default: `1%`. Example: `0.1%`.
     #[serde(default = "default_error_budget")]
     #[x_kube(validation = (
         "double(self.replace('%', '')) >= 0.01 && double(self.replace('%', '')) <= 50.0",
-        "must be a percent from 0.01% to 50%, such as 1%"
+        "must be a percentage from 0.01% to 50%, such as 1%"
     ))]
     pub error_budget: Percent,
 
-    /// What happens when the evidence is not enough at the end of a stage's waiting time: `Hold` (a person
-    /// decides), `Promote` (the next stage starts), `RollBack`. Default: `Hold`.
+    /// What happens when a stage has no verdict at its deadline, which is `bake` plus `maxWait`: `Hold` (the rollout pauses
+    /// until a person decides), `Promote` (the next stage starts without a verdict), `RollBack` (the version is rolled
+    /// back). Default: `Hold`.
     #[serde(default)]
     pub on_undecided: UndecidedPolicy,
 
-    /// How the version is taken back.
+    /// How the version is rolled back.
     #[serde(default)]
     pub rollback: RollbackSettings,
 
-    /// Whether the rollout stands still: no further device gets the version, those that have it keep it, hard
-    /// failures still roll back. Default: `false`.
+    /// Pauses the rollout: no further device gets the version, and devices that have it keep it. Harm that is shown
+    /// meanwhile still rolls it back. Default: `false`.
     #[serde(default)]
     pub paused: bool,
 
-    /// Whether the rollout is ended now and the version taken back from every device. Cannot go back to
-    /// `false` unless `retryToken` changes in the same step. Default: `false`.
+    /// Ends the rollout now and rolls the version back on every device. It can only return to `false` together with a
+    /// new `retryToken`. Default: `false`.
     #[serde(default)]
     pub abort: bool,
 
-    /// Name of the stage that you let begin: it approves the stage and ends the waiting of the ones before,
-    /// but never passes over shown harm. Default: none. Example: `broad`.
+    /// Name of a stage to start now. It approves that stage and skips the rest of the stages before it; it never overrides
+    /// harm that was shown. Default: none. Example: `broad`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub promote: Option<String>,
 
-    /// Any text of at most 64 characters; a new text starts a rolled back or aborted rollout again and lifts
-    /// the rejection of its version. Default: none. Example: `2026-08-01-after-sensor-fix`.
+    /// Any text of at most 64 characters. A new text starts a new attempt of a rollout that was rolled back or aborted,
+    /// and lifts the rejection of its version. Default: none. Example: `2026-08-01-after-sensor-fix`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub retry_token: Option<String>,

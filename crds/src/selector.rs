@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules::LABEL_KEYS;
 
-/// Selects devices by the labels that they report. Everything listed must hold; an empty selector selects
-/// all.
+/// Selects devices by the labels that they report. All conditions must hold; an empty selector selects all devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceSelector {
@@ -39,8 +38,8 @@ pub struct LabelExpression {
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
 
-    /// How the label is compared: `In` (its value is one of `values`), `NotIn` (it is missing or its value is
-    /// none of them), `Exists` (it is there, whatever its value), `DoesNotExist`. Required. Example: `In`.
+    /// How the label is compared: `In` (its value is one of `values`), `NotIn` (it is missing, or its value is none of
+    /// `values`), `Exists` (it has any value), `DoesNotExist` (it is missing). Required. Example: `In`.
     pub operator: LabelOperator,
 
     /// Values for `In` and `NotIn`, at most 16 of at most 63 characters. Default: none. Example: `[north,

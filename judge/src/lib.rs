@@ -3,7 +3,7 @@
 //! A rollout puts a candidate model on some devices (canaries) and leaves others alone (controls). This
 //! crate says whether the candidate does harm, and promises how often it is wrong: over a whole rollout of
 //! an unchanged model the chance of a [`Verdict::Degraded`] is at most the [`Budget`] (1 % by default),
-//! whatever the spread between devices, bursts of errors, or number of looks. The method is DESIGN section 7:
+//! whatever the spread between devices, bursts of errors, or number of looks. The method has four layers:
 //!
 //! - **Layer 0, hard stops** ([`decide::hard_stop`]): failed loads, crash loops, self-reverts.
 //! - **Layer 1, exact** ([`decide::exact_layer`]): each device's change against its own past, ranked among

@@ -46,9 +46,9 @@ fn p_value(p_value_ppb: u64, threshold_ppb: u64) -> String {
     format!("p = {} (harm at {} or less)", probability(p_value_ppb), probability(threshold_ppb))
 }
 
-/// `24 devices with the new version`, `1 device with the new version`.
+/// `24 updated devices`, `1 updated device`: those with the new version.
 fn devices(count: u32) -> String {
-    format!("{} with the new version", many(count, "device"))
+    many(count, "updated device")
 }
 
 /// A number with its noun.
@@ -101,13 +101,13 @@ fn limit(rule: &SloRule<'_>) -> String {
     if rule.limit.is_empty() { String::new() } else { format!(" (limit {})", rule.limit) }
 }
 
-/// How many devices of both arms broke the rule: `too many false alarms (limit 25 %) on 7 of 24 devices with the new version,
-/// 1 of 36 without it`.
+/// How many devices of both arms broke the rule: `too many false alarms (limit 25 %) on 7 of 24 updated devices, 1 of 36
+/// others`.
 fn counts(rule: &SloRule<'_>, record: &SloVerdict) -> String {
     let (canaries, controls) = record.devices_over;
     let without = match record.controls {
-        0 => "no device is left without it".to_owned(),
-        all => format!("{controls} of {all} without it"),
+        0 => "no other device is left to compare with".to_owned(),
+        all => format!("{controls} of {all} others"),
     };
     let with = devices(record.devices);
     format!("{}{} on {canaries} of {with}, {without}", breach(rule), limit(rule))
@@ -116,15 +116,11 @@ fn counts(rule: &SloRule<'_>, record: &SloVerdict) -> String {
 /// A statistical SLO.
 pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> Told {
     if record.devices == 0 {
-        return Told::plain(format!(
-            "{}: no device with the new version has reported a complete window yet",
-            rule.name
-        ));
+        return Told::plain(format!("{}: no updated device has reported a complete window yet", rule.name));
     }
     if let Some((canaries, controls)) = record.unlike.filter(|_| record.verdict == Verdict::Undecided) {
         return Told::plain(format!(
-            "{}: not comparable yet: devices with the new version have reported {canaries} windows on average, devices \
-             without it {controls}",
+            "{}: not comparable yet: updated devices have reported {canaries} windows on average, others {controls}",
             rule.name
         ));
     }
@@ -184,7 +180,7 @@ fn conclusion(record: &SloVerdict) -> Option<String> {
 pub fn silence(record: &SloVerdict) -> Told {
     let (canaries, controls) = record.devices_over;
     let counts = format!(
-        "no reports from {canaries} of {}, {controls} of {} without it",
+        "no reports from {canaries} of {}, {controls} of {} others",
         devices(record.devices),
         record.controls
     );
@@ -204,17 +200,14 @@ pub fn plain(rule: &SloRule<'_>, canary: &Streak, control: &Streak, needed: u32,
     let rows = format!("{} in a row", many(canary.breached, "window"));
     let without = control.breached;
     let sentence = match verdict {
-        Verdict::Degraded => format!(
-            "{breach} for {rows} on devices with the new version, for {without} on devices without it"
-        ),
+        Verdict::Degraded => format!("{breach} for {rows} on updated devices, for {without} on others"),
         _ if canary.breached >= needed => {
             format!(
-                "{breach} for {rows} on devices with the new version, and for {without} on devices without it: the new \
-                 version is not the cause"
+                "{breach} for {rows} on updated devices, and for {without} on others: the new version is not the cause"
             )
         }
         _ if canary.breached == 0 => format!("{} was met in the newest window", rule.name),
-        _ => format!("{breach} for {rows} on devices with the new version; {needed} in a row count as harm"),
+        _ => format!("{breach} for {rows} on updated devices; {needed} in a row count as harm"),
     };
     let devices = last.devices.known;
     let statistics = format!(
@@ -228,7 +221,7 @@ pub fn hard_stop(stop: &HardStop) -> Told {
     let codes: Vec<String> =
         stop.codes.iter().map(|(code, count)| format!("code {code} on {count}")).collect();
     let counts = format!(
-        "{} of {} that tried the new version failed ({}), {} of {} without it",
+        "{} of {} that tried the new version failed ({}), {} of {} others",
         stop.failed,
         many(stop.attempted, "device"),
         codes.join(", "),
@@ -249,8 +242,7 @@ pub fn hard_stop(stop: &HardStop) -> Told {
 /// Coverage.
 pub fn coverage(coverage: &Coverage) -> String {
     format!(
-        "{} of the {} devices needed have reported {} windows each; {} of the devices with the new version are reporting, at \
-         least {} must",
+        "{} of the {} devices needed have reported {} windows each; {} of the updated devices are reporting, at least {} must",
         coverage.devices,
         coverage.devices_needed,
         coverage.windows_needed,

@@ -60,11 +60,7 @@ fn canaries_may_know_more() {
     let harmful = Fleet { ratio: 3.0, canaries: 5, ..unchanged };
     assert!(rolled_back(harmful, 20) >= 19);
     let apart = judged(Fleet { known: (60, 30), ..unchanged }, 1);
-    assert!(
-        apart.sentence.contains("have reported 60 windows on average, devices without it 30"),
-        "{}",
-        apart.sentence
-    );
+    assert!(apart.sentence.contains("have reported 60 windows on average, others 30"), "{}", apart.sentence);
 }
 
 /// A third of the windows unknown in one arm: which windows are missing may be what differs, so nothing passes. A model
@@ -75,9 +71,11 @@ fn arms_that_are_not_alike_pass_nothing_and_hide_no_harm() {
     let assessment = judged(fleet, 1);
     println!("{}", assessment.sentence);
     assert_eq!((assessment.verdict, assessment.advice), (Verdict::Undecided, Advice::Wait));
-    assert!(assessment.sentence.contains(
-        "not comparable yet: devices with the new version have reported 40 windows on average, devices without it 60"
-    ));
+    assert!(
+        assessment
+            .sentence
+            .contains("not comparable yet: updated devices have reported 40 windows on average, others 60")
+    );
     let harmful = judged(Fleet { ratio: 5.0, ..fleet }, 1);
     assert_eq!(
         (harmful.verdict, harmful.advice),

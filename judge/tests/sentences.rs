@@ -50,7 +50,7 @@ fn harm_rolls_back() {
     // The conclusion alone: statistics stand apart, and are told last.
     assert_eq!(
         assessment.sentence,
-        "too many false alarms (limit 25 %) on 3 of 5 devices with the new version, 0 of 195 without it"
+        "too many false alarms (limit 25 %) on 3 of 5 updated devices, 0 of 195 others"
     );
     assert!(assessment.statistics.contains("more than 5 % of its windows"), "{}", assessment.statistics);
     assert!(assessment.statistics.contains(", p = "), "{}", assessment.statistics);
@@ -175,7 +175,7 @@ fn the_plain_rule() {
     assert_eq!(worse.advice, Advice::RollBack);
     assert_eq!(
         worse.sentence,
-        "P95 latency outside its limit for 4 windows in a row on devices with the new version, for 0 on devices without it"
+        "P95 latency outside its limit for 4 windows in a row on updated devices, for 0 on others"
     );
     assert!(worse.statistics.contains("no bound on false rollbacks"));
     let both = plain(true, true);
@@ -256,8 +256,7 @@ fn silence_that_proves_nothing_yet_holds() {
     println!("{}", held.sentence);
     assert_eq!((held.verdict, held.advice), (Verdict::Undecided, Advice::Wait));
     assert!(
-        held.sentence
-            .starts_with("no reports from 9 of 100 devices with the new version, 0 of 100 without it"),
+        held.sentence.starts_with("no reports from 9 of 100 updated devices, 0 of 100 others"),
         "{}",
         held.sentence
     );

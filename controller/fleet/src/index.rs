@@ -164,10 +164,13 @@ impl Index {
             Channel::Presence(_) | Channel::Report(..) if payload.is_empty() => Ok(Change::Nothing),
             Channel::Presence(device) => {
                 if payload.len() > PRESENCE_BYTES_MAX {
-                    return Err(format!("presence has {} bytes", payload.len()));
+                    return Err(format!(
+                        "presence has {} bytes, at most {PRESENCE_BYTES_MAX} are allowed",
+                        payload.len()
+                    ));
                 }
                 let presence: Presence =
-                    serde_json::from_slice(payload).map_err(|e| format!("presence is not readable: {e}"))?;
+                    serde_json::from_slice(payload).map_err(|e| format!("presence cannot be read: {e}"))?;
                 let changed = self.admit(&namespace, &device)?.take_presence(&device, presence);
                 Ok(if changed { Change::Device(namespace) } else { Change::Nothing })
             }
@@ -186,8 +189,8 @@ impl Index {
                 if ahead > 0 {
                     let most = future_windows::AHEAD_MAX;
                     let reason = format!(
-                        "{ahead} windows lie more than {most} ahead of our clock and do not count yet; check the \
-                         device's clock"
+                        "{ahead} windows are more than {most} windows ahead of the controller's clock and do not count \
+                         yet; check the device's clock"
                     );
                     self.malformed.note(topic, &reason);
                 }
@@ -218,14 +221,22 @@ impl Index {
 
     fn admit(&mut self, namespace: &Namespace, device: &DeviceId) -> Result<&mut Fleet, String> {
         let Some(fleet) = self.fleets.get_mut(namespace) else {
-            return Err("nobody manages the namespace".to_owned());
+            return Err(
+                "the namespace is not managed: it has no Rollout, no ModelVersion and no plan".to_owned()
+            );
         };
         if !fleet.knows(device) {
             if self.devices >= self.devices_max {
-                return Err(format!("more than {} devices", self.devices_max));
+                return Err(format!(
+                    "the limit of {} devices is reached; raise --devices-max",
+                    self.devices_max
+                ));
             }
             if fleet.len() >= self.fleet_max {
-                return Err(format!("more than {} devices in the namespace", self.fleet_max));
+                return Err(format!(
+                    "the limit of {} devices of a namespace is reached; raise --fleet-devices-max",
+                    self.fleet_max
+                ));
             }
             self.devices += 1;
             fleet.add(device.clone());

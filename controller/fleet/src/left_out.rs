@@ -1,4 +1,4 @@
-//! Devices whose state cannot be taken: they are left out of every rollout, and named, so that somebody mends them.
+//! Devices whose state cannot be used: they are left out of every rollout, and named, so that a person repairs them.
 
 use std::collections::BTreeMap;
 

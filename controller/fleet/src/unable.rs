@@ -80,13 +80,13 @@ fn told(reasons: Reasons) -> Unable {
 /// What a device that found out itself lacks; it gave the detail, which is not kept.
 fn lacks(code: FailureCode) -> &'static str {
     match code {
-        FailureCode::EngineMissing => "they have no engine for it",
-        FailureCode::OpsetMissing => "their engine lacks an operator set that it imports",
-        FailureCode::OperatorMissing => "their engine lacks an operator that it uses",
-        FailureCode::MemoryShort => "they cannot give it the memory that it needs",
-        FailureCode::LabelMissing => "they lack a label that it requires",
-        FailureCode::FormatUnknown => "their agent does not know its format",
-        _ => "they say so without a reason",
+        FailureCode::EngineMissing => "they have no engine that runs it",
+        FailureCode::OpsetMissing => "their engine lacks an operator set that the model imports",
+        FailureCode::OperatorMissing => "their engine lacks an operator that the model uses",
+        FailureCode::MemoryShort => "they have too little memory for it",
+        FailureCode::LabelMissing => "they lack a label that the version requires",
+        FailureCode::FormatUnknown => "their agent does not support its format",
+        _ => "they gave no reason",
     }
 }
 
@@ -109,8 +109,8 @@ mod tests {
         assert_eq!(unable.devices, 21);
         assert_eq!(
             unable.why,
-            "6 because their agent does not know its format, 5 because they lack a label that it requires, 4 because \
-             they cannot give it the memory that it needs, 3 because their engine lacks an operator that it uses, 3 for \
+            "6 because their agent does not support its format, 5 because they lack a label that the version requires, 4 because \
+             they have too little memory for it, 3 because their engine lacks an operator that the model uses, 3 for \
              other reasons"
         );
         assert_eq!(told(Reasons::new()), Unable::default());

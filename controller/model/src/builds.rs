@@ -54,8 +54,8 @@ fn downloadable(uri: &str) -> Result<String, Problem> {
         return Ok(uri.to_owned());
     }
     let what = format!(
-        "begins with {scheme}://, and devices download over http://, https:// or file:// only; delete the version and \
-         register it with --public-url"
+        "begins with {scheme}://, but devices download over http://, https:// and file:// only; delete the version and \
+         register it again with --public-url"
     );
     Err(Problem::spec("spec.artifact.uri", what))
 }
@@ -166,7 +166,7 @@ fn rising(field: &str, edges: &[f64]) -> Result<(), Problem> {
     if edges.windows(2).all(|pair| pair[0] < pair[1]) {
         return Ok(());
     }
-    Err(Problem::spec(field, "must rise from entry to entry; register a version with ordered bins"))
+    Err(Problem::spec(field, "must rise from entry to entry; register a new version with rising edges"))
 }
 
 fn confidence(baseline: &crd::ConfidenceBaseline) -> Result<wire::ConfidenceProfile, Problem> {
@@ -194,7 +194,12 @@ fn confidence(baseline: &crd::ConfidenceBaseline) -> Result<wire::ConfidenceProf
 
 fn decision(decision: &crd::Decision) -> Result<wire::Decision, Problem> {
     let field = "spec.pipeline.decision";
-    let missing = |name: &str| Problem::spec(format!("{field}.{name}"), "is missing for this positiveWhen");
+    let missing = |name: &str| {
+        Problem::spec(
+            format!("{field}.{name}"),
+            "is missing, and this positiveWhen needs it; register a new version with it",
+        )
+    };
     let threshold = || {
         let text = decision.threshold.as_ref().ok_or_else(|| missing("threshold"))?;
         number(&format!("{field}.threshold"), text)
@@ -256,5 +261,18 @@ mod tests {
             let told = downloadable(uri).unwrap_err().to_string();
             assert!(told.contains("spec.artifact.uri") && told.contains("--public-url"), "{told}");
         }
+    }
+
+    #[test]
+    fn the_share_of_low_confidence_is_the_one_that_is_told() {
+        let definitions = modelfleet_crds::definitions::all()
+            .iter()
+            .map(|crd| serde_json::to_value(crd).unwrap())
+            .collect::<Vec<_>>();
+        let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+        let pointer = format!("{spec}/baseline/properties/confidence/properties/lowBelow/description");
+        let told = definitions.iter().find_map(|crd| crd.pointer(&pointer)?.as_str()).unwrap();
+        let told = told.replace('\n', " ");
+        assert!(told.contains(&format!("below which at most {LOW_CONFIDENCE_PERCENT}% of")), "{told}");
     }
 }

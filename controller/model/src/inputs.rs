@@ -100,6 +100,6 @@ fn spec(
 }
 
 fn gone(version: &str) -> Problem {
-    let what = "its object is gone, and objectives are relative to its baseline; register it again";
+    let what = "its ModelVersion was deleted, and objectives are relative to its baseline; register it again";
     Problem { reason: "InvalidVersion", field: String::new(), what: what.to_owned() }.of_version(version)
 }

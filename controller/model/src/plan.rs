@@ -173,8 +173,8 @@ pub fn problem(wanted: &DesiredPlan) -> Option<Problem> {
     let size = if bytes > PLAN_BYTES_MAX { Err(PlanError::Size(bytes)) } else { Ok(()) };
     let error = plan.check().and(size).err()?;
     let what = format!(
-        "devices would refuse the plan, so they keep the one they have: {error}; abort this rollout, and register a \
-         version or create a rollout within the bounds"
+        "devices would refuse the plan, so the controller does not send it and they keep the plan that they have: {error}; \
+         abort this rollout, then register a version or create a rollout within this limit"
     );
     Some(Problem { reason: "PlanRefused", field: String::new(), what })
 }

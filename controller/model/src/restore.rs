@@ -150,7 +150,9 @@ pub fn restored(objects: &ModelObjects, held: Option<&Plan>) -> (ModelObjects, V
             status.stage = Some(VersionStage::Production);
             status.reason = Some(RESTORED.to_owned());
             status.message = Some(cut(
-                &format!("in production for {devices}: restored from the plan that devices hold"),
+                &format!(
+                    "In production for {devices}. Restored from the plan at the broker, because the status was lost."
+                ),
                 512,
             ));
             status.promoted_at = held.map(|plan| to_k8s(plan.order.issued));
@@ -180,7 +182,7 @@ fn rejection(object: &ModelVersion, held: Option<&Plan>) -> Option<ModelVersionS
         let plan = held.filter(|plan| plan.rejected.contains(&digest))?;
         let (reason, time) = (RESTORED.to_owned(), to_k8s(plan.order.issued));
         let by = Rejection { rollout: RESTORED_BY.to_owned(), reason, time, retry_token: String::new() };
-        Some((by, "the plan that devices hold calls it rejected".to_owned()))
+        Some((by, "The plan at the broker says that this version was rejected. Restored, because the status was lost.".to_owned()))
     };
     let (by, message) = marked().or_else(told)?;
     Some(ModelVersionStatus {
@@ -213,8 +215,8 @@ pub fn fact(objects: &ModelObjects, rollout: &Rollout, state: &State, version: &
     let promoted = newer.status.as_ref().and_then(|s| s.promoted_at.as_ref()).map_or(Time::ZERO, from_k8s);
     VersionFact::Doubtful {
         why: format!(
-            "rollout {} may have ended before: version {version} is older than {}, which came back from the plan that \
-             devices hold",
+            "rollout {} may have ended already: its version {version} is older than {}, which was restored from the plan at \
+             the broker",
             rollout.name_any(),
             newer.spec.version
         ),

@@ -115,28 +115,28 @@ impl Need<'_> {
 }
 
 impl std::fmt::Display for Need<'_> {
-    /// What keeps it and what lets it go, for whoever deleted it.
+    /// What keeps the version, and when it is removed.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Need::Production(rollout) => write!(
                 f,
-                "it is in production, and rollout {rollout} of its model is there; it goes once another version is in \
-                 production, or no rollout of the model is left"
+                "it is in production, and its model has rollout {rollout}. It is removed once another version is in production, \
+                 or once the model has no rollout"
             ),
             Need::Candidate(rollout) => write!(
                 f,
-                "rollout {rollout} is to bring it to devices; it goes once that rollout has ended without it in \
-                 production, or is deleted"
+                "rollout {rollout} rolls it out, or waits to. It is removed once that rollout has ended without it in production, or is \
+                 deleted"
             ),
             Need::WayBack(rollout) => write!(
                 f,
-                "devices go back to it if rollout {rollout} is taken back; it goes once a later rollout has brought a \
-                 version to production, or that rollout is deleted after its end"
+                "devices go back to it if rollout {rollout} is rolled back. It is removed once a later rollout has brought a \
+                 version to production, or once that rollout has ended and is deleted"
             ),
             Need::Rejection(rollout) => write!(
                 f,
-                "it was rejected and rollout {rollout} names it or its bytes; it goes, and its rejection is forgotten, \
-                 once that rollout names another version or is deleted"
+                "it was rejected, and rollout {rollout} names it or the same file. It is removed once \
+                 that rollout names another version or is deleted, and then its rejection is forgotten"
             ),
         }
     }

@@ -47,8 +47,8 @@ pub fn release(stored: &Rollout, outcome: &RolloutOutcome, plan_is_held: bool, n
             reason: "LetGo",
             warning: true,
             message: format!(
-                "deleted although its end was not confirmed within {} s; devices go back as soon as the broker has \
-                 the plan without it",
+                "Deleted before the end of the rollout was confirmed, because {} s are over. Devices go back as soon as the \
+                 broker has the plan without it.",
                 RELEASE_MS / 1_000
             ),
             at: since,

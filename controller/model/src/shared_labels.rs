@@ -32,7 +32,7 @@ struct Shared<'a> {
     good: u64,
 }
 
-/// As a sentence without a stop: `All 7 are age=old, load=heavy`, `6 of the 7 are age=old`. Empty when no label is carried by
+/// As a sentence without a stop: `All 7 have age=old, load=heavy`, `6 of the 7 have age=old`. Empty when no label is carried by
 /// three quarters of the bad devices and by at most half of the good ones, when there is one bad device, or no good one.
 #[must_use]
 pub fn told(groups: &[Group<'_>]) -> String {
@@ -49,9 +49,9 @@ pub fn told(groups: &[Group<'_>]) -> String {
     let all: Vec<String> =
         shared.iter().filter(|label| label.bad == bad).take(SHOWN_MAX).map(Shared::text).collect();
     match (all.is_empty(), shared.first()) {
-        (false, _) if bad == 2 => format!("Both are {}", all.join(", ")),
-        (false, _) => format!("All {bad} are {}", all.join(", ")),
-        (true, Some(most)) => format!("{} of the {bad} are {}", most.bad, most.text()),
+        (false, _) if bad == 2 => format!("Both have {}", all.join(", ")),
+        (false, _) => format!("All {bad} have {}", all.join(", ")),
+        (true, Some(most)) => format!("{} of the {bad} have {}", most.bad, most.text()),
         (true, None) => String::new(),
     }
 }
@@ -124,14 +124,14 @@ mod tests {
         let rest = [("age=old load=light", 0, 6), ("age=new load=heavy", 0, 6), ("age=new load=light", 0, 5)];
         let mut groups = vec![("age=old load=heavy", 7, 0)];
         groups.extend(rest);
-        check(&groups, "All 7 are age=old, load=heavy");
+        check(&groups, "All 7 have age=old, load=heavy");
         // One of them differs in load: the age alone is shared by all.
         check(
             &[("age=old load=heavy", 6, 0), ("age=old load=light", 1, 6), ("age=new load=heavy", 0, 9)],
-            "All 7 are age=old",
+            "All 7 have age=old",
         );
-        check(&[("site=a", 6, 1), ("site=b", 1, 16)], "6 of the 7 are site=a");
-        check(&[("site=a", 2, 1), ("site=b", 0, 16)], "Both are site=a");
+        check(&[("site=a", 6, 1), ("site=b", 1, 16)], "6 of the 7 have site=a");
+        check(&[("site=a", 2, 1), ("site=b", 0, 16)], "Both have site=a");
     }
 
     #[test]
@@ -151,6 +151,6 @@ mod tests {
     fn at_most_three_short_plain_labels_are_told() {
         check(&[("a=<b> b=\n", 3, 0), ("b=2", 0, 5)], "");
         let long = format!("a={} b=1 c=1 d=1 e=1", "x".repeat(90));
-        check(&[(&long, 3, 0), ("b=2", 0, 5)], "All 3 are b=1, c=1, d=1");
+        check(&[(&long, 3, 0), ("b=2", 0, 5)], "All 3 have b=1, c=1, d=1");
     }
 }

@@ -140,8 +140,8 @@ fn restored(story: &Story<'_>, before: &RolloutStatus) -> Option<NewCondition> {
         kind: RESTORED,
         holds: true,
         reason: "StatusLost".to_owned(),
-        message: "This rollout was applied again without its status. Its annotation modelfleet.io/ended says that it had \
-                  ended, so it does not run again."
+        message: "This rollout was applied again without its status. It does not run again, because its annotation \
+                  modelfleet.io/ended says that it had ended."
             .to_owned(),
     })
 }

@@ -71,7 +71,7 @@ pub fn to_settle(
 /// Why a deleted version stays, when its status does not say so yet.
 fn blocked(object: &ModelVersion, need: Need<'_>) -> Option<NewCondition> {
     object.metadata.deletion_timestamp.as_ref()?;
-    let message = format!("deleted, and stays for now: {need}");
+    let message = format!("Deleted, but still needed: {need}.");
     let word = NewCondition { kind: BLOCKED, holds: true, reason: need.as_str().to_owned(), message };
     (told(object).as_ref() != Some(&word)).then_some(word)
 }

@@ -73,11 +73,11 @@ pub fn version_edits(
     let because = |sentence: String| Because { sentence, rollout: name.clone(), now };
     let edits = |action: &Action| match action {
         Action::Promote { production } => {
-            let because = because(format!("brought to production by rollout {name}"));
+            let because = because(format!("Brought to production by rollout {name}."));
             produce(objects, production, &rollout.spec.version, VersionStage::Archived, &because)
         }
         Action::GiveBack { production } => {
-            let because = because(format!("in production again, rollout {name} was taken back"));
+            let because = because(format!("In production again, because rollout {name} was rolled back."));
             produce(objects, production, &rollout.spec.version, VersionStage::Verified, &because)
         }
         Action::MarkRejected { version, reason, message, retry_token } => {
@@ -152,10 +152,12 @@ fn retire(status: &mut ModelVersionStatus, production: &str, then: VersionStage,
     }
     status.stage = Some(then);
     let (reason, message) = match then {
-        VersionStage::Archived => ("Replaced", format!("Was in production; replaced, now {production}.")),
+        VersionStage::Archived => {
+            ("Replaced", format!("Replaced in production. In production now: {production}."))
+        }
         _ => (
             "Verified",
-            format!("Rollout {} was taken back; the version may be rolled out again.", because.rollout),
+            format!("Rollout {} was rolled back. The version may be rolled out again.", because.rollout),
         ),
     };
     (status.reason, status.message) = (Some(reason.to_owned()), Some(clip(&message, 512)));
@@ -184,7 +186,7 @@ fn verify(status: &mut ModelVersionStatus) {
         status.stage = Some(if produced { VersionStage::Production } else { VersionStage::Verified });
         status.reason = Some(LIFTED.to_owned());
         status.message =
-            Some("A new retryToken lifted its rejection; it may be rolled out again.".to_owned());
+            Some("A new retryToken lifted the rejection. The version may be rolled out again.".to_owned());
         status.rejected_by = None;
     }
 }
@@ -217,7 +219,7 @@ fn words(status: &ModelVersionStatus) -> Vec<NewCondition> {
                 kind: "Verified",
                 holds: true,
                 reason: "Checked".to_owned(),
-                message: "The file has the size and the digest that were registered.".to_owned(),
+                message: "The file has the registered size and digest.".to_owned(),
             },
             false => word("Verified", false),
         },

@@ -116,18 +116,17 @@ mod tests {
 
     #[test]
     fn statistics_are_told_apart() {
-        let told =
-            "5 of 5 devices failed, 0 of 7 without it. Statistics: p = 0.0013 (harm at 0.0015 or less).";
+        let told = "5 of 5 devices failed, 0 of 7 others. Statistics: p = 0.0013 (harm at 0.0015 or less).";
         let parts =
-            ("5 of 5 devices failed, 0 of 7 without it.", "Statistics: p = 0.0013 (harm at 0.0015 or less).");
+            ("5 of 5 devices failed, 0 of 7 others.", "Statistics: p = 0.0013 (harm at 0.0015 or less).");
         assert_eq!(apart(told), parts);
         assert_eq!(apart("the bytes hash to another digest"), ("the bytes hash to another digest", ""));
     }
 
     #[test]
     fn statistics_go_first_and_the_conclusion_never() {
-        let told = "Rolled back 1.2.0 on 24 devices: too many false alarms (limit 25 %) on 7 of 24 devices, 1 of 36 without it. \
-                    All 7 have age=old, load=heavy. 1.2.0 is Rejected; register a new version. Rate 52.32x the expected \
+        let told = "Rolled back 1.2.0 on 24 devices: too many false alarms (limit 25 %) on 7 of 24 updated devices, 1 of 36 others. \
+                    All 7 have age=old, load=heavy. 1.2.0 is Rejected; register a new one. Rate 52.32x the expected \
                     (90 % interval: 11.11x to 860.61x), p = 4.3e-5.";
         let next = told.find(" Rate ").unwrap();
         assert_eq!(clip(told, 200), &told[..next]);
@@ -135,9 +134,9 @@ mod tests {
             (next + 3, &told[..next]),
             (
                 130,
-                "Rolled back 1.2.0 on 24 devices: too many false alarms (limit 25 %) on 7 of 24 devices, 1 of 36 without it.",
+                "Rolled back 1.2.0 on 24 devices: too many false alarms (limit 25 %) on 7 of 24 updated devices, 1 of 36 others.",
             ),
-            (95, "Rolled back 1.2.0 on 24 devices: too many false alarms (limit 25 %) on 7 of 24 devices..."),
+            (95, "Rolled back 1.2.0 on 24 devices: too many false alarms (limit 25 %) on 7 of 24 updated..."),
             (60, "Rolled back 1.2.0 on 24 devices..."),
             (30, "Rolled back 1.2.0 on 24..."),
         ];

@@ -202,7 +202,7 @@ fn version(world: &mut World, rest: &str) {
         "broken" => VersionFact::Unverifiable("the bytes hash to another digest".to_owned()),
         "malformed" => VersionFact::Unverifiable("it is cut off; register a new version of it".to_owned()),
         "rejected with statistics" => VersionFact::Rejected {
-            reason: "5 of 5 devices that tried the new version failed, 0 of 7 without it (rollout r). Statistics: p = 0.0013.".to_owned(),
+            reason: "5 of 5 devices that tried the new version failed, 0 of 7 others (rollout r). Statistics: p = 0.0013.".to_owned(),
             at: world.now,
         },
         "rejected" => VersionFact::Rejected { reason: "1.1.0 did harm".to_owned(), at: world.now },

@@ -10,7 +10,7 @@ use modelfleet_rollout::{Amount, Approval, Limits, Stage};
 use crate::Problem;
 use crate::{duration, percent, selector, small};
 
-/// Shortest default for the time that an undecided stage waits: a day.
+/// Shortest default of `maxWait`: a day.
 const MAX_WAIT_MIN_MS: u64 = 24 * 3_600_000;
 
 pub(super) fn stages(spec: &RolloutSpec) -> Result<Vec<Stage>, Problem> {
@@ -67,7 +67,7 @@ fn limits(path: &str, field: &StageField) -> Result<Limits, Problem> {
     Ok(Limits {
         max_failed: amount(&format!("{path}.maxFailed"), &limits.max_failed)?,
         max_unreachable: amount(&format!("{path}.maxUnreachable"), &limits.max_unreachable)?,
-        min_devices: limits.min_devices.map_or(1, |n| u64::try_from(n).unwrap_or(1)),
+        min_devices: u64::try_from(limits.min_devices).unwrap_or(1),
         min_windows: u32::try_from(limits.min_windows).unwrap_or(u32::MAX),
         min_reporting_ppm: percent(&format!("{path}.minReporting"), &limits.min_reporting)?,
     })

@@ -123,6 +123,22 @@ fn devices_keep_histograms_of_as_many_windows_as_the_plain_rule_merges() {
     assert_eq!(asked(Metric::ErrorRate, "1%", 12), 0, "counters are there for all windows");
 }
 
+/// What `kubectl explain` says that a stage without `maxWait` waits.
+#[test]
+fn the_default_of_max_wait_is_the_one_that_is_told() {
+    let definitions = modelfleet_crds::definitions::all();
+    let texts = definitions.iter().map(|definition| serde_json::to_value(definition).unwrap());
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    let pointer = format!("{spec}/stages/items/properties/maxWait/description");
+    let told = texts.filter_map(|value| value.pointer(&pointer)?.as_str().map(str::to_owned)).next().unwrap();
+    let (_, least) = told.split_once("Default: as long as `bake`, at least `").unwrap();
+    let least_ms = DurationText::from(least.split('`').next().unwrap()).milliseconds().unwrap();
+    let valid = validate(&rollout(|_| {}), None).unwrap();
+    for stage in &valid.policy.parts().stages {
+        assert_eq!(stage.max_wait_ms, stage.bake_ms.max(least_ms), "{}", stage.name);
+    }
+}
+
 #[test]
 fn what_devices_cannot_do_is_refused() {
     let plain = version(|_| {});

@@ -29,11 +29,7 @@ pub async fn tell_events(ctx: &Context, outcome: &RolloutOutcome, now: Time) {
     let Some((events, last)) = new_events(decided, since, now) else { return };
     for event in events {
         if let Err(error) = announce(ctx, &subject(outcome.rollout.as_ref()), &event).await {
-            tracing::warn!(
-                reason = event.reason,
-                error = with_causes(&error),
-                "a transition was not announced"
-            );
+            tracing::warn!(reason = event.reason, error = with_causes(&error), "event not written");
             return;
         }
         ctx.metrics.decisions.get_or_create(&label("kind", event.reason)).inc();

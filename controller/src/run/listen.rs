@@ -46,7 +46,7 @@ pub fn receive(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &Cancellatio
                 // Nobody is there: that is no client that hangs.
                 ctx.metrics.broker_moves();
             }
-            tracing::warn!(reason, "broker is away");
+            tracing::warn!(reason, "broker connection lost");
             if was.connected {
                 everything(ctx, None);
             }
@@ -57,8 +57,8 @@ pub fn receive(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &Cancellatio
             ctx.metrics.subscriptions_denied.inc_by(filters.len() as u64);
             tracing::error!(
                 ?filters,
-                "the broker refuses subscriptions: nothing is decided about these fleets; allow the controller's \
-                 user to read them"
+                "the broker refuses subscriptions, so the rollouts of these fleets wait; allow the controller's user to \
+                 read these topics"
             );
         }
         Feed::Message { topic, payload, retained } => message(ctx, scope, topic, payload, retained, leave),
@@ -138,7 +138,11 @@ fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationTo
     if let Some(epoch) = epoch.filter(|epoch| *epoch > ctx.epoch) {
         // Another leader; or the Lease was deleted and its count began anew. Devices would not obey us either way.
         ctx.seen_epoch.fetch_max(epoch, std::sync::atomic::Ordering::Relaxed);
-        tracing::error!(epoch, ours = ctx.epoch, "there is a plan of a later leader; this process ends");
+        tracing::error!(
+            epoch,
+            ours = ctx.epoch,
+            "the broker has a plan of a later leader, so this process ends"
+        );
         leave.cancel();
         return;
     }

@@ -87,7 +87,7 @@ pub async fn hand_on<K>(
                 all.cancel();
             }
             Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), error = with_causes(&error), "watch broke; tries again")
+                tracing::warn!(kind = %K::kind(&()), error = with_causes(&error), "watch broke; trying again")
             }
         }
     }

@@ -15,7 +15,7 @@ pub fn check(spec: &ModelVersionSpec, reader: Reader) -> Result<(), CheckError> 
     let header = match reader.finish() {
         Ok(header) => header,
         Err(why) => {
-            let message = format!("devices cannot be given the file: {why}; register a new version of it");
+            let message = format!("devices cannot use the file: {why}; register a new version of it");
             return refuse("FormatInvalid", message);
         }
     };
@@ -25,7 +25,7 @@ pub fn check(spec: &ModelVersionSpec, reader: Reader) -> Result<(), CheckError> 
     let declared = spec.artifact.ir_version;
     if declared.is_some_and(|declared| declared != header.ir_version) {
         let message = format!(
-            "spec.artifact.irVersion is {} and the file's is {}; register a version with the file's own",
+            "spec.artifact.irVersion is {}, but that of the file is {}; register a version with the value of the file",
             declared.unwrap_or_default(),
             header.ir_version
         );
@@ -44,7 +44,7 @@ fn opsets(spec: &ModelVersionSpec, header: &Header) -> Result<(), CheckError> {
             let found = found.map_or("does not import it".to_owned(), |v| format!("imports version {v}"));
             let (domain, version) = (&declared.domain, declared.version);
             let message = format!(
-                "spec.opsets says {domain} {version} and the file {found}; register a version with the file's own"
+                "spec.opsets has {domain} {version}, but the file {found}; register a version with the values of the file"
             );
             return refuse("OpsetMismatch", message);
         }
@@ -62,13 +62,13 @@ fn tensors(field: &str, declared: &[Tensor], found: &[Value]) -> Result<(), Chec
         let found = match kind {
             Some(Kind::Tensor { element, .. }) if element.protocol_name() == Some(datatype) => continue,
             Some(Kind::Tensor { element, .. }) => {
-                format!("as {datatype}, and its elements in the file are {element}")
+                format!("as {datatype}, but its elements in the file are {element}")
             }
-            _ => format!("and the file has no such {}", field.trim_end_matches('s')),
+            _ => format!("but the file has no such {}", field.trim_end_matches('s')),
         };
         return refuse(
             "InterfaceMismatch",
-            format!("{says} {found}; register a version with the file's own"),
+            format!("{says} {found}; register a version with the {field} of the file"),
         );
     }
     Ok(())
@@ -135,7 +135,7 @@ mod tests {
         assert!(reason == "InterfaceMismatch" && message.contains("in the file are FLOAT16"), "{message}");
         let (_, message) = said(file!("half"), output("z", "Fp16")).unwrap();
         assert!(
-            message.contains("spec.signature.outputs names \"z\" and the file has no such output"),
+            message.contains("spec.signature.outputs names \"z\" but the file has no such output"),
             "{message}"
         );
     }

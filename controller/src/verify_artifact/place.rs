@@ -1,7 +1,7 @@
 //! Where artifacts may be read from.
 //!
-//! Whoever may register a version names a URI, and the controller opens it with its own hands. So files are read under
-//! the one folder that the operator names, and nothing is asked of link-local addresses, where clouds keep the
+//! A user who may register a version chooses a URI, and the controller opens it with its own permissions. So files are read
+//! only below the folder that the operator names, and link-local addresses are never contacted, where clouds keep the
 //! credentials of the machine: not by address, not by name, and not by a redirect. Private addresses are fine: stores
 //! in the cluster have them.
 
@@ -23,13 +23,13 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
     /// No folder is named.
-    #[error("the controller reads no files; give it --artifact-root, or use a store")]
+    #[error("the controller reads no files without --artifact-root; set it, or use a store")]
     NoRoot,
     /// Not below the folder.
     #[error("is not below the controller's --artifact-root")]
     Outside,
     /// A link-local address.
-    #[error("is at a link-local address, which holds no artifacts")]
+    #[error("is at a link-local address, where the controller reads no artifacts")]
     LinkLocal,
 }
 

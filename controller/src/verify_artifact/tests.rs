@@ -59,7 +59,7 @@ async fn a_file_is_read_below_the_root_only_and_nothing_is_told_of_it() {
     let (reason, message) = said(&trust, &spec(&uri, b"guess", 6)).await;
     let found = modelfleet_protocol::ids::Digest::of(b"secret").to_string();
     assert_eq!(reason, "DigestMismatch");
-    assert!(!message.contains(&found) && message.contains("hashes to another digest"), "{message}");
+    assert!(!message.contains(&found) && message.contains("has another digest"), "{message}");
 }
 
 #[tokio::test]

@@ -1,24 +1,24 @@
-//! The bytes of a model.
+//! The file of a model.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The bytes of a model: where they are and how they are recognised.
+/// The model file: where it is, and its digest and size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Artifact {
-    /// Where the bytes are, at most 2048 characters: a URI with s3://, gs://, az://, http://, https:// or
-    /// file://. Required. Example: `s3://models/pump-anomaly/1.4.0/model.onnx`.
+    /// Where the file is, at most 2048 characters: a URI that starts with s3://, gs://, az://, http://, https:// or
+    /// file://. Devices download from http://, https:// and file:// only. Required. Example: `s3://models/pump-anomaly/1.4.0/model.onnx`.
     #[schemars(length(min = 8, max = 2048))]
     #[x_kube(validation = (
         "self.matches('^(s3|gs|az|http|https|file)://[^ ]+$')",
-        "must be a URI that starts with s3://, gs://, az://, http://, https:// or file:// and has no blanks"
+        "must be a URI that starts with s3://, gs://, az://, http://, https:// or file:// and has no spaces"
     ))]
     pub uri: String,
 
-    /// SHA-256 digest of the bytes, in lower-case hexadecimal after `sha256:`. Nothing with another digest is
-    /// ever run. Required. Example:
+    /// SHA-256 digest of the file, in lower-case hexadecimal after `sha256:`. A device never runs a file with another
+    /// digest. Required. Example:
     /// `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`.
     #[schemars(length(max = 71))]
     #[x_kube(validation = (
@@ -27,17 +27,17 @@ pub struct Artifact {
     ))]
     pub digest: String,
 
-    /// Number of bytes, from 1 to 8589934592 (8 GiB). A device checks its free space against it before a
-    /// download. Required. Example: `1843200`.
+    /// Size of the file in bytes, from 1 to 8589934592 (8 GiB). A device checks that it has so much free space before it
+    /// downloads. Required. Example: `1843200`.
     #[schemars(range(min = 1, max = 8_589_934_592_i64))]
     pub size_bytes: i64,
 
-    /// Format of the bytes: `Onnx`. Default: `Onnx`.
+    /// Format of the file: `Onnx`. Default: `Onnx`.
     #[serde(default)]
     pub format: ModelFormat,
 
-    /// Version of the format that the file is of (IR version of ONNX). A device whose engines do not take it is
-    /// reported as incompatible before it downloads. Default: not known beforehand. Example: `10`.
+    /// Version of the file format (the IR version of ONNX). A device whose engines do not support it is counted as
+    /// incompatible before it downloads. Default: not checked before the download. Example: `10`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub ir_version: Option<i64>,

@@ -23,8 +23,8 @@ const RANGE_IN_ORDER: RuleText = (
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Baseline {
-    /// Values of metrics in training or in acceptance tests, at most 16: what a bound with `relativeTo:
-    /// Baseline` is relative to. Default: none. Example: `[{name: Accuracy, value: "0.97"}]`.
+    /// Values of metrics in training or in acceptance tests, at most 16. A limit with `relativeTo: Baseline` is relative
+    /// to them. Default: none. Example: `[{name: Accuracy, value: "0.97"}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -32,7 +32,7 @@ pub struct Baseline {
     )]
     pub metrics: Vec<BaselineMetric>,
 
-    /// Range and distribution of each input feature, at most 128. Default: none, which means that no range
+    /// Range and distribution of each input feature, at most 128. Default: none, no range
     /// and no drift is checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -41,11 +41,12 @@ pub struct Baseline {
     )]
     pub features: Vec<FeatureBaseline>,
 
-    /// Distribution of the model's confidence. Default: none, which means that its drift is not measured.
+    /// Distribution of the model's confidence. Default: none, `LowConfidenceRate` cannot be
+    /// an objective.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<ConfidenceBaseline>,
 
-    /// Number of rows that the distributions were counted from. Default: not known. Example: `120000`.
+    /// Number of training rows behind the distributions. Default: not known. Example: `120000`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub rows: Option<i64>,
@@ -55,7 +56,7 @@ pub struct Baseline {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BaselineMetric {
-    /// The metric, one of those that a service level objective can name. Required. Example: `Accuracy`.
+    /// The metric, one of those that an objective can name. Required. Example: `Accuracy`.
     pub name: Metric,
 
     /// Its value as a decimal number: a ratio from 0 to 1, or milliseconds for a latency. Required. Example:
@@ -76,18 +77,18 @@ pub struct FeatureBaseline {
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
 
-    /// Smallest value to expect, as a decimal number in the feature's own unit. A smaller one counts as out
-    /// of range. Default: no lower bound. Example: `"0"`.
+    /// Smallest expected value, as a decimal number in the unit of the feature. A smaller value counts as out of
+    /// range. Default: no lower bound. Example: `"0"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_min: Option<Decimal>,
 
-    /// Largest value to expect, as a decimal number in the feature's own unit. A larger one counts as out of
+    /// Largest expected value, as a decimal number in the unit of the feature. A larger value counts as out of
     /// range. Default: no upper bound. Example: `"35.5"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_max: Option<Decimal>,
 
     /// Inner borders of the histogram's bins as decimal numbers, rising, at most 64. A value on a border
-    /// belongs to the bin above it. Default: none, which means that no drift of this feature is measured.
+    /// belongs to the bin above it. Default: none, the drift of this feature is not measured.
     /// Example: `["0.1", "0.5"]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
@@ -99,19 +100,19 @@ pub struct FeatureBaseline {
     #[schemars(length(max = 65), inner(range(min = 0)), extend("x-kubernetes-list-type" = "atomic"))]
     pub counts: Vec<i64>,
 
-    /// What a missing reading of this feature is: `Refused` (it counts as missing), `Allowed` (the model was
-    /// trained with gaps). Default: `Refused`. Example: `Allowed`.
+    /// How a missing value of this feature is treated: `Refused` (it counts as missing), `Allowed` (it does not, because
+    /// the model was trained with gaps). Default: `Refused`. Example: `Allowed`.
     #[serde(default)]
     pub missing: MissingPolicy,
 }
 
-/// What a missing reading of a feature is.
+/// How a missing value of a feature is treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MissingPolicy {
     /// It counts as missing.
     #[default]
     Refused,
-    /// The model was trained with gaps.
+    /// It does not count, because the model was trained with gaps.
     Allowed,
 }
 
@@ -133,8 +134,8 @@ pub struct ConfidenceBaseline {
     #[schemars(length(min = 2, max = 65), inner(range(min = 0)), extend("x-kubernetes-list-type" = "atomic"))]
     pub counts: Vec<i64>,
 
-    /// Answers with less confidence count as low, as a decimal number. Default: the edge below which at most 5% of
-    /// the training rows lie. Example: `"0.6"`.
+    /// Answers with less confidence than this count as low, a decimal number. Default: the highest edge below which at
+    /// most 5% of the training rows lie. Example: `"0.6"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low_below: Option<Decimal>,
 }

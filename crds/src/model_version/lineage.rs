@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lineage {
-    /// The data that the model was trained with, as a name or a URI, at most 1024 characters. Default: not
-    /// said. Example: `s3://data/pumps/2026-06`.
+    /// The data that the model was trained with, as a name or a URI, at most 1024 characters. Default: not given. Example: `s3://data/pumps/2026-06`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub training_data: Option<String>,
@@ -22,7 +21,7 @@ pub struct Lineage {
     #[schemars(schema_with = "hyperparameter_map")]
     pub hyperparameters: BTreeMap<String, String>,
 
-    /// Commit of the training code, 7 to 64 lower-case hexadecimal digits. Default: not said. Example:
+    /// Commit of the training code, 7 to 64 lower-case hexadecimal digits. Default: not given. Example:
     /// `3f2a91c8d0b14e5f6a7b8c9d0e1f2a3b4c5d6e7f`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -32,12 +31,12 @@ pub struct Lineage {
     ))]
     pub git_commit: Option<String>,
 
-    /// Who or what built the model, at most 253 characters. Default: not said. Example: `training-pipeline`.
+    /// Who or what built the model, at most 253 characters. Default: not given. Example: `training-pipeline`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub created_by: Option<String>,
 
-    /// Words to find the version by, at most 32 of at most 63 characters. Default: none. Example: `[winter,
+    /// Keywords, at most 32 of at most 63 characters. Default: none. Example: `[winter,
     /// v2-features]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]

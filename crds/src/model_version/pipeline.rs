@@ -1,4 +1,4 @@
-//! Around the model: which rows it gets, how its answer is read, and what is answered without it.
+//! Which rows the model gets, when its answer is positive, and what is answered without it.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::Decimal;
 
-/// Which rows are given to a model, and how a positive answer is read from its outputs.
+/// Which rows a model gets, and when its answer is positive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pipeline {
-    /// Conditions that a row must meet, all of them, to be given to the model, at most 16. A row that does
-    /// not gets the fallback's answer. Default: none, every row. Example: `[{name: running, feature:
+    /// Conditions that a row must all meet before the model gets it, at most 16. A row that does not meet them gets the
+    /// answer of `fallback`. Default: none, the model gets every row. Example: `[{name: running, feature:
     /// power_kw, op: GreaterThan, value: "0.5"}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -20,8 +20,8 @@ pub struct Pipeline {
     )]
     pub pre_filters: Vec<PreFilter>,
 
-    /// How a positive answer (an alarm) is read from the outputs. Default: none, which means that false and
-    /// missed detections cannot be counted.
+    /// When an answer is positive (an alarm). Default: none, accuracy, false alarms and missed detections cannot be
+    /// objectives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
 }
@@ -42,7 +42,7 @@ pub struct PreFilter {
     /// `LessOrEqual`. Required. Example: `GreaterThan`.
     pub op: Comparison,
 
-    /// The value to compare with, as a decimal number in the feature's own unit. Required. Example: `"0.5"`.
+    /// The value to compare with, as a decimal number in the unit of the feature. Required. Example: `"0.5"`.
     pub value: Decimal,
 }
 
@@ -59,7 +59,7 @@ pub enum Comparison {
     LessOrEqual,
 }
 
-/// How a positive answer is read from the outputs of a model.
+/// When the answer of a model is positive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
@@ -77,7 +77,7 @@ pub struct Decision {
     /// `threshold` or below), `Label` (the output is exactly `label`). Required. Example: `Label`.
     pub positive_when: PositiveWhen,
 
-    /// The bound for `AtLeast` and `AtMost`, as a decimal number. Default: none. Example: `"0.85"`.
+    /// The limit for `AtLeast` and `AtMost`, as a decimal number. Default: none. Example: `"0.85"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Decimal>,
 
@@ -85,8 +85,8 @@ pub struct Decision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<i64>,
 
-    /// Name of the output tensor that carries the confidence: its highest element, for LowConfidenceRate. Default:
-    /// none, confidence is not watched. Example: `probabilities`.
+    /// Name of the output tensor with the confidence. Its highest element counts, for `LowConfidenceRate`. Default: none,
+    /// confidence is not measured. Example: `probabilities`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub confidence: Option<String>,
@@ -103,7 +103,7 @@ pub enum PositiveWhen {
     Label,
 }
 
-/// What a device answers when the model may not or cannot.
+/// What a device answers when the model cannot, or does not get the row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
@@ -111,7 +111,7 @@ pub enum PositiveWhen {
     "answer must be given with action Constant and only then"
 ))]
 pub struct Fallback {
-    /// What is done: `Error` (the caller gets an error), `Constant` (the values of `answer`). Default: `Error`.
+    /// What the caller gets: `Error` (an error), `Constant` (the values of `answer`). Default: `Error`.
     /// Example: `Constant`.
     #[serde(default)]
     pub action: FallbackAction,
@@ -123,12 +123,12 @@ pub struct Fallback {
     pub answer: Vec<Decimal>,
 }
 
-/// What is done when a model may not or cannot answer.
+/// What the caller gets when a model does not answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FallbackAction {
-    /// The caller gets an error.
+    /// An error.
     #[default]
     Error,
-    /// A fixed answer is given.
+    /// A fixed answer.
     Constant,
 }

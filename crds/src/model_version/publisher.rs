@@ -1,10 +1,10 @@
-//! Signatures of an artifact by those who publish it.
+//! Signatures of a model file by its publishers.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A signature of the artifact's bytes.
+/// A signature of the model file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PublisherSignature {

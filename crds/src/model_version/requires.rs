@@ -1,4 +1,4 @@
-//! What a device must offer.
+//! What a device must have to run a model.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::rules::LABEL_KEYS;
 use crate::selector::label_map;
 
-/// What a device must offer to run a model.
+/// What a device must have to run a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Requirements {
@@ -34,7 +34,7 @@ pub struct Requirements {
 }
 
 impl Requirements {
-    /// Whether nothing is asked.
+    /// Whether there are no requirements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.engine.is_empty() && self.memory_bytes.is_none() && self.device_labels.is_empty()

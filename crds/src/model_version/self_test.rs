@@ -17,7 +17,7 @@ pub struct SelfTestCase {
     )]
     pub inputs: Vec<TensorValues>,
 
-    /// Values that the output tensors must have, 1 to 16 tensors; others are not looked at. Required.
+    /// Values that the output tensors must have, 1 to 16 tensors; other outputs are not compared. Required.
     /// Example: `[{name: label, values: ["1"]}]`.
     #[schemars(
         length(min = 1, max = 16),
@@ -25,8 +25,8 @@ pub struct SelfTestCase {
     )]
     pub outputs: Vec<TensorValues>,
 
-    /// How far each output value may be off, as a decimal number from 0 up: processors round differently.
-    /// Default: `"0.0001"`. Example: `"0.01"`.
+    /// Largest difference allowed for each output value, as a decimal number from 0 up, because processors round
+    /// differently. Default: `"0.0001"`. Example: `"0.01"`.
     #[serde(default = "default_tolerance")]
     #[x_kube(validation = ("!self.startsWith('-')", "must not be negative; for example 0.0001"))]
     pub tolerance: Decimal,
@@ -44,7 +44,7 @@ pub struct TensorValues {
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
 
-    /// Values in row order, as decimal numbers, or `NaN` for a missing reading, 1 to 4096. Default: none, for a
+    /// Values in row order, as decimal numbers, or `NaN` for a missing value, 1 to 4096. Default: none, for a
     /// tensor of texts. Example: `["0.85", "-1", "1.5e-7", "NaN"]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 4096), extend("x-kubernetes-list-type" = "atomic"))]

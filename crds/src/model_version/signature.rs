@@ -4,11 +4,11 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The tensors that a model takes and gives.
+/// The input and output tensors of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelSignature {
-    /// Tensors that the model takes, at most 64. Default: none. Example: `[{name: features, datatype: Fp32,
+    /// Input tensors, at most 64. Default: none. Example: `[{name: features, datatype: Fp32,
     /// shape: [-1, 5]}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -17,7 +17,7 @@ pub struct ModelSignature {
     )]
     pub inputs: Vec<Tensor>,
 
-    /// Tensors that the model gives, at most 64. Default: none. Example: `[{name: label, datatype: Int64,
+    /// Output tensors, at most 64. Default: none. Example: `[{name: label, datatype: Int64,
     /// shape: [-1, 1]}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

@@ -1,11 +1,11 @@
-//! What became of a version.
+//! Where a version is, and why.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What became of a version. Written by the controller.
+/// Where a version is, and why. The controller writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelVersionStatus {
@@ -14,24 +14,24 @@ pub struct ModelVersionStatus {
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
 
-    /// Where the version stands: `Registered` (known, not yet checked), `Verified` (size and digest are
-    /// right, and the signature where the controller has publishers' keys), `Production` (the stable version
-    /// of the devices in `devices`), `Archived` (was in production), `Rejected` (a rollout showed harm; no
-    /// rollout takes it until its retryToken changes).
+    /// Where the version is: `Registered` (not checked yet), `Verified` (size and digest are right, and the signature if the
+    /// controller has publishers' keys), `Production` (the stable version of the devices in `devices`), `Archived` (was
+    /// in production), `Rejected` (the file failed its check, or a rollout showed harm; after harm, a rollout uses the
+    /// version again only when its retryToken changes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<VersionStage>,
 
-    /// Why it stands there, as one CamelCase word. Example: `SloBreach`.
+    /// Why the version is there, as one CamelCase word. Example: `Verified`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub reason: Option<String>,
 
-    /// Why it stands there, as a sentence with numbers.
+    /// Why the version is there, with numbers and what to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub message: Option<String>,
 
-    /// The rollout that rejected the version. Absent when none did.
+    /// The rollout that rejected the version. Absent if no rollout did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected_by: Option<Rejection>,
 
@@ -43,13 +43,13 @@ pub struct ModelVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted_at: Option<Time>,
 
-    /// The devices that the version is the stable one of, as text for `kubectl get`. Example: `site=north`.
+    /// The devices whose stable version this is, as text for `kubectl get`. Example: `site=north`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub devices: Option<String>,
 
-    /// The devices that the version is the stable one of, at most 9 entries: those that a rollout proved it for. Where
-    /// entries of several versions select a device, the one with the highest order counts.
+    /// The devices whose stable version this is, at most 9 entries: the devices for which a rollout proved it. Where
+    /// entries of several versions select a device, the entry with the highest order counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 9), extend("x-kubernetes-list-type" = "atomic"))]
     pub production_for: Vec<ProductionScope>,
@@ -59,14 +59,14 @@ pub struct ModelVersionStatus {
     #[schemars(length(max = 253))]
     pub promoted_by: Option<String>,
 
-    /// Standard conditions, by type: `Ready`, `Verified`, `Stalled`, and `DeletionBlocked` of a version that was deleted
-    /// and is still needed.
+    /// Standard conditions, by type: `Ready`, `Verified`, `Stalled`. These are added when they apply: `DeletionBlocked` (the
+    /// version was deleted and is still needed), `Restored` (the object was applied again without its status).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::conditions::condition_list")]
     pub conditions: Vec<Condition>,
 }
 
-/// Devices that a version is the stable one of.
+/// Devices whose stable version this is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductionScope {
@@ -74,24 +74,24 @@ pub struct ProductionScope {
     #[schemars(length(max = 2048))]
     pub selector: String,
 
-    /// Grows with every promotion of the model: where several entries select a device, the highest counts. Example: `3`.
+    /// Grows with every promotion of the model. Where several entries select a device, the highest counts. Example: `3`.
     #[schemars(range(min = 0))]
     pub order: i64,
 }
 
-/// Where a version stands.
+/// Where a version is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum VersionStage {
-    /// Known, not yet checked.
+    /// Not checked yet.
     #[default]
     Registered,
-    /// Size and digest are right, and with publishers' keys the signature.
+    /// Size and digest are right, and the signature if the controller has publishers' keys.
     Verified,
     /// The stable version of its model, for all devices or for some.
     Production,
     /// Was in production.
     Archived,
-    /// A rollout showed harm.
+    /// The file failed its check, or a rollout showed harm.
     Rejected,
 }
 
@@ -103,14 +103,14 @@ pub struct Rejection {
     #[schemars(length(max = 253))]
     pub rollout: String,
 
-    /// Why, as one CamelCase word. Example: `SloBreach`.
+    /// Why, as one CamelCase word. Example: `Degraded`.
     #[schemars(length(max = 64))]
     pub reason: String,
 
     /// When. Example: `2026-08-01T12:00:00Z`.
     pub time: Time,
 
-    /// The rollout's retryToken at that time: another one lifts the rejection. Empty when it had none.
+    /// The rollout's retryToken at that time; another token lifts the rejection. Empty without a token.
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub retry_token: String,

@@ -16,18 +16,18 @@ const TIME_OF_DAY: RuleText = (
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Observe {
-    /// Length of the windows in which devices count and report. Default: `1h`. Example: `5m`.
+    /// Length of a window: devices count in windows and report them. At least `1s`. Default: `1h`. Example: `5m`.
     #[serde(default = "default_window")]
     #[x_kube(validation = LONGER_THAN_ZERO)]
     pub window: DurationText,
 
-    /// Windows after activation that do not count, because caches are cold, 0 to 1000. Default: `1`.
+    /// Windows after activation that do not count as evidence, because caches are cold, 0 to 1000. Default: `1`.
     #[serde(default = "default_warmup")]
     #[schemars(range(min = 0, max = 1000))]
     pub warmup_windows: i64,
 
-    /// How often a device reports at most. Default: at the end of every window, and in two windows once the rollout has
-    /// ended. Example: `6h`, for a slow link.
+    /// Shortest time between two reports of a device. Default: a report after every window during a rollout, and every
+    /// two windows afterwards. Example: `6h`, for a slow link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = LONGER_THAN_ZERO)]
     pub report_every: Option<DurationText>,
@@ -39,17 +39,17 @@ impl Default for Observe {
     }
 }
 
-/// What a device that activated a version must reach, else it goes back to the version before by itself.
+/// What a device must prove after it has activated a version, or it goes back to the previous version by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Probation {
-    /// Time in which the device must have reached it, and must have been in contact. Default: `10m`. Example:
-    /// `1h`.
+    /// Time within which the device must have answered `minPredictions` and must have been in contact with the broker.
+    /// Default: `10m`. Example: `1h`.
     #[serde(default = "default_probation")]
     #[x_kube(validation = LONGER_THAN_ZERO)]
     pub timeout: DurationText,
 
-    /// Predictions that the version must have answered, 0 to 1000000. Default: `1`.
+    /// Predictions that the version must have answered on the device, 0 to 1000000. Default: `1`.
     #[serde(default = "default_min_predictions")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub min_predictions: i64,
@@ -65,19 +65,18 @@ impl Default for Probation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fetch {
-    /// Time over which the devices' downloads are spread, each device at its own moment. Default: `0s`, all
-    /// at once. Example: `1h`.
+    /// Time over which the downloads are spread: each device starts at its own moment. Default: `0s`, all start at once.
+    /// Example: `1h`.
     #[serde(default = "no_spread")]
     pub spread: DurationText,
 
-    /// Largest speed of one device's download in bytes a second, 1 to 1000000000. Default: as fast as it
-    /// goes. Example: `65536`.
+    /// Largest download speed of one device in bytes per second, 1 to 1000000000. Default: no limit. Example: `65536`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub bytes_per_second: Option<i64>,
 
-    /// Time of day in which devices may download and activate. Going back is allowed at any time. Default:
-    /// all day. Example: `{start: "22:00", end: "05:00"}`.
+    /// Time of day in which devices may download and activate. Devices go back at any time. Default: all day.
+    /// Example: `{start: "22:00", end: "05:00"}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<FetchWindow>,
 }
@@ -103,12 +102,12 @@ pub struct FetchWindow {
     #[x_kube(validation = TIME_OF_DAY)]
     pub end: String,
 
-    /// The clock that is meant: `UTC`; devices know no local time. Default: `UTC`.
+    /// Time zone of the window: `UTC`, because devices do not know their local time. Default: `UTC`.
     #[serde(default)]
     pub timezone: WindowTimezone,
 }
 
-/// The clock of a time of day.
+/// The time zone of a time of day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum WindowTimezone {
     /// Coordinated universal time.

@@ -1,4 +1,4 @@
-//! A service level objective: a metric, a bound, and what a breach does.
+//! A service level objective: a metric, a limit, and what a breach does.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -10,15 +10,15 @@ use crate::text::{Bound, Percent};
 
 const BOUND_FITS_METRIC: RuleText = (
     "(self.metric.startsWith('Latency') && self.relativeTo == 'None') == self.threshold.endsWith('s')",
-    "threshold must be a time such as 500ms for a latency, and a percent or decimal number such as 1% or \
-     0.01 for every other metric and with relativeTo Baseline",
+    "threshold must be a duration such as 500ms for a latency, and a percentage or decimal number such as 1% \
+     or 0.01 for every other metric and with relativeTo Baseline",
 );
 const FEATURE_FITS_METRIC: RuleText = (
     "!has(self.feature) || self.metric in ['FeaturePsi', 'FeatureKl']",
-    "feature is allowed with metric FeaturePsi or FeatureKl only",
+    "feature is only allowed with metric FeaturePsi or FeatureKl",
 );
 
-/// A bound that a version must keep, and what happens when it does not.
+/// A limit that a version must meet, and what happens when it does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = BOUND_FITS_METRIC, validation = FEATURE_FITS_METRIC)]
@@ -35,53 +35,53 @@ pub struct Slo {
     /// Example: `ErrorRate`.
     pub metric: Metric,
 
-    /// The input feature, for `FeaturePsi` and `FeatureKl` only, 1 to 128 characters. Default: the feature
-    /// that is worst. Example: `vibration_rms`.
+    /// The input feature, only for `FeaturePsi` and `FeatureKl`, 1 to 128 characters. Default: the feature with the
+    /// highest value. Example: `vibration_rms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub feature: Option<String>,
 
-    /// The bound: the largest value allowed, for `Accuracy` and `Availability` the smallest. A time for a
-    /// latency, else a percent or a decimal number. Required. Example: `500ms`, `1%` or `0.2`.
+    /// The limit: the largest value allowed; for `Accuracy` and `Availability` the smallest. A duration for a latency,
+    /// else a percentage or a decimal number. Required. Example: `500ms`, `1%` or `0.2`.
     pub threshold: Bound,
 
-    /// What the bound is relative to: `None` (it is the value itself), `Baseline` (it is a share of the value
-    /// in the version's baseline, so that `95%` of a baseline accuracy of 0.98 is 0.931). Default: `None`.
+    /// What the limit is relative to: `None` (it is the limit itself), `Baseline` (it is a share of the value in the
+    /// version's baseline: `95%` of a baseline accuracy of 0.98 is 0.931). Default: `None`.
     #[serde(default)]
     pub relative_to: RelativeTo,
 
-    /// Share of windows of devices that may be beyond the bound without a breach, as a percent: a single
-    /// device in a single hour is no breach. Default: `5%`. Example: `1%`.
+    /// Share of a device's windows that may be outside the limit before the device counts as bad, as a percentage.
+    /// Default: `5%`. Example: `1%`.
     #[serde(default = "default_allowance")]
     pub allowance: Percent,
 
-    /// What a breach does: `RollBack` (takes the version back), `Pause` (stands still until a person
-    /// decides), `Observe` (is only written down). Default: `RollBack`.
+    /// What a breach does: `RollBack` (the version is rolled back), `Pause` (the rollout pauses until the objective is met
+    /// again), `Observe` (the status shows it, and nothing else happens). Default: `RollBack`.
     #[serde(default)]
     pub on_breach: BreachAction,
 
-    /// What proves a breach: `Statistical` (a test with the rollout's error budget), `Plain` (the fleet's
-    /// merged value is beyond the bound `forWindows` times in a row, which guarantees no error rate).
-    /// Default: `Statistical`.
+    /// What shows a breach: `Statistical` (a test within the rollout's `errorBudget`), `Plain` (the merged value of the
+    /// devices with the version is outside the limit in `forWindows` windows in a row; this has no bound on false
+    /// rollbacks). Default: `Statistical`.
     #[serde(default)]
     pub evidence: Evidence,
 
-    /// Windows in a row that must be beyond the bound, for `Plain` evidence, 1 to 1000. Default: `3`.
+    /// Windows in a row that must be outside the limit, for `Plain` evidence, 1 to 1000. Default: `3`.
     #[serde(default = "default_for_windows")]
     #[schemars(range(min = 1, max = 1000))]
     pub for_windows: i64,
 
-    /// Predictions (for metrics against ground truth: labels) that a window of a device needs to count.
-    /// Default: `1`. Example: `30`.
+    /// Predictions that a window must hold before it counts, or labels for metrics against ground truth, 1 to
+    /// 1000000000. Default: `1`. Example: `30`.
     #[serde(default = "default_min_samples")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub min_samples: i64,
 }
 
-/// What a bound is relative to.
+/// What a limit is relative to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RelativeTo {
-    /// Nothing: it is the value itself.
+    /// Nothing: it is the limit itself.
     #[default]
     None,
     /// The value in the version's baseline.
@@ -91,36 +91,36 @@ pub enum RelativeTo {
 /// What a breach does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum BreachAction {
-    /// Takes the version back.
+    /// The version is rolled back.
     #[default]
     RollBack,
-    /// Stands still until a person decides.
+    /// The rollout pauses until the objective is met again.
     Pause,
-    /// Is only written down.
+    /// The status shows it, and nothing else happens.
     Observe,
 }
 
-/// What proves a breach.
+/// What shows a breach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Evidence {
     /// A test with the rollout's error budget.
     #[default]
     Statistical,
-    /// The merged value, so many windows in a row.
+    /// The merged value in several windows in a row.
     Plain,
 }
 
-/// Share of windows beyond the bound that an objective allows when it says nothing.
+/// Share of windows outside the limit that an objective allows by default.
 pub(super) fn default_allowance() -> Percent {
     Percent::from("5%")
 }
 
-/// Windows in a row that plain evidence takes when an objective says nothing.
+/// Windows in a row that plain evidence takes by default.
 pub(super) fn default_for_windows() -> i64 {
     3
 }
 
-/// Predictions that a window needs when an objective says nothing.
+/// Predictions that a window needs by default.
 pub(super) fn default_min_samples() -> i64 {
     1
 }

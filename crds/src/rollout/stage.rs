@@ -1,4 +1,4 @@
-//! One step on the way to the whole fleet.
+//! One stage of a rollout.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -14,27 +14,27 @@ pub(super) const LAST_IS_EVERYONE: RuleText =
 pub(super) const NO_COUNT_AFTER_PERCENT: RuleText = (
     "[0, 1, 2, 3, 4, 5, 6].all(i, i + 1 >= size(self) || !self[i].devices.endsWith('%') || self[i + \
      1].devices.endsWith('%'))",
-    "devices of a stage after one with a percent must be a percent too, such as 10%",
+    "devices of a stage that follows a stage with a percentage must be a percentage too, such as 10%",
 );
 pub(super) const SIZES_GROW: RuleText = (
     "[0, 1, 2, 3, 4, 5, 6].all(i, i + 1 >= size(self) || self[i].devices.endsWith('%') != self[i + \
      1].devices.endsWith('%') || double(self[i].devices.replace('%', '')) <= double(self[i + \
      1].devices.replace('%', '')))",
-    "devices of a stage must not be fewer than those of the stage before it",
+    "a stage must not have fewer devices than the stage before it",
 );
 pub(super) const NAMES_STAY: RuleText = (
     "self.map(stage, stage.name) == oldSelf.map(stage, stage.name)",
-    "names and order of stages are immutable: create a new Rollout instead",
+    "names and order of the stages are immutable: create a new Rollout instead",
 );
 pub(super) const NEVER_SHRINK: RuleText = (
     "[0, 1, 2, 3, 4, 5, 6, 7].all(i, i >= size(self) || i >= size(oldSelf) || \
      (self[i].devices.endsWith('%') == oldSelf[i].devices.endsWith('%') && \
      double(self[i].devices.replace('%', '')) >= double(oldSelf[i].devices.replace('%', ''))))",
-    "devices of a stage must not shrink nor change between a number and a percent: create a new Rollout \
-     instead",
+    "devices of a stage must not become fewer, nor change between a number and a percentage: create a new \
+     Rollout instead",
 );
 
-/// One step on the way to the whole fleet.
+/// One stage of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
@@ -44,55 +44,55 @@ pub struct Stage {
     #[x_kube(validation = DNS_LABEL)]
     pub name: String,
 
-    /// How many devices have the version at the end of the stage, those of earlier stages included: a number
-    /// or a percent of the rollout's devices, more than none. Required. Example: `2.5%`.
-    #[x_kube(validation = ("self.matches('[1-9]')", "must be more than no device, such as 5 or 2.5%"))]
+    /// How many devices get the version up to and including this stage: a number, or a percentage of the devices that
+    /// the rollout selects; at least one device. Required. Example: `2.5%`.
+    #[x_kube(validation = ("self.matches('[1-9]')", "must be at least one device, such as 5 or 2.5%"))]
     pub devices: Amount,
 
-    /// Label keys over whose values the stage's devices are spread in proportion, at most 4, so that it
-    /// covers the operating range. Default: none, devices are picked at random. Example: `[age, load]`.
+    /// Label keys, at most 4. The stage selects devices in proportion to the values of these labels, so that it covers
+    /// the operating range. Default: none, devices are selected at random. Example: `[age, load]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), inner(length(min = 1, max = 317)), extend("x-kubernetes-list-type" = "set"))]
     pub spread_by: Vec<String>,
 
-    /// Narrows the stage's new devices to those with these labels; the rollout's selector must hold too.
-    /// Default: none. Example: `{matchLabels: {ring: test-bench}}`.
+    /// Devices that the stage may select, in addition to the rollout's selector, which must match as well. Default:
+    /// none. Example: `{matchLabels: {ring: test-bench}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<DeviceSelector>,
 
-    /// Shortest time that the stage watches its devices before it may end. Default: `0s`, the verdict alone
-    /// decides. Example: `7d`.
+    /// Shortest time for which the stage watches its devices. Default: `0s`, the stage ends with its verdict. Example:
+    /// `7d`.
     #[serde(default = "no_time")]
     pub bake: DurationText,
 
-    /// Who lets the stage begin: `Automatic` (a Healthy verdict of the stage before), `Required` (that, and a
-    /// person who sets `promote`). Default: `Automatic`.
+    /// What starts the stage: `Automatic` (a Healthy verdict on the stage before), `Required` (that verdict, and a
+    /// person who sets `promote` to the name of this stage). Default: `Automatic`.
     #[serde(default)]
     pub approval: Approval,
 
-    /// How long the stage waits for a person when approval is `Required`, before the rollout is Stalled.
-    /// Default: as long as it takes. Example: `3d`.
+    /// How long the rollout waits for approval when `approval` is `Required`, before it pauses and is Stalled. Default:
+    /// no limit. Example: `3d`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_timeout: Option<DurationText>,
 
-    /// What the stage tolerates, and how much it must have seen.
+    /// What the stage tolerates, and how much evidence it needs.
     #[serde(default)]
     pub limits: StageLimits,
 
-    /// Time in which all reachable devices of this stage must be back on the version before when it is rolled
-    /// back. Default: `15m`. Example: `2h`.
+    /// Time within which all reachable devices must be back on the previous version when the version is rolled back in
+    /// this stage. Default: `15m`. Example: `2h`.
     #[serde(default = "default_rollback_deadline")]
     #[x_kube(validation = crate::rules::LONGER_THAN_ZERO)]
     pub rollback_deadline: DurationText,
 
-    /// How long after `bake` the stage may wait for a verdict, before `onUndecided` says what happens.
-    /// Default: as long as `bake` once more, and at least a day. Example: `7d`.
+    /// How long the stage may wait for a verdict after `bake`. Then `onUndecided` says what happens. Default: as long as
+    /// `bake`, at least `1d`. Example: `7d`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_wait: Option<DurationText>,
 
-    /// The harm that must be ruled out, as a ratio of the rate of harm with the version to the rate without
-    /// it: a decimal number above 1. Default: the smallest ratio that the stage's size can rule out, written
-    /// in the status. Example: `"1.25"`.
+    /// The harm that must be ruled out before the stage is Healthy, as the rate with the version divided by the rate
+    /// without it: a decimal number above 1. Default: the smallest ratio that the stage can rule out, which the status
+    /// shows in `margins`. Example: `"1.25"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = (
         "self.matches('^[0-9]{1,6}([.][0-9]{1,6})?$') && double(self) > 1.0",
@@ -100,40 +100,41 @@ pub struct Stage {
     ))]
     pub margin: Option<Decimal>,
 
-    /// What the version does on the stage's devices: `Live` (its answers are used), `Shadow` (it runs beside
-    /// the version before, and its answers are only compared). Default: `Live`.
+    /// What the version does on the stage's devices: `Live` (its answers are used), `Shadow` (it runs beside the previous
+    /// version, whose answers are used). Default: `Live`.
     #[serde(default)]
     pub mode: StageMode,
 }
 
-/// What a stage tolerates, and how much it must have seen.
+/// What a stage tolerates, and how much evidence it needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StageLimits {
-    /// Devices of the stage that may fail to take the version: a number, or a percent rounded up. More pause the
-    /// rollout at once. Apart from this, from the second failure on the failed devices are compared with those
-    /// that did not get the version, and the version is taken back when that shows it. Default: `5%`. Example: `1`.
+    /// Devices with the version that may fail, as a number or as a percentage that is rounded up. When more fail, the
+    /// rollout pauses at once. Apart from this limit, failed devices are compared with devices that did not get the
+    /// version from the second failure on, and the version is rolled back when the comparison shows that it is the
+    /// cause. Default: `5%`. Example: `1`.
     #[serde(default = "default_max_failed")]
     pub max_failed: Amount,
 
-    /// Devices of the stage that may be out of reach, as a number or a percent: with more the stage waits.
-    /// They count neither as failed nor as healthy. Default: `50%`. Example: `20%`.
+    /// Devices with the version that may be unreachable, as a number or a percentage. When more are, the stage waits.
+    /// Unreachable devices count neither as failed nor as healthy. Default: `50%`. Example: `20%`.
     #[serde(default = "default_max_unreachable")]
     pub max_unreachable: Amount,
 
-    /// Devices that must have the version confirmed before a Healthy verdict. Default: what the stage's
-    /// margin asks for. Example: `5`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Devices that must have confirmed the version, and have reported `minWindows` windows, before the stage can be
+    /// Healthy, 1 to 10000000. Default: `1`. Example: `5`.
+    #[serde(default = "default_min_devices")]
     #[schemars(range(min = 1, max = 10_000_000))]
-    pub min_devices: Option<i64>,
+    pub min_devices: i64,
 
-    /// Windows that a device must have reported before it counts, 1 to 1000. Default: `5`.
+    /// Windows that a device must have reported before it counts as evidence, 1 to 1000. Default: `5`.
     #[serde(default = "default_min_windows")]
     #[schemars(range(min = 1, max = 1000))]
     pub min_windows: i64,
 
-    /// Share of the stage's reachable devices that must have reported so many windows before a Healthy
-    /// verdict, as a percent. Default: `80%`. Example: `95%`.
+    /// Share of the devices with the version that must be reporting, and that must have reported `minWindows` windows,
+    /// before the stage can be Healthy, as a percentage. Default: `80%`. Example: `95%`.
     #[serde(default = "default_min_reporting")]
     pub min_reporting: Percent,
 }
@@ -143,20 +144,20 @@ impl Default for StageLimits {
         Self {
             max_failed: default_max_failed(),
             max_unreachable: default_max_unreachable(),
-            min_devices: None,
+            min_devices: default_min_devices(),
             min_windows: default_min_windows(),
             min_reporting: default_min_reporting(),
         }
     }
 }
 
-/// Who lets a stage begin.
+/// What starts a stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Approval {
-    /// A Healthy verdict of the stage before.
+    /// A Healthy verdict on the stage before.
     #[default]
     Automatic,
-    /// That, and a person.
+    /// That verdict, and the approval of a person.
     Required,
 }
 
@@ -166,7 +167,7 @@ pub enum StageMode {
     /// Its answers are used.
     #[default]
     Live,
-    /// It runs beside the version before, and its answers are only compared.
+    /// It runs beside the previous version, whose answers are used.
     Shadow,
 }
 
@@ -184,6 +185,10 @@ fn default_max_failed() -> Amount {
 
 fn default_max_unreachable() -> Amount {
     Amount::from("50%")
+}
+
+fn default_min_devices() -> i64 {
+    1
 }
 
 fn default_min_windows() -> i64 {

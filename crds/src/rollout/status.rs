@@ -1,4 +1,4 @@
-//! Where a rollout stands. The object has the same size at 200 and at 1 000 000 devices.
+//! Where a rollout is. The object has the same size at 200 and at 1 000 000 devices.
 
 mod decision;
 mod judgement;
@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where a rollout stands. Written by the controller.
+/// Where a rollout is. The controller writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
@@ -27,18 +27,19 @@ pub struct RolloutStatus {
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
 
-    /// Where the rollout stands in one word, for people; programs read the conditions: `Queued` (another
-    /// rollout of the model is active), `Progressing`, `AwaitingApproval`, `Paused`, `RollingBack`,
-    /// `RolledBack`, `Succeeded`, `Stalled` (needs a person).
+    /// Where the rollout is, as one word for people; programs read the conditions. `Queued`: it waits for another rollout of
+    /// the model, or for its version to be checked. `Progressing`, `AwaitingApproval`, `Paused`, `RollingBack`,
+    /// `RolledBack`, `Succeeded`. `Stalled`: a person must act, because the spec cannot work, the
+    /// version was refused, or the rollout paused for a cause that does not end by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<RolloutPhase>,
 
-    /// What it waits for or why it ended, as a sentence with numbers.
+    /// What the rollout waits for, or why it ended, with numbers and what to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub message: Option<String>,
 
-    /// The stage that it is in.
+    /// The stage that the rollout is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<StageProgress>,
 
@@ -47,7 +48,8 @@ pub struct RolloutStatus {
     #[schemars(length(max = 72))]
     pub stage_summary: Option<String>,
 
-    /// Devices that run the version, of all that it is for, as text for `kubectl get`. Example: `5/200`.
+    /// Devices that run the version, of all devices that the rollout selects, as text for `kubectl get`. Example:
+    /// `5/200`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub updated: Option<String>,
@@ -57,15 +59,15 @@ pub struct RolloutStatus {
     #[schemars(length(max = 32))]
     pub verdict_summary: Option<String>,
 
-    /// Devices by what is known about them.
+    /// How many devices are in which state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<DeviceCounts>,
 
-    /// Which devices have got the version: a rule that controller and devices compute alike, not a list.
+    /// Which devices may have the version: a rule that the controller and the devices compute alike, not a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub membership: Option<Membership>,
 
-    /// What the judge needs to go on with the same test after a restart.
+    /// What the judge needs to continue the same test after a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judge: Option<JudgeState>,
 
@@ -87,7 +89,7 @@ pub struct RolloutStatus {
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub failures: Vec<DeviceFailure>,
 
-    /// The harm that each stage rules out, at most 8.
+    /// The harm that each stage has to rule out, at most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
@@ -95,27 +97,27 @@ pub struct RolloutStatus {
     )]
     pub margins: Vec<StageMargin>,
 
-    /// What devices go back to if the rollout is taken back: what was in production when it began, as a JSON list of
-    /// selectors and versions, of which the first that selects a device counts. Example:
+    /// The versions that devices go back to when this version is rolled back: what was in production when the rollout
+    /// began, as a JSON list of selectors and versions. The first selector that matches a device counts. Example:
     /// `[{"selector":{},"version":"1.3.0"}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2560))]
     pub way_back: Option<String>,
 
-    /// How far taking back is. Absent when nothing is or was taken back.
+    /// How far the rollback is. Absent without a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackProgress>,
 
-    /// How many devices were exposed to harm and how fast it was found and removed.
+    /// How many devices ran the version, how soon harm was found, and how soon the last device was back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
 
-    /// Revision of the plan that devices were sent last; grows with each. Example: `17`.
+    /// Revision of the newest plan that was sent to devices; it grows with each plan. Example: `17`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub plan_revision: Option<i64>,
 
-    /// Number of the leader that wrote the plan: devices refuse plans of an earlier one. Example: `4`.
+    /// Number of the leader that wrote the plan; devices refuse plans with a lower number. Example: `4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub epoch: Option<i64>,
@@ -128,14 +130,15 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
 
-    /// The retryToken that this attempt was started with. Empty when there was none.
+    /// The retryToken that this attempt was started with. Absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub retry_token: Option<String>,
 
-    /// Standard conditions, by type: `Ready`, `Progressing`, `Paused`, `Degraded`, `RolledBack`, `Stalled`; and about the
-    /// fleet, once there is something to tell: `DevicesLeftOut` (their state breaks a limit; the message names them)
-    /// and `PlanNotTaken` (connected devices hold another plan than the newest after ten minutes).
+    /// Standard conditions, by type: `Ready`, `Progressing`, `Paused`, `Degraded`, `Breached`, `RolledBack` and `Stalled` are
+    /// always there. These are added when they apply: `DevicesLeftOut` (the state of some devices breaks a limit; the
+    /// message names them), `PlanNotTaken` (connected devices still hold an older plan after ten minutes), `Restored` (the
+    /// object was applied again without its status).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::conditions::condition_list")]
     pub conditions: Vec<Condition>,

@@ -2,7 +2,7 @@
 
 use super::{Malformed, digits, percent, string_form};
 
-const WANTED: &str = "must be a number of devices such as 5, or a percent of them from 0% to 100% with at \
+const WANTED: &str = "must be a number of devices such as 5, or a percentage from 0% to 100% with at \
                       most four decimals such as 2.5%";
 
 string_form! {

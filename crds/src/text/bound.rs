@@ -2,7 +2,7 @@
 
 use super::{Malformed, duration, percent, scaled, string_form};
 
-const WANTED: &str = "must be a percent such as 1%, a decimal number such as 0.2 (at most six decimals), or \
+const WANTED: &str = "must be a percentage such as 1%, a decimal number such as 0.2 (at most six decimals), or \
                       for a latency a time such as 500ms or 2s";
 
 string_form! {

@@ -3,7 +3,7 @@
 use super::{Malformed, scaled, string_form};
 
 const WANTED: &str =
-    "must be a percent from 0% to 100% with at most four decimals, such as 5%, 2.5% or 0.01%";
+    "must be a percentage from 0% to 100% with at most four decimals, such as 5%, 2.5% or 0.01%";
 
 string_form! {
     /// A percent as a person writes it: `5%`, `2.5%`, `0.01%`. Exact to one part per million.

@@ -28,7 +28,7 @@ fn what_the_server_takes_is_good() {
 fn what_only_the_controller_refuses_is_an_error_too() {
     let stages = "[{name: a, devices: \"5\", limits: {minDevices: 50}}, {name: b, devices: 100%}]";
     let found = errors(&format!("{HEAD}spec: {{model: pump, version: 1.0.0, stages: {stages}}}"));
-    assert!(found[0].contains("minDevices asks for 50 devices of a stage that has 5"), "{found:?}");
+    assert!(found[0].contains("minDevices is 50, but the stage has only 5 devices"), "{found:?}");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn errors_name_the_field_and_what_is_allowed() {
     let number = rollout("observe: {window: 90}");
     assert!(number[0].contains("is 90; in quotes it must be a duration such as 7d"), "{number:?}");
     let count = rollout("holdback: \"5\"");
-    assert!(count[0].starts_with("spec.holdback must be a percent from 0% to 100%"), "{count:?}");
+    assert!(count[0].starts_with("spec.holdback must be a percentage from 0% to 100%"), "{count:?}");
     let local = rollout("fetch: {window: {start: \"22:00\", end: \"05:00\", timezone: Device}}");
     assert_eq!(local, ["spec.fetch.window.timezone is \"Device\"; allowed are \"UTC\""]);
     assert!(rollout("pased: true")[0].contains("spec.pased is not a field"));
@@ -82,7 +82,7 @@ fn errors_name_the_field_and_what_is_allowed() {
     assert!(last[0].contains("the last stage must have devices: 100%"), "{last:?}");
     let shrinking =
         rollout("stages: [{name: a, devices: 10%}, {name: b, devices: 5%}, {name: c, devices: 100%}]");
-    assert!(shrinking[0].contains("must not be fewer"), "{shrinking:?}");
+    assert!(shrinking[0].contains("must not have fewer"), "{shrinking:?}");
     let bound = rollout("slos: [{name: p95, metric: LatencyP95, threshold: 5%}]");
     assert!(bound[0].contains("500ms"), "{bound:?}");
     let twice = rollout("stages: [{name: a, devices: 5%}, {name: a, devices: 100%}]");

@@ -142,7 +142,7 @@ fn a_rise_within_the_allowance_is_not_claimed() {
     let mut setup = setup();
     setup.objectives = vec![Objective::statistical("errors", 999_999)];
     let text = plan(&setup, &scenario(0.02)).unwrap();
-    assert!(text.contains("no rise breaks the allowance of 99.9999 % here"), "{text}");
+    assert!(text.contains("no rise can exceed the allowance of 99.9999 % here"), "{text}");
 }
 
 #[test]

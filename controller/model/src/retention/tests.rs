@@ -111,7 +111,10 @@ fn whoever_deleted_it_is_told_by_whom_it_is_used_and_what_lets_it_go() {
     let longest = "r".repeat(253);
     for need in [Need::Production, Need::Candidate, Need::WayBack, Need::Rejection] {
         let text = need(&longest).to_string();
-        assert!(text.contains(&format!("rollout {longest}")) && text.contains("it goes"), "{text}");
+        assert!(
+            text.contains(&format!("rollout {longest}")) && text.contains("It is removed once"),
+            "{text}"
+        );
         assert!(text.len() <= 480, "a condition holds 512 characters: {text}");
     }
 }

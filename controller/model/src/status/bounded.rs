@@ -4,8 +4,8 @@ use modelfleet_crds::rollout::RolloutStatus;
 
 use modelfleet_rollout::clip;
 
-/// What a Rollout's status may come to as JSON, in bytes: DESIGN promises less than 32 KiB for the object at any
-/// fleet size, and a kilobyte is left for the rest of it.
+/// What a Rollout's status may come to as JSON, in bytes: the object is to stay below 32 KiB at any fleet
+/// size, and a kilobyte is left for the rest of it.
 pub const BYTES_MAX: usize = 31 * 1024;
 
 /// How much of what is told to people is kept. What decides (memory, membership, plan) is never cut.

@@ -1,4 +1,4 @@
-//! Conditions about the fleet that a rollout looks at. They decide nothing; they name who is to be mended.
+//! Conditions about the fleet of a rollout. They decide nothing; they name the devices that need a repair.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as Field;
 use modelfleet_protocol::ids::DeviceId;
@@ -53,9 +53,11 @@ fn left_out(omitted: &Omitted) -> Option<NewCondition> {
         count => format!("{count} devices are"),
     };
     let named: Vec<String> = omitted.named.iter().map(|(device, why)| format!("{device}: {why}")).collect();
-    let more = if omitted.count > omitted.named.len() as u64 { "; and others" } else { "" };
-    let message =
-        format!("{many} left out of every rollout until it is mended there: {}{more}", named.join("; "));
+    let more = if omitted.count > omitted.named.len() as u64 { "; and more" } else { "" };
+    let message = format!(
+        "{many} left out of every rollout until the device sends a valid state: {}{more}",
+        named.join("; ")
+    );
     Some(NewCondition { kind: DEVICES_LEFT_OUT, holds: true, reason: "StateRefused".to_owned(), message })
 }
 
@@ -69,8 +71,8 @@ fn not_taken(other: &OtherPlan) -> Option<NewCondition> {
     };
     let named: Vec<&str> = other.named.iter().map(DeviceId::as_str).collect();
     let message = format!(
-        "{} of {} connected devices {held} ten minutes after the newest went out, for example {}; look for 'plan \
-         refused' in their logs, and compare their --plan-key with the controller's key",
+        "{} of {} connected devices {held} ten minutes after the newest plan was sent, for example {}. Look for 'plan \
+         refused' in their logs, and compare their --plan-key with the controller's key.",
         other.count,
         other.told,
         named.join(", ")

@@ -61,8 +61,8 @@ pub fn tell_refused(
     now: Time,
 ) -> RolloutStatus {
     let what = format!(
-        "the API server takes no status of this rollout, so that no stage begins: {why}; are the installed \
-         CustomResourceDefinitions those of this controller?"
+        "the API server refuses the status of this rollout, so no stage starts: {why}; install the CustomResourceDefinitions \
+         of this version of the controller"
     );
     let problem = Problem { reason: "StatusRefused", field: String::new(), what };
     tell_problem(&problem, before, generation, now)

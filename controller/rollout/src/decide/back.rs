@@ -41,7 +41,7 @@ pub(super) fn concluded(run: &Run, done: &str, then: &str, retry: &str) -> Strin
     let (state, version) = (&run.state, &run.state.version);
     let Some(Rollback { cause, sentence, .. }) = &state.rollback else { return sentences(&[done, then]) };
     let next = if cause.rejects() {
-        format!("{version} is Rejected; register a new version")
+        format!("{version} is Rejected; register a new one")
     } else if *cause == Cause::Undecided {
         format!("no harm was shown, so {version} is not Rejected")
     } else {

@@ -65,6 +65,7 @@ fn refusal(run: &Run, code: ReasonCode, why: &str) -> String {
         VersionFact::Unverifiable(_) if why.contains("; register ") => {
             "then name the new version in spec.version"
         }
+        VersionFact::Unverifiable(_) if why.contains("register ") => "",
         _ => "delete that ModelVersion, correct it, and register it again",
     };
     let (why, behind) = apart(why);

@@ -1,28 +1,29 @@
-//! What the controller decided, and a sample of the failures.
+//! What the controller decided, and some of the devices that failed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One decision and why it was taken.
+/// One decision, and why it was taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionRecord {
     /// When. Example: `2026-08-01T12:00:00Z`.
     pub at: Time,
 
-    /// Name of the stage that the rollout was in. Empty before the first. Example: `canary`.
+    /// Name of the stage that the rollout was in. Empty before the first stage. Example: `canary`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 63))]
     pub stage: String,
 
-    /// What was decided: `Start`, `Advance`, `Hold`, `Pause`, `Resume`, `Approve`, `Promote` (a person's
-    /// wish), `Quarantine` (single devices are bad, not the version), `RollBack`, `Abort`, `Retry`, `Stall`
-    /// or `Finish`.
+    /// What was decided: `Start`, `Advance` (a stage was started), `Hold` (nothing changed; the message says what was
+    /// noticed), `Pause`, `Resume`, `Quarantine` (single devices are bad, not the version), `RollBack` (because of harm or
+    /// because of `abort`), `Retry`, `Stall` (the version was refused, or a rollback is overdue) or `Finish`. `Approve`,
+    /// `Promote` and `Abort` are reserved.
     pub decision: DecisionKind,
 
-    /// Why, as one CamelCase word. Example: `SloBreach`.
+    /// Reason of the Event that tells it, as one CamelCase word. Example: `RollbackStarted`.
     #[schemars(length(max = 64))]
     pub reason: String,
 
@@ -37,33 +38,33 @@ pub struct DecisionRecord {
 pub enum DecisionKind {
     /// The rollout began.
     Start,
-    /// The next stage began.
+    /// A stage was started.
     Advance,
-    /// The stage goes on waiting.
+    /// Nothing changed; the message says what was noticed.
     Hold,
-    /// The rollout stands still.
+    /// The rollout was paused.
     Pause,
-    /// The rollout goes on.
+    /// The rollout continued.
     Resume,
-    /// A person approved the stage.
+    /// Reserved.
     Approve,
-    /// A person let a stage begin early.
+    /// Reserved.
     Promote,
     /// Single devices are bad, not the version.
     Quarantine,
-    /// The version is taken back because of harm.
+    /// A rollback began, because of harm or because of `abort`.
     RollBack,
-    /// The version is taken back because a person said so.
+    /// Reserved.
     Abort,
     /// A new retryToken began a new attempt.
     Retry,
-    /// Without a person it does not go on.
+    /// The version was refused, or a rollback is overdue: a person must act.
     Stall,
     /// The rollout ended.
     Finish,
 }
 
-/// A device that failed to take the version.
+/// A device on which the version failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceFailure {
@@ -75,7 +76,7 @@ pub struct DeviceFailure {
     #[schemars(length(max = 64))]
     pub code: String,
 
-    /// What failed, as a sentence, at most 160 characters.
+    /// What failed, as a sentence, at most 160 characters. The controller leaves it empty: `code` says what failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 160))]
     pub message: String,

@@ -1,10 +1,10 @@
-//! What the judge needs to go on after a restart, and what a stage can prove.
+//! What the judge needs to continue after a restart, and what a stage can prove.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the judge needs to go on with the same test after a restart.
+/// What the judge needs to continue the same test after a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JudgeState {
@@ -17,18 +17,17 @@ pub struct JudgeState {
     #[schemars(range(min = 0, max = 1_000_000))]
     pub spent_ppm: i64,
 
-    /// How many times the judge looked. Example: `42`.
+    /// Planned looks of the current stage that were reached. Example: `3`.
     #[schemars(range(min = 0))]
     pub looks: i64,
 
-    /// The sufficient statistics in the judge's own form, which begins with its version. At most 8192
-    /// characters.
+    /// The judge's state, which begins with the version of its format, at most 8192 characters. Do not edit it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 8192))]
     pub state: String,
 }
 
-/// The harm that a stage rules out.
+/// The harm that a stage has to rule out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StageMargin {
@@ -36,17 +35,16 @@ pub struct StageMargin {
     #[schemars(length(max = 63))]
     pub stage: String,
 
-    /// The ratio of the rate of harm with the version to the rate without it, in parts per million. Example:
-    /// `5000000`, a fivefold rise.
+    /// The rate of harm with the version divided by the rate without it, in parts per million. Example: `5000000`, a
+    /// fivefold rise.
     #[schemars(range(min = 0))]
     pub margin_ppm: i64,
 
-    /// Where the ratio is from: `Planner` (the smallest that the stage can rule out), `User` (`margin` in the
-    /// spec).
+    /// Where the ratio comes from: `Planner` (the smallest that the stage can rule out), `User` (`margin` in the spec).
     pub basis: MarginBasis,
 }
 
-/// Where a margin is from.
+/// Where a margin comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MarginBasis {
     /// The smallest that the stage can rule out.

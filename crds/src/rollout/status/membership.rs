@@ -1,4 +1,4 @@
-//! Which devices have got the version, as a rule of constant size.
+//! Which devices may have the version, as a rule of constant size.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -16,17 +16,17 @@ const FEW_DEVICES: RuleText = (
     "clauses must not have more than 64 devices together",
 );
 
-/// A device is in when it is in any clause. Clauses are only added and bounds only grow, so that a device
-/// that is in stays in.
+/// A device may have the version when any clause includes it. Clauses are only added and bounds only grow, so that an
+/// included device stays included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = FEW_STRATA, validation = FEW_DEVICES)]
 pub struct Membership {
-    /// Random text that orders the devices of this rollout and of no other. Example: `5d41402abc4b2a76`.
+    /// Text that gives the devices an order of their own in each attempt of each rollout. Example: `5d41402abc4b2a76`.
     #[schemars(length(max = 64))]
     pub salt: String,
 
-    /// The clauses, one per stage that has begun, at most 8.
+    /// The clauses, one for each stage that has started, at most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub clauses: Vec<MembershipClause>,
@@ -40,29 +40,28 @@ pub struct MembershipClause {
     #[schemars(length(max = 63))]
     pub stage: String,
 
-    /// Devices that the clause speaks about.
+    /// Devices that the clause may include.
     #[serde(default)]
     pub selector: DeviceSelector,
 
-    /// Label keys whose values make the strata, at most 4. Example: `[age, load]`.
+    /// Label keys whose values define the strata, at most 4. Example: `[age, load]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), inner(length(max = 317)), extend("x-kubernetes-list-type" = "atomic"))]
     pub spread_by: Vec<String>,
 
-    /// The strata, one per combination of values that occurs, at most 64. Rarer ones share the stratum with
-    /// an empty key.
+    /// The strata, one for each combination of values that occurs, at most 64. The rarest combinations share the stratum
+    /// with an empty key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub strata: Vec<Stratum>,
 
-    /// Devices that are in by their id, at most 64: small stages are listed, larger ones computed. Example:
-    /// `[pump-0007]`.
+    /// Devices that are included by their id, at most 64: a small stage lists its devices. Example: `[pump-0007]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 128)), extend("x-kubernetes-list-type" = "atomic"))]
     pub devices: Vec<String>,
 }
 
-/// Devices with the same values of the labels that a stage is spread by.
+/// Devices with the same values of the labels in `spreadBy`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stratum {
@@ -72,7 +71,7 @@ pub struct Stratum {
     #[schemars(length(max = 4), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
     pub key: Vec<String>,
 
-    /// Devices whose rank is below this are in: 16 hexadecimal digits, and `ffffffffffffffff` means all.
+    /// Devices whose rank is below this bound are included: 16 hexadecimal digits; `ffffffffffffffff` includes all.
     /// Example: `0666666666666666`, one in 40.
     #[schemars(length(max = 16), regex(pattern = "^[0-9a-f]{16}$"))]
     pub bound: String,
@@ -82,7 +81,7 @@ pub struct Stratum {
     #[schemars(range(min = 0))]
     pub total: i64,
 
-    /// Devices of it that were meant to be in. Example: `2`.
+    /// Devices of the stratum that were to be included. Example: `2`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub target: i64,

@@ -5,25 +5,25 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where a rollout stands in one word.
+/// Where a rollout is, as one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RolloutPhase {
-    /// Another rollout of the model is active.
+    /// It waits for another rollout of the model, or for its version to be checked.
     #[default]
     Queued,
-    /// Devices get the version, or it is watched.
+    /// Devices get the version, or are watched.
     Progressing,
-    /// The next stage needs a person.
+    /// The next stage needs the approval of a person.
     AwaitingApproval,
-    /// It stands still, by a person's wish or by a rule.
+    /// A person or a rule paused it.
     Paused,
-    /// The version is being taken back.
+    /// The version is being rolled back.
     RollingBack,
-    /// The version was taken back.
+    /// The version was rolled back.
     RolledBack,
     /// The version is in production.
     Succeeded,
-    /// It will not go on without a person.
+    /// It cannot go on until a person acts.
     Stalled,
 }
 
@@ -43,57 +43,58 @@ pub struct StageProgress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
 
-    /// When its bake time is over. Example: `2026-08-08T12:00:00Z`.
+    /// When the bake time is over. Example: `2026-08-08T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bake_ends_at: Option<Time>,
 
-    /// When waiting ends and `onUndecided`, or the approval's timeout, says what happens. Example:
+    /// When the waiting time is over; then `onUndecided` or `approvalTimeout` says what happens. Example:
     /// `2026-08-15T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_at: Option<Time>,
 }
 
-/// Devices by what is known about them. One device may be in several.
+/// How many devices are in which state. A device may count in several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceCounts {
-    /// Devices that the rollout's selector holds for. Example: `200`.
+    /// Devices that were selected so far and can run the version. Example: `20`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub eligible: i64,
-    /// Eligible devices that are online. Example: `187`.
+    /// Eligible devices that are connected. Example: `19`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub reachable: i64,
-    /// Devices that the version is meant for by now. Example: `20`.
+    /// Eligible devices that have received the plan. Example: `20`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub offered: i64,
-    /// Devices that have its bytes, verified. Example: `19`.
+    /// Eligible devices that have downloaded and verified the version. Example: `19`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub downloaded: i64,
-    /// Devices that started to use it. Example: `19`.
+    /// Eligible devices that run the version. Example: `19`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub activated: i64,
-    /// Devices that use it and passed probation. Example: `18`.
+    /// Eligible devices that run the version and have passed probation. Example: `18`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub confirmed: i64,
-    /// Devices that tried and went back or gave up. Example: `1`.
+    /// Eligible devices on which the version failed. Example: `1`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub failed: i64,
-    /// Devices that cannot run it: engine, operators, memory or labels. Not a failure. Example: `0`.
+    /// Devices that cannot run the version, for want of an engine, operators, memory or labels. This is not a failure.
+    /// Example: `0`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub incompatible: i64,
-    /// Devices that have not been heard of since they started to use it. Example: `0`.
+    /// Devices that have not reported since they activated the version. Example: `0`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub silent_after_activation: i64,
-    /// Devices that it is meant for, that can run it as far as is known, and that are offline. Example: `1`.
+    /// Eligible devices that are not connected. Example: `1`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub unreachable: i64,

@@ -1,10 +1,10 @@
-//! Taking back, and how fast it was.
+//! The rollback, and how fast it was.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// How far taking back is.
+/// How far the rollback is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RollbackProgress {
@@ -15,8 +15,7 @@ pub struct RollbackProgress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_at: Option<Time>,
 
-    /// Devices that had the version and are not known to be back: also those that cannot be reached, and those that nothing is
-    /// known of any more. Example: `3`.
+    /// Devices that had the version and have not confirmed the rollback, unreachable devices included. Example: `3`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub remaining: i64,
@@ -25,16 +24,16 @@ pub struct RollbackProgress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_device_back_at: Option<Time>,
 
-    /// Why, as one CamelCase word. Example: `SloBreach`.
+    /// Why, as one CamelCase word. Example: `Degraded`.
     #[schemars(length(max = 64))]
     pub reason: String,
 }
 
-/// How many devices were exposed to harm, and how fast it was found and removed.
+/// How many devices ran the version, how soon harm was found, and how soon the last device was back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Figures {
-    /// Devices that ever used the version. Example: `5`.
+    /// Devices that have run the version at any time. Example: `5`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub devices_exposed: i64,
@@ -48,11 +47,11 @@ pub struct Figures {
     #[schemars(range(min = 0))]
     pub detection_ms: Option<i64>,
 
-    /// When the last device that had it was known to be back on the version before. Example: `2026-08-01T12:04:00Z`.
+    /// When the last device confirmed the rollback. Example: `2026-08-01T12:04:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safe_at: Option<Time>,
 
-    /// Time from when harm was shown until then, in milliseconds. Example: `240000`.
+    /// Time from when harm was shown until `safeAt`, in milliseconds. Example: `240000`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub time_to_safe_ms: Option<i64>,

@@ -1,11 +1,11 @@
-//! What the judge says about one objective, with the numbers behind it.
+//! The verdict on one objective, with its numbers.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the judge says about one objective, with the numbers behind it.
+/// The verdict on one objective, with its numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
@@ -13,26 +13,26 @@ pub struct Verdict {
     #[schemars(length(max = 63))]
     pub slo: String,
 
-    /// The verdict: `Healthy` (harm of the stage's margin or more is ruled out), `Degraded` (harm is shown),
-    /// `Undecided` (neither), `Incident` (the bound is broken by devices without the version alike, so it is
-    /// not the version).
+    /// The verdict: `Healthy` (harm of the stage's margin or more is ruled out), `Degraded` (harm is shown), `Undecided`
+    /// (neither), `Incident` (devices without the version are outside the limit as well, so the version is not the
+    /// cause).
     pub verdict: VerdictKind,
 
-    /// What it rests on: `Statistical`, `Plain` (no error rate is guaranteed), `HardStop` (failures that need
-    /// no test).
+    /// What it rests on: `Statistical` (a test within the error budget), `Plain` (no bound on false rollbacks). `HardStop`
+    /// is reserved.
     pub evidence: VerdictEvidence,
 
-    /// The measured value. Example: `2.4%`.
+    /// Share of the windows of devices with the version that were outside the limit. Example: `2.4%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
     pub value: Option<String>,
 
-    /// The bound that was applied. Example: `1%`.
+    /// Reserved; the limit is in `spec.slos`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
     pub threshold: Option<String>,
 
-    /// The estimated ratio of the rate of harm with the version to the rate without it. Example: `2.1`.
+    /// Estimate of the rate of harm with the version divided by the rate without it. Example: `2.1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
     pub estimate: Option<String>,
@@ -72,7 +72,7 @@ pub struct Verdict {
     pub at: Option<Time>,
 }
 
-/// What the judge says.
+/// The verdict in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum VerdictKind {
     /// Harm of the stage's margin or more is ruled out.
@@ -82,7 +82,7 @@ pub enum VerdictKind {
     /// Neither.
     #[default]
     Undecided,
-    /// The bound is broken by devices without the version alike.
+    /// Devices without the version are outside the limit as well.
     Incident,
 }
 
@@ -92,8 +92,8 @@ pub enum VerdictEvidence {
     /// A test within the error budget.
     #[default]
     Statistical,
-    /// The merged value, so many windows in a row.
+    /// The merged value in several windows in a row.
     Plain,
-    /// Failures that need no test.
+    /// Reserved.
     HardStop,
 }

@@ -1,4 +1,4 @@
-//! The numbers of DESIGN 11 that need a large fleet at a real broker: how soon a started controller sees all of it, and
+//! The numbers of docs/NUMBERS.md that need a large fleet at a real broker: how soon a started controller sees all of it, and
 //! how soon an abort is a plan, whatever the fleet's size.
 //!
 //! `cargo run --release -p modelfleet-tests --bin scale -- --dir DIR --devices 100000`; the programs must be built.
