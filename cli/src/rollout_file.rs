@@ -6,7 +6,7 @@ use modelfleet_crds::{GROUP, Rollout, VERSION};
 use serde_json::Value;
 
 use crate::schema::{Problem, schemas};
-use crate::yaml_file::{self, FileError, TextError};
+use crate::yaml_file::{self, FileError, TextProblem};
 
 const KIND: &str = "Rollout";
 
@@ -31,7 +31,7 @@ pub enum RolloutFileError {
 pub enum NoRollout {
     /// It cannot be read.
     #[error(transparent)]
-    Text(#[from] TextError),
+    Text(#[from] TextProblem),
     /// It does not hold one Rollout.
     #[error("it holds {0} objects of kind Rollout of {GROUP}, and exactly one is needed")]
     Count(usize),
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_field_and_how_much_more_is() {
         assert!(said("kind: Service\n").contains("0 objects of kind Rollout"));
-        assert!(said("kind: [").contains("at line"));
+        assert!(said("kind: [").starts_with("line 1, column"));
         assert!(
             said("apiVersion: modelfleet.io/v9\nkind: Rollout\n").contains("must be modelfleet.io/v1alpha1")
         );

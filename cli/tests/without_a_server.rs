@@ -64,13 +64,13 @@ fn what_is_wrong_is_said_with_the_file_and_a_code() {
     };
     let rollout = example("rollouts/1.2.0.yaml");
     refused(&["plan", "-f", "not-there.yaml"], &["not-there.yaml", "No such file"]);
-    refused(&["plan", "-f", &file("cut.yaml", b"kind: [\n")], &["cut.yaml", "line"]);
-    refused(&["plan", "-f", &file("bytes", &[0xff, 0xfe])], &["bytes is no text"]);
+    refused(&["plan", "-f", &file("cut.yaml", b"kind: [\n")], &["cut.yaml", "line 1, column"]);
+    refused(&["plan", "-f", &file("bytes", &[0xff, 0xfe])], &["bytes is not a text file"]);
     refused(&["plan", "-f", &file("other.yaml", b"kind: Rollout\n")], &["other.yaml", "0 objects"]);
     let misspelt = file("misspelt.yaml", b"fleet: {devces: 5}\n");
     refused(
         &["simulate", "-f", &rollout, "--scenario", &misspelt],
-        &["misspelt.yaml", "unknown field `devces`"],
+        &["misspelt.yaml", "line 1, column 9: fleet.devces: unknown field `devces`"],
     );
     for (flag, value) in
         [("--runs", "0"), ("--runs", "-1"), ("--devices", "0"), ("--devices", "-1"), ("--seed", "-1")]

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_rollback_is_explained_with_its_conclusion_first() {
-        let rollout: Rollout = serde_yaml::from_str(
+        let rollout: Rollout = serde_saphyr::from_str(
             r#"
 apiVersion: modelfleet.io/v1alpha1
 kind: Rollout

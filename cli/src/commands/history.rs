@@ -13,6 +13,7 @@ use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
 use crate::table::Table;
 use crate::units;
+use crate::yaml_file;
 
 /// Versions that are read at a time.
 const PAGE: u32 = 500;
@@ -58,7 +59,7 @@ pub enum HistoryError {
     Json(#[from] serde_json::Error),
     /// The objects cannot be printed.
     #[error("write the versions as text")]
-    Yaml(#[from] serde_yaml::Error),
+    Yaml(#[from] serde_saphyr::SerializeError),
     /// The answer cannot be written.
     #[error("write the answer")]
     Answer(#[from] AnswerError),
@@ -82,7 +83,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &HistoryArguments) -> Result<O
     printing::answer(&match arguments.output {
         None => table(&versions, Timestamp::now()),
         Some(ListOutput::Json) => serde_json::to_string_pretty(&versions)? + "\n",
-        Some(ListOutput::Yaml) => serde_yaml::to_string(&versions)?,
+        Some(ListOutput::Yaml) => yaml_file::written(&versions)?,
     })?;
     Ok(Outcome::Done)
 }

@@ -13,7 +13,7 @@ use crate::printing::{self, AnswerError};
 use crate::rollout_setup;
 use crate::schema::{Problem, schemas};
 use crate::table::one_line;
-use crate::yaml_file::{self, FileError, TextError};
+use crate::yaml_file::{self, FileError, TextProblem};
 
 const ROLLOUT: &str = "Rollout";
 
@@ -58,7 +58,8 @@ pub struct Findings {
 pub fn run(arguments: &LintArguments) -> Result<Outcome, LintError> {
     let mut failed = false;
     for path in &arguments.files {
-        let all = lint(&yaml_file::text(path)?).map_err(|error| error.at(path))?;
+        let all =
+            lint(&yaml_file::text(path)?).map_err(|source| FileError::Text { path: path.clone(), source })?;
         if all.is_empty() {
             failed = true;
             printing::answer(&format!("{}: error: holds no object\n", path.display()))?;
@@ -75,7 +76,7 @@ pub fn run(arguments: &LintArguments) -> Result<Outcome, LintError> {
 ///
 /// # Errors
 /// When it is not YAML, or holds too much.
-pub fn lint(text: &str) -> Result<Vec<Findings>, TextError> {
+pub fn lint(text: &str) -> Result<Vec<Findings>, TextProblem> {
     Ok(yaml_file::objects(text)?.iter().map(findings).collect())
 }
 

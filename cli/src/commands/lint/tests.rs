@@ -100,7 +100,7 @@ fn advice_is_given_on_what_the_server_takes() {
     let hasty = rollout(
         "stages: [{name: a, devices: 5%, spreadBy: [age], bake: 1m, maxWait: 1m}, {name: b, devices: 100%}]",
     );
-    assert!(hasty[0].contains("ends Undecided") && hasty[0].contains("take 6 h"), "{hasty:?}");
+    assert!(hasty[0].contains("ends Undecided") && hasty[0].contains("take 6 hours"), "{hasty:?}");
     let alone = rollout("stages: [{name: early, devices: 20%, spreadBy: [age]}, {name: all, devices: 100%}]");
     assert!(alone[0].starts_with("spec.holdback is 0%: in all no controls are left"), "{alone:?}");
     assert_eq!(rollout("stages: [{name: all, devices: 100%}], holdback: 5%"), [""; 0]);
@@ -150,7 +150,9 @@ fn a_probation_that_the_requests_counted_on_cannot_fill_is_warned_of() {
     };
     let short = said("{minPredictions: 10, timeout: 10m}", 20).unwrap();
     assert!(
-        short.contains("the probation of 10 min is shorter than the 30 min that 10 requests take at 20"),
+        short.contains(
+            "the probation of 10 minutes is shorter than the 30 minutes that 10 requests take at 20"
+        ),
         "{short}"
     );
     assert_eq!(said("{minPredictions: 10, timeout: 30m}", 20), None);

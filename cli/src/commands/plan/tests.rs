@@ -120,8 +120,7 @@ fn a_truth_that_comes_after_the_stage_is_warned_of() {
     let mut scenario = scenario(0.2);
     scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 130.0)].into());
     let text = plan(&setup(), &scenario).unwrap();
-    let warning =
-        "warning: canary (slow), broad (slow), full (slow): enough of the truth is known after 5 days 16 h";
+    let warning = "warning: canary (slow), broad (slow), full (slow): enough of the truth is known after 5 days 16 hours";
     assert!(text.contains(warning), "{text}");
     scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 30.0)].into());
     assert!(!plan(&setup(), &scenario).unwrap().contains("truth"));
@@ -167,6 +166,6 @@ fn a_probation_that_requests_cannot_fill_is_warned_of() {
     assert!(!plan(&setup, &scenario).unwrap().contains("probation"));
     scenario.fleet.predictions_per_window = 5;
     let text = plan(&setup, &scenario).unwrap();
-    let said = "warning: the probation of 10 min is shorter than the 2 h that 10 requests take at 5 in a window of 1 h";
+    let said = "warning: the probation of 10 minutes is shorter than the 2 hours that 10 requests take at 5 in a window of 1 hour";
     assert!(text.contains(said), "{text}");
 }
