@@ -32,15 +32,15 @@ pub fn answer(text: &str) -> Result<(), AnswerError> {
 
 /// Writes something worth knowing to standard error, so that what is on standard output stays an answer.
 pub fn note(text: &str) {
-    said("note", text);
+    print_line("note", text);
 }
 
 /// Writes why nothing was done to standard error.
 pub fn error(text: &str) {
-    said("error", text);
+    print_line("error", text);
 }
 
-fn said(level: &str, text: &str) {
+fn print_line(level: &str, text: &str) {
     let lines: Vec<String> = text.lines().map(one_line).collect();
     // Who closed it does not want to be told.
     let _ = writeln!(io::stderr(), "{level}: {}", lines.join("\n"));
@@ -52,7 +52,7 @@ pub fn cut(text: &str) -> String {
     one_line(text).chars().take(CAUSE_CHARS_MAX).collect()
 }
 
-/// An error with its causes. Libraries repeat the cause in their own words; what was said is not said again.
+/// An error with its causes. Libraries repeat the cause in their own words; what was printed is not repeated.
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -73,17 +73,17 @@ mod tests {
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
-    #[error("{said}")]
-    struct Said {
-        said: &'static str,
-        source: Option<Box<Said>>,
+    #[error("{message}")]
+    struct Failure {
+        message: &'static str,
+        source: Option<Box<Failure>>,
     }
 
     #[test]
     fn nothing_is_said_twice() {
-        let last = Said { said: "refused", source: None };
-        let middle = Said { said: "connect: refused\u{7}", source: Some(Box::new(last)) };
-        let first = Said { said: "list rollouts", source: Some(Box::new(middle)) };
+        let last = Failure { message: "refused", source: None };
+        let middle = Failure { message: "connect: refused\u{7}", source: Some(Box::new(last)) };
+        let first = Failure { message: "list rollouts", source: Some(Box::new(middle)) };
         assert_eq!(with_causes(&first), "list rollouts: connect: refused ");
     }
 }

@@ -7,13 +7,13 @@ pub mod agreement;
 pub mod arguments;
 mod cell;
 mod credentials;
-#[cfg(feature = "onnxruntime")]
-pub mod engine;
 pub mod feed;
 pub mod inputs;
 pub mod interface;
 pub mod lineage;
 pub mod model_file;
+#[cfg(feature = "onnxruntime")]
+pub mod onnxruntime;
 pub mod profile;
 pub mod registry;
 mod report;
@@ -37,12 +37,12 @@ use crate::manifest::{self, ManifestError};
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
 use arguments::RegisterArguments;
-use inputs::{Filled, InputsError};
+use inputs::{FilledInput, InputsError};
 use model_file::{ModelFile, ModelFileError};
-use report::{Done, Report};
+use report::{Registration, Report};
 use rows::Rows;
 use store::{Store, Upload};
-use version_spec::Findings;
+use version_spec::ModelFacts;
 
 /// Why a file was not registered.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +146,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &RegisterArguments) -> Result<
         report.differences(&registry::differing_fields(&registered.object.spec, &wanted.spec));
         report.refused(&registered.object, &cluster.namespace);
     }
-    let done = Done { registered: &registered, upload, namespace: &cluster.namespace };
+    let done = Registration { registered: &registered, upload, namespace: &cluster.namespace };
     report.print_notes();
     printing::answer(&match arguments.output {
         Some(output) => manifest::render(&registered.object, output)?,
@@ -169,7 +169,7 @@ fn model_version(
     store: &Store,
     report: &mut Report,
 ) -> Result<ModelVersion, RegisterError> {
-    let mut findings = Findings {
+    let mut facts = ModelFacts {
         uri: store.uri(&arguments.name, &arguments.version, &file.digest),
         size_bytes: i64::try_from(file.bytes.len()).unwrap_or(i64::MAX),
         ir_version: file.header.ir_version,
@@ -181,28 +181,27 @@ fn model_version(
             arguments.origin.git_commit.as_deref(),
             Path::new("."),
         )?,
-        ..Findings::default()
+        ..ModelFacts::default()
     };
     report.header(&file.header);
     if let Some(path) = &arguments.training.rows {
         let (inputs, rows) = rows(path, &arguments.training.features, file, report)?;
-        findings.features = features(&inputs, &rows, report);
-        findings.rows =
-            (!findings.features.is_empty()).then(|| i64::try_from(rows.count).unwrap_or(i64::MAX));
+        facts.features = features(&inputs, &rows, report);
+        facts.rows = (!facts.features.is_empty()).then(|| i64::try_from(rows.count).unwrap_or(i64::MAX));
         let made = self_test_cases(arguments, file, &inputs, &rows, report)?;
         if let Some(made) = made {
             let engines = &arguments.requires.engine;
-            findings.engines = engines_of(engines, made.rten_differs.as_deref(), report)?;
-            findings.self_test = made.cases;
+            facts.engines = engines_of(engines, made.rten_differs.as_deref(), report)?;
+            facts.self_test = made.cases;
         }
     }
     // Last, because it may ask for a password: nothing that can fail without one comes after it.
     if let Some(key) = &arguments.origin.key {
         let comment = format!("{} {} {}", arguments.name, arguments.version, file.digest);
         let password = arguments.origin.key_password_file.as_deref();
-        findings.signed = Some(signing::sign(&file.bytes, key, password, &comment)?);
+        facts.signed = Some(signing::sign(&file.bytes, key, password, &comment)?);
     }
-    Ok(version_spec::model_version(arguments, &file.digest, findings)?)
+    Ok(version_spec::model_version(arguments, &file.digest, facts)?)
 }
 
 /// The rows, and what they fill.
@@ -211,7 +210,7 @@ fn rows(
     features: &[String],
     file: &ModelFile,
     report: &mut Report,
-) -> Result<(Vec<Filled>, Rows), RegisterError> {
+) -> Result<(Vec<FilledInput>, Rows), RegisterError> {
     let opened =
         File::open(path).map_err(|source| RegisterError::RowsFile { path: path.to_owned(), source })?;
     let refused = |source| RegisterError::Rows { path: path.to_owned(), source };
@@ -233,7 +232,7 @@ fn rows(
     Ok((inputs, table.rows(&wanted).map_err(refused)?))
 }
 
-fn features(inputs: &[Filled], rows: &Rows, report: &mut Report) -> Vec<FeatureBaseline> {
+fn features(inputs: &[FilledInput], rows: &Rows, report: &mut Report) -> Vec<FeatureBaseline> {
     let made = profile::profile(inputs, rows);
     if made.features.len() > profile::FEATURES_MAX {
         report.note(format!(
@@ -265,7 +264,7 @@ fn engines_of(
 fn self_test_cases(
     arguments: &RegisterArguments,
     file: &ModelFile,
-    inputs: &[Filled],
+    inputs: &[FilledInput],
     rows: &Rows,
     report: &mut Report,
 ) -> Result<Option<self_test::SelfTest>, RegisterError> {
@@ -274,7 +273,7 @@ fn self_test_cases(
         return Ok(None);
     }
     let engines = &arguments.requires.engine;
-    let wanted = self_test::Wanted {
+    let wanted = self_test::SelfTestOptions {
         cases: usize::from(training.self_test_cases.max(1)),
         tolerance: training.self_test_tolerance.clone(),
         deciding_output: arguments.decision.positive_output.as_deref(),

@@ -107,13 +107,13 @@ fn check(schema: &Value, value: &Value, field: &str, depth: usize, found: &mut V
         } else {
             String::new()
         };
-        return say(format!("must be of type {kind}, and is {}{hint}", shown(value)));
+        return say(format!("must be of type {kind}, and is {}{hint}", as_text(value)));
     }
     if let Some(allowed) =
         schema.get("enum").and_then(Value::as_array).filter(|allowed| !allowed.contains(value))
     {
-        let list: Vec<String> = allowed.iter().map(shown).collect();
-        say(format!("is {}; allowed are {}", shown(value), list.join(", ")));
+        let list: Vec<String> = allowed.iter().map(as_text).collect();
+        say(format!("is {}; allowed are {}", as_text(value), list.join(", ")));
     }
     bounds(schema, value).into_iter().for_each(say);
     match value {
@@ -186,7 +186,7 @@ fn bounds(schema: &Value, value: &Value) -> Vec<String> {
             if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
                 && Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text))
             {
-                broken.push(format!("is {}, which does not match {pattern}", shown(value)));
+                broken.push(format!("is {}, which does not match {pattern}", as_text(value)));
             }
         }
         Value::Array(items) => {
@@ -207,15 +207,15 @@ fn twice(schema: &Value, items: &[Value]) -> Option<String> {
     let is_set = schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("set");
     let identity = |item: &Value| -> Option<String> {
         let keys = keys?.iter().filter_map(Value::as_str);
-        Some(keys.map(|key| item.get(key).map(shown).unwrap_or_default()).collect::<Vec<_>>().join(", "))
+        Some(keys.map(|key| item.get(key).map(as_text).unwrap_or_default()).collect::<Vec<_>>().join(", "))
     };
     let mut seen = std::collections::BTreeSet::new();
-    let names = items.iter().filter_map(|item| if is_set { Some(shown(item)) } else { identity(item) });
+    let names = items.iter().filter_map(|item| if is_set { Some(as_text(item)) } else { identity(item) });
     let repeated = names.into_iter().find(|name| !seen.insert(name.clone()));
     repeated.map(|name| format!("holds {name} twice"))
 }
 
-fn shown(value: &Value) -> String {
+fn as_text(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() > 60 { text.chars().take(60).chain(['…']).collect() } else { text }
 }

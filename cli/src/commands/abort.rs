@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, ClusterFlags};
 use crate::outcome::Outcome;
 use crate::printing;
-use crate::rollout_patch::{self, WishError};
+use crate::rollout_patch::{self, IntentError};
 use crate::units::counted;
 
 /// The annotation that keeps the reason.
@@ -29,7 +29,7 @@ pub struct AbortArguments {
 ///
 /// # Errors
 /// When it is not there or has ended, or the API server refuses.
-pub async fn run(flags: &ClusterFlags, arguments: &AbortArguments) -> Result<Outcome, WishError> {
+pub async fn run(flags: &ClusterFlags, arguments: &AbortArguments) -> Result<Outcome, IntentError> {
     let cluster = Cluster::connect(flags).await?;
     let before = rollout_patch::get(&cluster, &arguments.rollout).await?;
     rollout_patch::not_ended(&before, "abort")?;

@@ -10,7 +10,7 @@ use modelfleet_protocol::selector::Selector;
 use crate::cluster::{Cluster, ClusterError, ClusterFlags};
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
-use crate::reach;
+use crate::promotion_scope;
 use crate::rollout_patch;
 use crate::table::{Table, one_line};
 use crate::units::{counted, moment, percent};
@@ -53,21 +53,22 @@ pub fn text(rollout: &Rollout) -> String {
     let phase = status.phase.map_or("not seen yet".to_owned(), |phase| format!("{phase:?}"));
     let stage = status.stage.as_ref().map(|stage| format!(", stage {}", stage.name)).unwrap_or_default();
     let mut text = format!("rollout/{name}: {phase}{stage}\n");
-    let mut told: Vec<&str> = Vec::new();
+    let mut printed: Vec<&str> = Vec::new();
     if let Some(message) = &status.message {
         text.push_str(&format!("  {}\n", one_line(message)));
-        told.push(message);
+        printed.push(message);
     }
     // What it has come to is in its message; before that, for whom it will count is not.
     let ended = matches!(status.phase, Some(RolloutPhase::Succeeded | RolloutPhase::RolledBack));
-    let reach = reach::sentence(rollout).filter(|_| !ended).map(|what| format!("at its success {what}"));
+    let reach =
+        promotion_scope::sentence(rollout).filter(|_| !ended).map(|what| format!("at its success {what}"));
     for part in [reach, way_back(status)] {
         text.extend(part.map(|part| format!("  {}\n", one_line(&part))));
     }
     for condition in status.conditions.iter().filter(|condition| condition.status == "True") {
         // Several conditions may hold for one reason: it is told once.
-        let message = if told.contains(&condition.message.as_str()) { "" } else { &condition.message };
-        told.push(message);
+        let message = if printed.contains(&condition.message.as_str()) { "" } else { &condition.message };
+        printed.push(message);
         let words = one_line(&format!("{} ({}): {message}", condition.type_, condition.reason));
         text.push_str(&format!("  {}\n", words.trim_end_matches([' ', ':'])));
     }

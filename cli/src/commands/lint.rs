@@ -1,6 +1,6 @@
 //! `lint`: what is wrong with a file, and what is unwise, without a server.
 
-mod advice;
+mod warnings;
 
 use std::path::{Path, PathBuf};
 
@@ -66,7 +66,7 @@ pub fn run(arguments: &LintArguments) -> Result<Outcome, LintError> {
         }
         for findings in all {
             failed |= !findings.errors.is_empty();
-            printing::answer(&shown(path, &findings))?;
+            printing::answer(&lines(path, &findings))?;
         }
     }
     Ok(if failed { Outcome::Failed } else { Outcome::Done })
@@ -109,7 +109,7 @@ fn findings(object: &Value) -> Findings {
                 findings.errors.extend(cannot_work(&filled));
             }
             if findings.errors.is_empty() {
-                findings.warnings = advice::advice(kind, filled);
+                findings.warnings = warnings::warnings(kind, filled);
             }
         }
     }
@@ -123,7 +123,7 @@ fn cannot_work(object: &Value) -> Option<Problem> {
     Some(Problem { field: refused.field, message: refused.what })
 }
 
-fn shown(path: &Path, findings: &Findings) -> String {
+fn lines(path: &Path, findings: &Findings) -> String {
     let place = format!("{}: {}", path.display(), findings.object);
     if findings.errors.is_empty() && findings.warnings.is_empty() {
         return format!("{}: good\n", one_line(&place));

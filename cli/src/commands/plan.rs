@@ -1,21 +1,21 @@
 //! `plan`: what each stage of a rollout can prove, before anything starts.
 
-mod habits;
+mod fleet_rates;
 mod rows;
 mod warnings;
 
 use std::path::PathBuf;
 
 use clap::Args;
-use modelfleet_judge::plan::{devices_to_meet, per_group};
+use modelfleet_judge::sizing::{devices_to_meet, per_group};
 use modelfleet_rollout::{Policy, PolicyError};
 use modelfleet_simulation::{Scenario, Setup};
 
-use crate::cautions;
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
+use crate::simulation_input::{InputArguments, InputError, SimulationInput};
+use crate::stage_warnings;
 use crate::table::Table;
-use crate::trial::{Trial, TrialArguments, TrialError};
 use crate::units::counted;
 
 /// The command line of `plan`.
@@ -27,15 +27,15 @@ use crate::units::counted;
 pub struct PlanArguments {
     /// What is tried on whom.
     #[command(flatten)]
-    pub trial: TrialArguments,
+    pub trial: InputArguments,
 }
 
-/// Why there is no plan.
+/// Why nothing was computed.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// There is nothing to try.
     #[error(transparent)]
-    Trial(#[from] TrialError),
+    SimulationInput(#[from] InputError),
     /// The rollout cannot work.
     #[error("plan the rollout in {path}")]
     Policy {
@@ -54,19 +54,19 @@ pub enum PlanError {
 /// # Errors
 /// [`PlanError`].
 pub fn run(arguments: &PlanArguments) -> Result<Outcome, PlanError> {
-    let trial = Trial::of(&arguments.trial)?;
+    let trial = SimulationInput::of(&arguments.trial)?;
     trial.notes().iter().for_each(|note| printing::note(note));
-    let text = plan(&trial.setup, &trial.scenario);
+    let text = sizing(&trial.setup, &trial.scenario);
     let path = || arguments.trial.file.clone();
     printing::answer(&text.map_err(|source| PlanError::Policy { path: path(), source })?)?;
     Ok(Outcome::Done)
 }
 
-/// The plan as text.
+/// What each stage can prove, as text.
 ///
 /// # Errors
 /// When the rollout cannot work.
-pub fn plan(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
+pub fn sizing(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
     let policy = Policy::new(setup.parts.clone())?;
     let header = [
         "STAGE",
@@ -94,7 +94,7 @@ pub fn plan(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
     text.push_str(LEGEND);
     text.push_str(&rules_of_thumb(setup, scenario));
     let mut warnings = warnings::warnings(&all, setup);
-    warnings.extend(cautions::slow_probation(setup, u64::from(scenario.fleet.predictions_per_window)));
+    warnings.extend(stage_warnings::slow_probation(setup, u64::from(scenario.fleet.predictions_per_window)));
     if !warnings.is_empty() {
         text.push('\n');
         warnings.iter().for_each(|warning| text.push_str(&format!("warning: {warning}\n")));
@@ -121,7 +121,7 @@ fn rules_of_thumb(setup: &Setup, scenario: &Scenario) -> String {
         met(10_000)
     );
     if let Some(objective) = setup.objectives.iter().find(|objective| rows::is_gate(objective)) {
-        let share_ppm = habits::habits(scenario, &objective.name).share_ppm;
+        let share_ppm = fleet_rates::fleet_rates(scenario, &objective.name).share_ppm;
         let windows = per_group(share_ppm, 250_000, 50_000, 800_000);
         text.push_str(&format!(
             "{}: two proportions at 5 % and 80 % power, if all devices were alike: {windows} device-windows a side see \

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, ClusterFlags};
 use crate::outcome::Outcome;
 use crate::printing;
-use crate::rollout_patch::{self, WishError, is_current};
+use crate::rollout_patch::{self, IntentError, is_current};
 
 /// The command line of `promote`.
 #[derive(Debug, Args)]
@@ -27,9 +27,9 @@ pub struct PromoteArguments {
 /// Why a stage was not let begin.
 #[derive(Debug, thiserror::Error)]
 pub enum PromoteError {
-    /// The wish was not written down.
+    /// The API server did not make the change.
     #[error(transparent)]
-    Wish(#[from] WishError),
+    Intent(#[from] IntentError),
     /// There is no such stage.
     #[error("promote rollout {rollout}: it has no stage {stage:?}; its stages are {stages}")]
     NoStage {
@@ -66,13 +66,13 @@ pub enum PromoteError {
 /// # Errors
 /// When there is no such stage, the rollout has ended, or the API server refuses.
 pub async fn run(flags: &ClusterFlags, arguments: &PromoteArguments) -> Result<Outcome, PromoteError> {
-    let cluster = Cluster::connect(flags).await.map_err(WishError::from)?;
-    let before = rollout_patch::get(&cluster, &arguments.rollout).await.map_err(WishError::from)?;
+    let cluster = Cluster::connect(flags).await.map_err(IntentError::from)?;
+    let before = rollout_patch::get(&cluster, &arguments.rollout).await.map_err(IntentError::from)?;
     rollout_patch::not_ended(&before, "promote")?;
     let stage = stage(&before, arguments.stage.as_deref())?;
     let patch = json!({ "spec": { "promote": stage } });
     let (_, changes) = rollout_patch::apply(&cluster, &before, "promote", patch).await?;
-    printing::answer(&changes).map_err(WishError::from)?;
+    printing::answer(&changes).map_err(IntentError::from)?;
     Ok(Outcome::Done)
 }
 

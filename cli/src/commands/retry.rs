@@ -8,7 +8,7 @@ use super::abort::REASON_ANNOTATION;
 use crate::cluster::{Cluster, ClusterFlags};
 use crate::outcome::Outcome;
 use crate::printing;
-use crate::rollout_patch::{self, WishError};
+use crate::rollout_patch::{self, IntentError};
 
 /// The command line of `retry`.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub struct RetryArguments {
 ///
 /// # Errors
 /// When it is not there, or the API server refuses.
-pub async fn run(flags: &ClusterFlags, arguments: &RetryArguments) -> Result<Outcome, WishError> {
+pub async fn run(flags: &ClusterFlags, arguments: &RetryArguments) -> Result<Outcome, IntentError> {
     let cluster = Cluster::connect(flags).await?;
     let before = rollout_patch::get(&cluster, &arguments.rollout).await?;
     let present = before.spec.retry_token.as_deref();

@@ -1,6 +1,6 @@
 //! `simulate`: how a rollout would go on a fleet as a scenario describes it, many times over.
 
-mod shown;
+mod report;
 mod threads;
 
 use std::fs::File;
@@ -15,7 +15,7 @@ use modelfleet_simulation::{Rule, ScenarioError, Simulation, Summary, Tested};
 
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
-use crate::trial::{Trial, TrialArguments, TrialError};
+use crate::simulation_input::{InputArguments, InputError, SimulationInput};
 use crate::units::counted;
 
 /// Most threads.
@@ -32,7 +32,7 @@ const RUNS_MAX: i64 = 10_000_000;
 pub struct SimulateArguments {
     /// What is tried on whom.
     #[command(flatten)]
-    pub trial: TrialArguments,
+    pub trial: InputArguments,
     /// How often it is rolled out.
     #[arg(long, default_value_t = 200, value_name = "N", allow_negative_numbers = true,
           value_parser = RangedI64ValueParser::<u64>::new().range(1..=RUNS_MAX))]
@@ -84,7 +84,7 @@ pub enum Decider {
 pub enum SimulateError {
     /// There is nothing to try.
     #[error(transparent)]
-    Trial(#[from] TrialError),
+    SimulationInput(#[from] InputError),
     /// The scenario cannot be used.
     #[error("simulate the scenario")]
     Scenario(#[from] ScenarioError),
@@ -118,9 +118,9 @@ pub enum SimulateError {
 /// # Errors
 /// [`SimulateError`].
 pub fn run(arguments: &SimulateArguments) -> Result<Outcome, SimulateError> {
-    let trial = Trial::of(&arguments.trial)?;
+    let trial = SimulationInput::of(&arguments.trial)?;
     trial.notes().iter().for_each(|note| printing::note(note));
-    let Trial { rollout, mut setup, scenario } = trial;
+    let SimulationInput { rollout, mut setup, scenario } = trial;
     setup.rule = match arguments.rule {
         Decider::Judge => Rule::Judge,
         Decider::Threshold0 => Rule::Threshold { limit: 0 },
@@ -142,10 +142,11 @@ pub fn run(arguments: &SimulateArguments) -> Result<Outcome, SimulateError> {
     let tested = if scenario.is_harmless() { Tested::FalseRollback } else { Tested::Detection };
     let summary = Summary::of(tested, stages.len(), &outcomes);
     let devices = scenario.fleet.devices;
-    let told = shown::Told { rollout: &rollout, arguments, devices, stages: &stages, outcomes: &outcomes };
+    let report =
+        report::Report { rollout: &rollout, arguments, devices, stages: &stages, outcomes: &outcomes };
     printing::answer(&match arguments.output {
-        Form::Json => serde_json::to_string_pretty(&told.json(&summary))? + "\n",
-        Form::Table => told.table(&summary),
+        Form::Json => serde_json::to_string_pretty(&report.json(&summary))? + "\n",
+        Form::Table => report.table(&summary),
     })?;
     Ok(Outcome::Done)
 }

@@ -43,14 +43,14 @@ pub enum InputsError {
 
 /// An input, and the columns that fill it for one row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Filled {
+pub struct FilledInput {
     /// The input.
     pub tensor: Tensor,
     /// Positions of its columns in the rows, in the order of its elements.
     pub columns: Vec<usize>,
 }
 
-impl Filled {
+impl FilledInput {
     /// Whether it takes texts.
     #[must_use]
     pub fn is_text(&self) -> bool {
@@ -63,10 +63,14 @@ impl Filled {
 ///
 /// # Errors
 /// When an input is not filled, or not exactly.
-pub fn filled(names: &[String], chosen: &[String], inputs: &[Tensor]) -> Result<Vec<Filled>, InputsError> {
+pub fn filled(
+    names: &[String],
+    chosen: &[String],
+    inputs: &[Tensor],
+) -> Result<Vec<FilledInput>, InputsError> {
     let mut pool = positions(names, chosen)?;
     if let [only] = inputs {
-        let input = Filled { tensor: only.clone(), columns: pool };
+        let input = FilledInput { tensor: only.clone(), columns: pool };
         return fits(names, input, width(only)).map(|input| vec![input]);
     }
     let mut columns: Vec<Option<Vec<usize>>> = Vec::new();
@@ -85,19 +89,19 @@ pub fn filled(names: &[String], chosen: &[String], inputs: &[Tensor]) -> Result<
     let all = inputs.iter().zip(columns);
     all.map(|(tensor, columns)| {
         let columns = columns.unwrap_or_default();
-        fits(names, Filled { tensor: tensor.clone(), columns }, width(tensor))
+        fits(names, FilledInput { tensor: tensor.clone(), columns }, width(tensor))
     })
     .collect()
 }
 
 /// Names of the columns that fill no input.
 #[must_use]
-pub fn left_over<'a>(names: &'a [String], filled: &[Filled]) -> Vec<&'a str> {
+pub fn left_over<'a>(names: &'a [String], filled: &[FilledInput]) -> Vec<&'a str> {
     let used = |index: &usize| filled.iter().any(|input| input.columns.contains(index));
     names.iter().enumerate().filter(|(index, _)| !used(index)).map(|(_, name)| name.as_str()).collect()
 }
 
-fn fits(names: &[String], input: Filled, wanted: Option<i64>) -> Result<Filled, InputsError> {
+fn fits(names: &[String], input: FilledInput, wanted: Option<i64>) -> Result<FilledInput, InputsError> {
     let count = input.columns.len();
     match wanted {
         Some(wanted) if i64::try_from(count) != Ok(wanted) => Err(InputsError::Columns {

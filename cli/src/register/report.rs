@@ -18,7 +18,7 @@ pub(super) struct Report {
 }
 
 /// What was done.
-pub(super) struct Done<'a> {
+pub(super) struct Registration<'a> {
     /// What is registered.
     pub registered: &'a Registered,
     /// What became of the bytes.
@@ -109,7 +109,7 @@ impl Report {
     }
 
     /// The text for a person.
-    pub fn text(&self, done: &Done<'_>) -> String {
+    pub fn text(&self, done: &Registration<'_>) -> String {
         let object = &done.registered.object;
         let spec = &object.spec;
         let name = object.metadata.name.as_deref().unwrap_or_default();

@@ -28,7 +28,7 @@ fn what_the_server_takes_is_good() {
 fn what_only_the_controller_refuses_is_an_error_too() {
     let stages = "[{name: a, devices: \"5\", limits: {minDevices: 50}}, {name: b, devices: 100%}]";
     let found = errors(&format!("{HEAD}spec: {{model: pump, version: 1.0.0, stages: {stages}}}"));
-    assert!(found[0].contains("minDevices asks for 50 devices of a stage that has 5"), "{found:?}");
+    assert!(found[0].contains("minDevices is 50, but the stage has only 5 devices"), "{found:?}");
 }
 
 #[test]

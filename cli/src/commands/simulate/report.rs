@@ -9,7 +9,7 @@ use crate::table::{Table, one_line};
 use crate::units::{counted, span};
 
 /// What was asked.
-pub struct Told<'a> {
+pub struct Report<'a> {
     pub rollout: &'a Rollout,
     pub arguments: &'a SimulateArguments,
     pub devices: u64,
@@ -17,7 +17,7 @@ pub struct Told<'a> {
     pub outcomes: &'a [Outcome],
 }
 
-impl Told<'_> {
+impl Report<'_> {
     fn name(&self) -> &str {
         self.rollout.metadata.name.as_deref().unwrap_or("-")
     }

@@ -4,7 +4,11 @@ const ROLLOUT: &str = "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetada
                        spec: {model: pump, version: 1.0.0, slos: [{name: errors, metric: ErrorRate, threshold: 1%}]";
 
 /// A trial of a rollout with more in its spec, and a scenario.
-fn trial(more: &str, scenario: &str, flags: impl Fn(&mut TrialArguments)) -> Result<Trial, TrialError> {
+fn trial(
+    more: &str,
+    scenario: &str,
+    flags: impl Fn(&mut InputArguments),
+) -> Result<SimulationInput, InputError> {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -14,12 +18,12 @@ fn trial(more: &str, scenario: &str, flags: impl Fn(&mut TrialArguments)) -> Res
     let file = write("rollout.yaml", &format!("{ROLLOUT}{more}}}\n"));
     let scenario = Some(write("scenario.yaml", scenario));
     let mut arguments =
-        TrialArguments { file, scenario, devices: None, base_rate: None, sigma: None, burst: None };
+        InputArguments { file, scenario, devices: None, base_rate: None, sigma: None, burst: None };
     flags(&mut arguments);
-    Trial::of(&arguments)
+    SimulationInput::of(&arguments)
 }
 
-fn said(scenario: &str, flags: impl Fn(&mut TrialArguments)) -> String {
+fn said(scenario: &str, flags: impl Fn(&mut InputArguments)) -> String {
     crate::printing::with_causes(&trial("", scenario, flags).unwrap_err())
 }
 
@@ -31,7 +35,7 @@ fn a_flag_counts_instead_of_the_scenario() {
 
 #[test]
 fn what_cannot_be_used_is_said_with_its_place() {
-    let keep = |_: &mut TrialArguments| {};
+    let keep = |_: &mut InputArguments| {};
     let said_of = said("fleet: {sigma: 9}", keep);
     assert!(said_of.contains("scenario.yaml: fleet.sigma: must be from 0 to 5"), "{said_of}");
     let said_of = said("fleet: {sigma: 9, strata: [{labels: {a: b}, share: 0}]}", keep);

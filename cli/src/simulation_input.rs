@@ -17,7 +17,7 @@ pub const DEFAULT_RATE: f64 = 0.02;
 
 /// A Rollout, and what is said about the fleet. Without a word: 200 devices, and a version that changes nothing.
 #[derive(Debug, Args)]
-pub struct TrialArguments {
+pub struct InputArguments {
     /// File with the Rollout, as YAML or JSON; - is the standard input.
     #[arg(long = "filename", short = 'f', value_name = "FILE")]
     pub file: PathBuf,
@@ -41,7 +41,7 @@ pub struct TrialArguments {
 
 /// Why there is nothing to try.
 #[derive(Debug, thiserror::Error)]
-pub enum TrialError {
+pub enum InputError {
     /// The rollout cannot be read.
     #[error(transparent)]
     Rollout(#[from] RolloutFileError),
@@ -79,7 +79,7 @@ pub enum TrialError {
 
 /// A Rollout and the fleet that it is tried on.
 #[derive(Debug)]
-pub struct Trial {
+pub struct SimulationInput {
     /// The rollout, with its defaults filled in.
     pub rollout: Rollout,
     /// The same as planner and simulator take it.
@@ -88,24 +88,24 @@ pub struct Trial {
     pub scenario: Scenario,
 }
 
-impl Trial {
+impl SimulationInput {
     /// Reads the files and what the flags say instead.
     ///
     /// # Errors
     /// When a file cannot be read, or a number is out of its range.
-    pub fn of(arguments: &TrialArguments) -> Result<Trial, TrialError> {
+    pub fn of(arguments: &InputArguments) -> Result<SimulationInput, InputError> {
         let file = &arguments.file;
         if arguments.scenario.as_ref() == Some(file) && file == Path::new("-") {
-            return Err(TrialError::OneInput);
+            return Err(InputError::OneInput);
         }
         let rollout = rollout_file::rollout(file)?;
         let setup = rollout_setup::setup(&rollout)
-            .map_err(|source| TrialError::Setup { path: file.clone(), source })?;
+            .map_err(|source| InputError::Setup { path: file.clone(), source })?;
         let scenario = match &arguments.scenario {
             Some(path) => scenario(path)?,
             None => Scenario::default(),
         };
-        Ok(Trial { rollout, setup, scenario: arguments.instead_of(scenario)? })
+        Ok(SimulationInput { rollout, setup, scenario: arguments.instead_of(scenario)? })
     }
 
     /// What a person may not expect: where rollout and scenario do not speak of the same things.
@@ -201,8 +201,8 @@ impl Trial {
     }
 }
 
-impl TrialArguments {
-    fn instead_of(&self, mut scenario: Scenario) -> Result<Scenario, TrialError> {
+impl InputArguments {
+    fn instead_of(&self, mut scenario: Scenario) -> Result<Scenario, InputError> {
         let fleet = &mut scenario.fleet;
         // None is as wrong as fewer than none.
         fleet.devices = self.devices.map_or(fleet.devices, |count| u64::try_from(count).unwrap_or(0));
@@ -215,15 +215,15 @@ impl TrialArguments {
         match scenario.check().map_err(|error| error.fields.into_iter().next()) {
             Ok(()) | Err(None) => Ok(scenario),
             Err(Some(wrong)) => {
-                Err(TrialError::Flag { flag: flag(&wrong.field).to_owned(), problem: wrong.problem })
+                Err(InputError::Flag { flag: flag(&wrong.field).to_owned(), problem: wrong.problem })
             }
         }
     }
 }
 
-fn scenario(path: &Path) -> Result<Scenario, TrialError> {
+fn scenario(path: &Path) -> Result<Scenario, InputError> {
     let scenario: Scenario = yaml_file::document(path)?;
-    scenario.check().map_err(|source| TrialError::Scenario { path: path.to_owned(), source })?;
+    scenario.check().map_err(|source| InputError::Scenario { path: path.to_owned(), source })?;
     Ok(scenario)
 }
 

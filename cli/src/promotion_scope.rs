@@ -26,7 +26,7 @@ pub fn sentence(rollout: &Rollout) -> Option<String> {
 
 /// The same as advice on a file.
 #[must_use]
-pub fn advice(rollout: &Rollout) -> Option<Problem> {
+pub fn warning(rollout: &Rollout) -> Option<Problem> {
     let own =
         !rollout.spec.selector.match_labels.is_empty() || !rollout.spec.selector.match_expressions.is_empty();
     let field = match own {
@@ -47,10 +47,10 @@ mod tests {
         assert_eq!(sentence(&rollout), None);
         let last = rollout.spec.stages.last_mut().unwrap();
         last.selector.get_or_insert_default().match_labels.insert("ring".into(), "1".into());
-        assert_eq!(advice(&rollout).unwrap().field, "spec.stages[3].selector");
+        assert_eq!(warning(&rollout).unwrap().field, "spec.stages[3].selector");
         rollout.spec.selector.match_labels.insert("site".into(), "north".into());
-        let told = advice(&rollout).unwrap();
-        assert_eq!(told.field, "spec.selector");
-        assert!(told.message.contains("devices with ring=1,site=north alone"), "{}", told.message);
+        let found = warning(&rollout).unwrap();
+        assert_eq!(found.field, "spec.selector");
+        assert!(found.message.contains("devices with ring=1,site=north alone"), "{}", found.message);
     }
 }

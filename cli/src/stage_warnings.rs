@@ -1,6 +1,6 @@
 //! What in the stages of a rollout surprises people later: said by `plan` and by `lint` in the same words.
 
-use modelfleet_judge::plan::{NO_CONTROLS, can_show, fewest_canaries, fewest_fleet};
+use modelfleet_judge::sizing::{NO_CONTROLS, can_show, fewest_canaries, fewest_fleet};
 use modelfleet_judge::{Budget, Spending};
 use modelfleet_protocol::draw::Target;
 use modelfleet_rollout::Stage;

@@ -1,13 +1,13 @@
-//! One row of the plan: what a stage proves.
+//! What one stage proves.
 
-use crate::plan::habits::Habits;
-use crate::plan::harm::{default_margin_ppm, smallest_harm_ppm, smallest_margin_ppm};
-use crate::plan::reach::unreachable;
-use crate::plan::remaining::remaining_bound_ppm;
+use crate::sizing::fleet_rates::FleetRates;
+use crate::sizing::harm::{default_margin_ppm, smallest_harm_ppm, smallest_margin_ppm};
+use crate::sizing::reach::unreachable;
+use crate::sizing::remaining::remaining_bound_ppm;
 
 /// A planned stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StageShape {
+pub struct StageSize {
     /// Devices in the whole fleet.
     pub fleet: u64,
     /// Devices on the candidate in this stage, those of earlier stages included.
@@ -44,20 +44,19 @@ pub struct StageProof {
 
 /// Proves one stage, with `share_ppb` of error budget for the SLO, its allowance, and `margin_ppm` if the user set one.
 pub fn prove(
-    shape: &StageShape,
-    habits: &Habits,
+    size: &StageSize,
+    rates: &FleetRates,
     share_ppb: u64,
     allowance_ppm: u32,
     margin_ppm: Option<u64>,
 ) -> StageProof {
-    let smallest_harm = smallest_harm_ppm(shape, habits, share_ppb, allowance_ppm, 800_000);
-    let smallest_margin = smallest_margin_ppm(shape, habits);
-    let warning = if shape.controls == 0 {
+    let smallest_harm = smallest_harm_ppm(size, rates, share_ppb, allowance_ppm, 800_000);
+    let smallest_margin = smallest_margin_ppm(size, rates);
+    let warning = if size.controls == 0 {
         NO_CONTROLS.to_owned()
-    } else if let Some(never) = unreachable(shape.canaries, shape.controls, share_ppb, shape.looks) {
+    } else if let Some(never) = unreachable(size.canaries, size.controls, share_ppb, size.looks) {
         never
-    } else if smallest_harm == u64::MAX && smallest_harm_ppm(shape, habits, share_ppb, 0, 800_000) != u64::MAX
-    {
+    } else if smallest_harm == u64::MAX && smallest_harm_ppm(size, rates, share_ppb, 0, 800_000) != u64::MAX {
         format!(
             "no rise can exceed the allowance of {} % here, so this SLO can never cause a rollback: lower the allowance",
             f64::from(allowance_ppm) / 1e4
@@ -75,9 +74,9 @@ pub fn prove(
         String::new()
     };
     StageProof {
-        remaining_bound_ppm: remaining_bound_ppm(shape.fleet, shape.canaries, 0, 950_000),
+        remaining_bound_ppm: remaining_bound_ppm(size.fleet, size.canaries, 0, 950_000),
         smallest_harm_ppm: smallest_harm,
-        margin_ppm: margin_ppm.unwrap_or_else(|| default_margin_ppm(shape, habits)),
+        margin_ppm: margin_ppm.unwrap_or_else(|| default_margin_ppm(size, rates)),
         warning,
     }
 }
