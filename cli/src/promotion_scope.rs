@@ -19,8 +19,8 @@ fn some(rollout: &Rollout) -> Option<Selector> {
 pub fn sentence(rollout: &Rollout) -> Option<String> {
     let (scope, version) = (some(rollout)?, &rollout.spec.version);
     Some(format!(
-        "{version} becomes the stable version of devices with {scope} alone; all others keep theirs, and a device that \
-         gets these labels later gets it"
+        "{version} becomes the stable version only for devices with {scope}; other devices keep theirs, and devices that get \
+         these labels later switch to it"
     ))
 }
 
@@ -33,7 +33,7 @@ pub fn warning(rollout: &Rollout) -> Option<Problem> {
         true => "spec.selector".to_owned(),
         false => format!("spec.stages[{}].selector", rollout.spec.stages.len().saturating_sub(1)),
     };
-    Some(Problem { field, message: format!("at its success {}", sentence(rollout)?) })
+    Some(Problem { field, message: format!("when the rollout succeeds, {}", sentence(rollout)?) })
 }
 
 #[cfg(test)]
@@ -51,6 +51,6 @@ mod tests {
         rollout.spec.selector.match_labels.insert("site".into(), "north".into());
         let found = warning(&rollout).unwrap();
         assert_eq!(found.field, "spec.selector");
-        assert!(found.message.contains("devices with ring=1,site=north alone"), "{}", found.message);
+        assert!(found.message.contains("only for devices with ring=1,site=north"), "{}", found.message);
     }
 }

@@ -59,7 +59,7 @@ pub enum RegisterError {
         source: std::io::Error,
     },
     /// The rows are none.
-    #[error("read the training rows {path}")]
+    #[error("read the training rows in {path}")]
     Rows {
         /// Where.
         path: PathBuf,
@@ -67,7 +67,7 @@ pub enum RegisterError {
         source: rows::RowsError,
     },
     /// The rows do not fit the model.
-    #[error("fill the model's inputs from the training rows {path}")]
+    #[error("fill the model's inputs from the training rows in {path}")]
     Inputs {
         /// Where.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum RegisterError {
     },
     /// The only engine that was asked for differs.
     #[error(
-        "--engine Rten alone, and rten {0}; leave out --engine Rten, so that devices run the version with ONNX Runtime"
+        "--engine Rten is the only engine, but rten {0}; leave out --engine Rten, so that devices use ONNX Runtime"
     )]
     Rten(String),
     /// There is no self-test, and there must be one.
@@ -120,7 +120,8 @@ pub async fn run(flags: &ClusterFlags, arguments: &RegisterArguments) -> Result<
     let mut wanted = model_version(arguments, &file, &store, &mut report)?;
     if !store.reaches_devices {
         report.note(
-            "devices download over http(s) or from a folder: give --public-url for this store".to_owned(),
+            "devices can only download over http(s) or from a folder; set --public-url for this store"
+                .to_owned(),
         );
     }
     if arguments.dry_run || arguments.upload_only {
@@ -236,8 +237,8 @@ fn features(inputs: &[FilledInput], rows: &Rows, report: &mut Report) -> Vec<Fea
     let made = profile::profile(inputs, rows);
     if made.features.len() > profile::FEATURES_MAX {
         report.note(format!(
-            "no reference profile: {} features are more than the {} that a ModelVersion holds; ranges and drift are not \
-             watched",
+            "no reference profile was made, because the model has {} features and a ModelVersion holds at most {}; ranges and \
+             drift are not watched",
             made.features.len(),
             profile::FEATURES_MAX
         ));
@@ -288,11 +289,16 @@ fn self_test_cases(
         Err(reason) if training.require_self_test => Err(RegisterError::SelfTest(reason)),
         // The note on the file's version says more than the engine does.
         Err(_) if file.header.ir_version > IR_VERSION_KNOWN => {
-            report.note("no self-test, ONNX Runtime here does not load the file's IR version".to_owned());
+            report.note(
+                "no self-test was made, because ONNX Runtime here cannot load the file's IR version"
+                    .to_owned(),
+            );
             Ok(None)
         }
         Err(reason) => {
-            report.note(format!("no self-test, devices use the model when it loads: {reason}"));
+            report.note(format!(
+                "no self-test was made: {reason}. Devices will use the model as soon as it loads"
+            ));
             Ok(None)
         }
     }

@@ -33,7 +33,7 @@ pub enum NoRollout {
     #[error(transparent)]
     Text(#[from] TextProblem),
     /// It does not hold one Rollout.
-    #[error("it holds {0} objects of kind Rollout of {GROUP}, and exactly one is needed")]
+    #[error("it holds {0} objects of kind Rollout ({GROUP}), and exactly one is needed")]
     Count(usize),
     /// The API server would refuse it.
     #[error("{} {}{}", .first.field, .first.message, rest(*.more))]

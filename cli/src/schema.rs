@@ -107,7 +107,7 @@ fn check(schema: &Value, value: &Value, field: &str, depth: usize, found: &mut V
         } else {
             String::new()
         };
-        return say(format!("must be of type {kind}, and is {}{hint}", as_text(value)));
+        return say(format!("must be {}, but is {}{hint}", named(kind), as_text(value)));
     }
     if let Some(allowed) =
         schema.get("enum").and_then(Value::as_array).filter(|allowed| !allowed.contains(value))
@@ -128,6 +128,18 @@ fn check(schema: &Value, value: &Value, field: &str, depth: usize, found: &mut V
             );
         }
         _ => {}
+    }
+}
+
+/// A type of the schema, in words.
+fn named(kind: &str) -> &str {
+    match kind {
+        "object" => "an object",
+        "array" => "a list",
+        "string" => "a text",
+        "boolean" => "true or false",
+        "integer" => "a whole number",
+        _ => "a number",
     }
 }
 
@@ -156,7 +168,7 @@ fn object(schema: &Value, fields: &Map<String, Value>, field: &str, depth: usize
             }
             (None, _) if known.is_some() => {
                 let names: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
-                let message = format!("is not a field; known here are {}", names.join(", "));
+                let message = format!("is not a field; the fields here are {}", names.join(", "));
                 found.push(Problem { field: path(name), message });
             }
             (None, _) => {}
@@ -170,10 +182,10 @@ fn bounds(schema: &Value, value: &Value) -> Vec<String> {
     let mut broken = Vec::new();
     let mut hold = |size: f64, least: &str, most: &str, is: &str| {
         if let Some(least) = limit(least).filter(|least| size < *least) {
-            broken.push(format!("{is}; the least that is allowed is {least}"));
+            broken.push(format!("{is}; the minimum is {least}"));
         }
         if let Some(most) = limit(most).filter(|most| size > *most) {
-            broken.push(format!("{is}; the most that is allowed is {most}"));
+            broken.push(format!("{is}; the maximum is {most}"));
         }
     };
     match value {

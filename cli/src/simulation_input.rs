@@ -1,4 +1,4 @@
-//! A Rollout and the fleet that it is tried on: what `plan` and `simulate` are given.
+//! A Rollout and the fleet that it is computed or simulated for: the input of `plan` and `simulate`.
 
 use std::path::{Path, PathBuf};
 
@@ -15,31 +15,31 @@ use crate::yaml_file::{self, FileError};
 /// Bad events of a device and window where nothing is said.
 pub const DEFAULT_RATE: f64 = 0.02;
 
-/// A Rollout, and what is said about the fleet. Without a word: 200 devices, and a version that changes nothing.
+/// A Rollout, and what is known about the fleet. Default: 200 devices, and a version that changes nothing.
 #[derive(Debug, Args)]
 pub struct InputArguments {
-    /// File with the Rollout, as YAML or JSON; - is the standard input.
+    /// File with the Rollout, as YAML or JSON; - reads standard input.
     #[arg(long = "filename", short = 'f', value_name = "FILE")]
     pub file: PathBuf,
     /// File with the scenario: the fleet, what the version does to it, network, outages. Default: 200 devices and a
     /// version that changes nothing.
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
-    /// Devices of the fleet, instead of the scenario's.
+    /// Number of devices; overrides the scenario.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub devices: Option<i64>,
-    /// Bad events of a device and window, for all objectives, instead of the scenario's.
+    /// Bad events per device and window, for all SLOs; overrides the scenario.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub base_rate: Option<f64>,
-    /// Spread between devices: standard deviation of the logarithm of their rates, instead of the scenario's.
+    /// Spread between devices: standard deviation of the logarithm of their rates; overrides the scenario.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub sigma: Option<f64>,
-    /// Bad events that come together, instead of the scenario's.
+    /// Bad events that come together in one burst; overrides the scenario.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub burst: Option<f64>,
 }
 
-/// Why there is nothing to try.
+/// Why the input cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     /// The rollout cannot be read.
@@ -65,7 +65,7 @@ pub enum InputError {
         source: ScenarioError,
     },
     /// Two files are the standard input.
-    #[error("the rollout and the scenario cannot both be the standard input; give one of them as a file")]
+    #[error("the rollout and the scenario cannot both come from standard input; give one of them as a file")]
     OneInput,
     /// A flag cannot be used.
     #[error("{flag} {problem}")]
@@ -77,7 +77,7 @@ pub enum InputError {
     },
 }
 
-/// A Rollout and the fleet that it is tried on.
+/// A Rollout and the fleet that it is computed or simulated for.
 #[derive(Debug)]
 pub struct SimulationInput {
     /// The rollout, with its defaults filled in.
@@ -137,7 +137,7 @@ impl SimulationInput {
             let unknown = numbers.keys().filter(|name| !own.contains(&name.as_str()));
             notes.extend(unknown.map(|name| {
                 let slos = if own.is_empty() { "none".to_owned() } else { own.join(", ") };
-                format!("{field} of the scenario names {name}, which is no SLO of the rollout; its SLOs are: {slos}")
+                format!("the scenario's {field} names {name}, which is not an SLO of the rollout; its SLOs are: {slos}")
             }));
         }
         notes.dedup();
@@ -151,8 +151,8 @@ impl SimulationInput {
         let names = silent.join(", ");
         (!silent.is_empty()).then(|| {
             format!(
-                "{DEFAULT_RATE} bad events a device and window are assumed for {names}; say what is true with \
-                 fleet.baseRate of a scenario, or --base-rate"
+                "assuming {DEFAULT_RATE} bad events per device and window for {names}; set the real rate with fleet.baseRate in a \
+                 scenario, or with --base-rate"
             )
         })
     }
@@ -175,7 +175,7 @@ impl SimulationInput {
         };
         let said = |(field, labels): (String, &LabelValues)| {
             format!(
-                "{field} of the scenario is for devices with {}, and there are none; give such devices with fleet.strata",
+                "the scenario's {field} is for devices with {}, but the fleet has none; add them in fleet.strata",
                 shown(labels)
             )
         };
@@ -194,8 +194,7 @@ impl SimulationInput {
         let names = empty.join(", ");
         (!empty.is_empty()).then(|| {
             format!(
-                "no device of the scenario has the labels that the selector asks for in {names}; give such devices with \
-                 fleet.strata of a scenario"
+                "no device of the scenario matches the selector of {names}; add such devices in the scenario's fleet.strata"
             )
         })
     }

@@ -1,4 +1,4 @@
-//! What in the stages of a rollout surprises people later: said by `plan` and by `lint` in the same words.
+//! What in the stages of a rollout may surprise people later: warnings of `plan` and of `lint` in the same words.
 
 use modelfleet_judge::sizing::{NO_CONTROLS, can_show, fewest_canaries, fewest_fleet};
 use modelfleet_judge::{Budget, Spending};
@@ -12,13 +12,13 @@ use crate::units::span;
 const WHOLE_PPM: u32 = 1_000_000;
 
 /// How to have controls in a last stage for all.
-pub const HOLD_BACK: &str = "set holdback: 5% to keep controls";
+pub const HOLD_BACK: &str = "To keep controls, set holdback: 5%";
 
-/// The last stage takes everybody: nobody is left to compare with.
+/// The last stage takes all devices: no controls are left.
 #[must_use]
 pub fn no_controls(stages: &[Stage], holdback_ppm: u32) -> Option<String> {
     let last = stages.last()?;
-    takes_all(last, holdback_ppm).then(|| format!("in {} {NO_CONTROLS}; {HOLD_BACK}", last.name))
+    takes_all(last, holdback_ppm).then(|| format!("in stage {}, {NO_CONTROLS}. {HOLD_BACK}", last.name))
 }
 
 /// A fleet of so many devices is small: what holds there is said although the size of the fleet is not known.
@@ -63,7 +63,7 @@ pub fn too_few(setup: &Setup, gates: usize) -> Option<String> {
         return None;
     }
     let cure = match fewest_canaries(SMALL_FLEET, share, looks) {
-        Some(fewest) => format!("; of {SMALL_FLEET} devices {fewest} or more can show it"),
+        Some(fewest) => format!("; in a fleet of {SMALL_FLEET}, use {fewest} devices or more"),
         None => String::new(),
     };
     let below = match stage.target {
@@ -77,7 +77,7 @@ pub fn too_few(setup: &Setup, gates: usize) -> Option<String> {
         }
     };
     Some(format!(
-        "{below} harm to so few devices can never be shown, and nothing is taken back by statistics{cure}"
+        "{below}, harm to so few devices can never be proven, so statistics can never cause a rollback{cure}"
     ))
 }
 
@@ -91,9 +91,9 @@ pub fn slow_probation(setup: &Setup, requests_per_window: u64) -> Option<String>
     let shown = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
     (takes_ms > probation.timeout_ms).then(|| {
         format!(
-            "the probation of {} is shorter than the {} that {} requests take at {requests_per_window} in a window of {}: \
-             devices are not confirmed before, and the stage waits for them; make probation.timeout longer or \
-             probation.minPredictions smaller",
+            "probation.timeout is {}, but it takes {} until a device has answered {} requests at {requests_per_window} per window \
+             of {}: devices are confirmed no earlier, and the stage waits for them; raise probation.timeout or lower \
+             probation.minPredictions",
             shown(probation.timeout_ms),
             shown(takes_ms),
             probation.min_predictions,

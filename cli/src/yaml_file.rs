@@ -41,7 +41,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// It is too long.
-    #[error("{path} has more than {} MiB; split it", BYTES_MAX >> 20)]
+    #[error("{path} is larger than {} MiB; split the file", BYTES_MAX >> 20)]
     Long {
         /// Where.
         path: PathBuf,

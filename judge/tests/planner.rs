@@ -68,7 +68,8 @@ fn a_stage_that_can_never_reach_its_level_says_so_and_proposes_a_size() {
     let small = StageSize { fleet: 80, canaries: 2, controls: 78, ..size(2) };
     let proof = prove(&small, &BURST_1, 312_500, 0, None);
     assert_eq!(proof.smallest_harm_ppm, u64::MAX);
-    for words in ["2 of 80 devices can never be shown", "once in 3160", "give this stage 3 devices or more"] {
+    for words in ["2 of 80 devices can never be proven", "once in 3160", "give this stage 3 devices or more"]
+    {
         assert!(proof.warning.contains(words), "{}", proof.warning);
     }
     let larger = StageSize { canaries: 3, controls: 77, ..small };

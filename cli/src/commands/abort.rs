@@ -14,13 +14,13 @@ pub const REASON_ANNOTATION: &str = "modelfleet.io/abort-reason";
 
 /// The command line of `abort`.
 #[derive(Debug, Args)]
-#[command(after_help = "The same without this program: kubectl patch rollout NAME --type merge -p \
+#[command(after_help = "Without the plugin: kubectl patch rollout NAME --type merge -p \
                         '{\"spec\":{\"abort\":true}}'")]
 pub struct AbortArguments {
     /// Name of the rollout.
     pub rollout: String,
 
-    /// Why, for those who read the object later; kept in the annotation modelfleet.io/abort-reason.
+    /// Why, for people who read the object later; kept in the annotation modelfleet.io/abort-reason.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 }
@@ -39,7 +39,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &AbortArguments) -> Result<Out
     let counts = after.status.as_ref().and_then(|status| status.counts).unwrap_or_default();
     let devices = counted(counts.activated, "device");
     printing::answer(&format!(
-        "the version is taken back from {devices}; follow it: kubectl modelfleet status {} --for rolled-back\n",
+        "rolling back {devices}; follow with: kubectl modelfleet status {} --for rolled-back\n",
         arguments.rollout
     ))?;
     Ok(Outcome::Done)

@@ -26,7 +26,7 @@ pub struct HistoryArguments {
     /// Name of the model.
     pub model: String,
 
-    /// Print the objects as JSON or YAML.
+    /// Print the objects in this format.
     #[arg(long, short, value_enum)]
     pub output: Option<ListOutput>,
 }
@@ -47,7 +47,9 @@ pub enum HistoryError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// No version.
-    #[error("model {model} has no version in namespace {namespace}; list all models with: kubectl get mv -A")]
+    #[error(
+        "model {model} has no versions in namespace {namespace}; list all models with: kubectl get mv -A"
+    )]
     Empty {
         /// The model.
         model: String,
@@ -141,7 +143,7 @@ fn why(version: &ModelVersion) -> String {
     let Some(status) = &version.status else { return String::new() };
     if let Some(rejection) = &status.rejected_by {
         let time = units::moment(rejection.time.0);
-        return format!("{} in rollout {} at {time}", rejection.reason, rejection.rollout);
+        return format!("rejected by rollout {} at {time}: {}", rejection.rollout, rejection.reason);
     }
     match (&status.promoted_by, &status.promoted_at) {
         (Some(rollout), Some(time)) => format!("promoted by rollout {rollout} at {}", units::moment(time.0)),

@@ -10,7 +10,7 @@ use crate::rollout_patch::{self, IntentError};
 
 /// The command line of `pause`.
 #[derive(Debug, Args)]
-#[command(after_help = "The same without this program: kubectl patch rollout NAME --type merge -p \
+#[command(after_help = "Without the plugin: kubectl patch rollout NAME --type merge -p \
                         '{\"spec\":{\"paused\":true}}'")]
 pub struct PauseArguments {
     /// Name of the rollout.

@@ -12,14 +12,14 @@ use crate::rollout_patch::{self, IntentError, is_current};
 /// The command line of `promote`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It never passes over shown harm.\nThe same without this program: kubectl patch rollout NAME \
+    after_help = "Promote never overrides proven harm.\nWithout the plugin: kubectl patch rollout NAME \
                         --type merge -p '{\"spec\":{\"promote\":\"STAGE\"}}'"
 )]
 pub struct PromoteArguments {
     /// Name of the rollout.
     pub rollout: String,
 
-    /// The stage that may begin. Default: the one after the present one.
+    /// The stage to start. Default: the one after the current stage.
     #[arg(long, value_name = "NAME")]
     pub stage: Option<String>,
 }
@@ -41,7 +41,7 @@ pub enum PromoteError {
         stages: String,
     },
     /// The stage is not to come.
-    #[error("promote rollout {rollout}: {stage} has begun already; promote lets a later stage begin")]
+    #[error("promote rollout {rollout}: stage {stage} has already started; name a later stage")]
     Begun {
         /// The rollout.
         rollout: String,
@@ -50,8 +50,7 @@ pub enum PromoteError {
     },
     /// There is no stage after the present one.
     #[error(
-        "promote rollout {rollout}: {stage} is its last stage, nothing comes after it; if it holds undecided, set \
-         spec.onUndecided: Promote"
+        "promote rollout {rollout}: {stage} is the last stage; if it is held because it is undecided, set spec.onUndecided: Promote"
     )]
     Last {
         /// The rollout.
@@ -122,7 +121,7 @@ mod tests {
         let fresh = Rollout::new("pump", RolloutSpec::new("pump", "1.0.0"));
         assert_eq!(stage(&fresh, None).unwrap(), "canary");
         assert!(stage(&at(3), None).unwrap_err().to_string().contains("last stage"));
-        assert!(stage(&at(2), Some("canary")).unwrap_err().to_string().contains("begun already"));
+        assert!(stage(&at(2), Some("canary")).unwrap_err().to_string().contains("already started"));
         assert!(stage(&at(0), Some("half")).unwrap_err().to_string().contains("canary, early-adopter"));
     }
 }

@@ -1,4 +1,4 @@
-//! `status`: where a rollout stands, and waiting for its end.
+//! `status`: the progress of a rollout, and waiting for its end.
 
 mod view;
 
@@ -25,19 +25,19 @@ pub struct StatusArguments {
     /// Name of the rollout.
     pub rollout: String,
 
-    /// Print each change until the end.
+    /// Print each change until the rollout ends.
     #[arg(long, short)]
     pub watch: bool,
 
-    /// Wait for an end: succeeded, rolled-back, or finished (either).
+    /// Wait until the rollout has ended: succeeded, rolled-back, or finished (either).
     #[arg(long = "for", value_enum, value_name = "END")]
     pub awaited: Option<Awaited>,
 
-    /// Wait no longer than this, such as 30m.
+    /// Longest time to wait, such as 30m.
     #[arg(long, value_parser = parse_duration, value_name = "TIME")]
     pub timeout: Option<Duration>,
 
-    /// Print the object.
+    /// Print the object in this format.
     #[arg(long, short, value_enum, conflicts_with_all = ["watch", "awaited"])]
     pub output: Option<Output>,
 }
@@ -60,7 +60,7 @@ pub enum StatusError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// It was deleted.
-    #[error("wait for rollout {0}: it was deleted")]
+    #[error("wait for rollout {0}: the rollout was deleted")]
     Deleted(String),
     /// The object cannot be printed.
     #[error(transparent)]
@@ -130,7 +130,7 @@ async fn follow(
             // The stream goes on by itself; a server that restarts is no end of a rollout of weeks.
             Err(error) => {
                 printing::note(&format!(
-                    "still watching rollout {} after an interruption: {error}",
+                    "the watch of rollout {} was interrupted, trying again: {error}",
                     arguments.rollout
                 ));
                 continue;

@@ -47,7 +47,7 @@ fn compare(
     let Ok(expected) = first.run(&inputs) else { return Ok(false) };
     let found = other.run(&inputs).map_err(|why| format!("fails on {}: {why}", of_rows(indices)))?;
     match expected.iter().find_map(|expected| difference(expected, &found, tolerance)) {
-        Some(difference) => Err(format!("answers {} otherwise: {difference}", of_rows(indices))),
+        Some(difference) => Err(format!("answers {} differently: {difference}", of_rows(indices))),
         None => Ok(true),
     }
 }
@@ -69,7 +69,7 @@ fn difference(expected: &NamedTensor, found: &[NamedTensor], tolerance: f64) -> 
         return Some(format!("output {name:?} has shape {:?}, not {:?}", found.shape, expected.shape));
     }
     let (Data::Numbers(found), Data::Numbers(expected)) = (&found.data, &expected.data) else {
-        return (found.data != expected.data).then(|| format!("output {name:?} has other texts"));
+        return (found.data != expected.data).then(|| format!("output {name:?} has different texts"));
     };
     let far = |(found, expected): &(&f64, &f64)| {
         let off = (*found - *expected).abs() / expected.abs().max(1.0);
@@ -78,7 +78,7 @@ fn difference(expected: &NamedTensor, found: &[NamedTensor], tolerance: f64) -> 
             && (off.is_nan() || off > tolerance)
     };
     let (found, expected) = found.iter().zip(expected).find(far)?;
-    Some(format!("output {name:?} is {found}, not {expected} within {tolerance}"))
+    Some(format!("output {name:?} is {found}, not {expected} (tolerance {tolerance})"))
 }
 
 #[cfg(test)]
@@ -126,7 +126,10 @@ mod tests {
     fn what_is_right_row_by_row_and_wrong_in_batches_is_found() {
         assert_eq!(said(-1, false), Ok(()));
         let wrong = said(-1, true).unwrap_err();
-        assert_eq!(wrong, "answers a batch of 2 rows otherwise: output \"sum\" is 6, not 3 within 0.0001");
+        assert_eq!(
+            wrong,
+            "answers a batch of 2 rows differently: output \"sum\" is 6, not 3 (tolerance 0.0001)"
+        );
         assert_eq!(said(1, true), Ok(()), "no batch goes into a model that takes one row");
     }
 }

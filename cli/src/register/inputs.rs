@@ -6,7 +6,7 @@ use modelfleet_crds::model_version::{Datatype, Tensor};
 #[derive(Debug, thiserror::Error)]
 pub enum InputsError {
     /// A column that was asked for is not there, or twice.
-    #[error("--features names {name:?}, which the rows have not, or twice; their columns are {columns}")]
+    #[error("--features names {name:?}, which is not a column or is named twice; the columns are {columns}")]
     NoColumn {
         /// The name, cut.
         name: String,
@@ -15,8 +15,8 @@ pub enum InputsError {
     },
     /// Another number of columns than the input takes.
     #[error(
-        "they have {columns} columns ({names}), and the model's input {input:?} takes {wanted} values; choose the columns \
-         with --features"
+        "they have {columns} columns ({names}), but the model's input {input:?} takes {wanted} values; choose columns with \
+         --features"
     )]
     Columns {
         /// Columns of the rows.
@@ -30,8 +30,7 @@ pub enum InputsError {
     },
     /// Several inputs, and no column is named as one of them.
     #[error(
-        "the model takes {inputs} inputs, and no column is named like {input:?}; name the columns as the model's inputs are \
-         named"
+        "the model has {inputs} inputs, but no column is named {input:?}; give the columns the names of the model's inputs"
     )]
     NotNamed {
         /// How many.
@@ -166,8 +165,8 @@ mod tests {
         let input: &[(&str, &[i64])] = &[("x", &[-1, 2])];
         check("a b", "", input, Ok(&[&[0, 1]]));
         check("a b c", "c a", input, Ok(&[&[2, 0]]));
-        check("a b c", "", input, Err("they have 3 columns (a, b, c), and the model's input \"x\" takes 2"));
-        check("a b", "d a", input, Err("\"d\", which the rows have not"));
+        check("a b c", "", input, Err("they have 3 columns (a, b, c), but the model's input \"x\" takes 2"));
+        check("a b", "d a", input, Err("\"d\", which is not a column"));
         check("a b", "a a", input, Err("twice"));
         check("a b c", "", &[("x", &[-1, -1])], Ok(&[&[0, 1, 2]]));
     }
@@ -176,7 +175,7 @@ mod tests {
     fn several_inputs_take_the_columns_of_their_names() {
         let inputs: &[(&str, &[i64])] = &[("kind", &[-1, 1]), ("rms", &[-1, 1])];
         check("rms kind site", "", inputs, Ok(&[&[1], &[0]]));
-        check("rms age", "", inputs, Err("the model takes 2 inputs, and no column is named like \"kind\""));
+        check("rms age", "", inputs, Err("the model has 2 inputs, but no column is named \"kind\""));
         check("rms kind peak", "", &[("numbers", &[-1, 2]), ("kind", &[-1, 1])], Ok(&[&[0, 2], &[1]]));
         check("rms kind", "", &[("numbers", &[-1, 2]), ("kind", &[-1, 1])], Err("takes 2 values"));
         check("a b", "", &[("x", &[-1]), ("b", &[-1])], Ok(&[&[0], &[1]]));

@@ -29,7 +29,7 @@ const ELEMENTS_MAX: i64 = 4_096 * 16;
 #[derive(Debug, thiserror::Error)]
 pub enum OnnxRuntimeError {
     /// The library is not there or too old.
-    #[error("ONNX Runtime is not at {path} ({reason}); name its library with --onnxruntime")]
+    #[error("ONNX Runtime was not found at {path} ({reason}); set its library with --onnxruntime")]
     Library {
         /// Where it was looked for.
         path: String,
@@ -40,7 +40,7 @@ pub enum OnnxRuntimeError {
     #[error("ONNX Runtime does not start: {0}")]
     Start(String),
     /// The engine refuses the model.
-    #[error("the model does not load in ONNX Runtime: {0}")]
+    #[error("ONNX Runtime cannot load the model: {0}")]
     Load(String),
 }
 
@@ -79,7 +79,7 @@ impl Session for OnnxRuntime {
         let mut values = Vec::new();
         for outlet in self.session.inputs() {
             let input = inputs.iter().find(|input| input.name == outlet.name());
-            let input = input.ok_or_else(|| format!("nothing fills its input {:?}", outlet.name()))?;
+            let input = input.ok_or_else(|| format!("no column fills its input {:?}", outlet.name()))?;
             values.push(input_value(input).map_err(failed)?);
         }
         let names: Vec<String> =

@@ -41,7 +41,7 @@ pub fn profile(inputs: &[FilledInput], rows: &Rows) -> Profile {
         for column in input.columns.iter().filter_map(|&column| rows.columns.get(column)) {
             let name = &column.name;
             let Cells::Numbers(numbers) = &column.cells else {
-                profile.notes.push(format!("column {name:?} holds text, which devices do not watch yet"));
+                profile.notes.push(format!("column {name:?} holds text; devices do not watch text yet"));
                 continue;
             };
             let made = feature(name, numbers.iter().copied(), input.tensor.datatype);
@@ -81,7 +81,7 @@ fn feature(
     let (Some(&least), Some(&most)) = (sorted.first(), sorted.last()) else {
         return Err("has no reading in any row");
     };
-    let too_large = "has values beyond what 32 bits hold";
+    let too_large = "has values too large for 32 bits";
     if !least.is_finite() || !most.is_finite() {
         return Err(too_large);
     }
@@ -239,8 +239,8 @@ mod tests {
             profile.notes,
             [
                 "column \"empty\" has no reading in any row; devices do not watch it",
-                "column \"kind\" holds text, which devices do not watch yet",
-                "column \"huge\" has values beyond what 32 bits hold; devices do not watch it",
+                "column \"kind\" holds text; devices do not watch text yet",
+                "column \"huge\" has values too large for 32 bits; devices do not watch it",
             ]
         );
     }

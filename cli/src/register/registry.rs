@@ -34,8 +34,8 @@ pub enum RegistryError {
 /// A version with another content.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{model} {version} is registered with another content:\n  registered {registered}\n  this file  {this}\nA version \
-     never changes. Register this file under a new version, or, if no device ever got the registered one:\n  kubectl \
+    "{model} {version} is already registered with different content:\n  registered {registered}\n  this file  {this}\nA version \
+     never changes. Register this file under a new version. Or, if no device ever got the registered one, delete it:\n  kubectl \
      delete modelversion {name} -n {namespace}"
 )]
 pub struct Taken {

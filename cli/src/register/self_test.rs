@@ -20,10 +20,10 @@ const VALUES_MAX: usize = 4_096;
 #[derive(Debug, thiserror::Error)]
 pub enum NoSelfTest {
     /// The model takes nothing.
-    #[error("the model takes no input")]
+    #[error("the model has no inputs")]
     NoInput,
     /// A row does not fill the input.
-    #[error("input {name:?} has shape {shape:?}, which a row of {columns} values does not fill")]
+    #[error("input {name:?} has shape {shape:?}, and a row of {columns} values does not fill it")]
     Shape {
         /// The input.
         name: String,
@@ -33,16 +33,16 @@ pub enum NoSelfTest {
         columns: usize,
     },
     /// A row has more values than a self-test may.
-    #[error("a row of {0} values is longer than the {VALUES_MAX} that a self-test may hold")]
+    #[error("a row has {0} values, and a self-test holds at most {VALUES_MAX}")]
     Long(usize),
     /// Every row has a gap.
-    #[error("the model takes none of the rows that were tried, which all have missing readings")]
+    #[error("all rows that were tried have missing readings, and the model does not accept them")]
     Gaps,
     /// The model failed at every row.
     #[error("the model fails on the rows that were tried: {0}")]
     Run(String),
     /// The model gives nothing that can be compared.
-    #[error("the model gives no finite numbers and no texts")]
+    #[error("the outputs of the model hold no finite numbers and no texts")]
     NoNumbers,
     /// The program was built without an engine.
     #[cfg(not(feature = "onnxruntime"))]

@@ -40,7 +40,7 @@ const SCHEMES: [&str; 6] = ["file", "http", "https", "s3", "gs", "az"];
 pub enum StoreError {
     /// Not an address of a store.
     #[error(
-        "{flag} {text:?} is not a folder, nor a URL with file://, http://, https://, s3://, gs:// or az://: {reason}"
+        "{flag} {text:?} is neither a folder nor a URL with file://, http://, https://, s3://, gs:// or az://: {reason}"
     )]
     Address {
         /// The flag.
@@ -52,8 +52,8 @@ pub enum StoreError {
     },
     /// A password in an address that everybody reads.
     #[error(
-        "{flag} holds a user, a password or a query; everybody reads the address in the ModelVersion. Give secrets in \
-         the environment (see --help)"
+        "{flag} holds a user, a password or a query, and everyone can read the address in the ModelVersion; pass secrets in \
+         environment variables (see --help)"
     )]
     Secret {
         /// The flag.
@@ -86,8 +86,7 @@ pub enum StoreError {
 /// A store that nobody gave credentials for.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "there are no credentials for {store}: none of {} is set, and this machine is none that a cloud gives credentials to. \
-     Set {}{}",
+    "there are no credentials for {store}: none of {} is set, and this machine gets none from a cloud. Set {}{}",
     looked.variables.join(", "), looked.set, looked.more
 )]
 pub struct NoCredentials {

@@ -3,8 +3,8 @@ use super::*;
 const ROLLOUT: &str = "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetadata: {name: pump}\n\
                        spec: {model: pump, version: 1.0.0, slos: [{name: errors, metric: ErrorRate, threshold: 1%}]";
 
-/// A trial of a rollout with more in its spec, and a scenario.
-fn trial(
+/// The input of a rollout with more in its spec, and a scenario.
+fn input(
     more: &str,
     scenario: &str,
     flags: impl Fn(&mut InputArguments),
@@ -24,13 +24,13 @@ fn trial(
 }
 
 fn said(scenario: &str, flags: impl Fn(&mut InputArguments)) -> String {
-    crate::printing::with_causes(&trial("", scenario, flags).unwrap_err())
+    crate::printing::with_causes(&input("", scenario, flags).unwrap_err())
 }
 
 #[test]
 fn a_flag_counts_instead_of_the_scenario() {
-    let trial = trial("", "fleet: {devices: 50, sigma: 0.5}", |a| a.devices = Some(7)).unwrap();
-    assert_eq!((trial.scenario.fleet.devices, trial.scenario.fleet.sigma), (7, 0.5));
+    let input = input("", "fleet: {devices: 50, sigma: 0.5}", |a| a.devices = Some(7)).unwrap();
+    assert_eq!((input.scenario.fleet.devices, input.scenario.fleet.sigma), (7, 0.5));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn what_cannot_be_used_is_said_with_its_place() {
 
 #[test]
 fn it_is_noted_where_rollout_and_scenario_speak_of_different_things() {
-    let notes = |more: &str, scenario: &str| trial(more, scenario, |_| {}).unwrap().notes();
+    let notes = |more: &str, scenario: &str| input(more, scenario, |_| {}).unwrap().notes();
     assert_eq!(notes("", "fleet: {baseRate: {errors: 0.1}}"), [""; 0]);
     assert_eq!(notes("", "fleet: {baseRate: 0.1}"), [""; 0]);
     let misspelt = notes("", "fleet: {baseRate: {erors: 0.1}}");
@@ -67,13 +67,13 @@ fn it_is_noted_where_rollout_and_scenario_speak_of_different_things() {
         "{misspelt:?}"
     );
     assert!(
-        misspelt[1].starts_with("0.02 bad events a device and window are assumed for errors"),
+        misspelt[1].starts_with("assuming 0.02 bad events per device and window for errors"),
         "{misspelt:?}"
     );
     let north = ", selector: {matchLabels: {site: north}}";
     let rates = "baseRate: {errors: 0.1}";
     let empty = notes(north, &format!("fleet: {{{rates}, strata: [{{labels: {{site: south}}, share: 1}}]}}"));
-    assert!(empty[0].contains("in canary, early-adopter, broad, full"), "{empty:?}");
+    assert!(empty[0].contains("the selector of canary, early-adopter, broad, full"), "{empty:?}");
     assert_eq!(
         notes(north, &format!("fleet: {{{rates}, strata: [{{labels: {{site: north}}, share: 1}}]}}")),
         [""; 0]
@@ -85,11 +85,11 @@ fn it_is_noted_where_a_scenario_speaks_of_devices_that_it_does_not_have() {
     let rates = "baseRate: {errors: 0.1}";
     let strata = "strata: [{labels: {site: south}, share: 1}]";
     let effect = |site: &str| format!("effect: {{strata: [{{labels: {{site: {site}}}, rateRatio: 2}}]}}");
-    let notes = |scenario: &str| trial("", scenario, |_| {}).unwrap().notes();
+    let notes = |scenario: &str| input("", scenario, |_| {}).unwrap().notes();
     assert_eq!(notes(&format!("fleet: {{{rates}, {strata}}}\n{}", effect("south"))), [""; 0]);
     let none = notes(&format!("fleet: {{{rates}, {strata}}}\n{}", effect("north")));
     assert!(
-        none[0].starts_with("effect.strata[0] of the scenario is for devices with site=north"),
+        none[0].starts_with("the scenario's effect.strata[0] is for devices with site=north"),
         "{none:?}"
     );
 }

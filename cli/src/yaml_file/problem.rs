@@ -85,11 +85,11 @@ impl MessageFormatter for Words {
     }
 }
 
-const TOO_MANY: &str = "it stands for too many values; use fewer aliases, or split it";
+const TOO_MANY: &str = "it expands to too many values; use fewer aliases, or split the file";
 
 fn too_much(breach: &BudgetBreach) -> String {
     match breach {
-        BudgetBreach::Documents { .. } => format!("it holds more than {OBJECTS_MAX} objects; split it"),
+        BudgetBreach::Documents { .. } => format!("it holds more than {OBJECTS_MAX} objects; split the file"),
         BudgetBreach::Depth { .. } => format!("it is nested more than {DEPTH_MAX} levels deep"),
         _ => TOO_MANY.to_owned(),
     }

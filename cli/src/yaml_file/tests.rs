@@ -61,7 +61,7 @@ fn a_small_text_that_stands_for_a_large_one_is_refused() {
 fn as_many_objects_are_read_as_a_file_may_hold() {
     let of = |count: usize| objects(&"---\nkind: Rollout\n".repeat(count));
     assert_eq!(of(OBJECTS_MAX).unwrap().len(), OBJECTS_MAX);
-    assert_eq!(of(OBJECTS_MAX + 1).unwrap_err().what, "it holds more than 256 objects; split it");
+    assert_eq!(of(OBJECTS_MAX + 1).unwrap_err().what, "it holds more than 256 objects; split the file");
 }
 
 #[test]

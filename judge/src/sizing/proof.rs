@@ -25,8 +25,9 @@ pub struct StageSize {
 }
 
 /// What a stage is that has nobody to compare with.
-pub const NO_CONTROLS: &str = "no controls are left: devices are compared with their own past. Less than twice the \
-                               usual rate may be due to the time of day; more pauses the rollout but does not roll it back";
+pub const NO_CONTROLS: &str = "no controls are left: devices are compared with their own past. A rise to \
+                               less than twice the usual rate may be due to the time of day; a larger one pauses the rollout, \
+                               but does not roll it back";
 
 /// What it proves if all goes well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct StageProof {
     /// Rise that is found, and breaks the allowance, in four runs of five; `u64::MAX`: none.
     pub smallest_harm_ppm: u64,
     /// Rise that a pass rules out: the user's margin, or what the judge takes without one; `u64::MAX`: none, the
-    /// stage passes on exposure.
+    /// stage passes without proof.
     pub margin_ppm: u64,
     /// What to say to the user, empty when all is well.
     pub warning: String,

@@ -44,23 +44,28 @@ fn of_rollout(rollout: &Rollout) -> Vec<Problem> {
             let field = format!("spec.stages[{index}].devices");
             found.push(problem(
                 field,
-                format!("is {}, as in the stage before: it adds no device", stage.devices),
+                format!(
+                    "is {}, the same as in the stage before, so the stage adds no devices",
+                    stage.devices
+                ),
             ));
         }
     }
     if spec.stages.first().is_some_and(|stage| stage.spread_by.is_empty() && spec.stages.len() > 1) {
         found.push(problem(
             "spec.stages[0].spreadBy",
-            "is empty: the first devices are picked at random and may miss a kind of device on which the version does \
-             harm; name the labels that tell kinds apart",
+            "is empty: the first devices are chosen at random and may miss the kind of device that the version harms; \
+             list the labels that tell kinds of devices apart",
         ));
     }
     found.extend(promotion_scope::warning(rollout));
     found.extend(of_comparison(rollout));
     found.extend(of_probation(rollout));
     if spec.slos.is_empty() {
-        found
-            .push(problem("spec.slos", "is empty: only devices that fail to take the version count as harm"));
+        found.push(problem(
+            "spec.slos",
+            "is empty: the only harm that can be detected is that devices fail to run the version",
+        ));
     }
     for (index, slo) in spec.slos.iter().enumerate() {
         let field = |name: &str| format!("spec.slos[{index}].{name}");
@@ -74,7 +79,7 @@ fn of_rollout(rollout: &Rollout) -> Vec<Problem> {
         if matches!(slo.metric, Metric::FalsePositiveRate | Metric::MissedDetectionRate | Metric::Accuracy) {
             found.push(problem(
                 field("metric"),
-                "needs ground truth: devices must be told how predictions turned out, or it stays Undecided",
+                "needs ground truth: report to devices how predictions turned out, or the SLO stays Undecided",
             ));
         }
         if slo.metric.is_per_feature() {
@@ -84,17 +89,17 @@ fn of_rollout(rollout: &Rollout) -> Vec<Problem> {
             ));
         }
         if slo.evidence == Evidence::Plain {
-            found.push(problem(field("evidence"), "is Plain: it guarantees no bound on false rollbacks"));
+            found.push(problem(field("evidence"), "is Plain: nothing limits the chance of a false rollback"));
         }
     }
     if spec.on_undecided == UndecidedPolicy::Promote {
         found.push(problem(
             "spec.onUndecided",
-            "is Promote: a stage that proved nothing is followed by the next one",
+            "is Promote: the rollout goes on after a stage that proved nothing",
         ));
     }
     if spec.abort {
-        found.push(problem("spec.abort", "is true: the rollout ends before it begins"));
+        found.push(problem("spec.abort", "is true: the rollout ends before it starts"));
     }
     found
 }
@@ -124,7 +129,7 @@ fn of_probation(rollout: &Rollout) -> Option<Problem> {
     let text = stage_warnings::slow_probation(&setup, requests)?;
     Some(problem(
         "spec.probation",
-        format!("may be too short: where devices are asked as often as minSamples counts on, {text}"),
+        format!("may be too short: if devices get no more requests than minSamples expects, {text}"),
     ))
 }
 
@@ -139,8 +144,8 @@ fn of_stage(stage: &Stage, index: usize, window: i64, warmup: i64, is_last: bool
     Some(problem(
         format!("spec.stages[{index}].limits.minWindows"),
         format!(
-            "asks for {} windows of {} and {warmup} before them, which take {}; bake and maxWait together are {}: the stage \
-             ends Undecided",
+            "is {}, and with windows of {} and a warm-up of {warmup} they take {}, but bake and maxWait together are {}: the \
+             stage will end Undecided",
             stage.limits.min_windows,
             span(window),
             span(needed),
@@ -155,25 +160,28 @@ fn of_version(version: &ModelVersion) -> Vec<Problem> {
     if spec.self_test.is_empty() {
         found.push(problem(
             "spec.selfTest",
-            "is empty: a device uses the model when it loads, whatever it answers",
+            "is empty: a device uses the model as soon as it loads, without checking its answers",
         ));
     }
     if spec.baseline.as_ref().is_none_or(|baseline| baseline.features.is_empty()) {
         found.push(problem(
             "spec.baseline.features",
-            "is empty: neither ranges nor drift of the inputs are watched",
+            "is empty: ranges and drift of the inputs are not watched",
         ));
     }
     if !["http://", "https://", "file://"].iter().any(|scheme| spec.artifact.uri.starts_with(scheme)) {
         found.push(problem(
             "spec.artifact.uri",
-            "is not http(s):// or file://, which is what devices download from",
+            "does not start with http://, https:// or file://, so devices cannot download it",
         ));
     }
     for feature in spec.baseline.iter().flat_map(|baseline| &baseline.features) {
         let edges: Vec<f64> = feature.edges.iter().filter_map(|edge| edge.to_f64().ok()).collect();
         if !edges.is_sorted_by(|a, b| a < b) {
-            found.push(problem(format!("spec.baseline.features[{}].edges", feature.name), "do not rise"));
+            found.push(problem(
+                format!("spec.baseline.features[{}].edges", feature.name),
+                "must be in ascending order",
+            ));
         }
     }
     found

@@ -89,7 +89,7 @@ pub(super) fn rows(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u
         let could_hold_back = setup.parts.holdback_ppm == 0 && index == policy.last_stage();
         let warning = match proof.warning.as_str() {
             NO_CONTROLS if could_hold_back && size.fleet >= LEAST_TO_HOLD_BACK => {
-                format!("{NO_CONTROLS}; {HOLD_BACK}")
+                format!("{NO_CONTROLS}. {HOLD_BACK}")
             }
             _ => proof.warning,
         };
@@ -108,8 +108,8 @@ fn late_truth(setup: &Setup, scenario: &Scenario, stage: &Stage, objective: &Obj
     let length = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
     (delay > 0 && takes_ms > has_ms).then(|| {
         format!(
-            "enough of the truth is known after {}, and bake and maxWait together are {}: the stage ends Undecided; make \
-             maxWait longer",
+            "enough ground truth is known only after {}, but bake and maxWait together are {}: the stage will end Undecided; \
+             raise maxWait",
             length(takes_ms),
             length(has_ms)
         )

@@ -71,7 +71,7 @@ fn stages_are_shown_without_an_objective_too() {
     setup.objectives.clear();
     let text = sizing(&setup, &scenario(0.2)).unwrap();
     assert!(text.contains("canary   -           5         195"), "{text}");
-    assert!(text.contains("warning: no SLO is decided by a test"), "{text}");
+    assert!(text.contains("warning: no SLO is decided by a statistical test"), "{text}");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_last_stage_for_all_is_told_how_to_keep_controls() {
     let mut setup = setup();
     let text = sizing(&setup, &scenario(0.2)).unwrap();
     let warning = text.lines().find(|line| line.starts_with("warning: full")).unwrap();
-    for words in ["compared with their own past", "Less than twice the usual", "time of day", "holdback: 5%"]
+    for words in ["compared with their own past", "less than twice the usual", "time of day", "holdback: 5%"]
     {
         assert!(warning.contains(words), "{warning}");
     }
@@ -120,7 +120,7 @@ fn a_truth_that_comes_after_the_stage_is_warned_of() {
     let mut scenario = scenario(0.2);
     scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 130.0)].into());
     let text = sizing(&setup(), &scenario).unwrap();
-    let warning = "warning: canary (slow), broad (slow), full (slow): enough of the truth is known after 5 days 16 hours";
+    let warning = "warning: canary (slow), broad (slow), full (slow): enough ground truth is known only after 5 days 16 hours";
     assert!(text.contains(warning), "{text}");
     scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 30.0)].into());
     assert!(!sizing(&setup(), &scenario).unwrap().contains("truth"));
@@ -152,7 +152,7 @@ fn a_canary_that_can_never_be_shown_to_do_harm_is_warned_of_with_a_size_that_can
     for (canaries, warned) in [(1, true), (2, true), (3, false)] {
         setup.parts.stages[0].target = Target::Count(canaries);
         let text = sizing(&setup, &scenario).unwrap();
-        let never = format!("warning: canary: harm to {canaries} of 80 devices can never be shown");
+        let never = format!("warning: canary: harm to {canaries} of 80 devices can never be proven");
         assert_eq!(text.contains(&never), warned, "{text}");
         assert_eq!(text.contains("give this stage 3 devices or more"), warned, "{text}");
     }
@@ -166,6 +166,6 @@ fn a_probation_that_requests_cannot_fill_is_warned_of() {
     assert!(!sizing(&setup, &scenario).unwrap().contains("probation"));
     scenario.fleet.predictions_per_window = 5;
     let text = sizing(&setup, &scenario).unwrap();
-    let said = "warning: the probation of 10 minutes is shorter than the 2 hours that 10 requests take at 5 in a window of 1 hour";
+    let said = "warning: probation.timeout is 10 minutes, but it takes 2 hours until a device has answered 10 requests at 5 per window of 1 hour";
     assert!(text.contains(said), "{text}");
 }

@@ -37,11 +37,11 @@ fn a_rollout_under_way() {
         text(&rollout(), noon()),
         "\
 rollout/pump-1-1-0   pump-anomaly 1.1.0   Progressing
-  stage      early-adopter (2 of 4), for 1 day 1 hour, watched until 2026-08-15T12:00:00Z
+  stage      early-adopter (2 of 4), started 1 day 1 hour ago, bakes until 2026-08-15T12:00:00Z
   now        3 of 20 devices still have to report 5 windows
   devices    200 eligible, 187 reachable; 20 offered, 19 downloaded, 19 activated, 18 confirmed
              1 failed, 0 cannot run it, 0 silent since activation, 1 unreachable
-  budget     0.125% of the accepted 1% chance of a false rollback spent in 42 looks
+  budget     0.125% of 1% spent in 42 looks (chance of a false rollback)
 
 SLO           VERDICT     VALUE   BOUND   DEVICES   WINDOWS   WHY
 error-rate    Undecided   0.4%    1%      18        90        0.9 times the rate without the version (0.4 to 1.9)
@@ -77,8 +77,8 @@ figures: {devicesExposed: 5, detectionMs: 300000, timeToSafeMs: 240000}
         "\
 rollout/pump-1-1-0   pump-anomaly 1.1.0   RolledBack
   ended      rolled back from canary
-  rollback   SloBreach, began 2026-08-01T12:05:00Z, last device back 2026-08-01T12:09:00Z
-  figures    5 devices had the version, harm shown after 5 minutes, last device back 4 minutes later
+  rollback   SloBreach, started 2026-08-01T12:05:00Z, last device back at 2026-08-01T12:09:00Z
+  figures    5 devices ran the version, harm was proven after 5 minutes, the last device was back 4 minutes later
 "
     );
 }
