@@ -160,7 +160,11 @@ fn of_many_at_the_same_time_one_registers_and_the_others_find_it() {
     let count = |wanted: fn(&(i32, String, String)) -> bool| outcomes.iter().filter(|o| wanted(o)).count();
     assert_eq!(count(|(code, said, _)| *code == 0 && said.contains(" registered in")), 1, "{outcomes:?}");
     assert_eq!(count(|(code, said, _)| *code == 0 && said.contains(" unchanged in")), 3, "{outcomes:?}");
-    assert_eq!(count(|(code, _, error)| *code == 1 && error.contains("different content")), 4, "{outcomes:?}");
+    assert_eq!(
+        count(|(code, _, error)| *code == 1 && error.contains("different content")),
+        4,
+        "{outcomes:?}"
+    );
 }
 
 #[test]

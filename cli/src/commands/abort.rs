@@ -39,7 +39,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &AbortArguments) -> Result<Out
     let counts = after.status.as_ref().and_then(|status| status.counts).unwrap_or_default();
     let devices = counted(counts.activated, "device");
     printing::answer(&format!(
-        "rolling back {devices}; follow with: kubectl modelfleet status {} --for rolled-back\n",
+        "rolling back every device that has the version ({devices} so far); follow with: kubectl modelfleet status {} --for rolled-back\n",
         arguments.rollout
     ))?;
     Ok(Outcome::Done)

@@ -48,7 +48,9 @@ pub async fn run(flags: &ClusterFlags, arguments: &ExplainArguments) -> Result<O
 pub fn text(rollout: &Rollout) -> String {
     let name = rollout.metadata.name.as_deref().unwrap_or_default();
     let Some(status) = &rollout.status else {
-        return format!("rollout/{name}: the controller has not seen it yet; nothing is decided\n");
+        return format!(
+            "rollout/{name}: the controller has not seen this rollout yet, so nothing has been decided\n"
+        );
     };
     let phase = status.phase.map_or("not seen yet".to_owned(), |phase| format!("{phase:?}"));
     let stage = status.stage.as_ref().map(|stage| format!(", stage {}", stage.name)).unwrap_or_default();
