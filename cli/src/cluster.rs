@@ -166,12 +166,12 @@ async fn config(flags: &ClusterFlags) -> Result<Config, ClusterError> {
     Config::infer().await.map_err(ClusterError::NoServer)
 }
 
-/// Waits for an answer, for a bounded time. `doing` says what is being done to what; `resource` is what
+/// Sends a request and waits for the answer, for a bounded time. `doing` says what is being done to what; `resource` is what
 /// `kubectl get` would list.
 ///
 /// # Errors
 /// When the API server refuses or does not answer.
-pub async fn ask<T>(
+pub async fn send<T>(
     doing: &str,
     resource: &'static str,
     request: impl Future<Output = kube::Result<T>>,
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use kube::core::response::StatusDetails;
 
-    fn said(code: u16, kind: &str, name: &str) -> String {
+    fn message(code: u16, kind: &str, name: &str) -> String {
         let details: StatusDetails =
             serde_json::from_value(serde_json::json!({ "kind": kind, "name": name })).unwrap();
         let message = "no such\nthing".to_owned();
@@ -217,10 +217,10 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do() {
-        assert!(said(404, "rollouts", "x").contains("kubectl get rollouts -A"));
-        assert!(said(404, "", "").contains("kubectl apply -k manifests/"));
-        assert!(said(404, "namespaces", "plant").contains("kubectl create namespace plant"));
-        assert_eq!(said(403, "rollouts", "x"), "read rollout x: permission denied: no such thing");
-        assert_eq!(said(422, "Rollout", "x"), "read rollout x: the API server rejected it: no such thing");
+        assert!(message(404, "rollouts", "x").contains("kubectl get rollouts -A"));
+        assert!(message(404, "", "").contains("kubectl apply -k manifests/"));
+        assert!(message(404, "namespaces", "plant").contains("kubectl create namespace plant"));
+        assert_eq!(message(403, "rollouts", "x"), "read rollout x: permission denied: no such thing");
+        assert_eq!(message(422, "Rollout", "x"), "read rollout x: the API server rejected it: no such thing");
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use crate::table::one_line;
 
-/// Longest cause that is shown: servers answer with whole pages.
+/// Longest cause that is printed: servers answer with whole pages.
 const CAUSE_CHARS_MAX: usize = 600;
 
 /// The answer did not reach its reader.
@@ -14,14 +14,14 @@ const CAUSE_CHARS_MAX: usize = 600;
 pub struct AnswerError(#[source] io::Error);
 
 impl AnswerError {
-    /// Whether the reader went away, such as `head` does when it has seen enough: nobody is left to be told.
+    /// Whether the reader has closed the pipe, as `head` does; then there is no error to print.
     #[must_use]
-    pub fn nobody_reads(&self) -> bool {
+    pub fn is_reader_gone(&self) -> bool {
         self.0.kind() == io::ErrorKind::BrokenPipe
     }
 }
 
-/// Writes an answer to standard output. `print!` would end the program where nobody reads on.
+/// Writes an answer to standard output. `print!` would panic when the reader has closed the pipe.
 ///
 /// # Errors
 /// When it cannot be written to its end.
@@ -42,7 +42,7 @@ pub fn error(text: &str) {
 
 fn print_line(level: &str, text: &str) {
     let lines: Vec<String> = text.lines().map(one_line).collect();
-    // Who closed it does not want to be told.
+    // If standard error is closed, there is no place left to report that.
     let _ = writeln!(io::stderr(), "{level}: {}", lines.join("\n"));
 }
 

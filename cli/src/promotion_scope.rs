@@ -1,4 +1,4 @@
-//! Which devices a rollout proves its version for: theirs alone it becomes the stable one.
+//! The devices for which a version becomes the stable one when its rollout succeeds.
 
 use modelfleet_crds::Rollout;
 use modelfleet_protocol::selector::Selector;
@@ -14,7 +14,7 @@ fn some(rollout: &Rollout) -> Option<Selector> {
     (!scope.is_everybody()).then_some(scope)
 }
 
-/// What a promotion covers, where that is not everybody.
+/// What a promotion covers, where that is not all devices.
 #[must_use]
 pub fn sentence(rollout: &Rollout) -> Option<String> {
     let (scope, version) = (some(rollout)?, &rollout.spec.version);

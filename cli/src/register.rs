@@ -7,11 +7,11 @@ pub mod agreement;
 pub mod arguments;
 mod cell;
 mod credentials;
-pub mod feed;
 pub mod inputs;
 pub mod interface;
 pub mod lineage;
 pub mod model_file;
+pub mod named_tensor;
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
 pub mod profile;

@@ -6,7 +6,7 @@ use modelfleet_crds::Rollout;
 use modelfleet_crds::rollout::status::RolloutPhase;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, ClusterError, FIELD_MANAGER, ask};
+use crate::cluster::{Cluster, ClusterError, FIELD_MANAGER, send};
 use crate::printing::AnswerError;
 
 /// The fields that hold what a person wants.
@@ -39,7 +39,7 @@ pub enum IntentError {
 /// When it is not there, or the API server does not answer.
 pub async fn get(cluster: &Cluster, name: &str) -> Result<Rollout, ClusterError> {
     let doing = format!("read rollout {name} in namespace {}", cluster.namespace);
-    ask(&doing, "rollouts", cluster.api::<Rollout>().get(name)).await
+    send(&doing, "rollouts", cluster.api::<Rollout>().get(name)).await
 }
 
 /// Whether the rollout's status speaks about its present spec.
@@ -76,7 +76,7 @@ pub async fn apply(
     let doing = format!("{verb} rollout {name} in namespace {}", cluster.namespace);
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let api = cluster.api::<Rollout>();
-    let after = ask(&doing, "rollouts", api.patch(&name, &parameters, &Patch::Merge(patch))).await?;
+    let after = send(&doing, "rollouts", api.patch(&name, &parameters, &Patch::Merge(patch))).await?;
     let text = changes(before, &after);
     Ok((after, text))
 }
@@ -87,7 +87,7 @@ pub fn changes(before: &Rollout, after: &Rollout) -> String {
     let name = after.metadata.name.as_deref().unwrap_or_default();
     let fields = |rollout: &Rollout| serde_json::to_value(&rollout.spec).unwrap_or_default();
     let (old, new) = (fields(before), fields(after));
-    let shown = |value: Option<&Value>| match value {
+    let as_text = |value: Option<&Value>| match value {
         None | Some(Value::Null) => "(none)".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
@@ -95,7 +95,11 @@ pub fn changes(before: &Rollout, after: &Rollout) -> String {
     let changed = INTENT_FIELDS.iter().filter(|field| old.get(**field) != new.get(**field));
     let lines: Vec<String> = changed
         .map(|field| {
-            format!("rollout/{name}: spec.{field} {} -> {}\n", shown(old.get(*field)), shown(new.get(*field)))
+            format!(
+                "rollout/{name}: spec.{field} {} -> {}\n",
+                as_text(old.get(*field)),
+                as_text(new.get(*field))
+            )
         })
         .collect();
     if lines.is_empty() { format!("rollout/{name}: unchanged\n") } else { lines.concat() }

@@ -60,7 +60,7 @@ impl Schema {
             ["apiVersion", "kind", "metadata"].iter().for_each(|field| drop(fields.remove(*field)));
         }
         check(&self.openapi, &own, "", 0, &mut found);
-        // Rules speak about objects of the right shape; on others they say things that help nobody.
+        // Rules expect objects of the right shape; their messages about others are of no help.
         if found.is_empty() {
             let filled = kube_cel::apply_defaults(&self.openapi, object);
             if let Err(broken) = Validator::new().validate_compiled(&self.rules, &filled, None) {

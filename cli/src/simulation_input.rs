@@ -12,7 +12,7 @@ use crate::rollout_file::{self, RolloutFileError};
 use crate::rollout_setup;
 use crate::yaml_file::{self, FileError};
 
-/// Bad events of a device and window where nothing is said.
+/// Bad events of a device and window where no rate is given.
 pub const DEFAULT_RATE: f64 = 0.02;
 
 /// A Rollout, and what is known about the fleet. Default: 200 devices, and a version that changes nothing.
@@ -170,16 +170,16 @@ impl SimulationInput {
         let partitions = partitions.map(|(i, it)| (format!("network.partitions[{i}]"), &it.labels));
         let outages = outages.iter().enumerate().map(|(i, it)| (format!("outages[{i}]"), &it.labels));
         let unknown = effects.chain(partitions).chain(outages).filter(|(_, labels)| !carried(labels));
-        let shown = |labels: &LabelValues| {
+        let listed = |labels: &LabelValues| {
             labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
         };
-        let said = |(field, labels): (String, &LabelValues)| {
+        let message = |(field, labels): (String, &LabelValues)| {
             format!(
                 "the scenario's {field} is for devices with {}, but the fleet has none; add them in fleet.strata",
-                shown(labels)
+                listed(labels)
             )
         };
-        unknown.map(said).collect()
+        unknown.map(message).collect()
     }
 
     fn empty_stages(&self) -> Option<String> {

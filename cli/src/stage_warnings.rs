@@ -21,7 +21,7 @@ pub fn no_controls(stages: &[Stage], holdback_ppm: u32) -> Option<String> {
     takes_all(last, holdback_ppm).then(|| format!("in stage {}, {NO_CONTROLS}. {HOLD_BACK}", last.name))
 }
 
-/// A fleet of so many devices is small: what holds there is said although the size of the fleet is not known.
+/// A fleet of so many devices is small: warnings name what holds there, because the size of the fleet is not known.
 const SMALL_FLEET: u64 = 80;
 /// The largest fleet that is looked at for what a share of it comes to.
 const LARGE_FLEET: u64 = 10_000;
@@ -88,16 +88,16 @@ pub fn slow_probation(setup: &Setup, requests_per_window: u64) -> Option<String>
     let window_ms = setup.window_ms();
     let takes = u128::from(probation.min_predictions) * u128::from(window_ms);
     let takes_ms = u64::try_from(takes.div_ceil(u128::from(requests_per_window.max(1)))).unwrap_or(u64::MAX);
-    let shown = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
+    let length = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
     (takes_ms > probation.timeout_ms).then(|| {
         format!(
             "probation.timeout is {}, but it takes {} until a device has answered {} requests at {requests_per_window} per window \
              of {}: devices are confirmed no earlier, and the stage waits for them; raise probation.timeout or lower \
              probation.minPredictions",
-            shown(probation.timeout_ms),
-            shown(takes_ms),
+            length(probation.timeout_ms),
+            length(takes_ms),
             probation.min_predictions,
-            shown(window_ms)
+            length(window_ms)
         )
     })
 }
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_hold_back_keeps_controls() {
-        assert!(no_controls(&stages(), 0).is_some_and(|said| said.contains("holdback: 5%")));
+        assert!(no_controls(&stages(), 0).is_some_and(|message| message.contains("holdback: 5%")));
         assert_eq!(no_controls(&stages(), 50_000), None);
         assert_eq!(no_controls(&stages()[..3], 0), None);
     }

@@ -60,7 +60,7 @@ pub fn text(rollout: &Rollout) -> String {
         text.push_str(&format!("  {}\n", one_line(message)));
         printed.push(message);
     }
-    // What it has come to is in its message; before that, for whom it will count is not.
+    // After the end, the message names the devices; before it, it does not.
     let ended = matches!(status.phase, Some(RolloutPhase::Succeeded | RolloutPhase::RolledBack));
     let reach = promotion_scope::sentence(rollout)
         .filter(|_| !ended)
@@ -69,7 +69,7 @@ pub fn text(rollout: &Rollout) -> String {
         text.extend(part.map(|part| format!("  {}\n", one_line(&part))));
     }
     for condition in status.conditions.iter().filter(|condition| condition.status == "True") {
-        // Several conditions may hold for one reason: it is told once.
+        // Several conditions may hold for one reason; it is printed once.
         let message = if printed.contains(&condition.message.as_str()) { "" } else { &condition.message };
         printed.push(message);
         let words = one_line(&format!("{} ({}): {message}", condition.type_, condition.reason));
@@ -236,7 +236,7 @@ Decisions
   2026-08-01T12:00:00Z   canary   RollBack   SloBreach   24% above 5%
 "
         );
-        // Before its end, for whom it will count is told.
+        // Before the end, the devices that it will become stable for are named.
         let mut goes_on = rollout;
         goes_on.status.as_mut().unwrap().phase = Some(RolloutPhase::Progressing);
         let reach = "  when the rollout succeeds, 1.2.0 becomes the stable version only for devices with site=north; other devices keep theirs";

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use modelfleet_crds::ModelVersion;
 
-use crate::cluster::{Cluster, ClusterError, ClusterFlags, ask};
+use crate::cluster::{Cluster, ClusterError, ClusterFlags, send};
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
 use crate::table::Table;
@@ -17,7 +17,7 @@ use crate::yaml_file;
 
 /// Versions that are read at a time.
 const PAGE: u32 = 500;
-/// Digits of a digest that are shown: enough to tell versions apart.
+/// Digits of a digest that are printed: enough to tell versions apart.
 const DIGEST_DIGITS: usize = 12;
 
 /// The command line of `history`.
@@ -96,7 +96,7 @@ async fn versions(cluster: &Cluster, model: &str) -> Result<Vec<ModelVersion>, C
     let mut parameters = ListParams::default().fields(&format!("spec.model={model}")).limit(PAGE);
     let mut all = Vec::new();
     loop {
-        let page = ask(&doing, "modelversions", api.list(&parameters)).await?;
+        let page = send(&doing, "modelversions", api.list(&parameters)).await?;
         all.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),

@@ -1,7 +1,7 @@
 //! Whether another engine answers as ONNX Runtime does: rows one by one, and in batches, which some engines mix up.
 
-use super::feed::{Data, NamedTensor, Session, tensors};
 use super::inputs::FilledInput;
+use super::named_tensor::{Data, NamedTensor, Session, tensors};
 use super::rows::Rows;
 
 /// Rows that go in together.
@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    fn said(leading: i64, mixes: bool) -> Result<(), String> {
+    fn message(leading: i64, mixes: bool) -> Result<(), String> {
         let tensor = Tensor { name: "x".into(), datatype: Datatype::Fp32, shape: vec![leading, 2] };
         let inputs = [FilledInput { tensor, columns: vec![0, 1] }];
         let column = |from: f64| Column {
@@ -124,12 +124,12 @@ mod tests {
 
     #[test]
     fn what_is_right_row_by_row_and_wrong_in_batches_is_found() {
-        assert_eq!(said(-1, false), Ok(()));
-        let wrong = said(-1, true).unwrap_err();
+        assert_eq!(message(-1, false), Ok(()));
+        let wrong = message(-1, true).unwrap_err();
         assert_eq!(
             wrong,
             "answers a batch of 2 rows differently: output \"sum\" is 6, not 3 (tolerance 0.0001)"
         );
-        assert_eq!(said(1, true), Ok(()), "no batch goes into a model that takes one row");
+        assert_eq!(message(1, true), Ok(()), "no batch goes into a model that takes one row");
     }
 }

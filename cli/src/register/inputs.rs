@@ -155,7 +155,7 @@ mod tests {
                 let found: Vec<Vec<usize>> = found.into_iter().map(|input| input.columns).collect();
                 assert_eq!(found, expected, "{names} / {chosen}");
             }
-            (Err(said), Err(part)) => assert!(said.contains(part), "{said}"),
+            (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
             (found, _) => panic!("{found:?}"),
         }
     }

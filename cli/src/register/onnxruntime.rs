@@ -11,7 +11,7 @@ use ort::logging::LogLevel;
 use ort::session::{Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, Tensor as OrtTensor, TensorElementType, ValueType};
 
-use super::feed::{Data, NamedTensor, Session};
+use super::named_tensor::{Data, NamedTensor, Session};
 
 /// What the system's loader looks for when no path is given.
 const LIBRARY: &str = if cfg!(target_os = "macos") {

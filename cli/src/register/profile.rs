@@ -9,8 +9,8 @@ use modelfleet_crds::model_version::{Datatype, FeatureBaseline, MissingPolicy};
 use modelfleet_crds::text::Decimal;
 use modelfleet_protocol::bins::{Bins, as_counted};
 
-use super::feed::as_stored;
 use super::inputs::FilledInput;
+use super::named_tensor::as_stored;
 use super::rows::{Cells, Rows};
 use crate::decimal::decimal;
 

@@ -176,9 +176,9 @@ mod tests {
     #[test]
     fn a_refused_version_that_is_registered_again_is_told_what_helps() {
         let status = serde_json::json!({"stage": "Rejected", "reason": "SignatureMissing", "message": "none is trusted"});
-        let told = notes(status.clone()).concat();
-        assert!(told.contains("SignatureMissing: none is trusted"), "{told}");
-        assert!(told.ends_with("kubectl delete modelversion pump-1.0.0 -n plant"), "{told}");
+        let found = notes(status.clone()).concat();
+        assert!(found.contains("SignatureMissing: none is trusted"), "{found}");
+        assert!(found.ends_with("kubectl delete modelversion pump-1.0.0 -n plant"), "{found}");
 
         let mut by_rollout = status;
         by_rollout["rejectedBy"] = serde_json::json!({"rollout": "pump-1.0.0", "reason": "SloBreach", "time": "2026-08-01T12:00:00Z"});

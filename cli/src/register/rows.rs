@@ -269,7 +269,7 @@ mod tests {
         rows.columns.into_iter().map(of).collect()
     }
 
-    fn said(text: &str) -> String {
+    fn message(text: &str) -> String {
         crate::printing::with_causes(&read(text.as_bytes(), &[]).unwrap_err())
     }
 
@@ -291,19 +291,19 @@ mod tests {
         assert_eq!(numbers("rms\tpeak\r\n1,00025\t3,5\r\n2\t-4\r\n"), expected);
         assert_eq!(numbers("rms|peak\n1.00025|3.5\n2|-4\n"), expected);
         assert_eq!(numbers("\"a;b;c\",peak\n1.00025,3.5\n2,-4\n"), expected);
-        assert!(said("rms;peak\n1,5;2.5\n").contains("write all of them in one way"));
-        assert!(said("rms;peak\n1,5\n").contains("separated by semicolons"));
+        assert!(message("rms;peak\n1,5;2.5\n").contains("write all of them in one way"));
+        assert!(message("rms;peak\n1,5\n").contains("separated by semicolons"));
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
-        assert!(said("a,b\n1,2\n3,x\n").contains("line 3, column b: \"x\""));
-        assert!(said("a,b\n1,inf\n").contains("inf"));
-        assert!(said("1,2\n3,4\n").contains("first line"));
-        assert!(said("a,a\n1,2\n").contains("column 2"));
-        assert!(said("a,b\n1\n").contains("CSV"));
-        assert!(said("a,b\n").contains("no rows"));
-        assert!(said("").contains("no rows"));
+        assert!(message("a,b\n1,2\n3,x\n").contains("line 3, column b: \"x\""));
+        assert!(message("a,b\n1,inf\n").contains("inf"));
+        assert!(message("1,2\n3,4\n").contains("first line"));
+        assert!(message("a,a\n1,2\n").contains("column 2"));
+        assert!(message("a,b\n1\n").contains("CSV"));
+        assert!(message("a,b\n").contains("no rows"));
+        assert!(message("").contains("no rows"));
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use modelfleet_crds::model_version::Datatype;
 use modelfleet_model_file::{DEFAULT_DOMAIN, Header, Kind};
 use modelfleet_rten::{Elements, Input, Loaded, OPEN_MAX, OPSET, Output, OutputKind};
 
-use super::feed::{Data, NamedTensor, Session};
+use super::named_tensor::{Data, NamedTensor, Session};
 
 /// Most bytes of an answer, as on devices.
 const ANSWER_BYTES_MAX: usize = 16 << 20;

@@ -5,8 +5,8 @@ use std::path::Path;
 use modelfleet_crds::model_version::{SelfTestCase, TensorValues};
 use modelfleet_crds::text::Decimal;
 
-use super::feed::{NamedTensor, Session, has_gap, shape_of_row, tensors};
 use super::inputs::FilledInput;
+use super::named_tensor::{NamedTensor, Session, has_gap, shape_of_row, tensors};
 use super::rows::Rows;
 
 /// Rows that are tried; the cases are chosen among them by their answers.
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
     use modelfleet_crds::model_version::{Datatype, Tensor};
 
-    use super::super::feed::Data;
+    use super::super::named_tensor::Data;
     use super::super::rows::{Cells, Column};
 
     /// Adds up a row; a gap comes out as a gap, or is nothing to it.

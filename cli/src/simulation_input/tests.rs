@@ -23,7 +23,7 @@ fn input(
     SimulationInput::of(&arguments)
 }
 
-fn said(scenario: &str, flags: impl Fn(&mut InputArguments)) -> String {
+fn message(scenario: &str, flags: impl Fn(&mut InputArguments)) -> String {
     crate::printing::with_causes(&input("", scenario, flags).unwrap_err())
 }
 
@@ -36,23 +36,23 @@ fn a_flag_counts_instead_of_the_scenario() {
 #[test]
 fn what_cannot_be_used_is_said_with_its_place() {
     let keep = |_: &mut InputArguments| {};
-    let said_of = said("fleet: {sigma: 9}", keep);
+    let said_of = message("fleet: {sigma: 9}", keep);
     assert!(said_of.contains("scenario.yaml: fleet.sigma: must be from 0 to 5"), "{said_of}");
-    let said_of = said("fleet: {sigma: 9, strata: [{labels: {a: b}, share: 0}]}", keep);
+    let said_of = message("fleet: {sigma: 9, strata: [{labels: {a: b}, share: 0}]}", keep);
     assert!(said_of.contains("fleet.strata[0].share: must be above 0"), "{said_of}");
     assert!(said_of.contains("; fleet.sigma: must be from 0 to 5"), "{said_of}");
-    let said_of = said("fleet: {baseRate: [1]}", keep);
+    let said_of = message("fleet: {baseRate: [1]}", keep);
     assert!(
         said_of.contains("fleet.baseRate: invalid type: sequence, expected a number for all SLOs"),
         "{said_of}"
     );
-    let said_of = said("fleet: {devces: 5}", keep);
+    let said_of = message("fleet: {devces: 5}", keep);
     assert!(said_of.contains("scenario.yaml") && said_of.contains("unknown field `devces`"), "{said_of}");
-    assert_eq!(said("", |a| a.devices = Some(0)), "--devices must be from 1 to 10000000");
-    assert_eq!(said("", |a| a.sigma = Some(-1.0)), "--sigma must be from 0 to 5");
-    assert_eq!(said("", |a| a.base_rate = Some(f64::NAN)), "--base-rate must be from 0 to 1000000");
-    assert_eq!(said("", |a| a.burst = Some(0.0)), "--burst must be from 1 to 1000000");
-    let both = said("", |a| (a.file, a.scenario) = ("-".into(), Some("-".into())));
+    assert_eq!(message("", |a| a.devices = Some(0)), "--devices must be from 1 to 10000000");
+    assert_eq!(message("", |a| a.sigma = Some(-1.0)), "--sigma must be from 0 to 5");
+    assert_eq!(message("", |a| a.base_rate = Some(f64::NAN)), "--base-rate must be from 0 to 1000000");
+    assert_eq!(message("", |a| a.burst = Some(0.0)), "--burst must be from 1 to 1000000");
+    let both = message("", |a| (a.file, a.scenario) = ("-".into(), Some("-".into())));
     assert!(both.contains("standard input"), "{both}");
 }
 

@@ -16,24 +16,24 @@ struct Stratum {
     share: f64,
 }
 
-fn said(text: &str) -> String {
+fn message(text: &str) -> String {
     document_of::<Fleet>(text).err().map(|problem| problem.to_string()).unwrap_or_default()
 }
 
 #[test]
 fn a_problem_names_line_column_and_field() {
     let share = |value: &str| format!("strata:\n- share: 0.5\n- share: {value}\n");
-    assert_eq!(said(&share("x")), "line 3, column 10: strata[1].share: must be a number such as 0.5");
-    assert_eq!(said("devices: -1"), "line 1, column 10: devices: must be a whole number, 0 or more");
+    assert_eq!(message(&share("x")), "line 3, column 10: strata[1].share: must be a number such as 0.5");
+    assert_eq!(message("devices: -1"), "line 1, column 10: devices: must be a whole number, 0 or more");
     assert_eq!(
-        said("devices: 1\ndevces: 5\n"),
+        message("devices: 1\ndevces: 5\n"),
         "line 2, column 1: devces: unknown field `devces`; the fields here are devices, strata"
     );
-    assert_eq!(said("strata: [{}]"), "line 1, column 10: strata[0]: field `share` is missing");
+    assert_eq!(message("strata: [{}]"), "line 1, column 10: strata[0]: field `share` is missing");
     assert!(
-        said("devices: 1\ndevices: 2\n").starts_with("line 2, column 1"),
+        message("devices: 1\ndevices: 2\n").starts_with("line 2, column 1"),
         "{}",
-        said("devices: 1\ndevices: 2\n")
+        message("devices: 1\ndevices: 2\n")
     );
     let open = objects("kind: [\n").unwrap_err();
     assert!(open.place.is_some_and(|(line, _)| line == 1) && open.what.contains('['), "{open}");

@@ -1,4 +1,4 @@
-//! How surely a rise breaks an SLO's allowance: without that, what is shown is told and not taken back.
+//! How surely a rise breaks an SLO's allowance: harm within the allowance is reported, and not rolled back.
 
 use crate::sizing::fleet_rates::FleetRates;
 use crate::sizing::proof::StageSize;

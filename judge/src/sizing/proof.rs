@@ -24,7 +24,7 @@ pub struct StageSize {
     pub gates: u16,
 }
 
-/// What a stage is that has nobody to compare with.
+/// What to say about a stage without controls.
 pub const NO_CONTROLS: &str = "no controls are left: devices are compared with their own past. A rise to \
                                less than twice the usual rate may be due to the time of day; a larger one pauses the rollout, \
                                but does not roll it back";

@@ -99,7 +99,7 @@ pub(super) fn rows(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u
     rows.collect()
 }
 
-/// What is said of a stage that ends before enough is known.
+/// The warning about a stage that ends before enough ground truth is known.
 fn late_truth(setup: &Setup, scenario: &Scenario, stage: &Stage, objective: &Objective) -> Option<String> {
     let delay = scenario.truth_delay_windows.of(&objective.name, 0.0).ceil() as u64;
     let windows = delay + setup.warmup_windows + u64::from(stage.limits.min_windows);

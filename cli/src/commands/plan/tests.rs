@@ -126,7 +126,7 @@ fn a_truth_that_comes_after_the_stage_is_warned_of() {
     assert!(!sizing(&setup(), &scenario).unwrap().contains("truth"));
 }
 
-/// What is worse than the controls and within the allowance is told, not taken back: the plan does not claim to find it.
+/// A rise within the allowance is reported, not rolled back: the table does not claim to find it.
 #[test]
 fn a_rise_within_the_allowance_is_not_claimed() {
     let finds = |allowance_ppm: u32| -> f64 {
@@ -166,6 +166,6 @@ fn a_probation_that_requests_cannot_fill_is_warned_of() {
     assert!(!sizing(&setup, &scenario).unwrap().contains("probation"));
     scenario.fleet.predictions_per_window = 5;
     let text = sizing(&setup, &scenario).unwrap();
-    let said = "warning: probation.timeout is 10 minutes, but it takes 2 hours until a device has answered 10 requests at 5 per window of 1 hour";
-    assert!(text.contains(said), "{text}");
+    let message = "warning: probation.timeout is 10 minutes, but it takes 2 hours until a device has answered 10 requests at 5 per window of 1 hour";
+    assert!(text.contains(message), "{text}");
 }

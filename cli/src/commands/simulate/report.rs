@@ -22,7 +22,7 @@ impl Report<'_> {
         self.rollout.metadata.name.as_deref().unwrap_or("-")
     }
 
-    /// Runs that went back although no harm was shown.
+    /// Runs that were rolled back without proven harm.
     fn went_back(&self) -> Share {
         let without_harm = |o: &&Outcome| o.end == End::RolledBack && o.detected_ms.is_none();
         Share::of(self.outcomes.iter().filter(without_harm).count() as u64, self.arguments.runs)

@@ -84,7 +84,7 @@ rollout/pump-1-1-0   pump-anomaly 1.1.0   RolledBack
 }
 
 #[test]
-fn a_rollout_that_nobody_has_seen() {
+fn a_rollout_that_the_controller_has_not_seen() {
     let mut fresh = rollout();
     fresh.status = None;
     assert!(text(&fresh, noon()).contains("is it running?"));
