@@ -10,7 +10,7 @@ use crate::commands::{
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
 
-/// Moves machine-learning models onto fleets of devices, and takes them back when they misbehave.
+/// Rolls machine-learning models out to fleets of devices, and rolls them back when they misbehave.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-modelfleet", bin_name = "kubectl modelfleet", version, after_help = EXIT_CODES)]
 pub struct Arguments {
@@ -26,34 +26,34 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Upload a model and make it known as a ModelVersion.
+    /// Upload a model and create its ModelVersion.
     Register(Box<RegisterArguments>),
-    /// Make a key that signs models.
+    /// Create a pair of keys for signing models.
     Keygen(keygen::KeygenArguments),
-    /// Show where a rollout stands, or wait for its end.
+    /// Show the progress of a rollout, or wait for it to end.
     Status(status::StatusArguments),
-    /// Say why a rollout stands where it stands: verdicts and decisions with their numbers.
+    /// Explain the state of a rollout: verdicts and decisions with their numbers.
     Explain(explain::ExplainArguments),
-    /// Let a rollout stand still: no further device gets the version, those that have it keep it.
+    /// Pause a rollout: no more devices get the version, and devices that have it keep it.
     Pause(pause::PauseArguments),
-    /// Let a paused rollout go on.
+    /// Resume a paused rollout.
     Resume(resume::ResumeArguments),
-    /// Approve a stage, or let it begin before its time.
+    /// Approve a stage, or start it early.
     Promote(promote::PromoteArguments),
     /// End a rollout and take the version back from every device.
     Abort(abort::AbortArguments),
-    /// Start a rolled back or aborted rollout again.
+    /// Start a rolled-back or aborted rollout again.
     Retry(retry::RetryArguments),
-    /// List the versions of a model: stage, digest, who and when.
+    /// List the versions of a model with stage, digest, author and age.
     History(history::HistoryArguments),
-    /// Check files with Rollouts and ModelVersions without a server.
+    /// Check files of Rollouts and ModelVersions without a server.
     Lint(lint::LintArguments),
-    /// Say what each stage of a rollout can prove, before it starts.
+    /// Show what each stage of a rollout can prove, before it starts.
     Plan(plan::PlanArguments),
-    /// Roll out many times on a fleet that a scenario describes, and count.
+    /// Simulate a rollout many times on the fleet that a scenario describes.
     Simulate(simulate::SimulateArguments),
     /// Judge recorded looks again.
     Judge(judge::JudgeArguments),
-    /// Print a script that completes this command in a shell.
+    /// Print a completion script for a shell.
     Completion(completion::CompletionArguments),
 }

@@ -23,15 +23,15 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Which API server, and which namespace of it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ClusterFlags {
-    /// Kubeconfig file. Default: $KUBECONFIG, ~/.kube/config, or the pod's own account.
+    /// Kubeconfig file. Default: $KUBECONFIG, ~/.kube/config, or the pod's service account.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Context of the kubeconfig. Default: its current one.
+    /// Context in the kubeconfig. Default: the current context.
     #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
     pub context: Option<String>,
 
-    /// Namespace. Default: the one of the context.
+    /// Namespace. Default: the namespace of the context.
     #[arg(long, short, global = true, value_name = "NAME", help_heading = "Cluster")]
     pub namespace: Option<String>,
 }
@@ -48,19 +48,21 @@ pub enum ClusterError {
         source: kube::config::KubeconfigError,
     },
     /// There is no kubeconfig, and the program does not run in a pod.
-    #[error("find an API server: there is no usable kubeconfig; name one with --kubeconfig")]
+    #[error("find an API server: there is no usable kubeconfig; set one with --kubeconfig")]
     NoServer(#[source] kube::config::InferConfigError),
     /// The settings of the kubeconfig make no client.
     #[error("make a client for the API server")]
     Client(#[source] kube::Error),
-    /// Nobody answers.
+    /// It does not answer.
     #[error("{doing}: the API server did not answer within {} seconds; is it running and reachable?", REQUEST_TIMEOUT.as_secs())]
     Silent {
         /// What was being done to what.
         doing: String,
     },
-    /// Nobody can be asked.
-    #[error("{doing}: the API server cannot be reached (check that it runs and that --context is right)")]
+    /// It cannot be reached.
+    #[error(
+        "{doing}: the API server cannot be reached; check that it is running and that --context is right"
+    )]
     Unreachable {
         /// What was being done to what.
         doing: String,
@@ -68,7 +70,7 @@ pub enum ClusterError {
         source: kube::Error,
     },
     /// The object is not there.
-    #[error("{doing}: there is none in this namespace; look with: kubectl get {resource} -A")]
+    #[error("{doing}: not found in this namespace; look in all namespaces with: kubectl get {resource} -A")]
     Absent {
         /// What was being done to what.
         doing: String,
@@ -76,13 +78,15 @@ pub enum ClusterError {
         resource: &'static str,
     },
     /// The definitions are not installed.
-    #[error("{doing}: the API server does not know the kind; install it with: kubectl apply -k manifests/")]
+    #[error(
+        "{doing}: the API server does not know this kind of object; install it with: kubectl apply -k manifests/"
+    )]
     NotInstalled {
         /// What was being done to what.
         doing: String,
     },
     /// The user may not.
-    #[error("{doing}: you may not: {message}")]
+    #[error("{doing}: permission denied: {message}")]
     Forbidden {
         /// What was being done to what.
         doing: String,
@@ -90,7 +94,9 @@ pub enum ClusterError {
         message: String,
     },
     /// The namespace is not there.
-    #[error("{doing}: there is no namespace {namespace}; make it with: kubectl create namespace {namespace}")]
+    #[error(
+        "{doing}: namespace {namespace} does not exist; create it with: kubectl create namespace {namespace}"
+    )]
     NoNamespace {
         /// What was being done to what.
         doing: String,
@@ -98,7 +104,7 @@ pub enum ClusterError {
         namespace: String,
     },
     /// Another refusal.
-    #[error("{doing}: the API server refuses it: {message}")]
+    #[error("{doing}: the API server rejected it: {message}")]
     Refused {
         /// What was being done to what.
         doing: String,
@@ -160,12 +166,12 @@ async fn config(flags: &ClusterFlags) -> Result<Config, ClusterError> {
     Config::infer().await.map_err(ClusterError::NoServer)
 }
 
-/// Waits for an answer, for a bounded time. `doing` says what is being done to what; `resource` is what
+/// Sends a request and waits for the answer, for a bounded time. `doing` says what is being done to what; `resource` is what
 /// `kubectl get` would list.
 ///
 /// # Errors
 /// When the API server refuses or does not answer.
-pub async fn ask<T>(
+pub async fn send<T>(
     doing: &str,
     resource: &'static str,
     request: impl Future<Output = kube::Result<T>>,
@@ -201,7 +207,7 @@ mod tests {
     use super::*;
     use kube::core::response::StatusDetails;
 
-    fn said(code: u16, kind: &str, name: &str) -> String {
+    fn message(code: u16, kind: &str, name: &str) -> String {
         let details: StatusDetails =
             serde_json::from_value(serde_json::json!({ "kind": kind, "name": name })).unwrap();
         let message = "no such\nthing".to_owned();
@@ -211,10 +217,10 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do() {
-        assert!(said(404, "rollouts", "x").contains("kubectl get rollouts -A"));
-        assert!(said(404, "", "").contains("kubectl apply -k manifests/"));
-        assert!(said(404, "namespaces", "plant").contains("kubectl create namespace plant"));
-        assert_eq!(said(403, "rollouts", "x"), "read rollout x: you may not: no such thing");
-        assert_eq!(said(422, "Rollout", "x"), "read rollout x: the API server refuses it: no such thing");
+        assert!(message(404, "rollouts", "x").contains("kubectl get rollouts -A"));
+        assert!(message(404, "", "").contains("kubectl apply -k manifests/"));
+        assert!(message(404, "namespaces", "plant").contains("kubectl create namespace plant"));
+        assert_eq!(message(403, "rollouts", "x"), "read rollout x: permission denied: no such thing");
+        assert_eq!(message(422, "Rollout", "x"), "read rollout x: the API server rejected it: no such thing");
     }
 }

@@ -4,21 +4,21 @@
 //! as well. It needs a running API server and no running controller.
 
 pub mod arguments;
-pub mod cautions;
 pub mod cluster;
 pub mod commands;
 pub mod decimal;
 pub mod manifest;
 pub mod outcome;
 pub mod printing;
-pub mod reach;
+pub mod promotion_scope;
 pub mod register;
 pub mod rollout_file;
 pub mod rollout_patch;
 pub mod rollout_setup;
 pub mod schema;
+pub mod simulation_input;
+pub mod stage_warnings;
 pub mod table;
 pub mod tls;
-pub mod trial;
 pub mod units;
 pub mod yaml_file;

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // The usual code for a wrong command line is 2, which here says "rolled back".
             let outcome = if error.use_stderr() { Outcome::Failed } else { Outcome::Done };
-            // Nobody is there to be told that the output is closed.
+            // If the output is closed, there is no place left to report that.
             let _ = error.print();
             return outcome.into();
         }
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(error) => {
             let mut answers = error.chain().filter_map(|cause| cause.downcast_ref::<AnswerError>());
-            if !answers.any(AnswerError::nobody_reads) {
+            if !answers.any(AnswerError::is_reader_gone) {
                 printing::error(&printing::with_causes(error.as_ref()));
             }
             Outcome::Failed.into()

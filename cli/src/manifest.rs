@@ -5,6 +5,8 @@ use kube::Resource;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::yaml_file;
+
 /// The form of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -24,7 +26,7 @@ pub enum ManifestError {
     Json(#[from] serde_json::Error),
     /// As YAML.
     #[error("write the object as YAML")]
-    Yaml(#[from] serde_yaml::Error),
+    Yaml(#[from] serde_saphyr::SerializeError),
 }
 
 /// The text of an object, ready for `kubectl apply -f -`.
@@ -51,6 +53,6 @@ pub fn render<K: Resource<DynamicType = ()> + Serialize>(
     }
     Ok(match output {
         Output::Json => serde_json::to_string_pretty(&value)? + "\n",
-        _ => serde_yaml::to_string(&value)?,
+        _ => yaml_file::written(&value)?,
     })
 }

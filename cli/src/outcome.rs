@@ -1,17 +1,17 @@
-//! What the process says to whoever started it.
+//! The exit code of the process.
 
 use std::process::ExitCode;
 
 /// How a command ended. The numbers are part of the interface: CI scripts branch on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was done, or what was awaited is there.
+    /// It was done, or the rollout ended as asked.
     Done,
-    /// It could not be done, or was refused; also a mistake in the command line.
+    /// It failed or was refused; also a wrong command line.
     Failed,
     /// The rollout was rolled back, and that was not what was asked for.
     RolledBack,
-    /// What was awaited did not come in time.
+    /// The rollout did not end in time.
     TimedOut,
     /// The rollout does not go on without a person.
     Stalled,
@@ -21,12 +21,12 @@ pub enum Outcome {
 
 /// The numbers, as `--help` shows them.
 pub const EXIT_CODES: &str = "Exit codes:
-  0  done, or what was awaited is there
-  1  failed or refused, also a mistake in the command line
-  2  the rollout was rolled back (and that was not what --for asked for)
+  0  success; with --for: the rollout ended as asked
+  1  failure: an error, a refusal or a wrong command line
+  2  the rollout was rolled back, and --for did not ask for that
   3  timeout
-  4  the rollout is stalled: it needs a person
-  5  the rollout succeeded (and --for asked for rolled-back)";
+  4  the rollout is stalled and needs a person
+  5  the rollout succeeded, and --for asked for rolled-back";
 
 impl Outcome {
     /// The exit code.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use crate::table::one_line;
 
-/// Longest cause that is shown: servers answer with whole pages.
+/// Longest cause that is printed: servers answer with whole pages.
 const CAUSE_CHARS_MAX: usize = 600;
 
 /// The answer did not reach its reader.
@@ -14,14 +14,14 @@ const CAUSE_CHARS_MAX: usize = 600;
 pub struct AnswerError(#[source] io::Error);
 
 impl AnswerError {
-    /// Whether the reader went away, such as `head` does when it has seen enough: nobody is left to be told.
+    /// Whether the reader has closed the pipe, as `head` does; then there is no error to print.
     #[must_use]
-    pub fn nobody_reads(&self) -> bool {
+    pub fn is_reader_gone(&self) -> bool {
         self.0.kind() == io::ErrorKind::BrokenPipe
     }
 }
 
-/// Writes an answer to standard output. `print!` would end the program where nobody reads on.
+/// Writes an answer to standard output. `print!` would panic when the reader has closed the pipe.
 ///
 /// # Errors
 /// When it cannot be written to its end.
@@ -32,17 +32,17 @@ pub fn answer(text: &str) -> Result<(), AnswerError> {
 
 /// Writes something worth knowing to standard error, so that what is on standard output stays an answer.
 pub fn note(text: &str) {
-    said("note", text);
+    print_line("note", text);
 }
 
 /// Writes why nothing was done to standard error.
 pub fn error(text: &str) {
-    said("error", text);
+    print_line("error", text);
 }
 
-fn said(level: &str, text: &str) {
+fn print_line(level: &str, text: &str) {
     let lines: Vec<String> = text.lines().map(one_line).collect();
-    // Who closed it does not want to be told.
+    // If standard error is closed, there is no place left to report that.
     let _ = writeln!(io::stderr(), "{level}: {}", lines.join("\n"));
 }
 
@@ -52,7 +52,7 @@ pub fn cut(text: &str) -> String {
     one_line(text).chars().take(CAUSE_CHARS_MAX).collect()
 }
 
-/// An error with its causes. Libraries repeat the cause in their own words; what was said is not said again.
+/// An error with its causes. Libraries repeat the cause in their own words; what was printed is not repeated.
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -73,17 +73,17 @@ mod tests {
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
-    #[error("{said}")]
-    struct Said {
-        said: &'static str,
-        source: Option<Box<Said>>,
+    #[error("{message}")]
+    struct Failure {
+        message: &'static str,
+        source: Option<Box<Failure>>,
     }
 
     #[test]
     fn nothing_is_said_twice() {
-        let last = Said { said: "refused", source: None };
-        let middle = Said { said: "connect: refused\u{7}", source: Some(Box::new(last)) };
-        let first = Said { said: "list rollouts", source: Some(Box::new(middle)) };
+        let last = Failure { message: "refused", source: None };
+        let middle = Failure { message: "connect: refused\u{7}", source: Some(Box::new(last)) };
+        let first = Failure { message: "list rollouts", source: Some(Box::new(middle)) };
         assert_eq!(with_causes(&first), "list rollouts: connect: refused ");
     }
 }

@@ -7,13 +7,13 @@ pub mod agreement;
 pub mod arguments;
 mod cell;
 mod credentials;
-#[cfg(feature = "onnxruntime")]
-pub mod engine;
-pub mod feed;
 pub mod inputs;
 pub mod interface;
 pub mod lineage;
 pub mod model_file;
+pub mod named_tensor;
+#[cfg(feature = "onnxruntime")]
+pub mod onnxruntime;
 pub mod profile;
 pub mod registry;
 mod report;
@@ -37,12 +37,12 @@ use crate::manifest::{self, ManifestError};
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
 use arguments::RegisterArguments;
-use inputs::{Filled, InputsError};
+use inputs::{FilledInput, InputsError};
 use model_file::{ModelFile, ModelFileError};
-use report::{Done, Report};
+use report::{Registration, Report};
 use rows::Rows;
 use store::{Store, Upload};
-use version_spec::Findings;
+use version_spec::ModelFacts;
 
 /// Why a file was not registered.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum RegisterError {
         source: std::io::Error,
     },
     /// The rows are none.
-    #[error("read the training rows {path}")]
+    #[error("read the training rows in {path}")]
     Rows {
         /// Where.
         path: PathBuf,
@@ -67,7 +67,7 @@ pub enum RegisterError {
         source: rows::RowsError,
     },
     /// The rows do not fit the model.
-    #[error("fill the model's inputs from the training rows {path}")]
+    #[error("fill the model's inputs from the training rows in {path}")]
     Inputs {
         /// Where.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum RegisterError {
     },
     /// The only engine that was asked for differs.
     #[error(
-        "--engine Rten alone, and rten {0}; leave out --engine Rten, so that devices run the version with ONNX Runtime"
+        "--engine Rten is the only engine, but rten {0}; leave out --engine Rten, so that devices use ONNX Runtime"
     )]
     Rten(String),
     /// There is no self-test, and there must be one.
@@ -120,7 +120,8 @@ pub async fn run(flags: &ClusterFlags, arguments: &RegisterArguments) -> Result<
     let mut wanted = model_version(arguments, &file, &store, &mut report)?;
     if !store.reaches_devices {
         report.note(
-            "devices download over http(s) or from a folder: give --public-url for this store".to_owned(),
+            "devices can only download over http(s) or from a folder; set --public-url for this store"
+                .to_owned(),
         );
     }
     if arguments.dry_run || arguments.upload_only {
@@ -146,7 +147,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &RegisterArguments) -> Result<
         report.differences(&registry::differing_fields(&registered.object.spec, &wanted.spec));
         report.refused(&registered.object, &cluster.namespace);
     }
-    let done = Done { registered: &registered, upload, namespace: &cluster.namespace };
+    let done = Registration { registered: &registered, upload, namespace: &cluster.namespace };
     report.print_notes();
     printing::answer(&match arguments.output {
         Some(output) => manifest::render(&registered.object, output)?,
@@ -169,7 +170,7 @@ fn model_version(
     store: &Store,
     report: &mut Report,
 ) -> Result<ModelVersion, RegisterError> {
-    let mut findings = Findings {
+    let mut facts = ModelFacts {
         uri: store.uri(&arguments.name, &arguments.version, &file.digest),
         size_bytes: i64::try_from(file.bytes.len()).unwrap_or(i64::MAX),
         ir_version: file.header.ir_version,
@@ -181,28 +182,27 @@ fn model_version(
             arguments.origin.git_commit.as_deref(),
             Path::new("."),
         )?,
-        ..Findings::default()
+        ..ModelFacts::default()
     };
     report.header(&file.header);
     if let Some(path) = &arguments.training.rows {
         let (inputs, rows) = rows(path, &arguments.training.features, file, report)?;
-        findings.features = features(&inputs, &rows, report);
-        findings.rows =
-            (!findings.features.is_empty()).then(|| i64::try_from(rows.count).unwrap_or(i64::MAX));
+        facts.features = features(&inputs, &rows, report);
+        facts.rows = (!facts.features.is_empty()).then(|| i64::try_from(rows.count).unwrap_or(i64::MAX));
         let made = self_test_cases(arguments, file, &inputs, &rows, report)?;
         if let Some(made) = made {
             let engines = &arguments.requires.engine;
-            findings.engines = engines_of(engines, made.rten_differs.as_deref(), report)?;
-            findings.self_test = made.cases;
+            facts.engines = engines_of(engines, made.rten_differs.as_deref(), report)?;
+            facts.self_test = made.cases;
         }
     }
     // Last, because it may ask for a password: nothing that can fail without one comes after it.
     if let Some(key) = &arguments.origin.key {
         let comment = format!("{} {} {}", arguments.name, arguments.version, file.digest);
         let password = arguments.origin.key_password_file.as_deref();
-        findings.signed = Some(signing::sign(&file.bytes, key, password, &comment)?);
+        facts.signed = Some(signing::sign(&file.bytes, key, password, &comment)?);
     }
-    Ok(version_spec::model_version(arguments, &file.digest, findings)?)
+    Ok(version_spec::model_version(arguments, &file.digest, facts)?)
 }
 
 /// The rows, and what they fill.
@@ -211,7 +211,7 @@ fn rows(
     features: &[String],
     file: &ModelFile,
     report: &mut Report,
-) -> Result<(Vec<Filled>, Rows), RegisterError> {
+) -> Result<(Vec<FilledInput>, Rows), RegisterError> {
     let opened =
         File::open(path).map_err(|source| RegisterError::RowsFile { path: path.to_owned(), source })?;
     let refused = |source| RegisterError::Rows { path: path.to_owned(), source };
@@ -233,12 +233,12 @@ fn rows(
     Ok((inputs, table.rows(&wanted).map_err(refused)?))
 }
 
-fn features(inputs: &[Filled], rows: &Rows, report: &mut Report) -> Vec<FeatureBaseline> {
+fn features(inputs: &[FilledInput], rows: &Rows, report: &mut Report) -> Vec<FeatureBaseline> {
     let made = profile::profile(inputs, rows);
     if made.features.len() > profile::FEATURES_MAX {
         report.note(format!(
-            "no reference profile: {} features are more than the {} that a ModelVersion holds; ranges and drift are not \
-             watched",
+            "no reference profile was made, because the model has {} features and a ModelVersion holds at most {}; ranges and \
+             drift are not watched",
             made.features.len(),
             profile::FEATURES_MAX
         ));
@@ -265,7 +265,7 @@ fn engines_of(
 fn self_test_cases(
     arguments: &RegisterArguments,
     file: &ModelFile,
-    inputs: &[Filled],
+    inputs: &[FilledInput],
     rows: &Rows,
     report: &mut Report,
 ) -> Result<Option<self_test::SelfTest>, RegisterError> {
@@ -274,7 +274,7 @@ fn self_test_cases(
         return Ok(None);
     }
     let engines = &arguments.requires.engine;
-    let wanted = self_test::Wanted {
+    let wanted = self_test::SelfTestOptions {
         cases: usize::from(training.self_test_cases.max(1)),
         tolerance: training.self_test_tolerance.clone(),
         deciding_output: arguments.decision.positive_output.as_deref(),
@@ -289,11 +289,16 @@ fn self_test_cases(
         Err(reason) if training.require_self_test => Err(RegisterError::SelfTest(reason)),
         // The note on the file's version says more than the engine does.
         Err(_) if file.header.ir_version > IR_VERSION_KNOWN => {
-            report.note("no self-test, ONNX Runtime here does not load the file's IR version".to_owned());
+            report.note(
+                "no self-test was made, because ONNX Runtime here cannot load the file's IR version"
+                    .to_owned(),
+            );
             Ok(None)
         }
         Err(reason) => {
-            report.note(format!("no self-test, devices use the model when it loads: {reason}"));
+            report.note(format!(
+                "no self-test was made: {reason}. Devices will use the model as soon as it loads"
+            ));
             Ok(None)
         }
     }

@@ -6,7 +6,7 @@ use modelfleet_crds::{GROUP, Rollout, VERSION};
 use serde_json::Value;
 
 use crate::schema::{Problem, schemas};
-use crate::yaml_file::{self, FileError, TextError};
+use crate::yaml_file::{self, FileError, TextProblem};
 
 const KIND: &str = "Rollout";
 
@@ -31,9 +31,9 @@ pub enum RolloutFileError {
 pub enum NoRollout {
     /// It cannot be read.
     #[error(transparent)]
-    Text(#[from] TextError),
+    Text(#[from] TextProblem),
     /// It does not hold one Rollout.
-    #[error("it holds {0} objects of kind Rollout of {GROUP}, and exactly one is needed")]
+    #[error("it holds {0} objects of kind Rollout ({GROUP}), and exactly one is needed")]
     Count(usize),
     /// The API server would refuse it.
     #[error("{} {}{}", .first.field, .first.message, rest(*.more))]
@@ -94,7 +94,7 @@ mod tests {
 
     const ROLLOUT: &str = "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetadata: {name: pump}\n";
 
-    fn said(text: &str) -> String {
+    fn message(text: &str) -> String {
         rollout_of(text).unwrap_err().to_string()
     }
 
@@ -108,14 +108,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_field_and_how_much_more_is() {
-        assert!(said("kind: Service\n").contains("0 objects of kind Rollout"));
-        assert!(said("kind: [").contains("at line"));
+        assert!(message("kind: Service\n").contains("0 objects of kind Rollout"));
+        assert!(message("kind: [").starts_with("line 1, column"));
         assert!(
-            said("apiVersion: modelfleet.io/v9\nkind: Rollout\n").contains("must be modelfleet.io/v1alpha1")
+            message("apiVersion: modelfleet.io/v9\nkind: Rollout\n")
+                .contains("must be modelfleet.io/v1alpha1")
         );
-        let one = said(&format!("{ROLLOUT}spec: {{model: pump, version: 1.0.0, pased: true}}\n"));
+        let one = message(&format!("{ROLLOUT}spec: {{model: pump, version: 1.0.0, pased: true}}\n"));
         assert!(one.starts_with("spec.pased is not a field") && !one.contains("more"), "{one}");
-        let two = said(&format!("{ROLLOUT}spec: {{model: 5, version: 1.0.0, pased: true}}\n"));
+        let two = message(&format!("{ROLLOUT}spec: {{model: 5, version: 1.0.0, pased: true}}\n"));
         assert!(two.starts_with("spec.model") && two.contains("(and 1 more; see all with"), "{two}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a person wants of a rollout, as a merge patch of its spec: `kubectl patch` does the same.
+//! What a person wants a rollout to do, as a merge patch of its spec: `kubectl patch` does the same.
 
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -6,25 +6,25 @@ use modelfleet_crds::Rollout;
 use modelfleet_crds::rollout::status::RolloutPhase;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, ClusterError, FIELD_MANAGER, ask};
+use crate::cluster::{Cluster, ClusterError, FIELD_MANAGER, send};
 use crate::printing::AnswerError;
 
 /// The fields that hold what a person wants.
-const WISHES: [&str; 4] = ["paused", "abort", "promote", "retryToken"];
+const INTENT_FIELDS: [&str; 4] = ["paused", "abort", "promote", "retryToken"];
 
-/// Why a wish was not written down.
+/// Why the change was not made.
 #[derive(Debug, thiserror::Error)]
-pub enum WishError {
+pub enum IntentError {
     /// The API server does not do it.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// The rollout has ended.
     #[error(
-        "{wish} rollout {name}: it was rolled back already; to start it again: kubectl modelfleet retry {name}"
+        "{verb} rollout {name}: it was rolled back already; to start it again: kubectl modelfleet retry {name}"
     )]
     Ended {
         /// What was wanted.
-        wish: &'static str,
+        verb: &'static str,
         /// The rollout.
         name: String,
     },
@@ -39,7 +39,7 @@ pub enum WishError {
 /// When it is not there, or the API server does not answer.
 pub async fn get(cluster: &Cluster, name: &str) -> Result<Rollout, ClusterError> {
     let doing = format!("read rollout {name} in namespace {}", cluster.namespace);
-    ask(&doing, "rollouts", cluster.api::<Rollout>().get(name)).await
+    send(&doing, "rollouts", cluster.api::<Rollout>().get(name)).await
 }
 
 /// Whether the rollout's status speaks about its present spec.
@@ -49,15 +49,15 @@ pub fn is_current(rollout: &Rollout) -> bool {
     seen >= rollout.metadata.generation && seen.is_some()
 }
 
-/// Refuses a wish that comes too late.
+/// Refuses a change that comes too late.
 ///
 /// # Errors
 /// When the rollout was rolled back.
-pub fn not_ended(rollout: &Rollout, wish: &'static str) -> Result<(), WishError> {
+pub fn not_ended(rollout: &Rollout, verb: &'static str) -> Result<(), IntentError> {
     let phase = rollout.status.as_ref().and_then(|status| status.phase);
     if phase == Some(RolloutPhase::RolledBack) && is_current(rollout) {
         let name = rollout.metadata.name.clone().unwrap_or_default();
-        return Err(WishError::Ended { wish, name });
+        return Err(IntentError::Ended { verb, name });
     }
     Ok(())
 }
@@ -69,33 +69,37 @@ pub fn not_ended(rollout: &Rollout, wish: &'static str) -> Result<(), WishError>
 pub async fn apply(
     cluster: &Cluster,
     before: &Rollout,
-    wish: &'static str,
+    verb: &'static str,
     patch: Value,
-) -> Result<(Rollout, String), WishError> {
+) -> Result<(Rollout, String), IntentError> {
     let name = before.metadata.name.clone().unwrap_or_default();
-    let doing = format!("{wish} rollout {name} in namespace {}", cluster.namespace);
+    let doing = format!("{verb} rollout {name} in namespace {}", cluster.namespace);
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let api = cluster.api::<Rollout>();
-    let after = ask(&doing, "rollouts", api.patch(&name, &parameters, &Patch::Merge(patch))).await?;
+    let after = send(&doing, "rollouts", api.patch(&name, &parameters, &Patch::Merge(patch))).await?;
     let text = changes(before, &after);
     Ok((after, text))
 }
 
-/// The wishes that differ: `rollout/x: spec.paused false -> true`.
+/// The fields that differ: `rollout/x: spec.paused false -> true`.
 #[must_use]
 pub fn changes(before: &Rollout, after: &Rollout) -> String {
     let name = after.metadata.name.as_deref().unwrap_or_default();
     let fields = |rollout: &Rollout| serde_json::to_value(&rollout.spec).unwrap_or_default();
     let (old, new) = (fields(before), fields(after));
-    let shown = |value: Option<&Value>| match value {
+    let as_text = |value: Option<&Value>| match value {
         None | Some(Value::Null) => "(none)".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    let changed = WISHES.iter().filter(|field| old.get(**field) != new.get(**field));
+    let changed = INTENT_FIELDS.iter().filter(|field| old.get(**field) != new.get(**field));
     let lines: Vec<String> = changed
         .map(|field| {
-            format!("rollout/{name}: spec.{field} {} -> {}\n", shown(old.get(*field)), shown(new.get(*field)))
+            format!(
+                "rollout/{name}: spec.{field} {} -> {}\n",
+                as_text(old.get(*field)),
+                as_text(new.get(*field))
+            )
         })
         .collect();
     if lines.is_empty() { format!("rollout/{name}: unchanged\n") } else { lines.concat() }

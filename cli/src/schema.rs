@@ -60,7 +60,7 @@ impl Schema {
             ["apiVersion", "kind", "metadata"].iter().for_each(|field| drop(fields.remove(*field)));
         }
         check(&self.openapi, &own, "", 0, &mut found);
-        // Rules speak about objects of the right shape; on others they say things that help nobody.
+        // Rules expect objects of the right shape; their messages about others are of no help.
         if found.is_empty() {
             let filled = kube_cel::apply_defaults(&self.openapi, object);
             if let Err(broken) = Validator::new().validate_compiled(&self.rules, &filled, None) {
@@ -107,13 +107,13 @@ fn check(schema: &Value, value: &Value, field: &str, depth: usize, found: &mut V
         } else {
             String::new()
         };
-        return say(format!("must be of type {kind}, and is {}{hint}", shown(value)));
+        return say(format!("must be {}, but is {}{hint}", named(kind), as_text(value)));
     }
     if let Some(allowed) =
         schema.get("enum").and_then(Value::as_array).filter(|allowed| !allowed.contains(value))
     {
-        let list: Vec<String> = allowed.iter().map(shown).collect();
-        say(format!("is {}; allowed are {}", shown(value), list.join(", ")));
+        let list: Vec<String> = allowed.iter().map(as_text).collect();
+        say(format!("is {}; allowed are {}", as_text(value), list.join(", ")));
     }
     bounds(schema, value).into_iter().for_each(say);
     match value {
@@ -128,6 +128,18 @@ fn check(schema: &Value, value: &Value, field: &str, depth: usize, found: &mut V
             );
         }
         _ => {}
+    }
+}
+
+/// A type of the schema, in words.
+fn named(kind: &str) -> &str {
+    match kind {
+        "object" => "an object",
+        "array" => "a list",
+        "string" => "a text",
+        "boolean" => "true or false",
+        "integer" => "a whole number",
+        _ => "a number",
     }
 }
 
@@ -156,7 +168,7 @@ fn object(schema: &Value, fields: &Map<String, Value>, field: &str, depth: usize
             }
             (None, _) if known.is_some() => {
                 let names: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
-                let message = format!("is not a field; known here are {}", names.join(", "));
+                let message = format!("is not a field; the fields here are {}", names.join(", "));
                 found.push(Problem { field: path(name), message });
             }
             (None, _) => {}
@@ -170,10 +182,10 @@ fn bounds(schema: &Value, value: &Value) -> Vec<String> {
     let mut broken = Vec::new();
     let mut hold = |size: f64, least: &str, most: &str, is: &str| {
         if let Some(least) = limit(least).filter(|least| size < *least) {
-            broken.push(format!("{is}; the least that is allowed is {least}"));
+            broken.push(format!("{is}; the minimum is {least}"));
         }
         if let Some(most) = limit(most).filter(|most| size > *most) {
-            broken.push(format!("{is}; the most that is allowed is {most}"));
+            broken.push(format!("{is}; the maximum is {most}"));
         }
     };
     match value {
@@ -186,7 +198,7 @@ fn bounds(schema: &Value, value: &Value) -> Vec<String> {
             if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
                 && Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text))
             {
-                broken.push(format!("is {}, which does not match {pattern}", shown(value)));
+                broken.push(format!("is {}, which does not match {pattern}", as_text(value)));
             }
         }
         Value::Array(items) => {
@@ -207,15 +219,15 @@ fn twice(schema: &Value, items: &[Value]) -> Option<String> {
     let is_set = schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("set");
     let identity = |item: &Value| -> Option<String> {
         let keys = keys?.iter().filter_map(Value::as_str);
-        Some(keys.map(|key| item.get(key).map(shown).unwrap_or_default()).collect::<Vec<_>>().join(", "))
+        Some(keys.map(|key| item.get(key).map(as_text).unwrap_or_default()).collect::<Vec<_>>().join(", "))
     };
     let mut seen = std::collections::BTreeSet::new();
-    let names = items.iter().filter_map(|item| if is_set { Some(shown(item)) } else { identity(item) });
+    let names = items.iter().filter_map(|item| if is_set { Some(as_text(item)) } else { identity(item) });
     let repeated = names.into_iter().find(|name| !seen.insert(name.clone()));
     repeated.map(|name| format!("holds {name} twice"))
 }
 
-fn shown(value: &Value) -> String {
+fn as_text(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() > 60 { text.chars().take(60).chain(['…']).collect() } else { text }
 }

@@ -1,6 +1,15 @@
 //! Numbers with their units, for people.
 
-use jiff::Timestamp;
+use bytesize::ByteSize;
+use jiff::fmt::friendly::{Designator, FractionalUnit, Spacing, SpanPrinter};
+use jiff::{RoundMode, Span, SpanRound, Timestamp, Unit};
+
+/// `3 minutes 20 seconds`.
+const PRINTER: SpanPrinter = SpanPrinter::new()
+    .designator(Designator::Verbose)
+    .spacing(Spacing::BetweenUnitsAndDesignators)
+    .zero_unit(Unit::Second)
+    .fractional(Some(FractionalUnit::Second));
 
 /// Parts per million as a percent: `0.12%`.
 #[must_use]
@@ -9,21 +18,10 @@ pub fn percent(ppm: i64) -> String {
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// Bytes in decimal units, to three digits: `184 kB`, `3.1 MB`.
+/// Bytes in decimal units: `184.2 kB`, `3.1 MB`.
 #[must_use]
 pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    let mut value = count as f64;
-    let mut unit = "bytes";
-    for next in UNITS {
-        if value < 1000.0 {
-            break;
-        }
-        value /= 1000.0;
-        unit = next;
-    }
-    let decimals = if unit == "bytes" || value >= 100.0 { 0 } else { 1 };
-    format!("{value:.decimals$} {unit}")
+    ByteSize::b(count).display().si().to_string()
 }
 
 /// `1 device`, `5 devices`.
@@ -32,33 +30,25 @@ pub fn counted(count: i64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A length of time by its two largest units: `7 days`, `3 min 20 s`, `15 seconds`, `1.2 seconds`.
+/// A length of time by its two largest units: `7 days`, `3 minutes 20 seconds`, `1.2 seconds`.
 #[must_use]
 pub fn span(milliseconds: i64) -> String {
-    let ms = u64::try_from(milliseconds).unwrap_or(0);
-    if ms < 60_000 {
-        let tenths = if ms < 10_000 { ms / 100 % 10 } else { 0 };
-        let seconds = ms / 1_000;
-        return match (seconds, tenths) {
-            (1, 0) => "1 second".to_owned(),
-            (_, 0) => format!("{seconds} seconds"),
-            _ => format!("{seconds}.{tenths} seconds"),
-        };
-    }
-    let seconds = ms / 1_000;
-    let days = seconds / 86_400;
-    let parts = [
-        (days, if days == 1 { "day" } else { "days" }),
-        (seconds / 3_600 % 24, "h"),
-        (seconds / 60 % 60, "min"),
-        (seconds % 60, "s"),
-    ];
-    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(0);
-    let shown = parts.iter().skip(first).take(2).filter(|(count, _)| *count > 0);
-    shown.map(|(count, unit)| format!("{count} {unit}")).collect::<Vec<_>>().join(" ")
+    let ms = milliseconds.max(0);
+    let (smallest, step) = match ms {
+        ..10_000 => (Unit::Millisecond, 100),
+        10_000..3_600_000 => (Unit::Second, 1),
+        3_600_000..86_400_000 => (Unit::Minute, 1),
+        _ => (Unit::Hour, 1),
+    };
+    let rounding =
+        SpanRound::new().largest(Unit::Day).smallest(smallest).increment(step).mode(RoundMode::Trunc);
+    let rounded = Span::new().try_milliseconds(ms).and_then(|span| span.round(rounding.days_are_24_hours()));
+    // Beyond what a calendar holds, which no field of the API does.
+    let Ok(span) = rounded else { return format!("{} days", ms / 86_400_000) };
+    PRINTER.span_to_string(&span)
 }
 
-/// Time from `then` until `now`: `3 min 20 s`.
+/// Time from `then` until `now`: `3 minutes 20 seconds`.
 #[must_use]
 pub fn age(then: Timestamp, now: Timestamp) -> String {
     span(now.as_millisecond().saturating_sub(then.as_millisecond()).max(0) / 1_000 * 1_000)
@@ -70,7 +60,8 @@ pub fn moment(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The bytes of `32Mi`, `64M`, `1Gi`, `1048576`; nothing when it is no such text.
+/// The bytes of `32Mi`, `64M`, `1Gi`, `1048576`; nothing when it is no such text. Read here and not by a crate, because
+/// Kubernetes takes fewer suffixes than they do: `500m` is half a byte there, and 500 megabytes for them.
 #[must_use]
 pub fn parse_bytes(text: &str) -> Option<i64> {
     const SUFFIXES: [(&str, i64); 6] = [
@@ -98,12 +89,15 @@ mod tests {
         assert_eq!(percent(10_000), "1%");
         assert_eq!(percent(1_250), "0.125%");
         assert_eq!(percent(0), "0%");
-        assert_eq!(bytes(184_246), "184 kB");
+        assert_eq!(bytes(184_246), "184.2 kB");
         assert_eq!(bytes(36_316), "36.3 kB");
-        assert_eq!(bytes(12), "12 bytes");
+        assert_eq!(bytes(12), "12 B");
         assert_eq!(counted(1, "device"), "1 device");
-        assert_eq!(span(200_123), "3 min 20 s");
-        assert_eq!(span(90_061_000), "1 day 1 h");
+        assert_eq!(span(200_123), "3 minutes 20 seconds");
+        assert_eq!(span(90_061_000), "1 day 1 hour");
+        assert_eq!((span(604_800_000), span(7_260_000)), ("7 days".into(), "2 hours 1 minute".into()));
+        assert!(span(i64::MAX).ends_with(" days"));
+        assert_eq!(span(-5), "0 seconds");
         assert_eq!(
             (span(1_234), span(15_000), span(0)),
             ("1.2 seconds".into(), "15 seconds".into(), "0 seconds".into())

@@ -1,19 +1,27 @@
 //! Files of YAML or JSON that a person names on the command line: bounded, and named in every error.
 
-mod values;
+mod problem;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_saphyr::{Options, SerializeError};
+
+pub use problem::TextProblem;
 
 /// Most bytes of a file; a Kubernetes object has less.
 const BYTES_MAX: u64 = 4 << 20;
 /// Most objects of a file.
 const OBJECTS_MAX: usize = 256;
+/// Most values of a file. An alias stands for everything behind its anchor, so that a text of four kilobytes can stand for
+/// more values than a machine has memory.
+const VALUES_MAX: usize = 1 << 20;
+/// Deepest nesting.
+const DEPTH_MAX: usize = 64;
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +35,13 @@ pub enum FileError {
         source: io::Error,
     },
     /// It is no text.
-    #[error("{path} is no text; is it the right file?")]
+    #[error("{path} is not a text file; is it the right file?")]
     NoText {
         /// Where.
         path: PathBuf,
     },
     /// It is too long.
-    #[error("{path} has more than {} MiB; split it", BYTES_MAX >> 20)]
+    #[error("{path} is larger than {} MiB; split the file", BYTES_MAX >> 20)]
     Long {
         /// Where.
         path: PathBuf,
@@ -44,19 +52,8 @@ pub enum FileError {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: TextError,
+        source: TextProblem,
     },
-}
-
-/// Why a text cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TextError {
-    /// It is not YAML, or not of the right shape.
-    #[error(transparent)]
-    Yaml(#[from] serde_yaml::Error),
-    /// It holds too much.
-    #[error("it holds more than {OBJECTS_MAX} objects; split it")]
-    Long,
 }
 
 /// The text of a file; `-` is the standard input.
@@ -82,20 +79,10 @@ pub fn text(path: &Path) -> Result<String, FileError> {
 ///
 /// # Errors
 /// When it is not YAML, or holds too much.
-pub fn objects(text: &str) -> Result<Vec<Value>, TextError> {
-    values::bounded(text)?;
-    let mut all = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(text) {
-        let object = Value::deserialize(document)?;
-        if object.is_null() {
-            continue;
-        }
-        if all.len() == OBJECTS_MAX {
-            return Err(TextError::Long);
-        }
-        all.push(object);
-    }
-    Ok(all)
+pub fn objects(text: &str) -> Result<Vec<Value>, TextProblem> {
+    let all: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options())
+        .map_err(|error| TextProblem::of(&error, String::new()))?;
+    Ok(all.into_iter().filter(|object| !object.is_null()).collect())
 }
 
 /// A file of one document.
@@ -103,22 +90,46 @@ pub fn objects(text: &str) -> Result<Vec<Value>, TextError> {
 /// # Errors
 /// When it cannot be read, or is no `T`.
 pub fn document<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
-    document_of(&text(path)?).map_err(|error| error.at(path))
+    let text = text(path)?;
+    document_of(&text).map_err(|source| FileError::Text { path: path.to_owned(), source })
 }
 
 /// A text of one document.
 ///
 /// # Errors
 /// When it is no `T`, or holds too much.
-pub fn document_of<T: DeserializeOwned>(text: &str) -> Result<T, TextError> {
-    values::bounded(text)?;
-    Ok(serde_yaml::from_str(text)?)
+pub fn document_of<T: DeserializeOwned>(text: &str) -> Result<T, TextProblem> {
+    let mut field = String::new();
+    let read = serde_saphyr::with_deserializer_from_str_with_options(text, options(), |document| {
+        serde_path_to_error::deserialize(document).map_err(|error| {
+            field = error.path().iter().next().map_or_else(String::new, |_| error.path().to_string());
+            error.into_inner()
+        })
+    });
+    read.map_err(|error| TextProblem::of(&error, field))
 }
 
-impl TextError {
-    /// With the file that the text is from.
-    #[must_use]
-    pub fn at(self, path: &Path) -> FileError {
-        FileError::Text { path: path.to_owned(), source: self }
+/// An object as YAML. What another reader could take for a number or a truth is in quotes.
+///
+/// # Errors
+/// When the object has no such form, such as a map whose keys are maps.
+pub fn written<T: Serialize>(object: &T) -> Result<String, SerializeError> {
+    serde_saphyr::to_string_with_options(object, serde_saphyr::ser_options! { prefer_block_scalars: false })
+}
+
+/// Truths and octal numbers are read as kubectl reads them, so that what is checked here is what the API server gets.
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_documents: OBJECTS_MAX,
+            max_depth: DEPTH_MAX,
+            max_nodes: VALUES_MAX,
+            max_events: 4 * VALUES_MAX,
+        },
+        legacy_octal_numbers: true,
+        with_snippet: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

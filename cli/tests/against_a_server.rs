@@ -94,9 +94,9 @@ fn the_same_file_twice_is_one_version_and_another_file_is_refused() {
     assert_eq!(server.field("mv/pump-anomaly-1.0.0", ".spec.pipeline.decision.label"), "-1");
 
     let (code, said, _) = server.register("pump-anomaly-1.0.0.onnx", "1.0.0", &decision);
-    assert!(code == 0 && said.contains("unchanged") && said.contains("(was there)"), "{said}");
+    assert!(code == 0 && said.contains("unchanged") && said.contains("(was already there)"), "{said}");
     let (code, _, notes) = server.register("pump-anomaly-1.0.0.onnx", "1.0.0", &["--memory", "32Mi"]);
-    assert!(code == 0 && notes.contains("another baseline, pipeline, requires"), "{notes}");
+    assert!(code == 0 && notes.contains("different baseline, pipeline, requires"), "{notes}");
     assert_eq!(server.field("mv/pump-anomaly-1.0.0", ".metadata.generation"), "1");
 
     let (code, _, error) = server.register("pump-anomaly-1.1.0.onnx", "1.0.0", &decision);
@@ -128,7 +128,11 @@ fn of_many_at_the_same_time_one_registers_and_the_others_find_it() {
     let count = |wanted: fn(&(i32, String, String)) -> bool| outcomes.iter().filter(|o| wanted(o)).count();
     assert_eq!(count(|(code, said, _)| *code == 0 && said.contains(" registered in")), 1, "{outcomes:?}");
     assert_eq!(count(|(code, said, _)| *code == 0 && said.contains(" unchanged in")), 3, "{outcomes:?}");
-    assert_eq!(count(|(code, _, error)| *code == 1 && error.contains("another content")), 4, "{outcomes:?}");
+    assert_eq!(
+        count(|(code, _, error)| *code == 1 && error.contains("different content")),
+        4,
+        "{outcomes:?}"
+    );
 }
 
 #[test]
@@ -149,7 +153,7 @@ fn what_a_dry_run_prints_can_be_applied() {
     let said = server.kubectl(&["apply", "--validate=strict", "-f", "-"], &yaml);
     assert!(said.contains("pump-anomaly-2.0.0-rc.1-build.5 created"), "{said}");
     let (code, said, notes) = server.register("pump-anomaly-1.1.0.onnx", "2.0.0-RC.1+build.5", &more[..6]);
-    assert!(code == 0 && said.contains("unchanged") && !notes.contains("another"), "{said}{notes}");
+    assert!(code == 0 && said.contains("unchanged") && !notes.contains("different"), "{said}{notes}");
     assert_eq!(server.files(), 1, "a registered version whose bytes are missing gets them");
 }
 
@@ -157,7 +161,7 @@ const ROLLOUT: &str = "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetada
                        spec: {model: pump-anomaly, version: 1.0.0}\n";
 
 #[test]
-fn wishes_are_plain_fields_of_the_spec() {
+fn intent_is_plain_fields_of_the_spec() {
     let server = Server::with_namespace("cli-wishes");
     server.kubectl(&["apply", "-f", "-"], ROLLOUT);
     let wish = |arguments: &[&str], expected: &str| {

@@ -55,7 +55,7 @@ fn rows_go_to_several_inputs_by_name_and_texts_to_texts() {
         .map(|f| f["name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["rms", "peak"], "in the order of the inputs, without texts");
-    assert!(said.contains("column \"kind\" holds text") && said.contains("left out: site"), "{said}");
+    assert!(said.contains("column \"kind\" holds text") && said.contains("ignored: site"), "{said}");
     let cases = spec["selfTest"].as_array().unwrap();
     assert_eq!(cases.len(), 3);
     let alarm = cases.iter().find(|case| case["outputs"][0]["texts"][0] == "alarm").unwrap();

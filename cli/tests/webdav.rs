@@ -84,7 +84,7 @@ fn a_model_is_put_once_and_its_address_is_in_the_object() {
     assert!(yaml.contains(&format!("uri: {}{path}", url.trim_end_matches("/models"))), "{yaml}");
     assert!(path.starts_with("/models/pump-anomaly/1.0.0/") && bytes.len() == 36_316);
     let (good, _, notes) = upload(&url, SECRET);
-    assert!(good && notes.contains("was there"), "{notes}");
+    assert!(good && notes.contains("was already there"), "{notes}");
 }
 
 #[test]

@@ -154,7 +154,6 @@ pub enum RunError {
 ///
 /// # Errors
 /// When they are too large.
-#[cfg(feature = "onnxruntime")]
 pub(crate) fn bounded(bytes: usize) -> Result<(), RunError> {
     if bytes > ANSWER_BYTES_MAX { Err(RunError::Large { bytes }) } else { Ok(()) }
 }

@@ -1,4 +1,7 @@
 //! The one HTTP request that a device makes: GET, from an offset, with bounded redirects.
+//!
+//! Written on hyper, which the agent has for its local API anyhow: a full client would add over a megabyte to a binary of
+//! seven, and a device needs one request at a time.
 
 use std::sync::Arc;
 use std::time::Duration;

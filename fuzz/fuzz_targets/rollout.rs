@@ -9,6 +9,6 @@ fuzz_target!(|text: &str| {
     if let Ok(rollout) = rollout_file::rollout_of(text)
         && let Ok(setup) = rollout_setup::setup(&rollout)
     {
-        let _ = plan::plan(&setup, &Scenario::default());
+        let _ = plan::sizing(&setup, &Scenario::default());
     }
 });

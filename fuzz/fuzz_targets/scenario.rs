@@ -13,6 +13,6 @@ fuzz_target!(|text: &str| {
     if scenario.check().is_ok() {
         let rollout = rollout_file::rollout_of(ROLLOUT).expect("a good rollout");
         let setup = rollout_setup::setup(&rollout).expect("a good rollout");
-        let _ = plan::plan(&setup, &scenario);
+        let _ = plan::sizing(&setup, &scenario);
     }
 });

@@ -1,7 +1,7 @@
 //! A table that is read is whole, and makes a profile that counts each reading or says what it leaves out.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
-use modelfleet_cli::register::inputs::Filled;
+use modelfleet_cli::register::inputs::FilledInput;
 use modelfleet_cli::register::rows::Cells;
 use modelfleet_cli::register::{profile, rows};
 use modelfleet_crds::model_version::{Datatype, Tensor};
@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     let wanted: Vec<(usize, bool)> = (0..table.names.len()).map(|column| (column, column % 3 == 2)).collect();
     let Ok(rows) = table.rows(&wanted) else { return };
     let tensor = Tensor { name: "x".into(), datatype: Datatype::Fp32, shape: vec![-1, -1] };
-    let input = Filled { tensor, columns: (0..rows.columns.len()).collect() };
+    let input = FilledInput { tensor, columns: (0..rows.columns.len()).collect() };
     let profile = profile::profile(std::slice::from_ref(&input), &rows);
     let numbers = rows.columns.iter().filter_map(|column| match &column.cells {
         Cells::Numbers(numbers) => Some(numbers),

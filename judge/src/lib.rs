@@ -69,8 +69,8 @@
 pub mod anytime;
 pub mod decide;
 pub mod exact;
-pub mod plan;
 pub mod record;
+pub mod sizing;
 
 mod align;
 mod assessment;

@@ -1,10 +1,12 @@
 //! The planner's promises agree with what the grid measured.
 
-use modelfleet_judge::plan::{Habits, StageShape, default_margin_ppm, power_ppm, prove, smallest_margin_ppm};
+use modelfleet_judge::sizing::{
+    FleetRates, StageSize, default_margin_ppm, power_ppm, prove, smallest_margin_ppm,
+};
 use modelfleet_judge::*;
 
-fn shape(canaries: u64) -> StageShape {
-    StageShape {
+fn size(canaries: u64) -> StageSize {
+    StageSize {
         fleet: 200,
         canaries,
         controls: 200 - canaries,
@@ -16,20 +18,20 @@ fn shape(canaries: u64) -> StageShape {
 }
 
 /// Sigma 1, base 0.2 errors a window in bursts of 1 and 5: shares of bad windows 15.2 % and 3.7 %.
-const BURST_1: Habits =
-    Habits { share_ppm: 152_000, sigma_milli: 1_000, dispersion_milli: 0, past_windows: 600 };
-const BURST_5: Habits = Habits { share_ppm: 37_000, ..BURST_1 };
+const BURST_1: FleetRates =
+    FleetRates { share_ppm: 152_000, sigma_milli: 1_000, dispersion_milli: 0, past_windows: 600 };
+const BURST_5: FleetRates = FleetRates { share_ppm: 37_000, ..BURST_1 };
 
 #[test]
 fn power_is_near_the_measured() {
     let budget = 10_000_000;
-    for (canaries, habits, ratio, measured) in [
+    for (canaries, rates, ratio, measured) in [
         (5, BURST_1, 3_000_000, 100.0),
         (5, BURST_5, 3_000_000, 82.5),
         (5, BURST_1, 2_000_000, 91.5),
         (20, BURST_5, 3_000_000, 100.0),
     ] {
-        let planned = power_ppm(&shape(canaries), &habits, budget, ratio) as f64 / 1e4;
+        let planned = power_ppm(&size(canaries), &rates, budget, ratio) as f64 / 1e4;
         println!("{canaries} canaries, {ratio}: planned {planned}, measured {measured}");
         assert!((planned - measured).abs() < 8.0, "{canaries} canaries: {planned} against {measured}");
     }
@@ -37,15 +39,15 @@ fn power_is_near_the_measured() {
 
 #[test]
 fn more_devices_rule_out_more() {
-    let margins: Vec<u64> = [5, 20, 100].map(|k| smallest_margin_ppm(&shape(k), &BURST_5)).into();
+    let margins: Vec<u64> = [5, 20, 100].map(|k| smallest_margin_ppm(&size(k), &BURST_5)).into();
     assert!(margins[0] > margins[1] && margins[1] > margins[2], "{margins:?}");
 }
 
 #[test]
 fn a_stage_that_proves_nothing_says_so() {
-    let rare = Habits { share_ppm: 1, ..BURST_1 };
-    assert!(prove(&shape(5), &rare, 10_000_000, 0, None).warning.contains("cannot prove anything"));
-    let proof = prove(&shape(5), &BURST_5, 10_000_000, 0, Some(1_250_000));
+    let rare = FleetRates { share_ppm: 1, ..BURST_1 };
+    assert!(prove(&size(5), &rare, 10_000_000, 0, None).warning.contains("cannot prove anything"));
+    let proof = prove(&size(5), &BURST_5, 10_000_000, 0, Some(1_250_000));
     assert!(proof.warning.contains("cannot be ruled out"), "{proof:?}");
     assert!((455_000..465_000).contains(&proof.remaining_bound_ppm), "{proof:?}");
 }
@@ -53,8 +55,7 @@ fn a_stage_that_proves_nothing_says_so() {
 /// What is worse than controls and within the allowance is not taken back: the plan does not claim to find it.
 #[test]
 fn a_rise_within_the_allowance_is_not_claimed() {
-    let found =
-        |allowance_ppm| prove(&shape(20), &BURST_5, 10_000_000, allowance_ppm, None).smallest_harm_ppm;
+    let found = |allowance_ppm| prove(&size(20), &BURST_5, 10_000_000, allowance_ppm, None).smallest_harm_ppm;
     assert!(found(0) < 2_500_000 && found(10_000) == found(0), "{} {}", found(0), found(10_000));
     // One canary in ten beyond the allowance breaks it too, and devices differ.
     assert!((2_700_000..3_500_000).contains(&found(200_000)), "{}", found(200_000));
@@ -64,13 +65,14 @@ fn a_rise_within_the_allowance_is_not_claimed() {
 
 #[test]
 fn a_stage_that_can_never_reach_its_level_says_so_and_proposes_a_size() {
-    let small = StageShape { fleet: 80, canaries: 2, controls: 78, ..shape(2) };
+    let small = StageSize { fleet: 80, canaries: 2, controls: 78, ..size(2) };
     let proof = prove(&small, &BURST_1, 312_500, 0, None);
     assert_eq!(proof.smallest_harm_ppm, u64::MAX);
-    for words in ["2 of 80 devices can never be shown", "once in 3160", "give this stage 3 devices or more"] {
+    for words in ["2 of 80 devices can never be proven", "once in 3160", "give this stage 3 devices or more"]
+    {
         assert!(proof.warning.contains(words), "{}", proof.warning);
     }
-    let larger = StageShape { canaries: 3, controls: 77, ..small };
+    let larger = StageSize { canaries: 3, controls: 77, ..small };
     assert_eq!(prove(&larger, &BURST_1, 312_500, 0, None).warning, "");
 }
 
@@ -106,8 +108,8 @@ fn the_planned_margin_is_the_judges() {
             for gates in [1, 4] {
                 let judged = judged_margin(canaries, controls, one_in, gates);
                 let planned = default_margin_ppm(
-                    &StageShape { fleet: canaries + controls, canaries, controls, gates, ..shape(5) },
-                    &Habits {
+                    &StageSize { fleet: canaries + controls, canaries, controls, gates, ..size(5) },
+                    &FleetRates {
                         share_ppm: 1_000_000 / one_in,
                         sigma_milli: 0,
                         dispersion_milli: 250,
@@ -123,6 +125,6 @@ fn the_planned_margin_is_the_judges() {
         }
     }
     assert_eq!(judged_margin(5, 195, 1_000, 1), u64::MAX);
-    let rare = Habits { share_ppm: 1, sigma_milli: 0, dispersion_milli: 250, past_windows: 600 };
-    assert_eq!(default_margin_ppm(&shape(5), &rare), u64::MAX);
+    let rare = FleetRates { share_ppm: 1, sigma_milli: 0, dispersion_milli: 250, past_windows: 600 };
+    assert_eq!(default_margin_ppm(&size(5), &rare), u64::MAX);
 }

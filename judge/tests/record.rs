@@ -75,7 +75,7 @@ fn damaged_lines_are_refused() {
     let mut other = record;
     other.format = "modelfleet-judge-record/1".to_owned();
     let told = Record::from_line(&other.to_line().unwrap()).unwrap_err().to_string();
-    assert!(told.contains("modelfleet-judge-record/2") && told.contains("another version"), "{told}");
+    assert!(told.contains("modelfleet-judge-record/2") && told.contains("the version of the plugin that wrote it"), "{told}");
 }
 
 /// State texts, with numbers up to the largest.

@@ -1,7 +1,9 @@
 //! Numbers that judge and monitor share: special functions, tails of distributions and their inverses, intervals of
 //! shares, seeded chance, integer rounding.
 //!
-//! Logarithms and exponentials go through `libm` alone, so that results are the same bits everywhere.
+//! Logarithms and exponentials go through `libm` alone, so that results are the same bits everywhere. That is why
+//! these functions are written here: statistics crates call the platform's own, whose last bits differ between machines,
+//! and a verdict must not.
 
 pub mod beta;
 pub mod binomial;

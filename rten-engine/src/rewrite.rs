@@ -80,7 +80,7 @@ fn weights<'a>(replaced: impl Iterator<Item = &'a Node>) -> Vec<Tensor> {
     [whole(ONE.into(), 1), zero].into_iter().chain(axes).collect()
 }
 
-/// A name that nobody else has given.
+/// A name that is not used elsewhere in the file.
 fn own(node: &Node, suffix: &str) -> String {
     format!("{}.modelfleet.{suffix}", node.outputs[0])
 }

@@ -125,7 +125,7 @@ fn every_look_can_be_judged_again(plant: &Plant) {
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
         println!("{text}");
         assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
-        assert!(text.contains("all as recorded"), "{text}");
+        assert!(text.contains("all answers are as recorded"), "{text}");
         let advice = if version == "1.1.0" { "Advance" } else { "RollBack" };
         assert!(text.contains(advice), "{text}");
     }

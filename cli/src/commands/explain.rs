@@ -1,4 +1,4 @@
-//! `explain`: why a rollout stands where it stands.
+//! `explain`: the state of a rollout, with the verdicts and decisions that led to it.
 
 use clap::Args;
 use modelfleet_crds::Rollout;
@@ -10,7 +10,7 @@ use modelfleet_protocol::selector::Selector;
 use crate::cluster::{Cluster, ClusterError, ClusterFlags};
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
-use crate::reach;
+use crate::promotion_scope;
 use crate::rollout_patch;
 use crate::table::{Table, one_line};
 use crate::units::{counted, moment, percent};
@@ -48,26 +48,30 @@ pub async fn run(flags: &ClusterFlags, arguments: &ExplainArguments) -> Result<O
 pub fn text(rollout: &Rollout) -> String {
     let name = rollout.metadata.name.as_deref().unwrap_or_default();
     let Some(status) = &rollout.status else {
-        return format!("rollout/{name}: the controller has not seen it yet; nothing is decided\n");
+        return format!(
+            "rollout/{name}: the controller has not seen this rollout yet, so nothing has been decided\n"
+        );
     };
     let phase = status.phase.map_or("not seen yet".to_owned(), |phase| format!("{phase:?}"));
     let stage = status.stage.as_ref().map(|stage| format!(", stage {}", stage.name)).unwrap_or_default();
     let mut text = format!("rollout/{name}: {phase}{stage}\n");
-    let mut told: Vec<&str> = Vec::new();
+    let mut printed: Vec<&str> = Vec::new();
     if let Some(message) = &status.message {
         text.push_str(&format!("  {}\n", one_line(message)));
-        told.push(message);
+        printed.push(message);
     }
-    // What it has come to is in its message; before that, for whom it will count is not.
+    // After the end, the message names the devices; before it, it does not.
     let ended = matches!(status.phase, Some(RolloutPhase::Succeeded | RolloutPhase::RolledBack));
-    let reach = reach::sentence(rollout).filter(|_| !ended).map(|what| format!("at its success {what}"));
+    let reach = promotion_scope::sentence(rollout)
+        .filter(|_| !ended)
+        .map(|what| format!("when the rollout succeeds, {what}"));
     for part in [reach, way_back(status)] {
         text.extend(part.map(|part| format!("  {}\n", one_line(&part))));
     }
     for condition in status.conditions.iter().filter(|condition| condition.status == "True") {
-        // Several conditions may hold for one reason: it is told once.
-        let message = if told.contains(&condition.message.as_str()) { "" } else { &condition.message };
-        told.push(message);
+        // Several conditions may hold for one reason; it is printed once.
+        let message = if printed.contains(&condition.message.as_str()) { "" } else { &condition.message };
+        printed.push(message);
         let words = one_line(&format!("{} ({}): {message}", condition.type_, condition.reason));
         text.push_str(&format!("  {}\n", words.trim_end_matches([' ', ':'])));
     }
@@ -76,14 +80,14 @@ pub fn text(rollout: &Rollout) -> String {
     }
     text.push_str("\nVerdicts\n");
     if status.verdicts.is_empty() {
-        text.push_str("  none yet: the judge has not looked\n");
+        text.push_str("  none yet: the judge has not looked at this stage\n");
     }
     status.verdicts.iter().for_each(|each| text.push_str(&verdict(each)));
     if let Some(judge) = &status.judge {
         let (spent, budget) = (percent(judge.spent_ppm), percent(judge.error_budget_ppm));
         let looks = counted(judge.looks, "look");
         text.push_str(&format!(
-            "\nError budget: {spent} of the accepted {budget} chance of a false rollback is spent in {looks}\n"
+            "\nError budget: {spent} of {budget} spent in {looks} (chance of a false rollback)\n"
         ));
     }
     text.push_str("\nDecisions\n");
@@ -96,7 +100,8 @@ fn way_back(status: &RolloutStatus) -> Option<String> {
     let list: Vec<WayBack> = serde_json::from_str(status.way_back.as_deref()?).ok()?;
     let all: Vec<String> =
         list.iter().map(|back| format!("{} for {}", back.version, back.selector)).collect();
-    (all.len() > 1).then(|| format!("the way back is, first match first: {}", all.join(", ")))
+    (all.len() > 1)
+        .then(|| format!("on a rollback devices return to (the first match counts): {}", all.join(", ")))
 }
 
 #[derive(serde::Deserialize)]
@@ -113,10 +118,13 @@ fn margin(status: &RolloutStatus) -> Option<String> {
     let times = format!("{}.{:02}", hundredths / 100, hundredths % 100);
     let times = times.trim_end_matches('0').trim_end_matches('.');
     let basis = match margin.basis {
-        MarginBasis::Planner => "the least that its size can show",
+        MarginBasis::Planner => "the smallest that a stage of this size can rule out",
         MarginBasis::User => "set in the spec",
     };
-    Some(format!("Stage {} must rule out {times} times as much harm ({basis}).", stage.name))
+    Some(format!(
+        "Stage {} must rule out a rise to {times} times the rate without the version ({basis}).",
+        stage.name
+    ))
 }
 
 fn verdict(verdict: &Verdict) -> String {
@@ -132,15 +140,18 @@ fn verdict(verdict: &Verdict) -> String {
             (None, Some(high)) => format!(" (at most {high})"),
             (None, None) => String::new(),
         };
-        facts.push(format!("{estimate} times the harm of devices without the version{interval}"));
+        facts.push(match estimate.trim_end_matches('0').trim_end_matches('.') {
+            "" => format!("no bad windows with the version{interval}"),
+            _ => format!("{estimate} times the rate without the version{interval}"),
+        });
     }
     facts.push(format!("{}, {}", counted(verdict.devices, "device"), counted(verdict.windows, "window")));
     facts.push(match verdict.evidence {
         VerdictEvidence::Statistical => {
             format!("spent {} of the error budget", percent(verdict.spent_ppm))
         }
-        VerdictEvidence::Plain => "judged by the plain rule, which promises no error rate".to_owned(),
-        VerdictEvidence::HardStop => "judged by failures alone".to_owned(),
+        VerdictEvidence::Plain => "judged by evidence Plain, which limits no error rate".to_owned(),
+        VerdictEvidence::HardStop => "judged by failed devices alone".to_owned(),
     });
     let at = verdict.at.as_ref().map(|at| format!(" at {}", moment(at.0))).unwrap_or_default();
     let mut text = format!("  {}: {:?}{at}\n", one_line(&verdict.slo), verdict.verdict);
@@ -171,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_rollback_is_explained_with_its_conclusion_first() {
-        let rollout: Rollout = serde_yaml::from_str(
+        let rollout: Rollout = serde_saphyr::from_str(
             r#"
 apiVersion: modelfleet.io/v1alpha1
 kind: Rollout
@@ -205,18 +216,19 @@ status:
 rollout/pump: RolledBack, stage canary
   Took 1.2.0 back from 24 devices: too many false alarms on 7 of 24 with it (limit 25 %), 1 of 36 without. All 7 are \
              age=old, load=heavy. 1.2.0 is Rejected; register a new version.
-  the way back is, first match first: 1.1.0 for site=north, 1.0.0 for all devices
+  on a rollback devices return to (the first match counts): 1.1.0 for site=north, 1.0.0 for all devices
   RolledBack (Degraded)
   Paused (Other): Another reason.
-  Stage canary must rule out 5 times as much harm (the least that its size can show).
+  Stage canary must rule out a rise to 5 times the rate without the version (the smallest that a stage of this size can \
+             rule out).
 
 Verdicts
   false-alarms: Degraded at 2026-08-01T12:00:00Z
     too many false alarms
-    measured 24%, bound 5%; 9.1 times the harm of devices without the version (at least 4.2); 5 devices, 30 windows; \
+    measured 24%, bound 5%; 9.1 times the rate without the version (at least 4.2); 5 devices, 30 windows; \
              spent 0.031% of the error budget
 
-Error budget: 0.031% of the accepted 1% chance of a false rollback is spent in 1 look
+Error budget: 0.031% of 1% spent in 1 look (chance of a false rollback)
 
 Decisions
   AT                     STAGE    DECISION   REASON      WHY
@@ -224,10 +236,10 @@ Decisions
   2026-08-01T12:00:00Z   canary   RollBack   SloBreach   24% above 5%
 "
         );
-        // Before its end, for whom it will count is told.
+        // Before the end, the devices that it will become stable for are named.
         let mut goes_on = rollout;
         goes_on.status.as_mut().unwrap().phase = Some(RolloutPhase::Progressing);
-        let reach = "  at its success 1.2.0 becomes the stable version of devices with site=north alone; all others keep theirs";
+        let reach = "  when the rollout succeeds, 1.2.0 becomes the stable version only for devices with site=north; other devices keep theirs";
         assert!(text(&goes_on).contains(reach));
     }
 }

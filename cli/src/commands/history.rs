@@ -8,15 +8,16 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use modelfleet_crds::ModelVersion;
 
-use crate::cluster::{Cluster, ClusterError, ClusterFlags, ask};
+use crate::cluster::{Cluster, ClusterError, ClusterFlags, send};
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
 use crate::table::Table;
 use crate::units;
+use crate::yaml_file;
 
 /// Versions that are read at a time.
 const PAGE: u32 = 500;
-/// Digits of a digest that are shown: enough to tell versions apart.
+/// Digits of a digest that are printed: enough to tell versions apart.
 const DIGEST_DIGITS: usize = 12;
 
 /// The command line of `history`.
@@ -25,7 +26,7 @@ pub struct HistoryArguments {
     /// Name of the model.
     pub model: String,
 
-    /// Print the objects as JSON or YAML.
+    /// Print the objects in this format.
     #[arg(long, short, value_enum)]
     pub output: Option<ListOutput>,
 }
@@ -46,7 +47,9 @@ pub enum HistoryError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// No version.
-    #[error("model {model} has no version in namespace {namespace}; list all models with: kubectl get mv -A")]
+    #[error(
+        "model {model} has no versions in namespace {namespace}; list all models with: kubectl get mv -A"
+    )]
     Empty {
         /// The model.
         model: String,
@@ -58,7 +61,7 @@ pub enum HistoryError {
     Json(#[from] serde_json::Error),
     /// The objects cannot be printed.
     #[error("write the versions as text")]
-    Yaml(#[from] serde_yaml::Error),
+    Yaml(#[from] serde_saphyr::SerializeError),
     /// The answer cannot be written.
     #[error("write the answer")]
     Answer(#[from] AnswerError),
@@ -82,7 +85,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &HistoryArguments) -> Result<O
     printing::answer(&match arguments.output {
         None => table(&versions, Timestamp::now()),
         Some(ListOutput::Json) => serde_json::to_string_pretty(&versions)? + "\n",
-        Some(ListOutput::Yaml) => serde_yaml::to_string(&versions)?,
+        Some(ListOutput::Yaml) => yaml_file::written(&versions)?,
     })?;
     Ok(Outcome::Done)
 }
@@ -93,7 +96,7 @@ async fn versions(cluster: &Cluster, model: &str) -> Result<Vec<ModelVersion>, C
     let mut parameters = ListParams::default().fields(&format!("spec.model={model}")).limit(PAGE);
     let mut all = Vec::new();
     loop {
-        let page = ask(&doing, "modelversions", api.list(&parameters)).await?;
+        let page = send(&doing, "modelversions", api.list(&parameters)).await?;
         all.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
@@ -140,7 +143,7 @@ fn why(version: &ModelVersion) -> String {
     let Some(status) = &version.status else { return String::new() };
     if let Some(rejection) = &status.rejected_by {
         let time = units::moment(rejection.time.0);
-        return format!("{} in rollout {} at {time}", rejection.reason, rejection.rollout);
+        return format!("rejected by rollout {} at {time}: {}", rejection.rollout, rejection.reason);
     }
     match (&status.promoted_by, &status.promoted_at) {
         (Some(rollout), Some(time)) => format!("promoted by rollout {rollout} at {}", units::moment(time.0)),

@@ -23,18 +23,18 @@ pub struct JudgeArguments {
 /// What to do with the judge.
 #[derive(Debug, Subcommand)]
 pub enum JudgeCommand {
-    /// Judge recorded looks again: the same bytes give the same verdict.
+    /// Judge recorded looks again and compare the answers; the same input must give the same verdict.
     Replay(ReplayArguments),
 }
 
 /// The command line of `judge replay`.
 #[derive(Debug, Args)]
-#[command(after_help = "The exit code is 1 when a verdict differs from the recorded one by a single letter.")]
+#[command(after_help = "The exit code is 1 if any answer differs from the recording, even by one letter.")]
 pub struct ReplayArguments {
-    /// File with one look a line, as `simulate --record` and the controller's `--record-dir` write it; - is the standard
+    /// File with one look per line, as `simulate --record` and the controller's `--record-dir` write it; - reads standard
     /// input.
     pub file: PathBuf,
-    /// Print every look, not only those with another advice than the look before.
+    /// Print every look, not only those at which the advice changes.
     #[arg(long)]
     pub all: bool,
 }
@@ -52,8 +52,7 @@ pub enum ReplayError {
     },
     /// A line is no record.
     #[error(
-        "{path}, line {line}: {reason}; lines that can be judged again are written by simulate --record and by the \
-         controller's --record-dir"
+        "{path}, line {line}: {reason}; record looks with simulate --record, or with the controller's --record-dir"
     )]
     Line {
         /// Where.
@@ -64,7 +63,7 @@ pub enum ReplayError {
         reason: RecordError,
     },
     /// There is nothing in it.
-    #[error("{path} holds no look; write one with: kubectl modelfleet simulate -f ROLLOUT --record FILE")]
+    #[error("{path} holds no looks; record some with: kubectl modelfleet simulate -f ROLLOUT --record FILE")]
     Empty {
         /// Where.
         path: PathBuf,
@@ -125,9 +124,11 @@ fn replay(arguments: &ReplayArguments) -> Result<Outcome, ReplayError> {
     }
     let looks = counted(number, "look");
     let different_is = match different {
-        0 => "all as recorded".to_owned(),
+        0 => "all answers are as recorded".to_owned(),
         some => {
-            format!("{some} with another answer than recorded: by another version of the judge, or changed")
+            format!(
+                "{some} with an answer that differs from the recording: another version of the judge wrote it, or the file was changed"
+            )
         }
     };
     printing::answer(&format!("{}{looks} judged again, {different_is}\n", table.render()))?;

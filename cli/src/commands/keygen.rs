@@ -14,23 +14,23 @@ use crate::register::signing::{SigningError, key_id, password_in};
 /// The command line of `keygen`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The keys have the format of minisign (https://jedisct1.github.io/minisign/): its own program \
-                        reads them, and this one reads its."
+    after_help = "The keys are in minisign's format (https://jedisct1.github.io/minisign/): minisign can use them, \
+                        and this plugin can use keys that minisign made."
 )]
 pub struct KeygenArguments {
-    /// Where the secret key is put; it signs models (register --key).
+    /// Where to write the secret key, which signs models (register --key).
     #[arg(long, default_value = "minisign.key", value_name = "FILE")]
     pub secret_key: PathBuf,
 
-    /// Where the public key is put; devices check signatures with it.
+    /// Where to write the public key, with which devices check signatures.
     #[arg(long, default_value = "minisign.pub", value_name = "FILE")]
     pub public_key: PathBuf,
 
-    /// File whose first line becomes the secret key's password. Default: you are asked for one.
+    /// File whose first line becomes the password of the secret key. Default: you are asked for one.
     #[arg(long, value_name = "FILE", conflicts_with = "no_password")]
     pub password_file: Option<PathBuf>,
 
-    /// Protect the secret key by its file's permissions alone: for a CI that keeps the file as a secret.
+    /// Do not encrypt the secret key; only the permissions of its file protect it. For CI that keeps the file as a secret.
     #[arg(long)]
     pub no_password: bool,
 }
@@ -38,20 +38,20 @@ pub struct KeygenArguments {
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeygenError {
-    /// Nobody can be asked for a password.
-    #[error("make a key: give a password with --password-file, or say --no-password")]
+    /// There is no terminal to ask for a password.
+    #[error("create a key: there is no terminal to ask for a password; use --password-file or --no-password")]
     NoPassword,
     /// The password cannot be read.
     #[error(transparent)]
     Password(#[from] SigningError),
     /// An empty password protects nothing.
-    #[error("make a key: the password is empty; say --no-password if you want none")]
+    #[error("create a key: the password is empty; use --no-password if you want none")]
     EmptyPassword,
     /// The keys were not made.
-    #[error("make a key")]
+    #[error("create a key")]
     Make(#[source] minisign::PError),
     /// A file is there.
-    #[error("{path} is there, and a key is never replaced; choose another file with {flag}")]
+    #[error("{path} already exists, and a key is never replaced; choose another file with {flag}")]
     Taken {
         /// Where.
         path: PathBuf,

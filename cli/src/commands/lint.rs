@@ -1,6 +1,6 @@
 //! `lint`: what is wrong with a file, and what is unwise, without a server.
 
-mod advice;
+mod warnings;
 
 use std::path::{Path, PathBuf};
 
@@ -13,18 +13,18 @@ use crate::printing::{self, AnswerError};
 use crate::rollout_setup;
 use crate::schema::{Problem, schemas};
 use crate::table::one_line;
-use crate::yaml_file::{self, FileError, TextError};
+use crate::yaml_file::{self, FileError, TextProblem};
 
 const ROLLOUT: &str = "Rollout";
 
 /// The command line of `lint`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An error is what the API server or the controller would refuse: the exit code is 1. A warning \
-                        is what they take, and what will surprise you later."
+    after_help = "An error is something that the API server or the controller would refuse; the exit code is then \
+                        1. A warning is something that they accept, but that may surprise you later."
 )]
 pub struct LintArguments {
-    /// File with Rollouts and ModelVersions, as YAML or JSON; - is the standard input; repeatable.
+    /// File with Rollouts and ModelVersions, as YAML or JSON; - reads standard input; repeatable.
     #[arg(long = "filename", short = 'f', required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
@@ -58,14 +58,15 @@ pub struct Findings {
 pub fn run(arguments: &LintArguments) -> Result<Outcome, LintError> {
     let mut failed = false;
     for path in &arguments.files {
-        let all = lint(&yaml_file::text(path)?).map_err(|error| error.at(path))?;
+        let all =
+            lint(&yaml_file::text(path)?).map_err(|source| FileError::Text { path: path.clone(), source })?;
         if all.is_empty() {
             failed = true;
-            printing::answer(&format!("{}: error: holds no object\n", path.display()))?;
+            printing::answer(&format!("{}: error: it holds no objects\n", path.display()))?;
         }
         for findings in all {
             failed |= !findings.errors.is_empty();
-            printing::answer(&shown(path, &findings))?;
+            printing::answer(&lines(path, &findings))?;
         }
     }
     Ok(if failed { Outcome::Failed } else { Outcome::Done })
@@ -75,7 +76,7 @@ pub fn run(arguments: &LintArguments) -> Result<Outcome, LintError> {
 ///
 /// # Errors
 /// When it is not YAML, or holds too much.
-pub fn lint(text: &str) -> Result<Vec<Findings>, TextError> {
+pub fn lint(text: &str) -> Result<Vec<Findings>, TextProblem> {
     Ok(yaml_file::objects(text)?.iter().map(findings).collect())
 }
 
@@ -92,9 +93,11 @@ fn findings(object: &Value) -> Findings {
     let problem = |field: &str, message: String| Problem { field: field.to_owned(), message };
     match schemas.get(kind) {
         _ if !api_version.starts_with(&format!("{GROUP}/")) => {
-            findings.warnings.push(problem("apiVersion", format!("is not of {GROUP}: not checked")));
+            findings
+                .warnings
+                .push(problem("apiVersion", format!("is not of {GROUP}, so the object was not checked")));
         }
-        None => findings.errors.push(problem("kind", "is neither Rollout nor ModelVersion".to_owned())),
+        None => findings.errors.push(problem("kind", "must be Rollout or ModelVersion".to_owned())),
         Some(_) if api_version != format!("{GROUP}/{VERSION}") => {
             findings.errors.push(problem("apiVersion", format!("must be {GROUP}/{VERSION}")));
         }
@@ -108,7 +111,7 @@ fn findings(object: &Value) -> Findings {
                 findings.errors.extend(cannot_work(&filled));
             }
             if findings.errors.is_empty() {
-                findings.warnings = advice::advice(kind, filled);
+                findings.warnings = warnings::warnings(kind, filled);
             }
         }
     }
@@ -122,10 +125,10 @@ fn cannot_work(object: &Value) -> Option<Problem> {
     Some(Problem { field: refused.field, message: refused.what })
 }
 
-fn shown(path: &Path, findings: &Findings) -> String {
+fn lines(path: &Path, findings: &Findings) -> String {
     let place = format!("{}: {}", path.display(), findings.object);
     if findings.errors.is_empty() && findings.warnings.is_empty() {
-        return format!("{}: good\n", one_line(&place));
+        return format!("{}: ok\n", one_line(&place));
     }
     let line = |level: &str, problem: &Problem| {
         one_line(&format!("{place}: {level}: {} {}", problem.field, problem.message)) + "\n"

@@ -6,11 +6,11 @@ use serde_json::json;
 use crate::cluster::{Cluster, ClusterFlags};
 use crate::outcome::Outcome;
 use crate::printing;
-use crate::rollout_patch::{self, WishError};
+use crate::rollout_patch::{self, IntentError};
 
 /// The command line of `pause`.
 #[derive(Debug, Args)]
-#[command(after_help = "The same without this program: kubectl patch rollout NAME --type merge -p \
+#[command(after_help = "Without the plugin: kubectl patch rollout NAME --type merge -p \
                         '{\"spec\":{\"paused\":true}}'")]
 pub struct PauseArguments {
     /// Name of the rollout.
@@ -21,7 +21,7 @@ pub struct PauseArguments {
 ///
 /// # Errors
 /// When it is not there or has ended, or the API server refuses.
-pub async fn run(flags: &ClusterFlags, arguments: &PauseArguments) -> Result<Outcome, WishError> {
+pub async fn run(flags: &ClusterFlags, arguments: &PauseArguments) -> Result<Outcome, IntentError> {
     let cluster = Cluster::connect(flags).await?;
     let before = rollout_patch::get(&cluster, &arguments.rollout).await?;
     rollout_patch::not_ended(&before, "pause")?;

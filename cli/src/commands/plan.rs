@@ -1,41 +1,41 @@
 //! `plan`: what each stage of a rollout can prove, before anything starts.
 
-mod habits;
+mod fleet_rates;
 mod rows;
 mod warnings;
 
 use std::path::PathBuf;
 
 use clap::Args;
-use modelfleet_judge::plan::{devices_to_meet, per_group};
+use modelfleet_judge::sizing::{devices_to_meet, per_group};
 use modelfleet_rollout::{Policy, PolicyError};
 use modelfleet_simulation::{Scenario, Setup};
 
-use crate::cautions;
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
+use crate::simulation_input::{InputArguments, InputError, SimulationInput};
+use crate::stage_warnings;
 use crate::table::Table;
-use crate::trial::{Trial, TrialArguments, TrialError};
 use crate::units::counted;
 
 /// The command line of `plan`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Where nothing is said about the fleet, it is taken to have 0.02 bad events a device and window, in \
-                  bursts of one, with a spread between devices (sigma) of 1."
+    after_help = "Without a scenario, plan assumes 0.02 bad events per device and window, in bursts of one, and a spread \
+                  between devices (sigma) of 1."
 )]
 pub struct PlanArguments {
-    /// What is tried on whom.
+    /// The rollout and the fleet.
     #[command(flatten)]
-    pub trial: TrialArguments,
+    pub input: InputArguments,
 }
 
-/// Why there is no plan.
+/// Why nothing was computed.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// There is nothing to try.
     #[error(transparent)]
-    Trial(#[from] TrialError),
+    SimulationInput(#[from] InputError),
     /// The rollout cannot work.
     #[error("plan the rollout in {path}")]
     Policy {
@@ -54,19 +54,19 @@ pub enum PlanError {
 /// # Errors
 /// [`PlanError`].
 pub fn run(arguments: &PlanArguments) -> Result<Outcome, PlanError> {
-    let trial = Trial::of(&arguments.trial)?;
-    trial.notes().iter().for_each(|note| printing::note(note));
-    let text = plan(&trial.setup, &trial.scenario);
-    let path = || arguments.trial.file.clone();
+    let input = SimulationInput::of(&arguments.input)?;
+    input.notes().iter().for_each(|note| printing::note(note));
+    let text = sizing(&input.setup, &input.scenario);
+    let path = || arguments.input.file.clone();
     printing::answer(&text.map_err(|source| PlanError::Policy { path: path(), source })?)?;
     Ok(Outcome::Done)
 }
 
-/// The plan as text.
+/// What each stage can prove, as text.
 ///
 /// # Errors
 /// When the rollout cannot work.
-pub fn plan(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
+pub fn sizing(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
     let policy = Policy::new(setup.parts.clone())?;
     let header = [
         "STAGE",
@@ -89,12 +89,12 @@ pub fn plan(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
     }
     let devices = i64::try_from(scenario.fleet.devices).unwrap_or(i64::MAX);
     let budget = percent(u64::from(setup.parts.error_budget_ppm));
-    let mut text = format!("{}; error budget {budget}\n\n", counted(devices, "device"));
+    let mut text = format!("{}, error budget {budget}\n\n", counted(devices, "device"));
     text.push_str(&table.render());
     text.push_str(LEGEND);
     text.push_str(&rules_of_thumb(setup, scenario));
     let mut warnings = warnings::warnings(&all, setup);
-    warnings.extend(cautions::slow_probation(setup, u64::from(scenario.fleet.predictions_per_window)));
+    warnings.extend(stage_warnings::slow_probation(setup, u64::from(scenario.fleet.predictions_per_window)));
     if !warnings.is_empty() {
         text.push('\n');
         warnings.iter().for_each(|warning| text.push_str(&format!("warning: {warning}\n")));
@@ -103,31 +103,31 @@ pub fn plan(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
 }
 
 const LEGEND: &str = "
-AT RISK AFTER  if no device fails hard: at most this share of the rest would (95 %)
-FINDS          rise of the rate of bad windows on all canaries that is found, and breaks the objective's allowance, in four
-               of five rollouts
-RULES OUT      rise that a pass rules out (95 %): the stage's margin, which without one of your own is the smallest that
-               the judge can rule out there; nothing: too few events, the stage passes on exposure
-EVENTS/2x      bad windows expected in the stage, of those that a doubled rate takes to be shown
+AT RISK AFTER  if no device of the stage fails, at most this share of the remaining devices would (95 % confidence)
+FINDS          the smallest rise in the rate of bad windows that is detected in four rollouts of five, if all devices of
+               the stage have it and it exceeds the SLO's allowance
+RULES OUT      the rise that is ruled out when the stage passes (95 % confidence): the stage's margin, or without one the
+               smallest margin that the judge can rule out; nothing: too few events, the stage passes without proof
+EVENTS/2x      bad windows expected in the stage / bad windows needed to detect a doubled rate
 ";
 
 /// What does not depend on the stages.
 fn rules_of_thumb(setup: &Setup, scenario: &Scenario) -> String {
     let met = |share_ppm| devices_to_meet(share_ppm, 950_000);
     let mut text = format!(
-        "\nto meet a failure with 95 % probability: {} devices where 10 % fail, {} where 5 %, {} where 1 %\n",
+        "\nDevices needed to see at least one failure (95 % probability): {} if 10 % of all devices fail, {} if 5 %, {} if 1 %\n",
         met(100_000),
         met(50_000),
         met(10_000)
     );
     if let Some(objective) = setup.objectives.iter().find(|objective| rows::is_gate(objective)) {
-        let share_ppm = habits::habits(scenario, &objective.name).share_ppm;
+        let share_ppm = fleet_rates::fleet_rates(scenario, &objective.name).share_ppm;
         let windows = per_group(share_ppm, 250_000, 50_000, 800_000);
         text.push_str(&format!(
-            "{}: two proportions at 5 % and 80 % power, if all devices were alike: {windows} device-windows a side see \
-             {} bad windows become {}\n",
-            objective.name,
+            "Windows needed on each side to see {} bad windows of {} become {}: {windows} (test of two proportions, 5 % \
+             level, 80 % power, if all devices were alike)\n",
             percent(share_ppm),
+            objective.name,
             percent(share_ppm + share_ppm / 4)
         ));
     }

@@ -7,19 +7,19 @@ use serde_json::json;
 use crate::cluster::{Cluster, ClusterFlags};
 use crate::outcome::Outcome;
 use crate::printing;
-use crate::rollout_patch::{self, WishError, is_current};
+use crate::rollout_patch::{self, IntentError, is_current};
 
 /// The command line of `promote`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It never passes over shown harm.\nThe same without this program: kubectl patch rollout NAME \
+    after_help = "Promote never overrides proven harm.\nWithout the plugin: kubectl patch rollout NAME \
                         --type merge -p '{\"spec\":{\"promote\":\"STAGE\"}}'"
 )]
 pub struct PromoteArguments {
     /// Name of the rollout.
     pub rollout: String,
 
-    /// The stage that may begin. Default: the one after the present one.
+    /// The stage to start. Default: the one after the current stage.
     #[arg(long, value_name = "NAME")]
     pub stage: Option<String>,
 }
@@ -27,9 +27,9 @@ pub struct PromoteArguments {
 /// Why a stage was not let begin.
 #[derive(Debug, thiserror::Error)]
 pub enum PromoteError {
-    /// The wish was not written down.
+    /// The API server did not make the change.
     #[error(transparent)]
-    Wish(#[from] WishError),
+    Intent(#[from] IntentError),
     /// There is no such stage.
     #[error("promote rollout {rollout}: it has no stage {stage:?}; its stages are {stages}")]
     NoStage {
@@ -41,7 +41,7 @@ pub enum PromoteError {
         stages: String,
     },
     /// The stage is not to come.
-    #[error("promote rollout {rollout}: {stage} has begun already; promote lets a later stage begin")]
+    #[error("promote rollout {rollout}: stage {stage} has already started; name a later stage")]
     Begun {
         /// The rollout.
         rollout: String,
@@ -50,8 +50,7 @@ pub enum PromoteError {
     },
     /// There is no stage after the present one.
     #[error(
-        "promote rollout {rollout}: {stage} is its last stage, nothing comes after it; if it holds undecided, set \
-         spec.onUndecided: Promote"
+        "promote rollout {rollout}: {stage} is the last stage; if it is held because it is undecided, set spec.onUndecided: Promote"
     )]
     Last {
         /// The rollout.
@@ -66,13 +65,13 @@ pub enum PromoteError {
 /// # Errors
 /// When there is no such stage, the rollout has ended, or the API server refuses.
 pub async fn run(flags: &ClusterFlags, arguments: &PromoteArguments) -> Result<Outcome, PromoteError> {
-    let cluster = Cluster::connect(flags).await.map_err(WishError::from)?;
-    let before = rollout_patch::get(&cluster, &arguments.rollout).await.map_err(WishError::from)?;
+    let cluster = Cluster::connect(flags).await.map_err(IntentError::from)?;
+    let before = rollout_patch::get(&cluster, &arguments.rollout).await.map_err(IntentError::from)?;
     rollout_patch::not_ended(&before, "promote")?;
     let stage = stage(&before, arguments.stage.as_deref())?;
     let patch = json!({ "spec": { "promote": stage } });
     let (_, changes) = rollout_patch::apply(&cluster, &before, "promote", patch).await?;
-    printing::answer(&changes).map_err(WishError::from)?;
+    printing::answer(&changes).map_err(IntentError::from)?;
     Ok(Outcome::Done)
 }
 
@@ -122,7 +121,7 @@ mod tests {
         let fresh = Rollout::new("pump", RolloutSpec::new("pump", "1.0.0"));
         assert_eq!(stage(&fresh, None).unwrap(), "canary");
         assert!(stage(&at(3), None).unwrap_err().to_string().contains("last stage"));
-        assert!(stage(&at(2), Some("canary")).unwrap_err().to_string().contains("begun already"));
+        assert!(stage(&at(2), Some("canary")).unwrap_err().to_string().contains("already started"));
         assert!(stage(&at(0), Some("half")).unwrap_err().to_string().contains("canary, early-adopter"));
     }
 }

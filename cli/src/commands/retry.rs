@@ -8,20 +8,20 @@ use super::abort::REASON_ANNOTATION;
 use crate::cluster::{Cluster, ClusterFlags};
 use crate::outcome::Outcome;
 use crate::printing;
-use crate::rollout_patch::{self, WishError};
+use crate::rollout_patch::{self, IntentError};
 
 /// The command line of `retry`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It also takes back abort and promote, which belong to the attempt before, and lifts the rejection of \
-                  the version.\nThe same without this program: kubectl patch rollout NAME --type merge -p \
+    after_help = "Retry also clears abort and promote, which belong to the previous attempt, and lifts the rejection of \
+                  the version.\nWithout the plugin: kubectl patch rollout NAME --type merge -p \
                   '{\"spec\":{\"retryToken\":\"TEXT\",\"abort\":false,\"promote\":null}}'"
 )]
 pub struct RetryArguments {
     /// Name of the rollout.
     pub rollout: String,
 
-    /// Any text that the rollout did not have before, such as a ticket's number. Default: the time.
+    /// Any text that this rollout has not used before, such as a ticket number. Default: the current time.
     #[arg(long, value_name = "TEXT")]
     pub token: Option<String>,
 }
@@ -30,7 +30,7 @@ pub struct RetryArguments {
 ///
 /// # Errors
 /// When it is not there, or the API server refuses.
-pub async fn run(flags: &ClusterFlags, arguments: &RetryArguments) -> Result<Outcome, WishError> {
+pub async fn run(flags: &ClusterFlags, arguments: &RetryArguments) -> Result<Outcome, IntentError> {
     let cluster = Cluster::connect(flags).await?;
     let before = rollout_patch::get(&cluster, &arguments.rollout).await?;
     let present = before.spec.retry_token.as_deref();

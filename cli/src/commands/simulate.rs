@@ -1,6 +1,6 @@
-//! `simulate`: how a rollout would go on a fleet as a scenario describes it, many times over.
+//! `simulate`: how a rollout would go on the fleet that a scenario describes, many times over.
 
-mod shown;
+mod report;
 mod threads;
 
 use std::fs::File;
@@ -15,7 +15,7 @@ use modelfleet_simulation::{Rule, ScenarioError, Simulation, Summary, Tested};
 
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
-use crate::trial::{Trial, TrialArguments, TrialError};
+use crate::simulation_input::{InputArguments, InputError, SimulationInput};
 use crate::units::counted;
 
 /// Most threads.
@@ -26,31 +26,31 @@ const RUNS_MAX: i64 = 10_000_000;
 /// The command line of `simulate`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The shipped rollout core and judge decide; only the devices are made up. The same seed gives \
+    after_help = "The real rollout core and judge decide; only the devices are simulated. The same seed gives \
                         the same numbers, whatever the number of threads."
 )]
 pub struct SimulateArguments {
-    /// What is tried on whom.
+    /// The rollout and the fleet.
     #[command(flatten)]
-    pub trial: TrialArguments,
-    /// How often it is rolled out.
+    pub input: InputArguments,
+    /// Number of simulated rollouts.
     #[arg(long, default_value_t = 200, value_name = "N", allow_negative_numbers = true,
           value_parser = RangedI64ValueParser::<u64>::new().range(1..=RUNS_MAX))]
     pub runs: u64,
-    /// Seed of all chance.
+    /// Seed of the random numbers.
     #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
-    /// Threads; default: one for each processor.
+    /// Number of threads. Default: one per processor.
     #[arg(long, value_name = "N", allow_negative_numbers = true,
           value_parser = RangedI64ValueParser::<u64>::new().range(1..=THREADS_MAX))]
     pub threads: Option<u64>,
-    /// Form of the answer.
+    /// Output format.
     #[arg(long, short, value_enum, default_value_t = Form::Table)]
     pub output: Form,
-    /// Who decides: the judge, or what is used elsewhere.
+    /// Rule that decides: the judge, or a rule that other tools use, to compare with.
     #[arg(long, value_enum, default_value_t = Decider::Judge)]
     pub rule: Decider,
-    /// Write every look of the first run to this file, one a line, for `judge replay`.
+    /// Write every look of the first run to this file, one per line, for `judge replay`.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 }
@@ -58,9 +58,9 @@ pub struct SimulateArguments {
 /// Form of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Form {
-    /// For people.
+    /// A table for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
@@ -69,22 +69,22 @@ pub enum Form {
 pub enum Decider {
     /// The judge.
     Judge,
-    /// A threshold, of which not one window may be above it.
+    /// A threshold: one window above it rolls the version back.
     #[value(name = "threshold-0")]
     Threshold0,
-    /// A threshold, of which three windows may be above it.
+    /// A threshold: four windows above it roll the version back.
     #[value(name = "threshold-3")]
     Threshold3,
-    /// A sequential test of all errors pooled.
+    /// A sequential test of the pooled errors of all devices.
     Pooled,
 }
 
 /// Why nothing was simulated.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
-    /// There is nothing to try.
+    /// The input cannot be used.
     #[error(transparent)]
-    Trial(#[from] TrialError),
+    SimulationInput(#[from] InputError),
     /// The scenario cannot be used.
     #[error("simulate the scenario")]
     Scenario(#[from] ScenarioError),
@@ -109,7 +109,7 @@ pub enum SimulateError {
     #[error("write the answer")]
     Answer(#[from] AnswerError),
     /// A thread ended before its time.
-    #[error("a thread of the simulation ended before its time")]
+    #[error("a thread of the simulation panicked")]
     Thread,
 }
 
@@ -118,9 +118,9 @@ pub enum SimulateError {
 /// # Errors
 /// [`SimulateError`].
 pub fn run(arguments: &SimulateArguments) -> Result<Outcome, SimulateError> {
-    let trial = Trial::of(&arguments.trial)?;
-    trial.notes().iter().for_each(|note| printing::note(note));
-    let Trial { rollout, mut setup, scenario } = trial;
+    let input = SimulationInput::of(&arguments.input)?;
+    input.notes().iter().for_each(|note| printing::note(note));
+    let SimulationInput { rollout, mut setup, scenario } = input;
     setup.rule = match arguments.rule {
         Decider::Judge => Rule::Judge,
         Decider::Threshold0 => Rule::Threshold { limit: 0 },
@@ -133,7 +133,7 @@ pub fn run(arguments: &SimulateArguments) -> Result<Outcome, SimulateError> {
         let looks = counted(record(&simulation, arguments.seed, path)?, "look");
         let path = path.display();
         printing::note(&format!(
-            "{looks} of the first run written; judge again with: kubectl modelfleet judge replay {path}"
+            "wrote {looks} of the first run; judge them again with: kubectl modelfleet judge replay {path}"
         ));
     }
     let processors = || std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
@@ -142,10 +142,11 @@ pub fn run(arguments: &SimulateArguments) -> Result<Outcome, SimulateError> {
     let tested = if scenario.is_harmless() { Tested::FalseRollback } else { Tested::Detection };
     let summary = Summary::of(tested, stages.len(), &outcomes);
     let devices = scenario.fleet.devices;
-    let told = shown::Told { rollout: &rollout, arguments, devices, stages: &stages, outcomes: &outcomes };
+    let report =
+        report::Report { rollout: &rollout, arguments, devices, stages: &stages, outcomes: &outcomes };
     printing::answer(&match arguments.output {
-        Form::Json => serde_json::to_string_pretty(&told.json(&summary))? + "\n",
-        Form::Table => told.table(&summary),
+        Form::Json => serde_json::to_string_pretty(&report.json(&summary))? + "\n",
+        Form::Table => report.table(&summary),
     })?;
     Ok(Outcome::Done)
 }

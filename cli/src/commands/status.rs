@@ -1,4 +1,4 @@
-//! `status`: where a rollout stands, and waiting for its end.
+//! `status`: the progress of a rollout, and waiting for its end.
 
 mod view;
 
@@ -25,19 +25,19 @@ pub struct StatusArguments {
     /// Name of the rollout.
     pub rollout: String,
 
-    /// Print each change until the end.
+    /// Print each change until the rollout ends.
     #[arg(long, short)]
     pub watch: bool,
 
-    /// Wait for an end: succeeded, rolled-back, or finished (either).
+    /// Wait until the rollout has ended: succeeded, rolled-back, or finished (either).
     #[arg(long = "for", value_enum, value_name = "END")]
     pub awaited: Option<Awaited>,
 
-    /// Wait no longer than this, such as 30m.
+    /// Longest time to wait, such as 30m.
     #[arg(long, value_parser = parse_duration, value_name = "TIME")]
     pub timeout: Option<Duration>,
 
-    /// Print the object.
+    /// Print the object in this format.
     #[arg(long, short, value_enum, conflicts_with_all = ["watch", "awaited"])]
     pub output: Option<Output>,
 }
@@ -60,7 +60,7 @@ pub enum StatusError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// It was deleted.
-    #[error("wait for rollout {0}: it was deleted")]
+    #[error("wait for rollout {0}: the rollout was deleted")]
     Deleted(String),
     /// The object cannot be printed.
     #[error(transparent)]
@@ -70,10 +70,10 @@ pub enum StatusError {
     Answer(#[from] AnswerError),
 }
 
-/// Where a rollout stands, for one who waits.
+/// How far a rollout is, for a caller that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stand {
-    Going,
+enum Progress {
+    Running,
     Succeeded,
     RolledBack,
     Stalled,
@@ -115,10 +115,10 @@ async fn follow(
     awaited: Awaited,
     last: &mut Rollout,
 ) -> Result<Outcome, StatusError> {
-    if let Some(outcome) = outcome(stand(last), awaited) {
+    if let Some(outcome) = outcome(progress(last), awaited) {
         return Ok(outcome);
     }
-    let mut shown = String::new();
+    let mut printed = String::new();
     let mut watched = watcher::watch_object(cluster.api::<Rollout>(), &arguments.rollout)
         .default_backoff()
         .into_stream()
@@ -130,53 +130,53 @@ async fn follow(
             // The stream goes on by itself; a server that restarts is no end of a rollout of weeks.
             Err(error) => {
                 printing::note(&format!(
-                    "still watching rollout {} after an interruption: {error}",
+                    "the watch of rollout {} was interrupted, trying again: {error}",
                     arguments.rollout
                 ));
                 continue;
             }
         }
         let line = view::line(last);
-        if arguments.watch && line != shown {
+        if arguments.watch && line != printed {
             printing::answer(&format!("{}  {line}\n", Timestamp::now().strftime("%H:%M:%SZ")))?;
-            shown = line;
+            printed = line;
         }
-        if let Some(outcome) = outcome(stand(last), awaited) {
+        if let Some(outcome) = outcome(progress(last), awaited) {
             return Ok(outcome);
         }
     }
 }
 
 /// How waiting ends; nothing when it does not end yet.
-fn outcome(stand: Stand, awaited: Awaited) -> Option<Outcome> {
-    match (stand, awaited) {
-        (Stand::Going, _) => None,
-        (Stand::Succeeded, Awaited::Succeeded | Awaited::Finished) => Some(Outcome::Done),
-        (Stand::Succeeded, Awaited::RolledBack) => Some(Outcome::Succeeded),
-        (Stand::RolledBack, Awaited::RolledBack) => Some(Outcome::Done),
-        (Stand::RolledBack, Awaited::Succeeded | Awaited::Finished) => Some(Outcome::RolledBack),
-        (Stand::Stalled, _) => Some(Outcome::Stalled),
+fn outcome(progress: Progress, awaited: Awaited) -> Option<Outcome> {
+    match (progress, awaited) {
+        (Progress::Running, _) => None,
+        (Progress::Succeeded, Awaited::Succeeded | Awaited::Finished) => Some(Outcome::Done),
+        (Progress::Succeeded, Awaited::RolledBack) => Some(Outcome::Succeeded),
+        (Progress::RolledBack, Awaited::RolledBack) => Some(Outcome::Done),
+        (Progress::RolledBack, Awaited::Succeeded | Awaited::Finished) => Some(Outcome::RolledBack),
+        (Progress::Stalled, _) => Some(Outcome::Stalled),
     }
 }
 
 /// What the conditions say, if they speak about the present spec.
-fn stand(rollout: &Rollout) -> Stand {
+fn progress(rollout: &Rollout) -> Progress {
     if !rollout_patch::is_current(rollout) {
-        return Stand::Going;
+        return Progress::Running;
     }
     let holds = |kind: &str| {
         let conditions = rollout.status.iter().flat_map(|status| &status.conditions);
         conditions.into_iter().any(|condition| condition.type_ == kind && condition.status == "True")
     };
     if holds(conditions::ROLLED_BACK) {
-        Stand::RolledBack
+        Progress::RolledBack
     } else if holds(conditions::READY) {
-        Stand::Succeeded
+        Progress::Succeeded
     // An overdue rollback is stalled as well, and still goes on.
     } else if holds(conditions::STALLED) && !holds(conditions::PROGRESSING) {
-        Stand::Stalled
+        Progress::Stalled
     } else {
-        Stand::Going
+        Progress::Running
     }
 }
 
@@ -212,26 +212,26 @@ mod tests {
 
     #[test]
     fn the_end_is_read_from_conditions_of_the_present_spec() {
-        assert_eq!(stand(&with(2, 2, &["Ready"])), Stand::Succeeded);
-        assert_eq!(stand(&with(2, 2, &["RolledBack", "Stalled", "Degraded"])), Stand::RolledBack);
-        assert_eq!(stand(&with(2, 2, &["Stalled", "Paused"])), Stand::Stalled);
-        assert_eq!(stand(&with(2, 2, &["Stalled", "Progressing"])), Stand::Going);
-        assert_eq!(stand(&with(2, 2, &["Progressing"])), Stand::Going);
+        assert_eq!(progress(&with(2, 2, &["Ready"])), Progress::Succeeded);
+        assert_eq!(progress(&with(2, 2, &["RolledBack", "Stalled", "Degraded"])), Progress::RolledBack);
+        assert_eq!(progress(&with(2, 2, &["Stalled", "Paused"])), Progress::Stalled);
+        assert_eq!(progress(&with(2, 2, &["Stalled", "Progressing"])), Progress::Running);
+        assert_eq!(progress(&with(2, 2, &["Progressing"])), Progress::Running);
         // A retry was just wished for: what the status says is about the attempt before.
-        assert_eq!(stand(&with(3, 2, &["RolledBack", "Stalled"])), Stand::Going);
+        assert_eq!(progress(&with(3, 2, &["RolledBack", "Stalled"])), Progress::Running);
         let fresh = Rollout::new("pump", RolloutSpec::new("pump", "1.0.0"));
-        assert_eq!(stand(&fresh), Stand::Going);
+        assert_eq!(progress(&fresh), Progress::Running);
     }
 
     #[test]
     fn each_end_has_its_exit_code() {
-        let code = |stand, awaited| outcome(stand, awaited).map(Outcome::code);
-        assert_eq!(code(Stand::Succeeded, Awaited::Finished), Some(0));
-        assert_eq!(code(Stand::RolledBack, Awaited::RolledBack), Some(0));
-        assert_eq!(code(Stand::RolledBack, Awaited::Finished), Some(2));
-        assert_eq!(code(Stand::RolledBack, Awaited::Succeeded), Some(2));
-        assert_eq!(code(Stand::Stalled, Awaited::Succeeded), Some(4));
-        assert_eq!(code(Stand::Succeeded, Awaited::RolledBack), Some(5));
-        assert_eq!(code(Stand::Going, Awaited::Finished), None);
+        let code = |progress, awaited| outcome(progress, awaited).map(Outcome::code);
+        assert_eq!(code(Progress::Succeeded, Awaited::Finished), Some(0));
+        assert_eq!(code(Progress::RolledBack, Awaited::RolledBack), Some(0));
+        assert_eq!(code(Progress::RolledBack, Awaited::Finished), Some(2));
+        assert_eq!(code(Progress::RolledBack, Awaited::Succeeded), Some(2));
+        assert_eq!(code(Progress::Stalled, Awaited::Succeeded), Some(4));
+        assert_eq!(code(Progress::Succeeded, Awaited::RolledBack), Some(5));
+        assert_eq!(code(Progress::Running, Awaited::Finished), None);
     }
 }

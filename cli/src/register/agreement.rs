@@ -1,7 +1,7 @@
 //! Whether another engine answers as ONNX Runtime does: rows one by one, and in batches, which some engines mix up.
 
-use super::feed::{Data, Filling, Runs, fillings};
-use super::inputs::Filled;
+use super::inputs::FilledInput;
+use super::named_tensor::{Data, NamedTensor, Session, tensors};
 use super::rows::Rows;
 
 /// Rows that go in together.
@@ -13,9 +13,9 @@ const BATCHES: [usize; 3] = [2, 5, 8];
 /// # Errors
 /// When the other engine answers otherwise, or not.
 pub fn check(
-    first: &mut dyn Runs,
-    other: &mut dyn Runs,
-    inputs: &[Filled],
+    first: &mut dyn Session,
+    other: &mut dyn Session,
+    inputs: &[FilledInput],
     rows: &Rows,
     candidates: &[usize],
     tolerance: f64,
@@ -36,18 +36,18 @@ pub fn check(
 
 /// Whether the first engine takes these rows together.
 fn compare(
-    first: &mut dyn Runs,
-    other: &mut dyn Runs,
-    inputs: &[Filled],
+    first: &mut dyn Session,
+    other: &mut dyn Session,
+    inputs: &[FilledInput],
     rows: &Rows,
     indices: &[usize],
     tolerance: f64,
 ) -> Result<bool, String> {
-    let Some(inputs) = fillings(inputs, rows, indices) else { return Ok(false) };
+    let Some(inputs) = tensors(inputs, rows, indices) else { return Ok(false) };
     let Ok(expected) = first.run(&inputs) else { return Ok(false) };
     let found = other.run(&inputs).map_err(|why| format!("fails on {}: {why}", of_rows(indices)))?;
     match expected.iter().find_map(|expected| difference(expected, &found, tolerance)) {
-        Some(difference) => Err(format!("answers {} otherwise: {difference}", of_rows(indices))),
+        Some(difference) => Err(format!("answers {} differently: {difference}", of_rows(indices))),
         None => Ok(true),
     }
 }
@@ -60,7 +60,7 @@ fn of_rows(indices: &[usize]) -> String {
 }
 
 /// What differs from an expected output. NaN agrees with NaN: it is what the model answers.
-fn difference(expected: &Filling, found: &[Filling], tolerance: f64) -> Option<String> {
+fn difference(expected: &NamedTensor, found: &[NamedTensor], tolerance: f64) -> Option<String> {
     let name = &expected.name;
     let Some(found) = found.iter().find(|output| &output.name == name) else {
         return Some(format!("there is no output {name:?}"));
@@ -69,7 +69,7 @@ fn difference(expected: &Filling, found: &[Filling], tolerance: f64) -> Option<S
         return Some(format!("output {name:?} has shape {:?}, not {:?}", found.shape, expected.shape));
     }
     let (Data::Numbers(found), Data::Numbers(expected)) = (&found.data, &expected.data) else {
-        return (found.data != expected.data).then(|| format!("output {name:?} has other texts"));
+        return (found.data != expected.data).then(|| format!("output {name:?} has different texts"));
     };
     let far = |(found, expected): &(&f64, &f64)| {
         let off = (*found - *expected).abs() / expected.abs().max(1.0);
@@ -78,7 +78,7 @@ fn difference(expected: &Filling, found: &[Filling], tolerance: f64) -> Option<S
             && (off.is_nan() || off > tolerance)
     };
     let (found, expected) = found.iter().zip(expected).find(far)?;
-    Some(format!("output {name:?} is {found}, not {expected} within {tolerance}"))
+    Some(format!("output {name:?} is {found}, not {expected} (tolerance {tolerance})"))
 }
 
 #[cfg(test)]
@@ -93,15 +93,15 @@ mod tests {
         mixes: bool,
     }
 
-    impl Runs for Adds {
-        fn run(&mut self, inputs: &[Filling]) -> Result<Vec<Filling>, String> {
+    impl Session for Adds {
+        fn run(&mut self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, String> {
             let Data::Numbers(numbers) = &inputs[0].data else { return Err("texts".into()) };
             let sum = |row: &[f64]| row.iter().sum::<f64>();
             let rows = numbers.chunks(2);
             let mixed = if self.mixes && numbers.len() > 2 { sum(&numbers[..2]) } else { 0.0 };
             let sums: Vec<f64> = rows.map(|row| sum(row) + mixed).collect();
             let shape = vec![i64::try_from(sums.len()).unwrap()];
-            Ok(vec![Filling {
+            Ok(vec![NamedTensor {
                 name: "sum".into(),
                 datatype: Datatype::Fp32,
                 shape,
@@ -110,9 +110,9 @@ mod tests {
         }
     }
 
-    fn said(leading: i64, mixes: bool) -> Result<(), String> {
+    fn message(leading: i64, mixes: bool) -> Result<(), String> {
         let tensor = Tensor { name: "x".into(), datatype: Datatype::Fp32, shape: vec![leading, 2] };
-        let inputs = [Filled { tensor, columns: vec![0, 1] }];
+        let inputs = [FilledInput { tensor, columns: vec![0, 1] }];
         let column = |from: f64| Column {
             name: "c".into(),
             cells: Cells::Numbers((0..8).map(|row| from + f64::from(row)).collect()),
@@ -124,9 +124,12 @@ mod tests {
 
     #[test]
     fn what_is_right_row_by_row_and_wrong_in_batches_is_found() {
-        assert_eq!(said(-1, false), Ok(()));
-        let wrong = said(-1, true).unwrap_err();
-        assert_eq!(wrong, "answers a batch of 2 rows otherwise: output \"sum\" is 6, not 3 within 0.0001");
-        assert_eq!(said(1, true), Ok(()), "no batch goes into a model that takes one row");
+        assert_eq!(message(-1, false), Ok(()));
+        let wrong = message(-1, true).unwrap_err();
+        assert_eq!(
+            wrong,
+            "answers a batch of 2 rows differently: output \"sum\" is 6, not 3 (tolerance 0.0001)"
+        );
+        assert_eq!(message(1, true), Ok(()), "no batch goes into a model that takes one row");
     }
 }

@@ -15,20 +15,20 @@ use crate::manifest::Output;
 use crate::units::parse_bytes;
 
 const AFTER_HELP: &str = "\
-Registering the same file again changes nothing. Another file under a version that is taken is refused.
+Registering the same file again changes nothing. Registering another file under the same version is refused.
 
 The store is a folder (/srv/models or file:///srv/models), a WebDAV server (http://, https://) or a bucket (s3://,
-gs://, az://) with the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL,
-GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY and others of their kind. A server that
-asks who writes gets the variable MODELFLEET_STORE_AUTHORIZATION as its Authorization header. Devices download over
-http(s) or from a folder: give --public-url for a bucket.
+gs://, az://). Credentials come from the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL,
+GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY and the like. For a WebDAV server, set
+MODELFLEET_STORE_AUTHORIZATION to the value of the Authorization header. Devices download over http(s) or from a folder:
+set --public-url for a bucket.
 
 Example:
   kubectl modelfleet register pump-anomaly-1.1.0.onnx --name pump-anomaly --version 1.1.0 \\
       --store https://models.example.com --rows training-rows.csv \\
       --positive-output label --positive-label -1 --baseline Accuracy=0.97";
 
-/// Uploads a model and makes it known as a ModelVersion.
+/// Uploads a model and creates its ModelVersion.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct RegisterArguments {
@@ -40,27 +40,27 @@ pub struct RegisterArguments {
     #[arg(long)]
     pub name: String,
 
-    /// Its semantic version, such as 1.1.0.
+    /// Semantic version, such as 1.1.0.
     #[arg(long, value_parser = parse_version)]
     pub version: semver::Version,
 
-    /// Where the file is put: URL/NAME/VERSION/DIGEST.onnx.
+    /// Folder or URL to upload to; the file becomes URL/NAME/VERSION/DIGEST.onnx.
     #[arg(long, value_name = "URL")]
     pub store: String,
 
-    /// What devices download from, when it is another address than the store's.
+    /// Address that devices download from, if it is not the store's.
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
 
-    /// Show what would be registered; upload nothing, change nothing, ask no server.
+    /// Print what would be registered, without uploading, changing or contacting anything.
     #[arg(long, conflicts_with = "upload_only")]
     pub dry_run: bool,
 
-    /// Upload, and print the ModelVersion instead of applying it: for a repository that is synced to the cluster.
+    /// Upload, and print the ModelVersion instead of applying it: for a GitOps repository.
     #[arg(long)]
     pub upload_only: bool,
 
-    /// Print the object.
+    /// Print the object in this format.
     #[arg(long, short, value_enum)]
     pub output: Option<Output>,
 
@@ -85,30 +85,30 @@ pub struct RegisterArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training data and self-test")]
 pub struct TrainingFlags {
-    /// Training rows, as CSV with the columns' names in the first line: makes the reference profile (range and
-    /// distribution of each feature) and the inputs of the self-test. A model with several inputs takes the columns of their
-    /// names. Cells are separated by commas, semicolons, tabs or bars; a missing reading is an empty cell or what pandas
+    /// Training rows, as CSV with the names of the columns in the first line. The reference profile (range and distribution
+    /// of each feature) and the inputs of the self-test are made from them. If the model has several inputs, each takes the
+    /// column of its name. Cells are separated by commas, semicolons, tabs or bars; a missing reading is an empty cell or what pandas
     /// writes; True and False are 1 and 0.
     #[arg(long, value_name = "FILE.csv")]
     pub rows: Option<PathBuf>,
 
-    /// Columns of the rows that fill the model's inputs; the only input takes them in this order. Default: all columns.
+    /// Columns that fill the model's inputs, in this order if it has only one. Default: all columns.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", requires = "rows")]
     pub features: Vec<String>,
 
-    /// Number of rows that become self-test cases, 0 to 16. Their answers come from running the model here.
+    /// Number of self-test cases, 0 to 16. Their expected answers come from running the model here.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=16), value_name = "N")]
     pub self_test_cases: u8,
 
-    /// How far an answer on a device may be off from the one found here.
+    /// How far a device's answer may differ from the expected one.
     #[arg(long, default_value = "0.0001", value_parser = parse_decimal, value_name = "X")]
     pub self_test_tolerance: Decimal,
 
-    /// Refuse to register a model without a self-test.
+    /// Fail if no self-test can be made.
     #[arg(long, requires = "rows")]
     pub require_self_test: bool,
 
-    /// Shared library of ONNX Runtime (libonnxruntime.so), for the self-test's answers. Default: the one that the
+    /// Shared library of ONNX Runtime (libonnxruntime.so), which gives the expected answers. Default: the one that the
     /// system finds.
     #[arg(long, env = "MODELFLEET_ONNXRUNTIME", value_name = "FILE")]
     pub onnxruntime: Option<PathBuf>,
@@ -120,13 +120,13 @@ pub struct TrainingFlags {
 
 /// How an answer is read.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "How an alarm is read from an answer")]
+#[command(next_help_heading = "When an answer is an alarm")]
 pub struct DecisionFlags {
-    /// The output that decides.
+    /// Output that decides whether an answer is an alarm.
     #[arg(long, value_name = "NAME", requires = "positive")]
     pub positive_output: Option<String>,
 
-    /// The answer is an alarm when the output is exactly this.
+    /// An answer is an alarm if the output is exactly N.
     #[arg(
         long,
         group = "positive",
@@ -136,31 +136,31 @@ pub struct DecisionFlags {
     )]
     pub positive_label: Option<i64>,
 
-    /// The answer is an alarm when the output is this or above.
+    /// An answer is an alarm if the output is X or more.
     #[arg(long, group = "positive", requires = "positive_output", allow_negative_numbers = true,
           value_parser = parse_decimal, value_name = "X")]
     pub positive_at_least: Option<Decimal>,
 
-    /// The answer is an alarm when the output is this or below.
+    /// An answer is an alarm if the output is X or less.
     #[arg(long, group = "positive", requires = "positive_output", allow_negative_numbers = true,
           value_parser = parse_decimal, value_name = "X")]
     pub positive_at_most: Option<Decimal>,
 
-    /// The output that carries the confidence: its highest element.
+    /// Output with the confidence; its highest element counts.
     #[arg(long, value_name = "NAME", requires_all = ["positive_output", "low_confidence"])]
     pub confidence_output: Option<String>,
 
-    /// Answers with less confidence count as low (LowConfidenceRate).
+    /// Answers with a confidence below X count as low (LowConfidenceRate).
     #[arg(long, requires = "confidence_output", value_parser = parse_decimal, value_name = "X")]
     pub low_confidence: Option<Decimal>,
 }
 
 /// What a device must offer.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "What a device must offer")]
+#[command(next_help_heading = "Requirements on devices")]
 pub struct RequiresFlags {
-    /// Engine that can run it: OnnxRuntime or Rten; repeatable. Default: any that knows its operator sets and answers the
-    /// training rows as ONNX Runtime does, one by one and in batches.
+    /// Engine that may run the model: OnnxRuntime or Rten; repeatable. Default: every engine that knows its operator sets and
+    /// answers the training rows as ONNX Runtime does, one by one and in batches.
     #[arg(long, value_parser = parse_engine, value_name = "ENGINE")]
     pub engine: Vec<Engine>,
 
@@ -177,7 +177,7 @@ pub struct RequiresFlags {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Signature and lineage")]
 pub struct OriginFlags {
-    /// Minisign secret key that signs the file.
+    /// Minisign secret key to sign the file with.
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
 
@@ -189,7 +189,7 @@ pub struct OriginFlags {
     #[arg(long, value_name = "KEY=VALUE")]
     pub lineage: Vec<LineageEntry>,
 
-    /// Commit of the training code; `auto` is the one that is checked out here.
+    /// Commit of the training code; `auto` takes the commit that is checked out here.
     #[arg(long, value_name = "COMMIT|auto")]
     pub git_commit: Option<String>,
 }

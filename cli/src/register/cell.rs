@@ -8,7 +8,7 @@ const GAPS: [&str; 20] = [
 
 /// What was seen of how the file writes numbers.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct DecimalMarks {
     /// A number with a point before its decimals.
     pub point: bool,
     /// A number with a comma before its decimals.
@@ -17,7 +17,7 @@ pub(super) struct Seen {
 
 /// The number of a cell, not-a-number for a gap, nothing for anything else. True and False are 1 and 0. A comma before
 /// decimals is taken where `commas` says that it does not separate cells.
-pub(super) fn number(text: &str, commas: bool, seen: &mut Seen) -> Option<f64> {
+pub(super) fn number(text: &str, commas: bool, seen: &mut DecimalMarks) -> Option<f64> {
     if is_gap(text) {
         return Some(f64::NAN);
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, commas: bool, expected: Option<f64>) {
-        let found = number(text, commas, &mut Seen::default());
+        let found = number(text, commas, &mut DecimalMarks::default());
         assert_eq!(found.map(f64::to_bits), expected.map(f64::to_bits), "{text}");
     }
 

@@ -6,7 +6,7 @@ use modelfleet_crds::model_version::{Datatype, Tensor};
 #[derive(Debug, thiserror::Error)]
 pub enum InputsError {
     /// A column that was asked for is not there, or twice.
-    #[error("--features names {name:?}, which the rows have not, or twice; their columns are {columns}")]
+    #[error("--features names {name:?}, which is not a column or is named twice; the columns are {columns}")]
     NoColumn {
         /// The name, cut.
         name: String,
@@ -15,8 +15,8 @@ pub enum InputsError {
     },
     /// Another number of columns than the input takes.
     #[error(
-        "they have {columns} columns ({names}), and the model's input {input:?} takes {wanted} values; choose the columns \
-         with --features"
+        "they have {columns} columns ({names}), but the model's input {input:?} takes {wanted} values; choose columns with \
+         --features"
     )]
     Columns {
         /// Columns of the rows.
@@ -30,8 +30,7 @@ pub enum InputsError {
     },
     /// Several inputs, and no column is named as one of them.
     #[error(
-        "the model takes {inputs} inputs, and no column is named like {input:?}; name the columns as the model's inputs are \
-         named"
+        "the model has {inputs} inputs, but no column is named {input:?}; give the columns the names of the model's inputs"
     )]
     NotNamed {
         /// How many.
@@ -43,14 +42,14 @@ pub enum InputsError {
 
 /// An input, and the columns that fill it for one row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Filled {
+pub struct FilledInput {
     /// The input.
     pub tensor: Tensor,
     /// Positions of its columns in the rows, in the order of its elements.
     pub columns: Vec<usize>,
 }
 
-impl Filled {
+impl FilledInput {
     /// Whether it takes texts.
     #[must_use]
     pub fn is_text(&self) -> bool {
@@ -63,10 +62,14 @@ impl Filled {
 ///
 /// # Errors
 /// When an input is not filled, or not exactly.
-pub fn filled(names: &[String], chosen: &[String], inputs: &[Tensor]) -> Result<Vec<Filled>, InputsError> {
+pub fn filled(
+    names: &[String],
+    chosen: &[String],
+    inputs: &[Tensor],
+) -> Result<Vec<FilledInput>, InputsError> {
     let mut pool = positions(names, chosen)?;
     if let [only] = inputs {
-        let input = Filled { tensor: only.clone(), columns: pool };
+        let input = FilledInput { tensor: only.clone(), columns: pool };
         return fits(names, input, width(only)).map(|input| vec![input]);
     }
     let mut columns: Vec<Option<Vec<usize>>> = Vec::new();
@@ -85,19 +88,19 @@ pub fn filled(names: &[String], chosen: &[String], inputs: &[Tensor]) -> Result<
     let all = inputs.iter().zip(columns);
     all.map(|(tensor, columns)| {
         let columns = columns.unwrap_or_default();
-        fits(names, Filled { tensor: tensor.clone(), columns }, width(tensor))
+        fits(names, FilledInput { tensor: tensor.clone(), columns }, width(tensor))
     })
     .collect()
 }
 
 /// Names of the columns that fill no input.
 #[must_use]
-pub fn left_over<'a>(names: &'a [String], filled: &[Filled]) -> Vec<&'a str> {
+pub fn left_over<'a>(names: &'a [String], filled: &[FilledInput]) -> Vec<&'a str> {
     let used = |index: &usize| filled.iter().any(|input| input.columns.contains(index));
     names.iter().enumerate().filter(|(index, _)| !used(index)).map(|(_, name)| name.as_str()).collect()
 }
 
-fn fits(names: &[String], input: Filled, wanted: Option<i64>) -> Result<Filled, InputsError> {
+fn fits(names: &[String], input: FilledInput, wanted: Option<i64>) -> Result<FilledInput, InputsError> {
     let count = input.columns.len();
     match wanted {
         Some(wanted) if i64::try_from(count) != Ok(wanted) => Err(InputsError::Columns {
@@ -152,7 +155,7 @@ mod tests {
                 let found: Vec<Vec<usize>> = found.into_iter().map(|input| input.columns).collect();
                 assert_eq!(found, expected, "{names} / {chosen}");
             }
-            (Err(said), Err(part)) => assert!(said.contains(part), "{said}"),
+            (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
             (found, _) => panic!("{found:?}"),
         }
     }
@@ -162,8 +165,8 @@ mod tests {
         let input: &[(&str, &[i64])] = &[("x", &[-1, 2])];
         check("a b", "", input, Ok(&[&[0, 1]]));
         check("a b c", "c a", input, Ok(&[&[2, 0]]));
-        check("a b c", "", input, Err("they have 3 columns (a, b, c), and the model's input \"x\" takes 2"));
-        check("a b", "d a", input, Err("\"d\", which the rows have not"));
+        check("a b c", "", input, Err("they have 3 columns (a, b, c), but the model's input \"x\" takes 2"));
+        check("a b", "d a", input, Err("\"d\", which is not a column"));
         check("a b", "a a", input, Err("twice"));
         check("a b c", "", &[("x", &[-1, -1])], Ok(&[&[0, 1, 2]]));
     }
@@ -172,7 +175,7 @@ mod tests {
     fn several_inputs_take_the_columns_of_their_names() {
         let inputs: &[(&str, &[i64])] = &[("kind", &[-1, 1]), ("rms", &[-1, 1])];
         check("rms kind site", "", inputs, Ok(&[&[1], &[0]]));
-        check("rms age", "", inputs, Err("the model takes 2 inputs, and no column is named like \"kind\""));
+        check("rms age", "", inputs, Err("the model has 2 inputs, but no column is named \"kind\""));
         check("rms kind peak", "", &[("numbers", &[-1, 2]), ("kind", &[-1, 1])], Ok(&[&[0, 2], &[1]]));
         check("rms kind", "", &[("numbers", &[-1, 2]), ("kind", &[-1, 1])], Err("takes 2 values"));
         check("a b", "", &[("x", &[-1]), ("b", &[-1])], Ok(&[&[0], &[1]]));

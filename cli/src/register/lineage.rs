@@ -60,7 +60,7 @@ impl FromStr for LineageEntry {
     }
 }
 
-/// The lineage of a ModelVersion; nothing when nothing was said.
+/// The lineage of a ModelVersion; nothing when no flag gives any.
 ///
 /// # Errors
 /// When the commit is none, or there is none to find.
@@ -130,8 +130,8 @@ mod tests {
     #[test]
     fn what_has_no_field_is_refused_with_the_fields_that_are() {
         for bad in ["", "createdBy", "createdBy=", "color=red", "hyperparameters.=1"] {
-            let said = bad.parse::<LineageEntry>().unwrap_err().to_string();
-            assert!(said.contains("trainingData"), "{said}");
+            let message = bad.parse::<LineageEntry>().unwrap_err().to_string();
+            assert!(message.contains("trainingData"), "{message}");
         }
         assert!(lineage(&[], Some("HEAD"), Path::new(".")).is_err());
         let outside = lineage(&[], Some("auto"), Path::new("/"));

@@ -9,8 +9,8 @@ use modelfleet_crds::model_version::{Datatype, FeatureBaseline, MissingPolicy};
 use modelfleet_crds::text::Decimal;
 use modelfleet_protocol::bins::{Bins, as_counted};
 
-use super::feed::held;
-use super::inputs::Filled;
+use super::inputs::FilledInput;
+use super::named_tensor::as_stored;
 use super::rows::{Cells, Rows};
 use crate::decimal::decimal;
 
@@ -35,13 +35,13 @@ pub struct Profile {
 
 /// The profile of what fills the inputs, as devices see it.
 #[must_use]
-pub fn profile(inputs: &[Filled], rows: &Rows) -> Profile {
+pub fn profile(inputs: &[FilledInput], rows: &Rows) -> Profile {
     let mut profile = Profile::default();
     for input in inputs {
         for column in input.columns.iter().filter_map(|&column| rows.columns.get(column)) {
             let name = &column.name;
             let Cells::Numbers(numbers) = &column.cells else {
-                profile.notes.push(format!("column {name:?} holds text, which devices do not watch yet"));
+                profile.notes.push(format!("column {name:?} holds text; devices do not watch text yet"));
                 continue;
             };
             let made = feature(name, numbers.iter().copied(), input.tensor.datatype);
@@ -81,7 +81,7 @@ fn feature(
     let (Some(&least), Some(&most)) = (sorted.first(), sorted.last()) else {
         return Err("has no reading in any row");
     };
-    let too_large = "has values beyond what 32 bits hold";
+    let too_large = "has values too large for 32 bits";
     if !least.is_finite() || !most.is_finite() {
         return Err(too_large);
     }
@@ -105,7 +105,7 @@ fn feature(
 
 /// A reading as the model gets it, and then as a device counts it.
 fn as_device_sees(value: f64, datatype: Datatype) -> f64 {
-    as_counted(held(value, datatype))
+    as_counted(as_stored(value, datatype))
 }
 
 /// Inner borders of the bins of `sorted`, which has at least one value.
@@ -208,9 +208,9 @@ mod tests {
         assert_eq!(zero.counts, [0, 1, 0]);
     }
 
-    fn filled(datatype: Datatype, columns: &[usize]) -> Filled {
+    fn filled(datatype: Datatype, columns: &[usize]) -> FilledInput {
         let tensor = Tensor { name: "x".into(), datatype, shape: vec![-1, -1] };
-        Filled { tensor, columns: columns.into() }
+        FilledInput { tensor, columns: columns.into() }
     }
 
     #[test]
@@ -239,8 +239,8 @@ mod tests {
             profile.notes,
             [
                 "column \"empty\" has no reading in any row; devices do not watch it",
-                "column \"kind\" holds text, which devices do not watch yet",
-                "column \"huge\" has values beyond what 32 bits hold; devices do not watch it",
+                "column \"kind\" holds text; devices do not watch text yet",
+                "column \"huge\" has values too large for 32 bits; devices do not watch it",
             ]
         );
     }
@@ -266,7 +266,7 @@ mod tests {
         let reference = Bins(baseline.counts.iter().map(|&count| u64::try_from(count).unwrap()).collect());
         let mut seen = Bins::for_edges(edges.len());
         // Devices hold readings as the model takes them, and count 32-bit numbers.
-        let readings: Vec<f32> = values.iter().map(|&value| held(value, datatype) as f32).collect();
+        let readings: Vec<f32> = values.iter().map(|&value| as_stored(value, datatype) as f32).collect();
         readings.iter().for_each(|&reading| seen.record(&edges, f64::from(reading)));
         assert_eq!(seen, reference, "{datatype:?}");
         psi_micros(&seen, &reference)

@@ -5,7 +5,7 @@ use kube::api::{ListParams, PostParams};
 use modelfleet_crds::{ModelVersion, ModelVersionSpec};
 use serde_json::Value;
 
-use crate::cluster::{ClusterError, FIELD_MANAGER, ask};
+use crate::cluster::{ClusterError, FIELD_MANAGER, send};
 
 /// Why a version is not registered.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +34,8 @@ pub enum RegistryError {
 /// A version with another content.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{model} {version} is registered with another content:\n  registered {registered}\n  this file  {this}\nA version \
-     never changes. Register this file under a new version, or, if no device ever got the registered one:\n  kubectl \
+    "{model} {version} is already registered with different content:\n  registered {registered}\n  this file  {this}\nA version \
+     never changes. Register this file under a new version. Or, if no device ever got the registered one, delete it:\n  kubectl \
      delete modelversion {name} -n {namespace}"
 )]
 pub struct Taken {
@@ -73,7 +73,7 @@ pub async fn find(
     let ModelVersionSpec { model, version, .. } = &wanted.spec;
     let doing = format!("look for {model} {version}");
     let same = ListParams::default().fields(&format!("spec.model={model},spec.version={version}")).limit(1);
-    let listed = ask(&doing, "modelversions", api.list(&same)).await?;
+    let listed = send(&doing, "modelversions", api.list(&same)).await?;
     match listed.items.into_iter().next() {
         Some(found) => same_content(found, wanted).map(Some),
         None => named(api, wanted).await,
@@ -86,7 +86,7 @@ async fn named(
     wanted: &ModelVersion,
 ) -> Result<Option<ModelVersion>, RegistryError> {
     let name = wanted.metadata.name.as_deref().unwrap_or_default();
-    match ask(&format!("look for {name}"), "modelversions", api.get_opt(name)).await? {
+    match send(&format!("look for {name}"), "modelversions", api.get_opt(name)).await? {
         Some(found) => same_content(found, wanted).map(Some),
         None => Ok(None),
     }
@@ -95,7 +95,7 @@ async fn named(
 /// Makes the object known, or finds that it is.
 ///
 /// # Errors
-/// When somebody registered another content meanwhile, or the API server refuses.
+/// When other content was registered meanwhile, or the API server refuses.
 pub async fn create(api: &Api<ModelVersion>, wanted: &ModelVersion) -> Result<Registered, RegistryError> {
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let created = async {
@@ -106,12 +106,12 @@ pub async fn create(api: &Api<ModelVersion>, wanted: &ModelVersion) -> Result<Re
         }
     };
     let doing = format!("register {} {}", wanted.spec.model, wanted.spec.version);
-    if let Some(object) = ask(&doing, "modelversions", created).await? {
+    if let Some(object) = send(&doing, "modelversions", created).await? {
         return Ok(Registered { object, unchanged: false });
     }
-    // Somebody was faster. What they registered decides.
+    // Another process was faster. What it registered counts.
     let name = wanted.metadata.name.as_deref().unwrap_or_default();
-    let found = ask(&doing, "modelversions", api.get(name)).await?;
+    let found = send(&doing, "modelversions", api.get(name)).await?;
     Ok(Registered { object: same_content(found, wanted)?, unchanged: true })
 }
 

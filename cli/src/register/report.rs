@@ -18,7 +18,7 @@ pub(super) struct Report {
 }
 
 /// What was done.
-pub(super) struct Done<'a> {
+pub(super) struct Registration<'a> {
     /// What is registered.
     pub registered: &'a Registered,
     /// What became of the bytes.
@@ -42,9 +42,9 @@ impl Report {
     pub fn header(&mut self, header: &Header) {
         if header.ir_version > IR_VERSION_KNOWN {
             self.note(format!(
-                "the file is of IR version {}, which ONNX Runtime 1.31 and older do not load (they take up to \
-                 {IR_VERSION_KNOWN}); set model.ir_version = {IR_VERSION_KNOWN} before onnx.save_model and register that \
-                 file, or devices with them cannot run this version",
+                "the file has IR version {}, and ONNX Runtime 1.31 and older load at most {IR_VERSION_KNOWN}; set \
+                 model.ir_version = {IR_VERSION_KNOWN} before onnx.save_model and register that file, or devices with \
+                 these versions of ONNX Runtime cannot run it",
                 header.ir_version
             ));
         }
@@ -52,7 +52,7 @@ impl Report {
         if !unusual.is_empty() {
             let list = unusual.into_iter().take(5).collect::<Vec<_>>().join(", ");
             self.note(format!(
-                "stock engines do not have the operators {list}: most devices will refuse the model"
+                "standard engines lack these operators, so most devices will refuse the model: {list}"
             ));
         }
     }
@@ -61,7 +61,7 @@ impl Report {
     pub fn left_over(&mut self, columns: &[&str]) {
         if !columns.is_empty() {
             let list = columns.iter().take(12).copied().collect::<Vec<_>>().join(", ");
-            self.note(format!("columns of the rows that are no input of the model are left out: {list}"));
+            self.note(format!("these columns are not inputs of the model and are ignored: {list}"));
         }
     }
 
@@ -69,7 +69,7 @@ impl Report {
     pub fn differences(&mut self, fields: &[String]) {
         if !fields.is_empty() {
             self.note(format!(
-                "registered before with another {}; it stays as it is, because a version never changes",
+                "this version is already registered with a different {}; it stays as it is, because a version never changes",
                 fields.join(", ")
             ));
         }
@@ -85,12 +85,12 @@ impl Report {
         self.note(match &status.rejected_by {
             Some(_) => format!(
                 "a rollout rejected this version ({reason}: {message}), and registering it again does not change that; \
-                 register the mended model under a new version"
+                 register the fixed model under a new version"
             ),
             None => format!(
-                "this version did not pass the controller's check ({reason}: {message}). The check is repeated, so a file \
-                 that is put back is found. A signature or an address cannot be changed, because a version never changes: \
-                 delete it and register it again\n  kubectl delete modelversion {} -n {namespace}",
+                "the controller rejected this version ({reason}: {message}). The controller repeats the check, so it is \
+                 enough to put back a missing file. To change a signature or an address, delete the version and register it \
+                 again\n  kubectl delete modelversion {} -n {namespace}",
                 object.metadata.name.as_deref().unwrap_or_default()
             ),
         });
@@ -109,7 +109,7 @@ impl Report {
     }
 
     /// The text for a person.
-    pub fn text(&self, done: &Done<'_>) -> String {
+    pub fn text(&self, done: &Registration<'_>) -> String {
         let object = &done.registered.object;
         let spec = &object.spec;
         let name = object.metadata.name.as_deref().unwrap_or_default();
@@ -147,8 +147,8 @@ impl Report {
 fn word(upload: Upload) -> &'static str {
     match upload {
         Upload::Uploaded => "uploaded",
-        Upload::Present => "was there",
-        Upload::Replaced => "replaced, because what was there had another size",
+        Upload::Present => "was already there",
+        Upload::Replaced => "replaced, because the file there had a different size",
     }
 }
 
@@ -176,13 +176,13 @@ mod tests {
     #[test]
     fn a_refused_version_that_is_registered_again_is_told_what_helps() {
         let status = serde_json::json!({"stage": "Rejected", "reason": "SignatureMissing", "message": "none is trusted"});
-        let told = notes(status.clone()).concat();
-        assert!(told.contains("SignatureMissing: none is trusted"), "{told}");
-        assert!(told.ends_with("kubectl delete modelversion pump-1.0.0 -n plant"), "{told}");
+        let found = notes(status.clone()).concat();
+        assert!(found.contains("SignatureMissing: none is trusted"), "{found}");
+        assert!(found.ends_with("kubectl delete modelversion pump-1.0.0 -n plant"), "{found}");
 
         let mut by_rollout = status;
         by_rollout["rejectedBy"] = serde_json::json!({"rollout": "pump-1.0.0", "reason": "SloBreach", "time": "2026-08-01T12:00:00Z"});
-        assert!(notes(by_rollout).concat().contains("register the mended model under a new version"));
+        assert!(notes(by_rollout).concat().contains("register the fixed model under a new version"));
         assert!(notes(serde_json::json!({"stage": "Verified"})).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{Cursor, Read};
 
-use super::cell::{self, Seen};
+use super::cell::{self, DecimalMarks};
 
 /// Most bytes of a file.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -117,7 +117,7 @@ pub struct Rows {
 }
 
 /// A table whose header has been read.
-pub struct Table<R> {
+pub struct RowsFile<R> {
     reader: csv::Reader<R>,
     separator: u8,
     /// Names of all columns.
@@ -128,7 +128,7 @@ pub struct Table<R> {
 ///
 /// # Errors
 /// When it is no header, or not CSV.
-pub fn open<R: Read>(source: R) -> Result<Table<impl Read>, RowsError> {
+pub fn open<R: Read>(source: R) -> Result<RowsFile<impl Read>, RowsError> {
     let mut source = source.take(FILE_BYTES_MAX + 1);
     let mut begin = Vec::new();
     source.by_ref().take(HEADER_BYTES_MAX).read_to_end(&mut begin)?;
@@ -141,7 +141,7 @@ pub fn open<R: Read>(source: R) -> Result<Table<impl Read>, RowsError> {
     let names: Vec<String> =
         header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect();
     check_names(&names)?;
-    Ok(Table { reader, separator, names })
+    Ok(RowsFile { reader, separator, names })
 }
 
 /// The separator that is most often in the first line, outside of quotes.
@@ -171,7 +171,7 @@ fn named(separator: u8) -> &'static str {
     }
 }
 
-impl<R: Read> Table<R> {
+impl<R: Read> RowsFile<R> {
     /// Reads the cells of some columns, each as texts or as numbers.
     ///
     /// # Errors
@@ -182,7 +182,7 @@ impl<R: Read> Table<R> {
             cells: if is_text { Cells::Texts(Vec::new()) } else { Cells::Numbers(Vec::new()) },
         };
         let mut rows = Rows { columns: wanted.iter().map(column).collect(), count: 0 };
-        let mut seen = Seen::default();
+        let mut seen = DecimalMarks::default();
         let commas = self.separator != b',';
         let mut record = csv::StringRecord::new();
         let refused = |source| RowsError::Csv { separator: named(self.separator), source };
@@ -207,7 +207,13 @@ impl<R: Read> Table<R> {
 }
 
 impl Column {
-    fn take(&mut self, text: &str, line: u64, commas: bool, seen: &mut Seen) -> Result<(), RowsError> {
+    fn take(
+        &mut self,
+        text: &str,
+        line: u64,
+        commas: bool,
+        seen: &mut DecimalMarks,
+    ) -> Result<(), RowsError> {
         match &mut self.cells {
             Cells::Numbers(numbers) => match cell::number(text, commas, seen) {
                 Some(number) => numbers.push(number),
@@ -263,7 +269,7 @@ mod tests {
         rows.columns.into_iter().map(of).collect()
     }
 
-    fn said(text: &str) -> String {
+    fn message(text: &str) -> String {
         crate::printing::with_causes(&read(text.as_bytes(), &[]).unwrap_err())
     }
 
@@ -285,19 +291,19 @@ mod tests {
         assert_eq!(numbers("rms\tpeak\r\n1,00025\t3,5\r\n2\t-4\r\n"), expected);
         assert_eq!(numbers("rms|peak\n1.00025|3.5\n2|-4\n"), expected);
         assert_eq!(numbers("\"a;b;c\",peak\n1.00025,3.5\n2,-4\n"), expected);
-        assert!(said("rms;peak\n1,5;2.5\n").contains("write all of them in one way"));
-        assert!(said("rms;peak\n1,5\n").contains("separated by semicolons"));
+        assert!(message("rms;peak\n1,5;2.5\n").contains("write all of them in one way"));
+        assert!(message("rms;peak\n1,5\n").contains("separated by semicolons"));
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
-        assert!(said("a,b\n1,2\n3,x\n").contains("line 3, column b: \"x\""));
-        assert!(said("a,b\n1,inf\n").contains("inf"));
-        assert!(said("1,2\n3,4\n").contains("first line"));
-        assert!(said("a,a\n1,2\n").contains("column 2"));
-        assert!(said("a,b\n1\n").contains("CSV"));
-        assert!(said("a,b\n").contains("no rows"));
-        assert!(said("").contains("no rows"));
+        assert!(message("a,b\n1,2\n3,x\n").contains("line 3, column b: \"x\""));
+        assert!(message("a,b\n1,inf\n").contains("inf"));
+        assert!(message("1,2\n3,4\n").contains("first line"));
+        assert!(message("a,a\n1,2\n").contains("column 2"));
+        assert!(message("a,b\n1\n").contains("CSV"));
+        assert!(message("a,b\n").contains("no rows"));
+        assert!(message("").contains("no rows"));
     }
 
     proptest! {

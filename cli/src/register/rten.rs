@@ -7,7 +7,7 @@ use modelfleet_crds::model_version::Datatype;
 use modelfleet_model_file::{DEFAULT_DOMAIN, Header, Kind};
 use modelfleet_rten::{Elements, Input, Loaded, OPEN_MAX, OPSET, Output, OutputKind};
 
-use super::feed::{Data, Filling, Runs};
+use super::named_tensor::{Data, NamedTensor, Session};
 
 /// Most bytes of an answer, as on devices.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -40,7 +40,7 @@ impl Rten {
     }
 
     /// The largest size of an input where the file leaves it open; devices take no larger ones than [`OPEN_MAX`].
-    fn open_size(&self, input: &Filling) -> usize {
+    fn open_size(&self, input: &NamedTensor) -> usize {
         let declared = self.header.inputs.iter().find(|value| value.name == input.name);
         let shape = declared.and_then(|value| match &value.kind {
             Kind::Tensor { shape, .. } => shape.as_ref(),
@@ -52,8 +52,8 @@ impl Rten {
     }
 }
 
-impl Runs for Rten {
-    fn run(&mut self, inputs: &[Filling]) -> Result<Vec<Filling>, String> {
+impl Session for Rten {
+    fn run(&mut self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, String> {
         let shapes: Vec<Vec<usize>> = inputs.iter().map(|input| sizes(&input.shape)).collect();
         let mut taken = Vec::new();
         for (input, shape) in inputs.iter().zip(&shapes) {
@@ -80,7 +80,7 @@ fn sizes(shape: &[i64]) -> Vec<usize> {
     clippy::cast_sign_loss,
     reason = "the numbers are as the type holds them"
 )]
-fn elements(input: &Filling) -> Result<Elements<'_>, String> {
+fn elements(input: &NamedTensor) -> Result<Elements<'_>, String> {
     let lacks = || format!("it has no {:?} elements", input.datatype);
     let Data::Numbers(numbers) = &input.data else { return Err(lacks()) };
     let numbers = numbers.iter();
@@ -96,7 +96,7 @@ fn elements(input: &Filling) -> Result<Elements<'_>, String> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "rten computed the number with 32 bits")]
-fn filling(output: Output) -> Filling {
+fn filling(output: Output) -> NamedTensor {
     fn numbers<T: Clone>(values: Cow<'_, [T]>, number: impl Fn(T) -> f64) -> Vec<f64> {
         values.iter().cloned().map(number).collect()
     }
@@ -109,7 +109,7 @@ fn filling(output: Output) -> Filling {
         Elements::Bool(v) => (Datatype::Bool, numbers(v, |v| f64::from(u8::from(v)))),
     };
     let shape = output.shape.into_iter().map(|size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
-    Filling { name: output.name, datatype, shape, data: Data::Numbers(numbers) }
+    NamedTensor { name: output.name, datatype, shape, data: Data::Numbers(numbers) }
 }
 
 fn first_line(error: &dyn std::fmt::Display) -> String {

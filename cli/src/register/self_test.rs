@@ -5,8 +5,8 @@ use std::path::Path;
 use modelfleet_crds::model_version::{SelfTestCase, TensorValues};
 use modelfleet_crds::text::Decimal;
 
-use super::feed::{Filling, Runs, fillings, has_gap, shape_of_row};
-use super::inputs::Filled;
+use super::inputs::FilledInput;
+use super::named_tensor::{NamedTensor, Session, has_gap, shape_of_row, tensors};
 use super::rows::Rows;
 
 /// Rows that are tried; the cases are chosen among them by their answers.
@@ -20,10 +20,10 @@ const VALUES_MAX: usize = 4_096;
 #[derive(Debug, thiserror::Error)]
 pub enum NoSelfTest {
     /// The model takes nothing.
-    #[error("the model takes no input")]
+    #[error("the model has no inputs")]
     NoInput,
     /// A row does not fill the input.
-    #[error("input {name:?} has shape {shape:?}, which a row of {columns} values does not fill")]
+    #[error("input {name:?} has shape {shape:?}, and a row of {columns} values does not fill it")]
     Shape {
         /// The input.
         name: String,
@@ -33,16 +33,16 @@ pub enum NoSelfTest {
         columns: usize,
     },
     /// A row has more values than a self-test may.
-    #[error("a row of {0} values is longer than the {VALUES_MAX} that a self-test may hold")]
+    #[error("a row has {0} values, and a self-test holds at most {VALUES_MAX}")]
     Long(usize),
     /// Every row has a gap.
-    #[error("the model takes none of the rows that were tried, which all have missing readings")]
+    #[error("all rows that were tried have missing readings, and the model does not accept them")]
     Gaps,
     /// The model failed at every row.
     #[error("the model fails on the rows that were tried: {0}")]
     Run(String),
     /// The model gives nothing that can be compared.
-    #[error("the model gives no finite numbers and no texts")]
+    #[error("the outputs of the model hold no finite numbers and no texts")]
     NoNumbers,
     /// The program was built without an engine.
     #[cfg(not(feature = "onnxruntime"))]
@@ -51,7 +51,7 @@ pub enum NoSelfTest {
     /// The engine is not there or refuses the model.
     #[cfg(feature = "onnxruntime")]
     #[error(transparent)]
-    Engine(#[from] super::engine::EngineError),
+    Engine(#[from] super::onnxruntime::OnnxRuntimeError),
 }
 
 /// The cases, the engine that answered, and what rten makes of the model.
@@ -67,7 +67,7 @@ pub struct SelfTest {
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub struct Wanted<'a> {
+pub struct SelfTestOptions<'a> {
     /// Number of cases.
     pub cases: usize,
     /// How far an answer may be off.
@@ -88,11 +88,11 @@ pub struct Wanted<'a> {
 #[cfg(feature = "onnxruntime")]
 pub fn self_test(
     model: &[u8],
-    inputs: &[Filled],
+    inputs: &[FilledInput],
     rows: &Rows,
-    wanted: &Wanted<'_>,
+    wanted: &SelfTestOptions<'_>,
 ) -> Result<SelfTest, NoSelfTest> {
-    let mut engine = super::engine::Engine::load(wanted.library, model)?;
+    let mut engine = super::onnxruntime::OnnxRuntime::load(wanted.library, model)?;
     let cases = cases(&mut engine, inputs, rows, wanted)?;
     let rten_differs =
         if wanted.may_run_on_rten { rten(model, &mut engine, inputs, rows, wanted) } else { None };
@@ -105,17 +105,22 @@ pub fn self_test(
 /// # Errors
 /// Always: there is no engine in this program.
 #[cfg(not(feature = "onnxruntime"))]
-pub fn self_test(_: &[u8], _: &[Filled], _: &Rows, _: &Wanted<'_>) -> Result<SelfTest, NoSelfTest> {
+pub fn self_test(
+    _: &[u8],
+    _: &[FilledInput],
+    _: &Rows,
+    _: &SelfTestOptions<'_>,
+) -> Result<SelfTest, NoSelfTest> {
     Err(NoSelfTest::NotBuilt)
 }
 
 #[cfg(all(feature = "onnxruntime", feature = "rten"))]
 fn rten(
     model: &[u8],
-    first: &mut dyn Runs,
-    inputs: &[Filled],
+    first: &mut dyn Session,
+    inputs: &[FilledInput],
     rows: &Rows,
-    wanted: &Wanted<'_>,
+    wanted: &SelfTestOptions<'_>,
 ) -> Option<String> {
     let tolerance = wanted.tolerance.to_f64().unwrap_or(0.0);
     let (whole, _) = candidates(rows, inputs);
@@ -127,7 +132,13 @@ fn rten(
 }
 
 #[cfg(all(feature = "onnxruntime", not(feature = "rten")))]
-fn rten(_: &[u8], _: &mut dyn Runs, _: &[Filled], _: &Rows, _: &Wanted<'_>) -> Option<String> {
+fn rten(
+    _: &[u8],
+    _: &mut dyn Session,
+    _: &[FilledInput],
+    _: &Rows,
+    _: &SelfTestOptions<'_>,
+) -> Option<String> {
     None
 }
 
@@ -138,12 +149,12 @@ struct Answered {
 }
 
 fn cases(
-    engine: &mut dyn Runs,
-    inputs: &[Filled],
+    engine: &mut dyn Session,
+    inputs: &[FilledInput],
     rows: &Rows,
-    wanted: &Wanted<'_>,
+    wanted: &SelfTestOptions<'_>,
 ) -> Result<Vec<SelfTestCase>, NoSelfTest> {
-    for Filled { tensor, columns } in inputs {
+    for FilledInput { tensor, columns } in inputs {
         if shape_of_row(&tensor.shape, columns.len()).is_none() {
             let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
             return Err(NoSelfTest::Shape { name, shape, columns: columns.len() });
@@ -178,24 +189,24 @@ fn cases(
 /// The answer to a row; nothing when it is no answer to compare with. A row with gaps counts only when the model answers
 /// it as it answers others, with every output finite.
 fn answer(
-    engine: &mut dyn Runs,
-    inputs: &[Filled],
+    engine: &mut dyn Session,
+    inputs: &[FilledInput],
     rows: &Rows,
     row: usize,
     tolerance: &Decimal,
 ) -> Result<Option<Answered>, String> {
-    let Some(fillings) = fillings(inputs, rows, &[row]) else { return Ok(None) };
-    let has_gap = has_gap(&fillings);
-    let outputs = engine.run(&fillings)?;
-    if has_gap && !outputs.iter().all(Filling::is_whole) {
+    let Some(tensors) = tensors(inputs, rows, &[row]) else { return Ok(None) };
+    let has_gap = has_gap(&tensors);
+    let outputs = engine.run(&tensors)?;
+    if has_gap && !outputs.iter().all(NamedTensor::is_whole) {
         return Ok(None);
     }
-    let given: Option<Vec<TensorValues>> = fillings.iter().map(Filling::values).collect();
+    let given: Option<Vec<TensorValues>> = tensors.iter().map(NamedTensor::values).collect();
     let is_short = |values: &TensorValues| values.values.len().max(values.texts.len()) <= VALUES_MAX / 4;
     let outputs: Vec<TensorValues> = outputs
         .iter()
         .filter(|output| output.is_whole())
-        .filter_map(Filling::values)
+        .filter_map(NamedTensor::values)
         .filter(is_short)
         .take(16)
         .collect();
@@ -204,7 +215,7 @@ fn answer(
 }
 
 /// The cases that are kept, lowest answer first.
-fn chosen(mut answered: Vec<Answered>, wanted: &Wanted<'_>, most: usize) -> Vec<SelfTestCase> {
+fn chosen(mut answered: Vec<Answered>, wanted: &SelfTestOptions<'_>, most: usize) -> Vec<SelfTestCase> {
     let first_of = |tensor: Option<&TensorValues>| {
         tensor.and_then(|tensor| tensor.values.first()?.to_f64().ok()).unwrap_or(0.0)
     };
@@ -229,9 +240,9 @@ fn chosen(mut answered: Vec<Answered>, wanted: &Wanted<'_>, most: usize) -> Vec<
 }
 
 /// Rows evenly spread over the table: those without gaps, and some with gaps.
-fn candidates(rows: &Rows, inputs: &[Filled]) -> (Vec<usize>, Vec<usize>) {
-    let is_whole = |&row: &usize| fillings(inputs, rows, &[row]).is_some_and(|fillings| !has_gap(&fillings));
-    let has_gaps = |&row: &usize| fillings(inputs, rows, &[row]).is_some_and(|fillings| has_gap(&fillings));
+fn candidates(rows: &Rows, inputs: &[FilledInput]) -> (Vec<usize>, Vec<usize>) {
+    let is_whole = |&row: &usize| tensors(inputs, rows, &[row]).is_some_and(|tensors| !has_gap(&tensors));
+    let has_gaps = |&row: &usize| tensors(inputs, rows, &[row]).is_some_and(|tensors| has_gap(&tensors));
     let mut spread: Vec<usize> = (0..CANDIDATES).map(|i| i * rows.count / CANDIDATES).collect();
     spread.dedup();
     let mut whole: Vec<usize> = spread.iter().copied().filter(is_whole).collect();
@@ -263,7 +274,7 @@ mod tests {
     use super::*;
     use modelfleet_crds::model_version::{Datatype, Tensor};
 
-    use super::super::feed::Data;
+    use super::super::named_tensor::Data;
     use super::super::rows::{Cells, Column};
 
     /// Adds up a row; a gap comes out as a gap, or is nothing to it.
@@ -271,12 +282,12 @@ mod tests {
         takes_gaps: bool,
     }
 
-    impl Runs for Adds {
-        fn run(&mut self, inputs: &[Filling]) -> Result<Vec<Filling>, String> {
+    impl Session for Adds {
+        fn run(&mut self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, String> {
             let Data::Numbers(numbers) = &inputs[0].data else { return Err("texts".into()) };
             let sum = numbers.iter().filter(|n| !(self.takes_gaps && n.is_nan())).sum();
             let (name, shape, data) = ("sum".into(), vec![1], Data::Numbers(vec![sum]));
-            Ok(vec![Filling { name, datatype: Datatype::Fp32, shape, data }])
+            Ok(vec![NamedTensor { name, datatype: Datatype::Fp32, shape, data }])
         }
     }
 
@@ -285,14 +296,14 @@ mod tests {
         let tensor = Tensor { name: "x".into(), datatype: Datatype::Fp32, shape: vec![-1, 1] };
         let column = Column { name: "x".into(), cells: Cells::Numbers(numbers.to_vec()) };
         let rows = Rows { count: numbers.len(), columns: vec![column] };
-        let wanted = Wanted {
+        let wanted = SelfTestOptions {
             cases: 3,
             tolerance: Decimal::from("0.0001"),
             deciding_output: None,
             library: None,
             may_run_on_rten: false,
         };
-        let inputs = [Filled { tensor, columns: vec![0] }];
+        let inputs = [FilledInput { tensor, columns: vec![0] }];
         let cases =
             cases(&mut Adds { takes_gaps }, &inputs, &rows, &wanted).map_err(|why| why.to_string())?;
         let has_gap = |case: &&SelfTestCase| case.inputs[0].values[0].as_str() == "NaN";

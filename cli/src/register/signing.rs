@@ -43,7 +43,7 @@ pub enum SigningError {
         /// Why.
         reason: minisign::PError,
     },
-    /// There is a password, and nobody to ask for it.
+    /// There is a password, and no terminal to ask for it.
     #[error("the key {path} has a password; give it with --key-password-file")]
     Locked {
         /// Where.
@@ -163,8 +163,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("other");
         fs::write(&path, "secret words\n").unwrap();
-        let said = format!("{:?} {0}", sign(b"model", &path, None, "").unwrap_err());
-        assert!(said.contains("keygen") && !said.contains("secret words"), "{said}");
+        let message = format!("{:?} {0}", sign(b"model", &path, None, "").unwrap_err());
+        assert!(message.contains("keygen") && !message.contains("secret words"), "{message}");
         fs::write(&path, "x".repeat(5_000)).unwrap();
         assert!(sign(b"model", &path, None, "").unwrap_err().to_string().contains("right file"));
     }

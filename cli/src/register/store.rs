@@ -27,7 +27,7 @@ use super::credentials::{self, Credentials};
 /// The variable that holds the `Authorization` header for a WebDAV server.
 pub const AUTHORIZATION_VARIABLE: &str = "MODELFLEET_STORE_AUTHORIZATION";
 
-/// A model may take long over a thin line; that nobody answers is noticed by the connection's own timeout.
+/// A model may take long over a thin line; that a server does not answer is noticed by the connection's own timeout.
 const REQUEST_TIMEOUT: &str = "3600 seconds";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRIES: usize = 3;
@@ -40,7 +40,7 @@ const SCHEMES: [&str; 6] = ["file", "http", "https", "s3", "gs", "az"];
 pub enum StoreError {
     /// Not an address of a store.
     #[error(
-        "{flag} {text:?} is not a folder, nor a URL with file://, http://, https://, s3://, gs:// or az://: {reason}"
+        "{flag} {text:?} is neither a folder nor a URL with file://, http://, https://, s3://, gs:// or az://: {reason}"
     )]
     Address {
         /// The flag.
@@ -50,10 +50,10 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A password in an address that everybody reads.
+    /// A password in an address that everyone can read.
     #[error(
-        "{flag} holds a user, a password or a query; everybody reads the address in the ModelVersion. Give secrets in \
-         the environment (see --help)"
+        "{flag} holds a user, a password or a query, and everyone can read the address in the ModelVersion; pass secrets in \
+         environment variables (see --help)"
     )]
     Secret {
         /// The flag.
@@ -70,7 +70,7 @@ pub enum StoreError {
         /// Why.
         source: object_store::Error,
     },
-    /// Nobody said who writes.
+    /// There are no credentials.
     #[error(transparent)]
     NoCredentials(Box<NoCredentials>),
     /// The upload failed.
@@ -83,11 +83,10 @@ pub enum StoreError {
     },
 }
 
-/// A store that nobody gave credentials for.
+/// A store without credentials.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "there are no credentials for {store}: none of {} is set, and this machine is none that a cloud gives credentials to. \
-     Set {}{}",
+    "there are no credentials for {store}: none of {} is set, and this machine gets none from a cloud. Set {}{}",
     looked.variables.join(", "), looked.set, looked.more
 )]
 pub struct NoCredentials {
@@ -129,14 +128,14 @@ impl Store {
         let public = public_url.map(|text| address("--public-url", text)).transpose()?;
         let refused = |source| StoreError::Open { store: url.to_string(), source };
         let (scheme, prefix) = ObjectStoreScheme::parse(&url).map_err(|error| refused(error.into()))?;
-        let shown = public.as_ref().unwrap_or(&url);
+        let address = public.as_ref().unwrap_or(&url);
         let lacks = credentials::missing(url.scheme(), |name| std::env::var_os(name).is_some());
         Ok(Store {
             store: client(&scheme, &url)?.map_err(refused)?,
             prefix,
             without_credentials: lacks.map(|credentials| (url.to_string(), credentials)),
-            base: shown.as_str().trim_end_matches('/').to_owned(),
-            reaches_devices: matches!(shown.scheme(), "http" | "https" | "file"),
+            base: address.as_str().trim_end_matches('/').to_owned(),
+            reaches_devices: matches!(address.scheme(), "http" | "https" | "file"),
         })
     }
 
@@ -166,7 +165,7 @@ impl Store {
             Err(_) => Upload::Uploaded,
         };
         let refused = |source| match (&self.without_credentials, source) {
-            // What a missing metadata service says tells nobody what to do.
+            // The error of a missing metadata service does not say what to do.
             (Some((store, looked)), object_store::Error::Generic { .. }) => {
                 StoreError::NoCredentials(Box::new(NoCredentials { store: store.clone(), looked }))
             }
@@ -283,13 +282,13 @@ mod tests {
     #[test]
     fn addresses_are_checked_and_never_hold_a_secret() {
         crate::tls::use_ring();
-        let said =
+        let message =
             |text: &str| Store::open(text, None).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(said("ftp://x/y").contains("ftp://"));
-        assert!(said("file://models").contains("three slashes"));
+        assert!(message("ftp://x/y").contains("ftp://"));
+        assert!(message("file://models").contains("three slashes"));
         for secret in ["https://me:geheim@x/y", "https://me@x/y", "https://x/y?sig=geheim"] {
-            let said = said(secret);
-            assert!(said.contains("environment") && !said.contains("geheim"), "{said}");
+            let message = message(secret);
+            assert!(message.contains("environment") && !message.contains("geheim"), "{message}");
         }
         let bucket = Store::open("s3://models/fleet", Some("https://cdn.example.com/m/")).unwrap();
         assert!(bucket.reaches_devices);

@@ -46,7 +46,7 @@ pub enum SpecError {
 
 /// What was found out about the file, beyond the flags.
 #[derive(Clone, Debug, Default)]
-pub struct Findings {
+pub struct ModelFacts {
     /// Address of the bytes.
     pub uri: String,
     /// Number of the bytes.
@@ -100,16 +100,16 @@ pub fn object_name(model: &str, version: &semver::Version) -> String {
     name.split('.').map(legal).collect::<Vec<_>>().join(".")
 }
 
-/// The object of these flags and findings.
+/// The object of these flags and facts.
 ///
 /// # Errors
 /// When a flag names what the model has not.
 pub fn model_version(
     arguments: &RegisterArguments,
     digest: &Digest,
-    findings: Findings,
+    facts: ModelFacts,
 ) -> Result<ModelVersion, SpecError> {
-    let Findings {
+    let ModelFacts {
         uri,
         size_bytes,
         ir_version,
@@ -121,7 +121,7 @@ pub fn model_version(
         self_test,
         signed,
         lineage,
-    } = findings;
+    } = facts;
     let decision = decision(&arguments.decision, &signature)?;
     let metrics = arguments.training.baseline.clone();
     if let Some(twice) = (1..metrics.len()).find(|&i| metrics[..i].iter().any(|m| m.name == metrics[i].name))

@@ -1,4 +1,7 @@
 //! Durations: `7d`, `1h30m`, `30s`, `500ms`.
+//!
+//! Parsed here and not by a crate, because it must take exactly what the CEL rule in the schema takes, which is less than
+//! what their parsers take.
 
 use super::{Malformed, digits, string_form};
 

@@ -1,7 +1,7 @@
 //! The planner's numbers.
 
 use modelfleet_golden::*;
-use modelfleet_judge::plan::*;
+use modelfleet_judge::sizing::*;
 
 fn vectors() -> Value {
     parsed(include_str!("../../golden/vectors/planner.json"))
@@ -46,7 +46,7 @@ fn samples_and_events() {
 fn stages() {
     for case in list(&vectors(), "stages") {
         let (s, h) = (counts(&case["shape"]), counts(&case["habit"]));
-        let shape = StageShape {
+        let size = StageSize {
             fleet: s[0],
             canaries: s[1],
             controls: s[2],
@@ -55,13 +55,13 @@ fn stages() {
             looks: s[5] as u16,
             gates: 1,
         };
-        let habits =
-            Habits { share_ppm: h[0], sigma_milli: h[1], dispersion_milli: h[2], past_windows: h[3] };
+        let rates =
+            FleetRates { share_ppm: h[0], sigma_milli: h[1], dispersion_milli: h[2], past_windows: h[3] };
         for (ratio, want) in [1_500_000, 2_000_000, 3_000_000, 10_000_000].iter().zip(floats(&case["power"]))
         {
-            stored(power_ppm(&shape, &habits, 10_000_000, *ratio), 1e-6, want);
+            stored(power_ppm(&size, &rates, 10_000_000, *ratio), 1e-6, want);
         }
-        let margin = smallest_margin_ppm(&shape, &habits);
+        let margin = smallest_margin_ppm(&size, &rates);
         let want = float(case, "margin");
         assert!((margin as f64 * 1e-6 / want - 1.0).abs() < 1e-5, "{margin}, want {want}");
     }

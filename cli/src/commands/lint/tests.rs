@@ -100,9 +100,9 @@ fn advice_is_given_on_what_the_server_takes() {
     let hasty = rollout(
         "stages: [{name: a, devices: 5%, spreadBy: [age], bake: 1m, maxWait: 1m}, {name: b, devices: 100%}]",
     );
-    assert!(hasty[0].contains("ends Undecided") && hasty[0].contains("take 6 h"), "{hasty:?}");
+    assert!(hasty[0].contains("end Undecided") && hasty[0].contains("take 6 hours"), "{hasty:?}");
     let alone = rollout("stages: [{name: early, devices: 20%, spreadBy: [age]}, {name: all, devices: 100%}]");
-    assert!(alone[0].starts_with("spec.holdback is 0%: in all no controls are left"), "{alone:?}");
+    assert!(alone[0].starts_with("spec.holdback is 0%: in stage all, no controls are left"), "{alone:?}");
     assert_eq!(rollout("stages: [{name: all, devices: 100%}], holdback: 5%"), [""; 0]);
     let ours = lint("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\n").unwrap();
     assert!(
@@ -128,31 +128,29 @@ fn a_first_stage_of_too_few_devices_is_warned_of() {
         let stages =
             format!("[{{name: a, devices: \"{first}\", spreadBy: [age]}}, {{name: b, devices: 100%}}]");
         let text = format!("{HEAD}spec: {{model: pump, version: 1.0.0, holdback: 5%, stages: {stages}}}");
-        warnings(&text).into_iter().find(|said| said.starts_with("spec.stages[0].devices"))
+        warnings(&text).into_iter().find(|message| message.starts_with("spec.stages[0].devices"))
     };
-    let said = stages("1").unwrap();
+    let message = stages("1").unwrap();
     assert!(
-        said.contains("is 1: in a fleet of fewer than") && said.contains("of 80 devices 3 or more"),
-        "{said}"
+        message.contains("is 1: in a fleet of fewer than")
+            && message.contains("in a fleet of 80, use 3 devices or more"),
+        "{message}"
     );
-    assert!(stages("2").is_some_and(|said| said.contains("is 2: in a fleet of fewer than")));
-    assert!(stages("2%").is_some_and(|said| said.contains("devices or fewer")));
+    assert!(stages("2").is_some_and(|message| message.contains("is 2: in a fleet of fewer than")));
+    assert!(stages("2%").is_some_and(|message| message.contains("devices or fewer")));
     assert_eq!((stages("3"), stages("10%")), (None, None));
 }
 
 #[test]
 fn a_probation_that_the_requests_counted_on_cannot_fill_is_warned_of() {
-    let said = |probation: &str, samples: u32| {
+    let message = |probation: &str, samples: u32| {
         let slo = format!("{{name: slow, metric: LatencyP95, threshold: 500ms, minSamples: {samples}}}");
         let text =
             format!("{HEAD}spec: {{model: pump, version: 1.0.0, probation: {probation}, slos: [{slo}]}}");
-        warnings(&text).into_iter().find(|said| said.starts_with("spec.probation"))
+        warnings(&text).into_iter().find(|message| message.starts_with("spec.probation"))
     };
-    let short = said("{minPredictions: 10, timeout: 10m}", 20).unwrap();
-    assert!(
-        short.contains("the probation of 10 min is shorter than the 30 min that 10 requests take at 20"),
-        "{short}"
-    );
-    assert_eq!(said("{minPredictions: 10, timeout: 30m}", 20), None);
-    assert_eq!(said("{minPredictions: 10, timeout: 10m}", 1), None, "nothing is known of the rate");
+    let short = message("{minPredictions: 10, timeout: 10m}", 20).unwrap();
+    assert!(short.contains("it takes 30 minutes until a device has answered 10 requests at 20"), "{short}");
+    assert_eq!(message("{minPredictions: 10, timeout: 30m}", 20), None);
+    assert_eq!(message("{minPredictions: 10, timeout: 10m}", 1), None, "nothing is known of the rate");
 }

@@ -1,16 +1,16 @@
 //! The rows of the plan: what a stage can prove about an objective.
 
-use modelfleet_judge::plan::{
-    Habits, NO_CONTROLS, StageProof, StageShape, events_to_decision, prove, remaining_bound_ppm,
+use modelfleet_judge::sizing::{
+    FleetRates, NO_CONTROLS, StageProof, StageSize, events_to_decision, prove, remaining_bound_ppm,
 };
 use modelfleet_judge::{EvidenceKind, OnBreach};
 use modelfleet_protocol::selector::{Labels, Selector};
 use modelfleet_rollout::{Policy, Stage};
 use modelfleet_simulation::{Objective, Scenario, Setup};
 
-use super::habits::habits;
+use super::fleet_rates::fleet_rates;
 use super::percent;
-use crate::cautions::{self, HOLD_BACK, LOOKS_MAX};
+use crate::stage_warnings::{self, HOLD_BACK, LOOKS_MAX};
 use crate::units::span;
 
 /// The rise that events are counted for.
@@ -49,29 +49,30 @@ pub(super) fn is_gate(objective: &Objective) -> bool {
 /// One row for each objective of a stage, or one for all where they do not differ.
 pub(super) fn rows(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -> Vec<Row> {
     let stage = policy.stage(index);
-    let (shape, windows) = shape(setup, scenario, policy, index);
+    let (size, windows) = stage_size(setup, scenario, policy, index);
     let gates: Vec<&Objective> = setup.objectives.iter().filter(|o| is_gate(o)).collect();
-    let share_ppb = cautions::share_ppb(setup, index as usize, gates.len());
+    let share_ppb = stage_warnings::share_ppb(setup, index as usize, gates.len());
     let time = span(i64::try_from(windows.saturating_mul(setup.window_ms())).unwrap_or(i64::MAX));
-    let row = |objective: Option<&str>, told: [String; 5], warning: String| {
-        let shown = objective.unwrap_or(if gates.is_empty() { "-" } else { "each" });
-        let [risk, finds, rules_out, events, looks] = told;
-        let (devices, controls) = (shape.canaries.to_string(), shape.controls.to_string());
+    let row = |objective: Option<&str>, proof: [String; 5], warning: String| {
+        let objective_cell = objective.unwrap_or(if gates.is_empty() { "-" } else { "each" });
+        let [risk, finds, rules_out, events, looks] = proof;
+        let (devices, controls) = (size.canaries.to_string(), size.controls.to_string());
         let (name, objective) = (stage.name.clone(), objective.map(str::to_owned));
-        let cells = [&name, shown, &devices, &controls, &time, &looks, &risk, &finds, &rules_out, &events];
+        let cells =
+            [&name, objective_cell, &devices, &controls, &time, &looks, &risk, &finds, &rules_out, &events];
         let cells = cells.map(str::to_owned).to_vec();
         Row { stage: name, objective, warning, cells }
     };
     let none = || "-".to_owned();
     if gates.is_empty() {
-        let risk = remaining_bound_ppm(shape.fleet, shape.canaries, 0, CONFIDENCE_PPM);
+        let risk = remaining_bound_ppm(size.fleet, size.canaries, 0, CONFIDENCE_PPM);
         return vec![row(None, [percent(risk), none(), none(), none(), none()], String::new())];
     }
-    let mut different: Vec<(&Objective, Habits)> = Vec::new();
+    let mut different: Vec<(&Objective, FleetRates)> = Vec::new();
     for objective in gates.iter().copied() {
-        let own = habits(scenario, &objective.name);
+        let own = fleet_rates(scenario, &objective.name);
         let delay = |o: &Objective| scenario.truth_delay_windows.of(&o.name, 0.0);
-        let differs = |(other, before): &(&Objective, Habits)| {
+        let differs = |(other, before): &(&Objective, FleetRates)| {
             *before != own
                 || delay(other) != delay(objective)
                 || other.allowance_ppm != objective.allowance_ppm
@@ -82,63 +83,63 @@ pub(super) fn rows(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u
     }
     let for_all = different.len() == 1 && gates.len() > 1;
     let late = |objective: &Objective| late_truth(setup, scenario, stage, objective);
-    let told = different.into_iter().map(|(objective, habits)| {
-        let proof = prove(&shape, &habits, share_ppb, objective.allowance_ppm, stage.margin_ppm);
-        let told = told(&shape, &habits, &proof, share_ppb);
+    let rows = different.into_iter().map(|(objective, rates)| {
+        let proof = prove(&size, &rates, share_ppb, objective.allowance_ppm, stage.margin_ppm);
+        let cells = proof_cells(&size, &rates, &proof, share_ppb);
         let could_hold_back = setup.parts.holdback_ppm == 0 && index == policy.last_stage();
         let warning = match proof.warning.as_str() {
-            NO_CONTROLS if could_hold_back && shape.fleet >= LEAST_TO_HOLD_BACK => {
-                format!("{NO_CONTROLS}; {HOLD_BACK}")
+            NO_CONTROLS if could_hold_back && size.fleet >= LEAST_TO_HOLD_BACK => {
+                format!("{NO_CONTROLS}. {HOLD_BACK}")
             }
             _ => proof.warning,
         };
         let warning = late(objective).unwrap_or(warning);
-        row((!for_all).then_some(objective.name.as_str()), told, warning)
+        row((!for_all).then_some(objective.name.as_str()), cells, warning)
     });
-    told.collect()
+    rows.collect()
 }
 
-/// What is said of a stage that ends before enough is known.
+/// The warning about a stage that ends before enough ground truth is known.
 fn late_truth(setup: &Setup, scenario: &Scenario, stage: &Stage, objective: &Objective) -> Option<String> {
     let delay = scenario.truth_delay_windows.of(&objective.name, 0.0).ceil() as u64;
     let windows = delay + setup.warmup_windows + u64::from(stage.limits.min_windows);
     let takes_ms = windows.saturating_mul(setup.window_ms());
     let has_ms = stage.bake_ms.saturating_add(stage.max_wait_ms);
-    let shown = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
+    let length = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
     (delay > 0 && takes_ms > has_ms).then(|| {
         format!(
-            "enough of the truth is known after {}, and bake and maxWait together are {}: the stage ends Undecided; make \
-             maxWait longer",
-            shown(takes_ms),
-            shown(has_ms)
+            "enough ground truth is known only after {}, but bake and maxWait together are {}: the stage will end Undecided; \
+             raise maxWait",
+            length(takes_ms),
+            length(has_ms)
         )
     })
 }
 
-fn told(shape: &StageShape, habits: &Habits, proof: &StageProof, share_ppb: u64) -> [String; 5] {
-    let share_ppm = (shape.canaries * 1_000_000 / shape.fleet.max(1)) as u32;
+fn proof_cells(size: &StageSize, rates: &FleetRates, proof: &StageProof, share_ppb: u64) -> [String; 5] {
+    let share_ppm = (size.canaries * 1_000_000 / size.fleet.max(1)) as u32;
     let (needed, _) = events_to_decision(TWICE_PPM, share_ppm, (share_ppb / 1_000).max(1) as u32);
     let expected =
-        u128::from(shape.fleet) * u128::from(shape.windows) * u128::from(habits.share_ppm) / 1_000_000;
+        u128::from(size.fleet) * u128::from(size.windows) * u128::from(rates.share_ppm) / 1_000_000;
     let needed = if needed == u64::MAX { "-".to_owned() } else { needed.to_string() };
     [
         percent(proof.remaining_bound_ppm),
         times(proof.smallest_harm_ppm),
         times(proof.margin_ppm),
         format!("{expected}/{needed}"),
-        shape.looks.to_string(),
+        size.looks.to_string(),
     ]
 }
 
 /// The stage as the planner takes it, and its windows with those of the warm-up.
-fn shape(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -> (StageShape, u64) {
+fn stage_size(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -> (StageSize, u64) {
     let stage = policy.stage(index);
     let fleet = eligible(scenario, &stage.selector);
     let canaries = policy.target(index).of(fleet);
-    let windows = cautions::windows(setup, stage);
+    let windows = stage_warnings::windows(setup, stage);
     let offline = &scenario.fleet.offline;
     let offline_ppm = if offline.works_on { 0 } else { (offline.share * 1e6) as u32 };
-    let shape = StageShape {
+    let size = StageSize {
         fleet,
         canaries,
         controls: fleet - canaries,
@@ -147,7 +148,7 @@ fn shape(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -> (St
         looks: windows.min(LOOKS_MAX) as u16,
         gates: setup.objectives.iter().filter(|o| o.on_breach != OnBreach::Observe).count() as u16,
     };
-    (shape, windows)
+    (size, windows)
 }
 
 /// Devices of the scenario that a stage can draw from.

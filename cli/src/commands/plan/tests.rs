@@ -22,7 +22,7 @@ fn scenario(rate: f64) -> Scenario {
 
 #[test]
 fn each_stage_says_what_it_can_prove() {
-    let text = plan(&setup(), &scenario(0.2)).unwrap();
+    let text = sizing(&setup(), &scenario(0.2)).unwrap();
     let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(line("canary").contains("each") && line("canary").contains("46%"), "{text}");
     let finds = |name| -> f64 {
@@ -36,7 +36,7 @@ fn each_stage_says_what_it_can_prove() {
 
 #[test]
 fn a_stage_that_proves_nothing_is_warned_of() {
-    let text = plan(&setup(), &scenario(0.000_001)).unwrap();
+    let text = sizing(&setup(), &scenario(0.000_001)).unwrap();
     assert!(text.contains("this stage cannot prove anything"), "{text}");
 }
 
@@ -44,7 +44,7 @@ fn a_stage_that_proves_nothing_is_warned_of() {
 fn a_margin_that_cannot_be_proven_is_warned_of() {
     let mut setup = setup();
     setup.parts.stages[0].margin_ppm = Some(1_100_000);
-    let text = plan(&setup, &scenario(0.2)).unwrap();
+    let text = sizing(&setup, &scenario(0.2)).unwrap();
     assert!(text.contains("the margin of 1.10x cannot be ruled out"), "{text}");
 }
 
@@ -52,7 +52,7 @@ fn a_margin_that_cannot_be_proven_is_warned_of() {
 fn objectives_that_differ_have_rows_of_their_own() {
     let mut scenario = scenario(0.2);
     scenario.fleet.base_rate = PerSli::By([("slow".to_owned(), 0.01)].into());
-    let text = plan(&setup(), &scenario).unwrap();
+    let text = sizing(&setup(), &scenario).unwrap();
     assert!(text.contains("errors") && text.contains("slow"), "{text}");
 }
 
@@ -60,7 +60,7 @@ fn objectives_that_differ_have_rows_of_their_own() {
 fn what_is_true_of_several_stages_is_said_once() {
     let mut scenario = scenario(0.2);
     scenario.fleet.devices = 1;
-    let text = plan(&setup(), &scenario).unwrap();
+    let text = sizing(&setup(), &scenario).unwrap();
     assert!(text.contains("warning: canary, broad, full: no controls are left"), "{text}");
     assert_eq!(text.matches("warning:").count(), 1, "{text}");
 }
@@ -69,9 +69,9 @@ fn what_is_true_of_several_stages_is_said_once() {
 fn stages_are_shown_without_an_objective_too() {
     let mut setup = setup();
     setup.objectives.clear();
-    let text = plan(&setup, &scenario(0.2)).unwrap();
+    let text = sizing(&setup, &scenario(0.2)).unwrap();
     assert!(text.contains("canary   -           5         195"), "{text}");
-    assert!(text.contains("warning: no SLO is decided by a test"), "{text}");
+    assert!(text.contains("warning: no SLO is decided by a statistical test"), "{text}");
 }
 
 #[test]
@@ -87,28 +87,28 @@ fn devices_that_a_selector_leaves_out_do_not_count() {
     let requirement =
         Requirement { key: "site".to_owned(), operator: Operator::In, values: vec!["north".to_owned()] };
     setup.parts.stages.iter_mut().for_each(|s| s.selector.match_expressions = vec![requirement.clone()]);
-    let text = plan(&setup, &scenario).unwrap();
+    let text = sizing(&setup, &scenario).unwrap();
     assert!(text.contains("broad    each        25        25"), "{text}");
 }
 
 #[test]
 fn a_last_stage_for_all_is_told_how_to_keep_controls() {
     let mut setup = setup();
-    let text = plan(&setup, &scenario(0.2)).unwrap();
+    let text = sizing(&setup, &scenario(0.2)).unwrap();
     let warning = text.lines().find(|line| line.starts_with("warning: full")).unwrap();
-    for words in ["compared with their own past", "Less than twice the usual", "time of day", "holdback: 5%"]
+    for words in ["compared with their own past", "less than twice the usual", "time of day", "holdback: 5%"]
     {
         assert!(warning.contains(words), "{warning}");
     }
     setup.parts.holdback_ppm = 50_000;
-    let text = plan(&setup, &scenario(0.2)).unwrap();
+    let text = sizing(&setup, &scenario(0.2)).unwrap();
     assert!(!text.contains("warning: full") && text.contains("full     each        190       10"), "{text}");
 }
 
 /// What a pass rules out in a stage without controls is what the judge asks there: twice as much, for the hour of the day.
 #[test]
 fn a_stage_without_controls_rules_out_what_the_judge_does() {
-    let text = plan(&setup(), &scenario(0.02)).unwrap();
+    let text = sizing(&setup(), &scenario(0.02)).unwrap();
     let line = text.lines().find(|line| line.starts_with("full")).unwrap();
     let cells: Vec<&str> = line.split_whitespace().collect();
     let rules_out: f64 = cells[cells.len() - 2].trim_end_matches('x').parse().unwrap();
@@ -119,21 +119,20 @@ fn a_stage_without_controls_rules_out_what_the_judge_does() {
 fn a_truth_that_comes_after_the_stage_is_warned_of() {
     let mut scenario = scenario(0.2);
     scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 130.0)].into());
-    let text = plan(&setup(), &scenario).unwrap();
-    let warning =
-        "warning: canary (slow), broad (slow), full (slow): enough of the truth is known after 5 days 16 h";
+    let text = sizing(&setup(), &scenario).unwrap();
+    let warning = "warning: canary (slow), broad (slow), full (slow): enough ground truth is known only after 5 days 16 hours";
     assert!(text.contains(warning), "{text}");
     scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 30.0)].into());
-    assert!(!plan(&setup(), &scenario).unwrap().contains("truth"));
+    assert!(!sizing(&setup(), &scenario).unwrap().contains("truth"));
 }
 
-/// What is worse than the controls and within the allowance is told, not taken back: the plan does not claim to find it.
+/// A rise within the allowance is reported, not rolled back: the table does not claim to find it.
 #[test]
 fn a_rise_within_the_allowance_is_not_claimed() {
     let finds = |allowance_ppm: u32| -> f64 {
         let mut setup = setup();
         setup.objectives = vec![Objective::statistical("errors", allowance_ppm)];
-        let text = plan(&setup, &scenario(0.02)).unwrap();
+        let text = sizing(&setup, &scenario(0.02)).unwrap();
         let line = text.lines().find(|line| line.starts_with("broad")).unwrap().to_owned();
         line.split_whitespace().find_map(|cell| cell.strip_suffix('x')?.parse().ok()).unwrap()
     };
@@ -141,7 +140,7 @@ fn a_rise_within_the_allowance_is_not_claimed() {
     assert!(finds(300_000) > finds(100_000) + 0.5, "{} {}", finds(100_000), finds(300_000));
     let mut setup = setup();
     setup.objectives = vec![Objective::statistical("errors", 999_999)];
-    let text = plan(&setup, &scenario(0.02)).unwrap();
+    let text = sizing(&setup, &scenario(0.02)).unwrap();
     assert!(text.contains("no rise can exceed the allowance of 99.9999 % here"), "{text}");
 }
 
@@ -152,8 +151,8 @@ fn a_canary_that_can_never_be_shown_to_do_harm_is_warned_of_with_a_size_that_can
     scenario.fleet.devices = 80;
     for (canaries, warned) in [(1, true), (2, true), (3, false)] {
         setup.parts.stages[0].target = Target::Count(canaries);
-        let text = plan(&setup, &scenario).unwrap();
-        let never = format!("warning: canary: harm to {canaries} of 80 devices can never be shown");
+        let text = sizing(&setup, &scenario).unwrap();
+        let never = format!("warning: canary: harm to {canaries} of 80 devices can never be proven");
         assert_eq!(text.contains(&never), warned, "{text}");
         assert_eq!(text.contains("give this stage 3 devices or more"), warned, "{text}");
     }
@@ -164,9 +163,9 @@ fn a_probation_that_requests_cannot_fill_is_warned_of() {
     let mut setup = setup();
     setup.parts.probation.min_predictions = 10;
     let mut scenario = scenario(0.2);
-    assert!(!plan(&setup, &scenario).unwrap().contains("probation"));
+    assert!(!sizing(&setup, &scenario).unwrap().contains("probation"));
     scenario.fleet.predictions_per_window = 5;
-    let text = plan(&setup, &scenario).unwrap();
-    let said = "warning: the probation of 10 min is shorter than the 2 h that 10 requests take at 5 in a window of 1 h";
-    assert!(text.contains(said), "{text}");
+    let text = sizing(&setup, &scenario).unwrap();
+    let message = "warning: probation.timeout is 10 minutes, but it takes 2 hours until a device has answered 10 requests at 5 per window of 1 hour";
+    assert!(text.contains(message), "{text}");
 }

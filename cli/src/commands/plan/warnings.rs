@@ -31,11 +31,14 @@ pub(super) fn warnings(stages: &[Vec<Row>], setup: &Setup) -> Vec<String> {
         .map(|o| o.name.as_str())
         .collect();
     if !plain.is_empty() {
-        all.push(format!("{}: the plain rule has no error rate that could be planned", plain.join(", ")));
+        all.push(format!(
+            "{}: evidence Plain has no error rate, so there is nothing to compute",
+            plain.join(", ")
+        ));
     }
     if !objectives.iter().any(is_gate) {
         all.push(
-            "no SLO is decided by a test: a stage finds devices that fail or fall silent, and nothing else"
+            "no SLO is decided by a statistical test: a stage only detects devices that fail or go silent"
                 .to_owned(),
         );
     }

@@ -29,11 +29,11 @@ pub(super) fn text(rollout: &Rollout, now: Timestamp) -> String {
     let mut lines = vec![format!("rollout/{name}   {} {}   {}", spec.model, spec.version, phase(rollout))];
     let mut line = |label: &str, text: String| lines.push(format!("  {label:<10} {}", one_line(&text)));
     let Some(status) = &rollout.status else {
-        line("waits for", "the controller, which has not seen it yet; is it running?".to_owned());
+        line("waiting", "the controller has not seen this rollout yet; is it running?".to_owned());
         return lines.join("\n") + "\n";
     };
     if !is_current(rollout) {
-        line("waits for", "the controller, which has not seen the last change of the spec yet".to_owned());
+        line("waiting", "the controller has not seen the last change of the spec yet".to_owned());
     }
     if let Some(stage) = &status.stage {
         line("stage", stage_text(stage, spec.stages.len(), now));
@@ -49,21 +49,18 @@ pub(super) fn text(rollout: &Rollout, now: Timestamp) -> String {
     if let Some(judge) = &status.judge {
         let (spent, budget) = (percent(judge.spent_ppm), percent(judge.error_budget_ppm));
         let looks = counted(judge.looks, "look");
-        line(
-            "budget",
-            format!("{spent} of the accepted {budget} chance of a false rollback spent in {looks}"),
-        );
+        line("budget", format!("{spent} of {budget} spent in {looks} (chance of a false rollback)"));
     }
     if let Some(rollback) = &status.rollback {
         line("rollback", rollback_text(rollback, now));
     }
     if let Some(figures) = &status.figures {
-        let found = figures.detection_ms.map(|ms| format!(", harm shown after {}", span(ms)));
-        let safe = figures.time_to_safe_ms.map(|ms| format!(", last device back {} later", span(ms)));
+        let found = figures.detection_ms.map(|ms| format!(", harm was proven after {}", span(ms)));
+        let safe = figures.time_to_safe_ms.map(|ms| format!(", the last device was back {} later", span(ms)));
         let exposed = counted(figures.devices_exposed, "device");
         line(
             "figures",
-            format!("{exposed} had the version{}{}", found.unwrap_or_default(), safe.unwrap_or_default()),
+            format!("{exposed} ran the version{}{}", found.unwrap_or_default(), safe.unwrap_or_default()),
         );
     }
     let mut text = lines.join("\n") + "\n";
@@ -90,15 +87,15 @@ fn phase(rollout: &Rollout) -> String {
 fn stage_text(stage: &StageProgress, stages: usize, now: Timestamp) -> String {
     let mut text = format!("{} ({} of {stages})", stage.name, stage.index + 1);
     if let Some(started) = &stage.started_at {
-        text.push_str(&format!(", for {}", age(started.0, now)));
+        text.push_str(&format!(", started {} ago", age(started.0, now)));
     }
     match &stage.bake_ends_at {
-        Some(end) if end.0 > now => text.push_str(&format!(", watched until {}", moment(end.0))),
-        Some(_) => text.push_str(", watched long enough"),
+        Some(end) if end.0 > now => text.push_str(&format!(", bakes until {}", moment(end.0))),
+        Some(_) => text.push_str(", bake time is over"),
         None => {}
     }
     if let Some(deadline) = &stage.deadline_at {
-        text.push_str(&format!(", waits no longer than {}", moment(deadline.0)));
+        text.push_str(&format!(", deadline {}", moment(deadline.0)));
     }
     text
 }
@@ -117,17 +114,17 @@ fn counts_text(counts: &DeviceCounts) -> [String; 2] {
 }
 
 fn rollback_text(rollback: &modelfleet_crds::rollout::status::RollbackProgress, now: Timestamp) -> String {
-    let began = format!("{}, began {}", rollback.reason, moment(rollback.started_at.0));
+    let began = format!("{}, started {}", rollback.reason, moment(rollback.started_at.0));
     if let Some(back) = &rollback.last_device_back_at {
-        return format!("{began}, last device back {}", moment(back.0));
+        return format!("{began}, last device back at {}", moment(back.0));
     }
     let remaining = counted(rollback.remaining, "device");
     match &rollback.deadline_at {
         Some(deadline) if deadline.0 < now => {
             format!("{began}, {remaining} overdue since {}", moment(deadline.0))
         }
-        Some(deadline) => format!("{began}, {remaining} still to go back until {}", moment(deadline.0)),
-        None => format!("{began}, {remaining} still to go back"),
+        Some(deadline) => format!("{began}, {remaining} still to roll back by {}", moment(deadline.0)),
+        None => format!("{began}, {remaining} still to roll back"),
     }
 }
 

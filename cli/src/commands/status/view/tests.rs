@@ -24,7 +24,7 @@ status:
 "#;
 
 fn rollout() -> Rollout {
-    serde_yaml::from_str(ROLLOUT).unwrap()
+    serde_saphyr::from_str(ROLLOUT).unwrap()
 }
 
 fn noon() -> Timestamp {
@@ -37,11 +37,11 @@ fn a_rollout_under_way() {
         text(&rollout(), noon()),
         "\
 rollout/pump-1-1-0   pump-anomaly 1.1.0   Progressing
-  stage      early-adopter (2 of 4), for 1 day 1 h, watched until 2026-08-15T12:00:00Z
+  stage      early-adopter (2 of 4), started 1 day 1 hour ago, bakes until 2026-08-15T12:00:00Z
   now        3 of 20 devices still have to report 5 windows
   devices    200 eligible, 187 reachable; 20 offered, 19 downloaded, 19 activated, 18 confirmed
              1 failed, 0 cannot run it, 0 silent since activation, 1 unreachable
-  budget     0.125% of the accepted 1% chance of a false rollback spent in 42 looks
+  budget     0.125% of 1% spent in 42 looks (chance of a false rollback)
 
 SLO           VERDICT     VALUE   BOUND   DEVICES   WINDOWS   WHY
 error-rate    Undecided   0.4%    1%      18        90        0.9 times the rate without the version (0.4 to 1.9)
@@ -60,7 +60,7 @@ pump-0007   SelfTestMismatch   label is 1, not -1
 #[test]
 fn a_rollout_that_was_rolled_back() {
     let mut ended = rollout();
-    let status: modelfleet_crds::RolloutStatus = serde_yaml::from_str(
+    let status: modelfleet_crds::RolloutStatus = serde_saphyr::from_str(
         r#"
 observedGeneration: 1
 phase: RolledBack
@@ -77,14 +77,14 @@ figures: {devicesExposed: 5, detectionMs: 300000, timeToSafeMs: 240000}
         "\
 rollout/pump-1-1-0   pump-anomaly 1.1.0   RolledBack
   ended      rolled back from canary
-  rollback   SloBreach, began 2026-08-01T12:05:00Z, last device back 2026-08-01T12:09:00Z
-  figures    5 devices had the version, harm shown after 5 min, last device back 4 min later
+  rollback   SloBreach, started 2026-08-01T12:05:00Z, last device back at 2026-08-01T12:09:00Z
+  figures    5 devices ran the version, harm was proven after 5 minutes, the last device was back 4 minutes later
 "
     );
 }
 
 #[test]
-fn a_rollout_that_nobody_has_seen() {
+fn a_rollout_that_the_controller_has_not_seen() {
     let mut fresh = rollout();
     fresh.status = None;
     assert!(text(&fresh, noon()).contains("is it running?"));

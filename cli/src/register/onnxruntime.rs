@@ -8,10 +8,10 @@ use half::{bf16, f16};
 use modelfleet_crds::model_version::Datatype;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-use ort::session::{Session, SessionInputValue};
+use ort::session::{Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, Tensor as OrtTensor, TensorElementType, ValueType};
 
-use super::feed::{Data, Filling, Runs};
+use super::named_tensor::{Data, NamedTensor, Session};
 
 /// What the system's loader looks for when no path is given.
 const LIBRARY: &str = if cfg!(target_os = "macos") {
@@ -27,9 +27,9 @@ const ELEMENTS_MAX: i64 = 4_096 * 16;
 
 /// Why the model cannot be asked.
 #[derive(Debug, thiserror::Error)]
-pub enum EngineError {
+pub enum OnnxRuntimeError {
     /// The library is not there or too old.
-    #[error("ONNX Runtime is not at {path} ({reason}); name its library with --onnxruntime")]
+    #[error("ONNX Runtime was not found at {path} ({reason}); set its library with --onnxruntime")]
     Library {
         /// Where it was looked for.
         path: String,
@@ -40,46 +40,46 @@ pub enum EngineError {
     #[error("ONNX Runtime does not start: {0}")]
     Start(String),
     /// The engine refuses the model.
-    #[error("the model does not load in ONNX Runtime: {0}")]
+    #[error("ONNX Runtime cannot load the model: {0}")]
     Load(String),
 }
 
 /// A loaded model.
-pub struct Engine {
-    session: Session,
+pub struct OnnxRuntime {
+    session: OrtSession,
     /// Version of the engine, as it calls itself.
     pub version: String,
 }
 
-impl Engine {
+impl OnnxRuntime {
     /// Opens the library and loads the model.
     ///
     /// # Errors
     /// When there is no such library, or it refuses the model.
-    pub fn load(library: Option<&Path>, model: &[u8]) -> Result<Engine, EngineError> {
+    pub fn load(library: Option<&Path>, model: &[u8]) -> Result<OnnxRuntime, OnnxRuntimeError> {
         let path = library.unwrap_or(Path::new(LIBRARY));
         let environment = open(path)?;
-        let text = |error: ort::Error| EngineError::Load(first_line(error.message()));
+        let text = |error: ort::Error| OnnxRuntimeError::Load(first_line(error.message()));
         let builder = |error: ort::Error<ort::session::builder::SessionBuilder>| {
-            EngineError::Load(first_line(error.message()))
+            OnnxRuntimeError::Load(first_line(error.message()))
         };
-        let session = Session::builder(&environment)
+        let session = OrtSession::builder(&environment)
             .map_err(text)?
             .with_intra_threads(1)
             .map_err(builder)?
             .commit_from_memory(model)
             .map_err(text)?;
-        Ok(Engine { session, version: version() })
+        Ok(OnnxRuntime { session, version: version() })
     }
 }
 
-impl Runs for Engine {
-    fn run(&mut self, inputs: &[Filling]) -> Result<Vec<Filling>, String> {
+impl Session for OnnxRuntime {
+    fn run(&mut self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, String> {
         let failed = |error: ort::Error| first_line(error.message());
         let mut values = Vec::new();
         for outlet in self.session.inputs() {
             let input = inputs.iter().find(|input| input.name == outlet.name());
-            let input = input.ok_or_else(|| format!("nothing fills its input {:?}", outlet.name()))?;
+            let input = input.ok_or_else(|| format!("no column fills its input {:?}", outlet.name()))?;
             values.push(input_value(input).map_err(failed)?);
         }
         let names: Vec<String> =
@@ -93,12 +93,12 @@ impl Runs for Engine {
     }
 }
 
-fn open(path: &Path) -> Result<Environment, EngineError> {
-    let library = |error: ort::LoadDynamicError| EngineError::Library {
+fn open(path: &Path) -> Result<Environment, OnnxRuntimeError> {
+    let library = |error: ort::LoadDynamicError| OnnxRuntimeError::Library {
         path: path.display().to_string(),
         reason: first_line(&error.to_string()),
     };
-    let start = |error: ort::Error| EngineError::Start(first_line(error.message()));
+    let start = |error: ort::Error| OnnxRuntimeError::Start(first_line(error.message()));
     let builder = ort::init_from(path).map_err(library)?;
     let environment = builder.with_name("modelfleet").with_telemetry(false).build().map_err(start)?;
     environment.set_log_level(LogLevel::Fatal);
@@ -119,7 +119,7 @@ fn version() -> String {
     clippy::cast_sign_loss,
     reason = "values are as the type holds them"
 )]
-fn input_value(input: &Filling) -> Result<SessionInputValue<'static>, ort::Error> {
+fn input_value(input: &NamedTensor) -> Result<SessionInputValue<'static>, ort::Error> {
     let shape = input.shape.clone();
     let numbers = match &input.data {
         Data::Texts(texts) => {
@@ -151,7 +151,7 @@ fn input_value(input: &Filling) -> Result<SessionInputValue<'static>, ort::Error
 
 /// An output; nothing when it is no tensor of numbers or texts.
 #[allow(clippy::cast_precision_loss, reason = "labels and counts stay far below 2^53")]
-fn filling(name: String, value: &DynValue) -> Option<Filling> {
+fn filling(name: String, value: &DynValue) -> Option<NamedTensor> {
     let ValueType::Tensor { ty, .. } = value.dtype() else { return None };
     macro_rules! numbers {
         ($datatype:ident, $type:ty, $number:expr) => {{
@@ -180,7 +180,7 @@ fn filling(name: String, value: &DynValue) -> Option<Filling> {
         }
         _ => return None,
     };
-    Some(Filling { name, datatype, shape, data })
+    Some(NamedTensor { name, datatype, shape, data })
 }
 
 fn first_line(text: &str) -> String {

@@ -6,9 +6,9 @@ use crate::exact::ratio::scatter;
 use libm::{log1p, sqrt};
 use modelfleet_number::rounding::{milli, ppm};
 
-/// A fleet's habits for one SLI.
+/// How often a fleet's windows are bad by one SLI, and how much devices differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Habits {
+pub struct FleetRates {
     /// Share of bad device-windows.
     pub share_ppm: u64,
     /// Spread between devices: standard deviation of the logarithm of the rate, in thousandths.
@@ -20,7 +20,7 @@ pub struct Habits {
 }
 
 /// From two successive periods per device (for example the last week against the weeks before), by moments.
-pub fn habits(periods: &[SloCounts]) -> Habits {
+pub fn fleet_rates(periods: &[SloCounts]) -> FleetRates {
     let known: Vec<Counts> =
         periods.iter().map(|p| p.history.plus(p.post)).filter(|counts| counts.known > 0).collect();
     let all = known.iter().fold(Counts::default(), |sum, c| sum.plus(*c));
@@ -38,7 +38,7 @@ pub fn habits(periods: &[SloCounts]) -> Habits {
     let list = subjects(periods.iter().enumerate().map(|(i, p)| (i as u32, 0, Arm::Control, *p)));
     let mut past: Vec<u64> = periods.iter().map(|p| p.history.known).collect();
     past.sort_unstable();
-    Habits {
+    FleetRates {
         share_ppm: ppm(mean),
         sigma_milli: milli(sigma).unsigned_abs(),
         dispersion_milli: milli(scatter(&list, Arm::Control)).unsigned_abs(),

@@ -1,4 +1,4 @@
-//! A Rollout and the fleet that it is tried on: what `plan` and `simulate` are given.
+//! A Rollout and the fleet that it is computed or simulated for: the input of `plan` and `simulate`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,36 +12,36 @@ use crate::rollout_file::{self, RolloutFileError};
 use crate::rollout_setup;
 use crate::yaml_file::{self, FileError};
 
-/// Bad events of a device and window where nothing is said.
+/// Bad events of a device and window where no rate is given.
 pub const DEFAULT_RATE: f64 = 0.02;
 
-/// A Rollout, and what is said about the fleet. Without a word: 200 devices, and a version that changes nothing.
+/// A Rollout, and what is known about the fleet. Default: 200 devices, and a version that changes nothing.
 #[derive(Debug, Args)]
-pub struct TrialArguments {
-    /// File with the Rollout, as YAML or JSON; - is the standard input.
+pub struct InputArguments {
+    /// File with the Rollout, as YAML or JSON; - reads standard input.
     #[arg(long = "filename", short = 'f', value_name = "FILE")]
     pub file: PathBuf,
     /// File with the scenario: the fleet, what the version does to it, network, outages. Default: 200 devices and a
     /// version that changes nothing.
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
-    /// Devices of the fleet, instead of the scenario's.
+    /// Number of devices; overrides the scenario.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub devices: Option<i64>,
-    /// Bad events of a device and window, for all objectives, instead of the scenario's.
+    /// Bad events per device and window, for all SLOs; overrides the scenario.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub base_rate: Option<f64>,
-    /// Spread between devices: standard deviation of the logarithm of their rates, instead of the scenario's.
+    /// Spread between devices: standard deviation of the logarithm of their rates; overrides the scenario.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub sigma: Option<f64>,
-    /// Bad events that come together, instead of the scenario's.
+    /// Bad events that come together in one burst; overrides the scenario.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub burst: Option<f64>,
 }
 
-/// Why there is nothing to try.
+/// Why the input cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TrialError {
+pub enum InputError {
     /// The rollout cannot be read.
     #[error(transparent)]
     Rollout(#[from] RolloutFileError),
@@ -65,7 +65,7 @@ pub enum TrialError {
         source: ScenarioError,
     },
     /// Two files are the standard input.
-    #[error("the rollout and the scenario cannot both be the standard input; give one of them as a file")]
+    #[error("the rollout and the scenario cannot both come from standard input; give one of them as a file")]
     OneInput,
     /// A flag cannot be used.
     #[error("{flag} {problem}")]
@@ -77,9 +77,9 @@ pub enum TrialError {
     },
 }
 
-/// A Rollout and the fleet that it is tried on.
+/// A Rollout and the fleet that it is computed or simulated for.
 #[derive(Debug)]
-pub struct Trial {
+pub struct SimulationInput {
     /// The rollout, with its defaults filled in.
     pub rollout: Rollout,
     /// The same as planner and simulator take it.
@@ -88,24 +88,24 @@ pub struct Trial {
     pub scenario: Scenario,
 }
 
-impl Trial {
+impl SimulationInput {
     /// Reads the files and what the flags say instead.
     ///
     /// # Errors
     /// When a file cannot be read, or a number is out of its range.
-    pub fn of(arguments: &TrialArguments) -> Result<Trial, TrialError> {
+    pub fn of(arguments: &InputArguments) -> Result<SimulationInput, InputError> {
         let file = &arguments.file;
         if arguments.scenario.as_ref() == Some(file) && file == Path::new("-") {
-            return Err(TrialError::OneInput);
+            return Err(InputError::OneInput);
         }
         let rollout = rollout_file::rollout(file)?;
         let setup = rollout_setup::setup(&rollout)
-            .map_err(|source| TrialError::Setup { path: file.clone(), source })?;
+            .map_err(|source| InputError::Setup { path: file.clone(), source })?;
         let scenario = match &arguments.scenario {
             Some(path) => scenario(path)?,
             None => Scenario::default(),
         };
-        Ok(Trial { rollout, setup, scenario: arguments.instead_of(scenario)? })
+        Ok(SimulationInput { rollout, setup, scenario: arguments.instead_of(scenario)? })
     }
 
     /// What a person may not expect: where rollout and scenario do not speak of the same things.
@@ -137,7 +137,7 @@ impl Trial {
             let unknown = numbers.keys().filter(|name| !own.contains(&name.as_str()));
             notes.extend(unknown.map(|name| {
                 let slos = if own.is_empty() { "none".to_owned() } else { own.join(", ") };
-                format!("{field} of the scenario names {name}, which is no SLO of the rollout; its SLOs are: {slos}")
+                format!("the scenario's {field} names {name}, which is not an SLO of the rollout; its SLOs are: {slos}")
             }));
         }
         notes.dedup();
@@ -151,8 +151,8 @@ impl Trial {
         let names = silent.join(", ");
         (!silent.is_empty()).then(|| {
             format!(
-                "{DEFAULT_RATE} bad events a device and window are assumed for {names}; say what is true with \
-                 fleet.baseRate of a scenario, or --base-rate"
+                "assuming {DEFAULT_RATE} bad events per device and window for {names}; set the real rate with fleet.baseRate in a \
+                 scenario, or with --base-rate"
             )
         })
     }
@@ -170,16 +170,16 @@ impl Trial {
         let partitions = partitions.map(|(i, it)| (format!("network.partitions[{i}]"), &it.labels));
         let outages = outages.iter().enumerate().map(|(i, it)| (format!("outages[{i}]"), &it.labels));
         let unknown = effects.chain(partitions).chain(outages).filter(|(_, labels)| !carried(labels));
-        let shown = |labels: &LabelValues| {
+        let listed = |labels: &LabelValues| {
             labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
         };
-        let said = |(field, labels): (String, &LabelValues)| {
+        let message = |(field, labels): (String, &LabelValues)| {
             format!(
-                "{field} of the scenario is for devices with {}, and there are none; give such devices with fleet.strata",
-                shown(labels)
+                "the scenario's {field} is for devices with {}, but the fleet has none; add them in fleet.strata",
+                listed(labels)
             )
         };
-        unknown.map(said).collect()
+        unknown.map(message).collect()
     }
 
     fn empty_stages(&self) -> Option<String> {
@@ -194,15 +194,14 @@ impl Trial {
         let names = empty.join(", ");
         (!empty.is_empty()).then(|| {
             format!(
-                "no device of the scenario has the labels that the selector asks for in {names}; give such devices with \
-                 fleet.strata of a scenario"
+                "no device of the scenario matches the selector of {names}; add such devices in the scenario's fleet.strata"
             )
         })
     }
 }
 
-impl TrialArguments {
-    fn instead_of(&self, mut scenario: Scenario) -> Result<Scenario, TrialError> {
+impl InputArguments {
+    fn instead_of(&self, mut scenario: Scenario) -> Result<Scenario, InputError> {
         let fleet = &mut scenario.fleet;
         // None is as wrong as fewer than none.
         fleet.devices = self.devices.map_or(fleet.devices, |count| u64::try_from(count).unwrap_or(0));
@@ -215,15 +214,15 @@ impl TrialArguments {
         match scenario.check().map_err(|error| error.fields.into_iter().next()) {
             Ok(()) | Err(None) => Ok(scenario),
             Err(Some(wrong)) => {
-                Err(TrialError::Flag { flag: flag(&wrong.field).to_owned(), problem: wrong.problem })
+                Err(InputError::Flag { flag: flag(&wrong.field).to_owned(), problem: wrong.problem })
             }
         }
     }
 }
 
-fn scenario(path: &Path) -> Result<Scenario, TrialError> {
+fn scenario(path: &Path) -> Result<Scenario, InputError> {
     let scenario: Scenario = yaml_file::document(path)?;
-    scenario.check().map_err(|source| TrialError::Scenario { path: path.to_owned(), source })?;
+    scenario.check().map_err(|source| InputError::Scenario { path: path.to_owned(), source })?;
     Ok(scenario)
 }
 

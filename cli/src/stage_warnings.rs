@@ -1,6 +1,6 @@
-//! What in the stages of a rollout surprises people later: said by `plan` and by `lint` in the same words.
+//! What in the stages of a rollout may surprise people later: warnings of `plan` and of `lint` in the same words.
 
-use modelfleet_judge::plan::{NO_CONTROLS, can_show, fewest_canaries, fewest_fleet};
+use modelfleet_judge::sizing::{NO_CONTROLS, can_show, fewest_canaries, fewest_fleet};
 use modelfleet_judge::{Budget, Spending};
 use modelfleet_protocol::draw::Target;
 use modelfleet_rollout::Stage;
@@ -12,16 +12,16 @@ use crate::units::span;
 const WHOLE_PPM: u32 = 1_000_000;
 
 /// How to have controls in a last stage for all.
-pub const HOLD_BACK: &str = "set holdback: 5% to keep controls";
+pub const HOLD_BACK: &str = "To keep controls, set holdback: 5%";
 
-/// The last stage takes everybody: nobody is left to compare with.
+/// The last stage takes all devices: no controls are left.
 #[must_use]
 pub fn no_controls(stages: &[Stage], holdback_ppm: u32) -> Option<String> {
     let last = stages.last()?;
-    takes_all(last, holdback_ppm).then(|| format!("in {} {NO_CONTROLS}; {HOLD_BACK}", last.name))
+    takes_all(last, holdback_ppm).then(|| format!("in stage {}, {NO_CONTROLS}. {HOLD_BACK}", last.name))
 }
 
-/// A fleet of so many devices is small: what holds there is said although the size of the fleet is not known.
+/// A fleet of so many devices is small: warnings name what holds there, because the size of the fleet is not known.
 const SMALL_FLEET: u64 = 80;
 /// The largest fleet that is looked at for what a share of it comes to.
 const LARGE_FLEET: u64 = 10_000;
@@ -63,7 +63,7 @@ pub fn too_few(setup: &Setup, gates: usize) -> Option<String> {
         return None;
     }
     let cure = match fewest_canaries(SMALL_FLEET, share, looks) {
-        Some(fewest) => format!("; of {SMALL_FLEET} devices {fewest} or more can show it"),
+        Some(fewest) => format!("; in a fleet of {SMALL_FLEET}, use {fewest} devices or more"),
         None => String::new(),
     };
     let below = match stage.target {
@@ -77,7 +77,7 @@ pub fn too_few(setup: &Setup, gates: usize) -> Option<String> {
         }
     };
     Some(format!(
-        "{below} harm to so few devices can never be shown, and nothing is taken back by statistics{cure}"
+        "{below}, harm to so few devices can never be proven, so statistics can never cause a rollback{cure}"
     ))
 }
 
@@ -88,16 +88,16 @@ pub fn slow_probation(setup: &Setup, requests_per_window: u64) -> Option<String>
     let window_ms = setup.window_ms();
     let takes = u128::from(probation.min_predictions) * u128::from(window_ms);
     let takes_ms = u64::try_from(takes.div_ceil(u128::from(requests_per_window.max(1)))).unwrap_or(u64::MAX);
-    let shown = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
+    let length = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
     (takes_ms > probation.timeout_ms).then(|| {
         format!(
-            "the probation of {} is shorter than the {} that {} requests take at {requests_per_window} in a window of {}: \
-             devices are not confirmed before, and the stage waits for them; make probation.timeout longer or \
-             probation.minPredictions smaller",
-            shown(probation.timeout_ms),
-            shown(takes_ms),
+            "probation.timeout is {}, but it takes {} until a device has answered {} requests at {requests_per_window} per window \
+             of {}: devices are confirmed no earlier, and the stage waits for them; raise probation.timeout or lower \
+             probation.minPredictions",
+            length(probation.timeout_ms),
+            length(takes_ms),
             probation.min_predictions,
-            shown(window_ms)
+            length(window_ms)
         )
     })
 }
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_hold_back_keeps_controls() {
-        assert!(no_controls(&stages(), 0).is_some_and(|said| said.contains("holdback: 5%")));
+        assert!(no_controls(&stages(), 0).is_some_and(|message| message.contains("holdback: 5%")));
         assert_eq!(no_controls(&stages(), 50_000), None);
         assert_eq!(no_controls(&stages()[..3], 0), None);
     }

@@ -3,8 +3,12 @@ use super::*;
 const ROLLOUT: &str = "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetadata: {name: pump}\n\
                        spec: {model: pump, version: 1.0.0, slos: [{name: errors, metric: ErrorRate, threshold: 1%}]";
 
-/// A trial of a rollout with more in its spec, and a scenario.
-fn trial(more: &str, scenario: &str, flags: impl Fn(&mut TrialArguments)) -> Result<Trial, TrialError> {
+/// The input of a rollout with more in its spec, and a scenario.
+fn input(
+    more: &str,
+    scenario: &str,
+    flags: impl Fn(&mut InputArguments),
+) -> Result<SimulationInput, InputError> {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -14,47 +18,47 @@ fn trial(more: &str, scenario: &str, flags: impl Fn(&mut TrialArguments)) -> Res
     let file = write("rollout.yaml", &format!("{ROLLOUT}{more}}}\n"));
     let scenario = Some(write("scenario.yaml", scenario));
     let mut arguments =
-        TrialArguments { file, scenario, devices: None, base_rate: None, sigma: None, burst: None };
+        InputArguments { file, scenario, devices: None, base_rate: None, sigma: None, burst: None };
     flags(&mut arguments);
-    Trial::of(&arguments)
+    SimulationInput::of(&arguments)
 }
 
-fn said(scenario: &str, flags: impl Fn(&mut TrialArguments)) -> String {
-    crate::printing::with_causes(&trial("", scenario, flags).unwrap_err())
+fn message(scenario: &str, flags: impl Fn(&mut InputArguments)) -> String {
+    crate::printing::with_causes(&input("", scenario, flags).unwrap_err())
 }
 
 #[test]
 fn a_flag_counts_instead_of_the_scenario() {
-    let trial = trial("", "fleet: {devices: 50, sigma: 0.5}", |a| a.devices = Some(7)).unwrap();
-    assert_eq!((trial.scenario.fleet.devices, trial.scenario.fleet.sigma), (7, 0.5));
+    let input = input("", "fleet: {devices: 50, sigma: 0.5}", |a| a.devices = Some(7)).unwrap();
+    assert_eq!((input.scenario.fleet.devices, input.scenario.fleet.sigma), (7, 0.5));
 }
 
 #[test]
 fn what_cannot_be_used_is_said_with_its_place() {
-    let keep = |_: &mut TrialArguments| {};
-    let said_of = said("fleet: {sigma: 9}", keep);
+    let keep = |_: &mut InputArguments| {};
+    let said_of = message("fleet: {sigma: 9}", keep);
     assert!(said_of.contains("scenario.yaml: fleet.sigma: must be from 0 to 5"), "{said_of}");
-    let said_of = said("fleet: {sigma: 9, strata: [{labels: {a: b}, share: 0}]}", keep);
+    let said_of = message("fleet: {sigma: 9, strata: [{labels: {a: b}, share: 0}]}", keep);
     assert!(said_of.contains("fleet.strata[0].share: must be above 0"), "{said_of}");
     assert!(said_of.contains("; fleet.sigma: must be from 0 to 5"), "{said_of}");
-    let said_of = said("fleet: {baseRate: [1]}", keep);
+    let said_of = message("fleet: {baseRate: [1]}", keep);
     assert!(
         said_of.contains("fleet.baseRate: invalid type: sequence, expected a number for all SLOs"),
         "{said_of}"
     );
-    let said_of = said("fleet: {devces: 5}", keep);
+    let said_of = message("fleet: {devces: 5}", keep);
     assert!(said_of.contains("scenario.yaml") && said_of.contains("unknown field `devces`"), "{said_of}");
-    assert_eq!(said("", |a| a.devices = Some(0)), "--devices must be from 1 to 10000000");
-    assert_eq!(said("", |a| a.sigma = Some(-1.0)), "--sigma must be from 0 to 5");
-    assert_eq!(said("", |a| a.base_rate = Some(f64::NAN)), "--base-rate must be from 0 to 1000000");
-    assert_eq!(said("", |a| a.burst = Some(0.0)), "--burst must be from 1 to 1000000");
-    let both = said("", |a| (a.file, a.scenario) = ("-".into(), Some("-".into())));
+    assert_eq!(message("", |a| a.devices = Some(0)), "--devices must be from 1 to 10000000");
+    assert_eq!(message("", |a| a.sigma = Some(-1.0)), "--sigma must be from 0 to 5");
+    assert_eq!(message("", |a| a.base_rate = Some(f64::NAN)), "--base-rate must be from 0 to 1000000");
+    assert_eq!(message("", |a| a.burst = Some(0.0)), "--burst must be from 1 to 1000000");
+    let both = message("", |a| (a.file, a.scenario) = ("-".into(), Some("-".into())));
     assert!(both.contains("standard input"), "{both}");
 }
 
 #[test]
 fn it_is_noted_where_rollout_and_scenario_speak_of_different_things() {
-    let notes = |more: &str, scenario: &str| trial(more, scenario, |_| {}).unwrap().notes();
+    let notes = |more: &str, scenario: &str| input(more, scenario, |_| {}).unwrap().notes();
     assert_eq!(notes("", "fleet: {baseRate: {errors: 0.1}}"), [""; 0]);
     assert_eq!(notes("", "fleet: {baseRate: 0.1}"), [""; 0]);
     let misspelt = notes("", "fleet: {baseRate: {erors: 0.1}}");
@@ -63,13 +67,13 @@ fn it_is_noted_where_rollout_and_scenario_speak_of_different_things() {
         "{misspelt:?}"
     );
     assert!(
-        misspelt[1].starts_with("0.02 bad events a device and window are assumed for errors"),
+        misspelt[1].starts_with("assuming 0.02 bad events per device and window for errors"),
         "{misspelt:?}"
     );
     let north = ", selector: {matchLabels: {site: north}}";
     let rates = "baseRate: {errors: 0.1}";
     let empty = notes(north, &format!("fleet: {{{rates}, strata: [{{labels: {{site: south}}, share: 1}}]}}"));
-    assert!(empty[0].contains("in canary, early-adopter, broad, full"), "{empty:?}");
+    assert!(empty[0].contains("the selector of canary, early-adopter, broad, full"), "{empty:?}");
     assert_eq!(
         notes(north, &format!("fleet: {{{rates}, strata: [{{labels: {{site: north}}, share: 1}}]}}")),
         [""; 0]
@@ -81,11 +85,11 @@ fn it_is_noted_where_a_scenario_speaks_of_devices_that_it_does_not_have() {
     let rates = "baseRate: {errors: 0.1}";
     let strata = "strata: [{labels: {site: south}, share: 1}]";
     let effect = |site: &str| format!("effect: {{strata: [{{labels: {{site: {site}}}, rateRatio: 2}}]}}");
-    let notes = |scenario: &str| trial("", scenario, |_| {}).unwrap().notes();
+    let notes = |scenario: &str| input("", scenario, |_| {}).unwrap().notes();
     assert_eq!(notes(&format!("fleet: {{{rates}, {strata}}}\n{}", effect("south"))), [""; 0]);
     let none = notes(&format!("fleet: {{{rates}, {strata}}}\n{}", effect("north")));
     assert!(
-        none[0].starts_with("effect.strata[0] of the scenario is for devices with site=north"),
+        none[0].starts_with("the scenario's effect.strata[0] is for devices with site=north"),
         "{none:?}"
     );
 }

@@ -2,10 +2,10 @@
 
 use crate::decide::margin;
 use crate::exact::ratio::{LEAST_DISPERSION, MOST_DISPERSION_ALONE, Ratio};
-use crate::plan::breaks::Breaks;
-use crate::plan::habits::Habits;
-use crate::plan::proof::StageShape;
-use crate::plan::reach::can_show;
+use crate::sizing::breaks::Breaks;
+use crate::sizing::fleet_rates::FleetRates;
+use crate::sizing::proof::StageSize;
+use crate::sizing::reach::can_show;
 use libm::{ceil, exp, log, sqrt};
 use modelfleet_number::normal;
 use modelfleet_number::rounding::{from_ppb, ppm};
@@ -17,35 +17,35 @@ const POINTS: u32 = 21;
 const EFFICIENCY: f64 = 0.8;
 
 /// Bad windows that canaries and controls will have by the stage's last look.
-fn events(shape: &StageShape, habits: &Habits) -> (f64, f64) {
-    let share = habits.share_ppm as f64 * 1e-6;
-    let windows = shape.windows as f64 * f64::from(shape.reporting_ppm.min(1_000_000)) * 1e-6;
-    (shape.canaries as f64 * windows * share, shape.controls as f64 * windows * share)
+fn events(size: &StageSize, rates: &FleetRates) -> (f64, f64) {
+    let share = rates.share_ppm as f64 * 1e-6;
+    let windows = size.windows as f64 * f64::from(size.reporting_ppm.min(1_000_000)) * 1e-6;
+    (size.canaries as f64 * windows * share, size.controls as f64 * windows * share)
 }
 
 /// Variance over mean of a count that is compared with the device's own past.
-fn dispersion(shape: &StageShape, habits: &Habits) -> f64 {
-    let past = if habits.past_windows == 0 { 4.0 } else { habits.past_windows as f64 };
-    let own = habits.dispersion_milli as f64 * 1e-3;
+fn dispersion(size: &StageSize, rates: &FleetRates) -> f64 {
+    let past = if rates.past_windows == 0 { 4.0 } else { rates.past_windows as f64 };
+    let own = rates.dispersion_milli as f64 * 1e-3;
     // Measured dispersion holds its own past's noise; without a measurement the past's noise is added.
-    if own > 0.0 { own } else { 1.0 + shape.windows as f64 / past }
+    if own > 0.0 { own } else { 1.0 + size.windows as f64 / past }
 }
 
 /// Chance, in parts per million, that a stage with `share_ppb` of error budget for this SLO shows a rise of
 /// all canaries to `ratio_ppm` by its last look.
-pub fn power_ppm(shape: &StageShape, habits: &Habits, share_ppb: u64, ratio_ppm: u64) -> u64 {
-    let (canary, control) = events(shape, habits);
-    let looks = f64::from(shape.looks.max(1));
+pub fn power_ppm(size: &StageSize, rates: &FleetRates, share_ppb: u64, ratio_ppm: u64) -> u64 {
+    let (canary, control) = events(size, rates);
+    let looks = f64::from(size.looks.max(1));
     let level = from_ppb(share_ppb) / looks;
     if level <= 0.0 || canary <= 0.0 || control <= 0.0 {
         return 0;
     }
     let bar = -normal::quantile(level);
     let ratio = ratio_ppm as f64 * 1e-6;
-    let scatter = dispersion(shape, habits) * (1.0 + canary / control);
+    let scatter = dispersion(size, rates) * (1.0 + canary / control);
     // The canaries' own level is a mean over few devices that differ.
-    let sigma = habits.sigma_milli as f64 * 1e-3;
-    let spread = sqrt(libm::log1p((exp(sigma * sigma) - 1.0) / (shape.canaries as f64).max(1.0)));
+    let sigma = rates.sigma_milli as f64 * 1e-3;
+    let spread = sqrt(libm::log1p((exp(sigma * sigma) - 1.0) / (size.canaries as f64).max(1.0)));
     let mut sum = 0.0;
     for i in 0..POINTS {
         let z = normal::quantile((f64::from(i) + 0.5) / f64::from(POINTS));
@@ -59,25 +59,25 @@ pub fn power_ppm(shape: &StageShape, habits: &Habits, share_ppb: u64, ratio_ppm:
 /// The smallest rise that a stage shows with this power and that breaks the allowance as surely, as ratio in parts per
 /// million; `u64::MAX` when not even a hundredfold rise is seen, or so few devices can show none at all.
 pub fn smallest_harm_ppm(
-    shape: &StageShape,
-    habits: &Habits,
+    size: &StageSize,
+    rates: &FleetRates,
     share_ppb: u64,
     allowance_ppm: u32,
     with_power_ppm: u64,
 ) -> u64 {
     let (mut low, mut high) = (1_000_000_u64, 100_000_000_u64);
     // Both have to hold at one look: early ones show less, but a device is beyond the allowance sooner by chance.
-    let looks = u64::from(shape.looks.max(1));
-    let at = |look: u64| StageShape { windows: (shape.windows * look / looks).max(1), ..*shape };
-    let looks: Vec<(StageShape, Breaks)> =
-        (1..=looks).rev().map(|look| (at(look), Breaks::new(&at(look), habits, allowance_ppm))).collect();
+    let looks = u64::from(size.looks.max(1));
+    let at = |look: u64| StageSize { windows: (size.windows * look / looks).max(1), ..*size };
+    let looks: Vec<(StageSize, Breaks)> =
+        (1..=looks).rev().map(|look| (at(look), Breaks::new(&at(look), rates, allowance_ppm))).collect();
     let enough = |ratio: u64| {
-        looks.iter().any(|(shape, breaks)| {
-            power_ppm(shape, habits, share_ppb, ratio) >= with_power_ppm
+        looks.iter().any(|(size, breaks)| {
+            power_ppm(size, rates, share_ppb, ratio) >= with_power_ppm
                 && ppm(breaks.chance(ratio as f64 * 1e-6)) >= with_power_ppm
         })
     };
-    if !can_show(shape.canaries, shape.controls, share_ppb, shape.looks) || !enough(high) {
+    if !can_show(size.canaries, size.controls, share_ppb, size.looks) || !enough(high) {
         return u64::MAX;
     }
     while high - low > 1_000 {
@@ -93,19 +93,19 @@ pub fn smallest_harm_ppm(
 
 /// What the judge will have counted at the last planned look of a harmless candidate, and what the hour of the day may
 /// make of it. Without controls it is held against its own past.
-fn expected(shape: &StageShape, habits: &Habits) -> Option<(Ratio, f64)> {
-    let (canary, control) = events(shape, habits);
-    let dispersion = dispersion(shape, habits).max(LEAST_DISPERSION);
+fn expected(size: &StageSize, rates: &FleetRates) -> Option<(Ratio, f64)> {
+    let (canary, control) = events(size, rates);
+    let dispersion = dispersion(size, rates).max(LEAST_DISPERSION);
     if control > 0.0 {
         return Some((Ratio { canary, control, exposure: canary / control, dispersion }, 1.0));
     }
-    let share = habits.share_ppm as f64 * 1e-6;
-    let past = shape.canaries as f64 * habits.past_windows as f64 * share;
-    let sigma = habits.sigma_milli as f64 * 1e-3;
+    let share = rates.share_ppm as f64 * 1e-6;
+    let past = size.canaries as f64 * rates.past_windows as f64 * share;
+    let sigma = rates.sigma_milli as f64 * 1e-3;
     // Devices that are often bad weigh more, and have less room above their mean.
     let rhythm = 2.0 - (share * exp(sigma * sigma)).min(1.0);
     let dispersion = dispersion.min(MOST_DISPERSION_ALONE);
-    let alone = shape.controls == 0 && past > 0.0;
+    let alone = size.controls == 0 && past > 0.0;
     alone.then(|| (Ratio { canary, control: past, exposure: canary / past, dispersion }, rhythm))
 }
 
@@ -113,21 +113,21 @@ fn expected(shape: &StageShape, habits: &Habits) -> Option<(Ratio, f64)> {
 /// always; `u64::MAX` when there will be too few events for any.
 ///
 /// The judge's own rule ([`crate::decide::margin`]) on the counts that are to be expected.
-pub fn smallest_margin_ppm(shape: &StageShape, habits: &Habits) -> u64 {
+pub fn smallest_margin_ppm(size: &StageSize, rates: &FleetRates) -> u64 {
     let beyond = from_ppb(margin::MISSED_PPB);
-    let smallest = |(ratio, _)| margin::smallest_ppm(&ratio, usize::from(shape.gates), 1.0, beyond);
-    expected(shape, habits).map_or(u64::MAX, smallest)
+    let smallest = |(ratio, _)| margin::smallest_ppm(&ratio, usize::from(size.gates), 1.0, beyond);
+    expected(size, rates).map_or(u64::MAX, smallest)
 }
 
 /// The margin that the judge gives this stage when the user gave none; `u64::MAX`: too few events for any, it passes on
 /// exposure.
-pub fn default_margin_ppm(shape: &StageShape, habits: &Habits) -> u64 {
+pub fn default_margin_ppm(size: &StageSize, rates: &FleetRates) -> u64 {
     let beyond = from_ppb(margin::MISSED_PPB);
     let default = |(ratio, rhythm)| {
-        let smallest = margin::smallest_ppm(&ratio, usize::from(shape.gates), rhythm, beyond);
+        let smallest = margin::smallest_ppm(&ratio, usize::from(size.gates), rhythm, beyond);
         margin::default_ppm(&ratio, smallest)
     };
-    expected(shape, habits).map_or(u64::MAX, default)
+    expected(size, rates).map_or(u64::MAX, default)
 }
 
 /// Bad windows (all devices together; of which in canaries) until harm of this ratio is shown at

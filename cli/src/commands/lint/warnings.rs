@@ -8,22 +8,20 @@ use modelfleet_judge::{EvidenceKind, OnBreach};
 use modelfleet_simulation::Objective;
 use serde_json::Value;
 
-use crate::cautions;
-use crate::reach;
+use crate::promotion_scope;
 use crate::rollout_setup;
 use crate::schema::Problem;
+use crate::stage_warnings;
 use crate::units::span;
 
 /// Waiting time after baking when a stage names none.
 const LEAST_WAIT_MS: i64 = 86_400_000;
 
-/// Advice on an object that the API server takes.
-pub(super) fn advice(kind: &str, object: Value) -> Vec<Problem> {
+/// Warnings about an object that the API server takes.
+pub(super) fn warnings(kind: &str, object: Value) -> Vec<Problem> {
     match kind {
-        "Rollout" => {
-            serde_json::from_value(object).map(|rollout| rollout_advice(&rollout)).unwrap_or_default()
-        }
-        _ => serde_json::from_value(object).map(|version| version_advice(&version)).unwrap_or_default(),
+        "Rollout" => serde_json::from_value(object).map(|rollout| of_rollout(&rollout)).unwrap_or_default(),
+        _ => serde_json::from_value(object).map(|version| of_version(&version)).unwrap_or_default(),
     }
 }
 
@@ -35,34 +33,39 @@ fn milliseconds(text: &DurationText) -> i64 {
     text.milliseconds().ok().and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0)
 }
 
-fn rollout_advice(rollout: &Rollout) -> Vec<Problem> {
+fn of_rollout(rollout: &Rollout) -> Vec<Problem> {
     let spec = &rollout.spec;
     let mut found = Vec::new();
     let window = milliseconds(&spec.observe.window);
     for (index, stage) in spec.stages.iter().enumerate() {
         let is_last = index + 1 == spec.stages.len();
-        found.extend(stage_advice(stage, index, window, spec.observe.warmup_windows, is_last));
+        found.extend(of_stage(stage, index, window, spec.observe.warmup_windows, is_last));
         if index > 0 && spec.stages[index - 1].devices == stage.devices {
             let field = format!("spec.stages[{index}].devices");
             found.push(problem(
                 field,
-                format!("is {}, as in the stage before: it adds no device", stage.devices),
+                format!(
+                    "is {}, the same as in the stage before, so the stage adds no devices",
+                    stage.devices
+                ),
             ));
         }
     }
     if spec.stages.first().is_some_and(|stage| stage.spread_by.is_empty() && spec.stages.len() > 1) {
         found.push(problem(
             "spec.stages[0].spreadBy",
-            "is empty: the first devices are picked at random and may miss a kind of device on which the version does \
-             harm; name the labels that tell kinds apart",
+            "is empty: the first devices are chosen at random and may miss the kind of device that the version harms; \
+             list the labels that tell kinds of devices apart",
         ));
     }
-    found.extend(reach::advice(rollout));
-    found.extend(comparison_advice(rollout));
-    found.extend(probation_advice(rollout));
+    found.extend(promotion_scope::warning(rollout));
+    found.extend(of_comparison(rollout));
+    found.extend(of_probation(rollout));
     if spec.slos.is_empty() {
-        found
-            .push(problem("spec.slos", "is empty: only devices that fail to take the version count as harm"));
+        found.push(problem(
+            "spec.slos",
+            "is empty: the only harm that can be detected is that devices fail to run the version",
+        ));
     }
     for (index, slo) in spec.slos.iter().enumerate() {
         let field = |name: &str| format!("spec.slos[{index}].{name}");
@@ -76,7 +79,7 @@ fn rollout_advice(rollout: &Rollout) -> Vec<Problem> {
         if matches!(slo.metric, Metric::FalsePositiveRate | Metric::MissedDetectionRate | Metric::Accuracy) {
             found.push(problem(
                 field("metric"),
-                "needs ground truth: devices must be told how predictions turned out, or it stays Undecided",
+                "needs ground truth: report to devices how predictions turned out, or the SLO stays Undecided",
             ));
         }
         if slo.metric.is_per_feature() {
@@ -86,23 +89,23 @@ fn rollout_advice(rollout: &Rollout) -> Vec<Problem> {
             ));
         }
         if slo.evidence == Evidence::Plain {
-            found.push(problem(field("evidence"), "is Plain: it guarantees no bound on false rollbacks"));
+            found.push(problem(field("evidence"), "is Plain: nothing limits the chance of a false rollback"));
         }
     }
     if spec.on_undecided == UndecidedPolicy::Promote {
         found.push(problem(
             "spec.onUndecided",
-            "is Promote: a stage that proved nothing is followed by the next one",
+            "is Promote: the rollout goes on after a stage that proved nothing",
         ));
     }
     if spec.abort {
-        found.push(problem("spec.abort", "is true: the rollout ends before it begins"));
+        found.push(problem("spec.abort", "is true: the rollout ends before it starts"));
     }
     found
 }
 
 /// Whom canaries are compared with.
-fn comparison_advice(rollout: &Rollout) -> Vec<Problem> {
+fn of_comparison(rollout: &Rollout) -> Vec<Problem> {
     let Ok(setup) = rollout_setup::setup(rollout) else { return Vec::new() };
     let compares =
         |o: &Objective| o.evidence == EvidenceKind::Statistical && o.on_breach != OnBreach::Observe;
@@ -110,27 +113,27 @@ fn comparison_advice(rollout: &Rollout) -> Vec<Problem> {
         return Vec::new();
     }
     let (stages, holdback_ppm) = (&setup.parts.stages, setup.parts.holdback_ppm);
-    let alone = cautions::no_controls(stages, holdback_ppm);
-    let alone = alone.map(|said| problem("spec.holdback", format!("is 0%: {said}")));
+    let alone = stage_warnings::no_controls(stages, holdback_ppm);
+    let alone = alone.map(|text| problem("spec.holdback", format!("is 0%: {text}")));
     let gates = setup.objectives.iter().filter(|o| compares(o)).count();
-    let few = cautions::too_few(&setup, gates).zip(rollout.spec.stages.first());
+    let few = stage_warnings::too_few(&setup, gates).zip(rollout.spec.stages.first());
     let few =
-        few.map(|(said, stage)| problem("spec.stages[0].devices", format!("is {}: {said}", stage.devices)));
+        few.map(|(text, stage)| problem("spec.stages[0].devices", format!("is {}: {text}", stage.devices)));
     alone.into_iter().chain(few).collect()
 }
 
 /// Whether devices can prove themselves in time, where the objectives say how often they are asked at least.
-fn probation_advice(rollout: &Rollout) -> Option<Problem> {
+fn of_probation(rollout: &Rollout) -> Option<Problem> {
     let setup = rollout_setup::setup(rollout).ok()?;
-    let requests = cautions::requests_counted_on(&setup.objectives)?;
-    let said = cautions::slow_probation(&setup, requests)?;
+    let requests = stage_warnings::requests_counted_on(&setup.objectives)?;
+    let text = stage_warnings::slow_probation(&setup, requests)?;
     Some(problem(
         "spec.probation",
-        format!("may be too short: where devices are asked as often as minSamples counts on, {said}"),
+        format!("may be too short: if devices get no more requests than minSamples expects, {text}"),
     ))
 }
 
-fn stage_advice(stage: &Stage, index: usize, window: i64, warmup: i64, is_last: bool) -> Option<Problem> {
+fn of_stage(stage: &Stage, index: usize, window: i64, warmup: i64, is_last: bool) -> Option<Problem> {
     let bake = milliseconds(&stage.bake);
     let wait = stage.max_wait.as_ref().map_or(bake.max(LEAST_WAIT_MS), milliseconds);
     let needed = window.saturating_mul(stage.limits.min_windows.saturating_add(warmup));
@@ -141,8 +144,8 @@ fn stage_advice(stage: &Stage, index: usize, window: i64, warmup: i64, is_last: 
     Some(problem(
         format!("spec.stages[{index}].limits.minWindows"),
         format!(
-            "asks for {} windows of {} and {warmup} before them, which take {}; bake and maxWait together are {}: the stage \
-             ends Undecided",
+            "is {}, and with windows of {} and a warm-up of {warmup} they take {}, but bake and maxWait together are {}: the \
+             stage will end Undecided",
             stage.limits.min_windows,
             span(window),
             span(needed),
@@ -151,31 +154,34 @@ fn stage_advice(stage: &Stage, index: usize, window: i64, warmup: i64, is_last: 
     ))
 }
 
-fn version_advice(version: &ModelVersion) -> Vec<Problem> {
+fn of_version(version: &ModelVersion) -> Vec<Problem> {
     let spec = &version.spec;
     let mut found = Vec::new();
     if spec.self_test.is_empty() {
         found.push(problem(
             "spec.selfTest",
-            "is empty: a device uses the model when it loads, whatever it answers",
+            "is empty: a device uses the model as soon as it loads, without checking its answers",
         ));
     }
     if spec.baseline.as_ref().is_none_or(|baseline| baseline.features.is_empty()) {
         found.push(problem(
             "spec.baseline.features",
-            "is empty: neither ranges nor drift of the inputs are watched",
+            "is empty: ranges and drift of the inputs are not watched",
         ));
     }
     if !["http://", "https://", "file://"].iter().any(|scheme| spec.artifact.uri.starts_with(scheme)) {
         found.push(problem(
             "spec.artifact.uri",
-            "is not http(s):// or file://, which is what devices download from",
+            "does not start with http://, https:// or file://, so devices cannot download it",
         ));
     }
     for feature in spec.baseline.iter().flat_map(|baseline| &baseline.features) {
         let edges: Vec<f64> = feature.edges.iter().filter_map(|edge| edge.to_f64().ok()).collect();
         if !edges.is_sorted_by(|a, b| a < b) {
-            found.push(problem(format!("spec.baseline.features[{}].edges", feature.name), "do not rise"));
+            found.push(problem(
+                format!("spec.baseline.features[{}].edges", feature.name),
+                "must be in ascending order",
+            ));
         }
     }
     found

@@ -3,7 +3,7 @@
 use modelfleet_crds::model_version::{Datatype, Tensor, TensorValues};
 use modelfleet_crds::text::{Decimal, Reading};
 
-use super::inputs::Filled;
+use super::inputs::FilledInput;
 use super::rows::{Cells, Rows};
 use crate::decimal::{decimal, decimal_of_f32};
 
@@ -18,7 +18,7 @@ pub enum Data {
 
 /// A tensor that goes in or comes out.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Filling {
+pub struct NamedTensor {
     /// Its name.
     pub name: String,
     /// Type of its elements.
@@ -30,15 +30,15 @@ pub struct Filling {
 }
 
 /// A way to run the model.
-pub trait Runs {
+pub trait Session {
     /// All outputs that consist of numbers or texts.
     ///
     /// # Errors
     /// Says in the engine's words why it fails.
-    fn run(&mut self, inputs: &[Filling]) -> Result<Vec<Filling>, String>;
+    fn run(&mut self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, String>;
 }
 
-impl Filling {
+impl NamedTensor {
     /// The values as a ModelVersion has them; nothing when there are none, or one is beyond what the API carries.
     #[must_use]
     pub fn values(&self) -> Option<TensorValues> {
@@ -75,7 +75,7 @@ fn text(datatype: Datatype, value: f64) -> Option<Decimal> {
 /// A number as a tensor of this type holds it.
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "labels and counts stay far below 2^53")]
-pub fn held(value: f64, datatype: Datatype) -> f64 {
+pub fn as_stored(value: f64, datatype: Datatype) -> f64 {
     match datatype {
         Datatype::Fp16 => half::f16::from_f64(value).to_f64(),
         Datatype::Bf16 => half::bf16::from_f64(value).to_f64(),
@@ -103,11 +103,11 @@ fn holds_gaps(datatype: Datatype) -> bool {
 /// The inputs of these rows, one after the other; nothing when a cell is missing that the input's type cannot leave out, or
 /// the model takes one row at a time and these are more.
 #[must_use]
-pub fn fillings(inputs: &[Filled], rows: &Rows, indices: &[usize]) -> Option<Vec<Filling>> {
+pub fn tensors(inputs: &[FilledInput], rows: &Rows, indices: &[usize]) -> Option<Vec<NamedTensor>> {
     inputs.iter().map(|input| filling(input, inputs.len() > 1, rows, indices)).collect()
 }
 
-fn filling(input: &Filled, is_one_of_many: bool, rows: &Rows, indices: &[usize]) -> Option<Filling> {
+fn filling(input: &FilledInput, is_one_of_many: bool, rows: &Rows, indices: &[usize]) -> Option<NamedTensor> {
     let Tensor { name, datatype, shape } = &input.tensor;
     let mut shape = shape_of_row(shape, input.columns.len())?;
     if indices.len() > 1 {
@@ -124,14 +124,14 @@ fn filling(input: &Filled, is_one_of_many: bool, rows: &Rows, indices: &[usize])
     } else {
         let number = |(row, column): (usize, usize)| match &rows.columns.get(column)?.cells {
             Cells::Numbers(numbers) => {
-                let number = held(*numbers.get(row)?, *datatype);
+                let number = as_stored(*numbers.get(row)?, *datatype);
                 (holds_gaps(*datatype) || !number.is_nan()).then_some(number)
             }
             Cells::Texts(_) => None,
         };
         Data::Numbers(cells.map(number).collect::<Option<_>>()?)
     };
-    Some(Filling { name: name.clone(), datatype: *datatype, shape, data })
+    Some(NamedTensor { name: name.clone(), datatype: *datatype, shape, data })
 }
 
 /// The input's shape for one row: a leading dimension of any size becomes 1, and one other may be any size.
@@ -160,8 +160,8 @@ pub fn shape_of_row(shape: &[i64], columns: usize) -> Option<Vec<i64>> {
 
 /// Whether the inputs of a row have a gap.
 #[must_use]
-pub fn has_gap(fillings: &[Filling]) -> bool {
-    fillings.iter().any(|input| matches!(&input.data, Data::Numbers(n) if n.iter().any(|v| v.is_nan())))
+pub fn has_gap(tensors: &[NamedTensor]) -> bool {
+    tensors.iter().any(|input| matches!(&input.data, Data::Numbers(n) if n.iter().any(|v| v.is_nan())))
 }
 
 #[cfg(test)]
@@ -169,9 +169,9 @@ mod tests {
     use super::super::rows::Column;
     use super::*;
 
-    fn filled(shape: &[i64], datatype: Datatype, columns: &[usize]) -> Filled {
+    fn filled(shape: &[i64], datatype: Datatype, columns: &[usize]) -> FilledInput {
         let tensor = Tensor { name: "x".into(), datatype, shape: shape.into() };
-        Filled { tensor, columns: columns.into() }
+        FilledInput { tensor, columns: columns.into() }
     }
 
     fn rows() -> Rows {
@@ -201,12 +201,12 @@ mod tests {
     #[test]
     fn rows_go_in_together_where_the_model_takes_any_number_of_them() {
         let numbers = filled(&[-1, 1], Datatype::Fp32, &[0]);
-        let both = fillings(std::slice::from_ref(&numbers), &rows(), &[0, 2]).unwrap();
+        let both = tensors(std::slice::from_ref(&numbers), &rows(), &[0, 2]).unwrap();
         assert_eq!((both[0].shape.as_slice(), &both[0].data), (&[2, 1][..], &Data::Numbers(vec![1.5, 3.0])));
         let one_at_a_time = filled(&[1, 1], Datatype::Fp32, &[0]);
-        assert_eq!(fillings(&[one_at_a_time], &rows(), &[0, 2]), None);
+        assert_eq!(tensors(&[one_at_a_time], &rows(), &[0, 2]), None);
         let kind = filled(&[-1], Datatype::String, &[1]);
-        let two = fillings(&[numbers, kind], &rows(), &[0, 1]).unwrap();
+        let two = tensors(&[numbers, kind], &rows(), &[0, 1]).unwrap();
         assert_eq!(two[1].data, Data::Texts(vec!["vane".into(), "gear".into()]));
         assert_eq!(two[1].shape, [2]);
         assert!(has_gap(&two));
@@ -214,12 +214,12 @@ mod tests {
 
     #[test]
     fn a_gap_goes_in_where_the_type_has_one() {
-        let gap = fillings(&[filled(&[-1, 1], Datatype::Fp32, &[0])], &rows(), &[1]).unwrap();
+        let gap = tensors(&[filled(&[-1, 1], Datatype::Fp32, &[0])], &rows(), &[1]).unwrap();
         assert_eq!(gap[0].values().unwrap().values[0].as_str(), "NaN");
         for (datatype, column, row) in
             [(Datatype::Int64, 0, 1), (Datatype::Bool, 0, 1), (Datatype::String, 1, 2)]
         {
-            assert_eq!(fillings(&[filled(&[-1, 1], datatype, &[column])], &rows(), &[row]), None);
+            assert_eq!(tensors(&[filled(&[-1, 1], datatype, &[column])], &rows(), &[row]), None);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::table::{Table, one_line};
 use crate::units::{counted, span};
 
 /// What was asked.
-pub struct Told<'a> {
+pub struct Report<'a> {
     pub rollout: &'a Rollout,
     pub arguments: &'a SimulateArguments,
     pub devices: u64,
@@ -17,12 +17,12 @@ pub struct Told<'a> {
     pub outcomes: &'a [Outcome],
 }
 
-impl Told<'_> {
+impl Report<'_> {
     fn name(&self) -> &str {
         self.rollout.metadata.name.as_deref().unwrap_or("-")
     }
 
-    /// Runs that went back although no harm was shown.
+    /// Runs that were rolled back without proven harm.
     fn went_back(&self) -> Share {
         let without_harm = |o: &&Outcome| o.end == End::RolledBack && o.detected_ms.is_none();
         Share::of(self.outcomes.iter().filter(without_harm).count() as u64, self.arguments.runs)
@@ -47,32 +47,38 @@ impl Told<'_> {
         let (runs, seed) = (self.arguments.runs, self.arguments.seed);
         let many = |count: u64, noun| counted(i64::try_from(count).unwrap_or(i64::MAX), noun);
         let mut text = format!(
-            "rollout {} of version {}: {} on {}, seed {seed}\n\n",
+            "rollout {}, version {}: {} on {}, seed {seed}\n\n",
             self.name(),
             self.rollout.spec.version,
             many(runs, "run"),
             many(self.devices, "device")
         );
-        let mut shares = Table::new(&["OF ALL RUNS", "SHARE", "95 % LIMITS", "MEANING"]);
+        let mut shares = Table::new(&["RESULT", "OF ALL RUNS", "95 % INTERVAL", "MEANING"]);
         let harm = match summary.tested {
-            Tested::FalseRollback => ("false rollback", "harm was shown, and the version does none"),
-            Tested::Detection => ("detection", "harm was shown, and the version does some"),
+            Tested::FalseRollback => ("false rollback", "harm was proven, although the version does none"),
+            Tested::Detection => ("detection", "harm was proven, and the version does harm"),
         };
         for ((name, meaning), share) in [
             (harm, summary.harm_shown),
             (
-                ("went back", "no harm was shown: undecided at a deadline, or too many failed"),
+                (
+                    "other rollback",
+                    "without proven harm: undecided at a deadline, or too many failed devices",
+                ),
                 self.went_back(),
             ),
-            (("success", "reached the whole fleet without a person"), summary.succeeded),
+            (("success", "reached the whole fleet without help from a person"), summary.succeeded),
             (
-                ("paused", "by itself at some time: incident, breach that pauses, failed devices"),
+                ("paused", "paused by itself at some time: incident, SLO that pauses, failed devices"),
                 summary.paused,
             ),
-            (("incident", "paused because devices without the version suffered too"), summary.incident),
-            (("undecided", "a stage was undecided at its deadline"), summary.undecided),
-            (("held", "ended waiting for a person, or for devices"), summary.held),
-            (("on exposure", "a stage had too few events to rule anything out"), summary.on_exposure),
+            (("incident", "paused because devices without the version broke the SLO too"), summary.incident),
+            (("undecided", "a stage was still undecided at its deadline"), summary.undecided),
+            (("held", "still waiting for a person or for devices at the end"), summary.held),
+            (
+                ("without proof", "a stage had too few events to rule anything out, and passed"),
+                summary.on_exposure,
+            ),
         ] {
             let limits = format!("{} to {}", percent(share.low_ppm), percent(share.high_ppm));
             shares.row(vec![name.to_owned(), percent(share.share_ppm), limits, meaning.to_owned()]);
@@ -81,7 +87,7 @@ impl Told<'_> {
         text.push('\n');
         text.push_str(&numbers(summary).render());
         text.push('\n');
-        let mut stages = Table::new(&["STAGE", "HARM SHOWN", "95 % LIMITS"]);
+        let mut stages = Table::new(&["STAGE", "HARM PROVEN", "95 % INTERVAL"]);
         for (name, hits) in self.stages.iter().zip(&summary.harm_by_stage) {
             let share = Share::of(*hits, runs);
             let limits = format!("{} to {}", percent(share.low_ppm), percent(share.high_ppm));
@@ -89,7 +95,7 @@ impl Told<'_> {
         }
         text.push_str(&stages.render());
         if let Some(first) = self.outcomes.first() {
-            text.push_str(&format!("\nthe first run: {}\n", one_line(&first.sentence)));
+            text.push_str(&format!("\nFirst run: {}\n", one_line(&first.sentence)));
         }
         text
     }
@@ -97,14 +103,14 @@ impl Told<'_> {
 
 fn numbers(summary: &Summary) -> Table {
     let time = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
-    let mut table = Table::new(&["OVER THE RUNS", "MEDIAN", "95 %"]);
+    let mut table = Table::new(&["OVER ALL RUNS", "MEDIAN", "95 % BELOW"]);
     let mut row = |name: &str, (median, most): (String, String)| {
         table.row(vec![name.to_owned(), median, most]);
     };
     let times = |(median, most): (u64, u64)| (time(median), time(most));
     let none = || ("-".to_owned(), "-".to_owned());
-    row("start to harm shown", summary.detected_ms.map_or_else(none, times));
-    row("harm shown to safe", summary.safe_after_ms.map_or_else(none, times));
+    row("start to proven harm", summary.detected_ms.map_or_else(none, times));
+    row("proven harm to last device back", summary.safe_after_ms.map_or_else(none, times));
     row("devices exposed", (summary.exposed.0.to_string(), summary.exposed.1.to_string()));
     row("start to end", times(summary.duration_ms));
     let spent = |ppb: u64| percent(u32::try_from(ppb / 1_000).unwrap_or(u32::MAX));

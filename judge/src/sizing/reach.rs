@@ -58,7 +58,7 @@ pub fn unreachable(canaries: u64, controls: u64, share_ppb: u64, looks: u16) -> 
             .to_owned(),
     };
     Some(format!(
-        "harm to {canaries} of {fleet} devices can never be shown, so statistics can never cause a rollback: by chance alone \
+        "harm to {canaries} of {fleet} devices can never be proven, so statistics can never cause a rollback: by chance alone \
          these are the worst devices {seen}, and the test needs {asked}; {cure}"
     ))
 }

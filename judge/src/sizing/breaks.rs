@@ -1,7 +1,7 @@
-//! How surely a rise breaks an SLO's allowance: without that, what is shown is told and not taken back.
+//! How surely a rise breaks an SLO's allowance: harm within the allowance is reported, and not rolled back.
 
-use crate::plan::habits::Habits;
-use crate::plan::proof::StageShape;
+use crate::sizing::fleet_rates::FleetRates;
+use crate::sizing::proof::StageSize;
 use libm::{exp, expm1, sqrt};
 use modelfleet_number::beta::binomial_upper_tail;
 use modelfleet_number::normal;
@@ -19,18 +19,18 @@ pub(super) struct Breaks {
 }
 
 impl Breaks {
-    pub(super) fn new(shape: &StageShape, habits: &Habits, allowance_ppm: u32) -> Breaks {
-        let sigma = habits.sigma_milli as f64 * 1e-3;
+    pub(super) fn new(size: &StageSize, rates: &FleetRates, allowance_ppm: u32) -> Breaks {
+        let sigma = rates.sigma_milli as f64 * 1e-3;
         let level = |i: u32| {
             let z = normal::quantile((f64::from(i) + 0.5) / f64::from(POINTS));
             exp(sigma * z - 0.5 * sigma * sigma)
         };
         let levels: Vec<f64> = (0..POINTS).map(level).collect();
-        let rate = rate_of(habits.share_ppm as f64 * 1e-6, &levels);
+        let rate = rate_of(rates.share_ppm as f64 * 1e-6, &levels);
         Breaks {
             rates: levels.iter().map(|level| rate * level).collect(),
-            canaries: shape.canaries,
-            windows: shape.windows as f64 * f64::from(shape.reporting_ppm.min(1_000_000)) * 1e-6,
+            canaries: size.canaries,
+            windows: size.windows as f64 * f64::from(size.reporting_ppm.min(1_000_000)) * 1e-6,
             allowance_ppm,
         }
     }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn breaks(canaries: u64, sigma_milli: u64, allowance_ppm: u32) -> Breaks {
-        let shape = StageShape {
+        let size = StageSize {
             fleet: 200,
             canaries,
             controls: 200 - canaries,
@@ -93,8 +93,8 @@ mod tests {
             looks: 6,
             gates: 1,
         };
-        let habits = Habits { share_ppm: 20_000, sigma_milli, dispersion_milli: 0, past_windows: 600 };
-        Breaks::new(&shape, &habits, allowance_ppm)
+        let rates = FleetRates { share_ppm: 20_000, sigma_milli, dispersion_milli: 0, past_windows: 600 };
+        Breaks::new(&size, &rates, allowance_ppm)
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! One row of the plan: what a stage proves.
+//! What one stage proves.
 
-use crate::plan::habits::Habits;
-use crate::plan::harm::{default_margin_ppm, smallest_harm_ppm, smallest_margin_ppm};
-use crate::plan::reach::unreachable;
-use crate::plan::remaining::remaining_bound_ppm;
+use crate::sizing::fleet_rates::FleetRates;
+use crate::sizing::harm::{default_margin_ppm, smallest_harm_ppm, smallest_margin_ppm};
+use crate::sizing::reach::unreachable;
+use crate::sizing::remaining::remaining_bound_ppm;
 
 /// A planned stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StageShape {
+pub struct StageSize {
     /// Devices in the whole fleet.
     pub fleet: u64,
     /// Devices on the candidate in this stage, those of earlier stages included.
@@ -24,9 +24,10 @@ pub struct StageShape {
     pub gates: u16,
 }
 
-/// What a stage is that has nobody to compare with.
-pub const NO_CONTROLS: &str = "no controls are left: devices are compared with their own past. Less than twice the \
-                               usual rate may be due to the time of day; more pauses the rollout but does not roll it back";
+/// What to say about a stage without controls.
+pub const NO_CONTROLS: &str = "no controls are left: devices are compared with their own past. A rise to \
+                               less than twice the usual rate may be due to the time of day; a larger one pauses the rollout, \
+                               but does not roll it back";
 
 /// What it proves if all goes well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct StageProof {
     /// Rise that is found, and breaks the allowance, in four runs of five; `u64::MAX`: none.
     pub smallest_harm_ppm: u64,
     /// Rise that a pass rules out: the user's margin, or what the judge takes without one; `u64::MAX`: none, the
-    /// stage passes on exposure.
+    /// stage passes without proof.
     pub margin_ppm: u64,
     /// What to say to the user, empty when all is well.
     pub warning: String,
@@ -44,20 +45,19 @@ pub struct StageProof {
 
 /// Proves one stage, with `share_ppb` of error budget for the SLO, its allowance, and `margin_ppm` if the user set one.
 pub fn prove(
-    shape: &StageShape,
-    habits: &Habits,
+    size: &StageSize,
+    rates: &FleetRates,
     share_ppb: u64,
     allowance_ppm: u32,
     margin_ppm: Option<u64>,
 ) -> StageProof {
-    let smallest_harm = smallest_harm_ppm(shape, habits, share_ppb, allowance_ppm, 800_000);
-    let smallest_margin = smallest_margin_ppm(shape, habits);
-    let warning = if shape.controls == 0 {
+    let smallest_harm = smallest_harm_ppm(size, rates, share_ppb, allowance_ppm, 800_000);
+    let smallest_margin = smallest_margin_ppm(size, rates);
+    let warning = if size.controls == 0 {
         NO_CONTROLS.to_owned()
-    } else if let Some(never) = unreachable(shape.canaries, shape.controls, share_ppb, shape.looks) {
+    } else if let Some(never) = unreachable(size.canaries, size.controls, share_ppb, size.looks) {
         never
-    } else if smallest_harm == u64::MAX && smallest_harm_ppm(shape, habits, share_ppb, 0, 800_000) != u64::MAX
-    {
+    } else if smallest_harm == u64::MAX && smallest_harm_ppm(size, rates, share_ppb, 0, 800_000) != u64::MAX {
         format!(
             "no rise can exceed the allowance of {} % here, so this SLO can never cause a rollback: lower the allowance",
             f64::from(allowance_ppm) / 1e4
@@ -75,9 +75,9 @@ pub fn prove(
         String::new()
     };
     StageProof {
-        remaining_bound_ppm: remaining_bound_ppm(shape.fleet, shape.canaries, 0, 950_000),
+        remaining_bound_ppm: remaining_bound_ppm(size.fleet, size.canaries, 0, 950_000),
         smallest_harm_ppm: smallest_harm,
-        margin_ppm: margin_ppm.unwrap_or_else(|| default_margin_ppm(shape, habits)),
+        margin_ppm: margin_ppm.unwrap_or_else(|| default_margin_ppm(size, rates)),
         warning,
     }
 }

@@ -1,4 +1,4 @@
-//! Which devices a rollout proves its version for: theirs alone it becomes the stable one.
+//! The devices for which a version becomes the stable one when its rollout succeeds.
 
 use modelfleet_crds::Rollout;
 use modelfleet_protocol::selector::Selector;
@@ -14,26 +14,26 @@ fn some(rollout: &Rollout) -> Option<Selector> {
     (!scope.is_everybody()).then_some(scope)
 }
 
-/// What a promotion covers, where that is not everybody.
+/// What a promotion covers, where that is not all devices.
 #[must_use]
 pub fn sentence(rollout: &Rollout) -> Option<String> {
     let (scope, version) = (some(rollout)?, &rollout.spec.version);
     Some(format!(
-        "{version} becomes the stable version of devices with {scope} alone; all others keep theirs, and a device that \
-         gets these labels later gets it"
+        "{version} becomes the stable version only for devices with {scope}; other devices keep theirs, and devices that get \
+         these labels later switch to it"
     ))
 }
 
 /// The same as advice on a file.
 #[must_use]
-pub fn advice(rollout: &Rollout) -> Option<Problem> {
+pub fn warning(rollout: &Rollout) -> Option<Problem> {
     let own =
         !rollout.spec.selector.match_labels.is_empty() || !rollout.spec.selector.match_expressions.is_empty();
     let field = match own {
         true => "spec.selector".to_owned(),
         false => format!("spec.stages[{}].selector", rollout.spec.stages.len().saturating_sub(1)),
     };
-    Some(Problem { field, message: format!("at its success {}", sentence(rollout)?) })
+    Some(Problem { field, message: format!("when the rollout succeeds, {}", sentence(rollout)?) })
 }
 
 #[cfg(test)]
@@ -47,10 +47,10 @@ mod tests {
         assert_eq!(sentence(&rollout), None);
         let last = rollout.spec.stages.last_mut().unwrap();
         last.selector.get_or_insert_default().match_labels.insert("ring".into(), "1".into());
-        assert_eq!(advice(&rollout).unwrap().field, "spec.stages[3].selector");
+        assert_eq!(warning(&rollout).unwrap().field, "spec.stages[3].selector");
         rollout.spec.selector.match_labels.insert("site".into(), "north".into());
-        let told = advice(&rollout).unwrap();
-        assert_eq!(told.field, "spec.selector");
-        assert!(told.message.contains("devices with ring=1,site=north alone"), "{}", told.message);
+        let found = warning(&rollout).unwrap();
+        assert_eq!(found.field, "spec.selector");
+        assert!(found.message.contains("only for devices with ring=1,site=north"), "{}", found.message);
     }
 }

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn only_everybody_makes_certain() {
+    fn only_all_devices_make_certain() {
         assert_eq!(remaining_bound_ppm(200, 5, 0, 1_000_000), 1_000_000);
         assert_eq!(devices_for_bound(200, 10_000, 1_000_000), 200);
         assert_eq!(devices_for_bound(200, 10_000, 0), 0);
