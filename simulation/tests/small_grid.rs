@@ -4,16 +4,12 @@
 
 use modelfleet_judge::plan::{Habits, StageShape, smallest_harm_ppm};
 use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule};
-use modelfleet_simulation::{
-    LookPlan, Objective, PerSli, Rule, Scenario, Setup, Simulation, Summary, Tested,
-};
+use modelfleet_simulation::{Objective, PerSli, Rule, Scenario, Setup, Simulation, Summary, Tested};
 
 const RUNS: u64 = 150;
 
 fn stage(canaries: u64) -> Setup {
-    let mut setup = Setup::one_stage(canaries, 60, Objective::statistical("slo", 0));
-    setup.looks = LookPlan::At(vec![5, 10, 20, 30, 45, 60]);
-    setup
+    Setup::one_stage(canaries, 60, Objective::statistical("slo", 0))
 }
 
 fn scenario(sigma: f64, burst: f64, base: f64, ratio: f64) -> Scenario {
