@@ -31,5 +31,5 @@ pub use count::count;
 pub use facts::{Facts, Moment};
 pub use looks::{LookPlan, Progress};
 pub use merged::{MERGED_WINDOWS_MAX, Measured, SAMPLE_MAX, merged_window};
-pub use question::{Answer, Asked, Question, stage_seed};
+pub use question::{Answer, Asked, Question, device_number, stage_seed};
 pub use windows::{AHEAD_MAX, StageWindows, is_ahead};

@@ -2,7 +2,7 @@
 
 use modelfleet_judge as judge;
 use modelfleet_judge::{Assessment, HardRule, Looks, MergedWindow, SilenceRule, SloRule, StageState};
-use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::ids::{DeviceId, Digest};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Limits, Policy, State};
 
@@ -103,6 +103,13 @@ fn needs(limits: &Limits) -> judge::Needs {
 fn stages_left(policy: &Policy, stage: u32) -> u16 {
     let passed = stage.min(policy.last_stage());
     u16::try_from(policy.stage_count() - passed).unwrap_or(u16::MAX)
+}
+
+/// The judge's number for a device with an id: the same at every look and after a restart.
+#[must_use]
+pub fn device_number(id: &DeviceId) -> u32 {
+    let digest = Digest::of(id.as_str().as_bytes());
+    digest.0.iter().take(4).fold(0, |number, &byte| number << 8 | u32::from(byte))
 }
 
 /// The judge's seed: fixed for an attempt and stage, so that a restarted controller draws the same permutations.

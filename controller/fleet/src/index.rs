@@ -184,7 +184,7 @@ impl Index {
                 fleet.note_heard(heard);
                 let changed = fleet.take_report(&device, &model, &report, heard)?;
                 if ahead > 0 {
-                    let most = future_windows::AHEAD_MAX;
+                    let most = modelfleet_evidence::AHEAD_MAX;
                     let reason = format!(
                         "{ahead} windows lie more than {most} ahead of our clock and do not count yet; check the \
                          device's clock"

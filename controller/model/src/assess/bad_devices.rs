@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use modelfleet_judge::{Arm, Assessment, DeviceOutcome, Evidence, HardAction, Verdict};
 
-use super::Question;
+use super::Judged;
 use crate::shared_labels::{Group, told};
 use modelfleet_fleet::intern::Number;
 
@@ -19,14 +19,10 @@ enum Shown {
 }
 
 /// The labels that the bad canaries share, as a sentence; nothing where no harm is shown.
-pub(super) fn shared_labels(
-    question: &Question<'_>,
-    evidence: &Evidence<'_>,
-    assessment: &Assessment,
-) -> String {
-    let (Some(shown), Some(fleet)) = (shown(assessment), question.fleet) else { return String::new() };
+pub(super) fn shared_labels(judged: &Judged<'_>, evidence: &Evidence<'_>, assessment: &Assessment) -> String {
+    let (Some(shown), Some(fleet)) = (shown(assessment), judged.fleet) else { return String::new() };
     let mut sets: BTreeMap<Number, (u64, u64)> = BTreeMap::new();
-    for (subject, device) in question.subjects.iter().zip(evidence.devices) {
+    for (subject, device) in judged.subjects.iter().zip(evidence.devices) {
         let Some(bad) = bad(&shown, evidence, device) else { continue };
         let (all_bad, all_good) = sets.entry(subject.labels).or_default();
         *all_bad += u64::from(bad);
