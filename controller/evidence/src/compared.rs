@@ -80,9 +80,6 @@ mod tests {
         let spread = Clause { spread_by: vec!["site".into()], ..Clause::default() };
         let numbers = compared(&Membership { clauses: vec![spread], ..Membership::default() }, &sets);
         assert!(numbers[..9].iter().all(|number| *number == STRATA_MAX as u16), "{numbers:?}");
-        assert_eq!(
-            numbers[9..].iter().copied().collect::<Vec<_>>(),
-            (0..STRATA_MAX as u16).collect::<Vec<_>>()
-        );
+        assert_eq!(numbers[9..].to_vec(), (0..STRATA_MAX as u16).collect::<Vec<_>>());
     }
 }

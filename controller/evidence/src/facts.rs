@@ -196,7 +196,3 @@ impl Facts {
         self.online && !self.set_aside && !self.has_ended()
     }
 }
-
-#[cfg(test)]
-#[path = "facts_tests.rs"]
-mod tests;
