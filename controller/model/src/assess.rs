@@ -149,3 +149,6 @@ fn merged(judged: &Judged<'_>, first: u64) -> Vec<MergedWindow> {
     }
     windows
 }
+
+#[cfg(test)]
+mod tests;
