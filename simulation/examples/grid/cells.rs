@@ -1,6 +1,7 @@
 //! The cells of the grid.
 
 mod detect;
+mod margin;
 mod null;
 mod silence;
 mod site;
@@ -55,6 +56,7 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "odd" => null::odd(Rules::One),
         "odd-rules" => null::odd(Rules::All),
         "detect" => detect::detect(),
+        "margin" => margin::margin(),
         "rollout" => stages::rollout(200),
         "rollout-large" => stages::rollout(100_000),
         "whole" => whole::whole(),
