@@ -36,7 +36,7 @@ struct Seen {
 }
 
 fn told(look: &Look<'_>) -> Told {
-    let evidence = look.evidence;
+    let observations = look.observations;
     let seen = |d: &DeviceOutcome<'_>| Seen {
         stratum: d.stratum,
         attempted: d.attempted,
@@ -46,15 +46,15 @@ fn told(look: &Look<'_>) -> Told {
         failed: d.hard_failure.is_some(),
         known: d.slos[0].post.known,
     };
-    let of = |arm| evidence.devices.iter().filter(|d| d.arm == arm).map(seen).collect();
+    let of = |arm| observations.devices.iter().filter(|d| d.arm == arm).map(seen).collect();
     Told {
         place: look.place.to_owned(),
         canaries: of(Arm::Canary),
         controls: of(Arm::Control),
-        looks: evidence.looks,
-        stages_left: evidence.budget.stages_left,
-        seed: evidence.seed,
-        breached: (evidence.merged.iter().filter(|w| w.breached).count(), evidence.merged.len()),
+        looks: observations.looks,
+        stages_left: observations.budget.stages_left,
+        seed: observations.seed,
+        breached: (observations.merged.iter().filter(|w| w.breached).count(), observations.merged.len()),
     }
 }
 
@@ -169,13 +169,13 @@ fn the_next_stage_counts_and_spends_anew() {
 fn canaries_that_hang_are_silent_after_three_windows_and_do_not_hold_up_the_looks() {
     let mut scenario = scenario(100);
     scenario.effect.silent_share = 1.0;
-    let (outcome, asked) = run(stages(vec![stage(20, 12)]), &scenario);
+    let (outcome, asked) = run(stages(vec![stage(20, 6)]), &scenario);
     for (window, told) in (0_u64..).zip(&asked) {
         let silent = told.canaries.iter().filter(|canary| canary.attempted && !canary.reporting).count();
         assert_eq!(silent, if window > 3 { 20 } else { 0 }, "{window}");
         assert!(told.controls.iter().all(|control| control.reporting));
         let passed = if window > 3 { window - 2 } else { 0 };
-        assert_eq!(u64::from(told.looks.reached), passed * 6 / 12, "{window}");
+        assert_eq!(u64::from(told.looks.reached), passed, "{window}");
     }
     assert_eq!(outcome.end, End::RolledBack, "{outcome:?}");
 }

@@ -50,7 +50,7 @@ pub struct Asked<'a> {
     /// Rollout, attempt and stage, for people.
     pub place: &'a str,
     /// The question.
-    pub evidence: &'a judge::Evidence<'a>,
+    pub observations: &'a judge::Observations<'a>,
     /// What it carried from the look before.
     pub before: &'a StageState,
     /// The answer.
@@ -67,7 +67,7 @@ impl Question<'_> {
         let outcomes = self.arms.outcomes();
         let plan = LookPlan::of(stage, self.windows.length_ms());
         let looks = self.arms.looks(&plan, &outcomes, self.windows, self.now);
-        let evidence = judge::Evidence {
+        let observations = judge::Observations {
             slos: &rules,
             devices: &outcomes,
             merged: self.merged,
@@ -82,10 +82,14 @@ impl Question<'_> {
             looks,
             seed: stage_seed(&parts.uid, state),
         };
-        let assessment = judge::assess(&evidence, self.before);
+        let assessment = judge::assess(&observations, self.before);
         let place = format!("{}, attempt {}, {}", parts.rollout, state.attempt, stage.name);
-        let told =
-            told(&Asked { place: &place, evidence: &evidence, before: self.before, assessment: &assessment });
+        let told = told(&Asked {
+            place: &place,
+            observations: &observations,
+            before: self.before,
+            assessment: &assessment,
+        });
         Answer { assessment, looks, told }
     }
 }

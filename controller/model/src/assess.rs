@@ -90,7 +90,7 @@ pub fn assess(judged: &Judged<'_>) -> Answer {
         now: judged.moment.now,
     };
     let told = |asked: &Asked<'_>| {
-        let shared = bad_devices::shared_labels(judged, asked.evidence, asked.assessment);
+        let shared = bad_devices::shared_labels(judged, asked.observations, asked.assessment);
         (recorded(judged, asked), shared)
     };
     let answer = question.ask(told);
@@ -107,14 +107,14 @@ fn recorded(judged: &Judged<'_>, asked: &Asked<'_>) -> Option<Box<(LookMark, Rec
     let Recording::Unless(last) = judged.recording else { return None };
     let mark = LookMark {
         stage: (judged.state.attempt, judged.state.stage),
-        looks: asked.evidence.looks.reached,
+        looks: asked.observations.looks.reached,
         advice: asked.assessment.advice,
         after: asked.assessment.state.clone(),
     };
     if last == Some(&mark) {
         return None;
     }
-    let record = Record::of(asked.place, asked.evidence, asked.before, asked.assessment);
+    let record = Record::of(asked.place, asked.observations, asked.before, asked.assessment);
     Some(Box::new((mark, record)))
 }
 

@@ -81,9 +81,16 @@ fn the_judge_is_asked_by_the_stage_and_the_budget_that_is_left() {
             now: moment().now,
         };
         let answer = question.ask(|asked| {
-            let evidence = asked.evidence;
-            let margin = evidence.slos[0].margin_ppm;
-            (asked.place.to_owned(), margin, evidence.budget, evidence.needs, evidence.seed, evidence.looks)
+            let observations = asked.observations;
+            let margin = observations.slos[0].margin_ppm;
+            (
+                asked.place.to_owned(),
+                margin,
+                observations.budget,
+                observations.needs,
+                observations.seed,
+                observations.looks,
+            )
         });
         assert_eq!(answer.looks, answer.told.5);
         answer.told
