@@ -215,15 +215,28 @@ fn to_activate_is_a_sign_of_life() {
 #[test]
 fn devices_that_cannot_run_the_build_are_in_neither_arm_and_hold_nothing_up() {
     let mut scenario = scenario(200);
-    scenario.effect.incompatible_share = 0.4;
+    scenario.effect.incompatible_share = 0.7;
     let last = Setup::stage("all", Target::Ppm(1_000_000), 10);
-    let (outcome, asked) = run(stages(vec![stage(30, 20), last]), &scenario);
+    let (outcome, asked) = run(stages(vec![stage(60, 20), last]), &scenario);
     assert_eq!(outcome.end, End::Succeeded, "{outcome:?}");
     let canaries = asked[3].canaries.len();
-    assert!((10..26).contains(&canaries), "{canaries} of 30");
+    assert!((10..30).contains(&canaries), "{canaries} of 60");
     assert!(asked[1..].iter().flat_map(|told| &told.canaries).all(|canary| !canary.failed));
-    assert_eq!(asked[3].controls.len(), 170);
-    assert!(outcome.exposed < 150, "{outcome:?}");
+    assert_eq!(asked[3].controls.len(), 140);
+    assert!(outcome.exposed < 100, "{outcome:?}");
+}
+
+#[test]
+fn a_candidate_that_no_device_can_run_goes_back_at_once_and_did_no_harm() {
+    let mut scenario = scenario(100);
+    scenario.effect.incompatible_share = 1.0;
+    let (outcome, _) = run(stages(vec![stage(20, 12)]), &scenario);
+    assert_eq!(
+        (outcome.end, outcome.detected_ms, outcome.exposed),
+        (End::RolledBack, None, 0),
+        "{outcome:?}"
+    );
+    assert!(outcome.duration_ms < 2 * 3_600_000, "{outcome:?}");
 }
 
 #[test]
@@ -236,6 +249,16 @@ fn a_device_on_which_the_candidate_does_not_start_was_not_exposed_to_it() {
     let failed = |told: &Told| told.canaries.iter().filter(|canary| canary.failed).count();
     assert!(asked.iter().map(failed).any(|failed| failed > 1), "{asked:?}");
     assert!(outcome.sentence.contains("LoadRefused"), "{outcome:?}");
+}
+
+#[test]
+fn a_device_that_was_set_aside_stays_a_canary_that_failed() {
+    let mut scenario = scenario(200);
+    scenario.effect.hard_failure_share = 0.05;
+    let (_, asked) = run(stages(vec![stage(20, 12)]), &scenario);
+    let failed = |told: &Told| told.canaries.iter().filter(|canary| canary.failed).count();
+    assert_eq!(asked.iter().skip(3).map(failed).min(), Some(1), "long after it was set aside");
+    assert!(asked.len() > 8 && asked.iter().all(|told| told.canaries.len() == 20));
 }
 
 #[test]
