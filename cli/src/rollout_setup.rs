@@ -5,7 +5,7 @@ use modelfleet_crds::Rollout;
 use modelfleet_crds::rollout::Slo;
 use modelfleet_crds::text::BoundValue;
 use modelfleet_judge::{HardRule, SilenceRule};
-use modelfleet_simulation::{Controls, LookPlan, Objective, Rule, Setup};
+use modelfleet_simulation::{Controls, Objective, Rule, Setup};
 use modelfleet_spec::{Problem, Valid, validate};
 
 /// All, in millionths.
@@ -21,6 +21,8 @@ pub fn setup(rollout: &Rollout) -> Result<Setup, Problem> {
     let objective = |((i, slo), valid): ((usize, &Slo), &modelfleet_spec::Objective)| {
         Ok(Objective {
             name: slo.name.clone(),
+            breach: valid.breach.clone(),
+            limit: valid.limit.clone(),
             on_breach: valid.on_breach,
             evidence: valid.evidence,
             allowance_ppm: valid.allowance_ppm,
@@ -37,7 +39,6 @@ pub fn setup(rollout: &Rollout) -> Result<Setup, Problem> {
         warmup_windows,
         silent_after_ms,
         silence,
-        looks: LookPlan::Even,
         controls: Controls::All,
         rule: Rule::Judge,
         ask_always: false,

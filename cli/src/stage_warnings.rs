@@ -1,5 +1,6 @@
 //! What in the stages of a rollout may surprise people later: warnings of `plan` and of `lint` in the same words.
 
+use modelfleet_evidence::LookPlan;
 use modelfleet_judge::sizing::{NO_CONTROLS, can_show, fewest_canaries, fewest_fleet};
 use modelfleet_judge::{Budget, Spending};
 use modelfleet_protocol::draw::Target;
@@ -25,15 +26,6 @@ pub fn no_controls(stages: &[Stage], holdback_ppm: u32) -> Option<String> {
 const SMALL_FLEET: u64 = 80;
 /// The largest fleet that is looked at for what a share of it comes to.
 const LARGE_FLEET: u64 = 10_000;
-/// Looks that a stage plans.
-pub const LOOKS_MAX: u64 = 6;
-
-/// Windows of a stage, those of the warm-up included.
-#[must_use]
-pub fn windows(setup: &Setup, stage: &Stage) -> u64 {
-    stage.bake_ms.div_ceil(setup.window_ms()).max(u64::from(stage.limits.min_windows)).max(1)
-}
-
 /// What one objective that a test decides about may spend of the error budget in a stage, parts per billion, as if every
 /// stage before had spent its share. `gates`: how many such objectives there are.
 #[must_use]
@@ -53,7 +45,7 @@ pub fn share_ppb(setup: &Setup, index: usize, gates: usize) -> u64 {
 pub fn too_few(setup: &Setup, gates: usize) -> Option<String> {
     let stage = setup.parts.stages.first()?;
     let share = share_ppb(setup, 0, gates);
-    let looks = windows(setup, stage).min(LOOKS_MAX) as u16;
+    let looks = LookPlan::of(stage, setup.window_ms()).planned();
     let shows = |fleet: u64| {
         let canaries = stage.target.of(fleet);
         can_show(canaries, fleet - canaries, share, looks)

@@ -76,10 +76,10 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use modelfleet_judge::{Budget, Evidence, HardRule, Looks, Needs, SilenceRule, assess};
+    use modelfleet_judge::{Budget, HardRule, Looks, Needs, Observations, SilenceRule, assess};
 
     fn look(reached: u16) -> Record {
-        let evidence = Evidence {
+        let observations = Observations {
             slos: &[],
             devices: &[],
             merged: &[],
@@ -91,7 +91,7 @@ mod tests {
             seed: 1,
         };
         let before = modelfleet_judge::StageState::new();
-        Record::of("a place", &evidence, &before, &assess(&evidence, &before))
+        Record::of("a place", &observations, &before, &assess(&observations, &before))
     }
 
     #[test]

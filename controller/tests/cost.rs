@@ -95,8 +95,8 @@ fn cost_of_a_device_is_bounded() {
         now: NOW,
     };
     let start = std::time::Instant::now();
-    let sight = index.fleet(&"plant".parse().unwrap()).unwrap().look(&lens, true);
-    println!("looked at {} devices in {:?}", sight.view.matching, start.elapsed());
+    let survey = index.fleet(&"plant".parse().unwrap()).unwrap().survey(&lens, true);
+    println!("looked at {} devices in {:?}", survey.view.matching, start.elapsed());
     let newer: Vec<Vec<u8>> = (0..count).map(|i| report("pump-000001", 10 + i, &digest)).collect();
     let name = topic("pump-000001", "report/m");
     let start = std::time::Instant::now();

@@ -11,8 +11,8 @@
 //! of estimated variances makes it asymptotic in the number of devices (Waudby-Smith, Arbour, Sinha, Kennedy
 //! & Ramdas 2021, arXiv 2103.06476).
 
-use crate::evidence::Arm;
 use crate::exact::change::Subject;
+use crate::observations::Arm;
 use libm::{log, sqrt};
 use modelfleet_number::normal;
 

@@ -29,7 +29,7 @@ pub enum Advice {
 /// The verdict on one SLO with the numbers behind it: the verdict record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SloVerdict {
-    /// Index into [`crate::Evidence::slos`]; `None` for silence.
+    /// Index into [`crate::Observations::slos`]; `None` for silence.
     pub slo: Option<u32>,
     /// On this SLO alone.
     pub verdict: Verdict,
@@ -115,7 +115,7 @@ pub enum IncidentKind {
 /// A breach that does not speak against the candidate alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incident {
-    /// Index into [`crate::Evidence::slos`].
+    /// Index into [`crate::Observations::slos`].
     pub slo: u32,
     /// Why.
     pub kind: IncidentKind,
@@ -168,7 +168,7 @@ pub struct Assessment {
     pub verdict: Verdict,
     /// What follows.
     pub advice: Advice,
-    /// One per [`crate::Evidence::slos`], in that order.
+    /// One per [`crate::Observations::slos`], in that order.
     pub per_slo: Vec<SloVerdict>,
     /// Silence as an SLI, when it has weight.
     pub silence: Option<SloVerdict>,

@@ -18,7 +18,7 @@
 //!
 //! # How to call it
 //!
-//! Once per closed window (or at least at each planned look) fold the reports into an [`Evidence`] and call
+//! Once per closed window (or at least at each planned look) fold the reports into an [`Observations`] and call
 //! [`assess`]. Keep [`Assessment::state`] (text, at most 8 KiB) and hand it in the next time; start a stage
 //! with [`StageState::new`]; where the text cannot be read, go on with [`StageState::unreadable`], because a new one
 //! would forget harm. Calling twice with the same input gives the same answer and spends nothing twice.
@@ -36,7 +36,7 @@
 //!     DeviceOutcome::new(id, 0, arm, if id < 3 { &harmed } else { &calm })
 //! };
 //! let devices: Vec<_> = (0..200).map(device).collect();
-//! let evidence = Evidence {
+//! let observations = Observations {
 //!     slos: &slos,
 //!     devices: &devices,
 //!     merged: &[],
@@ -47,7 +47,7 @@
 //!     looks: Looks { reached: 6, planned: 6 },
 //!     seed: 7,
 //! };
-//! let assessment = assess(&evidence, &StageState::new());
+//! let assessment = assess(&observations, &StageState::new());
 //! assert_eq!(assessment.verdict, Verdict::Degraded);
 //! assert_eq!(assessment.advice, Advice::RollBack);
 //! println!("{}", assessment.sentence);
@@ -75,7 +75,7 @@ pub mod sizing;
 mod align;
 mod assessment;
 mod budget;
-mod evidence;
+mod observations;
 mod sentence;
 mod state;
 
@@ -86,8 +86,8 @@ pub use assessment::{
 pub use budget::{Budget, Looks, Spending};
 pub use decide::assess;
 pub use decide::silence::gone_quiet;
-pub use evidence::{
-    Arm, Counts, DeviceOutcome, Evidence, EvidenceKind, HardRule, MergedWindow, Needs, OnBreach, SilenceRule,
-    SloCounts, SloRule,
+pub use observations::{
+    Arm, Counts, DeviceOutcome, EvidenceKind, HardRule, MergedWindow, Needs, Observations, OnBreach,
+    SilenceRule, SloCounts, SloRule,
 };
 pub use state::{SloState, StageState, StateError};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::assessment::{Advice, Assessment, Verdict};
 use crate::budget::{Budget, Looks};
 use crate::decide::assess;
-use crate::evidence::{Evidence, HardRule, Needs, SilenceRule, SloCounts};
+use crate::observations::{HardRule, Needs, Observations, SilenceRule, SloCounts};
 use crate::state::{StageState, StateError};
 use rows::{breach, device, merged, narrow, read_breach, read_counts, read_device, read_merged, rule};
 
@@ -171,21 +171,26 @@ impl Answer {
 impl Record {
     /// What was asked and answered at `place`.
     #[must_use]
-    pub fn of(place: &str, evidence: &Evidence<'_>, before: &StageState, answer: &Assessment) -> Record {
-        let (needs, hard, silence) = (evidence.needs, evidence.hard, evidence.silence);
-        let budget = evidence.budget;
+    pub fn of(
+        place: &str,
+        observations: &Observations<'_>,
+        before: &StageState,
+        answer: &Assessment,
+    ) -> Record {
+        let (needs, hard, silence) = (observations.needs, observations.hard, observations.silence);
+        let budget = observations.budget;
         Record {
             format: FORMAT.to_owned(),
             place: place.to_owned(),
-            rules: evidence.slos.iter().map(rule).collect(),
+            rules: observations.slos.iter().map(rule).collect(),
             needs: [needs.min_devices, needs.min_windows, needs.min_reporting_ppm],
             hard: [hard.max_failed, hard.max_failed_ppm, hard.weight],
             silence: [u32::from(breach(silence.on_breach)), silence.weight],
             budget: [u64::from(budget.total_ppm), budget.spent_ppb, u64::from(budget.stages_left)],
-            looks: [evidence.looks.reached, evidence.looks.planned],
-            seed: evidence.seed,
-            devices: evidence.devices.iter().map(|d| device(d, evidence.slos.len())).collect(),
-            merged: evidence.merged.iter().map(merged).collect(),
+            looks: [observations.looks.reached, observations.looks.planned],
+            seed: observations.seed,
+            devices: observations.devices.iter().map(|d| device(d, observations.slos.len())).collect(),
+            merged: observations.merged.iter().map(merged).collect(),
             before: before.to_text(),
             answer: Answer::of(answer),
         }
@@ -230,7 +235,7 @@ impl Record {
         };
         let devices = rows().enumerate().map(device).collect::<Result<Vec<_>, _>>()?;
         let merged = self.merged.iter().map(read_merged).collect::<Result<Vec<_>, _>>()?;
-        let evidence = Evidence {
+        let observations = Observations {
             slos: &slos,
             devices: &devices,
             merged: &merged,
@@ -252,6 +257,6 @@ impl Record {
             looks: Looks { reached: self.looks[0], planned: self.looks[1] },
             seed: self.seed,
         };
-        Ok(assess(&evidence, &before))
+        Ok(assess(&observations, &before))
     }
 }

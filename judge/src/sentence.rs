@@ -8,7 +8,7 @@ use crate::assessment::{
 };
 use crate::decide::hard_stop::suspicious;
 use crate::decide::plain::Streak;
-use crate::evidence::SloRule;
+use crate::observations::SloRule;
 
 /// A stage whose state is lost.
 pub const UNREADABLE: &str = "this stage can no longer be judged: the judge's state in status cannot be read, and starting \

@@ -1,6 +1,6 @@
 //! What is carried from look to look: small, integer, versioned, as text.
 //!
-//! The evidence itself is rebuilt from retained reports; only what cannot be rebuilt is kept here: which
+//! The observations are rebuilt from retained reports; only what cannot be rebuilt is kept here: which
 //! looks are spent, what they cost, the running maximum of the e-process, and that harm, once shown, stays.
 
 use std::collections::BTreeMap;

@@ -20,7 +20,7 @@ fn judged(base: f64, times: f64, run: u64) -> Assessment {
         .collect();
     let devices: Vec<_> =
         (0..).zip(&counts).map(|(id, c)| DeviceOutcome::new(id, 0, Arm::Canary, c)).collect();
-    let evidence = Evidence {
+    let observations = Observations {
         slos: &[SloRule::statistical("alarms", 0)],
         devices: &devices,
         merged: &[],
@@ -31,7 +31,7 @@ fn judged(base: f64, times: f64, run: u64) -> Assessment {
         looks: Looks { reached: 6, planned: 6 },
         seed: run,
     };
-    assess(&evidence, &StageState::new())
+    assess(&observations, &StageState::new())
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn judged_of(fleet: u32, case: Burning, two: Option<u32>) -> Assessment {
         SloRule::statistical("answers", case.allowance * 10_000),
         SloRule::statistical("latency", case.allowance * 10_000),
     ];
-    let evidence = Evidence {
+    let observations = Observations {
         slos: &slos[..shares.len()],
         devices: &devices,
         merged: &merged,
@@ -81,7 +81,7 @@ fn judged_of(fleet: u32, case: Burning, two: Option<u32>) -> Assessment {
         looks: Looks { reached: u16::try_from(case.windows / 10).unwrap(), planned: 6 },
         seed: 7,
     };
-    assess(&evidence, &StageState::new())
+    assess(&observations, &StageState::new())
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Case {
                 slos: &d.counts,
             })
             .collect();
-        let evidence = Evidence {
+        let observations = Observations {
             slos: &slos,
             devices: &devices,
             merged: &self.merged,
@@ -72,7 +72,7 @@ impl Case {
             looks: Looks { reached: self.reached, planned: 6 },
             seed: self.seed,
         };
-        assess(&evidence, state)
+        assess(&observations, state)
     }
 }
 

@@ -41,7 +41,7 @@ fn judged_by(
         .enumerate()
         .map(|(i, (d, c))| DeviceOutcome::new(i as u32, d.stratum, arm(d), c))
         .collect();
-    let evidence = Evidence {
+    let observations = Observations {
         slos: &[rule],
         devices: &list,
         merged: &[],
@@ -52,7 +52,7 @@ fn judged_by(
         looks: Looks { reached, planned: 6 },
         seed,
     };
-    assess(&evidence, state)
+    assess(&observations, state)
 }
 
 /// `canaries` of `devices`, 600 windows of history, 60 known, each bad with this chance; the first `harmed` canaries

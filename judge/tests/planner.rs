@@ -85,7 +85,7 @@ fn judged_margin(canaries: u64, controls: u64, one_in: u64, gates: u16) -> u64 {
     let devices: Vec<_> =
         (0..canaries + controls).map(|i| DeviceOutcome::new(i as u32, 0, arm(i), &all)).collect();
     let rules: Vec<_> = (0..gates).map(|_| SloRule::statistical("alarms", 0)).collect();
-    let evidence = Evidence {
+    let observations = Observations {
         slos: &rules,
         devices: &devices,
         merged: &[],
@@ -96,7 +96,7 @@ fn judged_margin(canaries: u64, controls: u64, one_in: u64, gates: u16) -> u64 {
         looks: Looks { reached: 6, planned: 6 },
         seed: 1,
     };
-    assess(&evidence, &StageState::new()).per_slo[0].margin_ppm
+    assess(&observations, &StageState::new()).per_slo[0].margin_ppm
 }
 
 /// Devices that are all alike scatter as little as the judge takes any to: variance a quarter of the mean.

@@ -36,7 +36,7 @@ fn recorded(devices: u32, harmed: u64, looks: u16) -> Record {
         samples: 1_000,
     };
     let merged = [window(1), window(2), window(3)];
-    let evidence = Evidence {
+    let observations = Observations {
         slos: &slos,
         devices: &list,
         merged: &merged,
@@ -48,7 +48,7 @@ fn recorded(devices: u32, harmed: u64, looks: u16) -> Record {
         seed: u64::MAX,
     };
     let before = StageState::new();
-    Record::of("pump-1-1-0, attempt 1, canary", &evidence, &before, &assess(&evidence, &before))
+    Record::of("pump-1-1-0, attempt 1, canary", &observations, &before, &assess(&observations, &before))
 }
 
 #[test]
@@ -75,7 +75,11 @@ fn damaged_lines_are_refused() {
     let mut other = record;
     other.format = "modelfleet-judge-record/1".to_owned();
     let told = Record::from_line(&other.to_line().unwrap()).unwrap_err().to_string();
-    assert!(told.contains("modelfleet-judge-record/2") && told.contains("the version of the plugin that wrote it"), "{told}");
+    assert!(
+        told.contains("modelfleet-judge-record/2")
+            && told.contains("the version of the plugin that wrote it"),
+        "{told}"
+    );
 }
 
 /// State texts, with numbers up to the largest.

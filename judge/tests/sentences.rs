@@ -28,7 +28,7 @@ fn judged(harmed: u32, reached: u16, change: impl Fn(&mut DeviceOutcome<'_>)) ->
             device
         })
         .collect();
-    let evidence = Evidence {
+    let observations = Observations {
         slos: &slos,
         devices: &devices,
         merged: &[],
@@ -39,7 +39,7 @@ fn judged(harmed: u32, reached: u16, change: impl Fn(&mut DeviceOutcome<'_>)) ->
         looks: Looks { reached, planned: 6 },
         seed: 7,
     };
-    assess(&evidence, &StageState::new())
+    assess(&observations, &StageState::new())
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_first_version_beyond_its_allowance_is_not_passed() {
     let judged = |bad| {
         let counts = [SloCounts { history: Counts::default(), post: Counts::new(60, bad) }];
         let devices: Vec<_> = (0..20).map(|id| DeviceOutcome::new(id, 0, Arm::Canary, &counts)).collect();
-        let evidence = Evidence {
+        let observations = Observations {
             slos: &slos,
             devices: &devices,
             merged: &[],
@@ -108,7 +108,7 @@ fn a_first_version_beyond_its_allowance_is_not_passed() {
             looks: Looks { reached: 6, planned: 6 },
             seed: 7,
         };
-        assess(&evidence, &StageState::new())
+        assess(&observations, &StageState::new())
     };
     let broken = judged(30);
     println!("{}", broken.sentence);
@@ -154,7 +154,7 @@ fn plain(canary_breached: bool, control_breached: bool) -> Assessment {
     let devices: Vec<_> = (0..20)
         .map(|id| DeviceOutcome::new(id, 0, if id < 5 { Arm::Canary } else { Arm::Control }, &[]))
         .collect();
-    let evidence = Evidence {
+    let observations = Observations {
         slos: &slos,
         devices: &devices,
         merged: &merged,
@@ -165,7 +165,7 @@ fn plain(canary_breached: bool, control_breached: bool) -> Assessment {
         looks: Looks { reached: 6, planned: 6 },
         seed: 7,
     };
-    assess(&evidence, &StageState::new())
+    assess(&observations, &StageState::new())
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn without_controls_the_sentence_is_true() {
     let judged = |canaries| {
         let devices: Vec<_> =
             (0..canaries).map(|id| DeviceOutcome::new(id, 0, Arm::Canary, &counts)).collect();
-        let evidence = Evidence {
+        let observations = Observations {
             slos: &[SloRule::statistical("false alarms", 0)],
             devices: &devices,
             merged: &[],
@@ -202,7 +202,7 @@ fn without_controls_the_sentence_is_true() {
             looks: Looks { reached: 6, planned: 6 },
             seed: 7,
         };
-        assess(&evidence, &StageState::new())
+        assess(&observations, &StageState::new())
     };
     let many = judged(300);
     let told = &many.per_slo[0].sentence;
@@ -239,7 +239,7 @@ fn silence_that_proves_nothing_yet_holds() {
             DeviceOutcome { reporting: id >= silent, ..DeviceOutcome::new(id, 0, arm, &counts) }
         };
         let devices: Vec<_> = (0..200).map(device).collect();
-        let evidence = Evidence {
+        let observations = Observations {
             slos: &[SloRule::statistical("false alarms", 0)],
             devices: &devices,
             merged: &[],
@@ -250,7 +250,7 @@ fn silence_that_proves_nothing_yet_holds() {
             looks: Looks { reached: 6, planned: 6 },
             seed: 7,
         };
-        assess(&evidence, &StageState::new())
+        assess(&observations, &StageState::new())
     };
     let held = judged(9);
     println!("{}", held.sentence);

@@ -24,7 +24,7 @@ fn judged(rules: &[(&str, u32, bool)], reached: u16, state: &StageState) -> Asse
             DeviceOutcome::new(id, 0, arm, counts)
         })
         .collect();
-    let evidence = Evidence {
+    let observations = Observations {
         slos: &slos,
         devices: &devices,
         merged: &[],
@@ -35,7 +35,7 @@ fn judged(rules: &[(&str, u32, bool)], reached: u16, state: &StageState) -> Asse
         looks: Looks { reached, planned: 6 },
         seed: 7,
     };
-    assess(&evidence, state)
+    assess(&observations, state)
 }
 
 fn carried(assessment: &Assessment) -> StageState {

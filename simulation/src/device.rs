@@ -18,6 +18,8 @@ pub enum Standing {
     Confirmed,
     /// Tried and could not.
     Failed,
+    /// Found out that it can never run it.
+    Incompatible,
     /// Ran it and went back when told.
     Back,
 }
@@ -110,11 +112,6 @@ impl Device {
     pub fn leave(&mut self) {
         self.set(Fact::Online, false);
         self.moves_at = NEVER;
-    }
-
-    /// Whether it has run the candidate at any time.
-    pub fn ran(&self) -> bool {
-        !matches!(self.standing, Standing::Idle | Standing::Waiting)
     }
 }
 

@@ -7,16 +7,18 @@ mod view;
 
 use std::collections::BTreeMap;
 
+use modelfleet_evidence::{SAMPLE_MAX, StageWindows};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::membership::Membership;
+use modelfleet_protocol::time::Time;
 
 use crate::chances::{bad_windows, happens, spell, spread, waiting};
 use crate::device::{Device, Fact, NEVER};
 use crate::harm::Tables;
 use crate::meter::Meter;
 use crate::scenario::OfflinePattern;
-use crate::windows::{SAMPLE_MAX, Windows};
+use crate::windows::Windows;
 
 /// All devices of a run.
 pub struct Fleet<'a> {
@@ -28,14 +30,14 @@ pub struct Fleet<'a> {
     pub meters: Vec<Meter>,
     /// Merged windows of the stage.
     pub windows: Windows,
-    /// First window that may count in this stage, warm-up included.
+    /// The windows of the stage.
+    pub stage: StageWindows,
+    /// The first of them that may count.
     pub stage_first: u32,
     /// Which strata the stage draws from.
     pub matching: Vec<bool>,
     /// Which devices the judge compares with each other, by stratum.
     pub compared: Vec<u16>,
-    /// Which devices had the same chances in all draws so far, by stratum.
-    pub same_chances: Vec<u16>,
     /// Whether any device was in reach in the last window.
     pub heard: bool,
     membership: Membership,
@@ -58,8 +60,6 @@ pub struct Order {
     pub spread_windows: f64,
     /// Windows of probation beyond the one in which a device activates.
     pub probation_windows: u32,
-    /// Windows after activation that do not count.
-    pub warmup_windows: u32,
 }
 
 impl<'a> Fleet<'a> {
@@ -71,10 +71,10 @@ impl<'a> Fleet<'a> {
             devices: Vec::with_capacity(count),
             meters: Vec::with_capacity(count.saturating_mul(tables.indicators)),
             windows: Windows::new(tables.indicators),
+            stage: StageWindows::new(tables.window_ms, tables.warmup_windows, Time(u64::MAX)),
             stage_first: NEVER,
             matching: vec![true; tables.labels.len()],
             compared: vec![0; tables.labels.len()],
-            same_chances: vec![0; tables.labels.len()],
             heard: true,
             membership: Membership::default(),
             waiting: Vec::new(),
@@ -155,9 +155,14 @@ impl<'a> Fleet<'a> {
         text.parse().ok()
     }
 
-    /// Begins the count of a stage whose first window that may count is `first`.
-    pub fn begin_stage(&mut self, first: u32, sample_all: bool) {
-        self.stage_first = first;
+    /// A stage has opened.
+    pub fn open_stage(&mut self, opened: Time) {
+        self.stage = StageWindows::new(self.tables.window_ms, self.tables.warmup_windows, opened);
+        self.stage_first = u32::try_from(self.stage.first()).unwrap_or(NEVER);
+    }
+
+    /// Begins the count of a stage that was drawn, and opens soon.
+    pub fn begin_stage(&mut self, sample_all: bool) {
         self.windows.clear();
         self.meters.iter_mut().for_each(Meter::restart);
         let members = self.devices.iter().filter(|d| d.is(Fact::Member)).count();

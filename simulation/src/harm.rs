@@ -30,6 +30,10 @@ pub struct Tables {
     pub indicators: usize,
     /// Windows until the truth is known, by indicator.
     pub truth_delay: Vec<u32>,
+    /// Length of a window, milliseconds.
+    pub window_ms: u64,
+    /// Windows after activation that do not count.
+    pub warmup_windows: u64,
     /// First window of the rollout; those before are history.
     pub start: u32,
     /// Windows of a day.
@@ -45,6 +49,8 @@ pub struct Fate {
     pub affected: f64,
     /// Share on which it does not start.
     pub breaks: f64,
+    /// Share that cannot run it.
+    pub incompatible: f64,
     /// Share that falls silent.
     pub hangs: f64,
     /// The scenario gives the stratum an effect of its own.
@@ -75,12 +81,14 @@ impl Tables {
                 Fate {
                     affected: effect.affected_share,
                     breaks: effect.hard_failure_share,
+                    incompatible: effect.incompatible_share,
                     hangs: effect.silent_share,
                     own: false,
                 },
                 |own| Fate {
                     affected: own.affected_share,
                     breaks: own.hard_failure_share,
+                    incompatible: own.incompatible_share,
                     hangs: own.silent_share,
                     own: true,
                 },
@@ -104,6 +112,8 @@ impl Tables {
             rhythm: (0..day).map(|w| (1.0 + swing(w)) as f32).collect(),
             indicators: setup.objectives.len(),
             truth_delay: setup.objectives.iter().map(delay).collect(),
+            window_ms: setup.window_ms(),
+            warmup_windows: setup.warmup_windows,
             start: fleet.history_windows.max(1),
             day_windows: day as u32,
             counts_errors: setup.rule == Rule::Pooled || setup.objectives.iter().any(plain),

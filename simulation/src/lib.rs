@@ -19,12 +19,12 @@
 //! - A device that leaves the fleet is gone at once, and another one comes in its place, unless a scenario lets its
 //!   retained state stay ([`FleetScenario::leavers_stay`]).
 
-mod arms;
 mod chances;
 mod device;
 mod fleet;
 mod harm;
 mod meter;
+mod observed;
 mod outcome;
 mod run;
 mod scenario;
@@ -41,5 +41,5 @@ pub use scenario::{
     Effect, Fleet as FleetScenario, LabelValues, Network, Offline, OfflinePattern, Outage, Partition, PerSli,
     Scenario, ScenarioError, ShortReports, ShortenedArm, StratumEffect, StratumShare, WrongField,
 };
-pub use setup::{Controls, LookPlan, Objective, Rule, Setup};
+pub use setup::{Controls, Objective, Rule, Setup};
 pub use summary::{Share, Summary, Tested};

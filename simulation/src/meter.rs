@@ -1,6 +1,6 @@
 //! What one device has counted of one indicator.
 
-use modelfleet_judge::{Counts, SloCounts};
+use modelfleet_judge::Counts;
 use modelfleet_number::chance::Chance;
 
 /// Windows of a stage that are kept one by one, so that a control can start where a canary did.
@@ -69,8 +69,13 @@ impl Meter {
     }
 
     /// Windows of the past that are remembered.
-    pub fn past(&self) -> u32 {
+    pub fn past_windows(&self) -> u32 {
         u32::from(self.past_known)
+    }
+
+    /// The past.
+    pub fn past(&self) -> Counts {
+        Counts::new(u64::from(self.past_known), u64::from(self.past_bad))
     }
 
     /// Windows since the stage opened, or since the candidate ran.
@@ -78,24 +83,20 @@ impl Meter {
         u32::from(self.known)
     }
 
-    /// Past and stage where [`Meter::count_newest`] counted: the newest windows, `offset` fewer than there were.
-    pub fn counts_newest(&self, newest: u32, offset: u32) -> SloCounts {
+    /// The stage where [`Meter::count_newest`] counted: the newest windows, `offset` fewer than there were.
+    pub fn newest_since(&self, newest: u32, offset: u32) -> Counts {
         let kept = newest.min(self.lived().saturating_sub(offset)).min(u64::BITS);
         let mask = if kept == u64::BITS { u64::MAX } else { (1_u64 << kept) - 1 };
         let of = |bits: u64| u64::from((bits & mask).count_ones());
-        let post = Counts::new(of(self.bits_known), of(self.bits_bad));
-        SloCounts { post, ..self.counts(0) }
+        Counts::new(of(self.bits_known), of(self.bits_bad))
     }
 
-    /// Past and stage, the stage from `offset` windows after its opening on.
-    pub fn counts(&self, offset: u32) -> SloCounts {
+    /// The stage from `offset` windows after its opening on.
+    pub fn since(&self, offset: u32) -> Counts {
         let before = if offset >= EARLY_WINDOWS { u64::MAX } else { (1_u64 << offset) - 1 };
         let known = u64::from(self.known).saturating_sub(u64::from((self.bits_known & before).count_ones()));
         let bad = u64::from(self.bad).saturating_sub(u64::from((self.bits_bad & before).count_ones()));
-        SloCounts {
-            history: Counts::new(u64::from(self.past_known), u64::from(self.past_bad)),
-            post: Counts::new(known, bad),
-        }
+        Counts::new(known, bad)
     }
 }
 
@@ -109,32 +110,31 @@ mod tests {
         for offset in 0..100 {
             meter.count(offset, offset % 10 == 0);
         }
-        let post = |offset| meter.counts(offset).post;
+        let post = |offset| meter.since(offset);
         assert_eq!(post(0), Counts::new(100, 10));
         assert_eq!(post(1), Counts::new(99, 9));
         assert_eq!(post(64), Counts::new(36, 3));
         assert_eq!(post(999), Counts::new(36, 3), "later starts are not told apart");
-        assert_eq!(meter.counts(0).history, Counts::new(600, 30));
+        assert_eq!(meter.past(), Counts::new(600, 30));
     }
 
     #[test]
     fn the_newest_windows_are_kept() {
         let mut meter = Meter::new(1.0, 600, 30);
         (0..100).for_each(|at| meter.count_newest(at >= 90));
-        assert_eq!(meter.counts_newest(20, 0).post, Counts::new(20, 10));
-        assert_eq!(meter.counts_newest(64, 5).post, Counts::new(64, 10));
-        assert_eq!(meter.counts_newest(64, 95).post, Counts::new(5, 5));
-        assert_eq!(meter.counts_newest(20, 0).history, Counts::new(600, 30));
+        assert_eq!(meter.newest_since(20, 0), Counts::new(20, 10));
+        assert_eq!(meter.newest_since(64, 5), Counts::new(64, 10));
+        assert_eq!(meter.newest_since(64, 95), Counts::new(5, 5));
     }
 
     #[test]
     fn a_past_is_forgotten_window_by_window() {
         let (mut meter, chance) = (Meter::new(1.0, 600, 300), &mut Chance::new(5));
         (0..400).for_each(|_| meter.forget_one(chance));
-        let past = meter.counts(0).history;
+        let past = meter.past();
         assert_eq!(past.known, 200);
         assert!((80..120).contains(&past.bad), "{past:?}");
         (0..400).for_each(|_| meter.forget_one(chance));
-        assert_eq!(meter.counts(0).history, Counts::new(0, 0));
+        assert_eq!(meter.past(), Counts::new(0, 0));
     }
 }

@@ -1,5 +1,6 @@
 //! One rollout from its first decision to its end.
 
+use modelfleet_evidence::{Asked, Moment};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
@@ -12,7 +13,7 @@ use crate::harm::Tables;
 use crate::outcome::{Notes, Outcome};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::setup::{Rule, Setup};
-use crate::verdict::{Asked, Judged, silent_windows};
+use crate::verdict::{Judged, Scene};
 
 /// How soon after a draw it is looked at again, milliseconds.
 const DRAW_SEEN_MS: u64 = 1_000;
@@ -161,16 +162,17 @@ impl<'a> Course<'a> {
 
     /// One decision; whether a stage was drawn.
     fn turn(&mut self) -> bool {
-        let silent = silent_windows(self.setup);
+        let moment = self.moment();
         let drawn = self.state.drawn.map(|drawn| drawn.stage);
-        let view = self.fleet.view(drawn, self.window, silent);
+        let view = self.fleet.view(drawn, self.window, &moment);
         let phase = self.state.phase;
         let watched =
             phase.is_active() && phase != Phase::RollingBack && self.state.stage_opened_at.is_some();
         let just_opened = self.state.stage_opened_at == Some(self.now);
         if watched && !just_opened {
-            let (setup, policy) = (self.setup, self.policy);
-            self.judged.refresh(setup, policy, &self.state, &self.fleet, self.window, &mut *self.told);
+            let (setup, policy, state, fleet) = (self.setup, self.policy, &self.state, &self.fleet);
+            let scene = Scene { setup, policy, state, fleet, window: self.window, moment };
+            self.judged.refresh(scene, &mut *self.told);
         }
         let stage = self.state.stage;
         let evidence = &self.judged.evidence;
@@ -188,8 +190,9 @@ impl<'a> Course<'a> {
         for action in decision.actions {
             match action {
                 Action::OpenStage { salt, share, .. } => {
-                    self.fleet.draw(&salt, &share);
-                    self.begin_stage();
+                    self.fleet.draw(&salt, &share, self.setup.controls);
+                    self.fleet.begin_stage(self.setup.rule != Rule::Judge);
+                    self.judged.begin_stage();
                     opened = true;
                 }
                 Action::Promote { production } => {
@@ -203,16 +206,21 @@ impl<'a> Course<'a> {
                 Action::MarkVerified { .. } | Action::Event { .. } => {}
             }
         }
+        if state_before.stage_opened_at != self.state.stage_opened_at {
+            self.fleet.open_stage(self.state.stage_opened_at.unwrap_or(Time(u64::MAX)));
+        }
         debug_assert!(!opened || self.state.stage >= stage);
         opened
     }
 
-    fn begin_stage(&mut self) {
-        let warmup = u32::try_from(self.setup.warmup_windows).unwrap_or(u32::MAX);
-        let opened = self.state.stage_opened_at.unwrap_or(self.now).0.div_ceil(self.setup.window_ms());
-        let first = u32::try_from(opened).unwrap_or(u32::MAX).saturating_add(warmup);
-        self.fleet.begin_stage(first, self.setup.rule != Rule::Judge);
-        self.judged.begin_stage();
+    fn moment(&self) -> Moment {
+        Moment {
+            now: self.now,
+            silent_after_ms: self.setup.silent_after_ms,
+            probation_ms: self.setup.parts.probation.timeout_ms,
+            back_since: self.state.rollback.as_ref().map(|back| back.started_at),
+            ..Moment::default()
+        }
     }
 
     /// A person who agrees at once to what is proven.
@@ -259,7 +267,6 @@ impl<'a> Course<'a> {
             candidate: view.candidate || succeeded,
             spread_windows: view.fetch.spread_ms as f64 / window_ms as f64,
             probation_windows: windows(view.probation.timeout_ms),
-            warmup_windows: u32::try_from(self.setup.warmup_windows).unwrap_or(u32::MAX / 4),
         }
     }
 

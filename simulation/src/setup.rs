@@ -1,6 +1,6 @@
 //! What is rolled out, and how it is judged.
 
-use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule};
+use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule, SloRule};
 use modelfleet_rollout::PolicyParts;
 
 /// Devices above which the judge is asked less often than every window.
@@ -26,8 +26,6 @@ pub struct Setup {
     pub hard: HardRule,
     /// Silence as an indicator.
     pub silence: SilenceRule,
-    /// When the judge looks.
-    pub looks: LookPlan,
     /// Whom canaries are compared with.
     pub controls: Controls,
     /// Who decides what the evidence says.
@@ -41,6 +39,10 @@ pub struct Setup {
 pub struct Objective {
     /// Its name.
     pub name: String,
+    /// For people: what is wrong where it is broken; empty: told by the name.
+    pub breach: String,
+    /// For people: its bound with the unit; empty: not told.
+    pub limit: String,
     /// What a breach does.
     pub on_breach: OnBreach,
     /// What proves one.
@@ -59,6 +61,8 @@ impl Objective {
     pub fn statistical(name: &str, allowance_ppm: u32) -> Objective {
         Objective {
             name: name.to_owned(),
+            breach: String::new(),
+            limit: String::new(),
             on_breach: OnBreach::RollBack,
             evidence: EvidenceKind::Statistical,
             allowance_ppm,
@@ -66,16 +70,19 @@ impl Objective {
             min_samples: 0,
         }
     }
-}
 
-/// When the judge looks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum LookPlan {
-    /// As the controller plans it: at most six, evenly over the bake time.
-    #[default]
-    Even,
-    /// When half of the canaries have reported so many windows, rising.
-    At(Vec<u64>),
+    /// As the judge takes it.
+    pub(crate) fn rule(&self) -> SloRule<'_> {
+        SloRule {
+            name: &self.name,
+            breach: &self.breach,
+            limit: &self.limit,
+            on_breach: self.on_breach,
+            evidence: self.evidence,
+            min_samples: self.min_samples,
+            ..SloRule::statistical("", self.allowance_ppm)
+        }
+    }
 }
 
 /// Whom canaries are compared with.

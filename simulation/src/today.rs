@@ -79,7 +79,7 @@ impl Progress {
     fn usual(fleet: &Fleet, indicator: usize) -> Progress {
         let meters = fleet.meters.iter().skip(indicator).step_by(fleet.tables.indicators);
         let (known, bad) = meters.fold((0, 0), |(known, bad), meter| {
-            let past = meter.counts(0).history;
+            let past = meter.past();
             (known + past.known, bad + past.bad())
         });
         Progress { usual: bad as f64 / (known as f64).max(1.0), ..Progress::default() }

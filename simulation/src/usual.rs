@@ -7,7 +7,7 @@ use modelfleet_protocol::plan::{Fetch, Mode, Probation};
 use modelfleet_protocol::selector::Selector;
 use modelfleet_rollout::{Amount, Approval, Limits, OnUndecided, PolicyParts, RollbackPolicy, Stage};
 
-use crate::setup::{Controls, LookPlan, Objective, Rule, Setup};
+use crate::setup::{Controls, Objective, Rule, Setup};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -37,7 +37,6 @@ impl Setup {
             warmup_windows: 1,
             silent_after_ms: 3 * HOUR_MS,
             silence,
-            looks: LookPlan::Even,
             controls: Controls::All,
             rule: Rule::Judge,
             ask_always: false,

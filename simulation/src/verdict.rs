@@ -1,13 +1,16 @@
-//! Asks the judge where its answer can change, and puts the answer into the core's words as the controller does.
+//! Asks the judge where its answer can change, by the shipped evidence rule.
 
+use modelfleet_evidence::{
+    Arms, Asked, LookPlan, MERGED_WINDOWS_MAX, Measured, Moment, Question, Wording, evidence, merged_window,
+    stage_seed,
+};
 use modelfleet_judge as judge;
-use modelfleet_judge::{Advice, Arm, EvidenceKind, HardAction, MergedWindow, SloRule, StageState};
-use modelfleet_protocol::ids::Digest;
-use modelfleet_rollout::{Coverage, Evidence, HardStop, PauseCause, Phase, Policy, State, Verdict};
+use modelfleet_judge::{Advice, Arm, EvidenceKind, MergedWindow, SloRule, StageState};
+use modelfleet_rollout::{Evidence, PauseCause, Phase, Policy, State};
 
-use crate::arms::{Arms, Lens, looks};
-use crate::device::{Fact, Standing};
+use crate::device::Standing;
 use crate::fleet::Fleet;
+use crate::observed::Observer;
 use crate::setup::{Rule, Setup};
 use crate::today::Today;
 
@@ -17,18 +20,6 @@ const ANY_TIME_DEVICES: usize = judge::decide::anytime_layer::FEWEST_DEVICES;
 const ANY_TIME_WINDOWS: u32 = 4;
 /// Windows after which the judge is asked in any case, so that the sizes of the arms stay known.
 const ASKED_WINDOWS: u32 = 24;
-
-/// What the judge was asked and answered.
-pub struct Asked<'a> {
-    /// Rollout, attempt and stage, for people.
-    pub place: &'a str,
-    /// The question.
-    pub evidence: &'a judge::Evidence<'a>,
-    /// What it carried from the look before.
-    pub before: &'a StageState,
-    /// The answer.
-    pub assessment: &'a judge::Assessment,
-}
 
 /// What is carried from look to look within a stage.
 #[derive(Debug, Default)]
@@ -46,6 +37,23 @@ pub struct Judged {
     final_look: bool,
 }
 
+/// What the judge may be asked about.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// The rollout.
+    pub setup: &'a Setup,
+    /// The same for the core.
+    pub policy: &'a Policy,
+    /// How far it got.
+    pub state: &'a State,
+    /// The devices.
+    pub fleet: &'a Fleet<'a>,
+    /// The window that begins now.
+    pub window: u32,
+    /// Now.
+    pub moment: Moment,
+}
+
 impl Judged {
     /// Forgets the stage before.
     pub fn begin_stage(&mut self) {
@@ -53,46 +61,33 @@ impl Judged {
         *self = Judged { arms, ..Judged::default() };
     }
 
-    /// Asks anew where the answer can have changed. `window`: the one that begins now.
-    pub fn refresh(
-        &mut self,
-        setup: &Setup,
-        policy: &Policy,
-        state: &State,
-        fleet: &Fleet,
-        window: u32,
-        told: &mut dyn FnMut(&Asked<'_>),
-    ) {
+    /// Asks anew where the answer can have changed.
+    pub fn refresh(&mut self, scene: Scene<'_>, told: &mut dyn FnMut(&Asked<'_>)) {
+        let Scene { setup, policy, state, fleet, window, moment } = scene;
         let failed = fleet.devices.iter().filter(|d| d.standing == Standing::Failed).count();
         let stage = policy.stage(state.stage);
-        let windows =
-            stage.bake_ms.div_ceil(setup.window_ms()).max(u64::from(stage.limits.min_windows)).max(1);
+        let plan = LookPlan::of(stage, setup.window_ms());
         let waits = stage.max_wait_ms / setup.window_ms();
-        let every = Setup::judge_every_windows(fleet.devices.len() as u64, windows, waits);
+        let every = Setup::judge_every_windows(fleet.devices.len() as u64, plan.windows(), waits);
         if failed == self.failed && self.asked_at.is_some_and(|at| window < at.saturating_add(every)) {
             return;
         }
-        let warmup = u32::try_from(setup.warmup_windows).unwrap_or(u32::MAX);
-        let mut reached = looks(fleet, &setup.looks, windows, warmup, 0);
+        let observer = Observer::new(fleet, setup.controls, window);
         if setup.rule != Rule::Judge {
-            self.evidence = self.today.judge(setup, state, fleet, window, reached);
+            let looks = plan.reached(observer.progress().half(0));
+            self.evidence = self.today.judge(setup, state, fleet, window, looks);
             return;
         }
         let rests = |windows: u32| self.asked_at.is_some_and(|at| window < at.saturating_add(windows));
         let patience = if any_time(self.arms.sizes()) { ANY_TIME_WINDOWS } else { ASKED_WINDOWS };
-        let lens = Lens {
-            window,
-            warmup_windows: warmup,
-            silent_windows: silent_windows(setup),
-            controls: setup.controls,
-            seed: seed(&policy.parts().uid, state),
+        let seed = stage_seed(&policy.parts().uid, state);
+        let quiet = observer.may_be_quiet(&moment);
+        let reached = if quiet {
+            self.arms.gather(observer.devices(), fleet.tables.indicators, &fleet.stage, &moment, seed);
+            self.arms.looks(&plan, &self.arms.outcomes(), &fleet.stage, moment.now)
+        } else {
+            plan.reached(observer.progress().half(0))
         };
-        if mostly_silent(fleet, lens) {
-            self.arms.look(fleet, lens);
-            if judge::gone_quiet(&self.arms.outcomes()) {
-                reached = looks(fleet, &setup.looks, windows, warmup, window);
-            }
-        }
         let asks = setup.ask_always
             || reached.reached > self.looks_reached
             || failed != self.failed
@@ -102,70 +97,39 @@ impl Judged {
         if !asks {
             return;
         }
-        self.looks_reached = reached.reached;
+        if !quiet {
+            self.arms.gather(observer.devices(), fleet.tables.indicators, &fleet.stage, &moment, seed);
+        }
         self.failed = failed;
         self.asked_at = Some(window);
-        self.final_look = reached.is_final();
-        self.arms.look(fleet, lens);
-        self.ask(setup, policy, state, fleet, reached, told);
+        self.ask(scene, told);
     }
 
-    fn ask(
-        &mut self,
-        setup: &Setup,
-        policy: &Policy,
-        state: &State,
-        fleet: &Fleet,
-        looks: judge::Looks,
-        told: &mut dyn FnMut(&Asked<'_>),
-    ) {
-        let stage = policy.stage(state.stage);
-        let rules: Vec<SloRule<'_>> = setup.objectives.iter().map(|o| rule(o, stage.margin_ppm)).collect();
-        let merged = merged(setup, fleet);
-        let parts = policy.parts();
-        let limits = &stage.limits;
-        let stages_left = policy.stage_count() - state.stage.min(policy.last_stage());
-        let evidence = judge::Evidence {
-            slos: &rules,
-            devices: &self.arms.outcomes(),
-            merged: &merged,
-            needs: judge::Needs {
-                min_devices: u32::try_from(limits.min_devices).unwrap_or(u32::MAX),
-                min_windows: limits.min_windows,
-                min_reporting_ppm: limits.min_reporting_ppm,
-            },
+    fn ask(&mut self, scene: Scene<'_>, told: &mut dyn FnMut(&Asked<'_>)) {
+        let Scene { setup, policy, state, fleet, moment, .. } = scene;
+        let rules: Vec<SloRule<'_>> = setup.objectives.iter().map(|objective| objective.rule()).collect();
+        let question = Question {
+            policy,
+            state,
+            before: &self.state,
+            rules: &rules,
             hard: setup.hard,
             silence: setup.silence,
-            budget: judge::Budget {
-                total_ppm: parts.error_budget_ppm,
-                spent_ppb: state.spent_ppb,
-                stages_left: u16::try_from(stages_left).unwrap_or(u16::MAX),
-            },
-            looks,
-            seed: seed(&parts.uid, state),
+            arms: &self.arms,
+            windows: &fleet.stage,
+            merged: &merged(setup, fleet),
+            now: moment.now,
         };
-        let assessment = judge::assess(&evidence, &self.state);
-        let place = format!("{}, attempt {}, {}", parts.rollout, state.attempt, stage.name);
-        told(&Asked { place: &place, evidence: &evidence, before: &self.state, assessment: &assessment });
-        self.evidence = for_core(state, &assessment, looks, fleet);
+        let answer = question.ask(told);
+        let assessment = answer.assessment;
+        let wording = Wording { shared: "", id: &|subject| fleet.id(subject.number) };
+        self.evidence = evidence(state, &self.arms, answer.looks, &assessment, &wording);
+        self.looks_reached = answer.looks.reached;
+        self.final_look = answer.looks.is_final();
         self.on_exposure = assessment.advice == Advice::Advance
             && assessment.per_slo.iter().any(|record| record.promised && record.margin_ppm == u64::MAX);
         self.state = assessment.state;
     }
-}
-
-/// Windows without a report after which a device is silent.
-pub fn silent_windows(setup: &Setup) -> u32 {
-    u32::try_from(setup.silent_after_ms / setup.window_ms()).unwrap_or(u32::MAX)
-}
-
-/// Enough running canaries are silent for [`judge::gone_quiet`] to be asked.
-fn mostly_silent(fleet: &Fleet, lens: Lens) -> bool {
-    let running = fleet.devices.iter().filter(|d| d.is(Fact::Member) && d.runs());
-    let (all, silent) = running.fold((0_u64, 0_u64), |(all, silent), device| {
-        (all + 1, silent + u64::from(!fleet.is_heard(device, lens.window, lens.silent_windows)))
-    });
-    all > 0 && 2 * silent >= all
 }
 
 /// Both arms are large enough for a test in every window, or only canaries are left.
@@ -189,75 +153,22 @@ fn troubled(setup: &Setup, state: &State, fleet: &Fleet) -> bool {
     })
 }
 
-fn rule(objective: &crate::setup::Objective, margin_ppm: Option<u64>) -> SloRule<'_> {
-    SloRule {
-        name: &objective.name,
-        on_breach: objective.on_breach,
-        evidence: objective.evidence,
-        margin_ppm,
-        min_samples: objective.min_samples,
-        ..SloRule::statistical("", objective.allowance_ppm)
-    }
-}
-
-/// As the controller: fixed for an attempt and stage.
-fn seed(uid: &str, state: &State) -> u64 {
-    let digest = Digest::of(format!("{uid}/{}/{}", state.attempt, state.stage).as_bytes());
-    digest.0.iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte))
-}
-
 fn merged(setup: &Setup, fleet: &Fleet) -> Vec<MergedWindow> {
     let per_window = u64::from(fleet.tables.scenario.fleet.predictions_per_window);
-    let mut windows = Vec::new();
+    let mut windows = Vec::with_capacity(setup.objectives.len() * 2 * MERGED_WINDOWS_MAX as usize);
     for (slo, objective) in setup.objectives.iter().enumerate() {
         for arm in [Arm::Canary, Arm::Control] {
             for cell in fleet.windows.of(arm, slo) {
                 let samples = u64::from(cell.known) * per_window;
-                let share_ppm = cell.errors.min(samples) * 1_000_000 / samples.max(1);
-                windows.push(MergedWindow {
-                    slo: u32::try_from(slo).unwrap_or(u32::MAX),
-                    arm,
-                    window: u64::from(cell.window),
-                    breached: share_ppm > u64::from(objective.breach_share_ppm),
-                    value_milli: i64::try_from(share_ppm / 1_000).unwrap_or(i64::MAX),
-                    threshold_milli: i64::from(objective.breach_share_ppm / 1_000),
-                    devices: cell.counts(),
+                let measured = Measured {
+                    value: cell.errors.min(samples) * 1_000_000 / samples.max(1),
+                    threshold: u64::from(objective.breach_share_ppm),
+                    bad_below: false,
                     samples,
-                });
+                };
+                windows.push(merged_window(slo, arm, u64::from(cell.window), measured, cell.counts()));
             }
         }
     }
     windows
-}
-
-fn for_core(state: &State, answer: &judge::Assessment, looks: judge::Looks, fleet: &Fleet) -> Evidence {
-    let pauses = answer.advice == Advice::Pause;
-    Evidence {
-        attempt: state.attempt,
-        stage: state.stage,
-        verdict: match answer.advice {
-            Advice::RollBack => Verdict::Degraded,
-            Advice::Advance => Verdict::Healthy,
-            Advice::Wait | Advice::Pause => Verdict::Undecided,
-        },
-        incident: answer.incident.as_ref().filter(|_| pauses).map(|i| i.sentence.clone()),
-        pause: (pauses && answer.incident.is_none()).then(|| answer.sentence.clone()),
-        hard_stop: answer.hard_stop.as_ref().map(|stop| match &stop.action {
-            HardAction::RollBackAll => {
-                HardStop::RollBackAll { reason: stop.sentence.clone(), statistics: stop.statistics.clone() }
-            }
-            HardAction::Quarantine(slots) => HardStop::Quarantine {
-                devices: slots.iter().filter_map(|slot| fleet.id(*slot)).collect(),
-                reason: stop.sentence.clone(),
-            },
-        }),
-        coverage: match answer.coverage.met {
-            true => Coverage::Met,
-            false => Coverage::Missing(answer.coverage.sentence.clone()),
-        },
-        final_look: looks.is_final(),
-        sentence: answer.sentence.clone(),
-        statistics: answer.statistics.clone(),
-        spent_ppb: answer.spent_ppb,
-    }
 }

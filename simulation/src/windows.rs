@@ -1,11 +1,10 @@
 //! The newest windows merged over each arm, for the incident watch and the plain rules.
 
+use modelfleet_evidence::MERGED_WINDOWS_MAX;
 use modelfleet_judge::{Arm, Counts};
 
-/// Windows that are kept, as in the controller.
-pub const KEPT: u32 = 64;
-/// Devices of an arm whose windows are merged, as in the controller.
-pub const SAMPLE_MAX: usize = 512;
+/// Windows that are kept.
+const KEPT: u32 = MERGED_WINDOWS_MAX as u32;
 
 /// One window of one indicator over one arm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

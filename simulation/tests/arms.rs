@@ -10,7 +10,7 @@ use modelfleet_simulation::{
 /// Every device of every look of one run, with the stage's place.
 fn looks(setup: &Setup, scenario: &Scenario, mut told: impl FnMut(&str, &[DeviceOutcome<'_>])) -> End {
     let simulation = Simulation::new(setup.clone(), scenario).unwrap();
-    simulation.run(3, 0, &mut |look| told(look.place, look.evidence.devices)).unwrap().end
+    simulation.run(3, 0, &mut |look| told(look.place, look.observations.devices)).unwrap().end
 }
 
 /// The last look's most known windows: past and stage of canaries, then of controls.

@@ -2,18 +2,14 @@
 //! full grid is `examples/grid`; its numbers are in docs/judge-proof.md.
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
-use modelfleet_judge::plan::{Habits, StageShape, smallest_harm_ppm};
+use modelfleet_judge::sizing::{FleetRates, StageSize, smallest_harm_ppm};
 use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule};
-use modelfleet_simulation::{
-    LookPlan, Objective, PerSli, Rule, Scenario, Setup, Simulation, Summary, Tested,
-};
+use modelfleet_simulation::{Objective, PerSli, Rule, Scenario, Setup, Simulation, Summary, Tested};
 
 const RUNS: u64 = 150;
 
 fn stage(canaries: u64) -> Setup {
-    let mut setup = Setup::one_stage(canaries, 60, Objective::statistical("slo", 0));
-    setup.looks = LookPlan::At(vec![5, 10, 20, 30, 45, 60]);
-    setup
+    Setup::one_stage(canaries, 60, Objective::statistical("slo", 0))
 }
 
 fn scenario(sigma: f64, burst: f64, base: f64, ratio: f64) -> Scenario {
@@ -115,9 +111,9 @@ fn the_default_stages_let_a_good_model_through() {
 #[test]
 fn what_the_plan_claims_beside_an_allowance_is_found() {
     // 0.02 events a window, of devices that are all alike.
-    let habits = Habits { share_ppm: 19_801, sigma_milli: 0, dispersion_milli: 0, past_windows: 600 };
+    let habits = FleetRates { share_ppm: 19_801, sigma_milli: 0, dispersion_milli: 0, past_windows: 600 };
     for (canaries, allowance_ppm) in [(20, 0), (20, 50_000), (20, 150_000), (60, 50_000)] {
-        let shape = StageShape {
+        let shape = StageSize {
             fleet: 200,
             canaries,
             controls: 200 - canaries,

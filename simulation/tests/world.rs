@@ -112,6 +112,7 @@ fn harm_in_one_stratum_is_found_when_the_canary_is_spread() {
         rate_ratio: PerSli::All(5.0),
         affected_share: 1.0,
         hard_failure_share: 0.0,
+        incompatible_share: 0.0,
         silent_share: 0.0,
     }];
     scenario.fleet.strata = strata.into();

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use modelfleet_evidence::verdict;
 use modelfleet_judge::record::{Answer, LINE_BYTES_MAX, Record, RecordError};
 
 use crate::outcome::Outcome;
@@ -91,7 +92,7 @@ fn replay(arguments: &ReplayArguments) -> Result<Outcome, ReplayError> {
     } else {
         Box::new(BufReader::new(File::open(path).map_err(failed)?))
     };
-    let mut table = Table::new(&["LINE", "PLACE", "LOOK", "ADVICE", "SAME", "SENTENCE"]);
+    let mut table = Table::new(&["LINE", "PLACE", "LOOK", "ADVICE", "EVIDENCE", "SAME", "SENTENCE"]);
     let (mut number, mut different, mut advice) = (0, 0, String::new());
     loop {
         let mut text = String::new();
@@ -102,7 +103,8 @@ fn replay(arguments: &ReplayArguments) -> Result<Outcome, ReplayError> {
         number += 1;
         let wrong = |reason| ReplayError::Line { path: path.clone(), line: number, reason };
         let record = Record::from_line(text.trim_end()).map_err(wrong)?;
-        let answer = Answer::of(&record.replay().map_err(wrong)?);
+        let assessment = record.replay().map_err(wrong)?;
+        let answer = Answer::of(&assessment);
         let same = answer == record.answer;
         different += usize::from(!same);
         if arguments.all || !same || answer.advice != advice {
@@ -113,6 +115,7 @@ fn replay(arguments: &ReplayArguments) -> Result<Outcome, ReplayError> {
                 record.place,
                 look,
                 answer.advice.clone(),
+                format!("{:?}", verdict(assessment.advice)),
                 word,
                 answer.sentence.clone(),
             ]);

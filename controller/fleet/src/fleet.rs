@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use modelfleet_evidence::SAMPLE_MAX;
 use modelfleet_protocol::admission;
 use modelfleet_protocol::draw::Candidate;
 use modelfleet_protocol::generated::Report;
@@ -16,7 +17,7 @@ use modelfleet_protocol::time::Time;
 use crate::device::{Device, Texts, is_newer};
 use crate::intern::{NONE, Number};
 use crate::left_out::{LeftOut, Omitted};
-use crate::merged::{ENDED_SAMPLE_MAX, SAMPLE_MAX, Samples};
+use crate::merged::{ENDED_SAMPLE_MAX, Samples};
 use crate::windows::Counting;
 
 /// The devices of one namespace, and the report samples of models that are being rolled out.

@@ -1,11 +1,9 @@
 //! Windows of a future: of a device whose clock is ahead, or of a forger. The newest windows of an arm push older ones
 //! out, so they count once their time has come and not before; the device sends its last windows again until then.
 
+use modelfleet_evidence::AHEAD_MAX;
 use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::time::Time;
-
-/// Windows that a device's clock may be ahead of ours before its newest ones have to wait.
-pub const AHEAD_MAX: u64 = 2;
 
 /// Takes windows out of a checked report that lie more than [`AHEAD_MAX`] beyond the one that holds `now`. Returns how
 /// many.
@@ -17,12 +15,6 @@ pub fn take_out(report: &mut Report, now: Time) -> usize {
     let before = report.windows.len();
     report.windows.truncate(kept);
     before - kept
-}
-
-/// Whether a moment by a device's clock lies beyond what the same tolerance allows.
-#[must_use]
-pub fn is_ahead(at: Time, now: Time, window_ms: u64) -> bool {
-    at > now.after_ms(AHEAD_MAX.saturating_mul(window_ms))
 }
 
 #[cfg(test)]
@@ -46,12 +38,5 @@ mod tests {
         assert_eq!(left(100_999, &[(90, 14)]), (vec![], 1));
         assert_eq!(left(100_999, &[(7, u32::MAX)]), (vec![], 1));
         assert_eq!(left(0, &[]), (vec![], 0));
-    }
-
-    #[test]
-    fn a_moment_has_the_same_tolerance() {
-        assert!(!is_ahead(Time(3_000), Time(1_000), 1_000));
-        assert!(is_ahead(Time(3_001), Time(1_000), 1_000));
-        assert!(!is_ahead(Time(u64::MAX), Time(1_000), u64::MAX));
     }
 }

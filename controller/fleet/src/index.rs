@@ -187,7 +187,7 @@ impl Index {
                 fleet.note_heard(heard);
                 let changed = fleet.take_report(&device, &model, &report, heard)?;
                 if ahead > 0 {
-                    let most = future_windows::AHEAD_MAX;
+                    let most = modelfleet_evidence::AHEAD_MAX;
                     let reason = format!(
                         "{ahead} windows are more than {most} windows ahead of the controller's clock and do not count \
                          yet; check the device's clock"

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use modelfleet_evidence::{MERGED_WINDOWS_MAX, SAMPLE_MAX};
 use modelfleet_judge::Arm;
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::{DeviceId, Digest};
@@ -19,12 +20,8 @@ use modelfleet_protocol::window::WindowSummary;
 use crate::fair;
 use crate::windows::Counting;
 
-/// Most devices of an arm whose windows are merged.
-pub const SAMPLE_MAX: usize = 512;
 /// Most of them after the end, when what all devices suffer from is told and nothing is decided.
 pub const ENDED_SAMPLE_MAX: usize = 64;
-/// Most windows that are merged, newest first.
-pub const WINDOWS_MAX: u64 = 64;
 
 /// Reports of some devices of each arm.
 #[derive(Debug)]
@@ -136,7 +133,7 @@ impl Samples {
             let sum = merged.entry(window.summary.index).or_default();
             sum.devices.push(&window.summary);
             add_tally(&mut sum.tally, &window.tally);
-            if merged.len() as u64 > WINDOWS_MAX {
+            if merged.len() as u64 > MERGED_WINDOWS_MAX {
                 merged.pop_first();
             }
         }

@@ -2,14 +2,16 @@
 //!
 //! One walk over the devices. What depends on labels alone (does the selector match, which stratum, which bound) is
 //! worked out once for each distinct label set; what remains for a device is a hash and a few comparisons. The
-//! membership itself is `protocol::membership`'s, and a test holds the two answers equal.
+//! membership itself is `protocol::membership`'s, and a test holds the two answers equal. What follows from the facts
+//! about a device is `controller/evidence`'s.
 
+use modelfleet_evidence::{Facts, Moment, count, device_number};
 use modelfleet_judge::{Arm, Counts};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Membership, rank};
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::selector::{Labels, Selector};
-use modelfleet_protocol::state::{FailureCode, Phase};
+use modelfleet_protocol::state::FailureCode;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{FleetView, UNCONFIRMED_MAX};
 
@@ -59,50 +61,19 @@ pub struct Lens<'a> {
     pub now: Time,
 }
 
-/// How one device stands to an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// It was drawn, and not set aside.
-    pub member: bool,
-    /// It was set aside because it failed; it is no member any more, and its failure still counts.
-    pub set_aside: bool,
-    /// The current stage's selector matches it.
-    pub matching: bool,
-    /// It is connected.
-    pub online: bool,
-    /// It runs the candidate.
-    pub runs: bool,
-    /// It has the candidate's bytes in production whatever becomes of the attempt.
-    pub stays: bool,
-    /// How far it got with this attempt.
-    pub phase: Option<Phase>,
-    /// Why it ended.
-    pub code: Option<FailureCode>,
-    /// It can never run the build.
-    pub incompatible: bool,
-    /// It was heard lately.
-    pub heard: bool,
-    /// When its newest report arrived.
-    pub heard_at: Time,
-    /// It came through probation with the candidate.
-    pub confirmed: bool,
-    /// It runs the candidate longer than probation takes and is not confirmed.
-    pub unasked: bool,
-}
-
-/// One device as the judge sees it; `counts` of all of them are in one list.
+/// One device of an arm.
 #[derive(Clone, Debug)]
 pub struct Subject<'a> {
     /// Its id.
     pub id: &'a DeviceId,
     /// Canary or control.
     pub arm: Arm,
-    /// Its stratum; see [`super::label_sets`].
+    /// Its stratum; see [`modelfleet_evidence::compared`].
     pub stratum: u16,
     /// Number of its label set; see [`Fleet::labels_numbered`].
     pub labels: Number,
-    /// How it stands.
-    pub standing: Standing,
+    /// What is known of it.
+    pub facts: Facts,
     /// When it activated, by its own clock.
     pub activated: Time,
     /// Its newest report, when it is about the build of its arm.
@@ -122,7 +93,7 @@ pub struct FailedDevice {
 
 /// What one walk found.
 #[derive(Debug, Default)]
-pub struct Sight<'a> {
+pub struct Survey<'a> {
     /// The counts.
     pub view: FleetView,
     /// Devices that the rollout is for, drawn or not.
@@ -140,45 +111,41 @@ pub struct Sight<'a> {
 }
 
 impl Fleet {
-    /// Looks at the fleet; `arms`: collect the judge's subjects too.
+    /// Surveys the fleet; `arms`: collect the judge's subjects too.
     #[must_use]
-    pub fn look<'a>(&'a self, lens: &Lens<'_>, arms: bool) -> Sight<'a> {
-        let mut sight = Sight::default();
-        sight.view.drawn = lens.drawn;
+    pub fn survey<'a>(&'a self, lens: &Lens<'_>, arms: bool) -> Survey<'a> {
+        let mut survey = Survey::default();
+        survey.view.drawn = lens.drawn;
         let Some(model) = self.texts.models.find(lens.model) else {
-            return self.look_untold(lens, sight);
+            return self.survey_untold(lens, survey);
         };
         let own = Own {
             model,
             attempt: self.texts.rollouts.find(&lens.attempt.to_owned()),
             candidate: self.texts.digests.find(&lens.candidate),
         };
-        let sets = self.label_sets(lens);
+        let (sets, moment) = (self.label_sets(lens), lens.moment());
         for (id, device) in &self.devices {
             let Some(set) = sets.get(device.labels as usize).and_then(Option::as_ref) else { continue };
             let entry = device.model(model);
-            let standing = standing(lens, &own, id, device, entry, set);
-            count(&mut sight.view, &standing);
-            sight.eligible += u64::from(set.in_scope);
-            sight.online += u64::from(set.in_scope && standing.online);
-            if set.in_scope && standing.online {
-                sight.other_plan.note(id, self.holds(lens, id, device, entry));
+            let facts = facts(lens, &own, id, device, entry, set);
+            count(&mut survey.view, &facts, &moment);
+            survey.eligible += u64::from(set.in_scope);
+            survey.online += u64::from(set.in_scope && facts.online);
+            if set.in_scope && facts.online {
+                survey.other_plan.note(id, self.holds(lens, id, device, entry));
             }
-            let mute = lens.back_since.is_some_and(|since| standing.heard_at < since);
-            let exposed = standing.runs && !standing.stays && standing.online;
-            sight.view.still_exposed_mute += u64::from(exposed && mute);
-            let named = exposed && sight.exposed.len() < UNCONFIRMED_MAX;
-            sight.exposed.extend(named.then(|| id.clone()));
-            let failed = (standing.member || standing.set_aside) && standing.failed();
-            if let (true, Some(code)) = (failed && sight.failures.len() < FAILURES_MAX, standing.code) {
-                let at = entry.and_then(|e| e.attempt).map_or(Time::ZERO, |a| a.since);
-                sight.failures.push(FailedDevice { device: id.clone(), code, at });
+            let named = facts.is_exposed() && facts.online && survey.exposed.len() < UNCONFIRMED_MAX;
+            survey.exposed.extend(named.then(|| id.clone()));
+            let failed = (facts.member || facts.set_aside) && facts.has_failed();
+            if let (true, Some(code)) = (failed && survey.failures.len() < FAILURES_MAX, facts.code) {
+                survey.failures.push(FailedDevice { device: id.clone(), code, at: facts.since });
             }
-            if arms && let Some(subject) = subject(&own, id, entry, standing, (set.stratum, device.labels)) {
-                sight.subjects.push(subject);
+            if arms && let Some(subject) = subject(&own, id, entry, facts, (set.stratum, device.labels)) {
+                survey.subjects.push(subject);
             }
         }
-        sight
+        survey
     }
 
     /// The labels of a number that a [`Subject`] has.
@@ -188,24 +155,24 @@ impl Fleet {
     }
 
     /// No device has spoken of the model yet: all that is known is who would be drawn.
-    fn look_untold<'a>(&'a self, lens: &Lens<'_>, mut sight: Sight<'a>) -> Sight<'a> {
+    fn survey_untold<'a>(&'a self, lens: &Lens<'_>, mut survey: Survey<'a>) -> Survey<'a> {
         for (id, labels, online) in self.labelled() {
             let matching = lens.selector.matches(labels);
             let member = u64::from(lens.membership.includes(id, labels));
             let in_scope = lens.scope.matches(labels);
-            sight.view.matching += u64::from(matching);
-            sight.eligible += u64::from(in_scope);
-            sight.online += u64::from(in_scope && online);
+            survey.view.matching += u64::from(matching);
+            survey.eligible += u64::from(in_scope);
+            survey.online += u64::from(in_scope && online);
             if let Some(device) = self.devices.get(id).filter(|_| in_scope && online) {
-                sight.other_plan.note(id, self.holds(lens, id, device, None));
+                survey.other_plan.note(id, self.holds(lens, id, device, None));
             }
-            sight.view.members += member;
-            sight.view.eligible += member;
-            sight.view.reachable += if online { member } else { 0 };
-            sight.view.unreachable += if online { 0 } else { member };
-            sight.view.unmarked += if online { member } else { 0 };
+            survey.view.members += member;
+            survey.view.eligible += member;
+            survey.view.reachable += if online { member } else { 0 };
+            survey.view.unreachable += if online { 0 } else { member };
+            survey.view.unmarked += if online { member } else { 0 };
         }
-        sight
+        survey
     }
 }
 
@@ -227,130 +194,115 @@ fn included(membership: &Membership, id: &DeviceId, set: &LabelSet) -> bool {
         .any(|(clause, bound)| bound.is_some_and(|bound| rank < bound || clause.devices.contains(id)))
 }
 
-fn standing(
+impl Lens<'_> {
+    /// When, and by which times, devices are looked at.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment {
+            now: self.now,
+            silent_after_ms: self.silent_after_ms,
+            connected_since: self.connected_since,
+            planned_at: self.plan.map_or(Time::ZERO, |plan| plan.order.issued.min(self.now)),
+            probation_ms: self.probation_ms,
+            back_since: self.back_since,
+        }
+    }
+}
+
+fn facts(
     lens: &Lens<'_>,
     own: &Own,
     id: &DeviceId,
     device: &Device,
     entry: Option<&DeviceModel>,
     set: &LabelSet,
-) -> Standing {
+) -> Facts {
     debug_assert!(entry.is_none_or(|e| e.model == own.model));
     // Names come again, bytes do not: what a device tried is this attempt's only when its digest is.
     let is_own = |a: &DeviceAttempt| Some(a.rollout) == own.attempt && Some(a.digest) == own.candidate;
     let attempt = entry.and_then(|e| e.attempt).filter(is_own);
-    let (phase, code) = (attempt.map(|a| a.phase), attempt.and_then(|a| a.code));
-    let answers = own.candidate.is_some() && entry.is_some_and(|e| Some(e.running) == own.candidate);
-    let runs = answers || matches!(phase, Some(Phase::Activated | Phase::Confirmed));
-    let confirmed = phase == Some(Phase::Confirmed) || (answers && entry.is_some_and(|e| e.confirmed));
     let report = entry.and_then(|e| e.report.as_ref());
-    let heard_at = report.map_or(Time::ZERO, |r| r.heard);
-    // By the windows that it followed it had nothing to say until the newest plan came.
-    let other_windows = report.is_some_and(|report| !report.has_windows_of(lens.window_ms));
-    let asked_at =
-        lens.plan.filter(|_| other_windows).map_or(Time::ZERO, |plan| plan.order.issued.min(lens.now));
     let set_aside = lens.membership.exclude.contains(id);
-    Standing {
+    Facts {
         member: !set_aside && included(lens.membership, id, set),
         set_aside,
         matching: set.matching,
         online: device.presence.is_some_and(|p| p.online),
-        runs,
+        known: entry.is_some_and(DeviceModel::says_anything),
+        answers: own.candidate.is_some() && entry.is_some_and(|e| Some(e.running) == own.candidate),
+        proven: entry.is_some_and(|e| e.confirmed),
         stays: set.stays,
-        phase,
-        code,
-        incompatible: phase == Some(Phase::Incompatible)
-            || (phase == Some(Phase::Failed) && code.is_some_and(FailureCode::is_incompatibility)),
-        heard: lens.now.since_ms(heard_at.max(asked_at).max(lens.connected_since)) <= lens.silent_after_ms,
-        heard_at,
-        confirmed: runs && confirmed,
-        unasked: runs
-            && !confirmed
-            && attempt.is_some_and(|a| lens.now.since_ms(a.since) > lens.probation_ms),
+        other_windows: report.is_some_and(|report| !report.has_windows_of(lens.window_ms)),
+        phase: attempt.map(|a| a.phase),
+        code: attempt.and_then(|a| a.code),
+        since: attempt.map_or(Time::ZERO, |a| a.since),
+        heard_at: report.map_or(Time::ZERO, |r| r.heard),
     }
 }
 
-impl Standing {
-    /// It went back because nothing was proven in time: that says nothing, of the device or of the model.
-    fn unproven(&self) -> bool {
-        self.phase == Some(Phase::Reverted) && self.code == Some(FailureCode::Unproven)
-    }
-
-    fn failed(&self) -> bool {
-        matches!(self.phase, Some(Phase::Failed | Phase::Reverted)) && !self.unproven()
-    }
-}
-
-fn count(view: &mut FleetView, s: &Standing) {
-    let one = u64::from;
-    view.matching += one(s.matching);
-    let ran = matches!(s.phase, Some(Phase::Reverted | Phase::RolledBack));
-    view.exposed_ever += one((s.runs || ran) && !s.stays);
-    view.still_exposed += one(s.runs && !s.stays && s.online);
-    view.still_exposed_unreachable += one(s.runs && !s.stays && !s.online);
-    if !s.member {
-        return;
-    }
-    view.members += 1;
-    if s.incompatible {
-        view.incompatible += 1;
-        return;
-    }
-    let downloaded = matches!(s.phase, Some(Phase::Downloaded | Phase::Reverted | Phase::RolledBack));
-    view.eligible += 1;
-    view.reachable += one(s.online);
-    view.unreachable += one(!s.online);
-    view.offered += one(s.phase.is_some() || s.runs);
-    view.downloaded += one(s.runs || downloaded);
-    view.activated += one(s.runs);
-    view.confirmed += one(s.confirmed);
-    view.failed += one(s.failed());
-    view.unproven += one(s.unproven());
-    view.unasked += one(s.unasked && s.online);
-    view.silent_after_activation += one(s.runs && !s.heard);
-    view.unmarked += one(s.online && !s.runs && s.phase.is_none());
-}
-
-/// A member is a canary; so is a device that was set aside: without it, failures that come one by one would never be
-/// tested together. A device that the stage could draw from and that has not got the candidate is a control. A
-/// device that cannot run the build is neither.
 fn subject<'a>(
     own: &Own,
     id: &'a DeviceId,
     entry: Option<&'a DeviceModel>,
-    standing: Standing,
+    facts: Facts,
     (stratum, labels): (u16, Number),
 ) -> Option<Subject<'a>> {
-    let control = standing.matching && !standing.runs && standing.phase.is_none();
-    let control = control && entry.is_some_and(DeviceModel::says_anything);
-    let arm = match (standing.member || standing.set_aside, control) {
-        _ if standing.incompatible => return None,
-        (true, _) => Arm::Canary,
-        (false, true) => Arm::Control,
-        (false, false) => return None,
-    };
+    let arm = facts.arm()?;
     let report = entry.and_then(|e| e.report.as_deref());
     let of_arm = |r: &&DeviceReport| (Some(r.digest) == own.candidate) == (arm == Arm::Canary);
     let activated = entry.map_or(Time::ZERO, |e| e.began(own.candidate));
-    Some(Subject { id, arm, stratum, labels, standing, activated, report: report.filter(of_arm) })
+    Some(Subject { id, arm, stratum, labels, facts, activated, report: report.filter(of_arm) })
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
+    /// As the judge takes it, of reports that count so.
+    #[must_use]
+    pub fn counted(&'a self, counting: Counting) -> Counted<'a> {
+        Counted { subject: self, counting }
+    }
+}
+
+/// A device of an arm, whose reports count in one way.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'a> {
+    subject: &'a Subject<'a>,
+    counting: Counting,
+}
+
+impl Counted<'_> {
     /// The report, when it counts so.
     #[must_use]
-    pub fn counted(&self, counting: Counting) -> Option<&DeviceReport> {
-        self.report.filter(|report| report.counts(counting))
+    pub fn report(&self) -> Option<&DeviceReport> {
+        self.subject.report.filter(|report| report.counts(self.counting))
+    }
+}
+
+impl modelfleet_evidence::Device for Counted<'_> {
+    fn facts(&self) -> Facts {
+        self.subject.facts
     }
 
-    /// Windows of an indicator from window `first` on, when the report counts so.
-    #[must_use]
-    pub fn since(&self, indicator: usize, first: u64, counting: Counting) -> Counts {
-        self.counted(counting).map_or_else(Counts::default, |report| report.windows.since(indicator, first))
+    fn number(&self) -> u32 {
+        device_number(self.subject.id)
     }
 
-    /// The device's own past of an indicator, when the report counts so.
-    #[must_use]
-    pub fn past(&self, indicator: usize, counting: Counting) -> Counts {
-        self.counted(counting).map_or_else(Counts::default, |report| report.windows.past(indicator))
+    fn stratum(&self) -> u16 {
+        self.subject.stratum
+    }
+
+    fn activated(&self) -> Time {
+        self.subject.activated
+    }
+
+    fn reported_until(&self) -> u64 {
+        self.report().map_or(0, |report| report.windows.end())
+    }
+
+    fn past(&self, objective: usize) -> Counts {
+        self.report().map_or_else(Counts::default, |report| report.windows.past(objective))
+    }
+
+    fn since(&self, objective: usize, first: u64) -> Counts {
+        self.report().map_or_else(Counts::default, |report| report.windows.since(objective, first))
     }
 }

@@ -70,7 +70,7 @@ impl Run {
         let arm = |id| if id < self.fleet.canaries { Arm::Canary } else { Arm::Control };
         let devices: Vec<_> =
             (0..).zip(&self.counts).map(|(id, c)| DeviceOutcome::new(id, 0, arm(id), c)).collect();
-        let evidence = Evidence {
+        let observations = Observations {
             slos: &[SloRule::statistical("alarms", 0)],
             devices: &devices,
             merged: &[],
@@ -81,6 +81,6 @@ impl Run {
             looks: Looks { reached, planned: 6 },
             seed,
         };
-        assess(&evidence, state)
+        assess(&observations, state)
     }
 }

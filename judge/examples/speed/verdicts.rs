@@ -23,7 +23,7 @@ fn judge(devices: u32, canaries: u32, harmed: bool) -> f64 {
         })
         .collect();
     let slos = [SloRule::statistical("slo", 0)];
-    let evidence = Evidence {
+    let observations = Observations {
         slos: &slos,
         devices: &list,
         merged: &[],
@@ -35,7 +35,7 @@ fn judge(devices: u32, canaries: u32, harmed: bool) -> f64 {
         seed: 1,
     };
     time(3, 1, || {
-        black_box(assess(&evidence, &StageState::new()));
+        black_box(assess(&observations, &StageState::new()));
     }) / 1e6
 }
 

@@ -2,15 +2,15 @@
 
 use crate::assessment::Coverage;
 use crate::decide::tally::Tally;
-use crate::evidence::{Arm, DeviceOutcome, Evidence, EvidenceKind, OnBreach};
+use crate::observations::{Arm, DeviceOutcome, EvidenceKind, Observations, OnBreach};
 use crate::sentence;
 
 /// Counts what the needs ask for; the SLO with the fewest covered canaries decides. `Observe` and plain
 /// rules do not hold a stage here.
-pub fn measure(evidence: &Evidence<'_>, tallies: &[Tally]) -> Coverage {
+pub fn measure(observations: &Observations<'_>, tallies: &[Tally]) -> Coverage {
     let gates: Vec<usize> = (0..tallies.len())
         .filter(|&i| {
-            evidence.slos.get(i).is_some_and(|rule| {
+            observations.slos.get(i).is_some_and(|rule| {
                 let statistical = rule.evidence == EvidenceKind::Statistical;
                 rule.on_breach != OnBreach::Observe && statistical && rule.weight > 0
             })
@@ -20,7 +20,7 @@ pub fn measure(evidence: &Evidence<'_>, tallies: &[Tally]) -> Coverage {
     let heard = |d: &&DeviceOutcome<'_>| {
         d.reporting && (gates.is_empty() || gates.iter().any(|&i| d.counts(i).post.known > 0))
     };
-    let canaries = || evidence.devices.iter().filter(|d| d.arm == Arm::Canary);
+    let canaries = || observations.devices.iter().filter(|d| d.arm == Arm::Canary);
     let active = || canaries().filter(|d| d.active && (d.awaited || d.reporting));
     let all = u32::try_from(active().count()).unwrap_or(u32::MAX);
     let awaited = canaries().filter(|d| d.awaited).count() as u64;
@@ -29,7 +29,7 @@ pub fn measure(evidence: &Evidence<'_>, tallies: &[Tally]) -> Coverage {
     let devices = covered.min().unwrap_or(reporting);
     let share = if all == 0 { 0 } else { u64::from(reporting) * 1_000_000 / u64::from(all) };
     let reporting_ppm = u32::try_from(share).unwrap_or(1_000_000);
-    let needs = evidence.needs;
+    let needs = observations.needs;
     let awaited_share = awaited.saturating_mul(u64::from(needs.min_reporting_ppm)).div_ceil(1_000_000);
     let devices_needed = needs.min_devices.max(u32::try_from(awaited_share).unwrap_or(u32::MAX));
     let mut coverage = Coverage {

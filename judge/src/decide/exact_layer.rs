@@ -1,11 +1,11 @@
 //! Layer 1: the exact test at planned looks.
 
 use crate::budget::{Looks, Spending};
-use crate::evidence::Arm;
 use crate::exact::change::{Subject, change_scores};
 use crate::exact::exposure;
 use crate::exact::permutation::{Stratum, p_value};
 use crate::exact::scores;
+use crate::observations::Arm;
 use crate::state::SloState;
 use modelfleet_number::chance::Chance;
 use modelfleet_number::rounding::{from_ppb, ppb_up};

@@ -2,8 +2,8 @@
 
 use crate::assessment::{HardAction, HardStop};
 use crate::budget::Spending;
-use crate::evidence::{Arm, Evidence};
 use crate::exact::fisher::{attainable_level, fisher_greater};
+use crate::observations::{Arm, Observations};
 use crate::sentence;
 use crate::state::StageState;
 use modelfleet_number::rounding::ppb_up;
@@ -35,11 +35,15 @@ struct Table {
 /// second on, Fisher's exact test compares with the controls. Such a test may use seven eighths of what is left of
 /// the share, and spends what it could have used: see [`attainable_level`].
 /// Writes the test into `state`.
-pub fn judge(evidence: &Evidence<'_>, spending: Spending, state: &mut StageState) -> Option<HardStop> {
+pub fn judge(
+    observations: &Observations<'_>,
+    spending: Spending,
+    state: &mut StageState,
+) -> Option<HardStop> {
     let mut table = Table::default();
     let mut ids = Vec::new();
     let mut codes: BTreeMap<u16, u32> = BTreeMap::new();
-    for device in evidence.devices.iter().filter(|d| d.attempted || d.hard_failure.is_some()) {
+    for device in observations.devices.iter().filter(|d| d.attempted || d.hard_failure.is_some()) {
         match device.arm {
             Arm::Canary => {
                 table.attempted += 1;
@@ -55,7 +59,7 @@ pub fn judge(evidence: &Evidence<'_>, spending: Spending, state: &mut StageState
             }
         }
     }
-    if !reached(evidence, table) && !state.hard.degraded {
+    if !reached(observations, table) && !state.hard.degraded {
         return None;
     }
     let mut codes: Vec<(u16, u32)> = codes.into_iter().collect();
@@ -83,8 +87,8 @@ pub fn judge(evidence: &Evidence<'_>, spending: Spending, state: &mut StageState
     Some(stop)
 }
 
-fn reached(evidence: &Evidence<'_>, table: Table) -> bool {
-    let rule = evidence.hard;
+fn reached(observations: &Observations<'_>, table: Table) -> bool {
+    let rule = observations.hard;
     let share =
         u64::from(table.failed) * 1_000_000 >= u64::from(rule.max_failed_ppm) * u64::from(table.attempted);
     table.failed > 0 && (table.failed >= rule.max_failed.max(1) || (rule.max_failed_ppm > 0 && share))

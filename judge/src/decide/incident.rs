@@ -3,7 +3,7 @@
 use crate::assessment::{Incident, IncidentKind, SloVerdict};
 use crate::decide::plain::streak;
 use crate::decide::tally::Tally;
-use crate::evidence::{Arm, Counts, Evidence, EvidenceKind, MergedWindow, OnBreach, SloRule};
+use crate::observations::{Arm, Counts, EvidenceKind, MergedWindow, Observations, OnBreach, SloRule};
 use crate::sentence;
 use modelfleet_number::beta::binomial_upper_tail;
 
@@ -28,7 +28,7 @@ const ALIKE_PPM: u64 = 1_000_000;
 ///
 /// `record`: what was found of this rule.
 pub fn find(
-    evidence: &Evidence<'_>,
+    observations: &Observations<'_>,
     index: usize,
     rule: &SloRule<'_>,
     tally: &Tally,
@@ -40,8 +40,8 @@ pub fn find(
     let slo = u32::try_from(index).unwrap_or(u32::MAX);
     if let EvidenceKind::Plain { for_windows } = rule.evidence {
         let needed = for_windows.max(1);
-        let canary = streak(evidence, index, Arm::Canary, evidence.needs.min_devices.max(1));
-        let control = streak(evidence, index, Arm::Control, 1);
+        let canary = streak(observations, index, Arm::Canary, observations.needs.min_devices.max(1));
+        let control = streak(observations, index, Arm::Control, 1);
         if canary.breached < needed || control.breached < needed {
             return None;
         }
@@ -57,14 +57,14 @@ pub fn find(
     }
     let usual = usual_ppm(rule, past);
     let far = |w: &MergedWindow| beyond(w.devices, usual) < CHANCE;
-    let mut windows = newest_first(evidence, slo, arm);
+    let mut windows = newest_first(observations, slo, arm);
     // Devices report at different times: what few have told of yet says nothing of all, in either direction.
     let most = windows.iter().map(|w| w.devices.known).max().unwrap_or(0);
     windows.retain(|w| w.devices.known >= most.div_ceil(2));
     windows.truncate(windows.iter().take_while(|w| far(w)).count());
     let since = windows.last()?.window;
     let sum = |windows: &[MergedWindow]| windows.iter().fold(Counts::default(), |sum, w| sum.plus(w.devices));
-    let mut ours = newest_first(evidence, slo, Arm::Canary);
+    let mut ours = newest_first(observations, slo, Arm::Canary);
     ours.retain(|w| w.window >= since);
     if windows.len() < RECENT {
         return None;
@@ -105,8 +105,8 @@ fn spared(canaries: Counts, controls: Counts, usual_ppm: u64, record: &SloVerdic
 }
 
 /// The windows of an arm with a known outcome, newest first.
-fn newest_first(evidence: &Evidence<'_>, slo: u32, arm: Arm) -> Vec<MergedWindow> {
-    let ours = evidence.merged.iter().filter(|w| w.slo == slo && w.arm == arm);
+fn newest_first(observations: &Observations<'_>, slo: u32, arm: Arm) -> Vec<MergedWindow> {
+    let ours = observations.merged.iter().filter(|w| w.slo == slo && w.arm == arm);
     let mut windows: Vec<MergedWindow> = ours.filter(|w| w.devices.known > 0).copied().collect();
     windows.sort_by_key(|w| std::cmp::Reverse(w.window));
     windows.dedup_by_key(|w| w.window);

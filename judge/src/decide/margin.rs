@@ -1,9 +1,9 @@
 //! Which rise a stage has ruled out: what Healthy means.
 
 use crate::budget::Looks;
-use crate::evidence::{Evidence, OnBreach, SloRule};
 use crate::exact::change::Subject;
 use crate::exact::ratio::{Ratio, rhythm};
+use crate::observations::{Observations, OnBreach, SloRule};
 use crate::state::SloState;
 use modelfleet_number::rounding::{from_ppb, ppm};
 
@@ -52,13 +52,13 @@ fn missed(looks: Looks, judged: u16) -> f64 {
 /// every turn until the answer is right would let a candidate as bad as the margin pass three times as often. The
 /// answer stays until the next look. `ready`: covered, and nothing else is in the way.
 pub fn judge(
-    evidence: &Evidence<'_>,
+    observations: &Observations<'_>,
     rule: &SloRule<'_>,
     subjects: &[Subject],
     ready: bool,
     state: &mut SloState,
 ) -> Ruling {
-    let looks = evidence.looks;
+    let looks = observations.looks;
     if !looks.is_final() {
         return Ruling { margin_ppm: rule.margin_ppm.unwrap_or(u64::MAX), ruled_out: false };
     }
@@ -68,7 +68,7 @@ pub fn judge(
         let margin_ppm = if same { state.margin_ppm } else { rule.margin_ppm.unwrap_or(u64::MAX) };
         return Ruling { margin_ppm, ruled_out: state.healthy && same };
     }
-    let ruling = rule_out(evidence, rule, subjects, missed(looks, state.judged_look));
+    let ruling = rule_out(observations, rule, subjects, missed(looks, state.judged_look));
     if !ready {
         return Ruling { ruled_out: false, ..ruling };
     }
@@ -107,7 +107,12 @@ pub(crate) fn told(ratio: Ratio, subjects: &[Subject]) -> Ratio {
     if has_few_events(&ratio) { ratio.forgiving(subjects) } else { ratio }
 }
 
-fn rule_out(evidence: &Evidence<'_>, rule: &SloRule<'_>, subjects: &[Subject], beyond: f64) -> Ruling {
+fn rule_out(
+    observations: &Observations<'_>,
+    rule: &SloRule<'_>,
+    subjects: &[Subject],
+    beyond: f64,
+) -> Ruling {
     let Some(ratio) = Ratio::of(subjects) else {
         return Ruling { margin_ppm: rule.margin_ppm.unwrap_or(u64::MAX), ruled_out: false };
     };
@@ -115,7 +120,7 @@ fn rule_out(evidence: &Evidence<'_>, rule: &SloRule<'_>, subjects: &[Subject], b
     if let Some(margin_ppm) = rule.margin_ppm {
         return Ruling { margin_ppm, ruled_out: margin_ppm == u64::MAX || below(margin_ppm) };
     }
-    let gates = evidence.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count();
+    let gates = observations.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count();
     let held_back = held_back(gates);
     let rhythm = rhythm(subjects);
     // It looks at controls and at what canaries are expected to do, not at what they did.

@@ -1,4 +1,4 @@
-//! From evidence to verdict.
+//! From observations to verdict.
 
 pub mod anytime_layer;
 pub mod coverage;
@@ -13,7 +13,7 @@ pub mod tally;
 
 use crate::assessment::{Advice, Assessment, Coverage, HardAction, HardStop, Incident, SloVerdict, Verdict};
 use crate::budget::{Budget, Looks, Spending};
-use crate::evidence::{Evidence, EvidenceKind, OnBreach};
+use crate::observations::{EvidenceKind, Observations, OnBreach};
 use crate::sentence;
 use crate::state::{MAX_RULES, SloState, StageState};
 use modelfleet_number::chance::Chance;
@@ -22,65 +22,65 @@ use tally::Tally;
 /// Judges one look. Total: it answers for every input and never panics.
 ///
 /// `before` is [`Assessment::state`] of the look before, or [`StageState::new`] when the stage opens.
-pub fn assess(evidence: &Evidence<'_>, before: &StageState) -> Assessment {
+pub fn assess(observations: &Observations<'_>, before: &StageState) -> Assessment {
     if before.unreadable {
-        return without_state(evidence);
+        return without_state(observations);
     }
     let mut state = before.clone();
-    let rules = evidence.slos.len().min(MAX_RULES);
-    state.arrange(evidence.slos.iter().map(|rule| rule.name));
-    let allotted = evidence.budget.stage_ppb();
-    let weights = weights(evidence);
+    let rules = observations.slos.len().min(MAX_RULES);
+    state.arrange(observations.slos.iter().map(|rule| rule.name));
+    let allotted = observations.budget.stage_ppb();
+    let weights = weights(observations);
     // Rules and weights may be edited while a stage runs: nobody spends what others have spent already.
     let share = |weight, own: SloState, state: &StageState| {
         let left = allotted.saturating_sub(state.spent_ppb()).saturating_add(own.total_ppb());
         Spending { share_ppb: Spending::of(allotted, weight, weights).share_ppb.min(left) }
     };
 
-    let spending = share(evidence.hard.weight, state.hard, &state);
-    let hard_stop = hard_stop::judge(evidence, spending, &mut state);
-    let tallies: Vec<Tally> = evidence.slos[..rules]
+    let spending = share(observations.hard.weight, state.hard, &state);
+    let hard_stop = hard_stop::judge(observations, spending, &mut state);
+    let tallies: Vec<Tally> = observations.slos[..rules]
         .iter()
         .enumerate()
-        .map(|(index, rule)| Tally::of(evidence, index, rule.allowance_ppm))
+        .map(|(index, rule)| Tally::of(observations, index, rule.allowance_ppm))
         .collect();
-    let coverage = coverage::measure(evidence, &tallies);
+    let coverage = coverage::measure(observations, &tallies);
     let mut per_slo = Vec::with_capacity(rules);
     let mut incident = None;
-    for (index, (rule, tally)) in evidence.slos.iter().zip(&tallies).enumerate() {
+    for (index, (rule, tally)) in observations.slos.iter().zip(&tallies).enumerate() {
         let record = match rule.evidence {
-            EvidenceKind::Plain { .. } => plain::judge(evidence, index, rule, tally),
+            EvidenceKind::Plain { .. } => plain::judge(observations, index, rule, tally),
             EvidenceKind::Statistical => {
                 let weight = budget_weight(rule.on_breach, rule.evidence, rule.weight);
                 let spending = share(weight, state.slos[index], &state);
                 let found =
-                    slo::judge(evidence, index, tally, spending, coverage.met, &mut state.slos[index]);
+                    slo::judge(observations, index, tally, spending, coverage.met, &mut state.slos[index]);
                 incident = incident.or(found.incident);
                 found.record
             }
         };
         if incident.is_none() && !record.relative_harm {
-            incident = incident::find(evidence, index, rule, tally, &record);
+            incident = incident::find(observations, index, rule, tally, &record);
         }
         per_slo.push(record);
     }
-    let silence = (evidence.silence.weight > 0).then(|| {
-        let chance = Chance::fork(evidence.seed, u64::from(evidence.looks.reached));
-        let rule = evidence.silence;
+    let silence = (observations.silence.weight > 0).then(|| {
+        let chance = Chance::fork(observations.seed, u64::from(observations.looks.reached));
+        let rule = observations.silence;
         let weight = budget_weight(rule.on_breach, EvidenceKind::Statistical, rule.weight);
         let spending = share(weight, state.silence, &state);
-        silence::judge(evidence, spending, chance, &mut state.silence)
+        silence::judge(observations, spending, chance, &mut state.silence)
     });
     let quiet = silence.as_ref().is_some_and(|found| found.suspicious);
     let silence = silence.map(|found| found.record);
-    conclude(evidence, allotted, state, Parts { hard_stop, coverage, per_slo, silence, quiet, incident })
+    conclude(observations, allotted, state, Parts { hard_stop, coverage, per_slo, silence, quiet, incident })
 }
 
 /// What can be said without knowing what was shown and spent before: nothing that needs a promise.
-fn without_state(evidence: &Evidence<'_>) -> Assessment {
-    let budget = Budget { total_ppm: 0, ..evidence.budget };
-    let looks = Looks { reached: 0, ..evidence.looks };
-    let mut assessment = assess(&Evidence { budget, looks, ..*evidence }, &StageState::new());
+fn without_state(observations: &Observations<'_>) -> Assessment {
+    let budget = Budget { total_ppm: 0, ..observations.budget };
+    let looks = Looks { reached: 0, ..observations.looks };
+    let mut assessment = assess(&Observations { budget, looks, ..*observations }, &StageState::new());
     if assessment.advice == Advice::Wait {
         assessment.sentence = sentence::UNREADABLE.to_owned();
         assessment.statistics.clear();
@@ -99,8 +99,8 @@ struct Parts {
     incident: Option<Incident>,
 }
 
-fn conclude(evidence: &Evidence<'_>, allotted: u64, state: StageState, parts: Parts) -> Assessment {
-    let (verdict, advice) = combine(evidence, &parts);
+fn conclude(observations: &Observations<'_>, allotted: u64, state: StageState, parts: Parts) -> Assessment {
+    let (verdict, advice) = combine(observations, &parts);
     let spent = state.spent_ppb();
     let told = sentence::reason(
         advice,
@@ -127,16 +127,16 @@ fn conclude(evidence: &Evidence<'_>, allotted: u64, state: StageState, parts: Pa
 }
 
 /// Verdict and advice over all rules. Roll back before pause before wait before advance.
-fn combine(evidence: &Evidence<'_>, parts: &Parts) -> (Verdict, Advice) {
+fn combine(observations: &Observations<'_>, parts: &Parts) -> (Verdict, Advice) {
     let hard = parts.hard_stop.as_ref().is_some_and(|stop| stop.action == HardAction::RollBackAll);
-    let rules = evidence.slos.iter().map(|rule| rule.on_breach).zip(&parts.per_slo);
+    let rules = observations.slos.iter().map(|rule| rule.on_breach).zip(&parts.per_slo);
     let gates: Vec<(OnBreach, Verdict)> = rules
         .map(|(on_breach, record)| (on_breach, record.verdict))
         .filter(|(on_breach, _)| *on_breach != OnBreach::Observe)
         .collect();
     let silent = parts.silence.as_ref().is_some_and(|s| s.verdict == Verdict::Degraded);
     let broken = |what: OnBreach| {
-        gates.contains(&(what, Verdict::Degraded)) || (silent && evidence.silence.on_breach == what)
+        gates.contains(&(what, Verdict::Degraded)) || (silent && observations.silence.on_breach == what)
     };
     if hard || broken(OnBreach::RollBack) {
         return (Verdict::Degraded, Advice::RollBack);
@@ -148,10 +148,10 @@ fn combine(evidence: &Evidence<'_>, parts: &Parts) -> (Verdict, Advice) {
         return (Verdict::Undecided, Advice::Pause);
     }
     // Rules beyond the limit were not judged: they must not pass unseen.
-    let all_judged = parts.per_slo.len() == evidence.slos.len();
+    let all_judged = parts.per_slo.len() == observations.slos.len();
     let healthy = all_judged && gates.iter().all(|(_, verdict)| *verdict == Verdict::Healthy);
     let suspicious = parts.quiet || parts.hard_stop.as_ref().is_some_and(hard_stop::suspicious);
-    if healthy && !suspicious && parts.coverage.met && evidence.looks.is_final() {
+    if healthy && !suspicious && parts.coverage.met && observations.looks.is_final() {
         return (Verdict::Healthy, Advice::Advance);
     }
     (Verdict::Undecided, Advice::Wait)
@@ -162,12 +162,12 @@ fn budget_weight(on_breach: OnBreach, evidence: EvidenceKind, weight: u32) -> u3
     if on_breach == OnBreach::Observe || evidence != EvidenceKind::Statistical { 0 } else { weight }
 }
 
-fn weights(evidence: &Evidence<'_>) -> u64 {
-    let rules = evidence.slos.iter().take(MAX_RULES);
+fn weights(observations: &Observations<'_>) -> u64 {
+    let rules = observations.slos.iter().take(MAX_RULES);
     let slos: u64 = rules.map(|r| u64::from(budget_weight(r.on_breach, r.evidence, r.weight))).sum();
     let silence =
-        budget_weight(evidence.silence.on_breach, EvidenceKind::Statistical, evidence.silence.weight);
-    slos + u64::from(silence) + u64::from(evidence.hard.weight)
+        budget_weight(observations.silence.on_breach, EvidenceKind::Statistical, observations.silence.weight);
+    slos + u64::from(silence) + u64::from(observations.hard.weight)
 }
 
 /// A stream of chance of its own for each rule.

@@ -2,7 +2,7 @@
 
 use crate::assessment::{SloVerdict, Verdict};
 use crate::decide::tally::Tally;
-use crate::evidence::{Arm, Evidence, EvidenceKind, MergedWindow, SloRule};
+use crate::observations::{Arm, EvidenceKind, MergedWindow, Observations, SloRule};
 use crate::sentence;
 
 /// What the last windows of one arm say.
@@ -18,9 +18,9 @@ pub struct Streak {
 
 /// Looks back from the newest window. A window with too few devices or samples is skipped: it neither
 /// breaks a streak nor counts.
-pub fn streak(evidence: &Evidence<'_>, slo: usize, arm: Arm, min_devices: u32) -> Streak {
-    let samples = evidence.slos.get(slo).map_or(0, |rule| rule.min_samples);
-    let mut windows: Vec<&MergedWindow> = evidence
+pub fn streak(observations: &Observations<'_>, slo: usize, arm: Arm, min_devices: u32) -> Streak {
+    let samples = observations.slos.get(slo).map_or(0, |rule| rule.min_samples);
+    let mut windows: Vec<&MergedWindow> = observations
         .merged
         .iter()
         .filter(|w| w.slo as usize == slo && w.arm == arm)
@@ -38,18 +38,18 @@ pub fn streak(evidence: &Evidence<'_>, slo: usize, arm: Arm, min_devices: u32) -
 
 /// Degraded when canaries' last `for_windows` usable windows are all breached and controls' are not;
 /// Healthy at the final look when the newest `for_windows` windows exist and the newest is not breached.
-pub fn judge(evidence: &Evidence<'_>, index: usize, rule: &SloRule<'_>, tally: &Tally) -> SloVerdict {
+pub fn judge(observations: &Observations<'_>, index: usize, rule: &SloRule<'_>, tally: &Tally) -> SloVerdict {
     let needed = match rule.evidence {
         EvidenceKind::Plain { for_windows } => for_windows.max(1),
         EvidenceKind::Statistical => 1,
     };
-    let canary = streak(evidence, index, Arm::Canary, evidence.needs.min_devices.max(1));
-    let control = streak(evidence, index, Arm::Control, 1);
+    let canary = streak(observations, index, Arm::Canary, observations.needs.min_devices.max(1));
+    let control = streak(observations, index, Arm::Control, 1);
     let absolute = canary.breached >= needed;
     let relative = absolute && control.breached < needed;
     let verdict = if relative {
         Verdict::Degraded
-    } else if !absolute && canary.breached == 0 && canary.usable >= needed && evidence.looks.is_final() {
+    } else if !absolute && canary.breached == 0 && canary.usable >= needed && observations.looks.is_final() {
         Verdict::Healthy
     } else {
         Verdict::Undecided

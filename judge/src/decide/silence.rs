@@ -3,8 +3,8 @@
 use crate::assessment::{SloVerdict, Verdict};
 use crate::budget::Spending;
 use crate::decide::exact_layer;
-use crate::evidence::{Arm, Counts, DeviceOutcome, Evidence, OnBreach, SloRule};
 use crate::exact::permutation::{Stratum, p_value};
+use crate::observations::{Arm, Counts, DeviceOutcome, Observations, OnBreach, SloRule};
 use crate::sentence;
 use crate::state::SloState;
 use modelfleet_number::chance::Chance;
@@ -44,9 +44,14 @@ pub struct Found {
 
 /// Tests at planned looks: each activated canary and each control, seen since the stage opened, counts once,
 /// 1 if it is silent now. Within strata, by permutation (which for 0/1 is Fisher's exact test).
-pub fn judge(evidence: &Evidence<'_>, spending: Spending, chance: Chance, state: &mut SloState) -> Found {
+pub fn judge(
+    observations: &Observations<'_>,
+    spending: Spending,
+    chance: Chance,
+    state: &mut SloState,
+) -> Found {
     let mut strata: BTreeMap<u16, (Counts, Counts)> = BTreeMap::new();
-    for device in evidence.devices {
+    for device in observations.devices {
         let (canaries, controls) = strata.entry(device.stratum).or_default();
         let one = Counts::new(1, u64::from(!device.reporting));
         match device.arm {
@@ -64,14 +69,14 @@ pub fn judge(evidence: &Evidence<'_>, spending: Spending, chance: Chance, state:
         })
         .collect();
     let again = chance.clone();
-    let new_look = evidence.looks.reached > state.looks_used;
+    let new_look = observations.looks.reached > state.looks_used;
     let harm = if new_look && !list.is_empty() {
-        exact_layer::record(spending, evidence.looks, state, |level| p_value(&list, level, chance))
+        exact_layer::record(spending, observations.looks, state, |level| p_value(&list, level, chance))
     } else {
         state.degraded
     };
     let suspicious =
-        evidence.looks.is_final() && !list.is_empty() && p_value(&list, SUSPICIOUS, again) <= SUSPICIOUS;
+        observations.looks.is_final() && !list.is_empty() && p_value(&list, SUSPICIOUS, again) <= SUSPICIOUS;
     let total =
         |f: fn(&(Counts, Counts)) -> Counts| strata.values().map(f).fold(Counts::default(), |a, b| a.plus(b));
     let (canary, control) = (total(|s| s.0), total(|s| s.1));

@@ -5,10 +5,10 @@ use crate::assessment::{Incident, IncidentKind, SloVerdict, Verdict};
 use crate::budget::Spending;
 use crate::decide::tally::Tally;
 use crate::decide::{anytime_layer, exact_layer, incident, look_label, margin};
-use crate::evidence::{Arm, Evidence, OnBreach};
 use crate::exact::change::{Subject, subjects};
 use crate::exact::exposure;
 use crate::exact::ratio::{BEYOND, Ratio};
+use crate::observations::{Arm, Observations, OnBreach};
 use crate::sentence;
 use crate::state::SloState;
 use modelfleet_number::chance::Chance;
@@ -24,19 +24,19 @@ pub struct Found {
 
 /// Judges the SLO at `index`. Harm, once shown, stays for the stage.
 pub fn judge(
-    evidence: &Evidence<'_>,
+    observations: &Observations<'_>,
     index: usize,
     tally: &Tally,
     spending: Spending,
     covered: bool,
     state: &mut SloState,
 ) -> Found {
-    let rule = &evidence.slos[index];
-    let subjects = subjects(evidence.devices.iter().map(|d| (d.id, d.stratum, d.arm, d.counts(index))));
+    let rule = &observations.slos[index];
+    let subjects = subjects(observations.devices.iter().map(|d| (d.id, d.stratum, d.arm, d.counts(index))));
     // Harm is looked for all the same: the test evens the exposure out, and a model that is too slow to fill its windows
     // must not escape it by that. Only Healthy wants arms that are alike.
     let unlike = exposure::unlike(&subjects);
-    test(evidence, index, &subjects, spending, state);
+    test(observations, index, &subjects, spending, state);
     let alone = tally.controls == 0;
     let harm = state.degraded;
     let mut record = tally.record(Some(index), rule);
@@ -53,7 +53,7 @@ pub fn judge(
     let beyond = tally.canary.share_ppm() > u64::from(rule.allowance_ppm);
     let first_beyond = alone && tally.canary_history.known == 0 && covered && beyond;
     let ready = !harm && !first_beyond && covered && unlike.is_none() && record.devices > 0;
-    let ruling = margin::judge(evidence, rule, &subjects, ready, state);
+    let ruling = margin::judge(observations, rule, &subjects, ready, state);
     record.margin_ppm = ruling.margin_ppm;
     record.verdict = if record.relative_harm && record.absolute_breach {
         Verdict::Degraded
@@ -89,7 +89,7 @@ fn fill(record: &mut SloVerdict, ratio: &Ratio) {
 /// controls: layer 2 alone.
 /// Which of these holds depends on how many devices there are, not on what they show.
 fn test(
-    evidence: &Evidence<'_>,
+    observations: &Observations<'_>,
     index: usize,
     subjects: &[Subject],
     spending: Spending,
@@ -98,9 +98,10 @@ fn test(
     let canaries = subjects.iter().filter(|s| s.arm == Arm::Canary).count();
     let alone = canaries == subjects.len();
     let smaller = canaries.min(subjects.len() - canaries);
-    let seed = Chance::fork(evidence.seed, look_label(index as u64)).next_u64();
-    let exact =
-        |spending, state: &mut SloState| exact_layer::test(subjects, spending, evidence.looks, seed, state);
+    let seed = Chance::fork(observations.seed, look_label(index as u64)).next_u64();
+    let exact = |spending, state: &mut SloState| {
+        exact_layer::test(subjects, spending, observations.looks, seed, state)
+    };
     let any_time = |part, state: &mut SloState| {
         // Exposure that differs a little averages out over many devices; a past that one arm lacks does not.
         if smaller <= exact_layer::MOST_DEVICES || exposure::pasts_apart(subjects) {

@@ -1,7 +1,7 @@
 //! The plain counts behind a verdict record.
 
 use crate::assessment::{SloVerdict, Verdict};
-use crate::evidence::{Arm, Counts, Evidence, SloRule};
+use crate::observations::{Arm, Counts, Observations, SloRule};
 
 /// Devices and device-windows of both arms for one SLO.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,9 +28,9 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one SLO.
-    pub fn of(evidence: &Evidence<'_>, index: usize, allowance_ppm: u32) -> Self {
+    pub fn of(observations: &Observations<'_>, index: usize, allowance_ppm: u32) -> Self {
         let mut tally = Self::default();
-        for device in evidence.devices {
+        for device in observations.devices {
             let counts = device.counts(index);
             let post = counts.post;
             match device.arm {
@@ -46,7 +46,7 @@ impl Tally {
                     tally.canaries += 1;
                     tally.canary = tally.canary.plus(post);
                     tally.canaries_over += over;
-                    let enough = post.known >= u64::from(evidence.needs.min_windows);
+                    let enough = post.known >= u64::from(observations.needs.min_windows);
                     tally.covered += u32::from(enough);
                 }
                 Arm::Control => {

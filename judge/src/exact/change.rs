@@ -1,6 +1,6 @@
 //! How much a device changed against its own past.
 
-use crate::evidence::{Arm, SloCounts};
+use crate::observations::{Arm, SloCounts};
 use libm::{exp, log, log1p};
 
 /// One device in the comparison of one SLO.

@@ -7,8 +7,8 @@
 //! windows are alike, a device that forgot is as one that was watched for so long, and canaries picked at random
 //! can be exchanged with controls again, which is all that the permutation test asks.
 
-use crate::evidence::Arm;
 use crate::exact::change::Subject;
+use crate::observations::Arm;
 use libm::sqrt;
 use modelfleet_number::chance::Chance;
 use modelfleet_number::hypergeometric;

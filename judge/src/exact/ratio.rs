@@ -7,8 +7,8 @@
 //! how devices scatter around their own past and so carries bursts, spread between devices and short
 //! histories. These limits are for Healthy and for people; Degraded rests on the exact test.
 
-use crate::evidence::Arm;
 use crate::exact::change::Subject;
+use crate::observations::Arm;
 use modelfleet_number::{beta, gamma};
 
 /// Canaries against controls, summed over devices.

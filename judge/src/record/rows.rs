@@ -1,7 +1,9 @@
 //! Rules, devices and windows as integers, and back.
 
 use super::{RecordError, Rule};
-use crate::evidence::{Arm, Counts, DeviceOutcome, EvidenceKind, MergedWindow, OnBreach, SloCounts, SloRule};
+use crate::observations::{
+    Arm, Counts, DeviceOutcome, EvidenceKind, MergedWindow, OnBreach, SloCounts, SloRule,
+};
 
 pub(super) fn rule(rule: &SloRule<'_>) -> Rule {
     Rule {

@@ -1,8 +1,8 @@
 //! How a fleet behaves under the model it has: rate, spread between devices, scatter of one device.
 
-use crate::evidence::{Arm, Counts, SloCounts};
 use crate::exact::change::subjects;
 use crate::exact::ratio::scatter;
+use crate::observations::{Arm, Counts, SloCounts};
 use libm::{log1p, sqrt};
 use modelfleet_number::rounding::{milli, ppm};
 

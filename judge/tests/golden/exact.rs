@@ -69,7 +69,7 @@ fn silence() {
                 }
             }
         }
-        let evidence = Evidence {
+        let observations = Observations {
             slos: &[],
             devices: &devices,
             merged: &[],
@@ -80,7 +80,7 @@ fn silence() {
             looks: Looks { reached: 1, planned: 1 },
             seed: 5,
         };
-        let record = assess(&evidence, &StageState::new()).silence.unwrap();
+        let record = assess(&observations, &StageState::new()).silence.unwrap();
         let (got, want) = (record.p_value_ppb as f64 * 1e-9, float(case, "p"));
         let threshold = record.threshold_ppb as f64 * 1e-9;
         assert!((got - want).abs() <= sampling_error(want, 30.0 / threshold), "got {got}, want {want}");

@@ -16,7 +16,7 @@ pub(crate) fn judged(case: &Value) -> Assessment {
         DeviceOutcome::new(i as u32, 0, arm, c as &[SloCounts])
     };
     let devices: Vec<DeviceOutcome<'_>> = counts.iter().enumerate().map(device).collect();
-    let evidence = Evidence {
+    let observations = Observations {
         slos: &[SloRule::statistical("slo", 0)],
         devices: &devices,
         merged: &[],
@@ -27,7 +27,7 @@ pub(crate) fn judged(case: &Value) -> Assessment {
         looks: Looks { reached: 1, planned: 1 },
         seed: 5,
     };
-    assess(&evidence, &StageState::new())
+    assess(&observations, &StageState::new())
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The cells of the grid.
 
 mod detect;
+mod margin;
 mod null;
 mod silence;
 mod site;
@@ -10,7 +11,7 @@ mod uneven;
 mod whole;
 
 use modelfleet_judge::{HardRule, SilenceRule};
-use modelfleet_simulation::{LookPlan, Objective, Outage, PerSli, Scenario, Setup, StratumShare};
+use modelfleet_simulation::{Objective, Outage, PerSli, Scenario, Setup, StratumShare};
 
 /// One cell.
 #[derive(Clone)]
@@ -22,8 +23,6 @@ pub struct Cell {
     pub scenario: Scenario,
 }
 
-/// Looks of the stages that are watched for 60 windows.
-const LOOKS: [u64; 6] = [5, 10, 20, 30, 45, 60];
 /// Of the runs of small fleets so many times fewer for large ones.
 const LARGE_PART: u64 = 50;
 
@@ -57,6 +56,7 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "odd" => null::odd(Rules::One),
         "odd-rules" => null::odd(Rules::All),
         "detect" => detect::detect(),
+        "margin" => margin::margin(),
         "rollout" => stages::rollout(200),
         "rollout-large" => stages::rollout(100_000),
         "whole" => whole::whole(),
@@ -85,9 +85,7 @@ fn with(change: impl FnOnce(&mut Scenario)) -> Scenario {
 
 /// One stage of so many canaries, one objective with the whole error budget.
 fn one_stage(canaries: u64) -> Setup {
-    let mut setup = Setup::one_stage(canaries, 60, Objective::statistical("slo", 0));
-    setup.looks = LookPlan::At(LOOKS.to_vec());
-    setup
+    Setup::one_stage(canaries, 60, Objective::statistical("slo", 0))
 }
 
 fn sites(count: usize) -> Vec<StratumShare> {

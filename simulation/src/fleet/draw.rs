@@ -1,39 +1,28 @@
 //! Who is drawn, by the shipped rule, and who is set aside.
 
+use modelfleet_evidence::compared;
 use modelfleet_protocol::draw::{Candidate, Share, open_stage};
 use modelfleet_protocol::ids::DeviceId;
-use modelfleet_protocol::membership::{Clause, Membership, stratum_key};
+use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::selector::Labels;
 
 use super::Fleet;
 use crate::device::{Fact, NEVER, Standing};
-
-/// Equal keys get the same number.
-fn grouped<Key: PartialEq>(keys: Vec<Key>) -> Vec<u16> {
-    let first_alike = |key| keys.iter().position(|other| other == key).unwrap_or(0);
-    keys.iter().map(|key| first_alike(key) as u16).collect()
-}
+use crate::setup::Controls;
 
 impl Fleet<'_> {
     /// Draws a stage's devices by the shipped rule.
-    pub fn draw(&mut self, salt: &str, share: &Share) {
+    pub fn draw(&mut self, salt: &str, share: &Share, controls: Controls) {
         let fresh = || Membership { salt: salt.to_owned(), ..Membership::default() };
         let base = if self.membership.salt == salt { std::mem::take(&mut self.membership) } else { fresh() };
         self.matching = self.tables.labels.iter().map(|labels| share.selector.matches(labels)).collect();
-        self.compared =
-            grouped(self.tables.labels.iter().map(|l| stratum_key(&share.spread_by, l)).collect());
         let ids: Vec<Option<DeviceId>> = (0..self.devices.len() as u32).map(|slot| self.id(slot)).collect();
         let candidates = ids.iter().zip(&self.devices).filter_map(|(id, device)| {
             let labels = &self.tables.labels[usize::from(device.stratum)];
             Some(Candidate { id: id.as_ref()?, labels, reachable: device.is(Fact::Online) })
         });
         self.membership = open_stage(&base, share, candidates);
-        let clauses = &self.membership.clauses;
-        let chances = |labels: &Labels| -> Vec<Option<Vec<String>>> {
-            let drawn = |c: &Clause| c.selector.matches(labels).then(|| stratum_key(&c.spread_by, labels));
-            clauses.iter().map(drawn).collect()
-        };
-        self.same_chances = grouped(self.tables.labels.iter().map(chances).collect());
+        self.compared = self.compared_by(controls);
         let before = self.waiting.len();
         for (slot, id) in ids.iter().enumerate() {
             let labels = &self.tables.labels[usize::from(self.devices[slot].stratum)];
@@ -42,6 +31,20 @@ impl Fleet<'_> {
         }
         if self.tables.scenario.effect.exact_share {
             self.affect_exactly(self.waiting[before..].to_vec());
+        }
+    }
+
+    /// By stratum, by the shipped rule, or for the proof by the newest draw alone.
+    fn compared_by(&self, controls: Controls) -> Vec<u16> {
+        let mut sizes = vec![0; self.tables.labels.len()];
+        self.devices.iter().for_each(|device| sizes[usize::from(device.stratum)] += 1);
+        let sets: Vec<(&Labels, u64)> = self.tables.labels.iter().zip(sizes).collect();
+        let newest = || self.membership.clauses.last().cloned().into_iter().collect();
+        match controls {
+            Controls::ThisDrawAlone => {
+                compared(&Membership { clauses: newest(), ..Membership::default() }, &sets)
+            }
+            Controls::All | Controls::InReachAtDraw => compared(&self.membership, &sets),
         }
     }
 
@@ -114,7 +117,7 @@ mod tests {
         let mut affected_devices = Vec::new();
         for seed in 0..10 {
             let mut fleet = Fleet::new(&tables, seed);
-            fleet.draw("salt", &share(20, Selector::default()));
+            fleet.draw("salt", &share(20, Selector::default()), Controls::All);
             let affected = |d: &&crate::device::Device| d.is(Fact::Member) && d.is(Fact::Affected);
             assert_eq!(fleet.devices.iter().filter(affected).count(), 6);
             affected_devices.push(fleet.devices.iter().position(|d| affected(&d)));
@@ -131,10 +134,10 @@ mod tests {
         let mut fleet = Fleet::new(&tables, 1);
         let pilot =
             Selector { match_labels: [("site".to_owned(), "s2".to_owned())].into(), ..Selector::default() };
-        fleet.draw("salt", &share(5, pilot));
-        assert_eq!(fleet.same_chances, [0, 0, 2, 0]);
-        fleet.draw("salt", &share(40, Selector::default()));
-        assert_eq!(fleet.compared, [0, 0, 0, 0]);
-        assert_eq!(fleet.same_chances, [0, 0, 2, 0]);
+        fleet.draw("salt", &share(5, pilot), Controls::All);
+        assert_eq!(fleet.compared, [0, 0, 1, 0]);
+        fleet.draw("salt", &share(40, Selector::default()), Controls::All);
+        assert_eq!(fleet.compared, [0, 0, 1, 0]);
+        assert_eq!(fleet.compared_by(Controls::ThisDrawAlone), [0, 0, 0, 0]);
     }
 }

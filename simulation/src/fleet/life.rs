@@ -39,6 +39,10 @@ impl Fleet<'_> {
         if device.standing != Standing::Waiting || !device.is(Fact::Member) {
             return true;
         }
+        if happens(self.tables.fates[usize::from(device.stratum)].incompatible, &mut device.chance) {
+            device.standing = Standing::Incompatible;
+            return true;
+        }
         if device.is(Fact::Breaks) {
             device.standing = Standing::Failed;
             return false;
@@ -81,7 +85,7 @@ impl Fleet<'_> {
                 continue;
             }
             for at in device.reported..until {
-                self.live(slot, at, order.warmup_windows);
+                self.live(slot, at);
             }
             let device = &mut self.devices[slot];
             device.reported = device.reported.max(until);
@@ -102,13 +106,16 @@ impl Fleet<'_> {
 
     /// One window of one device.
     #[inline]
-    fn live(&mut self, slot: usize, window: u32, warmup: u32) {
+    fn live(&mut self, slot: usize, window: u32) {
         let tables = self.tables;
         let device = &mut self.devices[slot];
         let meters = slot * tables.indicators..(slot + 1) * tables.indicators;
         let runs = device.runs();
-        let first =
-            if runs { self.stage_first.max(device.entered.saturating_add(warmup)) } else { self.stage_first };
+        let first = if runs {
+            u32::try_from(self.stage.counted_from_window(u64::from(device.entered))).unwrap_or(NEVER)
+        } else {
+            self.stage_first
+        };
         let affected = runs && device.is(Fact::Affected);
         let short = memory::shortened(tables, runs);
         let onset = device.entered.saturating_add(tables.scenario.effect.onset_windows);

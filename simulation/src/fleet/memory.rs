@@ -1,8 +1,9 @@
 //! What a device remembers and what its reports carry, where a scenario bounds it.
 
-use modelfleet_judge::SloCounts;
+use modelfleet_judge::Counts;
 
 use super::Fleet;
+use crate::device::NEVER;
 use crate::harm::Tables;
 use crate::meter::Meter;
 use crate::scenario::{ShortReports, ShortenedArm};
@@ -25,23 +26,38 @@ pub fn count(short: Option<ShortReports>, meter: &mut Meter, offset: u32, bad: b
 pub fn forgets(tables: &Tables, meter: &Meter, window: u32) -> bool {
     let memory = tables.scenario.fleet.memory_windows;
     let lived = window.saturating_add(1).saturating_sub(tables.start);
-    memory > 0 && lived > 0 && meter.past().saturating_add(lived) > memory
+    memory > 0 && lived > 0 && meter.past_windows().saturating_add(lived) > memory
 }
 
 impl Fleet<'_> {
-    /// What the reports of a device say of an indicator, the stage from `offset` windows after its opening on.
-    pub fn counts(&self, slot: usize, indicator: usize, offset: u32, warmup_windows: u32) -> SloCounts {
-        let meter = &self.meters[slot * self.tables.indicators + indicator];
-        let device = &self.devices[slot];
-        match shortened(self.tables, device.runs()) {
-            None => meter.counts(offset),
-            Some(short) if short.merged == 0 => meter.counts_newest(short.newest, offset),
+    fn meter(&self, slot: usize, indicator: usize) -> &Meter {
+        &self.meters[slot * self.tables.indicators + indicator]
+    }
+
+    /// What a device remembers of an indicator under the model before.
+    #[inline]
+    pub fn past(&self, slot: usize, indicator: usize) -> Counts {
+        self.meter(slot, indicator).past()
+    }
+
+    /// What the reports of a device say of an indicator from window `first` on.
+    #[inline]
+    pub fn since(&self, slot: usize, indicator: usize, first: u64) -> Counts {
+        let meter = self.meter(slot, indicator);
+        let runs = self.devices[slot].runs();
+        let offset =
+            |window: u64| u32::try_from(window.saturating_sub(u64::from(self.stage_first))).unwrap_or(NEVER);
+        match shortened(self.tables, runs) {
+            None => meter.since(offset(first)),
+            Some(short) if short.merged == 0 => {
+                meter.newest_since(short.newest, if runs { 0 } else { offset(first) })
+            }
             Some(short) => {
-                let entered = if device.runs() { device.entered.saturating_add(warmup_windows) } else { 0 };
-                let start = self.stage_first.saturating_add(offset).max(entered);
-                let whole = start.div_ceil(short.merged).saturating_mul(short.merged);
-                let merged = meter.lived().saturating_sub(offset) > short.newest;
-                meter.counts(if merged { whole.saturating_sub(self.stage_first) } else { offset })
+                let before = if runs { 0 } else { offset(first) };
+                let merged = meter.lived().saturating_sub(before) > short.newest;
+                let length = u64::from(short.merged);
+                let whole = first.div_ceil(length).saturating_mul(length);
+                meter.since(offset(if merged { whole } else { first }))
             }
         }
     }

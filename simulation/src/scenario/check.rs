@@ -87,6 +87,7 @@ impl Wrong {
         self.each(&effect.rate_ratio, "effect.rateRatio", is_rate, RATE);
         self.rule(is_share(effect.affected_share), "effect.affectedShare", SHARE);
         self.rule(is_share(effect.hard_failure_share), "effect.hardFailureShare", SHARE);
+        self.rule(is_share(effect.incompatible_share), "effect.incompatibleShare", SHARE);
         self.rule(is_share(effect.silent_share), "effect.silentShare", SHARE);
         self.rule(effect.strata.len() <= STRATA_MAX, "effect.strata", FEW);
         for (i, stratum) in effect.strata.iter().take(STRATA_MAX).enumerate() {
@@ -94,6 +95,7 @@ impl Wrong {
             self.each(&stratum.rate_ratio, &at("rateRatio"), is_rate, RATE);
             self.rule(is_share(stratum.affected_share), at("affectedShare"), SHARE);
             self.rule(is_share(stratum.hard_failure_share), at("hardFailureShare"), SHARE);
+            self.rule(is_share(stratum.incompatible_share), at("incompatibleShare"), SHARE);
             self.rule(is_share(stratum.silent_share), at("silentShare"), SHARE);
         }
     }

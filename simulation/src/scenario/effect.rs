@@ -19,6 +19,8 @@ pub struct Effect {
     pub onset_windows: u32,
     /// Share of the devices on which the candidate does not start, or crashes.
     pub hard_failure_share: f64,
+    /// Share of the devices that cannot run the candidate, and find that out when they are to take it.
+    pub incompatible_share: f64,
     /// Share of the devices that report nothing any more once the candidate runs.
     pub silent_share: f64,
     /// Strata in which it is different; the first whose labels a device carries counts.
@@ -33,6 +35,7 @@ impl Default for Effect {
             exact_share: false,
             onset_windows: 0,
             hard_failure_share: 0.0,
+            incompatible_share: 0.0,
             silent_share: 0.0,
             strata: Vec::new(),
         }
@@ -54,6 +57,9 @@ pub struct StratumEffect {
     /// As [`Effect::hard_failure_share`].
     #[serde(default)]
     pub hard_failure_share: f64,
+    /// As [`Effect::incompatible_share`].
+    #[serde(default)]
+    pub incompatible_share: f64,
     /// As [`Effect::silent_share`].
     #[serde(default)]
     pub silent_share: f64,

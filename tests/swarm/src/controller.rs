@@ -1,24 +1,25 @@
 //! One controller: the shipped shell, from its Lease to its last write, on virtual time. The world carries its requests to
 //! the simulated API server and its packets to the simulated broker, and can end it between any two of them.
 
-use std::collections::BTreeSet;
-use std::pin::Pin;
+mod clocks;
+mod outbox;
+mod watch;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use futures::FutureExt as _;
-use futures::channel::mpsc::{UnboundedSender, unbounded};
+use futures::channel::mpsc::unbounded;
+use kube::runtime::reflector;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{reflector, watcher};
 use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::{Context, FleetState};
 use modelfleet_controller::lease::{Election, LeaseError};
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::subscriptions::{Heard, Next, Subscriptions};
-use modelfleet_controller::mqtt::{Feed, MqttError, Outbox};
+use modelfleet_controller::mqtt::{Feed, Outbox};
 use modelfleet_controller::reconcile::reconcile_at;
 use modelfleet_controller::registry::Name;
 use modelfleet_controller::registry::check_queue::CheckQueue;
@@ -32,7 +33,6 @@ use modelfleet_model::status::time::to_k8s;
 use modelfleet_model::version_facts::{later_epoch, stage};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::causes::with_causes;
-use modelfleet_protocol::ids::Namespace;
 use modelfleet_protocol::time::Time;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -41,6 +41,9 @@ use tokio_util::sync::CancellationToken;
 use crate::api_server::{Change, Shared, client, locked};
 use crate::broker::{Connection, Frame, Note};
 use crate::network::drawn;
+use clocks::Clocks;
+use outbox::SimulatedOutbox;
+use watch::{Watch, own};
 
 /// A leader that was not seen to renew for so long may be replaced. Much longer than shipped, so that a run of days is not
 /// mostly renewals; what follows from it is the same.
@@ -94,52 +97,6 @@ pub struct ControllerLent<'a> {
     pub chance: &'a mut Chance,
     /// What drives its futures.
     pub runtime: &'a Runtime,
-}
-
-/// The clocks of one controller.
-#[derive(Debug)]
-pub struct Clocks {
-    /// True time, milliseconds.
-    now: AtomicU64,
-    /// What its wall clock is ahead of true time, milliseconds.
-    ahead_ms: AtomicI64,
-    base: Instant,
-}
-
-impl Clocks {
-    fn steady(&self) -> Instant {
-        self.base + Duration::from_millis(self.now.load(Ordering::Relaxed))
-    }
-
-    fn wall(&self) -> Time {
-        let ahead_ms = self.ahead_ms.load(Ordering::Relaxed);
-        Time(self.now.load(Ordering::Relaxed).saturating_add_signed(ahead_ms))
-    }
-}
-
-/// Messages that the shell has put out and the world has not carried yet.
-#[derive(Default)]
-struct SimulatedOutbox {
-    frames: Mutex<Vec<(String, Vec<u8>)>>,
-    wanted: Mutex<BTreeSet<Namespace>>,
-}
-
-impl Outbox for SimulatedOutbox {
-    fn publish_retained(&self, topic: &str, payload: Vec<u8>) -> Result<(), MqttError> {
-        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        frames.push((topic.to_owned(), payload));
-        Ok(())
-    }
-
-    fn subscribe_to(&self, fleets: BTreeSet<Namespace>) {
-        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = fleets;
-    }
-}
-
-/// The watch of one kind: what hands objects on, and where its events go.
-struct Watch<K> {
-    events: UnboundedSender<watcher::Result<watcher::Event<K>>>,
-    hand_on: Pin<Box<dyn Future<Output = ()>>>,
 }
 
 /// What only a leader has.
@@ -609,43 +566,5 @@ impl Leader {
     fn packet(&mut self, topic: String, payload: Vec<u8>, retain: bool) -> ControllerWish {
         self.numbers += 1;
         ControllerWish::Send(Frame::Publish { id: self.numbers, topic, payload: payload.into(), retain })
-    }
-}
-
-/// [`run::hand_on`] with a token of its own.
-async fn own<K>(
-    events: futures::channel::mpsc::UnboundedReceiver<watcher::Result<watcher::Event<K>>>,
-    writer: reflector::store::Writer<K>,
-    all: CancellationToken,
-    changed: impl Fn(&K, bool),
-) where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug,
-{
-    run::hand_on(events, writer, &all, changed).await;
-}
-
-impl<K: serde::de::DeserializeOwned> Watch<K> {
-    fn tell(&self, object: &serde_json::Value, gone: bool) {
-        let object =
-            serde_json::from_value::<K>(object.clone()).expect("the people write what the schema takes");
-        let event = if gone { watcher::Event::Delete(object) } else { watcher::Event::Apply(object) };
-        let _ = self.events.unbounded_send(Ok(event));
-    }
-
-    fn list(&self, objects: &[Arc<serde_json::Value>]) {
-        let _ = self.events.unbounded_send(Ok(watcher::Event::Init));
-        for object in objects {
-            let object = serde_json::from_value::<K>(serde_json::Value::clone(object));
-            let object = object.expect("the people write what the schema takes");
-            let _ = self.events.unbounded_send(Ok(watcher::Event::InitApply(object)));
-        }
-        let _ = self.events.unbounded_send(Ok(watcher::Event::InitDone));
-    }
-
-    /// Hands on what was told.
-    fn poll(&mut self) {
-        let mut context = std::task::Context::from_waker(futures::task::noop_waker_ref());
-        let polled = self.hand_on.as_mut().poll(&mut context);
-        debug_assert!(matches!(polled, Poll::Pending), "the watch goes on");
     }
 }

@@ -1,5 +1,6 @@
 //! The rows of the plan: what a stage can prove about an objective.
 
+use modelfleet_evidence::LookPlan;
 use modelfleet_judge::sizing::{
     FleetRates, NO_CONTROLS, StageProof, StageSize, events_to_decision, prove, remaining_bound_ppm,
 };
@@ -10,7 +11,7 @@ use modelfleet_simulation::{Objective, Scenario, Setup};
 
 use super::fleet_rates::fleet_rates;
 use super::percent;
-use crate::stage_warnings::{self, HOLD_BACK, LOOKS_MAX};
+use crate::stage_warnings::{self, HOLD_BACK};
 use crate::units::span;
 
 /// The rise that events are counted for.
@@ -136,7 +137,8 @@ fn stage_size(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -
     let stage = policy.stage(index);
     let fleet = eligible(scenario, &stage.selector);
     let canaries = policy.target(index).of(fleet);
-    let windows = stage_warnings::windows(setup, stage);
+    let looks = LookPlan::of(stage, setup.window_ms());
+    let windows = looks.windows();
     let offline = &scenario.fleet.offline;
     let offline_ppm = if offline.works_on { 0 } else { (offline.share * 1e6) as u32 };
     let size = StageSize {
@@ -145,7 +147,7 @@ fn stage_size(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -
         controls: fleet - canaries,
         windows: windows.saturating_sub(setup.warmup_windows).max(1),
         reporting_ppm: 1_000_000 - offline_ppm,
-        looks: windows.min(LOOKS_MAX) as u16,
+        looks: looks.planned(),
         gates: setup.objectives.iter().filter(|o| o.on_breach != OnBreach::Observe).count() as u16,
     };
     (size, windows)

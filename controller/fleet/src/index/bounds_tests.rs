@@ -174,7 +174,7 @@ fn a_label_with_a_value_for_each_device_makes_few_strata() {
         now: NOW,
     };
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-    assert_eq!(fleet.look(&lens, true).view.matching, count as u64);
+    assert_eq!(fleet.survey(&lens, true).view.matching, count as u64);
     let strata: std::collections::BTreeSet<u16> =
         fleet.label_sets(&lens).into_iter().flatten().map(|set| set.stratum).collect();
     assert_eq!(strata.len(), STRATA_MAX + 1, "the others share one");
@@ -227,7 +227,7 @@ fn a_device_whose_state_breaks_a_limit_is_left_out_and_named_until_it_is_mended(
         let (model, selector, membership) =
             ("m".parse().unwrap(), Selector::default(), Membership::default());
         let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-        let matching = fleet.look(&lens(&model, &selector, &membership), true).view.matching;
+        let matching = fleet.survey(&lens(&model, &selector, &membership), true).view.matching;
         (matching, fleet.omitted())
     };
     tell(&mut index, "good", 1, json!({"site": "north"}));

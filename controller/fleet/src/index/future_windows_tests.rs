@@ -1,5 +1,6 @@
 //! A device with a wrong clock, or a forger, harms nobody else.
 
+use modelfleet_evidence::Device as _;
 use modelfleet_judge::Arm;
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::Digest;
@@ -80,7 +81,7 @@ fn windows_of_a_future_push_no_honest_ones_out_and_are_told() {
 fn a_clock_that_is_ahead_waits_until_its_windows_have_come() {
     let (mut index, last) = (watched(), CURRENT + 5);
     index.fold(&topic("a"), &report("a", WINDOW_MS, CURRENT - 5, last + 1), false, NOW);
-    assert_eq!(merged(&index).last(), Some(&(CURRENT + future_windows::AHEAD_MAX)));
+    assert_eq!(merged(&index).last(), Some(&(CURRENT + modelfleet_evidence::AHEAD_MAX)));
     assert_eq!(index.malformed.total(), 1);
     let reason = &index.malformed.sample()[0].reason;
     assert!(reason.contains("3 windows") && reason.contains("check the device's clock"), "{reason}");
@@ -132,8 +133,8 @@ fn a_report_that_counts_otherwise_says_nothing_of_how_far_a_stage_is() {
         ..membership.clone()
     };
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-    let sight = fleet.look(&Lens { membership: &drawn, ..lens }, true);
+    let sight = fleet.survey(&Lens { membership: &drawn, ..lens }, true);
     let [subject] = sight.subjects.as_slice() else { panic!("{:?}", sight.subjects) };
-    assert!(subject.report.is_some() && subject.counted(COUNTING).is_none());
-    assert_eq!(subject.since(0, 0, COUNTING).known, 0);
+    assert!(subject.report.is_some() && subject.counted(COUNTING).report().is_none());
+    assert_eq!(subject.counted(COUNTING).since(0, 0).known, 0);
 }

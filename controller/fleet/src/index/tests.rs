@@ -1,3 +1,4 @@
+use modelfleet_evidence::Device as _;
 use modelfleet_judge::Arm;
 use modelfleet_protocol::draw::{Candidate, Share, Target, open_stage};
 use modelfleet_protocol::generated::{Report, Tally, Window};
@@ -9,7 +10,7 @@ use prost::Message as _;
 use serde_json::json;
 
 use super::*;
-use crate::view::{Lens, Sight};
+use crate::view::{Lens, Survey};
 use crate::windows::Counting;
 
 const NOW: Time = Time(1_000_000_000);
@@ -180,15 +181,15 @@ fn counts_have_honest_denominators() {
     let (index, membership) = forty(&digest);
     let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-    let sight = fleet.look(&lens(digest, &membership, &parts), true);
-    let view = sight.view;
+    let survey = fleet.survey(&lens(digest, &membership, &parts), true);
+    let view = survey.view;
     assert_eq!((view.matching, view.members, view.eligible, view.incompatible), (40, 10, 9, 1));
     assert_eq!((view.failed, view.activated, view.confirmed), (2, 7, 6));
     assert_eq!((view.reachable, view.unreachable), (8, 1));
     assert_eq!((view.still_exposed, view.still_exposed_unreachable, view.exposed_ever), (6, 1, 8));
-    assert_eq!(sight.failures.len(), 2);
-    let canaries = sight.subjects.iter().filter(|s| s.arm == Arm::Canary).count();
-    assert_eq!((canaries, sight.subjects.len()), (9, 39), "who cannot run it is in neither arm");
+    assert_eq!(survey.failures.len(), 2);
+    let canaries = survey.subjects.iter().filter(|s| s.arm == Arm::Canary).count();
+    assert_eq!((canaries, survey.subjects.len()), (9, 39), "who cannot run it is in neither arm");
 }
 
 /// The stable build answers, and the candidate runs beside it: a canary since then, not since the stable build began.
@@ -208,12 +209,12 @@ fn a_shadow_is_a_canary_since_it_runs_beside() {
             fold(&mut index, &name, "state", &state(&name, 1_000 + 2 * sequence + i % 2, 9, model));
         }
         let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-        let sight = fleet.look(&lens(candidate, &membership, &parts), true);
-        let view = sight.view;
+        let survey = fleet.survey(&lens(candidate, &membership, &parts), true);
+        let view = survey.view;
         let confirmed = if phase == "Confirmed" { view.members } else { 0 };
         assert_eq!((view.activated, view.confirmed), (view.members, confirmed));
         assert!(view.members > 0);
-        let began = sight.subjects.iter().filter(|s| s.arm == Arm::Canary).map(|s| s.activated);
+        let began = survey.subjects.iter().filter(|s| s.arm == Arm::Canary).map(|s| s.activated);
         assert!(began.clone().count() > 0 && began.clone().all(|at| at == Time(since)));
     }
 }
@@ -230,12 +231,12 @@ fn who_was_not_asked_has_not_failed() {
         fold(&mut index, &name, "state", &state(&name, sequence, 200, model));
     }
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-    let sight = fleet.look(&lens(digest, &membership, &parts), true);
-    let view = sight.view;
+    let survey = fleet.survey(&lens(digest, &membership, &parts), true);
+    let view = survey.view;
     assert_eq!((view.failed, view.unproven, view.unasked), (1, 2, 1));
-    assert_eq!(sight.failures.iter().map(|f| &f.device).collect::<Vec<_>>(), [&members[0]]);
+    assert_eq!(survey.failures.iter().map(|f| &f.device).collect::<Vec<_>>(), [&members[0]]);
     let soon = Lens { probation_ms: NOW.0, ..lens(digest, &membership, &parts) };
-    assert_eq!(fleet.look(&soon, false).view.unasked, 0, "its probation is not over");
+    assert_eq!(fleet.survey(&soon, false).view.unasked, 0, "its probation is not over");
 }
 
 /// A Rollout's name is used again for another version: what devices made of the one before is not this one's.
@@ -260,14 +261,14 @@ fn what_a_device_runs_is_told_by_its_digest_and_never_by_a_name() {
     };
     let membership = Membership { salt: "s".into(), clauses: vec![clause], exclude: vec![] };
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-    let sight = fleet.look(&lens(after, &membership, &parts), true);
-    assert_eq!((sight.view.members, sight.view.confirmed, sight.view.failed), (5, 1, 0));
-    assert_eq!((sight.view.still_exposed, sight.view.exposed_ever), (1, 1), "a way back has an end");
-    assert_eq!(sight.subjects.iter().filter(|s| s.arm == Arm::Control).count(), 15, "they are controls");
+    let survey = fleet.survey(&lens(after, &membership, &parts), true);
+    assert_eq!((survey.view.members, survey.view.confirmed, survey.view.failed), (5, 1, 0));
+    assert_eq!((survey.view.still_exposed, survey.view.exposed_ever), (1, 1), "a way back has an end");
+    assert_eq!(survey.subjects.iter().filter(|s| s.arm == Arm::Control).count(), 15, "they are controls");
     // Devices that have the same bytes in production have nothing to go back from.
     let home = [(Selector::default(), true)];
-    let sight = fleet.look(&Lens { prior: &home, ..lens(after, &membership, &parts) }, true);
-    assert_eq!((sight.view.confirmed, sight.view.still_exposed, sight.view.exposed_ever), (1, 0, 0));
+    let survey = fleet.survey(&Lens { prior: &home, ..lens(after, &membership, &parts) }, true);
+    assert_eq!((survey.view.confirmed, survey.view.still_exposed, survey.view.exposed_ever), (1, 0, 0));
 }
 
 /// Failures come one by one, and each failed device is set aside at once: they must be tested together all the same.
@@ -277,14 +278,15 @@ fn a_device_that_was_set_aside_stays_a_failed_canary() {
     let (index, mut membership) = forty(&digest);
     let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-    let before = fleet.look(&lens(digest, &membership, &parts), true);
+    let before = fleet.survey(&lens(digest, &membership, &parts), true);
     membership.exclude.extend(before.failures.iter().map(|failed| failed.device.clone()));
-    let after = fleet.look(&lens(digest, &membership, &parts), true);
+    let after = fleet.survey(&lens(digest, &membership, &parts), true);
     assert_eq!((after.view.members, after.view.failed), (8, 0), "they are no members any more");
     assert_eq!(after.failures, before.failures, "people still see them");
-    let arms = |sight: &Sight<'_>| sight.subjects.iter().map(|s| (s.id.clone(), s.arm)).collect::<Vec<_>>();
+    let arms =
+        |survey: &Survey<'_>| survey.subjects.iter().map(|s| (s.id.clone(), s.arm)).collect::<Vec<_>>();
     assert_eq!(arms(&after), arms(&before));
-    assert_eq!(after.subjects.iter().filter(|s| s.standing.set_aside).count(), 2);
+    assert_eq!(after.subjects.iter().filter(|s| s.facts.set_aside).count(), 2);
 }
 
 #[test]
@@ -304,7 +306,7 @@ fn the_quick_membership_is_the_protocols() {
         let mut membership = open_stage(&empty, &share, devices());
         membership.exclude.extend(devices().take(2).map(|d| d.id.clone()));
         let expected = devices().filter(|d| membership.includes(d.id, d.labels)).count() as u64;
-        let view = fleet.look(&lens(digest, &membership, &parts), false).view;
+        let view = fleet.survey(&lens(digest, &membership, &parts), false).view;
         assert_eq!(view.members, expected, "{percent} %");
     }
 }
@@ -323,9 +325,9 @@ fn reports_feed_the_arm_of_their_digest_only() {
     }
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
     let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
-    let sight = fleet.look(&lens(candidate, &membership, &parts), true);
-    for subject in &sight.subjects {
-        let counts = subject.since(0, 105, COUNTING);
+    let survey = fleet.survey(&lens(candidate, &membership, &parts), true);
+    for subject in &survey.subjects {
+        let counts = subject.counted(COUNTING).since(0, 105);
         let expected = match (subject.arm, subject.report) {
             (Arm::Canary, Some(_)) => (5, 5),
             (Arm::Control, Some(_)) => (5, 0),
@@ -333,7 +335,7 @@ fn reports_feed_the_arm_of_their_digest_only() {
         };
         assert_eq!((counts.known, counts.bad), expected, "{:?}", subject.id);
         let other = Counting { observe_id: 8, ..COUNTING };
-        assert_eq!(subject.since(0, 105, other).known, 0, "another way of counting");
+        assert_eq!(subject.counted(other).since(0, 105).known, 0, "another way of counting");
     }
     let merged = fleet.samples(&"m".parse().unwrap()).unwrap().merged(Arm::Canary, 0);
     assert_eq!(merged.len(), 10);
@@ -409,7 +411,7 @@ fn a_device_that_followed_longer_windows_has_time_since_the_plan_that_shortens_t
         let (plan, now) = (Some(&plan), Time(NOW.0 + now));
         let lens =
             Lens { window_ms, plan, now, connected_since: Time::ZERO, ..lens(digest, &membership, &parts) };
-        fleet.look(&lens, false).view.silent_after_activation
+        fleet.survey(&lens, false).view.silent_after_activation
     };
     assert_eq!((silent(1_000, 0, 3_000), silent(1_000, 0, 3_001)), (0, 1));
     assert_eq!(silent(1_000, 60_000, 61_000), 1, "windows of the same length: it had its time");

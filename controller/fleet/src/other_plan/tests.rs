@@ -87,7 +87,7 @@ fn look(index: &Index, now: Time) -> OtherPlan {
         plan: Some(&plan),
         now,
     };
-    index.fleet(&"plant".parse().unwrap()).unwrap().look(&lens, false).other_plan
+    index.fleet(&"plant".parse().unwrap()).unwrap().survey(&lens, false).other_plan
 }
 
 #[test]

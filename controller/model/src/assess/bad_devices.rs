@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use modelfleet_judge::{Arm, Assessment, DeviceOutcome, Evidence, HardAction, Verdict};
+use modelfleet_judge::{Arm, Assessment, DeviceOutcome, HardAction, Observations, Verdict};
 
-use super::Question;
+use super::Judged;
 use crate::shared_labels::{Group, told};
 use modelfleet_fleet::intern::Number;
 
@@ -20,14 +20,14 @@ enum Shown {
 
 /// The labels that the bad canaries share, as a sentence; nothing where no harm is shown.
 pub(super) fn shared_labels(
-    question: &Question<'_>,
-    evidence: &Evidence<'_>,
+    judged: &Judged<'_>,
+    observations: &Observations<'_>,
     assessment: &Assessment,
 ) -> String {
-    let (Some(shown), Some(fleet)) = (shown(assessment), question.fleet) else { return String::new() };
+    let (Some(shown), Some(fleet)) = (shown(assessment), judged.fleet) else { return String::new() };
     let mut sets: BTreeMap<Number, (u64, u64)> = BTreeMap::new();
-    for (subject, device) in question.subjects.iter().zip(evidence.devices) {
-        let Some(bad) = bad(&shown, evidence, device) else { continue };
+    for (subject, device) in judged.subjects.iter().zip(observations.devices) {
+        let Some(bad) = bad(&shown, observations, device) else { continue };
         let (all_bad, all_good) = sets.entry(subject.labels).or_default();
         *all_bad += u64::from(bad);
         *all_good += u64::from(!bad);
@@ -53,7 +53,7 @@ fn shown(assessment: &Assessment) -> Option<Shown> {
 }
 
 /// Whether a canary is one of those that the sentence counts as bad; nothing for a device that it does not count.
-fn bad(shown: &Shown, evidence: &Evidence<'_>, device: &DeviceOutcome<'_>) -> Option<bool> {
+fn bad(shown: &Shown, observations: &Observations<'_>, device: &DeviceOutcome<'_>) -> Option<bool> {
     if device.arm != Arm::Canary {
         return None;
     }
@@ -63,7 +63,7 @@ fn bad(shown: &Shown, evidence: &Evidence<'_>, device: &DeviceOutcome<'_>) -> Op
             (device.attempted || failed).then_some(failed)
         }
         Shown::Objective(slo) => {
-            let allowed = u64::from(evidence.slos.get(*slo)?.allowance_ppm);
+            let allowed = u64::from(observations.slos.get(*slo)?.allowance_ppm);
             let post = device.slos.get(*slo)?.post;
             (post.known > 0).then(|| post.share_ppm() > allowed)
         }

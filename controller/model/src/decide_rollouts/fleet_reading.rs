@@ -10,11 +10,11 @@ use modelfleet_rollout::{FleetView, Phase, PlanView};
 use modelfleet_spec::Valid;
 
 use super::{Sampling, Shared};
-use crate::assess::{Answer, Question, Recording, assess};
+use crate::assess::{Answer, Judged, Recording, assess};
 use crate::status::memory::Memory;
 use modelfleet_fleet::left_out::Omitted;
 use modelfleet_fleet::other_plan::OtherPlan;
-use modelfleet_fleet::view::{FailedDevice, Lens, Sight};
+use modelfleet_fleet::view::{FailedDevice, Lens, Survey};
 use modelfleet_fleet::windows::Counting;
 
 /// What was seen of the fleet.
@@ -78,8 +78,8 @@ impl Shared<'_> {
             now: self.now,
         };
         let asks = sampling.is_some() && state.stage_opened_at.is_some() && self.link.settled;
-        let Sight { mut view, eligible, online, subjects, failures, exposed, other_plan } =
-            fleet.look(&lens, asks);
+        let Survey { mut view, eligible, online, subjects, failures, exposed, other_plan } =
+            fleet.survey(&lens, asks);
         // Once a device runs it, that none can is no question any more.
         let begins = view.activated == 0 && !state.phase.is_terminal() && state.phase != Phase::RollingBack;
         let unable = build.filter(|_| begins).map(|build| fleet.unable(&lens, build)).unwrap_or_default();
@@ -89,7 +89,7 @@ impl Shared<'_> {
         } else {
             StageState::default()
         };
-        let question = Question {
+        let judged = Judged {
             valid,
             state,
             before: &before,
@@ -99,9 +99,9 @@ impl Shared<'_> {
             samples: fleet.samples(&self.snapshot.key.1),
             fleet: Some(fleet),
             recording: self.recording(&valid.policy.parts().rollout),
-            now: self.now,
+            moment: lens.moment(),
         };
-        let answer = asks.then(|| assess(&question));
+        let answer = asks.then(|| assess(&judged));
         let omitted = fleet.omitted();
         let (whole, unable_why) = (self.link.settled, unable.why);
         let seen = FleetReading {

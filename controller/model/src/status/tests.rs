@@ -302,8 +302,8 @@ fn a_stand_in_for_the_spec_leaves_no_trace() {
 
 #[test]
 fn the_verdict_on_silence_has_a_name_that_no_objective_can_have() {
-    use modelfleet_judge::{Budget, Evidence, HardRule, Looks, Needs, SilenceRule, StageState, assess};
-    let evidence = Evidence {
+    use modelfleet_judge::{Budget, HardRule, Looks, Needs, Observations, SilenceRule, StageState, assess};
+    let evidence = Observations {
         slos: &[],
         devices: &[],
         merged: &[],

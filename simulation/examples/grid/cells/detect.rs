@@ -39,6 +39,7 @@ pub fn detect() -> Vec<Cell> {
             rate_ratio: PerSli::All(5.0),
             affected_share: 1.0,
             hard_failure_share: 0.0,
+            incompatible_share: 0.0,
             silent_share: 0.0,
         };
         let scenario = with(|s| {

@@ -1,8 +1,8 @@
 //! Unchanged models: false rollbacks in stages of 60 windows.
 
-use modelfleet_simulation::{Controls, LookPlan, Objective, OfflinePattern, PerSli, Scenario, Setup};
+use modelfleet_simulation::{Controls, Objective, OfflinePattern, PerSli, Scenario, Setup};
 
-use super::{Cell, LOOKS, Rules, one_stage, outage, plain, sites, with};
+use super::{Cell, Rules, one_stage, outage, plain, sites, with};
 
 /// An unchanged model.
 pub fn null(fleets: &[(u64, u64)], rules: Rules) -> Vec<Cell> {
@@ -59,8 +59,7 @@ pub fn odd(rules: Rules) -> Vec<Cell> {
         let mut spread = stage();
         spread.parts.stages[0].spread_by = vec!["site".to_owned()];
         add("spread over 4 sites", spread.clone(), with(|s| s.fleet.strata = sites(4)));
-        let mut long = Setup::one_stage(canaries, 600, Objective::statistical("slo", 0));
-        long.looks = LookPlan::At(LOOKS.map(|w| w * 10).to_vec());
+        let long = Setup::one_stage(canaries, 600, Objective::statistical("slo", 0));
         add("600 windows", long, plain());
         let mut bounded = stage();
         bounded.objectives[0].allowance_ppm = 50_000;

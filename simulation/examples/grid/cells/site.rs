@@ -55,6 +55,7 @@ pub fn site() -> Vec<Cell> {
                 rate_ratio: PerSli::All(4.0),
                 affected_share: 1.0,
                 hard_failure_share: 0.0,
+                incompatible_share: 0.0,
                 silent_share: 0.0,
             };
             add("4x at the other sites", &|s| {

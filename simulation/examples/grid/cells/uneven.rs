@@ -1,8 +1,8 @@
 //! Unchanged models where the arms differ in what is known of them.
 
-use modelfleet_simulation::{LookPlan, Objective, PerSli, Scenario, Setup, ShortReports, ShortenedArm};
+use modelfleet_simulation::{Objective, PerSli, Scenario, Setup, ShortReports, ShortenedArm};
 
-use super::{Cell, LOOKS, one_stage, with};
+use super::{Cell, one_stage, with};
 
 /// Windows that devices remember, as long as their history.
 const MEMORY: u32 = 600;
@@ -22,8 +22,7 @@ pub fn uneven() -> Vec<Cell> {
             };
             let memory = |s: &mut Scenario| s.fleet.memory_windows = MEMORY;
             add("controls' past shrinks over 60 windows", one_stage(canaries), &memory);
-            let mut long = Setup::one_stage(canaries, 600, Objective::statistical("slo", 0));
-            long.looks = LookPlan::At(LOOKS.map(|w| w * 10).to_vec());
+            let long = Setup::one_stage(canaries, 600, Objective::statistical("slo", 0));
             add("controls' past shrinks over 600 windows", long, &memory);
             for (whose, arm) in [("canaries'", ShortenedArm::Canaries), ("controls'", ShortenedArm::Controls)]
             {

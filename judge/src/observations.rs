@@ -78,7 +78,7 @@ pub struct DeviceOutcome<'a> {
     pub awaited: bool,
     /// Failed hard in this stage (canary: with the candidate; control: with what it runs): the caller's code.
     pub hard_failure: Option<u16>,
-    /// One entry per [`Evidence::slos`], in that order; missing entries count as nothing known.
+    /// One entry per [`Observations::slos`], in that order; missing entries count as nothing known.
     pub slos: &'a [SloCounts],
 }
 
@@ -175,7 +175,7 @@ impl<'a> SloRule<'a> {
 /// One window of one SLO merged over one arm, newest last. Feeds the plain rule and the incident watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MergedWindow {
-    /// Index into [`Evidence::slos`].
+    /// Index into [`Observations::slos`].
     pub slo: u32,
     /// Which arm was merged.
     pub arm: Arm,
@@ -229,8 +229,8 @@ impl HardRule {
     /// The default with a third of the budget or more beside `rules` and `silence`: over up to five stages, two of
     /// five canaries against none of 195 controls then take the candidate back.
     pub fn beside(rules: impl IntoIterator<Item = (OnBreach, EvidenceKind)>, silence: SilenceRule) -> Self {
-        let spends = |(on_breach, evidence): &(OnBreach, EvidenceKind)| {
-            *on_breach != OnBreach::Observe && *evidence == EvidenceKind::Statistical
+        let spends = |(on_breach, observations): &(OnBreach, EvidenceKind)| {
+            *on_breach != OnBreach::Observe && *observations == EvidenceKind::Statistical
         };
         let rules = u32::try_from(rules.into_iter().filter(spends).count()).unwrap_or(u32::MAX);
         let others = rules.saturating_add(silence.weight);
@@ -255,7 +255,7 @@ impl Default for SilenceRule {
 
 /// Everything the judge sees at one look at one stage.
 #[derive(Debug, Clone, Copy)]
-pub struct Evidence<'a> {
+pub struct Observations<'a> {
     /// The rules, in the order of [`DeviceOutcome::slos`].
     pub slos: &'a [SloRule<'a>],
     /// Canaries and controls, in any order.

@@ -1,0 +1,85 @@
+//! The judge's answer in the core's words.
+
+use std::collections::BTreeSet;
+
+use modelfleet_judge::{Advice, Assessment, HardAction, Looks};
+use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::state::FailureCode;
+use modelfleet_rollout::{Coverage, Evidence, HardStop, State, Verdict};
+
+use crate::{Arms, Subject};
+
+/// What a shell adds to the judge's sentences.
+pub struct Wording<'a> {
+    /// The labels that the bad devices share, as a sentence; empty: none.
+    pub shared: &'a str,
+    /// The id of a device in the arms.
+    pub id: &'a dyn Fn(&Subject) -> Option<DeviceId>,
+}
+
+/// What the core may believe of the current stage.
+#[must_use]
+pub fn evidence(
+    state: &State,
+    arms: &Arms,
+    looks: Looks,
+    answer: &Assessment,
+    wording: &Wording<'_>,
+) -> Evidence {
+    let pauses = answer.advice == Advice::Pause;
+    let sentence = with_labels(&answer.sentence, wording.shared);
+    Evidence {
+        attempt: state.attempt,
+        stage: state.stage,
+        verdict: verdict(answer.advice),
+        incident: answer.incident.as_ref().filter(|_| pauses).map(|i| i.sentence.clone()),
+        pause: (pauses && answer.incident.is_none()).then(|| sentence.clone()),
+        hard_stop: hard_stop(arms, answer, wording),
+        coverage: match answer.coverage.met {
+            true => Coverage::Met,
+            false => Coverage::Missing(answer.coverage.sentence.clone()),
+        },
+        final_look: looks.is_final(),
+        sentence,
+        statistics: answer.statistics.clone(),
+        spent_ppb: answer.spent_ppb,
+    }
+}
+
+/// The verdict that follows from the judge's advice: what pauses a rollout says neither good nor bad of the candidate.
+#[must_use]
+pub fn verdict(advice: Advice) -> Verdict {
+    match advice {
+        Advice::RollBack => Verdict::Degraded,
+        Advice::Advance => Verdict::Healthy,
+        Advice::Wait | Advice::Pause => Verdict::Undecided,
+    }
+}
+
+fn hard_stop(arms: &Arms, answer: &Assessment, wording: &Wording<'_>) -> Option<HardStop> {
+    let stop = answer.hard_stop.as_ref()?;
+    let reason = named(arms.codes(), &stop.sentence);
+    Some(match &stop.action {
+        HardAction::RollBackAll => HardStop::RollBackAll {
+            reason: with_labels(&reason, wording.shared),
+            statistics: stop.statistics.clone(),
+        },
+        HardAction::Quarantine(numbers) => HardStop::Quarantine {
+            devices: arms.to_set_aside(numbers).filter_map(wording.id).collect(),
+            reason,
+        },
+    })
+}
+
+/// A sentence, and the labels that the bad devices share.
+fn with_labels(sentence: &str, shared: &str) -> String {
+    if shared.is_empty() { sentence.to_owned() } else { format!("{sentence}. {shared}") }
+}
+
+/// The judge knows failures by number; people know them by name.
+fn named(codes: &BTreeSet<FailureCode>, sentence: &str) -> String {
+    let name = |text: String, code: &FailureCode| {
+        text.replace(&format!("code {} on", *code as u16), &format!("{code:?} on"))
+    };
+    codes.iter().fold(sentence.to_owned(), name)
+}

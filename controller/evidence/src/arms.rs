@@ -1,0 +1,233 @@
+//! Both arms of a stage at one moment, as the judge takes them.
+
+use std::collections::BTreeSet;
+
+use modelfleet_judge::{Arm, Counts, DeviceOutcome, Looks, SloCounts, gone_quiet, matched_start_sorted};
+use modelfleet_protocol::state::FailureCode;
+use modelfleet_protocol::time::Time;
+
+use crate::{Facts, LookPlan, Moment, Progress, StageWindows, is_ahead};
+
+/// A device, as the rule sees it. Its windows are those of the build of its arm, counted as the stage counts; where a
+/// device has none of them, nothing is known.
+pub trait Device {
+    /// What is known of it.
+    fn facts(&self) -> Facts;
+    /// The judge's number for it: the same at every look and after a restart.
+    fn number(&self) -> u32;
+    /// Which devices it is compared with; see [`crate::compared`].
+    fn stratum(&self) -> u16;
+    /// Since when it has the candidate, by its own clock; not read for a control.
+    fn activated(&self) -> Time;
+    /// One past the last window that it has reported; zero before the first.
+    fn reported_until(&self) -> u64;
+    /// Windows of an objective under the model before.
+    fn past(&self, objective: usize) -> Counts;
+    /// Windows of an objective from window `first` on.
+    fn since(&self, objective: usize, first: u64) -> Counts;
+}
+
+/// From which window on the canaries of each stratum count, in order.
+#[derive(Debug, Default)]
+struct Starts {
+    by_stratum: Vec<Vec<u64>>,
+}
+
+impl Starts {
+    fn clear(&mut self) {
+        self.by_stratum.iter_mut().for_each(Vec::clear);
+    }
+
+    fn note(&mut self, stratum: u16, first: u64) {
+        let at = usize::from(stratum);
+        if self.by_stratum.len() <= at {
+            self.by_stratum.resize_with(at + 1, Vec::new);
+        }
+        self.by_stratum[at].push(first);
+    }
+
+    fn sort(&mut self) {
+        self.by_stratum.iter_mut().for_each(|starts| starts.sort_unstable());
+    }
+
+    /// Each control takes the start of a canary of its stratum, so that both arms have the same exposure and the same
+    /// hours of the day.
+    #[inline]
+    fn of_control(&self, seed: u64, control: &Subject, windows: &StageWindows) -> u64 {
+        let starts = self.by_stratum.get(usize::from(control.stratum)).map_or(&[][..], Vec::as_slice);
+        matched_start_sorted(seed, control.number, starts).unwrap_or_else(|| windows.first())
+    }
+}
+
+/// A device in an arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Its place among the devices that were gathered.
+    pub place: u32,
+    /// The judge's number for it.
+    pub number: u32,
+    /// Which devices it is compared with.
+    pub stratum: u16,
+    /// Canary or control.
+    pub arm: Arm,
+    /// See [`Facts::is_attempted`].
+    pub attempted: bool,
+    /// See [`Facts::is_active`].
+    pub active: bool,
+    /// See [`Facts::is_heard`].
+    pub heard: bool,
+    /// See [`Facts::is_awaited`].
+    pub awaited: bool,
+    /// It was set aside already.
+    pub set_aside: bool,
+    /// See [`Facts::hard_failure`].
+    pub failure: Option<FailureCode>,
+}
+
+impl Subject {
+    #[inline]
+    fn new<D: Device>(
+        place: u32,
+        device: &D,
+        facts: &Facts,
+        arm: Arm,
+        windows: &StageWindows,
+        moment: &Moment,
+    ) -> Subject {
+        let activated = if arm == Arm::Canary { device.activated() } else { Time::ZERO };
+        Subject {
+            place,
+            number: device.number(),
+            stratum: device.stratum(),
+            arm,
+            attempted: facts.is_attempted(arm, windows.opened(), activated),
+            active: arm == Arm::Canary && facts.is_active(),
+            heard: facts.is_heard(moment),
+            awaited: facts.is_awaited(),
+            set_aside: facts.set_aside,
+            failure: facts.hard_failure(),
+        }
+    }
+}
+
+/// Both arms of a stage at one moment. Used again and again, it keeps its room.
+#[derive(Debug, Default)]
+pub struct Arms {
+    subjects: Vec<Subject>,
+    /// One entry for each subject and objective.
+    counts: Vec<SloCounts>,
+    objectives: usize,
+    starts: Starts,
+    progress: Progress,
+    codes: BTreeSet<FailureCode>,
+}
+
+impl Arms {
+    /// Counts both arms anew. `devices` is walked twice, `objectives` are counted of each, and `seed` says which control
+    /// starts with which canary ([`crate::stage_seed`]).
+    pub fn gather<D: Device>(
+        &mut self,
+        devices: impl Iterator<Item = D> + Clone,
+        objectives: usize,
+        windows: &StageWindows,
+        moment: &Moment,
+        seed: u64,
+    ) {
+        self.find(devices.clone(), windows, moment);
+        self.counts.clear();
+        self.objectives = objectives;
+        let mut subjects = self.subjects.iter().peekable();
+        for (place, device) in (0..).zip(devices) {
+            let Some(subject) = subjects.next_if(|subject| subject.place == place) else { continue };
+            let first = match subject.arm {
+                Arm::Canary => windows.counted_from(device.activated()),
+                Arm::Control => self.starts.of_control(seed, subject, windows),
+            };
+            self.counts.extend((0..objectives).map(|objective| SloCounts {
+                history: device.past(objective),
+                post: device.since(objective, first),
+            }));
+        }
+    }
+
+    /// Finds the devices of both arms, when canaries start, and how far they have got.
+    fn find<D: Device>(&mut self, devices: impl Iterator<Item = D>, windows: &StageWindows, moment: &Moment) {
+        self.subjects.clear();
+        self.starts.clear();
+        self.progress.clear();
+        self.codes.clear();
+        for (place, device) in (0..).zip(devices) {
+            let facts = device.facts();
+            let Some(arm) = facts.arm() else { continue };
+            let subject = Subject::new(place, &device, &facts, arm, windows, moment);
+            self.codes.extend(subject.failure);
+            if subject.active {
+                let activated = device.activated();
+                let first = windows.counted_from(activated);
+                self.progress.note(first, device.reported_until());
+                // One whose clock is ahead starts by its own clock; no control takes a start that has not come.
+                if !is_ahead(activated, moment.now, windows.length_ms()) {
+                    self.starts.note(subject.stratum, first);
+                }
+            }
+            self.subjects.push(subject);
+        }
+        self.starts.sort();
+    }
+
+    /// The devices in the arms, in the order in which they were gathered.
+    #[must_use]
+    pub fn subjects(&self) -> &[Subject] {
+        &self.subjects
+    }
+
+    /// Codes of the failures that speak against the model.
+    #[must_use]
+    pub fn codes(&self) -> &BTreeSet<FailureCode> {
+        &self.codes
+    }
+
+    /// For the judge, in the order of [`Arms::subjects`].
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<DeviceOutcome<'_>> {
+        let outcome = |(i, subject): (usize, &Subject)| DeviceOutcome {
+            id: subject.number,
+            stratum: subject.stratum,
+            arm: subject.arm,
+            attempted: subject.attempted,
+            active: subject.active,
+            reporting: subject.heard,
+            awaited: subject.awaited,
+            hard_failure: subject.failure.map(|code| code as u16),
+            slos: &self.counts[i * self.objectives..(i + 1) * self.objectives],
+        };
+        self.subjects.iter().enumerate().map(outcome).collect()
+    }
+
+    /// The planned looks that are reached: by what half of the running canaries have reported, and by the clock where they
+    /// have gone quiet.
+    #[must_use]
+    pub fn looks(
+        &self,
+        plan: &LookPlan,
+        outcomes: &[DeviceOutcome<'_>],
+        windows: &StageWindows,
+        now: Time,
+    ) -> Looks {
+        let passed = if gone_quiet(outcomes) { windows.passed(now) } else { 0 };
+        plan.reached(self.progress.half(passed))
+    }
+
+    /// Canaries that run the candidate, and controls.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize) {
+        let canaries = self.subjects.iter().filter(|s| s.active).count();
+        (canaries, self.subjects.iter().filter(|s| s.arm == Arm::Control).count())
+    }
+
+    /// Canaries that the judge would set aside by these numbers: those that failed and are not set aside yet.
+    pub fn to_set_aside<'a>(&'a self, numbers: &'a [u32]) -> impl Iterator<Item = &'a Subject> {
+        let fails = |s: &&Subject| s.arm == Arm::Canary && s.failure.is_some() && !s.set_aside;
+        self.subjects.iter().filter(fails).filter(|s| numbers.contains(&s.number))
+    }
+}

@@ -1,0 +1,35 @@
+//! One rule, from what devices report to what the core may believe.
+//!
+//! A shell knows its devices through [`Device`]: what each has said, and what the draw made of it ([`Facts`]). From there
+//! the way is the same for a controller with a real fleet and for a simulation with a made-up one:
+//!
+//! 1. [`count`] adds a device to the [`modelfleet_rollout::FleetView`] that the core decides on.
+//! 2. [`Facts::arm`] says whether it is a canary, a control, or neither.
+//! 3. [`compared`] says which devices are compared with each other: those with the same chances in every draw.
+//! 4. [`StageWindows`] says from which window on a device counts, [`Arms::gather`] counts both arms.
+//! 5. [`LookPlan`] plans the looks of a stage, [`Progress`] says which are reached.
+//! 6. [`Question::ask`] puts the question to the judge, and [`evidence`] puts its answer into the core's words.
+//!
+//! Words: a *look* is one planned evaluation of a stage; *evidence* is what the judge's answer tells the core; what
+//! devices report are *windows* and their *counts*. There is no clock, no chance and no IO here, and nothing is allocated
+//! for a single device.
+
+mod answer;
+mod arms;
+mod compared;
+mod count;
+mod facts;
+mod looks;
+mod merged;
+mod question;
+mod windows;
+
+pub use answer::{Wording, evidence, verdict};
+pub use arms::{Arms, Device, Subject};
+pub use compared::compared;
+pub use count::count;
+pub use facts::{Facts, Moment};
+pub use looks::{LookPlan, Progress};
+pub use merged::{MERGED_WINDOWS_MAX, Measured, SAMPLE_MAX, merged_window};
+pub use question::{Answer, Asked, Question, device_number, stage_seed};
+pub use windows::{AHEAD_MAX, StageWindows, is_ahead};

@@ -1,0 +1,175 @@
+use modelfleet_judge::Arm;
+use modelfleet_protocol::state::{FailureCode, Phase};
+use modelfleet_protocol::time::Time;
+use modelfleet_rollout::FleetView;
+
+use super::{OPENED, facts, moment};
+use modelfleet_evidence::{Facts, Moment, count};
+
+fn at(phase: Phase, code: Option<FailureCode>) -> Facts {
+    Facts { member: true, phase: Some(phase), code, ..facts() }
+}
+
+fn view(facts: Facts) -> FleetView {
+    let mut view = FleetView::default();
+    count(&mut view, &facts, &moment());
+    view
+}
+
+#[test]
+fn members_and_devices_that_were_set_aside_are_canaries() {
+    assert_eq!(at(Phase::Confirmed, None).arm(), Some(Arm::Canary));
+    assert_eq!(Facts { member: true, ..facts() }.arm(), Some(Arm::Canary), "it has not taken it yet");
+    let set_aside = Facts { set_aside: true, matching: false, ..facts() };
+    assert_eq!(set_aside.arm(), Some(Arm::Canary));
+    assert_eq!(set_aside.hard_failure(), Some(FailureCode::Unknown), "whatever it says of itself since");
+    assert!(!set_aside.is_active() && !set_aside.is_awaited() && set_aside.has_tried());
+}
+
+#[test]
+fn devices_that_have_nothing_to_do_with_the_candidate_are_controls() {
+    assert_eq!(facts().arm(), Some(Arm::Control));
+    let not_member = |phase| Facts { member: false, ..at(phase, None) };
+    for phase in [Phase::Offered, Phase::RolledBack, Phase::Reverted, Phase::Confirmed] {
+        assert_eq!(not_member(phase).arm(), None, "{phase:?}");
+    }
+    assert_eq!(Facts { answers: true, ..facts() }.arm(), None, "it runs the candidate");
+    assert_eq!(Facts { matching: false, ..facts() }.arm(), None, "the stage does not draw from it");
+    assert_eq!(Facts { known: false, ..facts() }.arm(), None, "nothing is known of it");
+}
+
+#[test]
+fn a_device_that_cannot_run_the_build_is_in_neither_arm_and_no_failure() {
+    for device in [
+        at(Phase::Incompatible, Some(FailureCode::EngineMissing)),
+        at(Phase::Failed, Some(FailureCode::OperatorMissing)),
+    ] {
+        assert!(device.is_incompatible());
+        assert_eq!((device.arm(), device.hard_failure()), (None, None));
+        let view = view(device);
+        assert_eq!((view.members, view.incompatible, view.eligible, view.failed), (1, 1, 0, 0));
+    }
+    assert!(!at(Phase::Reverted, Some(FailureCode::OperatorMissing)).is_incompatible(), "it did run it");
+}
+
+#[test]
+fn failures_of_the_model_are_told_from_those_of_the_way_there() {
+    let failed = at(Phase::Failed, Some(FailureCode::LoadRefused));
+    assert!(failed.has_failed() && !failed.is_awaited());
+    assert_eq!(failed.hard_failure(), Some(FailureCode::LoadRefused));
+    let on_the_way = at(Phase::Failed, Some(FailureCode::DiskFull));
+    assert!(on_the_way.has_failed());
+    assert_eq!(on_the_way.hard_failure(), None);
+    let unproven = at(Phase::Reverted, Some(FailureCode::Unproven));
+    assert!(unproven.is_unproven() && !unproven.has_failed());
+    assert_eq!((view(unproven).unproven, view(unproven).failed), (1, 0));
+    let late = at(Phase::Confirmed, Some(FailureCode::CrashLoop));
+    assert_eq!(late.hard_failure(), None, "its attempt has not ended");
+}
+
+#[test]
+fn only_devices_that_ran_the_candidate_were_exposed() {
+    let exposed = |facts: Facts| {
+        let view = view(facts);
+        (view.exposed_ever, view.still_exposed, view.still_exposed_unreachable)
+    };
+    assert_eq!(exposed(at(Phase::Activated, None)), (1, 1, 0));
+    assert_eq!(exposed(Facts { online: false, ..at(Phase::Activated, None) }), (1, 0, 1));
+    assert_eq!(exposed(at(Phase::RolledBack, None)), (1, 0, 0));
+    assert_eq!(exposed(at(Phase::Reverted, Some(FailureCode::CrashLoop))), (1, 0, 0));
+    assert_eq!(exposed(at(Phase::Failed, Some(FailureCode::LoadRefused))), (0, 0, 0));
+    assert_eq!(exposed(at(Phase::Downloaded, None)), (0, 0, 0));
+    assert_eq!(
+        exposed(Facts { stays: true, ..at(Phase::Confirmed, None) }),
+        (0, 0, 0),
+        "its home runs it anyway"
+    );
+    assert_eq!(exposed(facts()), (0, 0, 0));
+}
+
+#[test]
+fn a_connection_that_may_be_a_memory_is_counted_apart_on_the_way_back() {
+    let moment = Moment { back_since: Some(Time(119_000)), ..moment() };
+    let mute = |heard_at| {
+        let mut view = FleetView::default();
+        count(&mut view, &Facts { heard_at, ..at(Phase::Confirmed, None) }, &moment);
+        view.still_exposed_mute
+    };
+    assert_eq!((mute(Time(118_999)), mute(Time(119_000))), (1, 0));
+}
+
+#[test]
+fn a_device_is_silent_after_its_time_and_not_before() {
+    let heard = |facts: Facts, moment: Moment| facts.is_heard(&moment);
+    let last = Facts { heard_at: Time(117_000), ..at(Phase::Confirmed, None) };
+    let before = Facts { heard_at: Time(116_999), ..last };
+    assert!(heard(last, moment()) && !heard(before, moment()));
+    assert_eq!((view(last).silent_after_activation, view(before).silent_after_activation), (0, 1));
+    assert!(
+        heard(before, Moment { connected_since: Time(118_000), ..moment() }),
+        "nobody could hear it before"
+    );
+    let planned = Moment { planned_at: Time(118_000), ..moment() };
+    assert!(!heard(before, planned));
+    assert!(
+        heard(Facts { other_windows: true, ..before }, planned),
+        "it had nothing to report before that plan"
+    );
+}
+
+#[test]
+fn a_device_that_was_away_all_the_while_says_nothing_of_the_stage() {
+    let attempted = |facts: Facts, arm, activated| facts.is_attempted(arm, OPENED, activated);
+    let away = Facts { online: false, heard_at: Time(OPENED.0 - 1), ..facts() };
+    assert!(!attempted(away, Arm::Control, Time::ZERO));
+    assert!(attempted(Facts { heard_at: OPENED, ..away }, Arm::Control, Time::ZERO));
+    assert!(attempted(Facts { online: true, ..away }, Arm::Control, Time::ZERO), "it could have been heard");
+    let active = Facts { member: true, phase: Some(Phase::Activated), ..away };
+    assert!(!attempted(active, Arm::Canary, Time(OPENED.0 - 1)));
+    assert!(attempted(active, Arm::Canary, OPENED), "to activate is a sign of life");
+    let phases = [Phase::Offered, Phase::Unknown, Phase::Downloading, Phase::Failed, Phase::Reverted];
+    let tried = phases.map(|phase| attempted(at(phase, None), Arm::Canary, Time::ZERO));
+    assert_eq!(tried, [false, false, true, true, true]);
+    assert!(!attempted(Facts { member: true, ..facts() }, Arm::Canary, Time::ZERO));
+}
+
+#[test]
+fn the_stage_waits_for_devices_that_are_in_reach_and_well() {
+    assert!(at(Phase::Downloading, None).is_awaited());
+    assert!(!Facts { online: false, ..at(Phase::Confirmed, None) }.is_awaited());
+    assert!(!at(Phase::Reverted, Some(FailureCode::Unproven)).is_awaited());
+}
+
+#[test]
+fn a_device_that_was_asked_too_seldom_is_told_from_one_that_is_on_probation() {
+    let since = |since| view(Facts { since, ..at(Phase::Activated, None) }).unasked;
+    assert_eq!((since(Time(109_999)), since(Time(110_000))), (1, 0));
+    assert_eq!(view(Facts { online: false, ..at(Phase::Activated, None) }).unasked, 0, "it is away");
+    let beside = Facts { answers: true, ..at(Phase::Activated, None) };
+    assert_eq!((view(beside).confirmed, view(Facts { proven: true, ..beside }).confirmed), (0, 1));
+}
+
+#[test]
+fn each_device_is_counted_under_its_honest_name() {
+    let offline = Facts { online: false, ..at(Phase::Offered, None) };
+    let all = [facts(), at(Phase::Confirmed, None), at(Phase::Downloaded, None), offline];
+    let mut view = FleetView::default();
+    all.iter().for_each(|facts| count(&mut view, facts, &moment()));
+    count(&mut view, &Facts { member: true, ..facts() }, &moment());
+    let expected = FleetView {
+        matching: 5,
+        members: 4,
+        eligible: 4,
+        reachable: 3,
+        unreachable: 1,
+        offered: 3,
+        downloaded: 2,
+        activated: 1,
+        confirmed: 1,
+        still_exposed: 1,
+        exposed_ever: 1,
+        unmarked: 1,
+        ..FleetView::default()
+    };
+    assert_eq!(view, expected);
+}
