@@ -36,7 +36,7 @@ pub enum NoRollout {
     #[error("it holds {0} objects of kind Rollout ({GROUP}), and exactly one is needed")]
     Count(usize),
     /// The API server would refuse it.
-    #[error("{} {}{}", .first.field, .first.message, rest(*.more))]
+    #[error("{first}{}", rest(*.more))]
     Refused {
         /// The first thing that is wrong with it.
         first: Problem,

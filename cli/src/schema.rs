@@ -1,6 +1,7 @@
 //! The API server's checks without an API server: types, unknown fields, bounds and CEL rules of our kinds.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::OnceLock;
 
 use kube_cel::{CompiledSchema, Validator, compile_schema};
@@ -13,6 +14,9 @@ const PROBLEMS_MAX: usize = 50;
 /// Deepest nesting of an object.
 const DEPTH_MAX: usize = 32;
 
+/// First words of the messages that have the field as their subject.
+const VERBS: [&str; 8] = ["adds", "does", "has", "holds", "is", "may", "must", "needs"];
+
 /// Something that the API server would refuse.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -20,6 +24,17 @@ pub struct Problem {
     pub field: String,
     /// What is wrong with it, and what is allowed.
     pub message: String,
+}
+
+/// `spec.slos has 9 entries; the maximum is 8`. The field is the subject, unless the message has one of its own:
+/// `spec.stages: the last stage must have devices: 100%`.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = self.message.split_whitespace().next().unwrap_or_default();
+        let colon = if VERBS.contains(&verb) || self.field.is_empty() { "" } else { ":" };
+        let gap = if self.field.is_empty() { "" } else { " " };
+        write!(f, "{}{colon}{gap}{}", self.field, self.message)
+    }
 }
 
 /// The schema of one kind.
@@ -219,7 +234,11 @@ fn twice(schema: &Value, items: &[Value]) -> Option<String> {
     let is_set = schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("set");
     let identity = |item: &Value| -> Option<String> {
         let keys = keys?.iter().filter_map(Value::as_str);
-        Some(keys.map(|key| item.get(key).map(as_text).unwrap_or_default()).collect::<Vec<_>>().join(", "))
+        Some(
+            keys.map(|key| item.get(key).map_or_else(|| "(none)".to_owned(), as_text))
+                .collect::<Vec<_>>()
+                .join(", "),
+        )
     };
     let mut seen = std::collections::BTreeSet::new();
     let names = items.iter().filter_map(|item| if is_set { Some(as_text(item)) } else { identity(item) });

@@ -130,9 +130,7 @@ fn lines(path: &Path, findings: &Findings) -> String {
     if findings.errors.is_empty() && findings.warnings.is_empty() {
         return format!("{}: ok\n", one_line(&place));
     }
-    let line = |level: &str, problem: &Problem| {
-        one_line(&format!("{place}: {level}: {} {}", problem.field, problem.message)) + "\n"
-    };
+    let line = |level: &str, problem: &Problem| one_line(&format!("{place}: {level}: {problem}")) + "\n";
     let errors = findings.errors.iter().map(|problem| line("error", problem));
     errors.chain(findings.warnings.iter().map(|problem| line("warning", problem))).collect()
 }

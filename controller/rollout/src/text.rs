@@ -1,21 +1,19 @@
 //! Numbers and times as people read them, and sentences that keep their beginning where room is short.
 
-/// A time in its two largest units, rounded up to whole seconds: `15 seconds`, `3 min 20 s`, `7 days`.
+/// A time in its two largest units, rounded up to whole seconds: `15 seconds`, `3 minutes 20 seconds`, `7 days`. The
+/// plugin prints the same words by a crate; here they are written out, because the core takes no crates for text.
 pub(crate) fn span(ms: u64) -> String {
     let seconds = ms.div_ceil(1000);
-    if seconds < 60 {
-        return many(seconds, "second");
-    }
     let parts = [
-        (seconds / 86_400, if seconds / 86_400 == 1 { "day" } else { "days" }),
-        (seconds / 3600 % 24, "h"),
-        (seconds / 60 % 60, "min"),
-        (seconds % 60, "s"),
+        (seconds / 86_400, "day"),
+        (seconds / 3600 % 24, "hour"),
+        (seconds / 60 % 60, "minute"),
+        (seconds % 60, "second"),
     ];
     let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
-    let shown = parts.iter().skip(first).take(2).enumerate();
-    let shown = shown.filter(|(i, (n, _))| *i == 0 || *n > 0);
-    shown.map(|(_, (n, unit))| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
+    let largest = parts.iter().skip(first).take(2).enumerate();
+    let printed = largest.filter(|(i, (n, _))| *i == 0 || *n > 0);
+    printed.map(|(_, (n, unit))| many(*n, unit)).collect::<Vec<_>>().join(" ")
 }
 
 /// A number with its noun.
@@ -91,12 +89,12 @@ mod tests {
             (0, "0 seconds"),
             (1, "1 second"),
             (15_000, "15 seconds"),
-            (90_000, "1 min 30 s"),
-            (180_000, "3 min"),
+            (90_000, "1 minute 30 seconds"),
+            (180_000, "3 minutes"),
             (86_400_000, "1 day"),
             (604_800_000, "7 days"),
-            (612_000_000, "7 days 2 h"),
-            (3_601_000, "1 h"),
+            (612_000_000, "7 days 2 hours"),
+            (3_601_000, "1 hour"),
         ];
         for (ms, text) in cases {
             assert_eq!(span(ms), text, "{ms}");

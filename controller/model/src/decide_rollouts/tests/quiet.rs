@@ -33,5 +33,5 @@ fn a_shorter_window_does_not_hold_the_next_rollout_back() {
     let quiet = outcome(180 * MINUTE_MS);
     assert_eq!(quiet.phase(), Phase::Queued);
     let reason = &decided(&quiet).decision.reasons[0].message;
-    assert!(reason.contains("no device has sent anything for 3 h (limit 3 h)"), "{reason}");
+    assert!(reason.contains("no device has sent anything for 3 hours (limit 3 hours)"), "{reason}");
 }
