@@ -15,9 +15,9 @@ use modelfleet_protocol::state::{Failure, FailureCode};
 
 use crate::engine::{Engines, LoadError, Ports, RunError, Session};
 use crate::fetch::Keys;
-use crate::serve::Places;
+use crate::serve::RunPermits;
 
-/// Predictions of one loaded build that run at once; others wait, within their time.
+/// Predictions of one loaded build that run at once. Others wait, within their time limit.
 const AT_ONCE_MAX: usize = 4;
 
 pub use self_test::Which;
@@ -130,9 +130,9 @@ pub struct Ready {
     /// What it takes and gives; `None` where nobody says.
     pub ports: Option<Ports>,
     /// For predictions that answer.
-    pub places: Arc<Places>,
+    pub permits: Arc<RunPermits>,
     /// For runs beside what answers, one at a time.
-    pub beside: Arc<Places>,
+    pub shadow_permits: Arc<RunPermits>,
     /// Requests that it has answered, and those whose values it would not answer.
     answered: AtomicU64,
     refused: AtomicU64,
@@ -146,8 +146,8 @@ impl Ready {
             session,
             engine,
             ports,
-            places: Places::of(AT_ONCE_MAX),
-            beside: Places::of(1),
+            permits: RunPermits::of(AT_ONCE_MAX),
+            shadow_permits: RunPermits::of(1),
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }

@@ -1,12 +1,12 @@
 //! One device: the loop that waits, feeds the core one input at a time, and carries out its outputs in order.
 
-mod carry;
+mod activation;
+mod disk_space;
 mod loads;
+mod outputs;
 mod parts;
-mod placing;
+mod record_writes;
 mod restore;
-mod room;
-mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -30,12 +30,12 @@ use crate::mqtt::{Link, LinkEvent, Outbox};
 use crate::probe::Probe;
 use crate::serve::Models;
 use crate::store::Store;
+use activation::{Admitted, Outcome};
+use disk_space::Room;
 use loads::{Loaded, Loads};
 pub use parts::Parts;
-use placing::{Admitted, Outcome};
+use record_writes::RecordWrites;
 use restore::{boot, restore};
-use room::Room;
-use writing::Writing;
 
 /// Events of the connection and of downloads that wait for the loop at most.
 const EVENTS_MAX: usize = 32;
@@ -74,7 +74,7 @@ pub struct Device {
     fetch: Option<(Digest, JoinHandle<()>)>,
     room: Room,
     loads: Loads<Outcome>,
-    writing: Writing,
+    record_writes: RecordWrites,
     jobs: mpsc::Sender<Input>,
     wake: Option<Instant>,
     /// Window length by what is observed.
@@ -236,7 +236,7 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
         fetch: None,
         room: Room::default(),
         loads: Loads::new(loads),
-        writing: Writing::default(),
+        record_writes: RecordWrites::default(),
         jobs,
         wake: None,
         windows_ms: BTreeMap::new(),

@@ -26,16 +26,16 @@ const SIZE_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
 /// How long a download may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct TimeLimits {
     /// Longest pause between two bytes.
     pub stall: Duration,
     /// Longest time as a whole; what a byte rate makes necessary is added.
     pub total: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { stall: Duration::from_secs(60), total: Duration::from_secs(4 * 3600) }
+impl Default for TimeLimits {
+    fn default() -> TimeLimits {
+        TimeLimits { stall: Duration::from_secs(60), total: Duration::from_secs(4 * 3600) }
     }
 }
 
@@ -49,7 +49,7 @@ pub struct Fetcher {
     /// Who may sign models; none: the digest alone decides.
     pub keys: Keys,
     /// How long a download may take.
-    pub patience: Patience,
+    pub time_limit: TimeLimits,
     /// Whether bytes are on disk when a call returns.
     pub durable: bool,
 }
@@ -74,7 +74,7 @@ impl Fetcher {
             make_room_for_file(place).map_err(disk("make room at", place))?;
         }
         if !self.is_there(build, &target).await? {
-            let total = self.patience.total + Duration::from_secs(rate_seconds(build, bytes_per_second));
+            let total = self.time_limit.total + Duration::from_secs(rate_seconds(build, bytes_per_second));
             let work = self.download(build, &part, bytes_per_second, &progress);
             let outcome = tokio::time::timeout(total, work).await;
             outcome.unwrap_or_else(|_| {
@@ -138,8 +138,8 @@ impl Fetcher {
             let start = Instant::now();
             let before = bytes;
             while bytes <= build.size_bytes {
-                let next = tokio::time::timeout(self.patience.stall, opened.chunk()).await;
-                let stalled = |_| FetchError::Stalled { after: self.patience.stall, bytes };
+                let next = tokio::time::timeout(self.time_limit.stall, opened.chunk()).await;
+                let stalled = |_| FetchError::Stalled { after: self.time_limit.stall, bytes };
                 let chunk = next.map_err(stalled)?;
                 let Some(chunk) = chunk.map_err(|source| FetchError::Cut { bytes, source })? else { break };
                 file.write_all(&chunk).await.map_err(disk("write", part))?;

@@ -16,7 +16,7 @@ use crate::admit::Loader;
 use crate::config::{CommonArgs, ConfigError, EngineName, plan_keys};
 use crate::device::Parts;
 use crate::engine::{Engine, Engines};
-use crate::fetch::{Fetcher, Keys, KeysError, Patience};
+use crate::fetch::{Fetcher, Keys, KeysError, TimeLimits};
 use crate::http::Client;
 use crate::mqtt::{Backoff, Credentials, Inbox, Settings};
 use crate::probe::{Probe, machine_bytes};
@@ -148,7 +148,7 @@ impl Host {
                 blobs: store.dir().join("blobs"),
                 client: self.client.clone(),
                 keys: self.keys.clone(),
-                patience: Patience::default(),
+                time_limit: TimeLimits::default(),
                 durable: store.durable(),
             },
             loader: self.loader.clone(),

@@ -1,7 +1,7 @@
 //! The state folder of one device: records that survive a power cut, and one owner at a time.
 
-mod aside;
 mod lock;
+mod moved_aside;
 mod records;
 
 use std::collections::BTreeMap;
@@ -14,9 +14,9 @@ use modelfleet_agent_core::saved::SAVED_VERSION;
 use modelfleet_protocol::ids::Digest;
 use tracing::{error, warn};
 
-pub(crate) use aside::make_room_for_file;
-use aside::make_room_for_folder;
 use lock::Lock;
+pub(crate) use moved_aside::make_room_for_file;
+use moved_aside::make_room_for_folder;
 use records::Unread;
 pub use records::{Found, STATE, windows_record};
 

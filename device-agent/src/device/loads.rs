@@ -50,7 +50,7 @@ pub(super) struct Ended {
 struct Load {
     purpose: Purpose,
     build: Build,
-    patience: Duration,
+    time_limit: Duration,
     since: Instant,
     alone: bool,
     /// Nobody waits for it any more: it is late, or something else is wanted.
@@ -109,12 +109,12 @@ impl<T: Send + 'static> Loads<T> {
 
     fn start(&mut self, Waiting { purpose, build, work }: Waiting<T>) {
         let mebibytes = u32::try_from(build.size_bytes >> 20).unwrap_or(u32::MAX);
-        let patience = PATIENCE + PATIENCE_PER_MEBIBYTE.saturating_mul(mebibytes);
+        let time_limit = PATIENCE + PATIENCE_PER_MEBIBYTE.saturating_mul(mebibytes);
         let (number, done) = (self.next, self.done.clone());
         self.next += 1;
         let alone = self.running.is_empty();
         self.running.values_mut().for_each(|load| load.alone = false);
-        let load = Load { purpose, build, patience, since: Instant::now(), alone, dropped: false };
+        let load = Load { purpose, build, time_limit, since: Instant::now(), alone, dropped: false };
         self.running.insert(number, load);
         let work = tokio::task::spawn_blocking(work);
         tokio::spawn(async move {
@@ -159,10 +159,10 @@ impl<T: Send + 'static> Loads<T> {
 
     /// Loads that have had their time, each once, with what is said of them.
     pub fn late(&mut self, now: Instant) -> Vec<(Purpose, Build, Failure)> {
-        let late = self.running.values_mut().filter(|l| !l.dropped && now >= l.since + l.patience);
+        let late = self.running.values_mut().filter(|l| !l.dropped && now >= l.since + l.time_limit);
         let late = late.map(|load| {
             load.dropped = true;
-            let detail = format!("loading and testing took more than {} s", load.patience.as_secs());
+            let detail = format!("loading and testing took more than {} s", load.time_limit.as_secs());
             (load.purpose.clone(), load.build.clone(), Failure::new(FailureCode::LoadRefused, detail))
         });
         let late = late.collect();
@@ -172,13 +172,13 @@ impl<T: Send + 'static> Loads<T> {
 
     /// A build whose thread is stuck: it has had its time twice.
     pub fn stuck(&self, now: Instant) -> Option<&Build> {
-        self.running.values().find(|load| now >= load.since + load.patience * 2).map(|load| &load.build)
+        self.running.values().find(|load| now >= load.since + load.time_limit * 2).map(|load| &load.build)
     }
 
     /// When to look for late or stuck ones next.
     pub fn next_look(&self) -> Option<Instant> {
         let times = |load: &Load| if load.dropped { 2 } else { 1 };
-        self.running.values().map(|load| load.since + load.patience * times(load)).min()
+        self.running.values().map(|load| load.since + load.time_limit * times(load)).min()
     }
 }
 

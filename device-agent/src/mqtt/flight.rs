@@ -82,12 +82,12 @@ impl Flight {
         self.handed.len() + self.sent.len()
     }
 
-    /// What the broker has to answer next, and by when, where an acknowledgement may take `patience`.
-    pub(super) fn due(&self, patience: Duration) -> Option<(Instant, Late)> {
+    /// What the broker has to answer next, and by when, where an acknowledgement may take `time_limit`.
+    pub(super) fn due(&self, time_limit: Duration) -> Option<(Instant, Late)> {
         match self.stage {
             Stage::Knocking => None,
             Stage::Accepted { until } => Some((until, Late::Subscription)),
-            Stage::Open => self.waits.map(|since| (since + patience, Late::Acknowledgement)),
+            Stage::Open => self.waits.map(|since| (since + time_limit, Late::Acknowledgement)),
         }
     }
 

@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) traffic: Traffic,
     pub(crate) model: Option<ModelName>,
     period: Duration,
-    pub(crate) patience: Duration,
+    pub(crate) time_limit: Duration,
     pub(crate) truth_delay: Duration,
     pub(crate) positive_share: Option<f64>,
     pub(crate) predictions: Arc<AtomicU64>,
@@ -72,7 +72,7 @@ impl Driver {
             traffic,
             model: args.model.clone(),
             period: Duration::from_secs_f64(1.0 / args.rate),
-            patience: Duration::from_millis(args.common.prediction_timeout_ms),
+            time_limit: Duration::from_millis(args.common.prediction_timeout_ms),
             truth_delay: Duration::from_millis(args.truth_delay_ms),
             positive_share: args.positive_share,
             predictions: driver.predictions.clone(),
@@ -163,8 +163,8 @@ fn play(part: &Mutex<Part>, hand: &Mutex<Hand>, shared: &Shared) {
             }
         };
         for asked in asked {
-            let beside = asked.beside();
-            for asked in [Some(asked), beside].into_iter().flatten().map(Arc::new) {
+            let in_shadow = asked.in_shadow();
+            for asked in [Some(asked), in_shadow].into_iter().flatten().map(Arc::new) {
                 if !begins(hand, Hand::Busy { asked: asked.clone(), since: Instant::now(), index, at }) {
                     return lock(part).due.push(Reverse((at + shared.period, index)));
                 }
@@ -198,7 +198,7 @@ impl Worker {
     }
 
     fn is_late(&self) -> bool {
-        matches!(&*lock(&self.hand), Hand::Busy { asked, since, .. } if since.elapsed() > asked.patience())
+        matches!(&*lock(&self.hand), Hand::Busy { asked, since, .. } if since.elapsed() > asked.time_limit())
     }
 
     /// Gives the prediction up that is late, and lets its device be due again.

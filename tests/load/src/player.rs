@@ -91,7 +91,7 @@ impl Player {
         if shared.traffic.truth && self.truths.len() < TRUTHS_MAX {
             self.truths.push_back((now + shared.truth_delay, key, truth, model.clone()));
         }
-        Some(Question::live(model, live, key, inputs, shared.patience))
+        Some(Question::live(model, live, key, inputs, shared.time_limit))
     }
 
     fn reading<'a>(&mut self, class: &'a Class, positive_share: Option<f64>) -> (bool, &'a [f32]) {
