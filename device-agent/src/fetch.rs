@@ -1,4 +1,4 @@
-//! Brings the bytes of a build onto the disk: resumed where they stopped, verified before anybody parses them.
+//! Downloads builds to the disk. A download continues where it stopped, and is verified before the model is parsed.
 
 mod error;
 mod source;
@@ -19,7 +19,7 @@ pub use error::{Again, FetchError};
 use source::{Opened, Source};
 pub use verify::{Keys, KeysError};
 
-/// Room that is left free on the disk beside a download, bytes.
+/// Disk space that a download leaves free, bytes.
 const SPARE_BYTES: u64 = 4 * 1024 * 1024;
 /// Largest model that is fetched at all, bytes.
 const SIZE_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
@@ -42,7 +42,7 @@ impl Default for TimeLimits {
 /// Fetches builds into one folder.
 #[derive(Clone)]
 pub struct Fetcher {
-    /// Where verified bytes go, by digest.
+    /// Folder for verified bytes, by digest.
     pub blobs: PathBuf,
     /// Asks HTTP servers.
     pub client: Client,
@@ -55,7 +55,7 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Fetches and verifies a build. Returns where its bytes are; at once when they are there already.
+    /// Downloads and verifies a build. Returns the path of its bytes; at once if they are on disk already.
     ///
     /// # Errors
     /// When the bytes cannot be had, or are not what the plan and the device's keys say.

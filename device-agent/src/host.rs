@@ -1,4 +1,4 @@
-//! What the devices of one process share: engines, keys, TLS, the way to the broker.
+//! What the devices of one process share: engines, keys, TLS and the broker's address.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use crate::probe::{Probe, machine_bytes};
 use crate::store::Store;
 use crate::tls::{TlsError, client_config};
 
-/// Why the common parts cannot be had.
+/// Why the shared parts cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// The settings.
+    /// The settings cannot be used.
     #[error("read the settings")]
     Config(#[from] ConfigError),
-    /// Keys of models.
+    /// The artifact keys cannot be used.
     #[error("read the artifact keys")]
     Keys(#[from] KeysError),
-    /// TLS.
+    /// TLS cannot be set up.
     #[error("set up TLS")]
     Tls(#[from] TlsError),
 }
@@ -62,10 +62,10 @@ struct SettingsOfAll {
 }
 
 impl Host {
-    /// Sets up what is shared. `threads` predict at once.
+    /// Sets up the shared parts. `threads`: the number of predictions that run at once.
     ///
     /// # Errors
-    /// When keys or certificates cannot be read. A missing engine is no error: the device says that it has none.
+    /// If keys or certificates cannot be read. A missing engine is no error: the device reports that it has none.
     pub fn new(args: &CommonArgs, threads: usize) -> Result<Host, HostError> {
         let tls = client_config(args.ca.as_deref())?;
         let keys = Keys::read(&args.artifact_key)?;
@@ -103,7 +103,7 @@ impl Host {
         })
     }
 
-    /// How many devices are connected.
+    /// Number of connected devices.
     #[must_use]
     pub fn connected(&self) -> usize {
         self.connected.load(Ordering::Relaxed)
@@ -161,7 +161,7 @@ impl Host {
     }
 }
 
-/// Opens the engines that are asked for and there. `threads` predict at once.
+/// Opens the requested engines that are available. `threads`: the number of predictions that run at once.
 #[must_use]
 pub fn engines(names: &[EngineName], onnxruntime: Option<&Path>, threads: usize) -> Engines {
     #[allow(unused_mut)] // An agent may be built without any engine.

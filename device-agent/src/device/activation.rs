@@ -16,13 +16,13 @@ use crate::log::chain;
 use crate::serve::{Instance, Reading};
 use crate::slots;
 
-/// What came of a load, and the memory that the process took meanwhile, bytes.
+/// The result of a load, and the memory that the process took meanwhile, bytes.
 pub(super) struct Outcome {
     ready: Result<Arc<Ready>, AdmitError>,
     memory_bytes: u64,
 }
 
-/// A build that is loaded, and neither answers nor runs beside.
+/// A build that is loaded, and neither answers nor runs in shadow.
 pub(super) struct Admitted {
     model: ModelName,
     digest: Digest,
@@ -41,7 +41,7 @@ impl Admitted {
 }
 
 impl Device {
-    /// Begins to load a build for its golden inputs.
+    /// Starts to load and test a build.
     pub(super) fn admit(&mut self, build: Build) {
         match Reading::of(&build) {
             Err(e) => {
@@ -52,7 +52,7 @@ impl Device {
         }
     }
 
-    /// Drops what was loaded for a model and does not serve.
+    /// Unloads a build that was loaded for a model and does not answer.
     pub(super) fn unload(&mut self, model: &ModelName, digest: &Digest) {
         self.loads.drop_build(&Purpose::Admit(model.clone()), digest);
         self.admitted.retain(|admitted| !admitted.is(model, digest));

@@ -16,7 +16,7 @@ use crate::store::{STATE, StoreError, windows_record};
 /// A disk that cannot be written is logged at most this often.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// How writing goes.
+/// Whether the records can be written.
 #[derive(Default)]
 pub(super) struct RecordWrites {
     /// The control record could not be written the last time.
@@ -25,7 +25,7 @@ pub(super) struct RecordWrites {
 }
 
 impl Device {
-    /// Writes what the agent must not forget; false when that failed. The core hears of it next.
+    /// Writes the control record. Returns false if that failed; the core gets the input next.
     pub(super) async fn save_control(&mut self) -> bool {
         let saved = self.agent.saved();
         self.clock.learn(&saved);
@@ -56,7 +56,7 @@ impl Device {
         false
     }
 
-    /// Writes what the agent has observed: evidence, not safety.
+    /// Writes the windows of a model: evidence, not safety.
     pub(super) async fn save_windows(&mut self, model: &ModelName) {
         let payload = self.agent.saved_windows(model);
         if let Err(cause) = self.write(windows_record(model), payload).await {

@@ -1,6 +1,5 @@
-//! Predicts for many devices at a steady rate, on threads of its own: a slow model then holds up predictions,
-//! never connections. A model that hangs holds its thread, and nothing else: the devices of that thread are given
-//! another one.
+//! Makes predictions for many devices at a steady rate, on threads of its own, so that a slow model delays predictions but
+//! never connections. A model that hangs keeps its thread; the devices of that thread get another one.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -29,7 +28,7 @@ const NAP: Duration = Duration::from_millis(100);
 /// Threads that hang at once at most; with more, devices share the fate of the model.
 const LOST_MAX: usize = 64;
 
-/// A device that is played.
+/// A device that runs here.
 pub(crate) struct Played {
     pub(crate) id: DeviceId,
     pub(crate) labels: Labels,
@@ -230,9 +229,9 @@ fn watch(mut workers: Vec<Worker>, shared: &Arc<Shared>) {
                     let hung = std::mem::replace(worker, fresh);
                     hung.leave(shared);
                     lost.push(hung.thread);
-                    warn!(threads = lost.len(), "a prediction does not end; its thread is left");
+                    warn!(threads = lost.len(), "a prediction hangs; its devices get another thread");
                 }
-                Err(error) => error!(%error, "no thread in the place of one that hangs"),
+                Err(error) => error!(%error, "cannot start a thread for devices whose prediction hangs"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One prediction of a played device. Whoever watches can give it up while the engine is still at it.
+//! One prediction of a device. It can be given up while the engine is still running it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use modelfleet_agent_core::recorder::Outcome;
 
 use crate::drive::Shared;
 
-/// What is asked of one build.
+/// One prediction on one build.
 pub(crate) struct Question {
     model: Arc<Model>,
     instance: Arc<Instance>,
@@ -23,7 +23,7 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Question of the build that answers.
+    /// On the build that answers.
     pub(crate) fn live(
         model: Arc<Model>,
         instance: Arc<Instance>,
@@ -42,7 +42,7 @@ impl Question {
         }
     }
 
-    /// The same, asked of the build beside it, if there is one.
+    /// The same on the build in shadow, if there is one.
     pub(crate) fn in_shadow(&self) -> Option<Question> {
         let instance = self.model.shadow()?;
         let (model, inputs) = (self.model.clone(), self.inputs.clone());
@@ -63,8 +63,8 @@ impl Question {
         PredictionCall { instance, key: *key, inputs, time_limit: *time_limit, counted }
     }
 
-    /// Predicts, which may take for ever; whether there was an answer. A build whose places are all taken by predictions
-    /// that do not end is not begun again: it holds that many threads and no more.
+    /// Predicts, which may never end. Returns whether there was an answer. If all permits of the build are taken by
+    /// predictions that hang, no further one is started, so that it holds no more threads.
     pub(crate) fn run(&self) -> bool {
         let ready = &self.instance.ready;
         let places = if self.role == Role::Live { &ready.permits } else { &ready.shadow_permits };
@@ -81,7 +81,7 @@ impl Question {
         }
     }
 
-    /// Counts it as out of time, unless it has been counted; whether the fallback answers.
+    /// Counts it as timed out, unless it was counted before. Returns whether the fallback answers.
     pub(crate) fn give_up(&self) -> bool {
         match self.role {
             Role::Live => self.model.gave_up(&self.case()).is_ok(),
@@ -97,12 +97,12 @@ impl Question {
         self.time_limit
     }
 
-    /// Whether somebody waits for the answer.
+    /// Whether its answer is used.
     pub(crate) fn answers(&self) -> bool {
         self.role == Role::Live
     }
 
-    /// Counted once among the predictions of the fleet, by whoever is first to know how it ended.
+    /// Counts it among the predictions of the fleet.
     pub(crate) fn count(&self, answered: bool, shared: &Shared) {
         if self.answers() {
             shared.predictions.fetch_add(1, Ordering::Relaxed);
