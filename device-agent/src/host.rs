@@ -164,23 +164,12 @@ impl Host {
 /// Opens the requested engines that are available. `threads`: the number of predictions that run at once.
 #[must_use]
 pub fn engines(names: &[EngineName], onnxruntime: Option<&Path>, threads: usize) -> Engines {
-    #[allow(unused_mut)] // An agent may be built without any engine.
-    let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
-    for name in names {
-        match (name, onnxruntime) {
-            #[cfg(feature = "onnxruntime")]
-            (EngineName::Onnxruntime, Some(path)) => {
-                match crate::engine::onnxruntime::OnnxRuntime::open(path, threads) {
-                    Ok(engine) => engines.push(Arc::new(engine)),
-                    Err(error) => warn!(error = %crate::log::chain(&error), "ONNX Runtime cannot be used"),
-                }
-            }
-            #[cfg(feature = "rten")]
-            (EngineName::Rten, _) => engines.push(Arc::new(crate::engine::rten::Rten::default())),
-            _ => {}
-        }
-    }
-    let _ = threads;
+    let open = |name: &EngineName| match name {
+        EngineName::Onnxruntime => onnxruntime.and_then(|library| open_onnxruntime(library, threads)),
+        EngineName::Rten => open_rten(),
+        EngineName::None => None,
+    };
+    let engines: Vec<Arc<dyn Engine>> = names.iter().filter_map(open).collect();
     for info in engines.iter().map(|e| e.info()) {
         info!(engine = %info.name, version = %info.version, opsets = ?info.opsets, "engine ready");
     }
@@ -188,4 +177,31 @@ pub fn engines(names: &[EngineName], onnxruntime: Option<&Path>, threads: usize)
         warn!("no engine is available, so this device can run no models");
     }
     Engines::new(engines)
+}
+
+#[cfg(feature = "onnxruntime")]
+fn open_onnxruntime(library: &Path, threads: usize) -> Option<Arc<dyn Engine>> {
+    match crate::engine::onnxruntime::OnnxRuntime::open(library, threads) {
+        Ok(engine) => Some(Arc::new(engine)),
+        Err(error) => {
+            warn!(error = %crate::log::chain(&error), "ONNX Runtime cannot be used");
+            None
+        }
+    }
+}
+
+#[cfg(feature = "rten")]
+fn open_rten() -> Option<Arc<dyn Engine>> {
+    Some(Arc::new(crate::engine::rten::Rten::default()))
+}
+
+#[cfg(not(feature = "onnxruntime"))]
+fn open_onnxruntime(_library: &Path, _threads: usize) -> Option<Arc<dyn Engine>> {
+    warn!("this agent was built without ONNX Runtime");
+    None
+}
+
+#[cfg(not(feature = "rten"))]
+fn open_rten() -> Option<Arc<dyn Engine>> {
+    None
 }
