@@ -46,12 +46,12 @@ fn main() {
 
     let row = vec![0.111_f32, 0.39, 3.51, -0.062, 58_782.0, 13_805.0, 339.8];
     let inputs = [NamedTensor { name: "features".into(), shape: vec![1, 7], data: Elements::F32(row) }];
-    let patience = Duration::from_secs(2);
+    let time_limit = Duration::from_secs(2);
     let (mut direct, mut through) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         direct.push(nanos(|_| drop(ready.session.run(&inputs).unwrap())));
         let key = |run: u32| u64::from(run) + (round as u64) * u64::from(RUNS) + 1;
-        through.push(nanos(|run| drop(model.predict(key(run), &inputs, patience).unwrap())));
+        through.push(nanos(|run| drop(model.predict(key(run), &inputs, time_limit).unwrap())));
     }
     let (direct, through) = (median(direct), median(through));
     println!("engine {direct} ns, through the agent {through} ns, added {} ns", through - direct);

@@ -15,9 +15,9 @@ use modelfleet_protocol::state::{Failure, FailureCode};
 
 use crate::engine::{Engines, LoadError, Ports, RunError, Session};
 use crate::fetch::Keys;
-use crate::serve::Places;
+use crate::serve::RunPermits;
 
-/// Predictions of one loaded build that run at once; others wait, within their time.
+/// Predictions of one loaded build that run at once. Others wait, within their time limit.
 const AT_ONCE_MAX: usize = 4;
 
 pub use self_test::Which;
@@ -25,28 +25,28 @@ pub use self_test::Which;
 /// Why a build was not admitted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmitError {
-    /// The bytes are not on the disk, or cannot be read.
+    /// The bytes are missing or cannot be read.
     #[error("read {path}")]
     Read {
-        /// Where they should be.
+        /// The path.
         path: PathBuf,
         /// Why not.
         #[source]
         source: std::io::Error,
     },
-    /// The bytes on the disk are not those that were verified.
+    /// The bytes on disk are not those that were verified.
     #[error("the model file on disk is damaged: its digest is {0}")]
     Damaged(Digest),
-    /// No trusted key signed them.
+    /// The model is not signed by a trusted key.
     #[error("the model is not signed by a trusted key")]
     Unsigned,
-    /// The engine does not take them.
+    /// The engine cannot load the model.
     #[error("load the model")]
     Load(#[from] LoadError),
-    /// A self-test or an output's name asks for something that the model has not.
+    /// A self-test or an output names something that the model does not have.
     #[error("the model does not match its signature: {0}")]
     Signature(String),
-    /// A golden input was answered wrongly.
+    /// A self-test got another answer than expected.
     #[error("self-test {which}: {reason}")]
     SelfTest {
         /// Which one.
@@ -54,7 +54,7 @@ pub enum AdmitError {
         /// What differs.
         reason: String,
     },
-    /// The engine fell over a golden input.
+    /// The engine failed on a self-test.
     #[error("self-test {which}")]
     Run {
         /// Which one.
@@ -63,19 +63,19 @@ pub enum AdmitError {
         #[source]
         source: RunError,
     },
-    /// The engine loads the model and cannot run it.
+    /// The engine can load the model, but not run it.
     #[error("run the model once")]
     Trial(#[source] RunError),
 }
 
-/// What a failure speaks of.
+/// What caused a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The build.
     Build,
-    /// The bytes in the slot: they are gone or damaged, and can be fetched again.
+    /// The bytes in the slot: they are missing or damaged, and can be downloaded again.
     Bytes,
-    /// The device's disk, which holds them and does not give them now.
+    /// The device's disk: the bytes cannot be read now.
     Disk,
 }
 
@@ -130,9 +130,9 @@ pub struct Ready {
     /// What it takes and gives; `None` where nobody says.
     pub ports: Option<Ports>,
     /// For predictions that answer.
-    pub places: Arc<Places>,
+    pub permits: Arc<RunPermits>,
     /// For runs beside what answers, one at a time.
-    pub beside: Arc<Places>,
+    pub shadow_permits: Arc<RunPermits>,
     /// Requests that it has answered, and those whose values it would not answer.
     answered: AtomicU64,
     refused: AtomicU64,
@@ -146,8 +146,8 @@ impl Ready {
             session,
             engine,
             ports,
-            places: Places::of(AT_ONCE_MAX),
-            beside: Places::of(1),
+            permits: RunPermits::of(AT_ONCE_MAX),
+            shadow_permits: RunPermits::of(1),
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }

@@ -1,20 +1,20 @@
 //! The local API: the Open Inference Protocol (version 2) over HTTP, and ground truth.
 
-mod about;
+mod access;
 mod address;
 mod answer;
 mod binary;
 mod bodies;
-mod callers;
+mod connection_limit;
 mod connections;
 mod elements;
 mod infer;
+mod metadata;
 mod python;
 mod request;
-mod seats;
 mod stuck;
+mod tracked_stream;
 mod versions;
-mod watched;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,11 +37,11 @@ use crate::config::Listen;
 use crate::engine::RunError;
 use crate::log::chain;
 use crate::serve::{Model, Models, PredictError};
+pub use access::AccessRules;
 use bodies::body;
-pub use callers::Callers;
 use connections::Service;
 
-/// Predictions are taken to be stuck when for so many times the patience none of a build has ended.
+/// Predictions are taken to be stuck when for so many times the time_limit none of a build has ended.
 const STUCK_PATIENCES: u32 = 30;
 /// They are stuck after this time at the earliest.
 const STUCK_LEAST: Duration = Duration::from_secs(1);
@@ -73,13 +73,13 @@ pub enum ApiError {
 #[derive(Clone)]
 struct Api {
     models: Arc<Models>,
-    patience: Duration,
+    time_limit: Duration,
     /// Requests that found no place are read one at a time.
     late: Arc<Semaphore>,
 }
 
 /// Serves the models of a device until `stop`, and some seconds longer to those who have asked. The address is
-/// logged and written to `api-address` in `dir`. A prediction may take `patience`; `callers` may ask.
+/// logged and written to `api-address` in `dir`. A prediction may take `time_limit`; `access` may ask.
 ///
 /// # Errors
 /// When it cannot listen there, or when the predictions of a build that answers are stuck for good.
@@ -87,14 +87,14 @@ pub async fn serve(
     listen: &Listen,
     dir: &Path,
     models: Arc<Models>,
-    patience: Duration,
-    callers: Callers,
+    time_limit: Duration,
+    access: AccessRules,
     stop: CancellationToken,
 ) -> Result<(), ApiError> {
-    let after = patience.saturating_mul(STUCK_PATIENCES).max(STUCK_LEAST);
+    let after = time_limit.saturating_mul(STUCK_PATIENCES).max(STUCK_LEAST);
     let watched = models.clone();
-    let router = router(Api { models, patience, late: Arc::new(Semaphore::new(1)) });
-    let service = Service { router, callers: Arc::new(callers) };
+    let router = router(Api { models, time_limit, late: Arc::new(Semaphore::new(1)) });
+    let service = Service { router, access: Arc::new(access) };
     let served = async {
         match listen {
             Listen::Tcp(address) => {
@@ -129,11 +129,11 @@ pub async fn serve(
 
 fn router(api: Api) -> Router {
     Router::new()
-        .route("/v2", get(about::agent))
-        .route("/v2/health/live", get(about::live))
-        .route("/v2/health/ready", get(about::ready))
-        .route("/v2/models/{name}", get(about::model))
-        .route("/v2/models/{name}/ready", get(about::model_ready))
+        .route("/v2", get(metadata::agent))
+        .route("/v2/health/live", get(metadata::live))
+        .route("/v2/health/ready", get(metadata::ready))
+        .route("/v2/models/{name}", get(metadata::model))
+        .route("/v2/models/{name}/ready", get(metadata::model_ready))
         .route("/v2/models/{name}/infer", post(infer::infer))
         .route("/v2/models/{name}/versions", get(versions::all))
         .route("/v2/models/{name}/versions/", get(versions::all))
@@ -141,8 +141,8 @@ fn router(api: Api) -> Router {
         .route("/v2/models/{name}/versions/{version}/ready", get(versions::ready))
         .route("/v2/models/{name}/versions/{version}/infer", post(versions::infer))
         .route("/v2/models/{name}/feedback", post(feedback))
-        .fallback(about::nothing_there)
-        .method_not_allowed_fallback(about::wrong_method)
+        .fallback(metadata::nothing_there)
+        .method_not_allowed_fallback(metadata::wrong_method)
         .with_state(api)
 }
 

@@ -43,7 +43,7 @@ impl Clock {
     }
 }
 
-/// What is known of the time, apart from where the readings come from.
+/// The time as far as it is known, independent of the source of the readings.
 struct Reckoning {
     /// A moment that was shown, and when that was on the monotonic clock.
     anchor: (Time, Instant),

@@ -1,12 +1,12 @@
-//! One device: the loop that waits, feeds the core one input at a time, and carries out its outputs in order.
+//! One device: the event loop that waits, feeds the core one input at a time, and carries out its outputs in order.
 
-mod carry;
+mod activation;
+mod disk_space;
 mod loads;
+mod outputs;
 mod parts;
-mod placing;
+mod record_writes;
 mod restore;
-mod room;
-mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -30,27 +30,27 @@ use crate::mqtt::{Link, LinkEvent, Outbox};
 use crate::probe::Probe;
 use crate::serve::Models;
 use crate::store::Store;
+use activation::{Admitted, Outcome};
+use disk_space::DiskSpace;
 use loads::{Loaded, Loads};
 pub use parts::Parts;
-use placing::{Admitted, Outcome};
+use record_writes::RecordWrites;
 use restore::{boot, restore};
-use room::Room;
-use writing::Writing;
 
-/// Events of the connection and of downloads that wait for the loop at most.
+/// Longest queue of events of the connection, and of downloads.
 const EVENTS_MAX: usize = 32;
-/// Windows are looked at least this often.
+/// Windows are checked at least this often.
 const TICK_MOST: Duration = Duration::from_secs(10);
-/// Memory above the limit is held against a build once it has stayed there for so long.
+/// Memory above the limit is held against a build after this time.
 const OVER_LEAST: Duration = Duration::from_secs(10);
-/// Failed predictions are told at most this often.
+/// Failed predictions are reported to the core at most this often.
 const ALARM_EVERY: Duration = Duration::from_millis(200);
 
 /// Why a device stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// A model hangs while it is loaded or tested, and only the end of the process frees its thread. What
-    /// follows from that is on the disk.
+    /// A model hangs while it is loaded or tested, and only the end of the process frees its thread. The core's decision is
+    /// on disk.
     #[error("{0} has been loading for too long; a new process is needed")]
     Stuck(String),
 }
@@ -59,7 +59,7 @@ pub enum DeviceError {
 pub struct Device {
     agent: Agent,
     clock: Arc<Clock>,
-    /// The origin of the clock that nobody sets.
+    /// The origin of the steady clock.
     since: Instant,
     store: Arc<Store>,
     models: Arc<Models>,
@@ -67,29 +67,29 @@ pub struct Device {
     fetcher: Fetcher,
     outbox: Arc<Outbox>,
     wills: mpsc::Sender<Presence>,
-    /// Inputs that outputs led to; carried out before anything else is waited for.
+    /// Inputs that resulted from outputs; they are fed before the loop waits again.
     pending: VecDeque<Input>,
-    /// Loaded, but neither answering nor beside.
+    /// Builds that are loaded, and neither answer nor run in shadow.
     admitted: Vec<Admitted>,
     fetch: Option<(Digest, JoinHandle<()>)>,
-    room: Room,
+    disk_space: DiskSpace,
     loads: Loads<Outcome>,
-    writing: Writing,
+    record_writes: RecordWrites,
     jobs: mpsc::Sender<Input>,
     wake: Option<Instant>,
-    /// Window length by what is observed.
+    /// Window length by model and role.
     windows_ms: BTreeMap<(ModelName, Role), u64>,
     probe: Probe,
     memory_limit_bytes: u64,
-    /// Since when all readings are above it.
+    /// Since when all readings have been above the limit.
     over_since: Option<Instant>,
-    /// What its memory is a share of: the limit, or else the machine's.
+    /// The limit, or without one the machine's memory: reports give memory as a share of it.
     memory_bytes: u64,
     connected: Arc<AtomicUsize>,
     name: String,
 }
 
-/// What reaches the loop from outside.
+/// The event sources of the loop.
 struct Sources {
     link: mpsc::Receiver<LinkEvent>,
     jobs: mpsc::Receiver<Input>,
@@ -97,7 +97,8 @@ struct Sources {
 }
 
 impl Device {
-    /// Starts a device from what its folder holds. The models it serves, and its run until `stop`.
+    /// Starts a device from the content of its folder. Returns the models that it serves, and its event loop, which runs
+    /// until `stop`.
     pub fn start(
         parts: Parts,
         stop: CancellationToken,
@@ -131,7 +132,7 @@ impl Device {
         }
     }
 
-    /// Closes windows that have ended, and looks at what the process uses.
+    /// Closes windows that have ended, and measures what the process uses.
     async fn tick(&mut self) {
         let now = self.clock.now();
         let usage = self.probe.usage();
@@ -154,7 +155,7 @@ impl Device {
                 inputs.push(Input::Memory { exceeded });
             }
         }
-        if self.room.has_come(self.store.dir()) {
+        if self.disk_space.is_available(self.store.dir()) {
             inputs.push(Input::RoomOnDisk);
         }
         for input in inputs {
@@ -162,7 +163,7 @@ impl Device {
         }
     }
 
-    /// Closes what is open and writes what is not on disk.
+    /// Closes the open windows and writes what is not on disk yet.
     async fn stop(&mut self) {
         self.tick().await;
         let now = self.clock.now();
@@ -176,7 +177,7 @@ impl Device {
         self.feed(Input::Stopping).await;
     }
 
-    /// Time until windows are to be looked at again: just after the next one ends.
+    /// Time until the windows are checked again: just after the next one ends.
     fn until_tick(&self) -> Duration {
         let Time(now) = self.clock.now();
         let left = self.windows_ms.values().filter(|&&window| window > 0).map(|window| window - now % window);
@@ -234,9 +235,9 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
         pending: VecDeque::new(),
         admitted: Vec::new(),
         fetch: None,
-        room: Room::default(),
+        disk_space: DiskSpace::default(),
         loads: Loads::new(loads),
-        writing: Writing::default(),
+        record_writes: RecordWrites::default(),
         jobs,
         wake: None,
         windows_ms: BTreeMap::new(),

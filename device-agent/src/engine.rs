@@ -18,7 +18,7 @@ pub use port::{Port, Ports};
 /// Why a model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// No engine of this device takes the build.
+    /// This device has no engine for the build.
     #[error("this device has no engine for the build (it needs {asked}, this device has {found})")]
     EngineMissing {
         /// The engines or operator sets that the build names.
@@ -26,13 +26,13 @@ pub enum LoadError {
         /// The engines of the device.
         found: String,
     },
-    /// A format that the agent does not know.
+    /// The agent does not support the format.
     #[error("this agent does not support the model's format")]
     FormatUnknown,
     /// The verified bytes are not a model.
     #[error("read the model file")]
     File(#[from] ReadError),
-    /// Devices cannot carry what the model takes or gives.
+    /// Devices do not support the model's inputs or outputs.
     #[error(transparent)]
     NotCarried(#[from] NotCarried),
     /// The file is of a newer version of the format than the engine takes.
@@ -62,10 +62,10 @@ pub enum LoadError {
     OperatorMissing {
         /// The engine.
         engine: String,
-        /// The engine's words.
+        /// The engine's message.
         detail: String,
     },
-    /// The engine would answer, and not as the file says.
+    /// The engine would give other results than the file specifies.
     #[error("{engine} would give other results than the model specifies: {detail}")]
     Inexact {
         /// The engine.
@@ -73,12 +73,12 @@ pub enum LoadError {
         /// What it does not keep.
         detail: String,
     },
-    /// The engine refuses the model for another reason.
+    /// The engine cannot load the model for another reason.
     #[error("{engine} cannot load the model: {detail}")]
     Refused {
         /// The engine.
         engine: String,
-        /// The engine's words.
+        /// The engine's message.
         detail: String,
     },
 }
@@ -102,7 +102,7 @@ impl LoadError {
 /// Why a prediction has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// An input that the model has not, or not of this type.
+    /// The model has no such input, or the input has another type or shape.
     #[error("input {name:?}: {reason}")]
     Input {
         /// The input.
@@ -110,29 +110,29 @@ pub enum RunError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The engine says that these values cannot be answered: an index beyond a table, a division by zero.
+    /// The engine cannot process these values: an index beyond a table, a division by zero.
     #[error("{engine} cannot answer these values: {detail}")]
     Values {
         /// The engine.
         engine: &'static str,
-        /// The engine's words.
+        /// The engine's message.
         detail: String,
     },
-    /// It would take more memory than predictions may.
+    /// The prediction needs more memory than is allowed.
     #[error("{engine} needs more memory than a prediction may use; send fewer rows at once: {detail}")]
     Memory {
         /// The engine.
         engine: &'static str,
-        /// The engine's words.
+        /// The engine's message.
         detail: String,
     },
-    /// The answer is larger than any that is sent.
+    /// The answer is larger than allowed.
     #[error("the answer has {bytes} bytes, at most {ANSWER_BYTES_MAX} are allowed; send fewer rows at once")]
     Large {
         /// How many it has.
         bytes: usize,
     },
-    /// An output that the engine gave and that cannot be carried.
+    /// An output of a type that is not supported.
     #[error("output {name:?}: {reason}")]
     Output {
         /// The output.
@@ -145,12 +145,12 @@ pub enum RunError {
     Engine {
         /// The engine.
         engine: &'static str,
-        /// The engine's words.
+        /// The engine's message.
         detail: String,
     },
 }
 
-/// Whether outputs of so many bytes are sent. Asked before they are copied.
+/// Checks the size of outputs before they are copied.
 ///
 /// # Errors
 /// When they are too large.

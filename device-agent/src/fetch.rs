@@ -1,4 +1,4 @@
-//! Brings the bytes of a build onto the disk: resumed where they stopped, verified before anybody parses them.
+//! Downloads builds to the disk. A download continues where it stopped, and is verified before the model is parsed.
 
 mod error;
 mod source;
@@ -19,43 +19,43 @@ pub use error::{Again, FetchError};
 use source::{Opened, Source};
 pub use verify::{Keys, KeysError};
 
-/// Room that is left free on the disk beside a download, bytes.
+/// Disk space that a download leaves free, bytes.
 const SPARE_BYTES: u64 = 4 * 1024 * 1024;
 /// Largest model that is fetched at all, bytes.
 const SIZE_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
 /// How long a download may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct TimeLimits {
     /// Longest pause between two bytes.
     pub stall: Duration,
     /// Longest time as a whole; what a byte rate makes necessary is added.
     pub total: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { stall: Duration::from_secs(60), total: Duration::from_secs(4 * 3600) }
+impl Default for TimeLimits {
+    fn default() -> TimeLimits {
+        TimeLimits { stall: Duration::from_secs(60), total: Duration::from_secs(4 * 3600) }
     }
 }
 
 /// Fetches builds into one folder.
 #[derive(Clone)]
 pub struct Fetcher {
-    /// Where verified bytes go, by digest.
+    /// Folder for verified bytes, by digest.
     pub blobs: PathBuf,
     /// Asks HTTP servers.
     pub client: Client,
     /// Who may sign models; none: the digest alone decides.
     pub keys: Keys,
     /// How long a download may take.
-    pub patience: Patience,
+    pub time_limit: TimeLimits,
     /// Whether bytes are on disk when a call returns.
     pub durable: bool,
 }
 
 impl Fetcher {
-    /// Fetches and verifies a build. Returns where its bytes are; at once when they are there already.
+    /// Downloads and verifies a build. Returns the path of its bytes; at once if they are on disk already.
     ///
     /// # Errors
     /// When the bytes cannot be had, or are not what the plan and the device's keys say.
@@ -74,7 +74,7 @@ impl Fetcher {
             make_room_for_file(place).map_err(disk("make room at", place))?;
         }
         if !self.is_there(build, &target).await? {
-            let total = self.patience.total + Duration::from_secs(rate_seconds(build, bytes_per_second));
+            let total = self.time_limit.total + Duration::from_secs(rate_seconds(build, bytes_per_second));
             let work = self.download(build, &part, bytes_per_second, &progress);
             let outcome = tokio::time::timeout(total, work).await;
             outcome.unwrap_or_else(|_| {
@@ -138,8 +138,8 @@ impl Fetcher {
             let start = Instant::now();
             let before = bytes;
             while bytes <= build.size_bytes {
-                let next = tokio::time::timeout(self.patience.stall, opened.chunk()).await;
-                let stalled = |_| FetchError::Stalled { after: self.patience.stall, bytes };
+                let next = tokio::time::timeout(self.time_limit.stall, opened.chunk()).await;
+                let stalled = |_| FetchError::Stalled { after: self.time_limit.stall, bytes };
                 let chunk = next.map_err(stalled)?;
                 let Some(chunk) = chunk.map_err(|source| FetchError::Cut { bytes, source })? else { break };
                 file.write_all(&chunk).await.map_err(disk("write", part))?;

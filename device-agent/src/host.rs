@@ -1,4 +1,4 @@
-//! What the devices of one process share: engines, keys, TLS, the way to the broker.
+//! What the devices of one process share: engines, keys, TLS and the broker's address.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,23 +16,23 @@ use crate::admit::Loader;
 use crate::config::{CommonArgs, ConfigError, EngineName, plan_keys};
 use crate::device::Parts;
 use crate::engine::{Engine, Engines};
-use crate::fetch::{Fetcher, Keys, KeysError, Patience};
+use crate::fetch::{Fetcher, Keys, KeysError, TimeLimits};
 use crate::http::Client;
 use crate::mqtt::{Backoff, Credentials, Inbox, Settings};
 use crate::probe::{Probe, machine_bytes};
 use crate::store::Store;
 use crate::tls::{TlsError, client_config};
 
-/// Why the common parts cannot be had.
+/// Why the shared parts cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// The settings.
+    /// The settings cannot be used.
     #[error("read the settings")]
     Config(#[from] ConfigError),
-    /// Keys of models.
+    /// The artifact keys cannot be used.
     #[error("read the artifact keys")]
     Keys(#[from] KeysError),
-    /// TLS.
+    /// TLS cannot be set up.
     #[error("set up TLS")]
     Tls(#[from] TlsError),
 }
@@ -62,10 +62,10 @@ struct SettingsOfAll {
 }
 
 impl Host {
-    /// Sets up what is shared. `threads` predict at once.
+    /// Sets up the shared parts. `threads`: the number of predictions that run at once.
     ///
     /// # Errors
-    /// When keys or certificates cannot be read. A missing engine is no error: the device says that it has none.
+    /// If keys or certificates cannot be read. A missing engine is no error: the device reports that it has none.
     pub fn new(args: &CommonArgs, threads: usize) -> Result<Host, HostError> {
         let tls = client_config(args.ca.as_deref())?;
         let keys = Keys::read(&args.artifact_key)?;
@@ -103,7 +103,7 @@ impl Host {
         })
     }
 
-    /// How many devices are connected.
+    /// Number of connected devices.
     #[must_use]
     pub fn connected(&self) -> usize {
         self.connected.load(Ordering::Relaxed)
@@ -148,7 +148,7 @@ impl Host {
                 blobs: store.dir().join("blobs"),
                 client: self.client.clone(),
                 keys: self.keys.clone(),
-                patience: Patience::default(),
+                time_limit: TimeLimits::default(),
                 durable: store.durable(),
             },
             loader: self.loader.clone(),
@@ -161,26 +161,15 @@ impl Host {
     }
 }
 
-/// Opens the engines that are asked for and there. `threads` predict at once.
+/// Opens the requested engines that are available. `threads`: the number of predictions that run at once.
 #[must_use]
 pub fn engines(names: &[EngineName], onnxruntime: Option<&Path>, threads: usize) -> Engines {
-    #[allow(unused_mut)] // An agent may be built without any engine.
-    let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
-    for name in names {
-        match (name, onnxruntime) {
-            #[cfg(feature = "onnxruntime")]
-            (EngineName::Onnxruntime, Some(path)) => {
-                match crate::engine::onnxruntime::OnnxRuntime::open(path, threads) {
-                    Ok(engine) => engines.push(Arc::new(engine)),
-                    Err(error) => warn!(error = %crate::log::chain(&error), "ONNX Runtime cannot be used"),
-                }
-            }
-            #[cfg(feature = "rten")]
-            (EngineName::Rten, _) => engines.push(Arc::new(crate::engine::rten::Rten::default())),
-            _ => {}
-        }
-    }
-    let _ = threads;
+    let open = |name: &EngineName| match name {
+        EngineName::Onnxruntime => onnxruntime.and_then(|library| open_onnxruntime(library, threads)),
+        EngineName::Rten => open_rten(),
+        EngineName::None => None,
+    };
+    let engines: Vec<Arc<dyn Engine>> = names.iter().filter_map(open).collect();
     for info in engines.iter().map(|e| e.info()) {
         info!(engine = %info.name, version = %info.version, opsets = ?info.opsets, "engine ready");
     }
@@ -188,4 +177,31 @@ pub fn engines(names: &[EngineName], onnxruntime: Option<&Path>, threads: usize)
         warn!("no engine is available, so this device can run no models");
     }
     Engines::new(engines)
+}
+
+#[cfg(feature = "onnxruntime")]
+fn open_onnxruntime(library: &Path, threads: usize) -> Option<Arc<dyn Engine>> {
+    match crate::engine::onnxruntime::OnnxRuntime::open(library, threads) {
+        Ok(engine) => Some(Arc::new(engine)),
+        Err(error) => {
+            warn!(error = %crate::log::chain(&error), "ONNX Runtime cannot be used");
+            None
+        }
+    }
+}
+
+#[cfg(feature = "rten")]
+fn open_rten() -> Option<Arc<dyn Engine>> {
+    Some(Arc::new(crate::engine::rten::Rten::default()))
+}
+
+#[cfg(not(feature = "onnxruntime"))]
+fn open_onnxruntime(_library: &Path, _threads: usize) -> Option<Arc<dyn Engine>> {
+    warn!("this agent was built without ONNX Runtime");
+    None
+}
+
+#[cfg(not(feature = "rten"))]
+fn open_rten() -> Option<Arc<dyn Engine>> {
+    None
 }

@@ -26,7 +26,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Why a request has no answer. Addresses are shown without query, which may hold a signature.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The address cannot be asked.
+    /// The address cannot be used.
     #[error("{url} cannot be downloaded: {reason}")]
     Address {
         /// The address, without query.
@@ -165,7 +165,7 @@ pub fn shown(url: &Url) -> String {
     format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
-/// Where a `206 Partial Content` begins; `None` when it does not say.
+/// The offset of a `206 Partial Content`; `None` if it has none.
 #[must_use]
 pub fn range_start(answer: &Response<Incoming>) -> Option<u64> {
     if answer.status() != StatusCode::PARTIAL_CONTENT {

@@ -12,7 +12,7 @@ use modelfleet_agent::device::Device;
 use modelfleet_agent::host::Host;
 use modelfleet_agent::mqtt::{Credentials, read_password};
 use modelfleet_agent::probe::Probe;
-use modelfleet_agent::serve::Trouble;
+use modelfleet_agent::serve::Problem;
 use modelfleet_agent::store::Store;
 use modelfleet_agent::{api, log, signal};
 use tokio_util::sync::CancellationToken;
@@ -66,11 +66,11 @@ async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let labels = labels(&args.label)?;
     let parts = host.parts(args.device.clone(), labels, store, credentials, Probe::shared_by(1), limit);
     let (models, device) = Device::start(parts, stop.clone());
-    models.is_in_trouble(Trouble::Settings, without.clone());
+    models.set_problem(Problem::Settings, without.clone());
     info!(device = %args.device, namespace = %args.common.namespace, "agent started");
-    let patience = Duration::from_millis(args.common.prediction_timeout_ms);
-    let callers = api::Callers::at(&args.listen, &args.allow_host, &args.allow_origin);
-    let api = api::serve(&args.listen, &args.dir, Arc::clone(&models), patience, callers, stop.clone());
+    let time_limit = Duration::from_millis(args.common.prediction_timeout_ms);
+    let access = api::AccessRules::at(&args.listen, &args.allow_host, &args.allow_origin);
+    let api = api::serve(&args.listen, &args.dir, Arc::clone(&models), time_limit, access, stop.clone());
     // If one of the two ends, the other is stopped.
     let device = async {
         let ended = device.await.context("run the device");

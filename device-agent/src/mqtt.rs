@@ -141,7 +141,7 @@ impl Link {
         let (client, mut events) =
             AsyncClient::new(options(&self.settings, self.presence(), &will), REQUESTS_MAX);
         let mut flight = Flight::default();
-        let patience = self.settings.keep_alive * ALIVE_PER_ACKNOWLEDGEMENT;
+        let time_limit = self.settings.keep_alive * ALIVE_PER_ACKNOWLEDGEMENT;
         let lost = 'connection: loop {
             // The library's future is never dropped half way: it may be in the middle of a connect or write.
             let poll = events.poll();
@@ -150,7 +150,7 @@ impl Link {
                 tokio::select! {
                     event = &mut poll => break event,
                     () = self.outbox.changed(), if flight.stage == Stage::Open => self.send(&client, &mut flight),
-                    what = late(flight.due(patience)) => break 'connection Some(what.as_str().into()),
+                    what = late(flight.due(time_limit)) => break 'connection Some(what.as_str().into()),
                     () = stop.cancelled() => break 'connection None,
                 }
             };

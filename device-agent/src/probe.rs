@@ -37,7 +37,7 @@ impl Probe {
         Probe { devices, over, seen: (Instant::now(), cpu_nanos()), cpu_ppm: 0 }
     }
 
-    /// What is used now: memory of this moment, and the share of processor time in the last second or more.
+    /// Current memory use, and the share of processor time in the last second or more.
     pub fn usage(&mut self) -> Usage {
         let (then, before) = self.seen;
         let now = Instant::now();
@@ -57,7 +57,7 @@ fn cpu_nanos() -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(spent.tv_nsec).unwrap_or(0))
 }
 
-/// Resident memory of this process in bytes; 0 where the system does not say.
+/// Resident memory of this process in bytes; 0 if unknown.
 #[must_use]
 pub fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -65,7 +65,7 @@ pub fn resident_bytes() -> u64 {
     pages.saturating_mul(rustix::param::page_size() as u64)
 }
 
-/// Memory of the machine in bytes; 0 where the system does not say.
+/// Memory of the machine in bytes; 0 if unknown.
 #[must_use]
 pub fn machine_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();

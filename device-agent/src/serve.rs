@@ -1,11 +1,11 @@
-//! Predictions. They never go through the device's loop: they run against the build that answers now, which is
-//! swapped in one atomic step, and are counted by the core's recorder.
+//! Predictions. They do not pass through the device's event loop: they use the build that answers now, which is replaced in
+//! one atomic step, and are counted by the core's recorder.
 
-mod beside;
-mod booking;
+mod counting;
 mod models;
-mod places;
 mod reading;
+mod run_permits;
+mod shadow;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,18 +22,18 @@ use tokio::sync::Notify;
 use crate::admit::Ready;
 use crate::engine::{RunError, bounded};
 use crate::tensor::NamedTensor;
-use booking::Observed;
-pub use models::{Models, Trouble};
-pub use places::{Place, Places};
+use counting::Observed;
+pub use models::{Models, Problem};
 pub use reading::{Reading, ReadingError};
+pub use run_permits::{RunPermit, RunPermits};
 
-/// Why there is no answer.
+/// Why a prediction has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum PredictError {
     /// No build answers for this model now.
     #[error("no version of {0} is running now")]
     NotReady(ModelName),
-    /// No build could have answered, or this one cannot answer these values.
+    /// The request does not fit the model, or the engine cannot process its values.
     #[error("{model} {version} cannot answer this request")]
     Refused {
         /// The model.
@@ -44,7 +44,7 @@ pub enum PredictError {
         #[source]
         source: RunError,
     },
-    /// The model failed.
+    /// The model returned an error.
     #[error("{model} {version} failed")]
     Run {
         /// The model.
@@ -73,20 +73,20 @@ pub enum PredictError {
     },
 }
 
-/// A build that answers, or runs beside.
+/// A build that answers, or runs in shadow.
 pub struct Instance {
     /// The build.
     pub build: Build,
-    /// What runs it.
+    /// The loaded build.
     pub ready: Arc<Ready>,
     /// How its inputs and outputs are read.
     pub reading: Reading,
 }
 
-/// One request on its way through one build. The build is chosen once: when another one is switched to
-/// meanwhile, what becomes of the request is still the first one's doing.
+/// One prediction on one build. The build is chosen once: if another one is activated meanwhile, the result still counts for
+/// the first one.
 #[derive(Clone, Copy)]
-pub struct Case<'a> {
+pub struct PredictionCall<'a> {
     /// The build.
     pub instance: &'a Instance,
     /// Key of the prediction's id.
@@ -94,17 +94,17 @@ pub struct Case<'a> {
     /// The inputs.
     pub inputs: &'a [NamedTensor],
     /// How long it may take.
-    pub patience: Duration,
-    /// Set by whoever books it: the caller may give up before the engine does.
-    pub booked: &'a AtomicBool,
+    pub time_limit: Duration,
+    /// Set once the prediction was counted: the caller may give up before the engine ends.
+    pub counted: &'a AtomicBool,
 }
 
-/// What a prediction gave.
+/// The answer of a prediction.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// The outputs.
     pub outputs: Vec<NamedTensor>,
-    /// Version of the build that answered; empty where none did.
+    /// Version of the build that answered; empty if none did.
     pub version: String,
     /// The pre-filter that answered instead of the model.
     pub filtered_by: Option<String>,
@@ -112,15 +112,15 @@ pub struct Answer {
     pub fallback: bool,
 }
 
-/// One model of a device: what answers, what runs beside it, and what both have done.
+/// One model of a device: the build that answers, the one in shadow, and what both have counted.
 pub struct Model {
     name: ModelName,
     live: ArcSwapOption<Instance>,
     shadow: ArcSwapOption<Instance>,
     recorders: [Mutex<Observed>; 2],
-    /// The last build that answered: its fallback goes on when nothing may.
+    /// The last build that answered. Its fallback is used while no build answers.
     last: ArcSwapOption<Build>,
-    /// Errors are told at once.
+    /// Notified at once when a prediction fails.
     alarmed: Arc<Notify>,
 }
 
@@ -137,13 +137,13 @@ impl Model {
         &self.name
     }
 
-    /// What answers now.
+    /// The build that answers now.
     #[must_use]
     pub fn live(&self) -> Option<Arc<Instance>> {
         self.live.load_full()
     }
 
-    /// Whether something answers (or runs beside) in this role.
+    /// Whether a build runs in this role.
     #[must_use]
     pub fn can_answer(&self, role: Role) -> bool {
         match role {
@@ -152,7 +152,7 @@ impl Model {
         }
     }
 
-    /// Makes an instance answer, or run beside.
+    /// Sets the build that runs in this role.
     pub fn place(&self, role: Role, instance: Option<Arc<Instance>>) {
         match role {
             Role::Live => {
@@ -165,30 +165,42 @@ impl Model {
         }
     }
 
-    /// Answers a request, and then lets the shadow run on the same inputs. Returns when both are done.
+    /// Answers a request, and then runs the build in shadow on the same inputs. Returns when both are done.
     ///
     /// # Errors
-    /// When no build answers, it fails, or it took longer than `patience`, and there is no fallback.
+    /// When no build answers, it fails, or it took longer than `time_limit`, and there is no fallback.
     pub fn predict(
         &self,
         key: u64,
         inputs: &[NamedTensor],
-        patience: Duration,
+        time_limit: Duration,
     ) -> Result<Answer, PredictError> {
         let live = self.live.load();
         let Some(instance) = live.as_deref() else { return self.absent(key) };
-        let answer = self.answer(&Case { instance, key, inputs, patience, booked: &AtomicBool::new(false) });
+        let answer = self.answer(&PredictionCall {
+            instance,
+            key,
+            inputs,
+            time_limit,
+            counted: &AtomicBool::new(false),
+        });
         if let Some(instance) = self.shadow.load().as_deref() {
-            self.run_beside(&Case { instance, key, inputs, patience, booked: &AtomicBool::new(false) });
+            self.run_shadow(&PredictionCall {
+                instance,
+                key,
+                inputs,
+                time_limit,
+                counted: &AtomicBool::new(false),
+            });
         }
         answer
     }
 
-    /// Answers a request with its build.
+    /// Answers a request with the build of the call.
     ///
     /// # Errors
     /// When the build fails or takes too long, and there is no fallback.
-    pub fn answer(&self, case: &Case<'_>) -> Result<Answer, PredictError> {
+    pub fn answer(&self, case: &PredictionCall<'_>) -> Result<Answer, PredictError> {
         let instance = case.instance;
         let mut scratch = Vec::new();
         let features = instance.reading.features(case.inputs, &mut scratch);
@@ -199,12 +211,12 @@ impl Model {
         let outcome = instance.ready.session.run(case.inputs);
         let elapsed = start.elapsed();
         let booking = (case.key, nanos(elapsed));
-        if case.booked.swap(true, Ordering::AcqRel) {
+        if case.counted.swap(true, Ordering::AcqRel) {
             return Err(self.timeout(case));
         }
         let outcome = outcome.and_then(|outputs| instance.complete(outputs));
         let (outcome, error) = match outcome {
-            Ok(outputs) if elapsed <= case.patience => {
+            Ok(outputs) if elapsed <= case.time_limit => {
                 instance.ready.has_answered();
                 self.count_rows(Role::Live, instance, case.key, booking.1, features, &outputs);
                 return Ok(Answer { outputs, version: instance.version(), ..Answer::default() });
@@ -224,31 +236,36 @@ impl Model {
         instance.fallback(error)
     }
 
-    /// Counts a request as out of time whose engine is still at it, or was never begun.
+    /// Counts a prediction as timed out that is still running, or was never started.
     ///
     /// # Errors
     /// When there is no fallback.
-    pub fn gave_up(&self, case: &Case<'_>) -> Result<Answer, PredictError> {
+    pub fn gave_up(&self, case: &PredictionCall<'_>) -> Result<Answer, PredictError> {
         self.lost(case, Outcome::Timeout, self.timeout(case))
     }
 
-    /// Counts a request as failed whose prediction ended in a panic.
+    /// Counts a prediction as failed that panicked.
     ///
     /// # Errors
     /// When there is no fallback.
-    pub fn dropped(&self, case: &Case<'_>) -> Result<Answer, PredictError> {
+    pub fn dropped(&self, case: &PredictionCall<'_>) -> Result<Answer, PredictError> {
         let (model, version) = (self.name.clone(), case.instance.version());
         self.lost(case, Outcome::Error, PredictError::Dropped { model, version })
     }
 
-    fn lost(&self, case: &Case<'_>, outcome: Outcome, error: PredictError) -> Result<Answer, PredictError> {
+    fn lost(
+        &self,
+        case: &PredictionCall<'_>,
+        outcome: Outcome,
+        error: PredictError,
+    ) -> Result<Answer, PredictError> {
         let mut scratch = Vec::new();
         let features = case.instance.reading.features(case.inputs, &mut scratch);
         if let Some(answer) = self.filtered(case, features) {
             return Ok(answer);
         }
-        if !case.booked.swap(true, Ordering::AcqRel) {
-            let booking = (case.key, nanos(case.patience));
+        if !case.counted.swap(true, Ordering::AcqRel) {
+            let booking = (case.key, nanos(case.time_limit));
             self.count(Role::Live, Some(case.instance), booking, outcome, features);
             self.alarmed.notify_one();
         }
@@ -256,10 +273,10 @@ impl Model {
     }
 
     /// The answer of the filter that stops these features.
-    fn filtered(&self, case: &Case<'_>, features: &[f32]) -> Option<Answer> {
+    fn filtered(&self, case: &PredictionCall<'_>, features: &[f32]) -> Option<Answer> {
         let instance = case.instance;
         let filtered_by = Some(instance.reading.filter(features)?.to_owned());
-        if !case.booked.swap(true, Ordering::AcqRel) {
+        if !case.counted.swap(true, Ordering::AcqRel) {
             self.count(Role::Live, Some(instance), (case.key, 0), Outcome::Fallback, features);
         }
         let outputs = instance.reading.fallback_outputs(&instance.build).unwrap_or_default();
@@ -283,8 +300,8 @@ impl Model {
         Ok(Answer { outputs, fallback: true, ..Answer::default() })
     }
 
-    fn timeout(&self, case: &Case<'_>) -> PredictError {
-        PredictError::Timeout { model: self.name.clone(), after: case.patience }
+    fn timeout(&self, case: &PredictionCall<'_>) -> PredictError {
+        PredictError::Timeout { model: self.name.clone(), after: case.time_limit }
     }
 }
 

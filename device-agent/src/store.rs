@@ -1,7 +1,7 @@
 //! The state folder of one device: records that survive a power cut, and one owner at a time.
 
-mod aside;
 mod lock;
+mod moved_aside;
 mod records;
 
 use std::collections::BTreeMap;
@@ -14,9 +14,9 @@ use modelfleet_agent_core::saved::SAVED_VERSION;
 use modelfleet_protocol::ids::Digest;
 use tracing::{error, warn};
 
-pub(crate) use aside::make_room_for_file;
-use aside::make_room_for_folder;
 use lock::Lock;
+pub(crate) use moved_aside::make_room_for_file;
+use moved_aside::make_room_for_folder;
 use records::Unread;
 pub use records::{Found, STATE, windows_record};
 
@@ -103,7 +103,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes sure before writing that the folder is this agent's: it may have been opened where nothing can be locked.
+    /// Locks the folder before writing, if it could not be locked when it was opened.
     fn own(&self) -> Result<(), StoreError> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if !lock.is_held() {
@@ -124,7 +124,7 @@ impl Store {
         self.load(STATE, |_| Ok(())).state.is_some()
     }
 
-    /// Where the verified bytes of a digest are, or will be.
+    /// Path of the verified bytes of a digest.
     #[must_use]
     pub fn blob(&self, digest: &Digest) -> PathBuf {
         self.dir.join("blobs").join(digest.hex())

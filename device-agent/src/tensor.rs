@@ -107,7 +107,7 @@ impl Elements {
         }
     }
 
-    /// The element type in the words of the Open Inference Protocol.
+    /// The element type as the Open Inference Protocol names it.
     #[must_use]
     pub fn datatype(&self) -> &'static str {
         match self {
@@ -230,7 +230,7 @@ impl ToNumber for String {
     }
 }
 
-/// How many elements a shape has; `None` when it has too many dimensions or the number overflows.
+/// Number of elements of a shape; `None` if it has too many dimensions or the number overflows.
 #[must_use]
 pub fn elements_of(shape: &[usize]) -> Option<usize> {
     if shape.len() > RANK_MAX {

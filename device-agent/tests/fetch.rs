@@ -7,7 +7,7 @@ mod support;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use modelfleet_agent::fetch::{Again, FetchError, Fetcher, Keys, Patience};
+use modelfleet_agent::fetch::{Again, FetchError, Fetcher, Keys, TimeLimits};
 use modelfleet_agent::http::Client;
 use modelfleet_agent::tls::client_config;
 use modelfleet_protocol::model::ModelBuild;
@@ -33,7 +33,7 @@ fn depot(manners: Manners) -> Depot {
         blobs: dir.path().to_owned(),
         client: Client::new(client_config(None).unwrap()),
         keys: Keys::default(),
-        patience: Patience { stall: Duration::from_secs(5), total: Duration::from_secs(20) },
+        time_limit: TimeLimits { stall: Duration::from_secs(5), total: Duration::from_secs(20) },
         durable: true,
     };
     let build = pump_build("1.0.0", &bytes(), format!("{}/model", server.url));

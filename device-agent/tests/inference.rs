@@ -98,7 +98,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn patient(patience: Duration) -> Bench {
+    fn patient(time_limit: Duration) -> Bench {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (dir, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
@@ -107,7 +107,7 @@ impl Bench {
         let (path, over) = (dir.path().to_owned(), stop.clone());
         let served = runtime.spawn(async move {
             let listen = Listen::Tcp("127.0.0.1:0".parse().unwrap());
-            api::serve(&listen, &path, models, patience, api::Callers::default(), over).await
+            api::serve(&listen, &path, models, time_limit, api::AccessRules::default(), over).await
         });
         let (runtime, served) = (Some(runtime), Some(served));
         Bench { runtime, served, stop, dir, gate: Arc::default(), model }
@@ -127,7 +127,7 @@ impl Bench {
         build.into()
     }
 
-    /// Places a build and observes it.
+    /// RunPermits a build and observes it.
     fn place(&self, role: Role, version: &str, manner: Manner) {
         let build = Bench::build(version);
         let reading = Reading::of(&build).unwrap();
@@ -385,8 +385,15 @@ fn a_folder_that_cannot_be_written_takes_no_answers_away() {
     let (listen, over) = (Listen::Unix(socket.clone()), stop.clone());
     let missing = dir.path().join("missing");
     let served = runtime.spawn(async move {
-        api::serve(&listen, &missing, Arc::new(Models::remembering(1)), LONG, api::Callers::default(), over)
-            .await
+        api::serve(
+            &listen,
+            &missing,
+            Arc::new(Models::remembering(1)),
+            LONG,
+            api::AccessRules::default(),
+            over,
+        )
+        .await
     });
     wait("the socket", || std::os::unix::net::UnixStream::connect(&socket).ok());
     stop.cancel();

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 
-use super::seats::{Busy, Seat};
+use super::connection_limit::{Busy, ConnectionPermit};
 use super::{Refusal, bad};
 use crate::tensor::ANSWER_BYTES_MAX;
 
@@ -28,14 +28,14 @@ pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
     if told.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
         return Err(too_large());
     }
-    let seat = request.extensions().get::<Arc<Seat>>().cloned();
-    let read = tokio::time::timeout(BODY_TIMEOUT, read(request, seat.as_deref())).await;
+    let permit = request.extensions().get::<Arc<ConnectionPermit>>().cloned();
+    let read = tokio::time::timeout(BODY_TIMEOUT, read(request, permit.as_deref())).await;
     let bytes = read.unwrap_or_else(|_| {
         let seconds = BODY_TIMEOUT.as_secs();
         Err(Refusal(StatusCode::REQUEST_TIMEOUT, format!("the request body took more than {seconds} s")))
     })?;
-    if let Some(seat) = seat {
-        seat.work().map_err(|Busy| {
+    if let Some(permit) = permit {
+        permit.work().map_err(|Busy| {
             let reason = "as many requests as can be are being answered; ask again in a moment";
             Refusal(StatusCode::SERVICE_UNAVAILABLE, reason.into())
         })?;
@@ -43,7 +43,7 @@ pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
     Ok(bytes)
 }
 
-async fn read(request: Request, seat: Option<&Seat>) -> Result<Bytes, Refusal> {
+async fn read(request: Request, permit: Option<&ConnectionPermit>) -> Result<Bytes, Refusal> {
     let mut body = request.into_body();
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -52,8 +52,8 @@ async fn read(request: Request, seat: Option<&Seat>) -> Result<Bytes, Refusal> {
         if bytes.len() + data.len() > BODY_BYTES_MAX {
             return Err(too_large());
         }
-        if let Some(seat) = seat {
-            seat.hold(bytes.len() + data.len()).await.map_err(no_room)?;
+        if let Some(permit) = permit {
+            permit.hold(bytes.len() + data.len()).await.map_err(no_room)?;
         }
         bytes.extend_from_slice(&data);
     }

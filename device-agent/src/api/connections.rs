@@ -21,10 +21,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::access::{self, AccessRules};
 use super::bodies::no_room;
-use super::callers::{self, Callers};
-use super::seats::{At, Seat, Seats};
-use super::watched::Watched;
+use super::connection_limit::{At, ConnectionLimit, ConnectionPermit};
+use super::tracked_stream::TrackedStream;
 
 /// Requests that are under way at the stop get this time.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -35,24 +35,24 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) router: Router,
-    pub(super) callers: Arc<Callers>,
+    pub(super) access: Arc<AccessRules>,
 }
 
 /// Serves connections until `stop`, and those that are open then a little longer.
 pub(super) async fn serve<L: Listener>(mut listener: L, service: Service, stop: CancellationToken) {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let seats = Arc::new(Seats::within(files));
+    let connections = Arc::new(ConnectionLimit::within(files));
     let mut open = JoinSet::new();
     loop {
         let next = async {
             let stream = listener.accept().await.0;
-            (stream, seats.take().await)
+            (stream, connections.take().await)
         };
-        let (stream, seat) = tokio::select! {
+        let (stream, permit) = tokio::select! {
             next = next => next,
             () = stop.cancelled() => break,
         };
-        open.spawn(connection(stream, seat, service.clone(), stop.clone()));
+        open.spawn(connection(stream, permit, service.clone(), stop.clone()));
         while open.try_join_next().is_some() {}
     }
     drop(listener);
@@ -62,15 +62,16 @@ pub(super) async fn serve<L: Listener>(mut listener: L, service: Service, stop: 
     }
 }
 
-async fn connection<S>(stream: S, seat: Arc<Seat>, service: Service, stop: CancellationToken)
+async fn connection<S>(stream: S, permit: Arc<ConnectionPermit>, service: Service, stop: CancellationToken)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let answering = service_fn(|request| answer(request, seat.clone(), service.clone()));
+    let answering = service_fn(|request| answer(request, permit.clone(), service.clone()));
     let mut http = http1::Builder::new();
     // A client that has said everything may close its half and still wait for the answer.
     http.max_buf_size(READ_BYTES_MAX).half_close(true);
-    let served = http.serve_connection(TokioIo::new(Watched { stream, seat: seat.clone() }), answering);
+    let served =
+        http.serve_connection(TokioIo::new(TrackedStream { stream, permit: permit.clone() }), answering);
     let mut served = pin!(served);
     let mut stopped = false;
     let outcome = loop {
@@ -78,8 +79,8 @@ where
             // In this order: what the connection is at changes while it is served.
             biased;
             outcome = &mut served => break outcome,
-            () = overdue(&seat) => return debug!("closed a connection of the local API that took too long"),
-            () = seat.sent_away() => return debug!("closed a connection of the local API to make room for a new one"),
+            () = overdue(&permit) => return debug!("closed a connection of the local API that took too long"),
+            () = permit.told_to_close() => return debug!("closed a connection of the local API to make room for a new one"),
             () = stop.cancelled(), if !stopped => {
                 stopped = true;
                 served.as_mut().graceful_shutdown();
@@ -92,10 +93,10 @@ where
 }
 
 /// Waits until what the connection is at has taken too long. That is looked up whenever the connection has moved.
-async fn overdue(seat: &Seat) {
+async fn overdue(permit: &ConnectionPermit) {
     let mut sleep = pin!(tokio::time::sleep_until(Instant::now()));
     std::future::poll_fn(|cx| {
-        let Some(deadline) = seat.deadline() else { return Poll::Pending };
+        let Some(deadline) = permit.deadline() else { return Poll::Pending };
         if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);
         }
@@ -106,29 +107,29 @@ async fn overdue(seat: &Seat) {
 
 async fn answer(
     request: hyper::Request<Incoming>,
-    seat: Arc<Seat>,
+    permit: Arc<ConnectionPermit>,
     service: Service,
 ) -> Result<Response, Infallible> {
-    seat.enter(At::Body);
+    permit.enter(At::Body);
     let (asked, body) = request.into_parts();
-    let (mut answer, reader) = match service.callers.admit(&asked) {
+    let (mut answer, reader) = match service.access.admit(&asked) {
         Err(refused) => (refused.into_response(), None),
-        Ok(reader) if reader.is_some() && callers::is_preflight(&asked) => (callers::preflight(), reader),
+        Ok(reader) if reader.is_some() && access::is_preflight(&asked) => (access::preflight(), reader),
         Ok(reader) => {
             let mut request = Request::from_parts(asked, Body::new(body));
-            request.extensions_mut().insert(seat.clone());
+            request.extensions_mut().insert(permit.clone());
             let Ok(answer) = TowerToHyperService::new(service.router).call(request).await;
             (answer, reader)
         }
     };
     let bytes = usize::try_from(answer.body().size_hint().lower()).unwrap_or(usize::MAX);
-    if let Err(busy) = seat.hold(bytes).await {
+    if let Err(busy) = permit.hold(bytes).await {
         answer = no_room(busy).into_response();
     }
     if let Some(origin) = reader {
-        callers::let_read(answer.headers_mut(), origin);
+        access::let_read(answer.headers_mut(), origin);
     }
-    seat.enter(At::Answer);
+    permit.enter(At::Answer);
     Ok(answer)
 }
 
@@ -152,7 +153,7 @@ mod tests {
             .route("/large", get(|| async { vec![b'x'; LARGE_BYTES] }))
             .route("/echo", post(|request: Request| async { body(request).await }))
             .route("/work", post(work));
-        Service { router, callers: Arc::default() }
+        Service { router, access: Arc::default() }
     }
 
     async fn work(request: Request) -> Result<(), crate::api::Refusal> {
@@ -164,8 +165,8 @@ mod tests {
     async fn ask(text: &str, stop: CancellationToken) -> (String, Duration) {
         let (mut client, server) = duplex(4096);
         let start = Instant::now();
-        let seat = Arc::new(Seats::within(None)).take().await;
-        let served = tokio::spawn(connection(server, seat, service(), stop));
+        let permit = Arc::new(ConnectionLimit::within(None)).take().await;
+        let served = tokio::spawn(connection(server, permit, service(), stop));
         client.write_all(text.as_bytes()).await.unwrap();
         let mut answer = String::new();
         // What is not read here stays where it is.

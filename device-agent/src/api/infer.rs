@@ -1,4 +1,4 @@
-//! One prediction over HTTP: a place, the inputs, the answer, all within the caller's patience.
+//! One prediction over HTTP: a place, the inputs, the answer, all within the caller's time_limit.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,7 +15,7 @@ use super::bodies::body;
 use super::request::{self, Asked};
 use super::versions::Wanted;
 use super::{Api, Refusal, answer, bad, binary};
-use crate::serve::{Answer, Case, Instance, Model, Place, PredictError};
+use crate::serve::{Answer, Instance, Model, PredictError, PredictionCall, RunPermit};
 use crate::tensor::NamedTensor;
 
 /// What is asked, on its way through one build. The engine's thread may need it longer than the caller.
@@ -23,20 +23,20 @@ struct Task {
     instance: Arc<Instance>,
     key: u64,
     inputs: Arc<[NamedTensor]>,
-    patience: Duration,
-    booked: AtomicBool,
+    time_limit: Duration,
+    counted: AtomicBool,
 }
 
 impl Task {
-    fn case(&self) -> Case<'_> {
-        let Task { instance, key, inputs, patience, booked } = self;
-        Case { instance, key: *key, inputs, patience: *patience, booked }
+    fn case(&self) -> PredictionCall<'_> {
+        let Task { instance, key, inputs, time_limit, counted } = self;
+        PredictionCall { instance, key: *key, inputs, time_limit: *time_limit, counted }
     }
 
     /// The same for another build.
     fn with(&self, instance: Arc<Instance>) -> Task {
-        let Task { key, patience, .. } = *self;
-        Task { instance, key, inputs: self.inputs.clone(), patience, booked: AtomicBool::new(false) }
+        let Task { key, time_limit, .. } = *self;
+        Task { instance, key, inputs: self.inputs.clone(), time_limit, counted: AtomicBool::new(false) }
     }
 }
 
@@ -55,9 +55,9 @@ pub(super) async fn infer(
     if let Some(version) = version {
         version.check(&model, instance.as_deref())?;
     }
-    let until = Instant::now() + api.patience;
+    let until = Instant::now() + api.time_limit;
     let place = match &instance {
-        Some(instance) => timeout_at(until, instance.ready.places.take()).await.ok().flatten(),
+        Some(instance) => timeout_at(until, instance.ready.permits.take()).await.ok().flatten(),
         None => None,
     };
     // Inputs take more memory than their text. Those that found no place are looked at for the books only, one after
@@ -78,8 +78,8 @@ pub(super) async fn infer(
     let answer = match instance {
         None => model.absent(key(&id))?,
         Some(instance) => {
-            let (key, patience, booked) = (key(&id), api.patience, AtomicBool::new(false));
-            let task = Task { instance, key, inputs: inputs.into(), patience, booked };
+            let (key, time_limit, counted) = (key(&id), api.time_limit, AtomicBool::new(false));
+            let task = Task { instance, key, inputs: inputs.into(), time_limit, counted };
             match place {
                 Some(place) => predict(&model, task, place, until).await?,
                 None => model.gave_up(&task.case())?,
@@ -111,7 +111,7 @@ fn json_len(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
 async fn predict(
     model: &Arc<Model>,
     task: Task,
-    place: Place,
+    place: RunPermit,
     until: Instant,
 ) -> Result<Answer, PredictError> {
     let task = Arc::new(task);
@@ -135,22 +135,22 @@ async fn predict(
 /// Runs the shadow on inputs that were answered, unless it is still at others. Where those are overdue, these
 /// are so as well.
 async fn beside(model: Arc<Model>, task: Arc<Task>) {
-    let patience = task.patience;
-    let Some(place) = task.instance.ready.beside.try_take() else {
-        if task.instance.ready.beside.full_for() > patience {
-            model.lost_beside(&task.case(), Outcome::Timeout);
+    let time_limit = task.time_limit;
+    let Some(place) = task.instance.ready.shadow_permits.try_take() else {
+        if task.instance.ready.shadow_permits.full_for() > time_limit {
+            model.shadow_lost(&task.case(), Outcome::Timeout);
         }
         return;
     };
     let (engine, asked) = (model.clone(), task.clone());
     let work = tokio::task::spawn_blocking(move || {
         let _place = place;
-        engine.run_beside(&asked.case());
+        engine.run_shadow(&asked.case());
     });
-    match timeout(patience, work).await {
+    match timeout(time_limit, work).await {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => model.lost_beside(&task.case(), Outcome::Error),
-        Err(_) => model.lost_beside(&task.case(), Outcome::Timeout),
+        Ok(Err(_)) => model.shadow_lost(&task.case(), Outcome::Error),
+        Err(_) => model.shadow_lost(&task.case(), Outcome::Timeout),
     }
 }
 

@@ -1,21 +1,21 @@
-//! Finds a build that answers no more. What the device has decided is on the disk, so ending the process loses
-//! nothing, and whoever restarts it gets threads that are free.
+//! Finds a build whose predictions hang. Everything that the device has decided is on disk, so ending the process loses
+//! nothing, and its next start has free threads.
 
 use std::time::Duration;
 
 use super::ApiError;
 use crate::serve::Models;
 
-/// How often it is looked, as a part of the time after which predictions are stuck.
+/// How often this is checked, as a part of the time after which predictions count as stuck.
 const LOOKS: u32 = 10;
 
-/// Waits until all places of a build that answers have been taken for so long without one being given back.
-/// A build that was taken back keeps its threads, and nothing else.
+/// Waits until all permits of the build that answers have been taken for so long without one being returned. A build that
+/// does not answer any more keeps its threads, and does no other harm.
 pub(super) async fn found(models: &Models, after: Duration) -> ApiError {
     loop {
         tokio::time::sleep(after / LOOKS).await;
         for model in models.all() {
-            let Some(live) = model.live().filter(|live| live.ready.places.full_for() >= after) else {
+            let Some(live) = model.live().filter(|live| live.ready.permits.full_for() >= after) else {
                 continue;
             };
             return ApiError::Stuck {

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-use super::about::{described, readiness};
+use super::metadata::{described, readiness};
 use super::{Api, Refusal};
 use crate::serve::{Instance, Model, PredictError};
 

@@ -1,8 +1,7 @@
-//! Loading and self-tests run beside the loop: a model that never comes to an end stops neither plans, nor other
-//! models, nor a way back. Each has a deadline; a thread that is stuck far beyond it can only be ended with the
-//! process.
+//! Loading and self-tests run on threads of their own: a model that hangs stops neither plans, nor other models, nor going
+//! back. Each has a deadline. A thread that hangs far beyond it can only be ended with the process.
 //!
-//! What shall answer is loaded at once. What is only tried, or runs beside, takes turns: so many at a time.
+//! A build that must answer is loaded at once. Other loads are queued, and a few run at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -13,28 +12,28 @@ use modelfleet_protocol::state::{Failure, FailureCode};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Time that any load and self-test has; as much again until the process is ended.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// What each megabyte of a model adds to it: slow flash is no fault of the model.
-const PATIENCE_PER_MEBIBYTE: Duration = Duration::from_secs(1);
-/// Loads that run at a time and are waited for, but for those of what shall answer.
+/// Time limit of a load with its self-test. After twice this time, the process is ended.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+/// Each megabyte of a model adds this to it: slow flash memory is no fault of the model.
+const TIME_LIMIT_PER_MEBIBYTE: Duration = Duration::from_secs(1);
+/// Loads that run at a time, besides those of builds that must answer.
 const SIDE_BY_SIDE_MAX: usize = 2;
 
 /// What a build is loaded for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To be asked its golden inputs, for this model.
+    /// To test it, for this model.
     Admit(ModelName),
-    /// To answer for this model.
+    /// To answer requests for this model.
     Switch(ModelName),
-    /// To run beside what answers for this model.
+    /// To run in shadow for this model.
     Shadow(ModelName),
 }
 
-/// A load that came to its end.
+/// A load that has ended.
 pub(super) struct Loaded<T> {
     number: u64,
-    /// What came of it; the error where the work itself fell over.
+    /// Its result; an error if the work panicked.
     pub outcome: Result<T, String>,
 }
 
@@ -43,17 +42,17 @@ pub(super) struct Loaded<T> {
 pub(super) struct Ended {
     pub purpose: Purpose,
     pub build: Build,
-    /// No other load ran meanwhile: what the process took belongs to this one.
+    /// No other load ran at the same time, so the memory that the process took belongs to this one.
     pub alone: bool,
 }
 
 struct Load {
     purpose: Purpose,
     build: Build,
-    patience: Duration,
+    time_limit: Duration,
     since: Instant,
     alone: bool,
-    /// Nobody waits for it any more: it is late, or something else is wanted.
+    /// Its result is not needed any more: it is late, or another build is wanted.
     dropped: bool,
 }
 
@@ -65,7 +64,7 @@ struct Waiting<T> {
     work: Work<T>,
 }
 
-/// The loads that run, and those whose turn has not come.
+/// The loads that run, and those that wait.
 pub(super) struct Loads<T> {
     running: BTreeMap<u64, Load>,
     waiting: VecDeque<Waiting<T>>,
@@ -74,13 +73,13 @@ pub(super) struct Loads<T> {
 }
 
 impl<T: Send + 'static> Loads<T> {
-    /// None yet; what ends is told to `done`.
+    /// No loads yet. Those that end are sent to `done`.
     pub fn new(done: mpsc::Sender<Loaded<T>>) -> Loads<T> {
         Loads { running: BTreeMap::new(), waiting: VecDeque::new(), next: 0, done }
     }
 
-    /// Begins a load, or lets it wait for its turn. The same load that is under way goes on; another build for the
-    /// same purpose is not waited for any more.
+    /// Starts a load, or queues it. If the same load is under way, it goes on; a load of another build for the same purpose
+    /// is dropped.
     pub fn begin(
         &mut self,
         purpose: Purpose,
@@ -109,12 +108,12 @@ impl<T: Send + 'static> Loads<T> {
 
     fn start(&mut self, Waiting { purpose, build, work }: Waiting<T>) {
         let mebibytes = u32::try_from(build.size_bytes >> 20).unwrap_or(u32::MAX);
-        let patience = PATIENCE + PATIENCE_PER_MEBIBYTE.saturating_mul(mebibytes);
+        let time_limit = TIME_LIMIT + TIME_LIMIT_PER_MEBIBYTE.saturating_mul(mebibytes);
         let (number, done) = (self.next, self.done.clone());
         self.next += 1;
         let alone = self.running.is_empty();
         self.running.values_mut().for_each(|load| load.alone = false);
-        let load = Load { purpose, build, patience, since: Instant::now(), alone, dropped: false };
+        let load = Load { purpose, build, time_limit, since: Instant::now(), alone, dropped: false };
         self.running.insert(number, load);
         let work = tokio::task::spawn_blocking(work);
         tokio::spawn(async move {
@@ -124,12 +123,12 @@ impl<T: Send + 'static> Loads<T> {
         });
     }
 
-    /// Waits no more for loads of this purpose.
+    /// Drops the loads of this purpose.
     pub fn drop(&mut self, purpose: &Purpose) {
         self.drop_those(|p, _| p == purpose);
     }
 
-    /// Waits no more for the load of this build.
+    /// Drops the load of this build.
     pub fn drop_build(&mut self, purpose: &Purpose, digest: &Digest) {
         self.drop_those(|p, build| p == purpose && build.digest == *digest);
     }
@@ -142,14 +141,14 @@ impl<T: Send + 'static> Loads<T> {
         self.take_turns();
     }
 
-    /// Whether a load of this build is waited for.
+    /// Whether a load of this build is under way or queued.
     pub fn is_awaited(&self, purpose: &Purpose, build: &Build) -> bool {
         let same = |p: &Purpose, b: &Build| p == purpose && b.digest == build.digest;
         self.running.values().any(|l| !l.dropped && same(&l.purpose, &l.build))
             || self.waiting.iter().any(|w| same(&w.purpose, &w.build))
     }
 
-    /// What a load that has ended was for; `None` when nobody waits for it any more.
+    /// The purpose of a load that has ended; `None` if it was dropped.
     pub fn ended(&mut self, loaded: &Loaded<T>) -> Option<Ended> {
         let load = self.running.remove(&loaded.number)?;
         self.take_turns();
@@ -157,12 +156,12 @@ impl<T: Send + 'static> Loads<T> {
         (!dropped).then_some(Ended { purpose, build, alone })
     }
 
-    /// Loads that have had their time, each once, with what is said of them.
+    /// Loads that exceeded their time limit, each once, with the failure to report.
     pub fn late(&mut self, now: Instant) -> Vec<(Purpose, Build, Failure)> {
-        let late = self.running.values_mut().filter(|l| !l.dropped && now >= l.since + l.patience);
+        let late = self.running.values_mut().filter(|l| !l.dropped && now >= l.since + l.time_limit);
         let late = late.map(|load| {
             load.dropped = true;
-            let detail = format!("loading and testing took more than {} s", load.patience.as_secs());
+            let detail = format!("loading and testing took more than {} s", load.time_limit.as_secs());
             (load.purpose.clone(), load.build.clone(), Failure::new(FailureCode::LoadRefused, detail))
         });
         let late = late.collect();
@@ -170,15 +169,15 @@ impl<T: Send + 'static> Loads<T> {
         late
     }
 
-    /// A build whose thread is stuck: it has had its time twice.
+    /// A build whose load hangs: it has taken twice its time limit.
     pub fn stuck(&self, now: Instant) -> Option<&Build> {
-        self.running.values().find(|load| now >= load.since + load.patience * 2).map(|load| &load.build)
+        self.running.values().find(|load| now >= load.since + load.time_limit * 2).map(|load| &load.build)
     }
 
-    /// When to look for late or stuck ones next.
+    /// When to check for late or hanging loads next.
     pub fn next_look(&self) -> Option<Instant> {
         let times = |load: &Load| if load.dropped { 2 } else { 1 };
-        self.running.values().map(|load| load.since + load.patience * times(load)).min()
+        self.running.values().map(|load| load.since + load.time_limit * times(load)).min()
     }
 }
 

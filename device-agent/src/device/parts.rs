@@ -1,4 +1,4 @@
-//! What a device is made of.
+//! The parts of a device.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -11,28 +11,28 @@ use crate::mqtt::{Inbox, Settings};
 use crate::probe::Probe;
 use crate::store::Store;
 
-/// What a device is made of.
+/// The parts of a device.
 pub struct Parts {
-    /// Who it is.
+    /// The device's identity.
     pub identity: Identity,
-    /// How often, how long and how much.
+    /// The core's limits.
     pub limits: Limits,
-    /// Its folder.
+    /// The device's folder.
     pub store: Store,
-    /// Where the broker is.
+    /// The broker's address and the device's account.
     pub settings: Settings,
-    /// Opens what arrives.
+    /// Verifies messages that arrive.
     pub inbox: Arc<Inbox>,
-    /// Fetches builds.
+    /// Downloads builds.
     pub fetcher: Fetcher,
-    /// Loads them.
+    /// Loads builds.
     pub loader: Arc<Loader>,
-    /// Looks at the process.
+    /// Measures the process.
     pub probe: Probe,
-    /// Memory that the process may use, bytes; 0: not limited.
+    /// Memory limit of the process, bytes; 0: none.
     pub memory_limit_bytes: u64,
     /// Predictions of a model that are remembered for their ground truth.
     pub predictions_remembered: usize,
-    /// Counts the devices of the process that are connected.
+    /// Number of connected devices of the process.
     pub connected: Arc<AtomicUsize>,
 }

@@ -1,4 +1,4 @@
-//! The agent and the clock as the folder remembers them, and the machine's boot.
+//! Restores the agent and the clock from the device's folder, and reads the identity of the machine's boot.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use crate::clock::Clock;
 use crate::log::chain;
 use crate::store::{STATE, Store, windows_record};
 
-/// Where Linux says which boot this is.
+/// The file with the identity of the boot on Linux.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// Longest identity that is believed, in bytes.
+/// Longest identity that is accepted, in bytes.
 const BOOT_ID_MAX: usize = 64;
 
-/// Reads the records, and deletes bytes that no record speaks of.
+/// Reads the records, and deletes model files that no record needs.
 pub(super) fn restore(store: &Store, identity: Identity, limits: Limits) -> (Agent, Clock) {
     let device = identity.device.to_string();
     let found = store.load(STATE, |bytes| Saved::from_json(bytes).map_err(|e| chain(&e)));
@@ -52,7 +52,7 @@ pub(super) fn restore(store: &Store, identity: Identity, limits: Limits) -> (Age
     (agent, clock)
 }
 
-/// Which boot of the machine this is; `None` where the system does not say.
+/// The identity of the machine's boot; `None` if the system has none.
 pub(super) fn boot() -> Option<String> {
     let text = std::fs::read_to_string(BOOT_ID).ok()?;
     let id = text.trim();

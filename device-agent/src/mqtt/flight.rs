@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::outbox::Message;
 
-/// The agent hears of the broker at most this often.
+/// The core is told that the broker answered at most this often.
 const HEARD_EVERY: Duration = Duration::from_secs(1);
 /// Longest that the broker may take to answer a subscription.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -44,7 +44,7 @@ pub(super) enum Late {
 }
 
 impl Late {
-    /// In words.
+    /// As text.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Late::Subscription => "the subscription was not answered",
@@ -53,7 +53,7 @@ impl Late {
     }
 }
 
-/// Waits until something is late; for ever where nothing is due.
+/// Waits until an answer of the broker is late; for ever if none is due.
 pub(super) async fn late(due: Option<(Instant, Late)>) -> Late {
     match due {
         Some((at, what)) => {
@@ -82,12 +82,12 @@ impl Flight {
         self.handed.len() + self.sent.len()
     }
 
-    /// What the broker has to answer next, and by when, where an acknowledgement may take `patience`.
-    pub(super) fn due(&self, patience: Duration) -> Option<(Instant, Late)> {
+    /// The next answer that the broker owes, and its deadline. `time_limit`: for an acknowledgement.
+    pub(super) fn due(&self, time_limit: Duration) -> Option<(Instant, Late)> {
         match self.stage {
             Stage::Knocking => None,
             Stage::Accepted { until } => Some((until, Late::Subscription)),
-            Stage::Open => self.waits.map(|since| (since + patience, Late::Acknowledgement)),
+            Stage::Open => self.waits.map(|since| (since + time_limit, Late::Acknowledgement)),
         }
     }
 
@@ -117,7 +117,7 @@ impl Flight {
         std::mem::take(&mut self.sent).into_values().chain(std::mem::take(&mut self.handed))
     }
 
-    /// Whether the agent is to be told that the broker was heard now.
+    /// Whether the core must be told now that the broker answered.
     pub(super) fn news(&mut self) -> bool {
         let news = self.heard.is_none_or(|at| at.elapsed() >= HEARD_EVERY);
         if news {

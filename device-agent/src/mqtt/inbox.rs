@@ -29,7 +29,7 @@ pub enum InboxError {
     /// Not a topic of the protocol.
     #[error("read the topic")]
     Topic(#[from] TopicError),
-    /// The envelope or what is in it.
+    /// The envelope or its content is wrong.
     #[error("open the envelope")]
     Envelope(#[from] EnvelopeError),
     /// The message speaks of another fleet, model or device than its topic.

@@ -85,7 +85,7 @@ impl Outbox {
         self.lock().messages.remove(item);
     }
 
-    /// Most bytes of a payload that the broker takes, as far as it has told; a larger message is left out.
+    /// Largest payload that the broker accepts, if it stated a limit. A larger message is not sent.
     #[must_use]
     pub fn payload_bytes_max(&self) -> usize {
         self.packet_bytes_max.load(Ordering::Relaxed).saturating_sub(PUBLISH_BYTES + TOPIC_BYTES)
@@ -96,7 +96,7 @@ impl Outbox {
         self.packet_bytes_max.store(packet_bytes_max, Ordering::Relaxed);
     }
 
-    /// What is wrong with the size of a message, if anything.
+    /// Whether a message is too large for the broker.
     pub(super) fn too_large(&self, message: &Message, topic: &str) -> Option<TooLarge> {
         let most = self.packet_bytes_max.load(Ordering::Relaxed);
         let bytes = PUBLISH_BYTES + topic.len() + message.payload.len();

@@ -10,12 +10,12 @@ use tokio::sync::Notify;
 
 use super::Model;
 
-/// What may keep a device from changing what answers.
+/// What keeps a device from installing models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
-    /// Its record cannot be written.
+pub enum Problem {
+    /// The control record cannot be written.
     Record,
-    /// Files of its settings cannot be read.
+    /// Files of the settings cannot be read.
     Settings,
 }
 
@@ -25,7 +25,7 @@ pub struct Models {
     remembered: usize,
     by_name: RwLock<BTreeMap<ModelName, Arc<Model>>>,
     alarmed: Arc<Notify>,
-    troubles: Mutex<BTreeMap<Trouble, String>>,
+    problems: Mutex<BTreeMap<Problem, String>>,
 }
 
 impl Models {
@@ -35,13 +35,13 @@ impl Models {
         Models { remembered: predictions, ..Models::default() }
     }
 
-    /// The model of this name, if the device has been told of it.
+    /// The model of this name, if the device has it.
     #[must_use]
     pub fn get(&self, name: &ModelName) -> Option<Arc<Model>> {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// The model of this name, made on first sight.
+    /// The model of this name, created if it is new.
     pub fn entry(&self, name: &ModelName) -> Arc<Model> {
         if let Some(model) = self.get(name) {
             return model;
@@ -62,24 +62,24 @@ impl Models {
         self.alarmed.notified().await;
     }
 
-    /// What keeps the device from changing what answers; told to whoever asks how it is.
+    /// What keeps the device from installing models, for the health check.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        let told: Vec<&str> = troubles.values().map(String::as_str).collect();
+    pub fn problem(&self) -> Option<String> {
+        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let told: Vec<&str> = problems.values().map(String::as_str).collect();
         (!told.is_empty()).then(|| told.join("; "))
     }
 
-    /// So it is with this from now on; `None`: well.
-    pub fn is_in_trouble(&self, with: Trouble, told: Option<String>) {
-        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Sets a problem; `None`: it is solved.
+    pub fn set_problem(&self, with: Problem, told: Option<String>) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         match told {
-            Some(told) => troubles.insert(with, told),
-            None => troubles.remove(&with),
+            Some(told) => problems.insert(with, told),
+            None => problems.remove(&with),
         };
     }
 
-    /// Observes as the agent says. What was seen before comes back.
+    /// Tells the recorder of a model what to record. Returns what was counted so far.
     pub fn record_for(&self, now: Time, target: &RecordingTarget) -> Vec<Input> {
         self.entry(&target.model).record_for(now, target)
     }

@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 
-use super::aside::make_room_for_file;
+use super::moved_aside::make_room_for_file;
 use super::{StoreError, at};
 
 /// The name of the file.

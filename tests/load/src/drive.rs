@@ -1,6 +1,5 @@
-//! Predicts for many devices at a steady rate, on threads of its own: a slow model then holds up predictions,
-//! never connections. A model that hangs holds its thread, and nothing else: the devices of that thread are given
-//! another one.
+//! Makes predictions for many devices at a steady rate, on threads of its own, so that a slow model delays predictions but
+//! never connections. A model that hangs keeps its thread; the devices of that thread get another one.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -29,7 +28,7 @@ const NAP: Duration = Duration::from_millis(100);
 /// Threads that hang at once at most; with more, devices share the fate of the model.
 const LOST_MAX: usize = 64;
 
-/// A device that is played.
+/// A device that runs here.
 pub(crate) struct Played {
     pub(crate) id: DeviceId,
     pub(crate) labels: Labels,
@@ -51,7 +50,7 @@ pub(crate) struct Shared {
     pub(crate) traffic: Traffic,
     pub(crate) model: Option<ModelName>,
     period: Duration,
-    pub(crate) patience: Duration,
+    pub(crate) time_limit: Duration,
     pub(crate) truth_delay: Duration,
     pub(crate) positive_share: Option<f64>,
     pub(crate) predictions: Arc<AtomicU64>,
@@ -72,7 +71,7 @@ impl Driver {
             traffic,
             model: args.model.clone(),
             period: Duration::from_secs_f64(1.0 / args.rate),
-            patience: Duration::from_millis(args.common.prediction_timeout_ms),
+            time_limit: Duration::from_millis(args.common.prediction_timeout_ms),
             truth_delay: Duration::from_millis(args.truth_delay_ms),
             positive_share: args.positive_share,
             predictions: driver.predictions.clone(),
@@ -163,8 +162,8 @@ fn play(part: &Mutex<Part>, hand: &Mutex<Hand>, shared: &Shared) {
             }
         };
         for asked in asked {
-            let beside = asked.beside();
-            for asked in [Some(asked), beside].into_iter().flatten().map(Arc::new) {
+            let in_shadow = asked.in_shadow();
+            for asked in [Some(asked), in_shadow].into_iter().flatten().map(Arc::new) {
                 if !begins(hand, Hand::Busy { asked: asked.clone(), since: Instant::now(), index, at }) {
                     return lock(part).due.push(Reverse((at + shared.period, index)));
                 }
@@ -198,7 +197,7 @@ impl Worker {
     }
 
     fn is_late(&self) -> bool {
-        matches!(&*lock(&self.hand), Hand::Busy { asked, since, .. } if since.elapsed() > asked.patience())
+        matches!(&*lock(&self.hand), Hand::Busy { asked, since, .. } if since.elapsed() > asked.time_limit())
     }
 
     /// Gives the prediction up that is late, and lets its device be due again.
@@ -230,9 +229,9 @@ fn watch(mut workers: Vec<Worker>, shared: &Arc<Shared>) {
                     let hung = std::mem::replace(worker, fresh);
                     hung.leave(shared);
                     lost.push(hung.thread);
-                    warn!(threads = lost.len(), "a prediction does not end; its thread is left");
+                    warn!(threads = lost.len(), "a prediction hangs; its devices get another thread");
                 }
-                Err(error) => error!(%error, "no thread in the place of one that hangs"),
+                Err(error) => error!(%error, "cannot start a thread for devices whose prediction hangs"),
             }
         }
     }

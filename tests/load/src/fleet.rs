@@ -22,18 +22,18 @@ use crate::drive::{Driver, Played};
 use crate::passwords::{PasswordsError, read_passwords};
 use crate::rows::{DeviceRow, RowsError, Traffic, read_devices};
 
-/// How often the log says how the fleet does.
+/// How often a summary is logged.
 const SUMMARY_EVERY: Duration = Duration::from_secs(10);
-/// Devices begin to connect spread over this time each.
+/// Time between the starts of two devices.
 const START_SPREAD: Duration = Duration::from_millis(1);
-/// The wait after a lost connection is shorter here, unless it is asked for: people look on.
+/// Default of `--reconnect-spread-s` here: shorter than on devices, because people watch the demo.
 const RECONNECT_SPREAD_S: u64 = 1;
 /// Predictions of a model on one device that are remembered for their ground truth.
 const PREDICTIONS_REMEMBERED: usize = 256;
-/// Files that a device has open: its connection, its lock, and some to spare.
+/// Open files per device: its connection, its lock, and some to spare.
 const FILES_PER_DEVICE: u64 = 6;
 
-/// Why a fleet does not start.
+/// Why the load generator does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FleetError {
     /// The CSV files.
@@ -55,17 +55,17 @@ pub(crate) enum FleetError {
         source: StoreError,
     },
     /// A device without a password.
-    #[error("{0} has no line in the password file")]
+    #[error("the password file has no line for {0}")]
     Password(DeviceId),
     /// A rate that is no rate.
-    #[error("a rate of {0} predictions a second cannot be kept")]
+    #[error("--rate {0} is not possible; it must be above 0 and at most 10000")]
     Rate(f64),
     /// No thread could be started.
     #[error("start a thread")]
     Thread(#[source] std::io::Error),
 }
 
-/// Plays a fleet until `stop`.
+/// Runs the devices until `stop`.
 ///
 /// # Errors
 /// When the settings are of no use. A device that fails later is logged and leaves the others alone.
@@ -109,7 +109,7 @@ pub(crate) async fn run(mut args: LoadArgs, stop: CancellationToken) -> Result<(
             }
         });
     }
-    info!(devices = rows.len(), predicts = traffic.is_some(), "fleet started");
+    info!(devices = rows.len(), predicts = traffic.is_some(), "devices started");
     let threads = match traffic {
         Some(traffic) => Driver::start(&args, traffic, played, stop.clone()).map_err(FleetError::Thread)?,
         None => Driver::default(),
@@ -120,7 +120,7 @@ pub(crate) async fn run(mut args: LoadArgs, stop: CancellationToken) -> Result<(
     Ok(())
 }
 
-/// Tells how the fleet does, until `stop`.
+/// Logs summaries until `stop`.
 async fn summaries(host: &Host, driver: &Driver, stop: &CancellationToken) {
     let mut probe = Probe::shared_by(1);
     let (mut then, mut before) = (Instant::now(), 0);
@@ -145,7 +145,7 @@ async fn summaries(host: &Host, driver: &Driver, stop: &CancellationToken) {
     }
 }
 
-/// The rows that are to be played: without those that run elsewhere, and as many as asked for.
+/// The devices to run: without those that run elsewhere, as many as requested.
 fn chosen(rows: Vec<DeviceRow>, args: &LoadArgs) -> Vec<DeviceRow> {
     let rows: Vec<DeviceRow> = rows.into_iter().filter(|row| !args.except.contains(&row.id)).collect();
     let count = args.count.unwrap_or(rows.len());
@@ -158,7 +158,7 @@ fn chosen(rows: Vec<DeviceRow>, args: &LoadArgs) -> Vec<DeviceRow> {
     (0..count).map_while(again).collect()
 }
 
-/// Every device holds a connection and a lock; the usual limit of 1024 files is soon reached.
+/// Every device holds a connection and a lock, so the usual limit of 1024 open files is too low.
 fn raise_file_limit(devices: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let needed = 256 + FILES_PER_DEVICE * u64::try_from(devices).unwrap_or(u64::MAX / 16);
@@ -168,11 +168,11 @@ fn raise_file_limit(devices: usize) {
     }
     let current = Some(maximum.map_or(needed, |most| most.min(needed)));
     if setrlimit(Resource::Nofile, Rlimit { current, maximum }).is_err() || current < Some(needed) {
-        warn!(needed, allowed = ?current, "few files may be open; some devices may not connect");
+        warn!(needed, allowed = ?current, "the limit of open files is low; some devices may not connect");
     }
 }
 
-/// Labels by which rows of traffic are found.
+/// The values of the label columns, by which a device's readings are found.
 pub(crate) fn class_of(labels: &Labels, columns: &[String]) -> Vec<String> {
     columns.iter().map(|column| labels.get(column).cloned().unwrap_or_default()).collect()
 }

@@ -1,4 +1,4 @@
-//! What a played device measures, and when it learns the truth.
+//! The readings of one device, and when their ground truth is reported.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::fleet::class_of;
 use crate::question::Question;
 use crate::rows::Class;
 
-/// Truths of one device that wait to be told at most.
+/// Ground truths of one device that wait to be reported, at most.
 const TRUTHS_MAX: usize = 1024;
 
 /// One device's readings, in an order of its own.
@@ -91,7 +91,7 @@ impl Player {
         if shared.traffic.truth && self.truths.len() < TRUTHS_MAX {
             self.truths.push_back((now + shared.truth_delay, key, truth, model.clone()));
         }
-        Some(Question::live(model, live, key, inputs, shared.patience))
+        Some(Question::live(model, live, key, inputs, shared.time_limit))
     }
 
     fn reading<'a>(&mut self, class: &'a Class, positive_share: Option<f64>) -> (bool, &'a [f32]) {

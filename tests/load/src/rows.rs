@@ -1,4 +1,4 @@
-//! Who the devices are and what they measure, from two CSV files.
+//! The devices and their readings, from two CSV files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::fleet::class_of;
 /// The column that tells whether a reading is positive.
 const TRUTH: &str = "truth";
 
-/// Why a CSV file is of no use.
+/// Why a CSV file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RowsError {
     /// It could not be read.

@@ -1,4 +1,4 @@
-//! Carries out what the core has decided. Whatever cannot be done goes back to it as an input.
+//! Carries out the outputs of the core. What cannot be done goes back to it as an input.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::fetch::FetchError;
 use crate::log::chain;
 use crate::mqtt::Item;
 
-/// A download says how far it is at most this often.
+/// A download reports its progress at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 impl Device {
@@ -69,7 +69,7 @@ impl Device {
         }
         let (fetcher, jobs, digest, name) =
             (self.fetcher.clone(), self.jobs.clone(), build.digest, self.name.clone());
-        let room = self.room.clone();
+        let room = self.disk_space.clone();
         let task = tokio::spawn(async move {
             let told = std::sync::Mutex::new(Instant::now());
             let progress = |bytes| {

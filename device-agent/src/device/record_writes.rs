@@ -10,44 +10,44 @@ use tracing::{error, info};
 
 use super::Device;
 use crate::log::chain;
-use crate::serve::Trouble;
+use crate::serve::Problem;
 use crate::store::{STATE, StoreError, windows_record};
 
 /// A disk that cannot be written is logged at most this often.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// How writing goes.
+/// Whether the records can be written.
 #[derive(Default)]
-pub(super) struct Writing {
+pub(super) struct RecordWrites {
     /// The control record could not be written the last time.
     failing: bool,
     told: Option<Instant>,
 }
 
 impl Device {
-    /// Writes what the agent must not forget; false when that failed. The core hears of it next.
+    /// Writes the control record. Returns false if that failed; the core gets the input next.
     pub(super) async fn save_control(&mut self) -> bool {
         let saved = self.agent.saved();
         self.clock.learn(&saved);
         let payload = saved.to_json();
         let cause = match self.write(STATE.to_owned(), payload).await {
-            Ok(()) if self.writing.failing => {
+            Ok(()) if self.record_writes.failing => {
                 info!(device = %self.name, "the record can be written again");
-                self.writing = Writing::default();
-                self.models.is_in_trouble(Trouble::Record, None);
+                self.record_writes = RecordWrites::default();
+                self.models.set_problem(Problem::Record, None);
                 self.pending.push_front(Input::Saved);
                 return true;
             }
             Ok(()) => return true,
             Err(cause) => cause,
         };
-        self.writing.failing = true;
+        self.record_writes.failing = true;
         let cause_told = chain(&cause);
         let told = format!(
             "the device's record cannot be written, so the installed models keep running and nothing new is installed: \
              {cause_told}"
         );
-        self.models.is_in_trouble(Trouble::Record, Some(told));
+        self.models.set_problem(Problem::Record, Some(told));
         self.tell(
             &cause,
             "the record cannot be written: the installed models keep running, nothing new is installed",
@@ -56,7 +56,7 @@ impl Device {
         false
     }
 
-    /// Writes what the agent has observed: evidence, not safety.
+    /// Writes the windows of a model: evidence, not safety.
     pub(super) async fn save_windows(&mut self, model: &ModelName) {
         let payload = self.agent.saved_windows(model);
         if let Err(cause) = self.write(windows_record(model), payload).await {
@@ -74,8 +74,8 @@ impl Device {
     }
 
     fn tell(&mut self, cause: &StoreError, what: &str) {
-        if self.writing.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
-            self.writing.told = Some(Instant::now());
+        if self.record_writes.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+            self.record_writes.told = Some(Instant::now());
             error!(device = %self.name, error = %chain(cause), "{what}");
         }
     }

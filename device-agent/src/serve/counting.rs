@@ -11,7 +11,7 @@ use super::{Instance, Model};
 use crate::tensor::NamedTensor;
 
 /// A recorder and the build that it observes. Between a switch and the order to observe, predictions of the new
-/// build are not booked to the old one.
+/// build are not counted to the old one.
 pub(super) struct Observed {
     digest: Option<Digest>,
     recorder: Recorder,
@@ -35,7 +35,7 @@ impl Model {
         act(&mut self.observed(role).recorder)
     }
 
-    /// Observes as the agent says. What was seen before comes back.
+    /// Tells the recorder what to record. Returns what was counted so far.
     pub fn record_for(&self, now: Time, target: &RecordingTarget) -> Vec<Input> {
         let can_answer = self.can_answer(target.role);
         let mut observed = self.observed(target.role);
@@ -45,7 +45,7 @@ impl Model {
         inputs
     }
 
-    /// Books the truth about a prediction; false when it is not known (any more).
+    /// Counts the ground truth of a prediction. Returns false if the prediction is not remembered (any more).
     #[must_use]
     pub fn truth(&self, key: u64, positive: bool) -> bool {
         let live = self.observed(Role::Live).recorder.truth(key, positive);
@@ -55,7 +55,7 @@ impl Model {
         live
     }
 
-    /// Every row of a batch is a prediction; the truth can be told about the first.
+    /// Counts every row of a batch as a prediction. Ground truth can be given for the first.
     pub(super) fn count_rows(
         &self,
         role: Role,

@@ -21,7 +21,7 @@ const REMEMBERED_S: &str = "600";
 
 /// The names under which the API may be asked, and the pages that may ask it.
 #[derive(Clone, Debug, Default)]
-pub struct Callers {
+pub struct AccessRules {
     /// Host names besides those of the machine itself, without port.
     pub hosts: Vec<String>,
     /// Origins of web pages, such as `http://dashboard.local:3000`.
@@ -30,12 +30,12 @@ pub struct Callers {
     any: bool,
 }
 
-impl Callers {
+impl AccessRules {
     /// Those that may ask at `listen`: this machine's, and what the settings name.
     #[must_use]
-    pub fn at(listen: &Listen, hosts: &[String], origins: &[String]) -> Callers {
+    pub fn at(listen: &Listen, hosts: &[String], origins: &[String]) -> AccessRules {
         let any = matches!(listen, Listen::Unix(_));
-        Callers { hosts: hosts.to_vec(), origins: origins.to_vec(), any }
+        AccessRules { hosts: hosts.to_vec(), origins: origins.to_vec(), any }
     }
 
     /// Whether a request is taken; the page of another origin that may read the answer.
@@ -137,41 +137,41 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    fn status(callers: &Callers, headers: &[(&str, &str)]) -> u16 {
+    fn status(access: &AccessRules, headers: &[(&str, &str)]) -> u16 {
         let asked = asked("/v2", Version::HTTP_11, headers);
-        callers.admit(&asked).map_or_else(|refused| refused.0.as_u16(), |_| 200)
+        access.admit(&asked).map_or_else(|refused| refused.0.as_u16(), |_| 200)
     }
 
-    fn callers() -> Callers {
+    fn access() -> AccessRules {
         let listen = "127.0.0.1:0".parse().unwrap();
-        Callers::at(&listen, &["edge.local".into()], &["http://dashboard.local:3000".into()])
+        AccessRules::at(&listen, &["edge.local".into()], &["http://dashboard.local:3000".into()])
     }
 
     #[test]
     fn the_machine_itself_may_ask_under_any_of_its_names() {
         for host in ["127.0.0.1:8080", "localhost", "LocalHost:1", "[::1]:8080", "127.8.9.1", "edge.local:80"]
         {
-            assert_eq!(status(&callers(), &[("host", host)]), 200, "{host}");
+            assert_eq!(status(&access(), &[("host", host)]), 200, "{host}");
         }
         for host in
             ["evil.example", "evil.example:8080", "10.0.0.1", "0.0.0.0", "localhost.evil.example", "[::2]"]
         {
-            assert_eq!(status(&callers(), &[("host", host)]), 403, "{host}");
+            assert_eq!(status(&access(), &[("host", host)]), 403, "{host}");
         }
         for hosts in
             [&[][..], &[("host", "")], &[("host", "a@localhost")], &[("host", "localhost"), ("host", "evil")]]
         {
-            assert_eq!(status(&callers(), hosts), 400, "{hosts:?}");
+            assert_eq!(status(&access(), hosts), 400, "{hosts:?}");
         }
         let old = asked("/v2", Version::HTTP_10, &[]);
-        assert!(callers().admit(&old).is_ok(), "HTTP/1.0 has no Host");
+        assert!(access().admit(&old).is_ok(), "HTTP/1.0 has no Host");
         let absolute = asked("http://evil.example/v2", Version::HTTP_11, &[("host", "localhost")]);
-        assert!(callers().admit(&absolute).is_err());
+        assert!(access().admit(&absolute).is_err());
     }
 
     #[test]
     fn pages_of_elsewhere_may_not_ask_unless_they_are_named() {
-        let from = |host, origin| status(&callers(), &[("host", host), ("origin", origin)]);
+        let from = |host, origin| status(&access(), &[("host", host), ("origin", origin)]);
         assert_eq!(from("127.0.0.1:8080", "http://127.0.0.1:8080"), 200);
         assert_eq!(from("localhost", "http://localhost"), 200);
         assert_eq!(from("127.0.0.1:8080", "http://dashboard.local:3000"), 200);
@@ -184,12 +184,12 @@ mod tests {
             Version::HTTP_11,
             &[("host", "localhost"), ("origin", "http://dashboard.local:3000")],
         );
-        assert_eq!(callers().admit(&named).ok().flatten().unwrap(), "http://dashboard.local:3000");
+        assert_eq!(access().admit(&named).ok().flatten().unwrap(), "http://dashboard.local:3000");
     }
 
     #[test]
     fn a_unix_socket_is_asked_as_anything() {
         let listen = "unix:/run/agent.sock".parse().unwrap();
-        assert_eq!(status(&Callers::at(&listen, &[], &[]), &[("host", "whatever")]), 200);
+        assert_eq!(status(&AccessRules::at(&listen, &[], &[]), &[("host", "whatever")]), 200);
     }
 }

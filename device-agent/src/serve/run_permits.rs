@@ -1,61 +1,60 @@
-//! Places: how many predictions of one loaded build run at once.
+//! How many predictions of one loaded build run at once.
 //!
-//! An engine cannot be stopped, so a prediction that never ends keeps its place. It takes nothing from other
-//! builds, which have places of their own.
+//! A running prediction cannot be stopped, so one that never ends keeps its permit. Other builds have permits of their own.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The places of one loaded build.
+/// The permits of one loaded build.
 #[derive(Debug)]
-pub struct Places {
+pub struct RunPermits {
     free: Arc<Semaphore>,
-    /// Since when all are taken and none was given back.
+    /// Since when all are taken and none was returned.
     full_since: Mutex<Option<Instant>>,
 }
 
-/// A place; given back when it is dropped.
+/// A permit for one prediction. It is returned on drop.
 #[derive(Debug)]
-pub struct Place {
-    of: Arc<Places>,
+pub struct RunPermit {
+    of: Arc<RunPermits>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Places {
-    /// So many places.
+impl RunPermits {
+    /// So many permits.
     #[must_use]
-    pub fn of(count: usize) -> Arc<Places> {
-        Arc::new(Places { free: Arc::new(Semaphore::new(count)), full_since: Mutex::default() })
+    pub fn of(count: usize) -> Arc<RunPermits> {
+        Arc::new(RunPermits { free: Arc::new(Semaphore::new(count)), full_since: Mutex::default() })
     }
 
-    /// Waits for a place. Whoever came first goes first.
-    pub async fn take(self: &Arc<Places>) -> Option<Place> {
-        // Only a closed semaphore gives nothing, and nobody closes this one.
+    /// Waits for a permit, first come, first served.
+    pub async fn take(self: &Arc<RunPermits>) -> Option<RunPermit> {
+        // Only a closed semaphore gives none, and this one is never closed.
         let permit = self.free.clone().acquire_owned().await.ok()?;
         Some(self.taken(permit))
     }
 
-    /// A place, if one is free now.
+    /// A permit, if one is free now.
     #[must_use]
-    pub fn try_take(self: &Arc<Places>) -> Option<Place> {
+    pub fn try_take(self: &Arc<RunPermits>) -> Option<RunPermit> {
         let permit = self.free.clone().try_acquire_owned().ok()?;
         Some(self.taken(permit))
     }
 
-    /// For how long all places have been taken without one being given back; zero while one is free.
+    /// For how long all permits have been taken without one being returned; zero while one is free.
     #[must_use]
     pub fn full_for(&self) -> Duration {
         let since = self.since().filter(|_| self.free.available_permits() == 0);
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    fn taken(self: &Arc<Places>, permit: OwnedSemaphorePermit) -> Place {
+    fn taken(self: &Arc<RunPermits>, permit: OwnedSemaphorePermit) -> RunPermit {
         if self.free.available_permits() == 0 {
             *self.since() = Some(Instant::now());
         }
-        Place { of: self.clone(), _permit: permit }
+        RunPermit { of: self.clone(), _permit: permit }
     }
 
     fn since(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -63,7 +62,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for RunPermit {
     fn drop(&mut self) {
         *self.of.since() = None;
     }
@@ -75,7 +74,7 @@ mod tests {
 
     #[test]
     fn places_are_full_from_the_last_one_taken_until_one_is_given_back() {
-        let places = Places::of(2);
+        let places = RunPermits::of(2);
         let first = places.try_take().unwrap();
         assert_eq!(places.full_for(), Duration::ZERO);
         let second = places.try_take().unwrap();

@@ -1,4 +1,4 @@
-//! Makes builds answer, or run beside: at once when they are loaded, else when their load has ended.
+//! Makes builds answer, or run in shadow: at once if they are loaded, else when their load has ended.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::log::chain;
 use crate::serve::{Instance, Reading};
 use crate::slots;
 
-/// What came of a load, and the memory that the process took meanwhile, bytes.
+/// The result of a load, and the memory that the process took meanwhile, bytes.
 pub(super) struct Outcome {
     ready: Result<Arc<Ready>, AdmitError>,
     memory_bytes: u64,
 }
 
-/// A build that is loaded, and neither answers nor runs beside.
+/// A build that is loaded, and neither answers nor runs in shadow.
 pub(super) struct Admitted {
     model: ModelName,
     digest: Digest,
@@ -41,7 +41,7 @@ impl Admitted {
 }
 
 impl Device {
-    /// Begins to load a build for its golden inputs.
+    /// Starts to load and test a build.
     pub(super) fn admit(&mut self, build: Build) {
         match Reading::of(&build) {
             Err(e) => {
@@ -52,7 +52,7 @@ impl Device {
         }
     }
 
-    /// Drops what was loaded for a model and does not serve.
+    /// Unloads a build that was loaded for a model and does not answer.
     pub(super) fn unload(&mut self, model: &ModelName, digest: &Digest) {
         self.loads.drop_build(&Purpose::Admit(model.clone()), digest);
         self.admitted.retain(|admitted| !admitted.is(model, digest));
@@ -131,10 +131,10 @@ impl Device {
         self.feed_pending().await;
     }
 
-    /// Gives up waiting for loads that are late.
+    /// Gives up loads that take too long.
     ///
     /// # Errors
-    /// When one is stuck for good.
+    /// If one hangs.
     pub(super) async fn look_at_loads(&mut self) -> Result<(), DeviceError> {
         let now = Instant::now();
         for (purpose, build, failure) in self.loads.late(now) {
@@ -144,7 +144,7 @@ impl Device {
         self.loads.stuck(now).map_or(Ok(()), |build| Err(DeviceError::Stuck(format!("{build:?}"))))
     }
 
-    /// A build could not be had.
+    /// A build could not be loaded.
     fn gave_up(&mut self, purpose: &Purpose, build: &Build, failure: Failure, blame: Blame) {
         let (device, code, detail) = (&self.name, failure.code, &failure.detail);
         warn!(%device, ?build, ?purpose, ?code, %detail, "the build could not be loaded");
@@ -156,7 +156,7 @@ impl Device {
                 }
                 self.pending.push_back(Input::SwitchFailed { model: model.clone(), digest, failure });
             }
-            // They are fetched again; that is no word about the build.
+            // The bytes are downloaded again; this says nothing about the build.
             Purpose::Admit(_) if blame == Blame::Bytes => self.pending.push_back(Input::SlotLost { digest }),
             Purpose::Admit(model) | Purpose::Shadow(model) if blame == Blame::Disk => {
                 self.pending.push_back(Input::Unreadable { model: model.clone(), digest, failure });
@@ -167,7 +167,7 @@ impl Device {
         }
     }
 
-    /// Makes a loaded build answer, or run beside.
+    /// Makes a loaded build answer, or run in shadow.
     fn put(&mut self, model: &ModelName, role: Role, purpose: &Purpose, build: Build, ready: Arc<Ready>) {
         let digest = build.digest;
         let reading = match Reading::of(&build) {
@@ -197,7 +197,7 @@ impl Device {
             info!(device = %self.name, model = %name, %version, "build answers now");
             let linked = slots::activate(self.store.dir(), name, digest.as_ref(), self.store.durable());
             if let Err(error) = linked {
-                // The record decides, the links only show.
+                // The links are for people; the record decides.
                 warn!(device = %self.name, error = %chain(&error), "the links to the slots could not be written");
             }
         }

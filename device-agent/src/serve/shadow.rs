@@ -1,4 +1,4 @@
-//! The shadow: a build that runs on the same inputs beside what answers. Nobody waits for it.
+//! The build in shadow: it runs on the same inputs as the one that answers. No caller waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,17 +7,17 @@ use std::time::Instant;
 use modelfleet_agent_core::interface::Role;
 use modelfleet_agent_core::recorder::Outcome;
 
-use super::{Case, Instance, Model, nanos};
+use super::{Instance, Model, PredictionCall, nanos};
 
 impl Model {
-    /// What runs beside what answers.
+    /// The build in shadow.
     #[must_use]
     pub fn shadow(&self) -> Option<Arc<Instance>> {
         self.shadow.load_full()
     }
 
     /// Runs the shadow on inputs that were answered.
-    pub fn run_beside(&self, case: &Case<'_>) {
+    pub fn run_shadow(&self, case: &PredictionCall<'_>) {
         let instance = case.instance;
         let mut scratch = Vec::new();
         let features = instance.reading.features(case.inputs, &mut scratch);
@@ -28,7 +28,7 @@ impl Model {
             instance.complete(outputs)
         });
         let elapsed = start.elapsed();
-        if case.booked.swap(true, Ordering::AcqRel) {
+        if case.counted.swap(true, Ordering::AcqRel) {
             return;
         }
         let booking = (case.key, nanos(elapsed));
@@ -36,7 +36,7 @@ impl Model {
             None => {
                 return self.count(Role::Shadow, Some(instance), (case.key, 0), Outcome::Fallback, features);
             }
-            Some(Ok(outputs)) if elapsed <= case.patience => {
+            Some(Ok(outputs)) if elapsed <= case.time_limit => {
                 instance.ready.has_answered();
                 return self.count_rows(Role::Shadow, instance, case.key, booking.1, features, &outputs);
             }
@@ -47,14 +47,14 @@ impl Model {
         self.count(Role::Shadow, Some(instance), booking, outcome, features);
     }
 
-    /// Books a run of the shadow that ended without it: out of time, or with a panic.
-    pub fn lost_beside(&self, case: &Case<'_>, outcome: Outcome) {
-        if case.booked.swap(true, Ordering::AcqRel) {
+    /// Counts a run in shadow that timed out or panicked.
+    pub fn shadow_lost(&self, case: &PredictionCall<'_>, outcome: Outcome) {
+        if case.counted.swap(true, Ordering::AcqRel) {
             return;
         }
         let mut scratch = Vec::new();
         let features = case.instance.reading.features(case.inputs, &mut scratch);
-        let latency_ns = nanos(case.patience);
+        let latency_ns = nanos(case.time_limit);
         self.count(Role::Shadow, Some(case.instance), (case.key, latency_ns), outcome, features);
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn live() -> Json<Value> {
 
 pub(super) async fn ready(State(api): State<Api>) -> Response {
     let ready = api.models.all().iter().any(|model| model.can_answer(Role::Live));
-    match api.models.trouble() {
+    match api.models.problem() {
         None => readiness(ready),
         Some(trouble) => told(ready, json!({"ready": ready, "trouble": trouble})),
     }
