@@ -1,22 +1,22 @@
-//! The schema of the standard conditions, and the names of those that we set.
+//! The schema of the standard conditions, and the names of those that the controller sets.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// The summary: the object's wish is fulfilled.
+/// The summary: what the spec asks for is done.
 pub const READY: &str = "Ready";
-/// The controller still works towards the wish.
+/// The controller is at work.
 pub const PROGRESSING: &str = "Progressing";
 /// A person or a rule paused the rollout.
 pub const PAUSED: &str = "Paused";
 /// The judge showed harm.
 pub const DEGRADED: &str = "Degraded";
-/// In production, and an objective is broken; whose fault that is, nothing shows.
+/// In production, and an objective is broken; nothing shows what the cause is.
 pub const BREACHED: &str = "Breached";
-/// The devices were taken back to the version before.
+/// The devices were rolled back to the previous version.
 pub const ROLLED_BACK: &str = "RolledBack";
-/// It will not go on without a person.
+/// A person must act.
 pub const STALLED: &str = "Stalled";
-/// Digest, signature and self-test data of a version were checked.
+/// Size, digest and header of a version's file were checked, and the signature if the controller has publishers' keys.
 pub const VERIFIED: &str = "Verified";
 
 /// The schema of `status.conditions`: the standard type, with a bound on every string, which the generated
@@ -24,7 +24,7 @@ pub const VERIFIED: &str = "Verified";
 pub(crate) fn condition_list(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "maxItems": 9,
+        "maxItems": 10,
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
@@ -32,7 +32,7 @@ pub(crate) fn condition_list(_: &mut SchemaGenerator) -> Schema {
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
                 "type": {
-                    "description": "What the condition speaks about. Example: Ready.",
+                    "description": "Type of the condition. Example: Ready.",
                     "type": "string", "minLength": 1, "maxLength": 63,
                 },
                 "status": {
@@ -53,7 +53,7 @@ pub(crate) fn condition_list(_: &mut SchemaGenerator) -> Schema {
                     "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
                 },
                 "message": {
-                    "description": "Why, as a sentence with numbers for people.",
+                    "description": "Why, with numbers and what to do next.",
                     "type": "string", "maxLength": 512,
                 },
             },

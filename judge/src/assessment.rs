@@ -130,7 +130,7 @@ pub struct Incident {
 /// What a hard stop asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HardAction {
-    /// The candidate fails on canaries as controls do not: take it back.
+    /// The candidate fails on canaries and not on controls: roll it back.
     RollBackAll,
     /// No difference to controls is shown: set these devices aside and go on.
     Quarantine(Vec<u32>),

@@ -11,7 +11,7 @@ const ZIP_MAP: &str = "ai.onnx.ml:ZipMap";
 pub enum NotCarried {
     /// A list of maps of probabilities.
     #[error(
-        "output {name:?} is a list of maps, which no device can answer with; convert without ZipMap (skl2onnx option \
+        "output {name:?} is a list of maps, which devices cannot answer with; convert without ZipMap (skl2onnx option \
          zipmap=False)"
     )]
     ZipMap {
@@ -20,7 +20,7 @@ pub enum NotCarried {
     },
     /// Not a tensor.
     #[error(
-        "{side} {name:?} is {kind}, and devices take and give tensors only; export the model with a tensor there"
+        "{side} {name:?} is {kind}, but devices support tensors only; export the model with a tensor there"
     )]
     NoTensor {
         /// Input or output.
@@ -32,7 +32,7 @@ pub enum NotCarried {
     },
     /// A tensor whose type the file does not tell.
     #[error(
-        "the file does not say of which type {side} {name:?} is; run onnx.shape_inference.infer_shapes on it and save \
+        "the file does not say which type {side} {name:?} has; run onnx.shape_inference.infer_shapes on it and save \
          it again"
     )]
     Unknown {
@@ -43,7 +43,7 @@ pub enum NotCarried {
     },
     /// Elements that are not in the protocol in which devices are asked.
     #[error(
-        "the elements of {side} {name:?} are of type {element}, which no device takes or gives; put a Cast to FLOAT \
+        "the elements of {side} {name:?} are of type {element}, which devices do not support; put a Cast to FLOAT \
          there"
     )]
     Element {
@@ -85,7 +85,7 @@ impl Header {
             Kind::Map => no_tensor("a map"),
             Kind::SparseTensor => no_tensor("a sparse tensor"),
             Kind::Optional => no_tensor("optional"),
-            Kind::Opaque => no_tensor("of a type of its maker's own"),
+            Kind::Opaque => no_tensor("of a type that ONNX does not define"),
         }
     }
 }

@@ -7,13 +7,13 @@ pub(crate) const NAME_BYTES_MAX: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The bytes end in the middle of a field.
-    #[error("it is not an ONNX model, or it is cut off: a field ends behind the end of what holds it")]
+    #[error("it is not an ONNX model, or it is cut off: a field is longer than the part that holds it")]
     Short,
     /// A number that does not fit 64 bits.
     #[error("it is not an ONNX model: a number is longer than 64 bits")]
     Long,
     /// A kind of field that the format does not have.
-    #[error("it is not an ONNX model: a field is of an unknown kind")]
+    #[error("it is not an ONNX model: a field has an unknown kind")]
     Kind,
     /// Text that is not UTF-8.
     #[error("a name in it is not UTF-8 text")]
@@ -56,7 +56,7 @@ pub enum ReadError {
         allowed: &'static str,
     },
     /// An operator of a set that the file does not import: no engine knows which version of it is meant.
-    #[error("it uses {operator} and does not import the operator set {domain}; export it again")]
+    #[error("it uses {operator} but does not import the operator set {domain}; export it again")]
     NotImported {
         /// The operator, `domain:name`.
         operator: String,

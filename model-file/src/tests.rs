@@ -196,7 +196,7 @@ fn what_no_device_can_carry_is_refused_with_the_cure() {
     let said = not_carried(&[zip_map, of_kind(4)]);
     assert_eq!(
         said,
-        "output \"y\" is a list of maps, which no device can answer with; convert without ZipMap (skl2onnx option \
+        "output \"y\" is a list of maps, which devices cannot answer with; convert without ZipMap (skl2onnx option \
          zipmap=False)"
     );
     assert!(not_carried(&[of_kind(4)]).contains("\"y\" is a list"));

@@ -38,16 +38,16 @@ struct SignatureEntry {
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// More bytes than an envelope may have.
-    #[error("envelope has {0} bytes; at most {ENVELOPE_BYTES_MAX} are read")]
+    #[error("envelope has {0} bytes; at most {ENVELOPE_BYTES_MAX} are allowed")]
     Size(usize),
     /// Not a DSSE envelope.
-    #[error("envelope is not readable")]
+    #[error("envelope cannot be read")]
     Form(#[source] serde_json::Error),
     /// Another kind of payload.
-    #[error("envelope carries {0:?}")]
+    #[error("envelope has the unknown payload type {0:?}")]
     Type(String),
     /// Not base64.
-    #[error("envelope's payload is not base64")]
+    #[error("payload of the envelope is not base64")]
     Base64(#[source] base64::DecodeError),
     /// No signature of a trusted key over this payload.
     #[error("no trusted key signed the envelope ({trusted} trusted, {found} signatures)")]

@@ -166,17 +166,17 @@ pub enum Wanted<'a> {
     Nothing,
 }
 
-/// Why a plan is not acceptable although its signature is good.
+/// Why a plan is invalid although its signature is good.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// More bytes than a plan may have.
-    #[error("plan has {0} bytes; at most {PLAN_BYTES_MAX} are read")]
+    #[error("plan has {0} bytes; at most {PLAN_BYTES_MAX} are allowed")]
     Size(usize),
     /// Not the JSON of a plan.
-    #[error("plan is not readable")]
+    #[error("plan cannot be read")]
     Json(#[source] serde_json::Error),
     /// A list longer than its bound, or parts that contradict each other.
-    #[error("plan is not acceptable: {0}")]
+    #[error("plan is invalid: {0}")]
     Content(&'static str),
 }
 
@@ -201,27 +201,30 @@ impl Plan {
     pub fn check(&self) -> Result<(), PlanError> {
         use crate::membership::{CLAUSES_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
         let bound = |ok: bool, what| if ok { Ok(()) } else { Err(PlanError::Content(what)) };
-        bound(self.rejected.len() <= REJECTED_MAX, "too many rejected digests")?;
-        bound(self.stable_for.len() <= STABLE_FOR_MAX, "stable builds for too many selectors")?;
-        bound(self.observe.indicators.len() <= INDICATORS_MAX, "too many indicators")?;
+        bound(self.rejected.len() <= REJECTED_MAX, "it has too many rejected digests")?;
+        bound(self.stable_for.len() <= STABLE_FOR_MAX, "it has stable builds for too many selectors")?;
+        bound(self.observe.indicators.len() <= INDICATORS_MAX, "it has too many indicators")?;
         crate::texts::too_long(self).map_or(Ok(()), |what| Err(PlanError::Content(what)))?;
         let builds = self.builds();
-        bound(builds.clone().all(|b| b.model == self.model), "a build of another model")?;
+        bound(builds.clone().all(|b| b.model == self.model), "it has a build of another model")?;
         builds.clone().try_for_each(check_build)?;
         let window_ms = self.observe.window_ms;
-        bound(window_ms == 0 || window_ms >= WINDOW_MS_MIN, "too short a window")?;
+        bound(window_ms == 0 || window_ms >= WINDOW_MS_MIN, "its window is too short")?;
         let mut fetches = self.fetch.iter().chain(self.candidate.iter().map(|c| &c.fetch));
-        bound(fetches.all(Fetch::is_bounded), "a way to fetch")?;
+        bound(fetches.all(Fetch::is_bounded), "a setting of fetch is out of range")?;
         let Some(candidate) = &self.candidate else { return Ok(()) };
         let m = &candidate.membership;
-        bound(m.clauses.len() <= CLAUSES_MAX, "too many clauses")?;
-        bound(m.exclude.len() <= NAMED_MAX, "too many excluded devices")?;
-        bound(m.clauses.iter().all(|c| c.strata.len() <= STRATA_MAX), "too many strata")?;
+        bound(m.clauses.len() <= CLAUSES_MAX, "its membership has too many clauses")?;
+        bound(m.exclude.len() <= NAMED_MAX, "its membership excludes too many devices")?;
+        bound(m.clauses.iter().all(|c| c.strata.len() <= STRATA_MAX), "its membership has too many strata")?;
         bound(
             m.clauses.iter().all(|c| c.devices.len() <= CLAUSES_MAX * NAMED_MAX),
-            "too many named devices",
+            "its membership names too many devices",
         )?;
-        bound(m.clauses.iter().all(|c| c.spread_by.len() <= SPREAD_MAX), "too many labels to spread by")
+        bound(
+            m.clauses.iter().all(|c| c.spread_by.len() <= SPREAD_MAX),
+            "its membership has too many labels in spreadBy",
+        )
     }
 
     /// What a device with this id and these labels shall run. The same answer on both sides.
@@ -261,7 +264,7 @@ impl Plan {
 pub fn check_build(build: &ModelBuild) -> Result<(), PlanError> {
     crate::texts::too_long_in(build).map_or(Ok(()), |what| Err(PlanError::Content(what)))?;
     let good = build.profile.as_ref().is_none_or(well_formed);
-    if good { Ok(()) } else { Err(PlanError::Content("a profile's bins")) }
+    if good { Ok(()) } else { Err(PlanError::Content("the bins of a reference profile are wrong")) }
 }
 
 /// The JSON of a plan, as it is signed and read.

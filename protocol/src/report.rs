@@ -25,16 +25,16 @@ pub const ANSWERS_PER_MS_MAX: u64 = 1_000;
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// More bytes than a report may have.
-    #[error("report has {0} bytes; at most {REPORT_BYTES_MAX} are read")]
+    #[error("report has {0} bytes; at most {REPORT_BYTES_MAX} are allowed")]
     Size(usize),
     /// Not a report.
-    #[error("report is not readable")]
+    #[error("report cannot be read")]
     Decode(#[from] prost::DecodeError),
     /// Its device, namespace or model differ from its topic.
-    #[error("report of {0:?} on the topic of another device, namespace or model")]
+    #[error("report of {0:?} is on the topic of another device, namespace or model")]
     Topic(String),
     /// Fields that contradict each other or exceed a bound.
-    #[error("report is not acceptable: {0}")]
+    #[error("report is invalid: {0}")]
     Content(&'static str),
 }
 

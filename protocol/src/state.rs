@@ -260,13 +260,13 @@ impl FailureCode {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// More bytes than a state may have.
-    #[error("state has {0} bytes; at most {STATE_BYTES_MAX} are read")]
+    #[error("state has {0} bytes; at most {STATE_BYTES_MAX} are allowed")]
     Size(usize),
     /// Not the JSON of a state.
-    #[error("state is not readable")]
+    #[error("state cannot be read")]
     Json(#[source] serde_json::Error),
     /// The state speaks of another device than its topic.
-    #[error("state of device {found} on the topic of {topic}")]
+    #[error("state of device {found} is on the topic of device {topic}")]
     Device {
         /// The device in the state.
         found: DeviceId,
@@ -274,7 +274,7 @@ pub enum StateError {
         topic: DeviceId,
     },
     /// A list or text longer than its bound.
-    #[error("state is not acceptable: {0}")]
+    #[error("state is invalid: {0}")]
     Content(&'static str),
     /// A label that no selector or status can hold.
     #[error(transparent)]
@@ -295,14 +295,14 @@ impl DeviceState {
             return Err(StateError::Device { found: state.device, topic: device.clone() });
         }
         let bound = |ok: bool, what| if ok { Ok(()) } else { Err(StateError::Content(what)) };
-        bound(state.labels.len() <= LABELS_MAX, "too many labels")?;
+        bound(state.labels.len() <= LABELS_MAX, "it has too many labels")?;
         state.labels.iter().try_for_each(|(key, value)| label::check(key, value))?;
-        bound(state.models.len() <= MODELS_MAX, "too many models")?;
-        bound(state.capabilities.engines.len() <= 8, "too many engines")?;
+        bound(state.models.len() <= MODELS_MAX, "it has too many models")?;
+        bound(state.capabilities.engines.len() <= 8, "it has too many engines")?;
         let details = state.models.iter().filter_map(|m| m.candidate.as_ref()?.failure.as_ref());
-        bound(details.clone().all(|f| f.detail.len() <= DETAIL_MAX), "a detail that is too long")?;
+        bound(details.clone().all(|f| f.detail.len() <= DETAIL_MAX), "the detail of a failure is too long")?;
         let mut waits = state.models.iter().filter_map(|m| m.candidate.as_ref()?.waits.as_ref());
-        bound(waits.all(|why| why.len() <= DETAIL_MAX), "a reason to wait that is too long")?;
+        bound(waits.all(|why| why.len() <= DETAIL_MAX), "a reason to wait is too long")?;
         Ok(state)
     }
 

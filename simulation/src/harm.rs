@@ -38,7 +38,7 @@ pub struct Tables {
     pub start: u32,
     /// Windows of a day.
     pub day_windows: u32,
-    /// Whether somebody asks how many errors a bad window had.
+    /// Whether a rule needs the number of errors in a bad window.
     pub counts_errors: bool,
 }
 

@@ -8,12 +8,12 @@
 //! that a million of them live through weeks of hourly windows in seconds. Runs share nothing: the caller may spread
 //! them over threads, and the outcome of run `n` under a seed is the same wherever and whenever it is run.
 //!
-//! What is simplified, so that nobody takes it for more than it is:
+//! What is simplified, and what its results do not show:
 //!
 //! - Time moves by whole windows. Only failures to activate are acted upon sooner, a few times in a window.
 //! - The judge is asked where its answer can change: at new looks, when a canary has failed, while controls look as in
 //!   an outage, every fourth window where an any-time test runs. Fleets of more than 20 000 devices are judged less often
-//!   ([`Setup::judge_every_windows`]), as nobody looks at a million devices every minute.
+//!   ([`Setup::judge_every_windows`]), because a million devices are not judged every minute.
 //! - Devices report windows one by one; the merging of old windows on the device is left out, unless a scenario asks
 //!   for it in one arm ([`ShortReports`]).
 //! - A device that leaves the fleet is gone at once, and another one comes in its place, unless a scenario lets its

@@ -8,7 +8,7 @@ use modelfleet_rollout::{Cause, Passed, PauseCause, Phase, State};
 pub enum End {
     /// It reached the whole fleet.
     Succeeded,
-    /// It was taken back; shown harm or not.
+    /// It was rolled back, with or without shown harm.
     RolledBack,
     /// It stands and waits for a person.
     Held,
@@ -41,7 +41,7 @@ pub struct Outcome {
     pub on_exposure: u32,
     /// Error budget spent, parts per billion.
     pub spent_ppb: u64,
-    /// Why it was taken back, stands or does not get on, for people.
+    /// Why it was rolled back or waits, for people.
     pub sentence: String,
 }
 

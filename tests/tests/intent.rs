@@ -41,7 +41,7 @@ fn a_person_stays_in_charge() {
     patch(&plant, &second, r#"{"paused":false}"#);
     reached(&plant, "1.1.0", "to go on", |v| v.phase() == "Progressing");
     patch(&plant, &second, r#"{"abort":true}"#);
-    reached(&plant, "1.1.0", "to be taken back", |v| v.phase() == "RolledBack");
+    reached(&plant, "1.1.0", "to be rolled back", |v| v.phase() == "RolledBack");
     assert_eq!(plant.version_stage("1.1.0").unwrap().0, "Verified", "an abort rejects nothing");
     patch(&plant, &second, r#"{"abort":false,"retryToken":"again"}"#);
     reached(&plant, "1.1.0", "to start again", |v| v.phase() == "Progressing");

@@ -8,7 +8,7 @@
 //! 3. a Rollout can go back to it: one that is under way, or whose version is in production;
 //! 4. a rollout rejected it and a Rollout names it, or another version with its bytes: the rejection is kept in it.
 //!
-//! All four need a Rollout. So whoever deletes the Rollouts of a model, or the namespace, can delete its versions, and no
+//! All four need a Rollout. So a user who deletes the Rollouts of a model, or the namespace, can delete its versions, and no
 //! deletion waits for ever.
 
 use modelfleet_crds::model_version::VersionStage;
@@ -21,7 +21,7 @@ pub enum Need<'a> {
     Production(&'a str),
     /// The Rollout brings it to devices, or waits to.
     Candidate(&'a str),
-    /// Devices go back to it when the Rollout is taken back.
+    /// Devices go back to it when the Rollout is rolled back.
     WayBack(&'a str),
     /// The Rollout must not take it, and only the version remembers that.
     Rejection(&'a str),
@@ -59,7 +59,7 @@ pub struct Claim {
     pub deleted: bool,
 }
 
-/// What a version is needed for. `is_produced`: whether a version is in production for anybody; `claims`: every Rollout of
+/// What a version is needed for. `is_produced`: whether a version is in production for any device; `claims`: every Rollout of
 /// the model that the controller has not let go.
 #[must_use]
 pub fn needed<'a>(

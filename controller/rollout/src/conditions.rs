@@ -13,17 +13,17 @@ const MESSAGE_MAX: usize = 512;
 pub enum ConditionKind {
     /// The version is in production and no harm is known.
     Ready,
-    /// The controller works towards it, or back from it, without a person.
+    /// The controller rolls the version out, or back, without a person.
     Progressing,
     /// A person or a rule paused the rollout.
     Paused,
     /// Harm was shown in this attempt. An abort alone is none.
     Degraded,
-    /// In production, and an objective is broken; whose fault that is, nothing shows.
+    /// In production, and an objective is broken; nothing shows what the cause is.
     Breached,
     /// No reachable device runs the candidate any more.
     RolledBack,
-    /// It will not go on without a person, or a rollback is overdue.
+    /// A person must act, or a rollback is overdue.
     Stalled,
 }
 
@@ -97,7 +97,7 @@ pub fn conditions(policy: &Policy, state: &State, reasons: &[Reason]) -> Vec<Con
             None => condition(ConditionKind::Breached, false, "NotBreached", String::new()),
         },
         match back {
-            // What is told now counts those who are not known to be back.
+            // This message counts the devices that have not confirmed the rollback.
             Some(r) => condition(ConditionKind::RolledBack, true, r.cause.as_str(), text.clone()),
             None => condition(ConditionKind::RolledBack, false, "NotRolledBack", String::new()),
         },

@@ -35,12 +35,12 @@ pub enum Action {
         share: Share,
     },
     /// The last stage was passed: the version joins what the model has in production, for the rollout's devices. What is
-    /// new is written first, so that no device is without a stable version; what nobody has any more becomes archived.
+    /// new is written first, so that no device is without a stable version; a version that no device has any more becomes archived.
     Promote {
         /// All that is in production from now on.
         production: Production,
     },
-    /// What was in production before the attempt is so again, written in the same order; what nobody has any more is
+    /// What was in production before the attempt is so again, written in the same order; a version that no device has any more is
     /// Verified, as before it was promoted.
     GiveBack {
         /// All that is in production from now on.
@@ -92,7 +92,7 @@ codes! {
         BreachInProduction,
         /// The objective that was broken after success is kept again.
         BreachOver,
-        /// The candidate is taken back.
+        /// A rollback of the candidate began.
         RollbackStarted,
         /// Devices should be back by now.
         RollbackOverdue,

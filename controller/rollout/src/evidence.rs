@@ -44,7 +44,7 @@ pub enum Verdict {
 /// Layer 0 fired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HardStop {
-    /// The candidate fails as controls do not: take it back everywhere.
+    /// The candidate fails and controls do not: roll it back everywhere.
     RollBackAll {
         /// Why, with numbers.
         reason: String,

@@ -11,7 +11,7 @@ pub const UNCONFIRMED_MAX: usize = 3;
 /// The human fields of the spec, and the facts that the shell observed. Rebuilt before every decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Intent {
-    /// `spec.paused`: freeze the bake clock and admit nobody new; who runs the candidate keeps it.
+    /// `spec.paused`: freeze the bake clock and admit no other device; devices that run the candidate keep it.
     pub paused: bool,
     /// `spec.abort`: go back. Wins over everything.
     pub abort: bool,

@@ -42,7 +42,7 @@ pub enum Move {
     Pause,
     /// It goes on.
     Resume,
-    /// The candidate is taken back.
+    /// A rollback of the candidate begins.
     RollBack,
     /// No reachable device runs the candidate.
     Finish,

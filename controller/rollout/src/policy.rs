@@ -190,7 +190,7 @@ impl Policy {
         &self.parts.stages[(index as usize).min(last)]
     }
 
-    /// The devices that have the version after the last stage: those that it is proven for, and nobody else.
+    /// The devices that have the version after the last stage: those that it is proven for, and no others.
     #[must_use]
     pub fn scope(&self) -> &Selector {
         &self.stage(self.last_stage()).selector

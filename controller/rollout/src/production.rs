@@ -75,7 +75,7 @@ impl Production {
         covered && self.of(scope).all(|entry| entry.version == version)
     }
 
-    /// Whether `version` is in production for anybody.
+    /// Whether `version` is in production for any device.
     #[must_use]
     pub fn names(&self, version: &str) -> bool {
         self.0.iter().any(|entry| entry.version == version)

@@ -36,7 +36,7 @@ pub(crate) use codes;
 codes! {
     /// Why nothing else happens, as one stable word.
     ReasonCode {
-        /// Another rollout of the model is active.
+        /// Another rollout of the model is before it in the queue.
         AwaitingTurn,
         /// The ModelVersion does not exist, or was not checked yet.
         AwaitingVersion,
@@ -44,21 +44,21 @@ codes! {
         VersionRefused,
         /// The plan has no room for a stable version of these devices alone.
         TooManySelectors,
-        /// The broker is away: nothing is decided.
+        /// The broker does not answer: nothing is decided.
         BrokerUnavailable,
         /// Retained messages are still being read after a start.
         ViewIncomplete,
-        /// No device has been heard for too long: nothing is decided.
+        /// No device has sent anything for too long: nothing is decided.
         EvidenceStale,
         /// The stage's selector matches no device.
         NobodyMatches,
-        /// The stage's devices are being drawn.
+        /// The stage's devices are being selected.
         AwaitingDraw,
         /// Every device of the stage lacks what the version needs.
         NobodyCanRun,
         /// Too few devices have confirmed.
         AwaitingDevices,
-        /// Too few devices have confirmed, because nobody asks them.
+        /// Too few devices have confirmed, because they get too few requests.
         AwaitingRequests,
         /// Too many devices are unreachable.
         TooManyUnreachable,
@@ -68,13 +68,13 @@ codes! {
         Baking,
         /// The stage's time is over and the judge is undecided.
         AwaitingVerdict,
-        /// A person must agree.
+        /// A person must approve the next stage.
         AwaitingApproval,
-        /// Nobody agreed in time.
+        /// The approval did not come in time.
         ApprovalTimedOut,
         /// `spec.paused` is set.
         PausedByUser,
-        /// Devices with and without the candidate suffer: not the model.
+        /// Devices with and without the candidate have the same problem: the model is not the cause.
         Incident,
         /// An SLO that pauses is breached.
         SloBreach,
@@ -86,11 +86,11 @@ codes! {
         Degraded,
         /// The spec cannot work.
         InvalidSpec,
-        /// Devices are going back.
+        /// Devices are being rolled back.
         RollingBack,
-        /// Devices should be back by now.
+        /// The rollback took longer than it may.
         RollbackOverdue,
-        /// Devices are back.
+        /// Devices were rolled back.
         RolledBack,
         /// `spec.abort` is still set: a retry waits for it.
         AbortStillSet,
@@ -98,11 +98,11 @@ codes! {
         PromoteIgnored,
         /// The version is in production.
         Succeeded,
-        /// The version is in production and an objective is broken; whose fault that is, nothing shows.
+        /// The version is in production and an objective is broken; nothing shows what the cause is.
         BreachInProduction,
         /// The version was in production; another one has replaced it.
         Replaced,
-        /// A defect of ours: nothing is done.
+        /// A defect in the controller: nothing is done.
         BrokenInvariant,
     }
 }

@@ -23,7 +23,7 @@ pub const LOG_MESSAGE_MAX: usize = 200;
 /// Most devices that can be set aside: the plan names them one by one.
 pub const QUARANTINED_MAX: usize = NAMED_MAX;
 
-/// How far a rollout got. The default is one that nobody has looked at yet.
+/// How far a rollout got. The default is one before its first decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// Where it stands.
@@ -88,12 +88,12 @@ pub enum Phase {
     AwaitingApproval,
     /// Stands still.
     Paused(PauseCause),
-    /// The candidate is being taken back.
+    /// The candidate is being rolled back.
     RollingBack,
     /// No reachable device runs the candidate. The end, until a new retry token or another version.
     RolledBack,
     /// The version is in production. The end for the queue; while no other rollout of the model is active, shown
-    /// harm or `abort` still take it back to the version before.
+    /// harm or `abort` still roll it back to the version before.
     Succeeded,
 }
 
@@ -110,7 +110,7 @@ pub enum PauseCause {
     TooManyFailed,
     /// Undecided at the deadline; goes on when the verdict comes after all, or by `promote`.
     Undecided,
-    /// Nobody agreed in time; goes on by `promote`.
+    /// The approval did not come in time; `promote` continues.
     ApprovalTimedOut,
     /// Harm was shown and the rollback policy is Manual; the way out is `abort`.
     Degraded,
@@ -168,7 +168,7 @@ pub struct Rollback {
     pub overdue: bool,
 }
 
-/// Why the candidate is taken back.
+/// Why the candidate is rolled back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The judge showed harm; the version is rejected.

@@ -28,9 +28,9 @@ pub use stand_in::stand_in;
 const PROBATION_ERRORS_MAX: u64 = 5;
 /// Windows without a report after which a device is silent.
 const SILENT_WINDOWS: u64 = 3;
-/// Nobody is silent before this time: a reconnect and a busy broker take seconds, however short the windows are.
+/// No device is silent before this time: a reconnect and a busy broker take seconds, however short the windows are.
 const SILENT_MIN_MS: u64 = 15_000;
-/// Nothing is decided when nobody was heard for this long, if windows are shorter.
+/// Nothing is decided when no device was heard for this long, if windows are shorter.
 const STALE_MIN_MS: u64 = 5 * 60_000;
 
 /// A spec that can work.

@@ -31,7 +31,7 @@ pub fn assess(observations: &Observations<'_>, before: &StageState) -> Assessmen
     state.arrange(observations.slos.iter().map(|rule| rule.name));
     let allotted = observations.budget.stage_ppb();
     let weights = weights(observations);
-    // Rules and weights may be edited while a stage runs: nobody spends what others have spent already.
+    // Rules and weights may be edited while a stage runs: no rule spends what another has spent already.
     let share = |weight, own: SloState, state: &StageState| {
         let left = allotted.saturating_sub(state.spent_ppb()).saturating_add(own.total_ppb());
         Spending { share_ppb: Spending::of(allotted, weight, weights).share_ppb.min(left) }

@@ -65,7 +65,7 @@ pub fn subjects(devices: impl Iterator<Item = (u32, u16, Arm, SloCounts)>) -> Ve
     result
 }
 
-/// Mean rate in the past; where nobody has a past, the mean rate since the stage opened. Never 0.
+/// Mean rate in the past; where no device has a past, the mean rate since the stage opened. Never 0.
 fn mean_rate(group: &[(u32, u16, Arm, SloCounts)]) -> f64 {
     let sum = |part: fn(&SloCounts) -> (f64, f64)| {
         group.iter().map(|(.., c)| part(c)).fold((0.0, 0.0), |s, x| (s.0 + x.0, s.1 + x.1))

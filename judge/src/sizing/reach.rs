@@ -17,7 +17,7 @@ fn level(share_ppb: u64, looks: u16) -> f64 {
 }
 
 /// Whether harm can be shown at all with so many canaries and controls, where a rule has `share_ppb` of the error budget
-/// in the stage. Where it cannot, even canaries that are bad in every window, and controls in none, are not taken back.
+/// in the stage. Where it cannot, even canaries that are bad in every window, and controls in none, cause no rollback.
 pub fn can_show(canaries: u64, controls: u64, share_ppb: u64, looks: u16) -> bool {
     canaries > 0 && controls > 0 && rarest(canaries, controls) <= level(share_ppb, looks)
 }

@@ -147,7 +147,7 @@ fn what_devices_would_refuse_is_a_problem() {
     let mut short = some(good.clone());
     short.observe.window_ms = WINDOW_MS_MIN - 1;
     let told = problem(&DesiredPlan::Plan(Box::new(short))).unwrap();
-    assert!(told.to_string().contains("too short a window"), "{told}");
+    assert!(told.to_string().contains("its window is too short"), "{told}");
     let mut large = some(good);
     large.stable.as_mut().unwrap().signatures = vec!["x".repeat(8_000); PLAN_BYTES_MAX / 8_000 + 1];
     let told = problem(&DesiredPlan::Plan(Box::new(large))).unwrap();

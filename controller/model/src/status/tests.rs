@@ -361,3 +361,16 @@ fn devices_that_do_not_take_the_plan_are_a_condition_until_they_do() {
     assert!(message.contains("d00, d01, d02"), "{message}");
     assert_eq!(found(&said(&well, Some(&told))), Some(("False".to_owned(), String::new())));
 }
+
+/// One condition more than the schema has room for, and the API server takes no status at all.
+#[test]
+fn the_schema_has_room_for_every_condition() {
+    let (_, valid) = valid();
+    let core = modelfleet_rollout::conditions(&valid.policy, &State::default(), &[]).len();
+    let most = (core + fleet_conditions::KINDS.len() + [RESTORED].len()) as u64;
+    let definitions = modelfleet_crds::definitions::all();
+    let kinds = definitions.iter().map(|definition| serde_json::to_value(definition).unwrap());
+    let pointer = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/conditions/maxItems";
+    let room: Vec<u64> = kinds.filter_map(|kind| kind.pointer(pointer)?.as_u64()).collect();
+    assert!(room.len() == 2 && room.iter().all(|room| most <= *room), "{most} conditions, room for {room:?}");
+}

@@ -33,7 +33,7 @@ fn called_back(run: &mut Run) -> Option<Next> {
     } else {
         return None;
     };
-    // Harm that was shown before still rejects the version, whoever orders the way back.
+    // Harm that was shown before still rejects the version, also when a person orders the rollback.
     let shown = run.state.harm.as_ref();
     let (cause, sentence) = shown.map_or((cause, sentence), |h| (h.cause, h.sentence.clone()));
     Some(back::roll_back(run, cause, &sentence, true))
@@ -82,7 +82,7 @@ fn harmed(run: &mut Run) -> Option<Next> {
     Some(pause(run, PauseCause::Degraded, &message))
 }
 
-/// A spec that cannot work says neither what a stage needs nor what would be harm: nobody else gets the candidate.
+/// A spec that cannot work says neither what a stage needs nor what would be harm: no other device gets the candidate.
 fn unreadable(run: &mut Run) -> Option<Next> {
     if let Some(problem) = &run.intent.facts.unreadable {
         let message = sentences(&[
@@ -114,7 +114,7 @@ fn paused_by_user(run: &mut Run) -> Option<Next> {
 
 fn blind(run: &mut Run) -> Option<Next> {
     let reason = run.blind()?;
-    // What nobody could see does not count as watched.
+    // Time without a view of the fleet does not count as watched.
     run.state.clock.freeze(run.now);
     let paused = run.state.log.iter().rfind(|l| l.kind == EventKind::Paused);
     let also = match (run.state.phase, paused) {
@@ -125,7 +125,7 @@ fn blind(run: &mut Run) -> Option<Next> {
 }
 
 fn promoted(run: &mut Run) -> Option<Next> {
-    // Nobody passes over harm that is not heard yet: it counts from the next moment on.
+    // A promote does not pass over evidence that is not heard yet: that counts from the next moment on.
     if run.state.promote_stale.is_some() || run.has_just_begun() {
         return None;
     }
@@ -183,7 +183,7 @@ fn breached(run: &mut Run) -> Option<Next> {
         return Some(pause(run, cause, &message));
     }
     let Phase::Paused(cause) = run.state.phase else { return None };
-    // A pause ends because its cause is gone, never because nobody has looked.
+    // A pause ends because its cause is gone, never because it was not looked for.
     let seen = match cause {
         PauseCause::Incident | PauseCause::SloBreach => run.is_current(),
         PauseCause::TooManyFailed => run.view_is_current(),

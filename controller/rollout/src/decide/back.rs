@@ -87,7 +87,7 @@ fn take_out_of_production(run: &mut Run, cause: Cause, sentence: &str) {
 struct Left {
     /// Connected ones.
     near: u64,
-    /// Connected ones, as far as the broker remembers, that nobody has heard since the way back began. They keep it from
+    /// Connected ones, as far as the broker remembers, that were not heard since the rollback began. They keep it from
     /// ending until it is late, and have not confirmed that they are back.
     mute: u64,
     /// Those that follow when they return.
@@ -108,12 +108,12 @@ impl Left {
 }
 
 impl Left {
-    /// Nobody is known to be back, and nobody is there to come back.
+    /// No device is known to be back, and none is there to go back.
     fn is_out_of_reach(&self) -> bool {
         self.nobody_back && self.near == 0
     }
 
-    fn nobody(&self) -> String {
+    fn none_back(&self) -> String {
         format!(
             "no device has confirmed the rollback, and {} that had the version cannot be reached",
             many(self.away, "device")
@@ -142,9 +142,9 @@ fn named(run: &Run, count: u64) -> String {
 /// What people are told of a way back that took longer than it may.
 fn late_text(run: &Run, left: &Left, took: &str, sentence: &str) -> String {
     if left.is_out_of_reach() {
-        let nobody = format!("after {took}, {}", left.nobody());
+        let none_back = format!("after {took}, {}", left.none_back());
         return sentences(&[
-            &nobody,
+            &none_back,
             "they go back when they reconnect; check the broker and the network",
             sentence,
         ]);
@@ -179,7 +179,7 @@ pub(super) fn step(run: &mut Run) -> Next {
     let sentence = rollback.sentence.clone();
     let blind = run.blind();
     let left = Left::of(run, late);
-    // An overdue one keeps nobody waiting; once the next is under way, devices follow that one's plan.
+    // An overdue rollback does not keep the next rollout waiting; once the next is under way, devices follow that one's plan.
     let replaced = late && run.intent.facts.queue.as_ref().is_some_and(|queue| queue.active);
     if replaced || (blind.is_none() && left.near == 0 && !left.nobody_back) {
         if first_late && left.mute > 0 {
@@ -197,7 +197,7 @@ pub(super) fn step(run: &mut Run) -> Next {
     } else {
         let time = span(deadline.since_ms(now));
         let version = &run.state.version;
-        // Who is reachable nobody knows while the broker is away.
+        // Which devices are reachable is unknown while the broker is away.
         let devices = many(left.near, if blind.is_some() { "device" } else { "reachable device" });
         let away = match left.away {
             0 => String::new(),
@@ -205,7 +205,7 @@ pub(super) fn step(run: &mut Run) -> Next {
         };
         let waits = blind.as_ref().map_or("", |reason| reason.message.as_str());
         let text = match left.is_out_of_reach() {
-            true => sentences(&[&format!("{}; {time} left: {sentence}", left.nobody()), waits]),
+            true => sentences(&[&format!("{}; {time} left: {sentence}", left.none_back()), waits]),
             false => {
                 let from = match (left.near, left.away) {
                     (0, 0) => ", which no device is known to run".to_owned(),

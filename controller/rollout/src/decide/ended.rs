@@ -117,7 +117,7 @@ fn replaced(run: &Run) -> Option<Reason> {
     let version = &run.state.version;
     let gone = match facts.version {
         VersionFact::Archived => true,
-        // Its status says nothing: it was lost, or the version was taken back by another rollout.
+        // Its status says nothing: it was lost, or another rollout rolled the version back.
         VersionFact::Verified => !facts.production.names(version),
         _ => false,
     };

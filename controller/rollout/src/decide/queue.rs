@@ -45,7 +45,7 @@ pub(super) fn step(run: &mut Run) -> Next {
     if let Some(reason) = waits(run) {
         return Next::wait(reason);
     }
-    // Seen before anything is offered: nobody is drawn, and no other rollout waits for this one.
+    // Seen before anything is offered: no device is selected, and no other rollout waits for this one.
     let fleet = run.fleet;
     if fleet.matching > 0 && fleet.unable >= fleet.matching {
         let sentence = stage::nobody_can_run(run, fleet.matching);

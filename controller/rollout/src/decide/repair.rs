@@ -1,4 +1,4 @@
-//! What is read back from a status that anybody may have edited or cut is made whole first.
+//! A state that was read back from a status may have been edited or cut: it is repaired first.
 
 use modelfleet_protocol::time::Time;
 

@@ -315,7 +315,7 @@ impl Run<'_> {
         })
     }
 
-    /// How long nobody may be heard before nothing is decided.
+    /// How long no device may be heard before nothing is decided.
     fn stale_after_ms(&self) -> u64 {
         self.policy.parts().stale_after_ms.max(self.intent.facts.silent_by_plan_ms)
     }

@@ -49,12 +49,12 @@ fn check_stage(i: usize, stage: &Stage) -> Result<(), PolicyError> {
     rule((1..=NAME_MAX).contains(&stage.name.len()), at("name"), || {
         format!("has {} bytes; it must have 1 to {NAME_MAX}", stage.name.len())
     })?;
-    let anybody = match stage.target {
+    let is_some = match stage.target {
         Target::Count(count) => count > 0,
         Target::Ppm(share) => (1..=1_000_000).contains(&share),
         Target::AllBut(share) => share < 1_000_000,
     };
-    rule(anybody, at("devices"), || "must be at least 1 device and at most 100 %".to_owned())?;
+    rule(is_some, at("devices"), || "must be at least 1 device and at most 100 %".to_owned())?;
     rule(stage.spread_by.len() <= SPREAD_MAX, at("spreadBy"), || {
         format!("has {} labels; give it at most {SPREAD_MAX}", stage.spread_by.len())
     })?;

@@ -8,7 +8,7 @@ use modelfleet_protocol::selector::Selector;
 use super::rules::{NAME_MAX, TIME_MAX_MS};
 use super::{Amount, Approval, Limits, OnUndecided, Policy, PolicyParts, RollbackPolicy, STAGES_MAX, Stage};
 
-/// Nobody was heard for this long: a way back does not end on such a view.
+/// No device was heard for this long: a rollback does not end on such a view.
 const STALE_AFTER_MS: u64 = 24 * 3_600_000;
 const WINDOW_MS: u64 = 3_600_000;
 const PROBATION_MS: u64 = 600_000;
