@@ -39,6 +39,10 @@ fn a_simulation_records_what_can_be_judged_again() {
     assert!(notes.contains("judge replay") && !notes.contains("assuming"), "{notes}");
     let (code, table, error) = said(&["judge", "replay", &record]);
     assert!(code == Some(0) && table.contains("all answers are as recorded"), "{table}{error}");
+    // What the core is told beside the judge's advice: to wait, or a pause, is neither good nor bad.
+    let told = |row: &&str| row.contains(" RollBack ") && row.contains(" Degraded ");
+    assert!(table.contains("EVIDENCE") && table.lines().any(|row| told(&row)), "{table}");
+    assert!(table.lines().any(|row| row.contains(" Wait ") && row.contains(" Undecided ")), "{table}");
 
     let (code, json, error) = said(&[&own[..], &["-o", "json"]].concat());
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();

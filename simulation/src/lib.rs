@@ -1,6 +1,7 @@
 //! The shipped rollout core and judge over simulated devices, on a virtual clock.
 //!
 //! [`Simulation::run`] takes one rollout from its first decision to its end: [`modelfleet_rollout::decide`] decides,
+//! [`modelfleet_evidence`] turns what devices say into the judge's question and its answer into evidence,
 //! [`modelfleet_judge::assess`] judges, [`modelfleet_protocol::draw::open_stage`] draws, and only the devices are made
 //! up, as a [`Scenario`] describes them. Nothing of the decision is copied here, so what is measured is what runs.
 //!

@@ -37,29 +37,23 @@ impl<'a> Observer<'a> {
         (0..self.fleet.devices.len() as u32).map(|slot| Observed { observer: self, slot })
     }
 
-    fn canaries(&'a self) -> impl Iterator<Item = (Observed<'a>, Facts)> {
-        // Most devices run nothing new: what they say is not worked out.
-        let running = self.devices().filter(|device| device.device().runs());
-        running
-            .map(|device| (device, device.facts()))
-            .filter(|(_, facts)| facts.is_active() && facts.arm() == Some(Arm::Canary))
+    /// Those that run the candidate: most run nothing new, and what they say is not worked out.
+    fn running(&'a self) -> impl Iterator<Item = Observed<'a>> {
+        self.devices().filter(|device| device.device().runs())
     }
 
     /// How far the running canaries have got.
     pub fn progress(&'a self) -> Progress {
-        let mut progress = Progress::default();
-        for (device, _) in self.canaries() {
-            progress.note(self.fleet.stage.counted_from(device.activated()), device.reported_until());
-        }
-        progress
+        Progress::of(self.running(), &self.fleet.stage)
     }
 
     /// Enough running canaries are silent for [`modelfleet_judge::gone_quiet`] to be asked.
     pub fn may_be_quiet(&'a self, moment: &Moment) -> bool {
         let opened = self.fleet.stage.opened();
-        let counted = self
-            .canaries()
-            .filter(|(device, facts)| facts.is_attempted(Arm::Canary, opened, device.activated()));
+        let canaries = self.running().map(|device| (device, device.facts()));
+        let counted = canaries.filter(|(device, facts)| {
+            facts.runs_as_canary() && facts.is_attempted(Arm::Canary, opened, device.activated())
+        });
         let (all, silent) = counted.fold((0_u64, 0_u64), |(all, silent), (_, facts)| {
             (all + 1, silent + u64::from(!facts.is_heard(moment)))
         });

@@ -85,6 +85,13 @@ impl Facts {
         self.runs() && !self.set_aside
     }
 
+    /// It is a canary that runs the candidate and was not set aside.
+    #[must_use]
+    #[inline]
+    pub fn runs_as_canary(&self) -> bool {
+        self.is_active() && self.arm() == Some(Arm::Canary)
+    }
+
     /// It came through probation with the candidate.
     #[must_use]
     #[inline]

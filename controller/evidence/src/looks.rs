@@ -3,6 +3,8 @@
 use modelfleet_judge::Looks;
 use modelfleet_rollout::Stage;
 
+use crate::{Device, StageWindows};
+
 /// Most looks that a stage plans.
 const LOOKS_MAX: u64 = 6;
 
@@ -54,6 +56,13 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Of the running canaries among these devices.
+    pub fn of<D: Device>(devices: impl Iterator<Item = D>, windows: &StageWindows) -> Progress {
+        let running = devices.filter(|device| device.facts().runs_as_canary());
+        let span = |device: D| (windows.counted_from(device.activated()), device.reported_until());
+        Progress { spans: running.map(span).collect() }
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         self.spans.clear();

@@ -107,7 +107,7 @@ fn a_device_is_silent_after_its_time_and_not_before() {
     assert_eq!((view(last).silent_after_activation, view(before).silent_after_activation), (0, 1));
     assert!(
         heard(before, Moment { connected_since: Time(118_000), ..moment() }),
-        "nobody could hear it before"
+        "there was no connection before"
     );
     let planned = Moment { planned_at: Time(118_000), ..moment() };
     assert!(!heard(before, planned));
