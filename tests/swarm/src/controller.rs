@@ -54,8 +54,9 @@ const RENEW_MS: u64 = 600_000;
 const RECONNECT_MAX_MS: u64 = 15_000;
 /// How long a plan is good for, milliseconds: as shipped.
 const PLAN_LIFETIME_MS: u64 = 720 * 3_600_000;
-/// What a reconcile costs, for the queue.
-const COST: Duration = Duration::from_millis(5);
+/// What a reconcile costs, for the queue: as much as makes it gather evidence for as long as it ever does, because reconciles
+/// are most of what a run costs.
+const COST: Duration = Duration::from_millis(1_250);
 
 /// What a controller plans for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
