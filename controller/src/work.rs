@@ -322,28 +322,31 @@ mod tests {
         assert!(start.elapsed() >= DEBOUNCE);
     }
 
-    /// Everything that does not wait, as a person or a device asks for it.
-    fn hurries() -> [(Urgency, fn(&Work, &Key)); 2] {
-        [(Urgency::Failure, Work::failure), (Urgency::Intervention, Work::at_once)]
+    /// As a device or a person asks for what does not wait.
+    fn hurry(work: &Work, key: &Key, urgency: Urgency) {
+        match urgency {
+            Urgency::Failure => work.failure(key),
+            Urgency::Intervention => work.at_once(key),
+        }
     }
 
     #[tokio::test]
     async fn what_does_not_wait_interrupts_what_is_less_urgent_and_nothing_else() {
-        for (urgency, hurry) in hurries() {
+        for urgency in [Urgency::Failure, Urgency::Intervention] {
             let work = Work::default();
             work.now(key("a"));
             let job = work.next().await;
             let (interrupt, other) = (work.interrupt(&key("a")), work.interrupt(&key("b")));
-            hurry(&work, &key("b"));
+            hurry(&work, &key("b"), urgency);
             assert!(!interrupt.is_cancelled(), "{urgency:?} of another model");
-            hurry(&work, &key("a"));
+            hurry(&work, &key("a"), urgency);
             assert!(interrupt.is_cancelled() && !other.is_cancelled(), "{urgency:?}");
             assert_eq!(work.next_urgent().await.key, key("b"), "one at a time");
             work.done(&job.key, Duration::from_secs(60));
             assert_eq!(work.next_urgent().await.key, key("a"), "it rests for nothing");
-            for (again, hurry) in hurries() {
+            for again in [Urgency::Failure, Urgency::Intervention] {
                 let interrupt = work.interrupt(&key("a"));
-                hurry(&work, &key("a"));
+                hurry(&work, &key("a"), again);
                 assert_eq!(interrupt.is_cancelled(), again > urgency, "{again:?} while {urgency:?} runs");
             }
         }

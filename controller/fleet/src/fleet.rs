@@ -38,7 +38,7 @@ impl Fleet {
     /// Whether there is no device.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.devices.len() == 0
+        self.devices.is_empty()
     }
 
     /// The devices that are left out.

@@ -123,7 +123,7 @@ impl FleetIndex {
     /// Whether there is no device.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.devices.len() == 0
+        self.devices.is_empty()
     }
 
     /// `source` names a model. Returns whether the fleet is new: then what its devices have retained is still to be heard.

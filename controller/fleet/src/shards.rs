@@ -94,6 +94,12 @@ impl Shards {
         self.devices
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.devices == 0
+    }
+
     /// The shards, in order.
     pub fn shards(&self) -> impl Iterator<Item = &Shard> {
         self.shards.iter().map(AsRef::as_ref)

@@ -80,6 +80,5 @@ pub async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Brok
 /// The newest plan that was sent.
 pub fn sent(context: &Context) -> Option<Plan> {
     let fleet = context.fleets.named(&key().0);
-    let plan = fleet.locked().ledger.newest(&key()).map(|plan| (**plan).clone());
-    plan
+    fleet.locked().ledger.newest(&key()).map(|plan| (**plan).clone())
 }
