@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use super::Scope;
 use crate::context::Context;
 use crate::fleets::FleetState;
-use crate::metrics::label;
 use crate::mqtt::{Broker, Feed};
 use modelfleet_fleet::ledger::Key;
 use modelfleet_fleet::{Change, Link, Source};
@@ -108,7 +107,7 @@ fn message(
         Channel::Report(..) => "report",
         Channel::Override(_) => "override",
     });
-    ctx.metrics.messages.get_or_create(&label("channel", channel)).inc();
+    ctx.metrics.message(channel);
     let Topic { namespace, channel } = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return malformed(ctx, topic, &with_causes(&error)),
