@@ -1,19 +1,18 @@
 //! What every reconcile shares.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ed25519_dalek::SigningKey;
 use kube::Client;
 use kube::runtime::reflector::Store;
 use modelfleet_crds::{ModelVersion, Rollout};
-use modelfleet_fleet::{Index, Ledger, Link};
-use modelfleet_model::decide_model::Recorded;
-use modelfleet_protocol::ids::Namespace;
 use modelfleet_protocol::time::Time;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::fleets::Fleets;
 use crate::metrics::Metrics;
 use crate::mqtt::Outbox;
 use crate::records::Records;
@@ -31,7 +30,7 @@ pub struct Context {
     /// What we wrote and have not seen come back.
     pub written: Mutex<WriteCache>,
     /// What devices and the broker say.
-    pub fleets: Mutex<FleetState>,
+    pub fleets: Fleets,
     /// The way to the broker.
     pub publisher: Arc<dyn Outbox>,
     /// Signs plans.
@@ -52,54 +51,11 @@ pub struct Context {
     pub records: Option<Records>,
 }
 
-/// What devices and the broker say.
-pub struct FleetState {
-    /// Devices.
-    pub index: Index,
-    /// Plans at the broker.
-    pub ledger: Ledger,
-    /// The connection.
-    pub link: Link,
-    /// What was recorded last, by namespace and rollout; `None`: nothing is recorded.
-    pub recorded: Option<Recorded>,
-}
-
-impl FleetState {
-    /// The connection, as far as one fleet goes.
-    #[must_use]
-    pub fn link_of(&self, namespace: &Namespace) -> Link {
-        self.link.of_fleet(self.index.fleet(namespace))
-    }
-}
-
 impl Context {
     /// The time of day.
     #[must_use]
     pub fn now(&self) -> Time {
         self.clock.now()
-    }
-
-    /// What devices and the broker say, locked. A thread that panicked with the lock has left the index whole:
-    /// each message replaces entries, it never leaves one half written.
-    pub fn fleets(&self) -> MutexGuard<'_, FleetState> {
-        match self.fleets.try_lock() {
-            Ok(fleets) => fleets,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // While somebody looks at a large fleet, whoever waits must not keep a thread from the lease and the probes.
-            Err(TryLockError::WouldBlock) => {
-                compute(|| self.fleets.lock().unwrap_or_else(PoisonError::into_inner))
-            }
-        }
-    }
-
-    /// What devices and the broker say, if nobody else is at it.
-    #[must_use]
-    pub fn fleets_if_free(&self) -> Option<MutexGuard<'_, FleetState>> {
-        match self.fleets.try_lock() {
-            Ok(fleets) => Some(fleets),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
     }
 
     /// What we wrote, locked.
@@ -110,35 +66,34 @@ impl Context {
 
 /// Runs what takes long without waiting, beside the tasks of the runtime where it has other threads for them.
 pub fn compute<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
+    if has_other_threads() { tokio::task::block_in_place(work) } else { work() }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use modelfleet_fleet::Source;
-    use modelfleet_fleet::ledger::Key;
+/// Whether the runtime has other threads for its tasks while this one computes.
+fn has_other_threads() -> bool {
+    Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
 
-    #[test]
-    fn a_fleet_is_seen_whole_once_all_that_its_devices_retained_is_here() {
-        let key = |namespace: &str| -> Key { (namespace.parse().unwrap(), "m".parse().unwrap()) };
-        let mut fleets = FleetState {
-            index: Index::new(1),
-            ledger: Ledger::new(SigningKey::from_bytes(&[7; 32]).verifying_key()),
-            link: Link { connected: true, settled: true, since: Time(5) },
-            recorded: None,
-        };
-        let (a, b) = (key("a"), key("b"));
-        fleets.index.note(&a, Source::Plan);
-        fleets.index.note(&b, Source::Plan);
-        fleets.index.complete(&a.0, Time(9));
-        assert_eq!(fleets.link_of(&a.0), Link { connected: true, settled: true, since: Time(9) });
-        assert!(!fleets.link_of(&b.0).settled, "a fleet that is new waits for its own devices");
-        assert!(!fleets.link_of(&key("c").0).settled);
-        fleets.index.reconnect();
-        assert!(!fleets.link_of(&a.0).settled, "a new connection begins anew");
+/// Runs what takes long, beside the tasks of the runtime where it has other threads for them; `None` once `interrupt` comes
+/// first. What runs then goes on to its end, which changes nothing.
+pub async fn unless<T: Send + 'static>(
+    interrupt: &CancellationToken,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    if !has_other_threads() {
+        return Some(work());
+    }
+    let task = tokio::task::spawn_blocking(work);
+    tokio::select! {
+        biased;
+        () = interrupt.cancelled() => None,
+        done = task => match done {
+            Ok(done) => Some(done),
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and with it this task.
+                Err(_) => None,
+            },
+        },
     }
 }

@@ -108,7 +108,6 @@ async fn health(State(shown): State<Shown>) -> Response {
 /// A standby is ready: it could take over. A leader is ready while it sees its objects and the whole fleet.
 async fn ready(State(shown): State<Shown>) -> Response {
     let starting = matches!(*shown.stand.lock().unwrap_or_else(PoisonError::into_inner), Stand::Starting);
-    // Read from the numbers: a probe waits for nobody who looks at the fleet.
     let (connected, settled) = shown.metrics.last_link();
     let not_yet = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     let broken = shown.metrics.broken_watch(Instant::now()).filter(|(_, time, _)| *time >= WATCH_BROKEN_MAX);
@@ -142,9 +141,7 @@ async fn metrics(State(shown): State<Shown>) -> Response {
 
 async fn malformed(State(shown): State<Shown>) -> Response {
     let Some(ctx) = shown.context() else { return StatusCode::NOT_FOUND.into_response() };
-    let sample = ctx.fleets_if_free().map(|fleets| fleets.index.malformed.sample());
-    let busy = (StatusCode::SERVICE_UNAVAILABLE, "the fleet is being evaluated; ask again\n");
-    sample.map_or_else(|| busy.into_response(), |sample| axum::Json(sample).into_response())
+    axum::Json(ctx.fleets.malformed()).into_response()
 }
 
 #[cfg(test)]

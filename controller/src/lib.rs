@@ -13,6 +13,7 @@ pub mod args;
 pub mod clock;
 pub mod context;
 pub mod error;
+pub mod fleets;
 pub mod http;
 pub mod keys;
 pub mod lease;

@@ -1,7 +1,6 @@
 //! Arguments, clients, run.
 
 use modelfleet_protocol::causes::with_causes;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +11,8 @@ use kube::Client;
 use kube::runtime::reflector::{self, store::Writer};
 use modelfleet_controller::args::{Cli, Command, Settings};
 use modelfleet_controller::clock::Clock;
-use modelfleet_controller::context::{Context, FleetState};
+use modelfleet_controller::context::Context;
+use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::http::{self, Shown, Stand};
 use modelfleet_controller::lease::Election;
 use modelfleet_controller::metrics::Metrics;
@@ -25,9 +25,11 @@ use modelfleet_controller::work::Work;
 use modelfleet_controller::write_cache::WriteCache;
 use modelfleet_controller::{keys, registry};
 use modelfleet_crds::{ModelVersion, Rollout};
-use modelfleet_fleet::{Index, Ledger, Link};
 use modelfleet_model::version_facts::later_epoch;
 use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const HOUR_MS: u64 = 3_600_000;
 /// Longest time for one answer of the API server.
@@ -144,17 +146,16 @@ async fn lead(
     let signer = keys::read(&settings.signing_key_file)?;
     let (rollouts, rollout_writer) = reflector::store::<Rollout>();
     let (versions, version_writer) = reflector::store::<ModelVersion>();
+    let fleets = Fleets::new(signer.verifying_key(), settings.devices_max, settings.fleet_devices_max);
     let ctx = Arc::new(Context {
         client: clients.api,
         rollouts: rollouts.clone(),
         versions: versions.clone(),
         written: Mutex::new(WriteCache::default()),
-        fleets: Mutex::new(FleetState {
-            index: Index::new(settings.devices_max).with_fleet_max(settings.fleet_devices_max),
-            ledger: Ledger::new(signer.verifying_key()),
-            link: Link::default(),
-            recorded: settings.record_dir.as_ref().map(|_| BTreeMap::new()),
-        }),
+        fleets: match settings.record_dir {
+            Some(_) => fleets.recording(),
+            None => fleets,
+        },
         publisher: Arc::new(publisher),
         signer,
         epoch: term.epoch,

@@ -1,14 +1,34 @@
-//! Reads Kubernetes: the objects of one model, from the caches that the watches keep.
+//! Takes a snapshot of one model: its objects from the caches that the watches keep, and what its fleet has said.
 
 use kube::ResourceExt;
+use std::sync::Arc;
+
 use modelfleet_fleet::Key;
-use modelfleet_model::ModelObjects;
+use modelfleet_model::{ModelObjects, Snapshot};
 
 use crate::context::Context;
 
-/// Observes one model.
+/// Observes one model. The fleet's lock is held to copy out.
 #[must_use]
-pub fn observe(ctx: &Context, key: &Key) -> ModelObjects {
+pub fn observe(ctx: &Context, key: &Key) -> Snapshot {
+    let objects = objects(ctx, key);
+    // Before the fleet: one that is complete may be so on this connection alone.
+    let link = ctx.fleets.link();
+    let fleet = ctx.fleets.named(&key.0);
+    let mut fleet = fleet.locked();
+    fleet.ledger.raise(key, objects.highest_revision());
+    Snapshot {
+        key: key.clone(),
+        objects,
+        plan: fleet.ledger.newest(key).cloned(),
+        fleet: (!fleet.index.managed().is_empty()).then(|| fleet.index.fleet()),
+        link,
+        recorded: fleet.recorded.clone(),
+        last_looks: fleet.last_looks.get(&key.1).map(Arc::clone).unwrap_or_default(),
+    }
+}
+
+fn objects(ctx: &Context, key: &Key) -> ModelObjects {
     let (namespace, model) = (key.0.as_str(), key.1.as_str());
     let is_ours = |ns: Option<String>, of: &str| ns.as_deref() == Some(namespace) && of == model;
     let mut written = ctx.written();

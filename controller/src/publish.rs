@@ -32,14 +32,15 @@ impl Published {
 #[must_use]
 pub fn numbers(ctx: &Context, key: &Key, desired: &DesiredPlan, now: Time) -> Option<(u64, u64)> {
     let DesiredPlan::Plan(plan) = desired else { return None };
-    let fleets = ctx.fleets();
-    if !fleets.link_of(&key.0).settled {
+    let fleet = ctx.fleets.named(&key.0);
+    let fleet = fleet.locked();
+    if !ctx.fleets.link_of(&fleet).settled {
         return None;
     }
-    match fleets.ledger.due(key, plan, ctx.epoch, now) {
+    match fleet.ledger.due(key, plan, ctx.epoch, now) {
         Due::Sign(above) => Some((ctx.epoch, above + 1)),
         Due::Nothing | Due::Echo(_) | Due::Again(_) => {
-            fleets.ledger.newest(key).map(|plan| (plan.order.epoch, plan.order.revision))
+            fleet.ledger.newest(key).map(|plan| (plan.order.epoch, plan.order.revision))
         }
     }
 }
@@ -49,28 +50,29 @@ pub fn numbers(ctx: &Context, key: &Key, desired: &DesiredPlan, now: Time) -> Op
 /// # Errors
 /// When too much waits to be sent.
 pub fn publish(ctx: &Context, key: &Key, desired: DesiredPlan, now: Time) -> Result<Published, Error> {
-    let mut fleets = ctx.fleets();
-    if !fleets.link_of(&key.0).settled {
+    let fleet = ctx.fleets.named(&key.0);
+    let mut fleet = fleet.locked();
+    if !ctx.fleets.link_of(&fleet).settled {
         return Ok(Published::NOTHING);
     }
     let topic = Topic { namespace: key.0.clone(), channel: Channel::Plan(key.1.clone()) }.name();
     let plan = match desired {
         DesiredPlan::Plan(plan) => plan,
         DesiredPlan::Unchanged => return Ok(Published::NOTHING),
-        DesiredPlan::Nothing => return clear(ctx, &mut fleets.ledger, key, &topic),
+        DesiredPlan::Nothing => return clear(ctx, &mut fleet.ledger, key, &topic),
     };
-    match fleets.ledger.due(key, &plan, ctx.epoch, now) {
+    match fleet.ledger.due(key, &plan, ctx.epoch, now) {
         Due::Nothing => {
-            let order = fleets.ledger.newest(key).map(|plan| plan.order);
+            let order = fleet.ledger.newest(key).map(|plan| plan.order);
             let renew = order.map(|o| o.issued.after_ms(o.expires.since_ms(o.issued) / 2 + 1));
             Ok(Published { held: true, sent: false, wake: renew })
         }
         Due::Echo(by) => Ok(Published { held: false, sent: false, wake: Some(by) }),
         Due::Again(bytes) => {
             ctx.publisher.publish_retained(&topic, bytes.clone())?;
-            let newest = fleets.ledger.newest(key).cloned();
+            let newest = fleet.ledger.newest(key).cloned();
             if let Some(plan) = newest {
-                fleets.ledger.note_sent(key, plan, bytes, now);
+                fleet.ledger.note_sent(key, plan, bytes, now);
             }
             Ok(Published { held: false, sent: true, wake: Some(now.after_ms(5_000)) })
         }
@@ -82,7 +84,7 @@ pub fn publish(ctx: &Context, key: &Key, desired: DesiredPlan, now: Time) -> Res
             ctx.publisher.publish_retained(&topic, bytes.clone())?;
             ctx.metrics.plans.inc();
             log(&topic, &plan, bytes.len());
-            fleets.ledger.note_sent(key, plan, bytes, now);
+            fleet.ledger.note_sent(key, plan, bytes, now);
             Ok(Published { held: false, sent: true, wake: Some(now.after_ms(5_000)) })
         }
     }

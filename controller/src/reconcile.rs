@@ -2,6 +2,7 @@
 
 mod tally;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
@@ -10,11 +11,10 @@ use modelfleet_model::decide_model::SampleChange;
 use modelfleet_model::decide_rollouts::{RolloutOutcome, Sampling};
 use modelfleet_model::{ModelDecision, ModelObjects, Snapshot, decide_model};
 use modelfleet_protocol::causes::with_causes;
-use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 
 use crate::apply::{self, in_use, marks};
-use crate::context::{Context, compute};
+use crate::context::{Context, compute, unless};
 use crate::error::Error;
 use crate::observe::observe;
 use crate::publish::{Published, numbers, publish};
@@ -32,6 +32,12 @@ pub struct Done {
     pub sent: bool,
     /// Nothing is left of this model.
     pub empty: bool,
+    /// It was given up for something more urgent, which is asked for already. Nothing was written.
+    pub interrupted: bool,
+}
+
+impl Done {
+    const INTERRUPTED: Done = Done { wake: None, sent: false, empty: false, interrupted: true };
 }
 
 /// Reconciles one model, now and within a minute.
@@ -48,11 +54,12 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Done, Error> {
 /// As [`reconcile`], but for the time that it takes.
 pub async fn reconcile_at(ctx: &Context, key: &Key, now: Time) -> Result<Done, Error> {
     let mut tally = Tally::default();
-    // Observe.
-    let objects = observe(ctx, key);
-    // Decide.
-    let (decision, held) = compute(|| decide(ctx, key, &objects, now));
-    let (held, objects) = (held.as_ref(), &decision.objects);
+    // Observe: the fleet is copied out, and its lock given back.
+    let snapshot = observe(ctx, key);
+    let held = snapshot.plan.clone();
+    // Decide: an intervention of a person and a failure do not wait until a look is over.
+    let Some(decision) = decide(ctx, snapshot, now).await else { return Ok(Done::INTERRUPTED) };
+    let (held, objects) = (held.as_deref(), &decision.objects);
     // Apply: what keeps needed objects, then the rollout that the plan is for.
     tally.fail_each(marks::restore(ctx, objects, &decision.to_restore, now).await);
     tally.fail_each(in_use::hold(ctx, objects, &decision.rollouts, held).await);
@@ -64,36 +71,28 @@ pub async fn reconcile_at(ctx: &Context, key: &Key, now: Time) -> Result<Done, E
     finish(ctx, key, &stored, published, now, &mut tally).await;
     tally.fail_each(marks::keep(ctx, objects, &stored).await);
     tally.fail_each(in_use::settle(ctx, objects, &stored, held, now).await);
-    tally.done(|wake| Done { wake, sent: published.sent, empty: objects.is_empty() })
+    tally.done(|wake| Done { wake, sent: published.sent, empty: objects.is_empty(), interrupted: false })
 }
 
-/// Decides, and keeps the report samples that the decision asks for. Returns the plan that was the newest as well.
-fn decide(ctx: &Context, key: &Key, objects: &ModelObjects, now: Time) -> (ModelDecision, Option<Plan>) {
-    let mut fleets = ctx.fleets();
-    fleets.ledger.raise(key, objects.highest_revision());
-    let snapshot = Snapshot {
-        key,
-        objects,
-        plan: fleets.ledger.newest(key),
-        fleet: fleets.index.fleet(&key.0),
-        link: fleets.link,
-        recorded: fleets.recorded.as_ref(),
-    };
-    let decision = decide_model(&snapshot, now);
-    let held = snapshot.plan.cloned();
-    if let Some(fleet) = fleets.index.fleet_mut(&key.0) {
-        match decision.samples {
-            SampleChange::None => {}
-            SampleChange::Stop => fleet.unwatch(&key.1),
-            SampleChange::Keep(Sampling::Rollout(candidate, counting)) => {
-                fleet.watch(&key.1, candidate, counting);
-            }
-            SampleChange::Keep(Sampling::Succeeded(candidate, counting)) => {
-                fleet.watch_on(&key.1, candidate, counting);
-            }
+/// Decides, and keeps what the decision asks for: report samples, and what was seen. `None`: interrupted.
+async fn decide(ctx: &Context, snapshot: Snapshot, now: Time) -> Option<ModelDecision> {
+    let (namespace, model) = snapshot.key.clone();
+    let interrupt = ctx.work.interrupt(&snapshot.key);
+    let decision = unless(&interrupt, move || decide_model(&snapshot, now)).await?;
+    let fleet = ctx.fleets.named(&namespace);
+    let mut fleet = fleet.locked();
+    fleet.last_looks.insert(model.clone(), Arc::new(decision.looks()));
+    match decision.samples {
+        SampleChange::None => {}
+        SampleChange::Stop => fleet.index.unwatch(&model),
+        SampleChange::Keep(Sampling::Rollout(candidate, counting)) => {
+            fleet.index.watch(&model, candidate, counting);
+        }
+        SampleChange::Keep(Sampling::Succeeded(candidate, counting)) => {
+            fleet.index.watch_on(&model, candidate, counting);
         }
     }
-    (decision, held)
+    Some(decision)
 }
 
 /// How far the rollout that the plan is for was stored.
@@ -214,8 +213,8 @@ fn record(ctx: &Context, key: &Key, outcome: &RolloutOutcome) {
     let rollout = outcome.rollout.name_any();
     match records.add(namespace, &rollout, record) {
         Ok(()) => {
-            if let Some(recorded) = &mut ctx.fleets().recorded {
-                recorded.insert((namespace.to_owned(), rollout), mark.clone());
+            if let Some(recorded) = &mut ctx.fleets.named(&key.0).locked().recorded {
+                Arc::make_mut(recorded).insert((namespace.to_owned(), rollout), mark.clone());
             }
         }
         Err(error) => {

@@ -54,13 +54,17 @@ pub async fn vital<T>(stop: CancellationToken, task: impl Future<Output = T>) ->
 /// Reconciles until `stop`; the keys that run by then are finished.
 pub async fn work(ctx: Arc<Context>, stop: CancellationToken) {
     let mut workers = JoinSet::new();
-    for _ in 0..WORKERS {
+    for worker in 0..=WORKERS {
         let (ctx, stop) = (Arc::clone(&ctx), stop.clone());
         workers.spawn(async move {
             loop {
+                // One is kept free for what does not wait.
+                let next = async {
+                    if worker < WORKERS { ctx.work.next().await } else { ctx.work.next_urgent().await }
+                };
                 let job = tokio::select! {
                     () = stop.cancelled() => return,
-                    job = ctx.work.next() => job,
+                    job = next => job,
                 };
                 one(&ctx, job).await;
             }
@@ -93,6 +97,7 @@ async fn one(ctx: &Arc<Context>, job: Job) {
 pub fn note(ctx: &Context, key: &Key, evidence_since: Option<Instant>, result: Result<Done, Error>) {
     let now = ctx.clock.steady();
     match result {
+        Ok(done) if done.interrupted => ctx.work.note_interrupted(key, evidence_since),
         Ok(done) => {
             ctx.work.note_success(key);
             if let (true, Some(since)) = (done.sent, evidence_since) {

@@ -12,6 +12,10 @@ use modelfleet_protocol::time::Time;
 use prost::Message as _;
 use serde_json::json;
 
+/// As in the controller.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NOW: Time = Time(1_000_000_000);
 
 fn topic(device: &str, what: &str) -> String {
@@ -95,7 +99,8 @@ fn cost_of_a_device_is_bounded() {
         now: NOW,
     };
     let start = std::time::Instant::now();
-    let survey = index.fleet(&"plant".parse().unwrap()).unwrap().survey(&lens, true);
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let survey = fleet.survey(&lens, true);
     println!("looked at {} devices in {:?}", survey.view.matching, start.elapsed());
     let newer: Vec<Vec<u8>> = (0..count).map(|i| report("pump-000001", 10 + i, &digest)).collect();
     let name = topic("pump-000001", "report/m");

@@ -2,96 +2,24 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test may end where it stands")]
 
+#[path = "stubborn/controller.rs"]
+mod controller;
 #[path = "stubborn/objects.rs"]
 mod objects;
 #[path = "stubborn/server.rs"]
 mod server;
 
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use ed25519_dalek::SigningKey;
-use kube::runtime::{reflector, watcher};
-use modelfleet_controller::clock::Clock;
-use modelfleet_controller::context::{Context, FleetState};
+use controller::{controller, key, sent};
 use modelfleet_controller::error::Error;
-use modelfleet_controller::metrics::Metrics;
-use modelfleet_controller::mqtt::{self, Broker, BrokerSettings};
 use modelfleet_controller::reconcile::reconcile;
-use modelfleet_controller::work::Work;
-use modelfleet_controller::write_cache::WriteCache;
-use modelfleet_crds::{ModelVersion, Rollout};
-use modelfleet_fleet::Index;
-use modelfleet_fleet::ledger::{Key, Ledger};
-use modelfleet_fleet::{Link, Source};
-use modelfleet_protocol::plan::Plan;
-use modelfleet_protocol::time::Time;
+use modelfleet_fleet::Link;
 use modelfleet_test_support::http;
 use modelfleet_test_support::place::free_port;
 use modelfleet_test_support::wait::wait;
 use objects::{deleted, of, rollout, version, versions};
 use serde_json::{Value, json};
-use server::Server;
-
-fn key() -> Key {
-    ("plant".parse().unwrap(), "m".parse().unwrap())
-}
-
-/// A controller that has just read these objects, and whose broker holds nothing.
-/// The connection is never run: what is sent waits in the outbox.
-async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Broker) {
-    let server = Server::default();
-    let (rollouts, mut rollout_writer) = reflector::store::<Rollout>();
-    let (versions, mut version_writer) = reflector::store::<ModelVersion>();
-    for (path, object) in objects {
-        server.keep(&path, object.clone());
-        if path.starts_with("rollouts") {
-            rollout_writer
-                .apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(object).unwrap()));
-        } else {
-            version_writer
-                .apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(object).unwrap()));
-        }
-    }
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = kube::Config::new(server.start().await.parse().unwrap());
-    let signer = SigningKey::from_bytes(&[7; 32]);
-    let mut index = Index::new(10);
-    index.note(&key(), Source::Plan);
-    index.complete(&key().0, Time(1));
-    let settings = BrokerSettings {
-        url: "mqtt://127.0.0.1:1".into(),
-        user: None,
-        password: None,
-        ca_pem: None,
-        identity: "test".into(),
-        beat: mqtt::BEAT,
-    };
-    let (publisher, broker) = mqtt::prepare(&settings).unwrap();
-    let ledger = Ledger::new(signer.verifying_key());
-    let link = Link { connected: true, settled: true, since: Time(1) };
-    let context = Context {
-        client: kube::Client::try_from(config).unwrap(),
-        rollouts,
-        versions,
-        written: Mutex::new(WriteCache::default()),
-        fleets: Mutex::new(FleetState { index, ledger, link, recorded: None }),
-        publisher: Arc::new(publisher),
-        signer,
-        epoch: 3,
-        seen_epoch: Arc::new(AtomicU64::new(0)),
-        plan_lifetime_ms: 3_600_000,
-        clock: Clock::system(),
-        work: Work::default(),
-        metrics: Metrics::new(),
-        records: None,
-    };
-    (server, context, broker)
-}
-
-fn sent(context: &Context) -> Option<Plan> {
-    context.fleets().ledger.newest(&key()).cloned()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_that_cannot_be_written_keeps_no_other_from_its_plan() {
@@ -196,7 +124,7 @@ async fn an_event_that_is_refused_is_told_later_and_stops_nothing() {
 async fn while_the_broker_is_away_nothing_is_written_twice() {
     let active = rollout("1.2.0", Some("Progressing"), &json!({}));
     let (server, context, _broker) = controller(of(versions(), vec![active])).await;
-    context.fleets().link = Link::default();
+    context.fleets.set_link(|_| Link::default());
     reconcile(&context, &key()).await.unwrap();
     server.writes();
     for _ in 0..5 {

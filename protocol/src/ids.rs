@@ -54,7 +54,7 @@ macro_rules! name {
         #[doc = $doc]
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Box<str>);
 
         impl $type {
             /// The text of the name.
@@ -67,7 +67,7 @@ macro_rules! name {
         impl FromStr for $type {
             type Err = IdError;
             fn from_str(text: &str) -> Result<Self, IdError> {
-                checked($kind, $max, text).map(Self)
+                checked($kind, $max, text).map(|name| Self(name.into()))
             }
         }
 
@@ -80,7 +80,7 @@ macro_rules! name {
 
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0
+                name.0.into()
             }
         }
 

@@ -135,6 +135,7 @@ impl Arms {
     ) {
         self.find(devices.clone(), windows, moment);
         self.counts.clear();
+        self.counts.reserve(self.subjects.len().saturating_mul(objectives));
         self.objectives = objectives;
         let mut subjects = self.subjects.iter().peekable();
         for (place, device) in (0..).zip(devices) {

@@ -1,20 +1,21 @@
-//! What the index keeps of one device: numbers instead of texts, boxes instead of vectors.
+//! What the index keeps of one device: numbers instead of texts, and one block of memory beside its name and its windows.
 
 use modelfleet_protocol::generated::Report;
-use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::state::{Capabilities, DeviceState, FailureCode, ModelState, Phase};
 use modelfleet_protocol::time::Time;
+use smallvec::SmallVec;
 
-use crate::intern::{Interner, NONE, Number};
+use crate::intern::{Interner, NONE, Number, Table};
 use crate::windows::{Counting, WindowTallies};
 
 /// A device with so many models has no report about a further one taken. Its state may name
 /// [`modelfleet_protocol::state::MODELS_MAX`] beside them.
 pub const MODELS_MAX: usize = 2 * modelfleet_protocol::state::MODELS_MAX;
 
-/// Texts that devices of a namespace share.
+/// Texts that devices of a namespace share, as they are written.
 #[derive(Debug, Default)]
 pub struct Texts {
     /// Label sets.
@@ -31,9 +32,43 @@ pub struct Texts {
     pub plans: Interner<(u64, u64)>,
 }
 
+/// The same at one moment: cheap to copy, and it does not change.
+#[derive(Clone, Debug, Default)]
+pub struct TextTables {
+    /// Label sets.
+    pub labels: Table<Labels>,
+    /// What devices can run.
+    pub capabilities: Table<Capabilities>,
+    /// Models.
+    pub models: Table<ModelName>,
+    /// Digests.
+    pub digests: Table<Digest>,
+    /// Rollout attempts.
+    pub rollouts: Table<String>,
+    /// Plans that devices hold: epoch and revision.
+    pub plans: Table<(u64, u64)>,
+}
+
+impl Texts {
+    /// The texts as they are now.
+    #[must_use]
+    pub fn tables(&self) -> TextTables {
+        TextTables {
+            labels: self.labels.table().clone(),
+            capabilities: self.capabilities.table().clone(),
+            models: self.models.table().clone(),
+            digests: self.digests.table().clone(),
+            rollouts: self.rollouts.table().clone(),
+            plans: self.plans.table().clone(),
+        }
+    }
+}
+
 /// One device.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Device {
+    /// Its name.
+    pub id: DeviceId,
     /// Its label set; [`NONE`]: no state has come yet.
     pub labels: Number,
     /// What it can run.
@@ -42,12 +77,12 @@ pub struct Device {
     pub presence: Option<Presence>,
     /// Order of the state kept here: sequence and device clock; while `labels` is [`NONE`] there is none.
     pub state: (u64, Time),
-    /// One entry for each model it runs, tries or reports.
-    pub models: Vec<DeviceModel>,
+    /// One entry for each model it runs, tries or reports; most devices have one.
+    pub models: SmallVec<[DeviceModel; 1]>,
 }
 
 /// One model on one device.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DeviceModel {
     /// Which model.
     pub model: Number,
@@ -62,7 +97,7 @@ pub struct DeviceModel {
     /// The plan that its state tells of; [`NONE`]: none.
     pub plan: Number,
     /// Its newest report.
-    pub report: Option<Box<DeviceReport>>,
+    pub report: Option<DeviceReport>,
 }
 
 /// Where a device stands with an attempt.
@@ -81,7 +116,7 @@ pub struct DeviceAttempt {
 }
 
 /// The newest report of a device about a model.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DeviceReport {
     /// Order: sequence and device clock.
     pub order: (u64, Time),
@@ -136,13 +171,14 @@ pub fn is_newer(order: (u64, Time), kept: Option<(u64, Time)>) -> bool {
 impl Device {
     /// A device of which nothing is known yet.
     #[must_use]
-    pub fn unknown() -> Device {
+    pub fn unknown(id: DeviceId) -> Device {
         Device {
+            id,
             labels: NONE,
             capabilities: NONE,
             presence: None,
             state: (0, Time::ZERO),
-            models: Vec::new(),
+            models: SmallVec::new(),
         }
     }
 
@@ -152,13 +188,11 @@ impl Device {
         self.models.iter().find(|m| m.model == model)
     }
 
-    fn place(&self, model: &ModelName, texts: &Texts) -> Option<usize> {
-        let number = texts.models.find(model)?;
-        self.models.iter().position(|m| m.model == number)
-    }
-
-    fn model_mut(&mut self, model: &ModelName, texts: &mut Texts) -> &mut DeviceModel {
-        let at = self.place(model, texts).unwrap_or_else(|| {
+    /// The entry of a model, made if it is not there.
+    pub fn model_mut(&mut self, model: &ModelName, texts: &mut Texts) -> &mut DeviceModel {
+        let number = texts.models.find(model);
+        let known = number.and_then(|number| self.models.iter().position(|entry| entry.model == number));
+        let at = known.unwrap_or_else(|| {
             self.models.reserve_exact(1);
             self.models.push(DeviceModel::unknown(texts.models.hold(model.clone())));
             self.models.len() - 1
@@ -166,10 +200,21 @@ impl Device {
         &mut self.models[at]
     }
 
-    /// The entry of a model that a report is about, made if it is not there; `None` when there are too many.
-    pub fn reported_mut(&mut self, model: &ModelName, texts: &mut Texts) -> Option<&mut DeviceModel> {
-        let room = self.models.len() < MODELS_MAX || self.place(model, texts).is_some();
-        room.then(|| self.model_mut(model, texts))
+    /// Whether a report about a model has a place; `None`: no device has said anything of that model.
+    #[must_use]
+    pub fn has_room(&self, model: Option<Number>) -> bool {
+        self.models.len() < MODELS_MAX || model.is_some_and(|model| self.model(model).is_some())
+    }
+
+    /// Attempts that failed in a way that speaks against their builds, each with its model.
+    #[must_use]
+    pub fn failures(&self) -> SmallVec<[(Number, DeviceAttempt); 1]> {
+        let failed = |attempt: &DeviceAttempt| {
+            let ended = matches!(attempt.phase, Phase::Failed | Phase::Reverted);
+            ended && attempt.code.is_some_and(FailureCode::is_hard_stop)
+        };
+        let each = self.models.iter().filter_map(|entry| Some((entry.model, entry.attempt?)));
+        each.filter(|(_, attempt)| failed(attempt)).collect()
     }
 
     /// Drops the report about a model.
@@ -202,12 +247,10 @@ impl Device {
     /// Takes over a newer state.
     pub fn take_state(&mut self, state: DeviceState, texts: &mut Texts) {
         let DeviceState { device: _, sequence, at, agent: _, labels, capabilities, models } = state;
-        let before = std::mem::replace(&mut self.labels, texts.labels.hold(labels));
-        texts.labels.release(before);
-        let before = std::mem::replace(&mut self.capabilities, texts.capabilities.hold(capabilities));
-        texts.capabilities.release(before);
+        texts.labels.replace(&mut self.labels, labels);
+        texts.capabilities.replace(&mut self.capabilities, capabilities);
         self.state = (sequence, at);
-        let named: Vec<Number> = models.into_iter().map(|m| self.take_model(m, texts)).collect();
+        let named: SmallVec<[Number; 4]> = models.into_iter().map(|m| self.take_model(m, texts)).collect();
         for entry in self.models.iter_mut().filter(|entry| !named.contains(&entry.model)) {
             entry.forget_state(texts);
         }
@@ -236,12 +279,12 @@ impl Device {
     }
 
     /// Gives back everything it holds.
-    pub fn release(&mut self, texts: &mut Texts) {
+    pub fn release(&self, texts: &mut Texts) {
         texts.labels.release(self.labels);
         texts.capabilities.release(self.capabilities);
-        for entry in &mut self.models {
-            entry.forget_state(texts);
-            if let Some(report) = entry.report.take() {
+        for entry in &self.models {
+            entry.release_state(texts);
+            if let Some(report) = &entry.report {
                 report.release(texts);
             }
             texts.models.release(entry.model);
@@ -286,11 +329,17 @@ impl DeviceModel {
     }
 
     fn forget_state(&mut self, texts: &mut Texts) {
-        texts.plans.release(std::mem::replace(&mut self.plan, NONE));
-        texts.digests.release(self.running);
-        self.running = NONE;
+        self.release_state(texts);
+        (self.plan, self.running) = (NONE, NONE);
         self.confirmed = false;
-        if let Some(attempt) = self.attempt.take() {
+        self.attempt = None;
+    }
+
+    /// Gives back what its state holds.
+    fn release_state(&self, texts: &mut Texts) {
+        texts.plans.release(self.plan);
+        texts.digests.release(self.running);
+        if let Some(attempt) = &self.attempt {
             texts.rollouts.release(attempt.rollout);
             texts.digests.release(attempt.digest);
         }
@@ -312,7 +361,7 @@ impl DeviceModel {
             window_ms: short(report.window_ms),
             windows: WindowTallies::new(&report.windows, history),
         };
-        if let Some(before) = self.report.replace(Box::new(kept)) {
+        if let Some(before) = self.report.replace(kept) {
             before.release(texts);
         }
     }

@@ -7,7 +7,6 @@ use modelfleet_protocol::membership::{Bound, Clause, Rank, STRATA_MAX, stratum_k
 use modelfleet_protocol::selector::Labels;
 
 use crate::fleet::Fleet;
-use crate::intern::Number;
 use crate::view::Lens;
 
 /// What a label set settles.
@@ -50,12 +49,8 @@ impl Fleet {
     /// By number of the label set.
     pub(super) fn label_sets(&self, lens: &Lens<'_>) -> Vec<Option<LabelSet>> {
         let table = &self.texts.labels;
-        let sets = || (0..table.table_len()).map(|n| table.get(n as Number));
-        let numbered = (0..table.table_len()).filter_map(|n| {
-            let number = n as Number;
-            Some((table.get(number)?, u64::from(table.holders(number))))
-        });
-        let sizes: Vec<(&Labels, u64)> = numbered.collect();
+        let sizes: Vec<(&Labels, u64)> =
+            table.iter().map(|(_, labels, holders)| (labels, u64::from(holders))).collect();
         let mut strata = compared(lens.membership, &sizes).into_iter();
         let clauses: Vec<Bounds<'_>> = lens.membership.clauses.iter().map(Bounds::new).collect();
         let mut settle = |labels: &Labels| LabelSet {
@@ -65,6 +60,11 @@ impl Fleet {
             stratum: strata.next().unwrap_or(STRATA_MAX as u16),
             clauses: clauses.iter().map(|clause| clause.of(labels)).collect(),
         };
-        sets().map(|set| set.map(&mut settle)).collect()
+        let mut sets: Vec<Option<LabelSet>> =
+            std::iter::repeat_with(|| None).take(table.table_len()).collect();
+        for (number, labels, _) in table.iter() {
+            sets[number as usize] = Some(settle(labels));
+        }
+        sets
     }
 }

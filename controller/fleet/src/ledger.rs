@@ -1,6 +1,7 @@
 //! The plans that the broker holds, as far as we know: what was sent, and what came back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
 use modelfleet_protocol::envelope::open_plan;
@@ -34,12 +35,12 @@ struct Entry {
 }
 
 struct Held {
-    plan: Plan,
+    plan: Arc<Plan>,
     envelope: Digest,
 }
 
 struct Sent {
-    plan: Plan,
+    plan: Arc<Plan>,
     bytes: Vec<u8>,
     at: Time,
 }
@@ -81,7 +82,7 @@ impl Ledger {
         entry.occupied = !payload.is_empty();
         let plan = open_plan(&self.trusted, payload).ok();
         let plan = plan.filter(|plan| (&plan.namespace, &plan.model) == (&key.0, &key.1));
-        entry.held = plan.map(|plan| Held { plan, envelope: Digest::of(payload) });
+        entry.held = plan.map(|plan| Held { plan: Arc::new(plan), envelope: Digest::of(payload) });
         if entry.sent.as_ref().is_some_and(|sent| {
             entry.held.as_ref().is_some_and(|held| held.envelope == Digest::of(&sent.bytes))
         }) {
@@ -94,7 +95,7 @@ impl Ledger {
 
     /// The newest plan of a model: the one that was sent last, else the one that the broker holds.
     #[must_use]
-    pub fn newest(&self, key: &Key) -> Option<&Plan> {
+    pub fn newest(&self, key: &Key) -> Option<&Arc<Plan>> {
         let entry = self.entries.get(key)?;
         entry.sent.as_ref().map(|sent| &sent.plan).or(entry.held.as_ref().map(|held| &held.plan))
     }
@@ -130,7 +131,8 @@ impl Ledger {
     }
 
     /// Notes that a plan was sent.
-    pub fn note_sent(&mut self, key: &Key, plan: Plan, bytes: Vec<u8>, at: Time) {
+    pub fn note_sent(&mut self, key: &Key, plan: impl Into<Arc<Plan>>, bytes: Vec<u8>, at: Time) {
+        let plan = plan.into();
         self.raise(key, plan.order.revision);
         self.entries.entry(key.clone()).or_default().sent = Some(Sent { plan, bytes, at });
     }

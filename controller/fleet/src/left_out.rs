@@ -9,9 +9,9 @@ const NAMED_MAX: usize = 3;
 /// Characters of a reason that are kept.
 const REASON_MAX: usize = 160;
 
-/// The devices of one fleet that are left out, each with the reason. As bounded as the fleet: every one of them has its
+/// The devices of one shard that are left out, each with the reason. As bounded as the fleet: every one of them has its
 /// place in it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LeftOut(BTreeMap<DeviceId, String>);
 
 /// How many devices are left out, and some of them.
@@ -32,14 +32,26 @@ impl LeftOut {
 
     /// Its state can be taken again, or it is gone; returns whether it was left out.
     pub fn forget(&mut self, device: &DeviceId) -> bool {
-        // Asked with every state: as a rule nobody is left out.
-        !self.0.is_empty() && self.0.remove(device).is_some()
+        self.0.remove(device).is_some()
     }
 
-    /// How many there are, and some of them.
-    #[must_use]
-    pub fn omitted(&self) -> Omitted {
-        let named = self.0.iter().take(NAMED_MAX).map(|(id, reason)| (id.clone(), reason.clone()));
-        Omitted { count: self.0.len() as u64, named: named.collect() }
+    /// Whether a device is left out.
+    pub fn has(&self, device: &DeviceId) -> bool {
+        // Asked with every state: as a rule no device is left out.
+        !self.0.is_empty() && self.0.contains_key(device)
+    }
+}
+
+impl Omitted {
+    /// Those of all shards.
+    pub(crate) fn of<'a>(shards: impl Iterator<Item = &'a LeftOut>) -> Omitted {
+        let (mut count, mut named) = (0, Vec::new());
+        for LeftOut(shard) in shards.filter(|shard| !shard.0.is_empty()) {
+            count += shard.len() as u64;
+            named.extend(shard.iter().take(NAMED_MAX));
+        }
+        named.sort();
+        let named = named.into_iter().take(NAMED_MAX).map(|(id, reason)| (id.clone(), reason.clone()));
+        Omitted { count, named: named.collect() }
     }
 }

@@ -2,8 +2,6 @@
 
 use modelfleet_protocol::time::Time;
 
-use crate::fleet::Fleet;
-
 /// The connection to the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {
@@ -16,11 +14,11 @@ pub struct Link {
 }
 
 impl Link {
-    /// The connection, as far as one fleet goes: settled when all that its devices have retained has arrived. Time before
-    /// that is not counted as silence of any device. `None`: nothing of the fleet is kept.
+    /// The connection, as far as one fleet goes: settled when all that its devices have retained has arrived, which it has
+    /// since `complete`. Time before that is not counted as silence of any device. `None`: not yet, or nothing of the fleet
+    /// is kept.
     #[must_use]
-    pub fn of_fleet(self, fleet: Option<&Fleet>) -> Link {
-        let complete = fleet.and_then(Fleet::complete_since);
+    pub fn of_fleet(self, complete: Option<Time>) -> Link {
         Link {
             connected: self.connected,
             settled: self.connected && complete.is_some(),

@@ -6,6 +6,7 @@
 //! then simply replaces the older one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use modelfleet_evidence::{MERGED_WINDOWS_MAX, SAMPLE_MAX};
 use modelfleet_judge::Arm;
@@ -23,15 +24,15 @@ use crate::windows::Counting;
 /// Most of them after the end, when what all devices suffer from is told and nothing is decided.
 pub const ENDED_SAMPLE_MAX: usize = 64;
 
-/// Reports of some devices of each arm.
-#[derive(Debug)]
+/// Reports of some devices of each arm. A copy shares the windows.
+#[derive(Clone, Debug)]
 pub struct Samples {
     candidate: Digest,
     counting: Counting,
     /// Most devices of an arm.
     most: usize,
-    canaries: BTreeMap<(u64, DeviceId), Vec<Sampled>>,
-    controls: BTreeMap<(u64, DeviceId), Vec<Sampled>>,
+    canaries: BTreeMap<(u64, DeviceId), Arc<[Sampled]>>,
+    controls: BTreeMap<(u64, DeviceId), Arc<[Sampled]>>,
 }
 
 /// One window of one device.
@@ -83,8 +84,13 @@ impl Samples {
         &self.candidate == candidate && self.counting == counting
     }
 
+    /// Whether it keeps at most so many devices of an arm.
+    pub(crate) fn is_bound_to(&self, most: usize) -> bool {
+        self.most == most
+    }
+
     /// Keeps at most so many devices of an arm from now on.
-    pub(super) fn bound(&mut self, most: usize) {
+    pub(crate) fn bound(&mut self, most: usize) {
         self.most = most;
         for arm in [&mut self.canaries, &mut self.controls] {
             while arm.len() > most {
@@ -93,21 +99,43 @@ impl Samples {
         }
     }
 
-    pub(super) fn remove(&mut self, device: &DeviceId) {
-        let key = (rank("sample", device), device.clone());
-        self.canaries.remove(&key);
-        self.controls.remove(&key);
+    fn has(&self, key: &(u64, DeviceId)) -> bool {
+        self.canaries.contains_key(key) || self.controls.contains_key(key)
     }
 
-    pub(super) fn take(&mut self, device: &DeviceId, report: &Report) {
-        self.remove(device);
+    fn remove_key(&mut self, key: &(u64, DeviceId)) {
+        self.canaries.remove(key);
+        self.controls.remove(key);
+    }
+
+    /// A device is gone. Samples that do not have it are not copied.
+    pub(crate) fn remove(samples: &mut Arc<Samples>, device: &DeviceId) {
+        let key = (rank("sample", device), device.clone());
+        if samples.has(&key) {
+            Arc::make_mut(samples).remove_key(&key);
+        }
+    }
+
+    /// A device's newest report. Samples that neither have the device nor take it are not copied.
+    pub(crate) fn take(samples: &mut Arc<Samples>, device: &DeviceId, report: &Report) {
+        let key = (rank("sample", device), device.clone());
         let Report { observe_id, window_ms, .. } = *report;
-        if self.counting != (Counting { observe_id, window_ms }) {
+        let counts = samples.counting == Counting { observe_id, window_ms };
+        let canary = report.digest == samples.candidate.0;
+        let arm = if canary { &samples.canaries } else { &samples.controls };
+        let full = arm.len() >= samples.most && arm.last_key_value().is_some_and(|(last, _)| *last < key);
+        if !samples.has(&key) && (!counts || full) {
             return;
         }
-        let canary = report.digest == self.candidate.0;
+        let samples = Arc::make_mut(samples);
+        samples.remove_key(&key);
+        if counts {
+            samples.insert(canary, key, report);
+        }
+    }
+
+    fn insert(&mut self, canary: bool, key: (u64, DeviceId), report: &Report) {
         let arm = if canary { &mut self.canaries } else { &mut self.controls };
-        let key = (rank("sample", device), device.clone());
         if arm.len() >= self.most && arm.last_key_value().is_some_and(|(last, _)| *last < key) {
             return;
         }
@@ -129,7 +157,8 @@ impl Samples {
             Arm::Control => &self.controls,
         };
         let mut merged: BTreeMap<u64, Merged<'_>> = BTreeMap::new();
-        for window in devices.values().flatten().filter(|w| w.summary.index >= first) {
+        for window in devices.values().flat_map(|windows| windows.iter()).filter(|w| w.summary.index >= first)
+        {
             let sum = merged.entry(window.summary.index).or_default();
             sum.devices.push(&window.summary);
             add_tally(&mut sum.tally, &window.tally);

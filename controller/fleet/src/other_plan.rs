@@ -7,6 +7,7 @@ use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::plan::{Plan, Wanted};
 
 use crate::device::{Device, DeviceModel};
+use crate::first_by_id::keep_first;
 use crate::fleet::Fleet;
 use crate::view::Lens;
 
@@ -60,9 +61,7 @@ impl OtherPlan {
         };
         self.told += 1;
         self.count += 1;
-        if self.named.len() < NAMED_MAX {
-            self.named.push(device.clone());
-        }
+        keep_first(&mut self.named, NAMED_MAX, device, |known| known, || device.clone());
         if self.plans.len() < PLANS_MAX || self.plans.contains_key(&plan) {
             *self.plans.entry(plan).or_default() += 1;
         }

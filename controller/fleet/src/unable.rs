@@ -37,9 +37,9 @@ impl Fleet {
         // What depends on labels and capabilities alone is worked out once for each pair.
         let mut known: BTreeMap<(Number, Number), Option<(FailureCode, String)>> = BTreeMap::new();
         let mut reasons = Reasons::new();
-        for device in self.devices.values() {
-            let Some(labels) = self.texts.labels.get(device.labels) else { continue };
-            if !lens.selector.matches(labels) {
+        let matching = self.matching(lens.selector);
+        for (_, device) in self.devices.devices() {
+            if !matching.get(device.labels as usize).copied().unwrap_or(false) {
                 continue;
             }
             let tried = model.and_then(|model| device.model(model)?.attempt);
@@ -50,6 +50,7 @@ impl Fleet {
                     // Who tells of no engine at all may not have told yet.
                     let can = self.texts.capabilities.get(device.capabilities);
                     let can = can.filter(|can| !can.engines.is_empty())?;
+                    let labels = self.texts.labels.get(device.labels)?;
                     let refused = admission::check(labels, can, build, Mode::Live).err()?;
                     Some((refused.code, refused.detail))
                 });

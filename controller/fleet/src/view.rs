@@ -5,21 +5,23 @@
 //! membership itself is `protocol::membership`'s, and a test holds the two answers equal. What follows from the facts
 //! about a device is `controller/evidence`'s.
 
-use modelfleet_evidence::{Facts, Moment, count, device_number};
+use modelfleet_evidence::{Facts, Moment, count};
 use modelfleet_judge::{Arm, Counts};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Membership, rank};
 use modelfleet_protocol::plan::Plan;
-use modelfleet_protocol::selector::{Labels, Selector};
+use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::state::FailureCode;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{FleetView, UNCONFIRMED_MAX};
 
 use crate::device::{Device, DeviceAttempt, DeviceModel, DeviceReport};
+use crate::first_by_id::keep_first;
 use crate::fleet::Fleet;
 use crate::intern::Number;
 use crate::label_sets::LabelSet;
 use crate::other_plan::OtherPlan;
+use crate::shards::IdHash;
 use crate::windows::Counting;
 
 /// Most failed devices that are named.
@@ -66,6 +68,8 @@ pub struct Lens<'a> {
 pub struct Subject<'a> {
     /// Its id.
     pub id: &'a DeviceId,
+    /// The judge's number for it, [`modelfleet_evidence::device_number`]: kept with the device.
+    pub number: IdHash,
     /// Canary or control.
     pub arm: Arm,
     /// Its stratum; see [`modelfleet_evidence::compared`].
@@ -100,7 +104,7 @@ pub struct Survey<'a> {
     pub eligible: u64,
     /// Those of them that are connected.
     pub online: u64,
-    /// Canaries and controls, by id.
+    /// Canaries and controls, in the order of their numbers.
     pub subjects: Vec<Subject<'a>>,
     /// Some failed devices, by id.
     pub failures: Vec<FailedDevice>,
@@ -125,7 +129,10 @@ impl Fleet {
             candidate: self.texts.digests.find(&lens.candidate),
         };
         let (sets, moment) = (self.label_sets(lens), lens.moment());
-        for (id, device) in &self.devices {
+        // A list of a million that grows by doubling is copied over and over.
+        survey.subjects.reserve_exact(if arms { self.len() } else { 0 });
+        for (number, device) in self.devices.devices() {
+            let id = &device.id;
             let Some(set) = sets.get(device.labels as usize).and_then(Option::as_ref) else { continue };
             let entry = device.model(model);
             let facts = facts(lens, &own, id, device, entry, set);
@@ -135,35 +142,33 @@ impl Fleet {
             if set.in_scope && facts.online {
                 survey.other_plan.note(id, self.holds(lens, id, device, entry));
             }
-            let named = facts.is_exposed() && facts.online && survey.exposed.len() < UNCONFIRMED_MAX;
-            survey.exposed.extend(named.then(|| id.clone()));
-            let failed = (facts.member || facts.set_aside) && facts.has_failed();
-            if let (true, Some(code)) = (failed && survey.failures.len() < FAILURES_MAX, facts.code) {
-                survey.failures.push(FailedDevice { device: id.clone(), code, at: facts.since });
+            if facts.is_exposed() && facts.online {
+                keep_first(&mut survey.exposed, UNCONFIRMED_MAX, id, |known| known, || id.clone());
             }
-            if arms && let Some(subject) = subject(&own, id, entry, facts, (set.stratum, device.labels)) {
+            let failed = (facts.member || facts.set_aside) && facts.has_failed();
+            if let (true, Some(code)) = (failed, facts.code) {
+                let made = || FailedDevice { device: id.clone(), code, at: facts.since };
+                keep_first(&mut survey.failures, FAILURES_MAX, id, |known| &known.device, made);
+            }
+            if arms && let Some(subject) = subject(&own, number, device, facts, set.stratum) {
                 survey.subjects.push(subject);
             }
         }
         survey
     }
 
-    /// The labels of a number that a [`Subject`] has.
-    #[must_use]
-    pub fn labels_numbered(&self, number: Number) -> Option<&Labels> {
-        self.texts.labels.get(number)
-    }
-
     /// No device has spoken of the model yet: all that is known is who would be drawn.
     fn survey_untold<'a>(&'a self, lens: &Lens<'_>, mut survey: Survey<'a>) -> Survey<'a> {
-        for (id, labels, online) in self.labelled() {
+        for (_, device) in self.devices.devices() {
+            let Some(labels) = self.texts.labels.get(device.labels) else { continue };
+            let (id, online) = (&device.id, device.presence.is_some_and(|p| p.online));
             let matching = lens.selector.matches(labels);
             let member = u64::from(lens.membership.includes(id, labels));
             let in_scope = lens.scope.matches(labels);
             survey.view.matching += u64::from(matching);
             survey.eligible += u64::from(in_scope);
             survey.online += u64::from(in_scope && online);
-            if let Some(device) = self.devices.get(id).filter(|_| in_scope && online) {
+            if in_scope && online {
                 survey.other_plan.note(id, self.holds(lens, id, device, None));
             }
             survey.view.members += member;
@@ -242,16 +247,18 @@ fn facts(
 
 fn subject<'a>(
     own: &Own,
-    id: &'a DeviceId,
-    entry: Option<&'a DeviceModel>,
+    number: IdHash,
+    device: &'a Device,
     facts: Facts,
-    (stratum, labels): (u16, Number),
+    stratum: u16,
 ) -> Option<Subject<'a>> {
     let arm = facts.arm()?;
-    let report = entry.and_then(|e| e.report.as_deref());
+    let (entry, labels) = (device.model(own.model), device.labels);
+    let report = entry.and_then(|e| e.report.as_ref());
     let of_arm = |r: &&DeviceReport| (Some(r.digest) == own.candidate) == (arm == Arm::Canary);
     let activated = entry.map_or(Time::ZERO, |e| e.began(own.candidate));
-    Some(Subject { id, arm, stratum, labels, facts, activated, report: report.filter(of_arm) })
+    let report = report.filter(of_arm);
+    Some(Subject { id: &device.id, number, arm, stratum, labels, facts, activated, report })
 }
 
 impl<'a> Subject<'a> {
@@ -283,7 +290,7 @@ impl modelfleet_evidence::Device for Counted<'_> {
     }
 
     fn number(&self) -> u32 {
-        device_number(self.subject.id)
+        self.subject.number
     }
 
     fn stratum(&self) -> u16 {

@@ -21,24 +21,18 @@ pub const BITS: u64 = 64;
 /// Most windows of a device's past that count: with windows of an hour seven years, with windows of a minute six weeks.
 const PAST_MAX: u32 = 1 << 16;
 
-/// One indicator: the last windows, and the device's past under the model before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Bits {
-    known: u64,
-    bad: u64,
-    past_known: u32,
-    past_bad: u32,
-}
+/// Numbers of one indicator: known and bad as bits of the last windows, low half first, then the device's past under the
+/// model before, known and bad.
+const INDICATOR: usize = 6;
 
 /// Tallies of one device's report.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowTallies {
     /// One past the last window reported; bit 0 is the window before it.
     end: u64,
-    /// One entry for each indicator; one allocation, because every device has it.
-    bits: Box<[Bits]>,
-    /// Merged spans, flat: windows before `end` that it starts at, its length, then known and bad by indicator.
-    spans: Box<[u32]>,
+    /// One allocation, because every device has it: how many indicators there are, then [`INDICATOR`] numbers of each; then
+    /// merged spans: windows before `end` that one starts at, its length, then known and bad by indicator.
+    counts: Box<[u32]>,
 }
 
 /// A device's past, as far as it counts: its share of bad windows stays.
@@ -55,30 +49,45 @@ impl WindowTallies {
         let tallies = windows.iter().filter_map(|w| w.tally.as_ref()).chain(history);
         let indicators = tallies.map(|t| t.known.len()).max().unwrap_or(0);
         let end = windows.last().map_or(0, |w| w.index.saturating_add(u64::from(w.span)));
-        let mut bits = vec![Bits::default(); indicators].into_boxed_slice();
+        let is_bit = |window: &Window| window.span == 1 && end - window.index <= BITS;
+        let spans = windows.iter().filter(|window| window.tally.is_some() && !is_bit(window)).count();
+        let bits = 1 + INDICATOR * indicators;
+        let mut counts = Vec::with_capacity(bits + spans * (2 + 2 * indicators));
+        counts.resize(bits, 0);
+        counts[0] = u32::try_from(indicators).unwrap_or(0);
         let past = history.into_iter().flat_map(|t| t.known.iter().zip(&t.bad));
-        for (bits, (&known, &bad)) in bits.iter_mut().zip(past) {
-            (bits.past_known, bits.past_bad) = kept_past(known, bad);
+        for (of, (&known, &bad)) in counts[1..].chunks_exact_mut(INDICATOR).zip(past) {
+            (of[4], of[5]) = kept_past(known, bad);
         }
-        let mut spans = Vec::new();
         for window in windows {
             let Some(tally) = &window.tally else { continue };
             let back = end - window.index;
-            if window.span == 1 && back <= BITS {
-                let bit = 1_u64 << (back - 1);
-                for (bits, (&known, &bad)) in bits.iter_mut().zip(tally.known.iter().zip(&tally.bad)) {
-                    bits.known |= if known > 0 { bit } else { 0 };
-                    bits.bad |= if bad > 0 { bit } else { 0 };
+            if is_bit(window) {
+                let (half, bit) = (usize::from(back > 32), 1_u32 << ((back - 1) % 32));
+                let each = tally.known.iter().zip(&tally.bad);
+                for (of, (&known, &bad)) in counts[1..bits].chunks_exact_mut(INDICATOR).zip(each) {
+                    of[half] |= if known > 0 { bit } else { 0 };
+                    of[2 + half] |= if bad > 0 { bit } else { 0 };
                 }
             } else if let Ok(back) = u32::try_from(back) {
-                spans.extend([back, window.span]);
-                for i in 0..bits.len() {
-                    spans.push(tally.known.get(i).copied().unwrap_or(0));
-                    spans.push(tally.bad.get(i).copied().unwrap_or(0));
+                counts.extend([back, window.span]);
+                for i in 0..indicators {
+                    counts.push(tally.known.get(i).copied().unwrap_or(0));
+                    counts.push(tally.bad.get(i).copied().unwrap_or(0));
                 }
             }
         }
-        WindowTallies { end, bits, spans: spans.into_boxed_slice() }
+        WindowTallies { end, counts: counts.into_boxed_slice() }
+    }
+
+    fn indicators(&self) -> usize {
+        self.counts.first().map_or(0, |count| *count as usize)
+    }
+
+    /// The numbers of an indicator.
+    fn indicator(&self, indicator: usize) -> Option<&[u32]> {
+        let at = 1 + INDICATOR * indicator;
+        (indicator < self.indicators()).then(|| self.counts.get(at..at + INDICATOR))?
     }
 
     /// One past the last window reported.
@@ -92,15 +101,15 @@ impl WindowTallies {
     /// arms would differ in what they know.
     #[must_use]
     pub fn since(&self, indicator: usize, first: u64) -> Counts {
-        let Some(bits) = self.bits.get(indicator) else { return Counts::default() };
+        let Some(own) = self.indicator(indicator) else { return Counts::default() };
         let wanted = self.end.saturating_sub(first);
         let mask = if wanted >= BITS { u64::MAX } else { (1 << wanted) - 1 };
-        let recent = Counts::new(
-            u64::from((bits.known & mask).count_ones()),
-            u64::from((bits.bad & mask).count_ones()),
-        );
-        let width = 2 + 2 * self.bits.len();
-        self.spans.chunks_exact(width).fold(recent, |sum, span| {
+        let bits = |half: usize| u64::from(own[half]) | u64::from(own[half + 1]) << 32;
+        let recent =
+            Counts::new(u64::from((bits(0) & mask).count_ones()), u64::from((bits(2) & mask).count_ones()));
+        let indicators = self.indicators();
+        let spans = &self.counts[1 + INDICATOR * indicators..];
+        spans.chunks_exact(2 + 2 * indicators).fold(recent, |sum, span| {
             let (back, length) = (u64::from(span[0]), u64::from(span[1]).max(1));
             let inside = length.saturating_sub(back.saturating_sub(wanted)).min(length);
             let part = |count: u32| (u64::from(count) * inside + length / 2) / length;
@@ -112,8 +121,8 @@ impl WindowTallies {
     /// The device's own past of an indicator, under the model before.
     #[must_use]
     pub fn past(&self, indicator: usize) -> Counts {
-        let bits = self.bits.get(indicator);
-        bits.map_or_else(Counts::default, |b| Counts::new(u64::from(b.past_known), u64::from(b.past_bad)))
+        let own = self.indicator(indicator);
+        own.map_or_else(Counts::default, |of| Counts::new(u64::from(of[4]), u64::from(of[5])))
     }
 }
 

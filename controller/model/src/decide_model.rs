@@ -2,6 +2,7 @@
 
 use modelfleet_crds::ResourceExt;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use modelfleet_fleet::{Fleet, Key, Link};
 use modelfleet_protocol::plan::Plan;
@@ -9,7 +10,7 @@ use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Action, Production};
 use modelfleet_spec::Problem;
 
-use crate::decide_rollouts::{RolloutOutcome, Sampling, decide_rollouts};
+use crate::decide_rollouts::{FleetReading, RolloutOutcome, Sampling, decide_rollouts};
 use crate::inputs::{Inputs, read};
 use crate::objects::ModelObjects;
 use crate::plan::{self, DesiredPlan, PlanInput, PlanSources, desired_plan, plan_owner};
@@ -21,21 +22,27 @@ use crate::version_facts;
 /// What was recorded last, by namespace and rollout.
 pub type Recorded = BTreeMap<(String, String), LookMark>;
 
-/// All that a decision about one model rests on, taken at one moment.
-#[derive(Clone, Copy)]
-pub struct Snapshot<'a> {
+/// What each rollout read of the fleet when it was looked at last, by the name of its attempt.
+pub type LastLooks = BTreeMap<String, Arc<FleetReading>>;
+
+/// All that a decision about one model rests on, taken at one moment. It costs little to take, and nothing changes it: a
+/// decision needs no lock.
+#[derive(Clone)]
+pub struct Snapshot {
     /// The fleet and the model.
-    pub key: &'a Key,
+    pub key: Key,
     /// The Kubernetes objects.
-    pub objects: &'a ModelObjects,
+    pub objects: ModelObjects,
     /// The newest plan: the one that was sent last, else the one that the broker holds.
-    pub plan: Option<&'a Plan>,
+    pub plan: Option<Arc<Plan>>,
     /// What devices have said; `None`: nothing is kept of the fleet.
-    pub fleet: Option<&'a Fleet>,
+    pub fleet: Option<Fleet>,
     /// The connection to the broker.
     pub link: Link,
     /// Looks that were recorded; `None`: nothing is recorded.
-    pub recorded: Option<&'a Recorded>,
+    pub recorded: Option<Arc<Recorded>>,
+    /// What was seen at the last look.
+    pub last_looks: Arc<LastLooks>,
 }
 
 /// What was decided about a model. The order in which it is carried out is the shell's: finalizers, the plan's own rollout,
@@ -55,6 +62,17 @@ pub struct ModelDecision {
     pub samples: SampleChange,
 }
 
+impl ModelDecision {
+    /// What was read of the fleet for each rollout that was looked at.
+    #[must_use]
+    pub fn looks(&self) -> LastLooks {
+        let decided = self.rollouts.iter().filter_map(|one| one.result.as_ref().ok());
+        decided
+            .filter_map(|decided| Some((decided.view.attempt.clone(), Arc::clone(decided.seen.as_ref()?))))
+            .collect()
+    }
+}
+
 /// What becomes of the report samples that a fleet keeps of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SampleChange {
@@ -68,22 +86,24 @@ pub enum SampleChange {
 
 /// Decides what happens next to one model.
 #[must_use]
-pub fn decide_model(snapshot: &Snapshot<'_>, now: Time) -> ModelDecision {
-    let (objects, to_restore) = restored(snapshot.objects, snapshot.plan);
-    let Inputs { rollouts, builds } = read(&objects, snapshot.plan);
+pub fn decide_model(snapshot: &Snapshot, now: Time) -> ModelDecision {
+    let held = snapshot.plan.as_deref();
+    let (objects, to_restore) = restored(&snapshot.objects, held);
+    let Inputs { rollouts, builds } = read(&objects, held);
     let (mut rollouts, sampling) = decide_rollouts(snapshot, &objects, &builds, rollouts, now);
     let inputs: Vec<PlanInput> = rollouts.iter().filter_map(plan_input).collect();
     let owner = plan_owner(&inputs).map(|input| input.rollout.clone());
     let plan_owner = rollouts.iter().position(|one| Some(one.rollout.name_any()) == owner);
     let production = decided_production(&rollouts);
     let plan = desired_plan(PlanSources {
-        key: snapshot.key,
+        key: &snapshot.key,
         inputs: &inputs,
         builds: &builds,
-        production: &production.unwrap_or_else(|| production::production(&objects, snapshot.plan)),
-        rejected: version_facts::rejected(&objects, snapshot.plan),
-        newest: snapshot.plan,
-        in_use: snapshot.fleet.is_some_and(|fleet| fleet.uses(&snapshot.key.1)),
+        production: &production.unwrap_or_else(|| production::production(&objects, held)),
+        rejected: version_facts::rejected(&objects, held),
+        newest: held,
+        // Asked of every device, and read only where no rollout is left.
+        in_use: inputs.is_empty() && snapshot.fleet.as_ref().is_some_and(|fleet| fleet.uses(&snapshot.key.1)),
     });
     let problem = plan::problem(&plan);
     let plan = match problem {

@@ -23,6 +23,7 @@ use modelfleet_spec::{Problem, Valid, silent_after_ms};
 use crate::assess::Answer;
 use crate::decide_model::Snapshot;
 use crate::inputs::{RolloutInput, Spec};
+use crate::interventions::intervenes;
 use crate::objects::ModelObjects;
 use crate::production;
 use crate::queue::{Entry, others_wait, places};
@@ -59,7 +60,7 @@ pub struct Decided {
     /// What the plan says on its behalf.
     pub view: PlanView,
     /// What was seen of the fleet, when it was looked at.
-    pub seen: Option<FleetReading>,
+    pub seen: Option<Arc<FleetReading>>,
     /// The judge's answer, when it was asked.
     pub answer: Option<Answer>,
 }
@@ -83,7 +84,7 @@ pub enum Sampling {
 
 /// What the decisions about all rollouts of one model share.
 struct Shared<'a> {
-    snapshot: &'a Snapshot<'a>,
+    snapshot: &'a Snapshot,
     objects: &'a ModelObjects,
     builds: &'a BTreeMap<String, ModelBuild>,
     production: Production,
@@ -95,18 +96,18 @@ struct Shared<'a> {
 /// Decides about every rollout of a model. `objects`: those of the snapshot with what their statuses have lost. Returns the
 /// decisions in the order of the objects, and the samples that the fleet shall keep, where that changes.
 pub(crate) fn decide_rollouts(
-    snapshot: &Snapshot<'_>,
+    snapshot: &Snapshot,
     objects: &ModelObjects,
     builds: &BTreeMap<String, ModelBuild>,
     rollouts: Vec<RolloutInput>,
     now: Time,
 ) -> (Vec<RolloutOutcome>, Option<Sampling>) {
-    let production = production::production(objects, snapshot.plan);
+    let production = production::production(objects, snapshot.plan.as_deref());
     let mut entries: Vec<Entry> = rollouts.iter().map(|read| entry(objects, &production, read)).collect();
     let states = rollouts.iter().map(|read| &read.memory.state);
     let any_active = states.clone().any(|state| state.phase.is_active());
     let last_ended = states.filter(|s| s.phase.is_terminal()).map(|s| s.figures.ended_at).max().flatten();
-    let link = snapshot.link.of_fleet(snapshot.fleet);
+    let link = snapshot.link.of_fleet(snapshot.fleet.as_ref().and_then(Fleet::complete_since));
     let mut shared = Shared { snapshot, objects, builds, production, link, sampling: None, now };
     // Rollouts under way first, then those that have ended, the last one first: one that begins to go back right now goes
     // before all that wait.
@@ -199,7 +200,8 @@ impl Shared<'_> {
         };
         let mut intent = self.intent(&rollout, &memory.state, place);
         intent.facts.unreadable = problem.as_ref().map(ToString::to_string);
-        let mut decided = self.decided(valid, memory, membership, intent, looks);
+        let urgent = looks && intervenes(&rollout.spec, intent.deleted(), &memory.state);
+        let mut decided = self.decided(valid, memory, membership, intent, (looks, urgent));
         decided.problem = problem;
         decided.restored = restored;
         RolloutOutcome { rollout, result: Ok(Box::new(decided)), phase_before }
@@ -215,8 +217,8 @@ impl Shared<'_> {
         // While an attempt is under way its version counts, not one that the spec may name by now.
         let version = if state.version.is_empty() { &spec.version } else { &state.version };
         let version = if state.phase.is_active() { version } else { &spec.version };
-        let fleet = self.snapshot.fleet;
-        let plan = self.snapshot.plan;
+        let fleet = self.snapshot.fleet.as_ref();
+        let plan = self.snapshot.plan.as_deref();
         // Devices speak by the windows of the plan that they follow, and a new one reaches them when it is sent.
         let sent_at = plan.map(|plan| plan.order.issued.min(self.now));
         let heard_at = fleet.and_then(Fleet::heard_at);
@@ -240,31 +242,33 @@ impl Shared<'_> {
                 silent_by_plan_ms: plan
                     .map_or(0, |plan| silent_after_ms(plan.observe.window_ms, plan.observe.report_every_ms)),
                 unconfirmed: Vec::new(),
+                counts_are_old: false,
             },
         }
     }
 
+    /// `urgent`: a person takes the rollout back or holds it, so that what was seen last is enough to decide by.
     fn decided(
         &mut self,
         valid: Valid,
         memory: Memory,
         membership: Option<Membership>,
-        mut intent: Intent,
-        looks: bool,
+        intent: Intent,
+        (looks, urgent): (bool, bool),
     ) -> Decided {
         let view = plan_view(&valid.policy, &memory.state);
         let mut membership = membership.filter(|stored| stored.salt == view.salt).unwrap_or_default();
         membership.exclude.clone_from(&memory.state.quarantined);
-        let judged = intent.facts.unreadable.is_none();
-        let (seen, answer) = match looks {
-            true => self.look(&valid, &memory, &membership, &view, judged),
-            false => (None, None),
-        };
-        let fleet = seen.as_ref().map_or_else(FleetView::default, |seen| seen.view);
-        intent.facts.unconfirmed = seen.as_ref().map_or_else(Vec::new, |seen| seen.exposed.clone());
-        intent.facts.unable_why = seen.as_ref().map_or_else(String::new, |seen| seen.unable_why.clone());
-        let evidence = answer.as_ref().map_or_else(Evidence::default, |a| a.evidence.clone());
-        let mut decision = decide(&valid.policy, &memory.state, &fleet, &evidence, &intent, self.now);
+        let quick = urgent.then(|| self.decide_by_last_look(&valid, &memory, &view, &intent)).flatten();
+        let (mut decision, seen, answer) = quick.unwrap_or_else(|| {
+            let judged = intent.facts.unreadable.is_none();
+            let (seen, answer) = match looks {
+                true => self.look(&valid, &memory, &membership, &view, judged),
+                false => (None, None),
+            };
+            let evidence = answer.as_ref().map_or_else(Evidence::default, |a| a.evidence.clone());
+            (self.decide(&valid, &memory, seen.as_ref(), &evidence, intent), seen.map(Arc::new), answer)
+        });
         membership.exclude.clone_from(&decision.state.quarantined);
         for action in &decision.actions {
             if let Action::OpenStage { salt, share, .. } = action {
@@ -275,6 +279,37 @@ impl Shared<'_> {
         let memory = remember(memory, std::mem::take(&mut decision.state), answer.as_ref());
         let view = plan_view(&valid.policy, &memory.state);
         Decided { valid, problem: None, restored: false, memory, membership, decision, view, seen, answer }
+    }
+
+    fn decide(
+        &self,
+        valid: &Valid,
+        memory: &Memory,
+        seen: Option<&FleetReading>,
+        evidence: &Evidence,
+        mut intent: Intent,
+    ) -> Decision {
+        let fleet = seen.map_or_else(FleetView::default, |seen| seen.view);
+        intent.facts.unconfirmed = seen.map_or_else(Vec::new, |seen| seen.exposed.clone());
+        intent.facts.unable_why = seen.map_or_else(String::new, |seen| seen.unable_why.clone());
+        decide(&valid.policy, &memory.state, &fleet, evidence, &intent, self.now)
+    }
+
+    /// The way back and a pause need no look: they are decided by what was seen at the last one. `None`: there was none,
+    /// or nothing comes of it.
+    fn decide_by_last_look(
+        &self,
+        valid: &Valid,
+        memory: &Memory,
+        view: &PlanView,
+        intent: &Intent,
+    ) -> Option<(Decision, Option<Arc<FleetReading>>, Option<Answer>)> {
+        let seen = self.snapshot.last_looks.get(&view.attempt)?;
+        let mut intent = intent.clone();
+        intent.facts.counts_are_old = true;
+        let decision = self.decide(valid, memory, Some(seen), &Evidence::default(), intent);
+        let moves = decision.state.phase != memory.state.phase;
+        moves.then(|| (decision, Some(Arc::clone(seen)), None))
     }
 }
 

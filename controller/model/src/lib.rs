@@ -9,6 +9,7 @@ pub mod decide_model;
 pub mod decide_rollouts;
 pub mod events;
 pub mod inputs;
+pub mod interventions;
 pub mod objects;
 pub mod plan;
 pub mod production;
@@ -24,5 +25,5 @@ pub mod version_claims;
 pub mod version_facts;
 pub mod version_status;
 
-pub use decide_model::{ModelDecision, Snapshot, decide_model};
+pub use decide_model::{LastLooks, ModelDecision, Snapshot, decide_model};
 pub use objects::ModelObjects;

@@ -53,6 +53,8 @@ pub struct Facts {
     /// How long a fleet may be silent by the windows of the plan that devices follow, milliseconds; 0: there is none.
     /// Devices with longer windows than this rollout's speak less often until its own plan reaches them.
     pub silent_by_plan_ms: u64,
+    /// The fleet's counts are those of an earlier look: enough to go back or to stand still by, and for nothing else.
+    pub counts_are_old: bool,
     /// Some connected devices that ran the candidate when last heard, at most [`UNCONFIRMED_MAX`], for people.
     pub unconfirmed: Vec<DeviceId>,
 }

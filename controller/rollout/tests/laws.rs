@@ -293,6 +293,24 @@ proptest! {
         prop_assert!(!succeeds(&after) || succeeds(&before));
     }
 
+    /// The counts of an earlier look are enough to go back or to stand still by, and for nothing else.
+    #[test]
+    fn nothing_goes_forward_or_ends_by_the_counts_of_an_earlier_look(world in any_world()) {
+        let mut world = world;
+        // A state that was never written begins anew.
+        world.state.attempt = world.state.attempt.max(1);
+        world.intent.facts.counts_are_old = true;
+        let decision = world.look();
+        prop_assert!(!forward(&decision), "{:?}", decision);
+        let (before, after) = (world.state.phase, decision.state.phase);
+        let replaced = world.intent.facts.queue.as_ref().is_some_and(|queue| queue.active);
+        let ends = before.is_active() && after == Phase::RolledBack;
+        prop_assert!(!ends || replaced, "the way back ends by a look of its own: {:?}", decision);
+        if !after.is_terminal() {
+            prop_assert_eq!(decision.wake_at, Some(world.now.after_ms(1)), "which follows at once");
+        }
+    }
+
     #[test]
     fn nothing_goes_forward_on_what_is_not_seen(world in any_world()) {
         let mut world = world;

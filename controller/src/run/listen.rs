@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use modelfleet_protocol::ids::Namespace;
+use modelfleet_protocol::causes::with_causes;
+use modelfleet_protocol::ids::{ModelName, Namespace};
 use modelfleet_protocol::topic::{Channel, Topic};
 use tokio_util::sync::CancellationToken;
 
 use super::Scope;
-use crate::context::{Context, FleetState};
-use crate::metrics::label;
+use crate::context::Context;
+use crate::fleets::FleetState;
 use crate::mqtt::{Broker, Feed};
 use modelfleet_fleet::ledger::Key;
 use modelfleet_fleet::{Change, Link, Source};
@@ -20,27 +21,24 @@ pub async fn listen(ctx: Arc<Context>, broker: Broker, scope: Scope, stop: Cance
     broker.run(stop, move |feed| receive(&ctx, &scope, feed, &leave)).await;
 }
 
-/// Listens to the fleets that there are by now, and to no others.
-pub(super) fn hear(ctx: &Context, fleets: &FleetState) {
-    ctx.publisher.subscribe_to(fleets.index.managed().fleets().cloned().collect());
-}
-
 /// Takes what the broker sends. `leave` is cancelled when a later leader has sent a plan: the process has to end.
 pub fn receive(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &CancellationToken) {
     match feed {
         Feed::Connected => {
-            let mut fleets = ctx.fleets();
-            fleets.ledger.reconnect();
-            fleets.index.reconnect();
-            fleets.link = Link { connected: true, settled: false, since: ctx.now() };
-            drop(fleets);
+            for (_, fleet) in ctx.fleets.all() {
+                let mut fleet = fleet.locked();
+                fleet.ledger.reconnect();
+                fleet.index.reconnect();
+            }
+            // After the fleets: none of them counts as complete by what was heard before.
+            ctx.fleets.set_link(|_| Link { connected: true, settled: false, since: ctx.now() });
             ctx.metrics.link(true, false);
             ctx.metrics.broker_accepts(Instant::now());
             tracing::info!("broker connected");
         }
         Feed::Moves => ctx.metrics.broker_moves(),
         Feed::Lost(reason) => {
-            let was = std::mem::take(&mut ctx.fleets().link);
+            let was = ctx.fleets.set_link(|_| Link::default());
             ctx.metrics.link(false, false);
             if !was.connected {
                 // Nobody is there: that is no client that hangs.
@@ -67,31 +65,27 @@ pub fn receive(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &Cancellatio
 
 /// A plan that we knew and that the broker has not sent is there no more.
 fn plans_heard(ctx: &Context) {
-    let mut guard = ctx.fleets();
-    let fleets = &mut *guard;
-    let lost: Vec<Key> =
-        fleets.index.managed().planned().filter(|key| fleets.ledger.newest(key).is_none()).collect();
-    let mut moved = false;
-    for key in &lost {
-        moved |= fleets.index.forget(key, &Source::Plan);
-    }
-    if moved {
-        hear(ctx, fleets);
+    for (namespace, fleet) in ctx.fleets.all() {
+        let mut fleet = fleet.locked();
+        let FleetState { index, ledger, .. } = &mut *fleet;
+        let held = |model: &ModelName| ledger.newest(&(namespace.clone(), model.clone())).is_some();
+        let lost: Vec<ModelName> = index.managed().planned().filter(|model| !held(model)).cloned().collect();
+        let moved = lost.iter().any(|model| index.forget(model, &Source::Plan));
+        if moved {
+            ctx.fleets.moved(ctx.publisher.as_ref(), &namespace, &fleet);
+        }
     }
 }
 
 fn heard(ctx: &Context, complete: &[Namespace], all: bool) {
-    let mut fleets = ctx.fleets();
-    for namespace in complete {
-        fleets.index.complete(namespace, ctx.now());
+    for fleet in complete.iter().filter_map(|namespace| ctx.fleets.get(namespace)) {
+        fleet.locked().index.complete(ctx.now());
     }
-    let first = all && !fleets.link.settled;
-    fleets.link.settled |= all;
-    let (settled, devices) = (fleets.link.settled, fleets.index.devices());
-    drop(fleets);
+    let before = ctx.fleets.set_link(|link| Link { settled: link.settled || all, ..link });
+    let (settled, devices) = (before.settled || all, ctx.fleets.devices());
     ctx.metrics.link(true, settled);
     ctx.metrics.devices(devices);
-    if first {
+    if all && !before.settled {
         tracing::info!(devices, "all retained messages have arrived");
     }
     complete.iter().for_each(|namespace| everything(ctx, Some(namespace)));
@@ -105,7 +99,7 @@ fn message(
     retained: bool,
     leave: &CancellationToken,
 ) {
-    let parsed = Topic::parse(topic).ok();
+    let parsed = Topic::parse(topic);
     let channel = parsed.as_ref().map_or("unknown", |topic| match topic.channel {
         Channel::Plan(_) => "plan",
         Channel::Presence(_) => "presence",
@@ -113,28 +107,43 @@ fn message(
         Channel::Report(..) => "report",
         Channel::Override(_) => "override",
     });
-    ctx.metrics.messages.get_or_create(&label("channel", channel)).inc();
-    if parsed.as_ref().is_some_and(|topic| !scope.covers(topic.namespace.as_str())) {
+    ctx.metrics.message(channel);
+    let Topic { namespace, channel } = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return malformed(ctx, topic, &with_causes(&error)),
+    };
+    if !scope.covers(namespace.as_str()) {
         return;
     }
-    if let Some(Topic { namespace, channel: Channel::Plan(model) }) = parsed {
+    if let Channel::Plan(model) = channel {
         return plan_arrived(ctx, &(namespace, model), payload, leave);
     }
-    let mut fleets = ctx.fleets();
-    let (malformed, devices) = (fleets.index.malformed.total(), fleets.index.devices());
-    let change = fleets.index.fold(topic, payload, retained, ctx.now());
-    if fleets.index.malformed.total() > malformed {
-        ctx.metrics.malformed.inc();
+    let Some(fleet) = ctx.fleets.get(&namespace) else { return };
+    let mut fleet = fleet.locked();
+    let devices = fleet.index.len();
+    let folded = fleet.index.fold(&channel, payload, retained, ctx.now());
+    if fleet.index.len() != devices {
+        ctx.metrics.devices(ctx.fleets.devices());
     }
-    if fleets.index.devices() != devices {
-        ctx.metrics.devices(fleets.index.devices());
+    evidence(ctx, &namespace, &fleet, &folded.change);
+    drop(fleet);
+    if let Some(problem) = &folded.problem {
+        malformed(ctx, topic, problem);
     }
-    evidence(ctx, &fleets, change);
+}
+
+fn malformed(ctx: &Context, topic: &str, problem: &str) {
+    ctx.fleets.note_malformed(topic, problem);
+    ctx.metrics.malformed.inc();
 }
 
 fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationToken) {
-    let mut fleets = ctx.fleets();
-    let epoch = fleets.ledger.take(key, payload);
+    // A plan of another key makes no fleet known.
+    let known = ctx.fleets.get(&key.0);
+    let ours = || ctx.fleets.is_ours(key, payload).then(|| ctx.fleets.named(&key.0));
+    let Some(fleet) = known.or_else(ours) else { return };
+    let mut fleet = fleet.locked();
+    let epoch = fleet.ledger.take(key, payload);
     if let Some(epoch) = epoch.filter(|epoch| *epoch > ctx.epoch) {
         // Another leader; or the Lease was deleted and its count began anew. Devices would not obey us either way.
         ctx.seen_epoch.fetch_max(epoch, std::sync::atomic::Ordering::Relaxed);
@@ -147,39 +156,52 @@ fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationTo
         return;
     }
     let moved = match epoch {
-        Some(_) => fleets.index.note(key, Source::Plan),
-        None if payload.is_empty() => fleets.index.forget(key, &Source::Plan),
+        Some(_) => fleet.index.note(&key.1, Source::Plan),
+        None if payload.is_empty() => fleet.index.forget(&key.1, &Source::Plan),
         None => false,
     };
     if moved {
-        hear(ctx, &fleets);
+        ctx.fleets.moved(ctx.publisher.as_ref(), &key.0, &fleet);
     }
-    if fleets.index.managed().has(&key.0, &key.1) {
+    if fleet.index.managed().has(&key.1) {
         ctx.work.now(key.clone());
     } else {
         // Not ours, and about a model that nobody has named to us: another's, or nothing.
-        fleets.ledger.note_cleared(key);
+        fleet.ledger.note_cleared(key);
     }
 }
 
-/// CheckQueue for what a change touches: models that are rolled out. Before all of a fleet has arrived nothing is decided
-/// about it, and then everything is.
-fn evidence(ctx: &Context, fleets: &FleetState, change: Change) {
-    let (namespace, model) = match change {
+/// Asks for what a change touches: models that are rolled out. Before all of a fleet has arrived nothing is decided about
+/// it, and then everything is. What a device failed at is looked at without delay: it may have to be stopped everywhere.
+fn evidence(ctx: &Context, namespace: &Namespace, fleet: &FleetState, change: &Change) {
+    let model = match change {
         Change::Nothing => return,
-        Change::Model(namespace, model) => (namespace, Some(model)),
-        Change::Device(namespace) => (namespace, None),
+        Change::Model(model) => Some(model),
+        Change::Device | Change::Failure(_) => None,
     };
-    if !fleets.link_of(&namespace).settled {
+    if !ctx.fleets.link_of(fleet).settled {
         return;
     }
-    let rolling = fleets.index.managed().rolling(&namespace);
-    let touched = |key: &&Key| model.as_ref().is_none_or(|model| key.1 == *model);
-    rolling.iter().filter(touched).for_each(|key| ctx.work.evidence(key));
+    for rolling in fleet.index.managed().rolling().iter() {
+        let key = || (namespace.clone(), rolling.clone());
+        match change {
+            Change::Failure(models) if models.contains(rolling) => ctx.work.failure(&key()),
+            _ if model.is_none_or(|model| model == rolling) => ctx.work.evidence(&key()),
+            _ => {}
+        }
+    }
 }
 
-/// Every model that somebody names, of one fleet or of all.
+/// Every managed model, of one fleet or of all.
 fn everything(ctx: &Context, of: Option<&Namespace>) {
-    let keys: Vec<Key> = ctx.fleets().index.managed().keys(of).collect();
-    keys.into_iter().for_each(|key| ctx.work.now(key));
+    let fleets = match of {
+        Some(namespace) => {
+            ctx.fleets.get(namespace).map(|fleet| (namespace.clone(), fleet)).into_iter().collect()
+        }
+        None => ctx.fleets.all(),
+    };
+    for (namespace, fleet) in fleets {
+        let models: Vec<ModelName> = fleet.locked().index.managed().models().cloned().collect();
+        models.into_iter().for_each(|model| ctx.work.now((namespace.clone(), model)));
+    }
 }

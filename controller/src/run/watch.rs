@@ -12,13 +12,13 @@ use modelfleet_crds::{ModelVersion, Rollout};
 use tokio_util::sync::CancellationToken;
 
 use super::Scope;
-use super::listen::hear;
 use crate::apply::rollout_labels;
 use crate::context::Context;
 use crate::metrics::Metrics;
 use crate::registry::{self, check_queue::CheckQueue};
 use modelfleet_fleet::Source;
 use modelfleet_fleet::ledger::Key;
+use modelfleet_model::interventions::is_urgent;
 use modelfleet_model::objects::key_of;
 use modelfleet_protocol::causes::with_causes;
 
@@ -104,13 +104,22 @@ pub fn rollout_changed(ctx: &Context, rollout: &Rollout, gone: bool) {
     let uid = rollout.uid().unwrap_or_default();
     if gone {
         ctx.written().forget(&uid);
-        if let (Some(marks), Some(namespace)) = (&mut ctx.fleets().recorded, rollout.namespace()) {
-            marks.remove(&(namespace, rollout.name_any()));
-        }
+        forget_recorded(ctx, rollout);
         ctx.metrics.forget(&rollout_labels(rollout), &rollout.spec.model, &rollout.spec.version);
     }
     if let Some(key) = key_of(rollout.namespace(), &rollout.spec.model) {
         named(ctx, &key, Source::Rollout(uid), gone);
+        if !gone && is_urgent(rollout) {
+            ctx.work.at_once(&key);
+        }
+    }
+}
+
+fn forget_recorded(ctx: &Context, rollout: &Rollout) {
+    let Some(key) = key_of(rollout.namespace(), &rollout.spec.model) else { return };
+    let Some(fleet) = ctx.fleets.get(&key.0) else { return };
+    if let Some(marks) = &mut fleet.locked().recorded {
+        Arc::make_mut(marks).remove(&(key.0.as_str().to_owned(), rollout.name_any()));
     }
 }
 
@@ -129,12 +138,14 @@ pub fn version_changed(ctx: &Context, checks: &CheckQueue, version: &ModelVersio
 }
 
 fn named(ctx: &Context, key: &Key, source: Source, gone: bool) {
-    let mut fleets = ctx.fleets();
-    let moved = if gone { fleets.index.forget(key, &source) } else { fleets.index.note(key, source) };
+    let fleet = ctx.fleets.named(&key.0);
+    let mut fleet = fleet.locked();
+    let index = &mut fleet.index;
+    let moved = if gone { index.forget(&key.1, &source) } else { index.note(&key.1, source) };
     if moved {
-        hear(ctx, &fleets);
+        ctx.fleets.moved(ctx.publisher.as_ref(), &key.0, &fleet);
     }
-    drop(fleets);
+    drop(fleet);
     // One that is gone too: the last object of a model leaves a plan to be cleared.
     ctx.work.now(key.clone());
 }

@@ -15,7 +15,8 @@ use futures::channel::mpsc::unbounded;
 use kube::runtime::reflector;
 use kube::runtime::reflector::ObjectRef;
 use modelfleet_controller::clock::Clock;
-use modelfleet_controller::context::{Context, FleetState};
+use modelfleet_controller::context::Context;
+use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::lease::{Election, LeaseError};
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::subscriptions::{Heard, Next, Subscriptions};
@@ -28,7 +29,6 @@ use modelfleet_controller::work::Work;
 use modelfleet_controller::write_cache::WriteCache;
 use modelfleet_crds::model_version::VersionStage;
 use modelfleet_crds::{ModelVersion, Rollout};
-use modelfleet_fleet::{Index, Ledger, Link};
 use modelfleet_model::status::time::to_k8s;
 use modelfleet_model::version_facts::{later_epoch, stage};
 use modelfleet_number::chance::Chance;
@@ -301,12 +301,7 @@ impl Controller {
             rollouts,
             versions,
             written: Mutex::new(WriteCache::default()),
-            fleets: Mutex::new(FleetState {
-                index: Index::new(1_000),
-                ledger: Ledger::new(self.key.verifying_key()),
-                link: Link::default(),
-                recorded: None,
-            }),
+            fleets: Fleets::new(self.key.verifying_key(), 1_000, 1_000),
             publisher: Arc::clone(&outbox) as Arc<dyn Outbox>,
             signer: self.key.clone(),
             epoch,
@@ -510,7 +505,8 @@ impl Controller {
         let frames =
             std::mem::take(&mut *leader.outbox.frames.lock().unwrap_or_else(PoisonError::into_inner));
         for (topic, payload) in frames {
-            let settled = leader.ctx.fleets().link_of(&"plant".parse().expect("a DNS label")).settled;
+            let fleet = leader.ctx.fleets.named(&"plant".parse().expect("a DNS label"));
+            let settled = leader.ctx.fleets.link_of(&fleet.locked()).settled;
             if !settled {
                 let text = format!("published on {topic} before all that devices had retained was heard");
                 wishes.push(ControllerWish::Broken(text));

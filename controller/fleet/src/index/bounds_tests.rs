@@ -1,7 +1,7 @@
 //! One device, or one fleet, takes no room from the others.
 
 use modelfleet_protocol::generated::Report;
-use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Clause, Membership, STRATA_MAX};
 use modelfleet_protocol::selector::Selector;
 use prost::Message as _;
@@ -99,7 +99,7 @@ fn made_up_models_take_no_room_and_a_device_has_so_many() {
         );
     }
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-    assert!(fleet.devices.values().all(|d| d.models.len() <= crate::device::MODELS_MAX));
+    assert!(fleet.devices.devices().all(|(_, d)| d.models.len() <= crate::device::MODELS_MAX));
     let pump = topic("plant", "pump", "report/m");
     assert_ne!(fold(&mut index, &pump, &report("plant", "pump", "m")), Change::Nothing, "others are heard");
 }
@@ -140,7 +140,7 @@ fn a_model_that_nobody_manages_any_more_is_let_go() {
     }
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
     assert!(fleet.texts.models.table_len() <= 1 && fleet.samples.is_empty());
-    assert!(fleet.devices.values().all(|d| d.models.is_empty()));
+    assert!(fleet.devices.devices().all(|(_, d)| d.models.is_empty()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use modelfleet_evidence::Device as _;
 use modelfleet_judge::Arm;
 use modelfleet_protocol::generated::{Report, Tally, Window};
-use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::ids::{DeviceId, Digest};
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::selector::Selector;
 use prost::Message as _;

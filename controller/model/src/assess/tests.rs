@@ -164,7 +164,9 @@ impl World {
             now,
         };
         let fleet = self.index.fleet(&"plant".parse().unwrap()).unwrap();
-        let Survey { view, subjects, .. } = fleet.survey(&lens, true);
+        let Survey { view, mut subjects, .. } = fleet.survey(&lens, true);
+        // By name, as the tests write them.
+        subjects.sort_by_key(|subject| subject.id);
         let judged = Judged {
             valid: &self.valid,
             state: &self.state,
@@ -173,7 +175,7 @@ impl World {
             profile: None,
             subjects: &subjects,
             samples: fleet.samples(&model),
-            fleet: Some(fleet),
+            fleet: Some(&fleet),
             recording: Recording::Unless(None),
             moment: lens.moment(),
         };

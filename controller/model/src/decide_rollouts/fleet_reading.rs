@@ -18,6 +18,7 @@ use modelfleet_fleet::view::{FailedDevice, Lens, Survey};
 use modelfleet_fleet::windows::Counting;
 
 /// What was seen of the fleet.
+#[derive(Clone, Debug)]
 pub struct FleetReading {
     /// All that devices had told is here. Before that the counts are too low, and nobody is to read them.
     pub whole: bool,
@@ -52,7 +53,7 @@ impl Shared<'_> {
         let build = self.builds.get(if state.version.is_empty() { &plan.version } else { &state.version });
         let candidate = build.map_or(Digest([0; 32]), |build| build.digest);
         let counting = Counting { observe_id: plan.observe.id(), window_ms: plan.observe.window_ms };
-        let Some(fleet) = self.snapshot.fleet else { return (None, None) };
+        let Some(fleet) = &self.snapshot.fleet else { return (None, None) };
         let sampling = sampling(state.phase, candidate, counting).filter(|_| judged);
         self.sampling = sampling.or(self.sampling);
         let stage = valid.policy.stage(state.stage);
@@ -74,7 +75,7 @@ impl Shared<'_> {
             connected_since: self.link.since,
             prior: &prior,
             back_since: back.map(|back| back.started_at),
-            plan: self.snapshot.plan,
+            plan: self.snapshot.plan.as_deref(),
             now: self.now,
         };
         let asks = sampling.is_some() && state.stage_opened_at.is_some() && self.link.settled;
@@ -120,7 +121,7 @@ impl Shared<'_> {
 
     fn recording(&self, rollout: &str) -> Recording<'_> {
         let name = (self.snapshot.key.0.as_str().to_owned(), rollout.to_owned());
-        self.snapshot.recorded.map_or(Recording::Off, |marks| Recording::Unless(marks.get(&name)))
+        self.snapshot.recorded.as_ref().map_or(Recording::Off, |marks| Recording::Unless(marks.get(&name)))
     }
 
     pub(super) fn draw(
@@ -133,7 +134,7 @@ impl Shared<'_> {
         let exclude = membership.exclude.clone();
         let fresh = || Membership { salt: salt.to_owned(), exclude, ..Membership::default() };
         let base = if membership.salt == salt { membership } else { fresh() };
-        let fleet = self.snapshot.fleet;
+        let fleet = self.snapshot.fleet.as_ref();
         let drawable = fleet.zip(build).map(|(fleet, build)| fleet.drawable(&share.selector, build));
         open_stage(&base, share, drawable.unwrap_or_default())
     }

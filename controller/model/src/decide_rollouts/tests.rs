@@ -11,7 +11,7 @@ use modelfleet_rollout::{Cause, Drawn, EventKind, PauseCause, Rollback};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::decide_model::decide_model;
+use crate::decide_model::{LastLooks, ModelDecision, decide_model};
 use crate::plan::{PlanInput, plan_owner};
 use crate::status::{Story, tell};
 use modelfleet_fleet::Source;
@@ -22,6 +22,7 @@ mod first_sight;
 mod hostile;
 mod in_the_way;
 mod quiet;
+mod without_look;
 
 const NOW: Time = Time(1_000_000_000);
 
@@ -36,6 +37,7 @@ struct Stage {
     ledger: Ledger,
     link: Link,
     signer: SigningKey,
+    last_looks: LastLooks,
 }
 
 impl Stage {
@@ -46,7 +48,7 @@ impl Stage {
         index.complete(&key().0, NOW);
         let ledger = Ledger::new(signer.verifying_key());
         let link = Link { connected: true, settled: true, since: Time(1) };
-        Stage { objects: ModelObjects::default(), index, ledger, link, signer }
+        Stage { objects: ModelObjects::default(), index, ledger, link, signer, last_looks: LastLooks::new() }
     }
 
     fn version(mut self, version: &str, status: Value) -> Stage {
@@ -148,17 +150,21 @@ impl Stage {
     }
 
     fn outcomes(&mut self) -> Vec<RolloutOutcome> {
-        let (key, plan) = (key(), self.ledger.newest(&key()).cloned());
-        let fleet = self.index.fleet(&key.0);
+        self.decision().rollouts
+    }
+
+    fn decision(&mut self) -> ModelDecision {
+        let key = key();
         let snapshot = Snapshot {
-            key: &key,
-            objects: &self.objects,
-            plan: plan.as_ref(),
-            fleet,
+            objects: self.objects.clone(),
+            plan: self.ledger.newest(&key).cloned(),
+            fleet: self.index.fleet(&key.0),
             link: self.link,
             recorded: None,
+            last_looks: Arc::new(self.last_looks.clone()),
+            key,
         };
-        decide_model(&snapshot, NOW).rollouts
+        decide_model(&snapshot, NOW)
     }
 }
 

@@ -299,6 +299,10 @@ impl Run<'_> {
             let text = "Reading the retained device states from the broker; the rollout continues when all are read.";
             return Some(Reason::new(ReasonCode::ViewIncomplete, text));
         }
+        if facts.counts_are_old {
+            let text = "Devices are counted as the last look found them; the next look follows at once.";
+            return Some(Reason::new(ReasonCode::ViewIncomplete, text));
+        }
         let stale_after_ms = self.stale_after_ms();
         let Some(heard_at) = facts.heard_at else {
             let text =
@@ -348,7 +352,8 @@ impl Run<'_> {
         let times = reasons.iter().filter_map(|r| r.deadline);
         let times = times.chain(stale).chain(self.state.clock.reaches(stage.bake_ms));
         let times = times.chain(self.state.rollback.as_ref().map(|r| r.deadline));
-        let heartbeat = self.now.after_ms(HEARTBEAT_MS);
+        let most = if self.intent.facts.counts_are_old { 1 } else { HEARTBEAT_MS };
+        let heartbeat = self.now.after_ms(most);
         Some(times.filter(|t| *t > self.now).fold(heartbeat, Time::min))
     }
 }

@@ -1,0 +1,224 @@
+//! What devices and the broker say, a lock for each fleet.
+//!
+//! A fleet's lock is held to fold one message, to copy the fleet out or to note a plan, and never while anything is decided:
+//! no fleet waits for another one's look, and none for its own. The list of fleets has a lock that is held to find one in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+
+use ed25519_dalek::VerifyingKey;
+use modelfleet_fleet::malformed::Malformed;
+use modelfleet_fleet::malformed::Named;
+use modelfleet_fleet::{FleetIndex, Ledger, Link, Room};
+use modelfleet_model::LastLooks;
+use modelfleet_model::decide_model::Recorded;
+use modelfleet_protocol::ids::{ModelName, Namespace};
+
+use crate::context::compute;
+use crate::mqtt::Outbox;
+
+/// All fleets.
+pub struct Fleets {
+    /// One that was named once stays: what devices may have seen of its plans must not be forgotten.
+    fleets: RwLock<BTreeMap<Namespace, Arc<Fleet>>>,
+    /// Those that have a managed model: the broker is asked for their devices.
+    wanted: Mutex<BTreeSet<Namespace>>,
+    link: Mutex<Link>,
+    malformed: Mutex<Malformed>,
+    room: Arc<Room>,
+    /// Most devices of one fleet.
+    fleet_max: usize,
+    /// Plans signed by it are ours.
+    key: VerifyingKey,
+    /// Looks are recorded.
+    records: bool,
+}
+
+/// One fleet behind its lock.
+pub struct Fleet {
+    state: Mutex<FleetState>,
+}
+
+/// What the devices of one fleet and the broker say.
+pub struct FleetState {
+    /// Devices.
+    pub index: FleetIndex,
+    /// Plans at the broker.
+    pub ledger: Ledger,
+    /// What was recorded last, by namespace and rollout; `None`: nothing is recorded.
+    pub recorded: Option<Arc<Recorded>>,
+    /// What was seen at the last look at each model.
+    pub last_looks: BTreeMap<ModelName, Arc<LastLooks>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Fleet {
+    /// The fleet, locked. A thread that panicked with the lock has left it whole: each message replaces entries, it never
+    /// leaves one half written.
+    pub fn locked(&self) -> MutexGuard<'_, FleetState> {
+        match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // To let a large fleet go takes a moment, in which no thread may be kept from the lease and the probes.
+            Err(TryLockError::WouldBlock) => compute(|| locked(&self.state)),
+        }
+    }
+}
+
+impl Fleets {
+    /// No fleets yet. Plans that this key has signed are ours; all fleets have room for `devices_max` devices, each for
+    /// `fleet_max` of them.
+    #[must_use]
+    pub fn new(key: VerifyingKey, devices_max: usize, fleet_max: usize) -> Fleets {
+        Fleets {
+            fleets: RwLock::default(),
+            wanted: Mutex::default(),
+            link: Mutex::default(),
+            malformed: Mutex::default(),
+            room: Arc::new(Room::new(devices_max)),
+            fleet_max,
+            key,
+            records: false,
+        }
+    }
+
+    /// The same, with looks recorded.
+    #[must_use]
+    pub fn recording(self) -> Fleets {
+        Fleets { records: true, ..self }
+    }
+
+    /// A fleet that was named before.
+    #[must_use]
+    pub fn get(&self, namespace: &Namespace) -> Option<Arc<Fleet>> {
+        self.fleets.read().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned()
+    }
+
+    /// A fleet that an object or a plan of ours names.
+    #[must_use]
+    pub fn named(&self, namespace: &Namespace) -> Arc<Fleet> {
+        self.get(namespace).unwrap_or_else(|| {
+            let mut fleets = self.fleets.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(fleets.entry(namespace.clone()).or_insert_with(|| Arc::new(self.fresh(namespace))))
+        })
+    }
+
+    fn fresh(&self, namespace: &Namespace) -> Fleet {
+        let index = FleetIndex::new(namespace.clone(), Arc::clone(&self.room), self.fleet_max);
+        let state = FleetState {
+            index,
+            ledger: Ledger::new(self.key),
+            recorded: self.records.then(Arc::default),
+            last_looks: BTreeMap::new(),
+        };
+        Fleet { state: Mutex::new(state) }
+    }
+
+    /// Every fleet that was named.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Namespace, Arc<Fleet>)> {
+        let fleets = self.fleets.read().unwrap_or_else(PoisonError::into_inner);
+        fleets.iter().map(|(namespace, fleet)| (namespace.clone(), Arc::clone(fleet))).collect()
+    }
+
+    /// Whether a plan is ours.
+    #[must_use]
+    pub fn is_ours(&self, key: &modelfleet_fleet::Key, payload: &[u8]) -> bool {
+        Ledger::new(self.key).take(key, payload).is_some()
+    }
+
+    /// A fleet came or went: the broker is asked for the devices of those that there are, and of no others. To be called
+    /// with the fleet locked, so that what is asked for last is what is true last.
+    pub fn moved(&self, outbox: &dyn Outbox, namespace: &Namespace, fleet: &FleetState) {
+        let mut wanted = locked(&self.wanted);
+        match fleet.index.managed().is_empty() {
+            true => wanted.remove(namespace),
+            false => wanted.insert(namespace.clone()),
+        };
+        outbox.subscribe_to(wanted.clone());
+    }
+
+    /// The connection to the broker.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        *locked(&self.link)
+    }
+
+    /// Changes what is known of the connection; returns what was known before.
+    pub fn set_link(&self, change: impl FnOnce(Link) -> Link) -> Link {
+        let mut link = locked(&self.link);
+        let before = *link;
+        *link = change(before);
+        before
+    }
+
+    /// The connection, as far as one fleet goes.
+    #[must_use]
+    pub fn link_of(&self, fleet: &FleetState) -> Link {
+        self.link().of_fleet(fleet.index.complete_since())
+    }
+
+    /// How many devices are known.
+    #[must_use]
+    pub fn devices(&self) -> usize {
+        self.room.taken()
+    }
+
+    /// Notes a message that could not be read.
+    pub fn note_malformed(&self, topic: &str, problem: &str) {
+        locked(&self.malformed).note(topic, problem);
+    }
+
+    /// The latest topics with something unreadable.
+    #[must_use]
+    pub fn malformed(&self) -> Vec<Named> {
+        locked(&self.malformed).sample()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::SigningKey;
+    use modelfleet_fleet::Source;
+    use modelfleet_protocol::time::Time;
+
+    fn fleets() -> Fleets {
+        Fleets::new(SigningKey::from_bytes(&[7; 32]).verifying_key(), 10, 10)
+    }
+
+    #[test]
+    fn a_fleet_is_seen_whole_once_all_that_its_devices_retained_is_here() {
+        let fleets = fleets();
+        let namespace = |name: &str| -> Namespace { name.parse().unwrap() };
+        fleets.set_link(|_| Link { connected: true, settled: true, since: Time(5) });
+        let (a, b) = (fleets.named(&namespace("a")), fleets.named(&namespace("b")));
+        for fleet in [&a, &b] {
+            fleet.locked().index.note(&"m".parse().unwrap(), Source::Plan);
+        }
+        a.locked().index.complete(Time(9));
+        let link = |fleet: &Fleet| fleets.link_of(&fleet.locked());
+        assert_eq!(link(&a), Link { connected: true, settled: true, since: Time(9) });
+        assert!(!link(&b).settled, "a fleet that is new waits for its own devices");
+        a.locked().index.reconnect();
+        assert!(!link(&a).settled, "a new connection begins anew");
+    }
+
+    #[test]
+    fn a_locked_fleet_keeps_no_other_waiting() {
+        let fleets = fleets();
+        let namespace = |name: &str| -> Namespace { name.parse().unwrap() };
+        let busy = fleets.named(&namespace("busy"));
+        let held = busy.locked();
+        // All of this would wait for ever if it asked for the lock.
+        let other = fleets.named(&namespace("other"));
+        other.locked().index.note(&"m".parse().unwrap(), Source::Plan);
+        assert_eq!((fleets.all().len(), fleets.devices(), fleets.malformed().len()), (2, 0, 0));
+        fleets.note_malformed("topic", "problem");
+        assert!(!fleets.link().connected && fleets.get(&namespace("busy")).is_some());
+        drop(held);
+    }
+}
