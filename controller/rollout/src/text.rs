@@ -16,6 +16,17 @@ pub(crate) fn span(ms: u64) -> String {
     printed.map(|(_, (n, unit))| many(*n, unit)).collect::<Vec<_>>().join(" ")
 }
 
+/// A time that runs, in whole minutes from two minutes on and in whole hours from two days on, rounded up. A sentence that
+/// changed with every second would be written to the API server with every second, for as long as a stage bakes.
+pub(crate) fn running(ms: u64) -> String {
+    let step_ms = match ms {
+        0..120_000 => 1_000,
+        120_000..172_800_000 => 60_000,
+        _ => 3_600_000,
+    };
+    span(ms.div_ceil(step_ms).saturating_mul(step_ms))
+}
+
 /// A number with its noun.
 pub(crate) fn many(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
@@ -84,6 +95,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_time_that_runs_changes_seldom() {
+        let texts = |from_ms: u64, to_ms: u64| {
+            (from_ms..to_ms).step_by(1_000).map(running).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert_eq!(texts(0, 60_000), 60);
+        assert_eq!(texts(3_600_000 + 1, 7_200_000), 60, "an hour has as many texts as minutes");
+        assert_eq!(texts(10 * 86_400_000 + 1, 11 * 86_400_000), 24, "a day as many as hours");
+        assert_eq!(running(10_719_000), "2 hours 59 minutes");
+    }
+
+    #[test]
     fn times_are_short_and_plain() {
         let cases = [
             (0, "0 seconds"),
@@ -99,7 +121,7 @@ mod tests {
         for (ms, text) in cases {
             assert_eq!(span(ms), text, "{ms}");
         }
-        assert!(!span(u64::MAX).is_empty());
+        assert!(!span(u64::MAX).is_empty() && !running(u64::MAX).is_empty());
     }
 
     #[test]

@@ -16,12 +16,13 @@ use kube::runtime::reflector;
 use kube::runtime::reflector::ObjectRef;
 use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::Context;
+use modelfleet_controller::error::Error;
 use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::lease::{Election, LeaseError};
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::subscriptions::{Heard, Next, Subscriptions};
 use modelfleet_controller::mqtt::{Feed, Outbox};
-use modelfleet_controller::reconcile::reconcile_at;
+use modelfleet_controller::reconcile::{Done, reconcile_at};
 use modelfleet_controller::registry::Name;
 use modelfleet_controller::registry::check_queue::CheckQueue;
 use modelfleet_controller::run::{self, Scope};
@@ -33,6 +34,7 @@ use modelfleet_model::status::time::to_k8s;
 use modelfleet_model::version_facts::{later_epoch, stage};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::causes::with_causes;
+use modelfleet_protocol::ids::{ModelName, Namespace};
 use modelfleet_protocol::time::Time;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -54,6 +56,8 @@ const RENEW_MS: u64 = 600_000;
 const RECONNECT_MAX_MS: u64 = 15_000;
 /// How long a plan is good for, milliseconds: as shipped.
 const PLAN_LIFETIME_MS: u64 = 720 * 3_600_000;
+/// Most reconciles in a minute: three models whose sentences change with every second, each shown by the watch once more.
+const RECONCILES_MAX: u32 = 500;
 /// What a reconcile costs, for the queue: as much as makes it gather evidence for as long as it ever does, because reconciles
 /// are most of what a run costs.
 const COST: Duration = Duration::from_millis(1_250);
@@ -138,6 +142,8 @@ pub struct Controller {
     /// Until then nothing of the process moves, as when a virtual machine is suspended.
     pub frozen_until: Option<Time>,
     process: Option<Process>,
+    /// Reconciles in a minute, which is told by its number.
+    reconciles: (u64, u32),
 }
 
 impl Controller {
@@ -146,7 +152,7 @@ impl Controller {
     pub fn new(who: usize, server: &Shared, key: SigningKey) -> Controller {
         let clocks = Clocks { now: AtomicU64::new(0), ahead_ms: AtomicI64::new(0), base: Instant::now() };
         let (server, clocks) = (Arc::clone(server), Arc::new(clocks));
-        Controller { who, server, clocks, key, run: 0, frozen_until: None, process: None }
+        Controller { who, server, clocks, key, run: 0, frozen_until: None, process: None, reconciles: (0, 0) }
     }
 
     /// Its name at the broker and in the story.
@@ -406,10 +412,33 @@ impl Controller {
             if let Err(error) = &result {
                 wishes.push(ControllerWish::Say(format!("{}: {}", self.name(), with_causes(error))));
             }
+            if let Some(broken) = self.restless(now, &job.key, &result) {
+                wishes.push(ControllerWish::Broken(broken));
+            }
             run::note(&ctx, &job.key, job.evidence_since, result);
             ctx.work.done(&job.key, COST);
             self.drain(wishes);
         }
+    }
+
+    /// A controller that reconciles all the time keeps a processor and the API server busy for nothing.
+    fn restless(
+        &mut self,
+        now: Time,
+        key: &(Namespace, ModelName),
+        result: &Result<Done, Error>,
+    ) -> Option<String> {
+        let minute = now.0 / 60_000;
+        if self.reconciles.0 != minute {
+            self.reconciles = (minute, 0);
+        }
+        self.reconciles.1 += 1;
+        (self.reconciles.1 > RECONCILES_MAX).then(|| {
+            format!(
+                "{} of {} reconciled more than {RECONCILES_MAX} times in a minute: {result:?}",
+                key.1, key.0
+            )
+        })
     }
 
     /// The registry's part: the bytes of a version were checked.

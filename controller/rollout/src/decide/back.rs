@@ -9,7 +9,7 @@ use crate::moves::Move;
 use crate::reason::{Reason, ReasonCode};
 use crate::rejection::Rejection;
 use crate::state::{Cause, Phase, Rollback};
-use crate::text::{clip, many, sentences, span, statistics};
+use crate::text::{clip, many, running, sentences, statistics};
 
 /// Begins the way back.
 pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: bool) -> Next {
@@ -175,7 +175,7 @@ pub(super) fn step(run: &mut Run) -> Next {
     let late = now >= rollback.deadline;
     let first_late = late && !rollback.overdue;
     rollback.overdue |= late;
-    let (deadline, took) = (rollback.deadline, span(now.since_ms(rollback.started_at)));
+    let (deadline, took) = (rollback.deadline, running(now.since_ms(rollback.started_at)));
     let sentence = rollback.sentence.clone();
     let blind = run.blind();
     let left = Left::of(run, late);
@@ -195,7 +195,7 @@ pub(super) fn step(run: &mut Run) -> Next {
         }
         Reason::new(ReasonCode::RollbackOverdue, clip(&text, MESSAGE_MAX))
     } else {
-        let time = span(deadline.since_ms(now));
+        let time = running(deadline.since_ms(now));
         let version = &run.state.version;
         // Which devices are reachable is unknown while the broker is away.
         let devices = many(left.near, if blind.is_some() { "device" } else { "reachable device" });

@@ -13,7 +13,7 @@ use crate::policy::{Policy, Stage};
 use crate::reason::{Reason, ReasonCode};
 use crate::rejection::Rejection;
 use crate::state::{Phase, QUARANTINED_MAX, State};
-use crate::text::{clip, many, sentences, span};
+use crate::text::{clip, many, running, sentences, span};
 
 /// While not at the end, a decision is looked at again after this time, whatever happens.
 const HEARTBEAT_MS: u64 = 60_000;
@@ -311,7 +311,7 @@ impl Run<'_> {
         };
         let silent_ms = self.now.since_ms(heard_at);
         (silent_ms >= stale_after_ms).then(|| {
-            let (silent, most) = (span(silent_ms), span(stale_after_ms));
+            let (silent, most) = (running(silent_ms), span(stale_after_ms));
             let text = format!(
                 "Waiting for reports: no device has sent anything for {silent} (limit {most}). Check the broker and the network."
             );

@@ -13,7 +13,7 @@ use crate::moves::Move;
 use crate::policy::{Approval, OnUndecided};
 use crate::reason::{Reason, ReasonCode};
 use crate::state::{Cause, Drawn, Passed, PassedStage, PauseCause, Phase};
-use crate::text::{clip, many, percent, sentences, span};
+use crate::text::{clip, many, percent, running, sentences, span};
 use crate::view::salt;
 
 /// A draw that the fleet's view does not show after this time is asked for again.
@@ -158,7 +158,7 @@ fn nobody(run: &mut Run) -> Next {
         );
         return back::roll_back(run, Cause::Undecided, &sentence, false);
     }
-    let left = span(deadline.since_ms(run.now));
+    let left = running(deadline.since_ms(run.now));
     let then = if waits { "ends so that the next rollout can begin" } else { "ends" };
     let text = format!(
         "No device matches the selector of stage {name}. Label devices, or correct the selector. In {left} the rollout \
@@ -213,7 +213,7 @@ pub(super) fn missing(run: &Run) -> Vec<Reason> {
     }
     let watched_ms = run.state.clock.elapsed_ms(run.now);
     if watched_ms < stage.bake_ms {
-        let (bake, rest) = (span(stage.bake_ms), span(stage.bake_ms - watched_ms));
+        let (bake, rest) = (span(stage.bake_ms), running(stage.bake_ms - watched_ms));
         let text = format!("watching stage {name} for {bake}, {rest} left");
         lacks(ReasonCode::Baking, text, run.state.clock.reaches(stage.bake_ms));
     }
@@ -278,7 +278,7 @@ fn until_deadline(run: &Run, deadline: Option<Time>) -> String {
         OnUndecided::RollBack => "then the version is rolled back",
     };
     match deadline.map(|d| d.since_ms(run.now)) {
-        Some(left_ms) if left_ms > 0 => format!("{} left, {then}", span(left_ms)),
+        Some(left_ms) if left_ms > 0 => format!("{} left, {then}", running(left_ms)),
         _ => String::new(),
     }
 }
@@ -369,7 +369,7 @@ fn ask(run: &mut Run, timeout_ms: Option<u64>) -> Next {
         return pause(run, PauseCause::ApprovalTimedOut, &message);
     }
     let left = deadline
-        .map_or(String::new(), |d| format!("{} left, then the rollout pauses", span(d.since_ms(run.now))));
+        .map_or(String::new(), |d| format!("{} left, then the rollout pauses", running(d.since_ms(run.now))));
     let message =
         sentences(&[&format!("stage {next} needs your approval: set promote: {next} to start it"), &left]);
     match run.state.phase {
