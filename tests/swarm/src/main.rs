@@ -1,6 +1,7 @@
 //! Plays seeds, two at a time, and stops at the first that breaks a law.
 //!
 //! `cargo run --release -p modelfleet-swarm -- --seeds 1000`: so many seeds from 1 on; `--from N` begins later.
+//! From seed 1 000 000 on whole controllers write the plans: `... -- --from 1000000 --seeds 100`.
 //! `... -- --hours 1`: as many as there is time for. `... -- --seed 17 --faults Kills,Cuts`: one seed and its story.
 
 use std::sync::Mutex;

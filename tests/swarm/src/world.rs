@@ -33,12 +33,18 @@ const START: Time = Time(1_800_000_000_000);
 const TROUBLE_MS: u64 = 2 * DAY_MS;
 /// By then a healed fleet has come to what is wanted. Long: a failed download is tried again after a day.
 const HEALING_MS: u64 = 3 * DAY_MS;
+/// The same where controllers write the plans: a reconcile costs a thousand times as much as a step of an agent.
+const TROUBLE_CONTROLLED_MS: u64 = DAY_MS / 2;
+const HEALING_CONTROLLED_MS: u64 = DAY_MS;
 /// More events than this in one second are a loop that never ends.
 const EVENTS_MAX: u32 = 2_000;
 /// Laws of how a device is are held so often, milliseconds.
 const LOOK_MS: u64 = 600_000;
 /// A broker that lost a plan is given it again within this time, milliseconds.
 const REPUBLISH_MS: u64 = 60_000;
+
+/// From this seed on plans are written by controllers, below it by an author whose plans are wilder.
+pub const CONTROLLED: u64 = 1_000_000;
 
 /// What is to happen.
 enum Event {
@@ -140,9 +146,7 @@ impl World {
         let devices: Vec<Device> =
             (0..4 + chance.below(17)).map(|i| Device::new(identity(&namespace, i), limits())).collect();
         let author = Author::new(namespace, &models, START);
-        // Every other seed has controllers, the others an author whose plans are wilder.
-        let control = seed
-            .is_multiple_of(2)
+        let control = (seed >= CONTROLLED)
             .then(|| Control::new(&models, !faults.has(Fault::ControllerClocks), &mut Chance::fork(seed, 3)));
         let on = |fault, ppm| if faults.has(fault) { ppm } else { 0 };
         let network = Network::of(Quality {
@@ -173,16 +177,20 @@ impl World {
     }
 
     fn run(mut self) -> Outcome {
+        let (trouble_ms, healing_ms) = match &self.control {
+            Some(_) => (TROUBLE_CONTROLLED_MS, HEALING_CONTROLLED_MS),
+            None => (TROUBLE_MS, HEALING_MS),
+        };
         self.begin();
-        self.until(START.after_ms(TROUBLE_MS));
+        self.until(START.after_ms(trouble_ms));
         self.heal();
-        self.until(START.after_ms(TROUBLE_MS + HEALING_MS / 3));
+        self.until(START.after_ms(trouble_ms + healing_ms / 3));
         self.abort_open_rollouts();
-        self.until(START.after_ms(TROUBLE_MS + HEALING_MS));
+        self.until(START.after_ms(trouble_ms + healing_ms));
         if self.broken.is_none() {
             self.broken = self.unconverged();
         }
-        let hours = self.devices.len() as u64 * (TROUBLE_MS + HEALING_MS) / HOUR_MS;
+        let hours = self.devices.len() as u64 * (trouble_ms + healing_ms) / HOUR_MS;
         Outcome { broken: self.broken.take(), end: self.end(), story: self.story, device_hours: hours }
     }
 

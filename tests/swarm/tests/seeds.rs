@@ -7,6 +7,8 @@ use modelfleet_swarm::world::{Defect, play, play_with, play_with_defect};
 
 /// Seeds that are played here.
 const SEEDS: u64 = 24;
+/// Seeds with whole controllers that are played here, without faults.
+const CONTROLLED: [u64; 2] = [1_000_002, 1_000_008];
 /// Seeds that once broke a law. 58: two downloads of which nothing was left sent each other away without an end.
 const KEPT: [u64; 1] = [58];
 /// Every so many seeds one is played twice.
@@ -46,4 +48,13 @@ fn a_defect_of_the_shell_is_found_within_a_few_seeds() {
         assert!(found.is_some(), "{defect:?}");
     }
     assert_eq!(play_with(1, Faults::default()).broken, None);
+}
+
+/// Controllers of the shipped shell, an API server and people: no law is broken, and all that was begun comes to an end.
+#[test]
+fn controllers_keep_every_law_and_bring_a_healed_fleet_to_what_is_wanted() {
+    for seed in CONTROLLED {
+        let outcome = play_with(seed, Faults::default());
+        assert_eq!(outcome.broken, None, "seed {seed}\n{}", outcome.story.join("\n"));
+    }
 }
