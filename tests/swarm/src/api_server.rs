@@ -183,8 +183,11 @@ impl ApiServer {
     }
 
     /// Goes back to the backup, as a tool does that deletes what there is and applies what it has: new uids, and without
-    /// statuses unless `statuses`. Finalizers do not keep what is deleted so.
+    /// statuses unless `statuses`. Finalizers do not keep what is deleted so. Before the first backup nothing is restored.
     pub fn restore(&mut self, statuses: bool) {
+        if self.backup.is_empty() {
+            return;
+        }
         let gone: Vec<Place> = self.objects.keys().filter(|(kind, _)| kind != "leases").cloned().collect();
         for place in gone {
             if let Some(object) = self.objects.remove(&place) {

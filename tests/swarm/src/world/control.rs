@@ -268,6 +268,12 @@ impl World {
                 let message = write.after["status"]["message"].as_str().unwrap_or_default().to_owned();
                 self.say(|| format!("rollout {}: {after} ({message})", write.place.1));
             }
+            let stage = |object: &Value| object["status"]["stage"].as_str().unwrap_or("new").to_owned();
+            let (before, after) = (write.before.as_ref().map(|object| stage(object)), stage(&write.after));
+            if write.by.is_some() && write.place.0 == "modelversions" && before.as_ref() != Some(&after) {
+                let message = write.after["status"]["message"].as_str().unwrap_or_default().to_owned();
+                self.say(|| format!("version {}: {after} ({message})", write.place.1));
+            }
             if let Some(broken) = broken {
                 self.break_law(&broken);
             }
@@ -288,7 +294,11 @@ impl World {
             .collect();
         let broken = control.laws.published(&plan, &known, self.schedule.now());
         let (order, candidate) = (plan.order, plan.candidate.as_ref().map(|c| c.build.version.to_string()));
-        self.say(|| format!("plan of {}: {order:?}, candidate {candidate:?}", plan.model));
+        let stable = plan.stable.as_ref().map(|build| build.version.to_string());
+        let (epoch, revision) = (order.epoch, order.revision);
+        self.say(|| {
+            format!("plan {epoch}/{revision} of {}: stable {stable:?}, candidate {candidate:?}", plan.model)
+        });
         if let Some(broken) = broken {
             self.break_law(&broken);
         }
