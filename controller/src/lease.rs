@@ -41,6 +41,9 @@ pub enum LeaseError {
     /// Another process was faster.
     #[error("lease {NAME} was taken meanwhile")]
     Conflict,
+    /// The API server did not answer in time; another process may take it.
+    #[error("lease {NAME} could not be renewed within {} s", RENEW_DEADLINE.as_secs())]
+    Slow,
 }
 
 /// A wish to lead.
@@ -202,7 +205,7 @@ impl Election {
                 Ok(Err(error @ LeaseError::Held(_))) => return Err(error),
                 Ok(Err(error)) if good.elapsed() >= RENEW_DEADLINE => return Err(error),
                 Ok(Err(error)) => tracing::warn!(error = with_causes(&error), "lease not renewed"),
-                Err(_) => return Err(LeaseError::Conflict),
+                Err(_) => return Err(LeaseError::Slow),
             }
         }
     }

@@ -99,7 +99,7 @@ impl Operator {
             6 => {
                 let chosen = pick(&all, chance);
                 self.delete(server, "rollouts", &chosen);
-                format!("somebody deletes rollout {chosen}")
+                format!("a user deletes rollout {chosen}")
             }
             7 => {
                 let versions: Vec<String> = locked(server)
@@ -110,7 +110,7 @@ impl Operator {
                 let at = chance.below(u32::try_from(versions.len()).unwrap_or(1)) as usize;
                 let Some(chosen) = versions.get(at).cloned() else { return String::new() };
                 self.delete(server, "modelversions", &chosen);
-                format!("somebody deletes version {chosen}")
+                format!("a user deletes version {chosen}")
             }
             8 => self.edit(server, &pick(&under_way, chance), "breaks the spec of", |spec| {
                 spec["slos"][0]["threshold"] = json!("a lot");
@@ -118,7 +118,7 @@ impl Operator {
             9 => self.edit(server, &pick(&under_way, chance), "mends the spec of", |spec| {
                 spec["slos"][0]["threshold"] = json!("1%");
             }),
-            _ => "nobody does anything".to_owned(),
+            _ => "no user acts".to_owned(),
         }
     }
 
@@ -140,7 +140,7 @@ impl Operator {
         self.versions += 1;
         self.apply(server, "modelversions", object);
         let object = rollout(model, &text, chance);
-        let said = format!("somebody rolls {model} {text} out: {}", object["spec"]["stages"]);
+        let said = format!("a user rolls out {model} {text}: {}", object["spec"]["stages"]);
         self.apply(server, "rollouts", object);
         said
     }
@@ -154,7 +154,7 @@ impl Operator {
         if let (Some(spec), Some(kept)) = (file, self.files.get_mut(&("rollouts", name.to_owned()))) {
             kept["spec"] = spec;
         }
-        format!("somebody {what} {name}")
+        format!("a user {what} {name}")
     }
 
     fn delete(&mut self, server: &Shared, kind: &'static str, name: &str) {

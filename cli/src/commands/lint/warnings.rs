@@ -95,7 +95,7 @@ fn of_rollout(rollout: &Rollout) -> Vec<Problem> {
     if spec.on_undecided == UndecidedPolicy::Promote {
         found.push(problem(
             "spec.onUndecided",
-            "is Promote: the rollout goes on after a stage that proved nothing",
+            "is Promote: the rollout continues even if a stage has proved nothing",
         ));
     }
     if spec.abort {

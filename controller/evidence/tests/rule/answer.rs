@@ -102,7 +102,7 @@ fn the_judge_is_asked_by_the_stage_and_the_budget_that_is_left() {
     assert_eq!(looks, Looks { reached: 1, planned: 6 });
     let (place, margin, budget, _, other_seed, _) = asked(1);
     assert_eq!((place.as_str(), margin, budget.stages_left), ("r, attempt 3, full", None, 1));
-    assert_ne!(seed, other_seed, "each stage draws permutations of its own");
+    assert_ne!(seed, other_seed, "each stage has permutations of its own");
 }
 
 #[test]

@@ -384,7 +384,7 @@ fn the_judge_is_asked_by_the_stage_and_the_budget_that_is_left() {
     world.state.stage = 3;
     let last = world.look(NOW).2;
     assert_eq!(last.budget, [10_000, 77, 1]);
-    assert_ne!(first.seed, last.seed, "each stage draws permutations of its own");
+    assert_ne!(first.seed, last.seed, "each stage has permutations of its own");
     assert_eq!(last.place, "r, attempt 1, full");
 }
 
