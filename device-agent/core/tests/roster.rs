@@ -119,7 +119,12 @@ fn a_pinned_build_has_the_bounds_of_a_plan() {
     world.log.clear();
     world.feed(order(1, model(), OverrideAction::Pin(Box::new(pinned))));
     world.pass(120_000);
-    assert!(world.log.iter().any(|o| matches!(o, Output::Note(text) if text.contains("the bins of a reference profile"))));
+    assert!(
+        world
+            .log
+            .iter()
+            .any(|o| matches!(o, Output::Note(text) if text.contains("the bins of a reference profile")))
+    );
     assert!(world.pending.is_empty());
     world.feed(order(1, model(), OverrideAction::Pin(Box::new(build(3)))));
     world.pass(120_000);
