@@ -8,11 +8,16 @@ use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::time::Time;
 use serde_json::Value;
 
-use crate::api_server::Stored;
+use crate::api_server::{Place, Stored};
 use crate::operator::BAKE_HOURS;
 
 /// Most bytes of a status: DESIGN, section 4.
 const STATUS_BYTES_MAX: usize = 32 * 1024;
+/// Most writes of one object by controllers in an hour: a status whose sentences change with the clock would be written, shown
+/// by the watch and written again for as long as the rollout lasts.
+const WRITES_MAX: u32 = 400;
+/// Most writes of one object in an hour that change nothing: the status that is made differs from what is stored of it.
+const IDLE_WRITES_MAX: u32 = 20;
 
 /// What is remembered to hold laws over time.
 #[derive(Debug, Default)]
@@ -27,6 +32,15 @@ pub struct FleetLaws {
     stages: BTreeMap<String, Stage>,
     /// Wall clocks of controllers are right, so that times in statuses can be compared.
     clocks_are_right: bool,
+    writes: BTreeMap<Place, Writes>,
+}
+
+/// How often an object was written in an hour, and how often that changed nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Writes {
+    hour: u64,
+    all: u32,
+    idle: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,10 +71,14 @@ impl FleetLaws {
 
     /// Holds the laws of a write. `active`: phases of all rollouts of its model after it; `unknown`: devices whose state the
     /// broker does not hold.
-    pub fn stored(&mut self, write: &Stored, active: &[String], unknown: usize) -> Option<String> {
+    pub fn stored(&mut self, write: &Stored, active: &[String], unknown: usize, now: Time) -> Option<String> {
         let status = &write.after["status"];
         if write.by.is_none() || status.is_null() {
             return None;
+        }
+        let restless = self.restless(write, now);
+        if restless.is_some() {
+            return restless;
         }
         let name = &write.place.1;
         let bytes = status.to_string().len();
@@ -72,6 +90,25 @@ impl FleetLaws {
             "rollouts" => self.rollout_stored(write, active, unknown),
             _ => None,
         }
+    }
+
+    /// Nothing is written all the time.
+    fn restless(&mut self, write: &Stored, now: Time) -> Option<String> {
+        let (hour, name) = (now.0 / 3_600_000, &write.place.1);
+        let writes = self.writes.entry(write.place.clone()).or_default();
+        if writes.hour != hour {
+            *writes = Writes { hour, ..Writes::default() };
+        }
+        writes.all += 1;
+        writes.idle += u32::from(write.changes_nothing());
+        if writes.idle > IDLE_WRITES_MAX {
+            return Some(format!("{name} was written {} times in an hour without a change", writes.idle));
+        }
+        (writes.all > WRITES_MAX).then(|| {
+            let before = write.before.as_ref().map_or(&Value::Null, |before| &before["status"]);
+            let changed = changed(before, &write.after["status"]);
+            format!("{name} was written more than {WRITES_MAX} times in an hour, at last {changed}")
+        })
     }
 
     fn version_stored(&mut self, write: &Stored) -> Option<String> {
@@ -164,6 +201,16 @@ impl FleetLaws {
             )
         })
     }
+}
+
+/// What differs between two statuses, for people.
+fn changed(before: &Value, after: &Value) -> String {
+    let fields = after.as_object().into_iter().flatten();
+    let changed = fields.filter(|(name, value)| before[name.as_str()] != **value);
+    changed
+        .map(|(name, value)| format!("{name}: {} -> {value}", before[name.as_str()]))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Most devices of a stage's target.

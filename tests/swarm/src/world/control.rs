@@ -262,7 +262,7 @@ impl World {
                 self.broker.retained(&topic.name()).is_some()
             };
             let unknown = self.devices.len() - self.devices.iter().filter(told).count();
-            let broken = control.laws.stored(&write, &active, unknown);
+            let broken = control.laws.stored(&write, &active, unknown, self.schedule.now());
             let (before, after) = (write.before.as_ref().map(|object| phase(object)), phase(&write.after));
             if write.by.is_some() && write.place.0 == "rollouts" && before.as_ref() != Some(&after) {
                 let message = write.after["status"]["message"].as_str().unwrap_or_default().to_owned();
