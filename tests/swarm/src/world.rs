@@ -53,6 +53,8 @@ enum Event {
     ToClient(Connection, Note),
     Will(String, Arc<[u8]>),
     Controller(usize, u64, ControllerEvent),
+    /// What a controller that stood still has not taken from its socket yet.
+    ToController(usize, u64, Connection, Note),
     Operator,
     Author,
     Republish,
@@ -262,6 +264,7 @@ impl World {
                 self.deliver(sent);
             }
             Event::Controller(c, run, event) => self.controller_happens(c, run, event),
+            Event::ToController(c, run, from, note) => self.controller_thaws(c, run, from, note),
             Event::Operator => self.operator_acts(),
             Event::Backup => self.back_up(),
             Event::Author => self.author_acts(),

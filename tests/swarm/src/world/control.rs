@@ -223,12 +223,18 @@ impl World {
 
     pub(super) fn controller_noted(&mut self, c: usize, to: Connection, note: Note) {
         let Some(control) = &self.control else { return };
-        if let Some(until) = control.controllers[c].frozen_until
-            && self.schedule.now() < until
-        {
-            return self.schedule.at(until, Event::ToClient(to, note));
+        let (run, frozen) = (control.controllers[c].run, control.controllers[c].frozen_until);
+        if let Some(until) = frozen.filter(|until| self.schedule.now() < *until) {
+            return self.schedule.at(until, Event::ToController(c, run, to, note));
         }
         self.with_controller(c, |controller, lent| controller.noted(to, note, lent));
+    }
+
+    /// A controller that stood still takes what has lain in its socket since, also from a connection that is gone.
+    pub(super) fn controller_thaws(&mut self, c: usize, run: u64, from: Connection, note: Note) {
+        if self.control.as_ref().is_some_and(|control| control.controllers[c].run == run) {
+            self.controller_noted(c, from, note);
+        }
     }
 
     /// Watches are told what has changed, after a while.
