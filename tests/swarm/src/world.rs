@@ -22,6 +22,7 @@ use crate::device::{Device, DeviceEvent, Lent, Wish};
 use crate::faults::{Fault, Faults};
 use crate::laws::{self, Watched};
 use crate::network::{Fate, Network, Quality, Way, drawn};
+use crate::scale::Scale;
 use crate::schedule::Schedule;
 use control::Control;
 
@@ -29,13 +30,6 @@ const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 /// When every run begins.
 const START: Time = Time(1_800_000_000_000);
-/// How long faults are played.
-const TROUBLE_MS: u64 = 2 * DAY_MS;
-/// By then a healed fleet has come to what is wanted. Long: a failed download is tried again after a day.
-const HEALING_MS: u64 = 3 * DAY_MS;
-/// The same where controllers write the plans: a reconcile costs a thousand times as much as a step of an agent.
-const TROUBLE_CONTROLLED_MS: u64 = DAY_MS / 2;
-const HEALING_CONTROLLED_MS: u64 = DAY_MS;
 /// More events than this in one second are a loop that never ends.
 const EVENTS_MAX: u32 = 2_000;
 /// Laws of how a device is are held so often, milliseconds.
@@ -91,6 +85,7 @@ pub struct Outcome {
 
 /// One run.
 pub struct World {
+    scale: Scale,
     schedule: Schedule<Event>,
     chance: Chance,
     faults: Faults,
@@ -142,11 +137,11 @@ impl World {
     fn new(seed: u64, faults: Faults) -> World {
         let mut chance = Chance::fork(seed, 2);
         let namespace: Namespace = "plant".parse().expect("a DNS label");
-        let count = 1 + chance.below(3);
+        let scale = Scale::of(seed, &mut chance);
         let name = |i| format!("model-{i}").parse().expect("a DNS label");
-        let models: Vec<ModelName> = (0..count).map(name).collect();
+        let models: Vec<ModelName> = (0..scale.models).map(name).collect();
         let devices: Vec<Device> =
-            (0..4 + chance.below(17)).map(|i| Device::new(identity(&namespace, i), limits())).collect();
+            (0..scale.devices).map(|i| Device::new(identity(&namespace, i), limits())).collect();
         let author = Author::new(namespace, &models, START);
         let control = (seed >= CONTROLLED)
             .then(|| Control::new(&models, !faults.has(Fault::ControllerClocks), &mut Chance::fork(seed, 3)));
@@ -160,6 +155,7 @@ impl World {
         });
         let watched = devices.iter().map(|_| Watched::default()).collect();
         World {
+            scale,
             schedule: Schedule::starting_at(START),
             chance,
             faults,
@@ -179,14 +175,11 @@ impl World {
     }
 
     fn run(mut self) -> Outcome {
-        let (trouble_ms, healing_ms) = match &self.control {
-            Some(_) => (TROUBLE_CONTROLLED_MS, HEALING_CONTROLLED_MS),
-            None => (TROUBLE_MS, HEALING_MS),
-        };
+        let Scale { trouble_ms, healing_ms, patience_ms, .. } = self.scale;
         self.begin();
         self.until(START.after_ms(trouble_ms));
         self.heal();
-        self.until(START.after_ms(trouble_ms + healing_ms / 3));
+        self.until(START.after_ms(trouble_ms + patience_ms));
         self.abort_open_rollouts();
         self.until(START.after_ms(trouble_ms + healing_ms));
         if self.broken.is_none() {
@@ -214,10 +207,10 @@ impl World {
             }
         }
         self.schedule.in_ms(1_000, Event::Look);
-        self.schedule.in_ms(DAY_MS / 4, Event::Backup);
+        self.schedule.in_ms(self.scale.between_ms, Event::Backup);
         self.schedule.in_ms(HOUR_MS, Event::Snapshot);
         for fault in self.faults.0.clone() {
-            let wait_ms = drawn(&mut self.chance, 6 * HOUR_MS);
+            let wait_ms = drawn(&mut self.chance, self.scale.between_ms);
             self.schedule.in_ms(wait_ms, Event::Fault(fault));
         }
     }

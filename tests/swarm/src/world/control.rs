@@ -77,7 +77,7 @@ impl World {
             locked(&control.server).back_up();
             control.operator.note_yesterday();
         }
-        self.schedule.in_ms(super::DAY_MS / 2, Event::Backup);
+        self.schedule.in_ms(2 * self.scale.between_ms, Event::Backup);
     }
 
     /// What people still hold is taken back, so that everything can end.
@@ -320,7 +320,7 @@ impl World {
         self.say(|| said);
         self.hold_laws_of_writes();
         self.plan_watches();
-        let wait_ms = 60_000 + drawn(&mut self.chance, 6 * HOUR_MS);
+        let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.between_ms);
         self.schedule.in_ms(wait_ms, Event::Operator);
     }
 
