@@ -20,7 +20,7 @@ use modelfleet_controller::error::Error;
 use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::lease::{Election, LeaseError};
 use modelfleet_controller::metrics::Metrics;
-use modelfleet_controller::mqtt::subscriptions::{Heard, Next, Subscriptions};
+use modelfleet_controller::mqtt::subscriptions::{Heard, Next, QUIET, Subscriptions};
 use modelfleet_controller::mqtt::{Feed, Outbox};
 use modelfleet_controller::reconcile::{Done, reconcile_at};
 use modelfleet_controller::registry::Name;
@@ -77,6 +77,8 @@ pub enum ControllerEvent {
     Knock,
     /// A version is checked.
     Check(Name),
+    /// It may have been quiet for long enough since a marker came back.
+    Quiet,
 }
 
 /// What a controller wants of the world.
@@ -232,6 +234,7 @@ impl Controller {
                 }
             }
             ControllerEvent::Check(name) => self.check(&name, lent, &mut wishes),
+            ControllerEvent::Quiet => self.quiet(&mut wishes),
         }
         self.carry(lent, &mut wishes);
         wishes
@@ -465,6 +468,30 @@ impl Controller {
         }
     }
 
+    /// What has been heard to its end is told to the shell.
+    fn quiet(&mut self, wishes: &mut Vec<ControllerWish>) {
+        let steady = self.clocks.steady();
+        let Some(leader) = self.process.as_mut().and_then(|process| process.leader.as_mut()) else { return };
+        let heard = leader.subscriptions.quiet(steady);
+        let wanted = leader.outbox.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let all = leader.subscriptions.is_complete(&wanted);
+        let receive = |feed: Feed<'_>| run::receive(&leader.ctx, &Scope::All, feed, &leader.leave);
+        match heard {
+            Some(Heard::Plans) => {
+                receive(Feed::PlansHeard);
+                receive(Feed::Heard { fleets: &[], all });
+            }
+            Some(Heard::Fleets(fleets)) => receive(Feed::Heard { fleets: &fleets, all }),
+            None => {
+                if let Some(at) = leader.subscriptions.quiet_at() {
+                    let wait = at.saturating_duration_since(steady).as_millis();
+                    let wait_ms = u64::try_from(wait).unwrap_or(u64::MAX).saturating_add(1);
+                    wishes.push(ControllerWish::After(wait_ms, ControllerEvent::Quiet));
+                }
+            }
+        }
+    }
+
     /// A note of the broker arrives.
     pub fn noted(
         &mut self,
@@ -498,21 +525,15 @@ impl Controller {
                 }
             }
             Note::Message { topic, payload, .. } if topic == leader.sync_topic => {
-                let heard = leader.subscriptions.marked(&payload);
-                let wanted = leader.outbox.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let all = leader.subscriptions.is_complete(&wanted);
-                match heard {
-                    Some(Heard::Plans) => {
-                        receive(Feed::PlansHeard, &leader.leave);
-                        receive(Feed::Heard { fleets: &[], all }, &leader.leave);
-                    }
-                    Some(Heard::Fleets(fleets)) => {
-                        receive(Feed::Heard { fleets: &fleets, all }, &leader.leave)
-                    }
-                    None => {}
+                if leader.subscriptions.marked(&payload, steady) {
+                    let wait_ms = u64::try_from(QUIET.as_millis()).unwrap_or(u64::MAX);
+                    wishes.push(ControllerWish::After(wait_ms, ControllerEvent::Quiet));
                 }
             }
             Note::Message { topic, payload, retained } => {
+                if retained {
+                    leader.subscriptions.retained(steady);
+                }
                 receive(Feed::Message { topic: &topic, payload: &payload, retained }, &leader.leave);
             }
             Note::Acknowledged(_) => {}
