@@ -86,7 +86,7 @@ struct Pool<'a> {
     places: Vec<Place<'a>>,
 }
 
-/// Grows `membership` so that the stage's share of `fleet` is in. Nobody who is in leaves.
+/// Grows `membership` so that the stage's share of `fleet` is in. No device that is in leaves.
 ///
 /// However many labels and stages there are, the result has at most [`NAMED_MAX`] names, [`STRATA_MAX`] strata in a
 /// clause and [`STRATA_TOGETHER_MAX`] in all: more names become bounds, and the smallest strata share one.

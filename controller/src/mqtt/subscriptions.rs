@@ -1,7 +1,7 @@
 //! What is subscribed to on one connection, and what of it has been heard to its end. No IO.
 //!
 //! Plans come first: with the objects they say which fleets there are. Then the fleets, some at a time; nothing else is
-//! listened to, so that nobody can fill our memory with fleets that he made up. A marker that we send to ourselves once
+//! listened to, so that no client can fill our memory with invented fleets. A marker that we send to ourselves once
 //! the broker has confirmed a subscription comes back behind all that was retained, or nearly so: then no retained message may
 //! come for [`QUIET`]. A subscription that the broker refuses is never heard to its end, and is asked for again after a while.
 
