@@ -7,6 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::DeviceId;
 use crate::membership::{
     Bound, CLAUSES_MAX, Clause, Membership, NAMED_MAX, Rank, STRATA_MAX, Stratum, rank, stratum_key,
@@ -36,7 +38,7 @@ pub struct Share {
 }
 
 /// How many devices a stage takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// This many.
     Count(u64),
