@@ -35,7 +35,14 @@ impl Scale {
         let devices = 4 + chance.below(17);
         let Some(number) = seed.checked_sub(CONTROLLED) else {
             let (trouble_ms, healing_ms) = (48 * HOUR_MS, 72 * HOUR_MS);
-            return Scale { devices, models, trouble_ms, healing_ms, patience_ms: 0, between_ms: 6 * HOUR_MS };
+            return Scale {
+                devices,
+                models,
+                trouble_ms,
+                healing_ms,
+                patience_ms: 0,
+                between_ms: 6 * HOUR_MS,
+            };
         };
         if number < LARGE_FIRST || number.is_multiple_of(LARGE_EVERY) {
             let (trouble_ms, healing_ms, patience_ms) = (12 * HOUR_MS, 24 * HOUR_MS, 8 * HOUR_MS);

@@ -3,14 +3,14 @@
 mod control;
 mod strikes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use modelfleet_agent_core::interface::{Identity, Limits};
 use modelfleet_agent_core::saved::Saved;
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{ModelName, Namespace};
-use modelfleet_protocol::plan::Fetch;
+use modelfleet_protocol::plan::{Fetch, Plan};
 use modelfleet_protocol::state::{Capabilities, EngineInfo};
 use modelfleet_protocol::time::Time;
 
@@ -98,6 +98,8 @@ pub struct World {
     watched: Vec<Watched>,
     models: Vec<ModelName>,
     unlinked: BTreeSet<usize>,
+    /// The order of the plan of each model since the fleet was healed, and since when.
+    held: BTreeMap<ModelName, ((u64, u64), Time)>,
     healing: bool,
     defect: Option<Defect>,
     story: Vec<String>,
@@ -167,6 +169,7 @@ impl World {
             watched,
             models,
             unlinked: BTreeSet::new(),
+            held: BTreeMap::new(),
             healing: false,
             defect: None,
             story: Vec::new(),
@@ -438,7 +441,39 @@ impl World {
                 self.fail(i, &broken);
             }
         }
+        if self.healing {
+            self.hold_followed();
+        }
         self.schedule.in_ms(LOOK_MS, Event::Look);
+    }
+
+    /// Devices do what the plans at the broker say.
+    fn hold_followed(&mut self) {
+        let now = self.schedule.now();
+        for model in self.models.clone() {
+            let Some(plan) = self.plan_of(&model) else { continue };
+            let order = (plan.order.epoch, plan.order.revision);
+            let held = self.held.entry(model).or_insert((order, now));
+            if held.0 != order {
+                *held = (order, now);
+            }
+            let since = held.1;
+            for i in 0..self.devices.len() {
+                if self.network.connection_of(i).is_some()
+                    && let Some(broken) = laws::follows(&self.devices[i], &self.watched[i], &plan, since, now)
+                {
+                    self.fail(i, &broken);
+                }
+            }
+        }
+    }
+
+    /// The newest plan of a model.
+    fn plan_of(&self, model: &ModelName) -> Option<Plan> {
+        match &self.control {
+            Some(_) => self.plan_at_broker(model),
+            None => self.author.plan(model).cloned(),
+        }
     }
 
     /// What a healed fleet has not come to.
@@ -449,11 +484,7 @@ impl World {
         }
         for i in 0..self.devices.len() {
             for model in self.models.clone() {
-                let plan = match &self.control {
-                    Some(_) => self.plan_at_broker(&model),
-                    None => self.author.plan(&model).cloned(),
-                };
-                let Some(stable) = plan.and_then(|plan| plan.stable) else {
+                let Some(stable) = self.plan_of(&model).and_then(|plan| plan.stable) else {
                     self.break_law(&format!("{model}: the broker holds no plan with a stable version"));
                     return self.broken.clone();
                 };

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use modelfleet_model::status::memory::Memory;
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::envelope::open_plan;
 use modelfleet_protocol::ids::ModelName;
@@ -17,7 +16,7 @@ use crate::api_server::{Shared, Stored, locked};
 use crate::broker::{Connection, Frame, Note};
 use crate::controller::{Controller, ControllerEvent, ControllerLent, ControllerWish};
 use crate::faults::Fault;
-use crate::fleet_laws::{FleetLaws, Known};
+use crate::fleet_laws::{FleetLaws, Known, Moment, state};
 use crate::network::drawn;
 use crate::operator::{Operator, has_ended, name};
 
@@ -269,7 +268,9 @@ impl World {
                 self.broker.retained(&topic.name()).is_some()
             };
             let unknown = self.devices.len() - self.devices.iter().filter(told).count();
-            let broken = control.laws.stored(&write, &active, unknown, self.schedule.now());
+            let settled = write.by.is_none_or(|c| control.controllers[c].is_settled());
+            let moment = Moment { active: &active, unknown, settled, now: self.schedule.now() };
+            let broken = control.laws.stored(&write, &moment);
             let (before, after) = (write.before.as_ref().map(|object| phase(object)), phase(&write.after));
             if write.by.is_some() && write.place.0 == "rollouts" && before.as_ref() != Some(&after) {
                 let message = write.after["status"]["message"].as_str().unwrap_or_default().to_owned();
@@ -372,6 +373,5 @@ fn is_refused(object: &Value) -> bool {
 
 /// Whether a rollout is under way, by the state that decides.
 fn is_active(object: &Value) -> bool {
-    let text = object["status"]["judge"]["state"].as_str().unwrap_or_default();
-    Memory::read(text, &[], None).is_some_and(|memory| memory.state.phase.is_active())
+    state(object).is_some_and(|state| state.phase.is_active())
 }
