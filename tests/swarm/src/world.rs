@@ -22,6 +22,7 @@ use crate::device::{Device, DeviceEvent, Lent, Wish};
 use crate::faults::{Fault, Faults};
 use crate::laws::{self, Watched};
 use crate::network::{Fate, Network, Quality, Way, drawn};
+use crate::probes::Reached;
 use crate::scale::Scale;
 use crate::schedule::Schedule;
 use control::Control;
@@ -82,6 +83,8 @@ pub struct Outcome {
     pub end: String,
     /// Device-hours that were played.
     pub device_hours: u64,
+    /// Situations that were reached: [`crate::probes`].
+    pub reached: Reached,
 }
 
 /// One run.
@@ -190,7 +193,16 @@ impl World {
             self.broken = self.unconverged();
         }
         let hours = self.devices.len() as u64 * (trouble_ms + healing_ms) / HOUR_MS;
-        Outcome { broken: self.broken.take(), end: self.end(), story: self.story, device_hours: hours }
+        let mut reached = Reached::new();
+        self.devices.iter_mut().for_each(|device| reached.append(&mut device.reached));
+        self.control.iter_mut().for_each(|control| reached.append(&mut control.reached));
+        Outcome {
+            broken: self.broken.take(),
+            end: self.end(),
+            story: self.story,
+            device_hours: hours,
+            reached,
+        }
     }
 
     fn begin(&mut self) {
