@@ -149,8 +149,14 @@ impl World {
         let devices: Vec<Device> =
             (0..scale.devices).map(|i| Device::new(identity(&namespace, i), limits(&scale))).collect();
         let author = Author::new(namespace, &models, START);
-        let control = (seed >= CONTROLLED)
-            .then(|| Control::new(&models, !faults.has(Fault::ControllerClocks), &mut Chance::fork(seed, 3)));
+        let control = (seed >= CONTROLLED).then(|| {
+            Control::new(
+                &models,
+                scale.pace,
+                !faults.has(Fault::ControllerClocks),
+                &mut Chance::fork(seed, 3),
+            )
+        });
         let on = |fault, ppm| if faults.has(fault) { ppm } else { 0 };
         let network = Network::of(Quality {
             cut_ppm: on(Fault::Cuts, 10_000),

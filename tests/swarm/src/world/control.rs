@@ -19,7 +19,7 @@ use crate::controller::{Controller, ControllerEvent, ControllerLent, ControllerW
 use crate::faults::Fault;
 use crate::fleet_laws::{FleetLaws, Known, Moment, state};
 use crate::network::drawn;
-use crate::operator::{Operator, has_ended, name};
+use crate::operator::{Operator, Pace, has_ended, name};
 use crate::probes::{self, Reached};
 
 /// Longest time until a watch shows a change, milliseconds.
@@ -46,10 +46,16 @@ pub struct Control {
 }
 
 impl Control {
-    pub(super) fn new(models: &[ModelName], clocks_are_right: bool, chance: &mut Chance) -> Control {
+    pub(super) fn new(
+        models: &[ModelName],
+        pace: Pace,
+        clocks_are_right: bool,
+        chance: &mut Chance,
+    ) -> Control {
         let key = SigningKey::from_bytes(&[7; 32]);
         let server = Shared::default();
         let mut operator = Operator::default();
+        operator.pace = pace;
         operator.begin(&server, models);
         locked(&server).stored.clear();
         let count = 1 + chance.below(3) as usize;
