@@ -33,14 +33,16 @@ mod setup;
 mod summary;
 mod today;
 mod usual;
+mod variation;
 mod verdict;
 mod windows;
 
 pub use outcome::{End, Outcome};
 pub use run::{Look, Simulation};
 pub use scenario::{
-    Effect, Fleet as FleetScenario, LabelValues, Network, Offline, OfflinePattern, Outage, Partition, PerSli,
-    Scenario, ScenarioError, ShortReports, ShortenedArm, StratumEffect, StratumShare, WrongField,
+    Autocorrelation, Effect, Fleet as FleetScenario, Hours, LabelValues, Liars, Network, Offline,
+    OfflinePattern, Outage, Partition, PerSli, Scenario, ScenarioError, Season, ShortReports, ShortenedArm,
+    StratumEffect, StratumShare, WrongField,
 };
 pub use setup::{Controls, Objective, Rule, Setup};
 pub use summary::{Share, Summary, Tested};

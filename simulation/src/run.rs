@@ -47,12 +47,7 @@ impl Simulation {
     pub fn new(setup: Setup, scenario: &Scenario) -> Result<Simulation, ScenarioError> {
         scenario.check()?;
         let tables = Tables::new(&setup, scenario);
-        let window_ms = setup.window_ms();
-        let stages = setup.parts.stages.iter();
-        let stage_ms = |s: &modelfleet_rollout::Stage| s.bake_ms.saturating_add(s.max_wait_ms);
-        let total_ms = stages.fold(0_u64, |sum, s| sum.saturating_add(stage_ms(s)));
-        let windows = total_ms.saturating_mul(3) / 2 / window_ms + 200;
-        let horizon_windows = u32::try_from(windows).unwrap_or(u32::MAX).min(u32::MAX / 4);
+        let horizon_windows = setup.horizon_windows();
         Ok(Simulation { setup, tables, horizon_windows })
     }
 

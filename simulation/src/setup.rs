@@ -129,6 +129,14 @@ impl Setup {
         u32::try_from(every).unwrap_or(u32::MAX).max(1)
     }
 
+    /// Windows that a run lasts at the most: half again as long as all stages with their waiting times, and 200 more.
+    pub(crate) fn horizon_windows(&self) -> u32 {
+        let stage_ms = |s: &modelfleet_rollout::Stage| s.bake_ms.saturating_add(s.max_wait_ms);
+        let total_ms = self.parts.stages.iter().fold(0_u64, |sum, s| sum.saturating_add(stage_ms(s)));
+        let windows = total_ms.saturating_mul(3) / 2 / self.window_ms() + 200;
+        u32::try_from(windows).unwrap_or(u32::MAX).min(u32::MAX / 4)
+    }
+
     /// Length of a window, milliseconds.
     #[must_use]
     pub fn window_ms(&self) -> u64 {

@@ -9,6 +9,7 @@ mod stages;
 mod today;
 mod uneven;
 mod whole;
+mod worlds;
 
 use modelfleet_judge::{HardRule, SilenceRule};
 use modelfleet_simulation::{Objective, Outage, PerSli, Scenario, Setup, StratumShare};
@@ -63,6 +64,7 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "silence" => silence::silence(),
         "uneven" => uneven::uneven(),
         "site" => site::site(),
+        "worlds" => worlds::worlds(),
         "today" => today::today(),
         "fail" => stages::fail(),
         "reach" => stages::reach(),
