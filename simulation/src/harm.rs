@@ -2,7 +2,7 @@
 
 use modelfleet_protocol::selector::Labels;
 
-use crate::scenario::{LabelValues, OfflinePattern, Scenario};
+use crate::scenario::{Effect, Fleet, Hours, LabelValues, OfflinePattern, Scenario, StratumEffect};
 use crate::setup::{Rule, Setup};
 
 /// Milliseconds of a day.
@@ -66,6 +66,28 @@ pub struct Fate {
     pub own: bool,
 }
 
+impl Fate {
+    /// Of the stratum with an effect of its own, or of all others.
+    fn of(effect: &Effect, own: Option<&StratumEffect>) -> Fate {
+        own.map_or(
+            Fate {
+                affected: effect.affected_share,
+                breaks: effect.hard_failure_share,
+                incompatible: effect.incompatible_share,
+                hangs: effect.silent_share,
+                own: false,
+            },
+            |own| Fate {
+                affected: own.affected_share,
+                breaks: own.hard_failure_share,
+                incompatible: own.incompatible_share,
+                hangs: own.silent_share,
+                own: true,
+            },
+        )
+    }
+}
+
 impl Tables {
     /// Tables for these.
     pub fn new(setup: &Setup, scenario: &Scenario) -> Tables {
@@ -86,22 +108,7 @@ impl Tables {
                 let ratios = own.map_or(&effect.rate_ratio, |own| &own.rate_ratio);
                 ratio.push(ratios.of(&objective.name, 1.0) as f32);
             }
-            fates.push(own.map_or(
-                Fate {
-                    affected: effect.affected_share,
-                    breaks: effect.hard_failure_share,
-                    incompatible: effect.incompatible_share,
-                    hangs: effect.silent_share,
-                    own: false,
-                },
-                |own| Fate {
-                    affected: own.affected_share,
-                    breaks: own.hard_failure_share,
-                    incompatible: own.incompatible_share,
-                    hangs: own.silent_share,
-                    own: true,
-                },
-            ));
+            fates.push(Fate::of(effect, own));
         }
         let day = (DAY_MS / setup.window_ms()).clamp(1, RHYTHM_MAX);
         let start = fleet.history_windows.max(1);
@@ -111,7 +118,7 @@ impl Tables {
             day as u32
         };
         let hour = |w: u64| (w.saturating_mul(setup.window_ms()) / HOUR_MS % 24) as u32;
-        let harmful = |hours: crate::scenario::Hours| (0..day).map(|w| hours.contains(hour(w))).collect();
+        let harmful = |hours: Hours| (0..day).map(|w| hours.contains(hour(w))).collect();
         let rarest = |rates: &[f32]| rates.iter().copied().fold(f32::INFINITY, f32::min);
         let shared = base.chunks(setup.objectives.len().max(1)).map(|r| fleet.shared_bad as f32 * rarest(r));
         let shared: Vec<f32> = if fleet.shared_bad > 0.0 { shared.collect() } else { Vec::new() };
@@ -137,7 +144,7 @@ impl Tables {
             warmup_windows: setup.warmup_windows,
             start,
             day_windows: day as u32,
-            counts_errors: setup.rule == Rule::Pooled || setup.objectives.iter().any(plain),
+            counts_errors: setup.rule != Rule::Judge || setup.objectives.iter().any(plain),
             scenario: scenario.clone(),
         }
     }
@@ -223,12 +230,12 @@ impl Tables {
 const DEFAULT_RATE: f64 = 0.02;
 
 /// Whether anything but the time of the day changes the rates of all devices.
-fn changes_over_weeks(fleet: &crate::scenario::Fleet) -> bool {
+fn changes_over_weeks(fleet: &Fleet) -> bool {
     fleet.weekly_rhythm > 0.0 || fleet.season.height > 0.0 || fleet.trend_per_week != 1.0
 }
 
 /// Factor of all rates in a window. Days and weeks are counted from window 0, seasons and trends from the rollout's start.
-fn rate_factor(fleet: &crate::scenario::Fleet, window: u32, day: u32, start: u32) -> f64 {
+fn rate_factor(fleet: &Fleet, window: u32, day: u32, start: u32) -> f64 {
     let sinus = |at: f64, period: f64| libm::sin(std::f64::consts::TAU * at / period);
     let (at, since) = (f64::from(window), f64::from(window) - f64::from(start));
     let week = 7.0 * f64::from(day);
@@ -252,7 +259,6 @@ fn carries(labels: &Labels, wanted: &LabelValues) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Hours;
     use crate::setup::Objective;
 
     fn tables(change: impl FnOnce(&mut Scenario)) -> Tables {

@@ -21,22 +21,24 @@
 //!   retained state stay ([`FleetScenario::leavers_stay`]).
 
 mod chances;
+mod compared;
 mod device;
 mod fleet;
 mod harm;
 mod meter;
+pub mod methods;
 mod observed;
 mod outcome;
 mod run;
 mod scenario;
 mod setup;
 mod summary;
-mod today;
 mod usual;
 mod variation;
 mod verdict;
 mod windows;
 
+pub use methods::Method;
 pub use outcome::{End, Outcome};
 pub use run::{Look, Simulation};
 pub use scenario::{

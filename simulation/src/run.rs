@@ -270,6 +270,11 @@ impl<'a> Course<'a> {
     }
 
     fn outcome(self) -> Outcome {
-        Outcome::of(&self.state, self.notes, &self.lacks, self.now, self.judged.evidence.spent_ppb)
+        let spent_ppb = self.judged.evidence.spent_ppb;
+        let peak = self.judged.peak.map(|peak| (peak * 1e6) as i64);
+        Outcome {
+            peak_millionths: peak,
+            ..Outcome::of(&self.state, self.notes, &self.lacks, self.now, spent_ppb)
+        }
     }
 }

@@ -162,7 +162,7 @@ mod tests {
             let liars = &mut s.fleet.liars;
             (liars.always_good, liars.always_bad, liars.bad_with_candidate) = (0.2, 0.3, 0.1);
         });
-        let mut seen = [0; 4];
+        let mut seen = [0_i32; 4];
         for seed in 0..10_000 {
             let variation = Variation::new(&tables, Chance::fork(9, seed));
             let said = [(true, true), (true, false), (false, true), (false, false)]
@@ -177,7 +177,7 @@ mod tests {
             seen[kind] += 1;
         }
         for (seen, wanted) in seen.into_iter().zip([2_000, 3_000, 1_000, 4_000]) {
-            assert!((seen - wanted as i32).abs() < 150, "{seen}, wanted {wanted}");
+            assert!((seen - wanted).abs() < 150, "{seen}, wanted {wanted}");
         }
         let fleet = Fleet::new(&tables, 5);
         let pasts: Vec<_> = (0..fleet.devices.len()).map(|slot| fleet.past(slot, 0)).collect();

@@ -2,11 +2,11 @@
 
 mod detect;
 mod margin;
+pub mod methods;
 mod null;
 mod silence;
 mod site;
 mod stages;
-mod today;
 mod uneven;
 mod whole;
 mod worlds;
@@ -60,12 +60,12 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "margin" => margin::margin(),
         "rollout" => stages::rollout(200),
         "rollout-large" => stages::rollout(100_000),
+        "rollout-largest" => stages::rollout(1_500_000),
         "whole" => whole::whole(),
         "silence" => silence::silence(),
         "uneven" => uneven::uneven(),
         "site" => site::site(),
         "worlds" => worlds::worlds(),
-        "today" => today::today(),
         "fail" => stages::fail(),
         "reach" => stages::reach(),
         _ => Vec::new(),

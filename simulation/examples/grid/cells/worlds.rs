@@ -2,6 +2,7 @@
 
 use modelfleet_simulation::{Hours, Objective, PerSli, Scenario, Setup};
 
+use super::margin::bad_share;
 use super::{Cell, Rules, with};
 
 /// What a world changes in the plain one.
@@ -87,6 +88,27 @@ pub fn worlds() -> Vec<Cell> {
             });
             add(&format!("{name}: 3x in one of them"), two(), harm);
         }
+        cells.extend(
+            [(0.95, 1.0), (0.99, 1.5)].map(|(per_window, sigma)| at_margin(canaries, per_window, sigma)),
+        );
     }
     cells
+}
+
+/// Harm as large as the margin that the user set, over autocorrelated rates: one of twenty may pass.
+fn at_margin(canaries: u64, per_window: f64, sigma: f64) -> Cell {
+    let (rate, ratio) = (0.2, 3.0);
+    // Devices differ by their levels, and each by its time: both are log-normal.
+    let spread = libm::sqrt(1.0 + sigma * sigma);
+    let margin = bad_share(rate * ratio, spread) / bad_share(rate, spread);
+    let mut setup = Setup::one_stage(canaries, 168, Objective::statistical("slo", 0));
+    setup.parts.stages[0].margin_ppm = Some((margin * 1e6) as u64);
+    let scenario = with(|s| {
+        autocorrelated(s, per_window, sigma);
+        s.effect.rate_ratio = PerSli::All(ratio);
+    });
+    let name = format!(
+        "{canaries} of 200, autocorrelated {per_window}, sigma {sigma}: at the margin of {margin:.2}x"
+    );
+    Cell { name, runs_part: 1, setup: Rules::All.on(setup), scenario }
 }
