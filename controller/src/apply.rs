@@ -122,7 +122,7 @@ async fn write_status(ctx: &Context, rollout: &Rollout, status: &RolloutStatus) 
     let patch = json!({
         "apiVersion": "modelfleet.io/v1alpha1",
         "kind": "Rollout",
-        // The version that was read: whoever was faster makes us look again.
+        // The version that was read: if another write was faster, we look again.
         "metadata": { "name": rollout.name_any(), "resourceVersion": rollout.resource_version() },
         "status": status,
     });

@@ -1,4 +1,4 @@
-//! Devices that cannot run a build, and why: told before it is offered to anybody.
+//! Devices that cannot run a build, and why: reported before it is offered to any device.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

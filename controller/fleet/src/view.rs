@@ -50,7 +50,7 @@ pub struct Lens<'a> {
     pub silent_after_ms: u64,
     /// Length of the windows that silence is told by, milliseconds.
     pub window_ms: u64,
-    /// The connection to the broker has stood since; time without it is nobody's silence.
+    /// The connection to the broker has stood since; time without it counts as no device's silence.
     pub connected_since: Time,
     /// What was in production before the attempt, the first that matches counts: for whom, and whether it is the
     /// candidate's bytes all the same. Such devices have nothing to go back from.

@@ -31,7 +31,7 @@ struct Recorded {
     proven: Proven,
 }
 
-/// The devices of an entry; `None`: somebody wrote what is no selector, and it stands for nobody.
+/// The devices of an entry; `None`: it is no selector, and selects no device.
 fn selector(scope: &ProductionScope) -> Option<Selector> {
     serde_json::from_str(&scope.selector).ok()
 }

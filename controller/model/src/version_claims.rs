@@ -1,7 +1,7 @@
-//! Which versions are kept although somebody deletes them: [`crate::retention`] has the rule, this is what it is asked.
+//! Which versions are kept although they were deleted: [`crate::retention`] has the rule, this is what it is asked.
 //!
 //! The finalizer is on before anything is stored or sent by which the version is needed, and off once nothing stored or
-//! decided needs it: a version that nobody needs can be deleted without the controller.
+//! decided needs it: a version that is not needed can be deleted without the controller.
 
 use std::sync::Arc;
 
@@ -107,7 +107,7 @@ fn remembered(objects: &ModelObjects, rollout: &Rollout) -> Option<Claim> {
     claim(objects, rollout, &recall(rollout.status.as_ref()).0.state)
 }
 
-/// `None`: we have let the rollout go, and it is there only for somebody else's sake.
+/// `None`: we have let the rollout go, and it is there only because another owner holds it.
 fn claim(objects: &ModelObjects, rollout: &Rollout, state: &State) -> Option<Claim> {
     let deleted = rollout.metadata.deletion_timestamp.is_some();
     if deleted && !rollout.finalizers().iter().any(|f| f == FINALIZER) {

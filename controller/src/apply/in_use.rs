@@ -56,7 +56,7 @@ pub async fn settle(
     errors
 }
 
-/// Takes the finalizer off, whoever owns it by now.
+/// Takes the finalizer off, whichever field manager owns it by now.
 async fn release(ctx: &Context, object: &ModelVersion) -> Result<(), Error> {
     let name = object.name_any();
     let what = format!("finalizer of model version {}/{name}", object.namespace().unwrap_or_default());

@@ -17,7 +17,7 @@ pub const PLAN_NOT_TAKEN: &str = "PlanNotTaken";
 /// All of these conditions.
 pub const KINDS: &[&str] = &[DEVICES_LEFT_OUT, PLAN_NOT_TAKEN];
 
-/// The conditions about the fleet: those that hold, and those that are over. While nobody has looked they stay.
+/// The conditions about the fleet: those that hold, and those that are over. Until the next look they stay.
 #[must_use]
 pub fn words(seen: Option<&Seen<'_>>, before: &[Field]) -> Vec<NewCondition> {
     let Some(seen) = seen else { return kept(before, KINDS) };

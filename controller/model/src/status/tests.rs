@@ -196,7 +196,7 @@ fn a_memory_that_is_too_large_loses_sentences_before_anything_that_decides() {
 #[test]
 fn a_damaged_status_starts_anew_instead_of_guessing() {
     let mut status = told(full_state(), None, Time(7_000));
-    for text in ["", "modelfleet1 {", "modelfleet9 {}", "judge1;0"] {
+    for text in ["", "modelfleet2 {", "modelfleet2 {}", "modelfleet9 {}", "judge1;0"] {
         status.judge.as_mut().unwrap().state = text.into();
         assert_eq!(recall(Some(&status)).0.state, State::default(), "{text}");
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
+use modelfleet_model::status::memory::Memory;
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::envelope::open_plan;
 use modelfleet_protocol::ids::ModelName;
@@ -365,11 +366,6 @@ fn is_refused(object: &Value) -> bool {
 
 /// Whether a rollout is under way, by the state that decides.
 fn is_active(object: &Value) -> bool {
-    let text = object["status"]["judge"]["state"].as_str().and_then(|text| text.strip_prefix("modelfleet1 "));
-    let state: Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let phase = state["phase"].as_str().unwrap_or_default();
-    phase == "Progressing"
-        || phase == "AwaitingApproval"
-        || phase == "RollingBack"
-        || phase.starts_with("Paused")
+    let text = object["status"]["judge"]["state"].as_str().unwrap_or_default();
+    Memory::read(text, &[], None).is_some_and(|memory| memory.state.phase.is_active())
 }
