@@ -32,6 +32,7 @@ mod outcome;
 mod run;
 mod scenario;
 mod setup;
+mod story;
 mod summary;
 mod usual;
 mod variation;
@@ -47,4 +48,5 @@ pub use scenario::{
     StratumEffect, StratumShare, WrongField,
 };
 pub use setup::{Controls, Objective, Rule, Setup};
+pub use story::{Happened, LookStory, StoryLine};
 pub use summary::{Share, Summary, Tested};
