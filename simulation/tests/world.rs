@@ -41,7 +41,9 @@ fn the_same_seed_gives_the_same_outcome() {
     assert_eq!(forward, backward);
     let simulation_told: Vec<_> = (0..6).map(|run| simulation.tell(7, run).unwrap()).collect();
     assert!(simulation_told.iter().map(|(outcome, _)| outcome).eq(&forward), "telling changes nothing");
-    assert!(simulation_told.iter().all(|(_, story)| story.len() > 4 && story.is_sorted_by_key(|line| line.at_ms)));
+    assert!(
+        simulation_told.iter().all(|(_, story)| story.len() > 4 && story.is_sorted_by_key(|line| line.at_ms))
+    );
     let looks = |seed| {
         let mut said = Vec::new();
         simulation.run(seed, 0, &mut |look| said.push(look.assessment.statistics.clone())).unwrap();

@@ -6,6 +6,7 @@ pub mod methods;
 mod null;
 mod silence;
 mod site;
+mod site_silence;
 mod stages;
 mod uneven;
 mod whole;
@@ -65,6 +66,7 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "silence" => silence::silence(),
         "uneven" => uneven::uneven(),
         "site" => site::site(),
+        "site-silence" => site_silence::site_silence(),
         "worlds" => worlds::worlds(),
         "fail" => stages::fail(),
         "reach" => stages::reach(),

@@ -1,7 +1,7 @@
 //! The proof grid: whole rollouts by the shipped core and judge, and by what users would pick instead, on the same fleets.
 //!
 //! `cargo run --release -p modelfleet-simulation --example grid -- PART [runs] [seed] [only=TEXT] [why]`
-//! where PART is null, null-rules, large, odd, odd-rules, detect, margin, rollout, rollout-large, rollout-largest, whole, silence, uneven, site, worlds,
+//! where PART is null, null-rules, large, odd, odd-rules, detect, margin, rollout, rollout-large, rollout-largest, whole, silence, uneven, site, site-silence, worlds,
 //! fail, reach or methods. Cells of large fleets are run less often than asked.
 //! With `why` a line on standard error says how the first runs of each cell that waited for a person ended.
 //!
