@@ -39,8 +39,8 @@ mod windows;
 pub use outcome::{End, Outcome};
 pub use run::{Look, Simulation};
 pub use scenario::{
-    Effect, Fleet as FleetScenario, LabelValues, Network, Offline, OfflinePattern, Outage, Partition, PerSli,
-    Scenario, ScenarioError, ShortReports, ShortenedArm, StratumEffect, StratumShare, WrongField,
+    Broken, Effect, Fleet as FleetScenario, LabelValues, Network, Offline, OfflinePattern, Outage, Partition,
+    PerSli, Scenario, ScenarioError, ShortReports, ShortenedArm, StratumEffect, StratumShare, WrongField,
 };
 pub use setup::{Controls, Objective, Rule, Setup};
 pub use summary::{Share, Summary, Tested};

@@ -1,8 +1,12 @@
 //! The cells of the grid.
 
+mod broken;
+mod cure;
 mod detect;
+mod few;
 mod margin;
 mod null;
+mod rare;
 mod silence;
 mod site;
 mod stages;
@@ -64,6 +68,10 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "uneven" => uneven::uneven(),
         "site" => site::site(),
         "today" => today::today(),
+        "few" => few::few(),
+        "broken" => broken::broken(),
+        "cure" => cure::cure(),
+        "rare" => rare::rare(),
         "fail" => stages::fail(),
         "reach" => stages::reach(),
         _ => Vec::new(),

@@ -132,6 +132,11 @@ impl Fleet<'_> {
             {
                 bad |= happens(severity, &mut device.chance);
             }
+            if device.is(Fact::Broken)
+                && let Some(severity) = tables.broken(at)
+            {
+                bad |= happens(severity, &mut device.chance);
+            }
             if at >= first {
                 memory::count(short, meter, at - self.stage_first, bad);
             }
