@@ -1,8 +1,8 @@
 //! Asks the judge where its answer can change, by the shipped evidence rule.
 
 use modelfleet_evidence::{
-    Arms, Asked, LookPlan, MERGED_WINDOWS_MAX, Measured, Moment, Question, Wording, evidence, merged_window,
-    stage_seed,
+    Arms, Asked, LookPlan, MERGED_WINDOWS_MAX, Measured, Moment, Question, Subject, Wording, evidence,
+    merged_window, stage_seed,
 };
 use modelfleet_judge as judge;
 use modelfleet_judge::{Advice, Arm, EvidenceKind, MergedWindow, SloRule, StageState};
@@ -95,6 +95,7 @@ impl Judged {
             || reached.reached > self.looks_reached
             || failed != self.failed
             || self.final_look
+            || (quiet && self.arms.cut_off().holds_stage())
             || !rests(patience)
             || troubled(setup, state, fleet);
         if !asks {
@@ -125,7 +126,11 @@ impl Judged {
         };
         let answer = question.ask(told);
         let assessment = answer.assessment;
-        let wording = Wording { shared: "", id: &|subject| fleet.id(subject.number) };
+        let labels = |subject: &Subject| {
+            let device = fleet.devices.get(subject.number as usize)?;
+            fleet.tables.labels.get(usize::from(device.stratum))
+        };
+        let wording = Wording { shared: "", id: &|subject| fleet.id(subject.number), labels: &labels };
         self.evidence = evidence(state, &self.arms, answer.looks, &assessment, &wording);
         self.looks_reached = answer.looks.reached;
         self.final_look = answer.looks.is_final();

@@ -98,7 +98,11 @@ pub fn assess(judged: &Judged<'_>) -> Answer {
     let id = |subject: &modelfleet_evidence::Subject| {
         judged.subjects.get(subject.place as usize).map(|subject| subject.id.clone())
     };
-    let wording = Wording { shared: &shared, id: &id };
+    let labels = |subject: &modelfleet_evidence::Subject| {
+        let subject = judged.subjects.get(subject.place as usize)?;
+        judged.fleet?.labels_numbered(subject.labels)
+    };
+    let wording = Wording { shared: &shared, id: &id, labels: &labels };
     let evidence = modelfleet_evidence::evidence(state, &arms, answer.looks, &answer.assessment, &wording);
     Answer { evidence, assessment: answer.assessment, looks: answer.looks, recorded }
 }
