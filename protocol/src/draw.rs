@@ -110,7 +110,9 @@ pub fn open_stage<'a>(
         grown.clauses.push(fresh);
         grown.clauses.len() - 1
     });
-    if target <= NAMED_MAX && target < pool {
+    // A bound that lets in all that are known now would let in most of those that join later.
+    let takes_part = target < pool || share.devices.open_bound() != Bound::ALL;
+    if target <= NAMED_MAX && takes_part {
         let counts = share_out(&strata, target);
         let named: usize = grown.clauses.iter().map(|c| c.devices.len()).sum();
         let more: usize =
