@@ -44,6 +44,8 @@ pub struct Fleet<'a> {
     pub matching: Vec<bool>,
     /// Which devices the judge compares with each other, by stratum.
     pub compared: Vec<u16>,
+    /// Where devices are, by stratum.
+    pub sites: Vec<u16>,
     /// Whether any device was in reach in the last window.
     pub heard: bool,
     membership: Membership,
@@ -119,6 +121,7 @@ impl<'a> Fleet<'a> {
             stage_first: NEVER,
             matching: vec![true; tables.labels.len()],
             compared: vec![0; tables.labels.len()],
+            sites: vec![0; tables.labels.len()],
             heard: true,
             membership: Membership::default(),
             waiting: Vec::new(),

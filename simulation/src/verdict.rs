@@ -95,6 +95,7 @@ impl Judged {
             || reached.reached > self.looks_reached
             || failed != self.failed
             || self.final_look
+            || (quiet && self.arms.cut_off().holds_stage())
             || !rests(patience)
             || troubled(setup, state, fleet);
         if !asks {
@@ -129,7 +130,11 @@ impl Judged {
         let spread_by = &policy.stage(state.stage).spread_by;
         let stratum = |subject: &Subject| fleet.stratum_labels(subject.number, spread_by);
         put_names(&mut assessment, &self.arms, &Names { id: &id, stratum: &stratum });
-        let wording = Wording { shared: "", id: &id };
+        let labels = |subject: &Subject| {
+            let device = fleet.devices.get(subject.number as usize)?;
+            fleet.tables.labels.get(usize::from(device.stratum))
+        };
+        let wording = Wording { shared: "", id: &id, labels: &labels };
         self.evidence = evidence(state, &self.arms, answer.looks, &assessment, &wording);
         self.looks_reached = answer.looks.reached;
         self.final_look = answer.looks.is_final();

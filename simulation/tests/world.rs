@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
 use modelfleet_protocol::draw::Target;
+use modelfleet_rollout::EventKind;
 use modelfleet_simulation::{
-    Effect, End, Objective, Outage, Outcome, PerSli, Scenario, Setup, Simulation, StratumEffect, StratumShare,
+    Effect, End, Happened, Objective, Outage, Outcome, Partition, PerSli, Scenario, Setup, Simulation,
+    StoryLine, StratumEffect, StratumShare,
 };
 
 fn scenario() -> Scenario {
@@ -169,6 +171,29 @@ fn the_fix_gets_through_while_production_burns() {
         assert_eq!(count(&outcomes, |o| o.incident), 0, "{canaries}: {outcomes:?}");
         assert!(count(&outcomes, |o| o.end == End::Succeeded) >= 19, "{canaries}: {outcomes:?}");
     }
+}
+
+/// One of two sites that are no strata is cut off for a day: where it has most of the canaries, the stage waits for it by its
+/// name and goes on by itself; no good model is taken back, and one that silences its devices is found all the same.
+#[test]
+fn a_site_that_is_cut_off_is_waited_for_and_not_held_against_the_model() {
+    let mut scenario = scenario();
+    let labels = |name: &str| [("site".to_owned(), name.to_owned())].into();
+    scenario.fleet.strata = ["north", "south"]
+        .map(|name| StratumShare { labels: labels(name), share: 1.0, rate_factor: 1.0 })
+        .into();
+    scenario.network.partitions = vec![Partition { start_window: 20, windows: 24, labels: labels("north") }];
+    let outcomes = runs(&setup(), &scenario, 20);
+    assert_eq!(count(&outcomes, |o| o.detected_ms.is_some()), 0, "{outcomes:?}");
+    assert!(count(&outcomes, |o| o.end == End::Succeeded) >= 19, "{outcomes:?}");
+    let simulation = Simulation::new(setup(), &scenario).unwrap();
+    let waits = outcomes.iter().position(|o| o.incident).unwrap() as u64;
+    let (_, story) = simulation.tell(7, waits).unwrap();
+    let told = |line: &&StoryLine| matches!(&line.happened, Happened::Event { kind: EventKind::Paused, message } if message.contains("Site north is cut off: "));
+    assert!(story.iter().any(|line| told(&line)), "{story:?}");
+    scenario.effect.silent_share = 1.0;
+    let silenced = runs(&setup(), &scenario, 20);
+    assert_eq!(count(&silenced, |o| o.detected_ms.is_some()), 20, "{silenced:?}");
 }
 
 #[test]
