@@ -175,7 +175,7 @@ impl Tables {
 }
 
 /// Bad events of a window where a scenario says nothing.
-const DEFAULT_RATE: f64 = 0.02;
+pub const DEFAULT_RATE: f64 = 0.02;
 
 fn within(since: u32, start: u32, windows: u32) -> bool {
     since >= start && since - start < windows

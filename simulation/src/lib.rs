@@ -23,6 +23,7 @@
 mod chances;
 mod device;
 mod fleet;
+mod fleet_rates;
 mod harm;
 mod meter;
 mod observed;
@@ -30,12 +31,14 @@ mod outcome;
 mod run;
 mod scenario;
 mod setup;
+mod stage_power;
 mod summary;
 mod today;
 mod usual;
 mod verdict;
 mod windows;
 
+pub use harm::DEFAULT_RATE;
 pub use outcome::{End, Outcome};
 pub use run::{Look, Simulation};
 pub use scenario::{
@@ -43,4 +46,5 @@ pub use scenario::{
     Scenario, ScenarioError, ShortReports, ShortenedArm, StratumEffect, StratumShare, WrongField,
 };
 pub use setup::{Controls, Objective, Rule, Setup};
+pub use stage_power::{Effort, StagePower, stage_alone, stage_power};
 pub use summary::{Share, Summary, Tested};
