@@ -233,7 +233,7 @@ impl Tables {
 }
 
 /// Bad events of a window where a scenario says nothing.
-const DEFAULT_RATE: f64 = 0.02;
+pub const DEFAULT_RATE: f64 = 0.02;
 
 /// Whether anything but the time of the day changes the rates of all devices.
 fn changes_over_weeks(fleet: &Fleet) -> bool {

@@ -24,6 +24,7 @@ mod chances;
 mod compared;
 mod device;
 mod fleet;
+mod fleet_rates;
 mod harm;
 mod meter;
 pub mod methods;
@@ -32,6 +33,7 @@ mod outcome;
 mod run;
 mod scenario;
 mod setup;
+mod stage_power;
 mod story;
 mod summary;
 mod usual;
@@ -39,6 +41,7 @@ mod variation;
 mod verdict;
 mod windows;
 
+pub use harm::DEFAULT_RATE;
 pub use methods::Method;
 pub use outcome::{End, Outcome};
 pub use run::{Look, Simulation};
@@ -48,5 +51,6 @@ pub use scenario::{
     StratumEffect, StratumShare, WrongField,
 };
 pub use setup::{Controls, Objective, Rule, Setup};
+pub use stage_power::{Effort, StagePower, stage_alone, stage_power};
 pub use story::{Happened, LookStory, StoryLine};
 pub use summary::{Share, Summary, Tested};

@@ -66,7 +66,7 @@ impl Notes {
         let Phase::Paused(cause) = phase else { return };
         match cause {
             PauseCause::Incident => (self.paused, self.incident) = (true, true),
-            PauseCause::SloBreach | PauseCause::TooManyFailed => self.paused = true,
+            PauseCause::SloBreach | PauseCause::TooManyFailed | PauseCause::ContactLost => self.paused = true,
             PauseCause::Undecided => self.undecided = true,
             PauseCause::User
             | PauseCause::ApprovalTimedOut

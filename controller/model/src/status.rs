@@ -153,7 +153,9 @@ fn phase(phase: Phase) -> field::RolloutPhase {
         Phase::Queued => P::Queued,
         Phase::Progressing => P::Progressing,
         Phase::AwaitingApproval => P::AwaitingApproval,
-        Phase::Paused(PauseCause::User | PauseCause::Incident | PauseCause::SloBreach) => P::Paused,
+        Phase::Paused(
+            PauseCause::User | PauseCause::Incident | PauseCause::SloBreach | PauseCause::ContactLost,
+        ) => P::Paused,
         Phase::Paused(_) | Phase::Refused => P::Stalled,
         Phase::RollingBack => P::RollingBack,
         Phase::RolledBack => P::RolledBack,

@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn share(count: u64, selector: Selector) -> Share {
-        Share { selector, spread_by: Vec::new(), devices: Target::Count(count) }
+        Share { selector, spread_by: Vec::new(), devices: Target::Count(count), floors: Vec::new() }
     }
 
     #[test]

@@ -73,7 +73,13 @@ impl Report<'_> {
                 ("paused", "paused by itself at some time: incident, SLO that pauses, failed devices"),
                 summary.paused,
             ),
-            (("incident", "paused because devices without the version broke the SLO too"), summary.incident),
+            (
+                (
+                    "incident",
+                    "paused because devices without the version broke the SLO too, or because none is left to compare with",
+                ),
+                summary.incident,
+            ),
             (("undecided", "a stage was still undecided at its deadline"), summary.undecided),
             (("held", "still waiting for a person or for devices at the end"), summary.held),
             (

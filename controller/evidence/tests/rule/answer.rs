@@ -39,6 +39,7 @@ pub fn rollout_stage(bake_ms: u64, min_windows: u32) -> Stage {
         max_wait_ms: 1_000_000,
         mode: Mode::Live,
         margin_ppm: None,
+        floors: Vec::new(),
     }
 }
 
