@@ -41,6 +41,7 @@ const REPUBLISH_MS: u64 = 60_000;
 pub const CONTROLLED: u64 = 1_000_000;
 
 /// What is to happen.
+#[derive(Debug)]
 enum Event {
     Device(usize, u64, DeviceEvent),
     ToBroker(Connection, Frame),
@@ -225,11 +226,8 @@ impl World {
             let now = self.schedule.now().0 / 1_000;
             events = if now == second { events + 1 } else { 0 };
             second = now;
-            if events > EVENTS_MAX
-                && let Event::Device(i, _, event) = &event
-            {
-                let (i, text) = (*i, format!("never comes to rest: {event:?}"));
-                self.fail(i, &text);
+            if events > EVENTS_MAX {
+                self.break_law(&format!("never comes to rest: {event:?}"));
             }
             self.happens(event);
         }
