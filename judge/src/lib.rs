@@ -86,7 +86,7 @@ pub use assessment::{
 };
 pub use budget::{Budget, Looks, Spending};
 pub use decide::assess;
-pub use decide::silence::gone_quiet;
+pub use decide::silence::{Place, gone_quiet};
 pub use observations::{
     Arm, Counts, DeviceOutcome, EvidenceKind, HardRule, MergedWindow, Needs, Observations, OnBreach,
     SilenceRule, SloCounts, SloRule,

@@ -33,7 +33,12 @@ fn open(membership: &Membership, share: &Share, fleet: &Fleet) -> Membership {
 fn share(site: Option<&str>, spread_by: &[&str], devices: Target) -> Share {
     let match_labels = site.map(|site| ("site".to_owned(), site.to_owned())).into_iter().collect();
     let selector = Selector { match_labels, match_expressions: Vec::new() };
-    Share { selector, spread_by: spread_by.iter().map(|label| (*label).to_owned()).collect(), devices }
+    Share {
+        selector,
+        spread_by: spread_by.iter().map(|label| (*label).to_owned()).collect(),
+        devices,
+        floors: Vec::new(),
+    }
 }
 
 fn empty() -> Membership {
@@ -76,6 +81,18 @@ fn names_are_bounded_over_all_stages_and_the_count_is_exact() {
     assert_fits(&second);
     assert!(second.grew_from(&first));
     assert_eq!(members(&second, &fleet), 80);
+}
+
+/// A broker that has forgotten all devices but one: the others are not in when they come back.
+#[test]
+fn a_count_that_takes_all_known_devices_lets_in_none_of_those_that_join_later() {
+    let fleet = fleet(40, |_| Vec::new());
+    let target = |devices, known: &Fleet| members(&open(&empty(), &share(None, &[], devices), known), &fleet);
+    for known in (1..5).map(|count| fleet[..count].to_vec()) {
+        assert_eq!(target(Target::Count(5), &known), known.len());
+        assert_eq!(target(Target::AllBut(0), &known), 40, "all, and those who join later");
+    }
+    assert_eq!(target(Target::Ppm(500_000), &fleet[..1].to_vec()), 1);
 }
 
 #[test]

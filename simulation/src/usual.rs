@@ -75,6 +75,7 @@ impl Setup {
             max_wait_ms: bake_windows.max(24) * HOUR_MS,
             mode: Mode::Live,
             margin_ppm: None,
+            floors: Vec::new(),
         }
     }
 

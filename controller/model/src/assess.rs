@@ -102,7 +102,11 @@ pub fn assess(judged: &Judged<'_>) -> Answer {
     let spread_by = &valid.policy.stage(state.stage).spread_by;
     let stratum = |subject: &modelfleet_evidence::Subject| stratum_labels(judged, subject, spread_by);
     put_names(&mut answer.assessment, &arms, &Names { id: &id, stratum: &stratum });
-    let wording = Wording { shared: &shared, id: &id };
+    let labels = |subject: &modelfleet_evidence::Subject| {
+        let subject = judged.subjects.get(subject.place as usize)?;
+        judged.fleet?.labels_numbered(subject.labels)
+    };
+    let wording = Wording { shared: &shared, id: &id, labels: &labels };
     let evidence = modelfleet_evidence::evidence(state, &arms, answer.looks, &answer.assessment, &wording);
     Answer { evidence, assessment: answer.assessment, looks: answer.looks, recorded }
 }

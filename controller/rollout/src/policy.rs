@@ -3,7 +3,7 @@
 mod rules;
 mod stand_in;
 
-use modelfleet_protocol::draw::{Share, Target};
+use modelfleet_protocol::draw::{Floor, Share, Target};
 use modelfleet_protocol::membership::CLAUSES_MAX;
 use modelfleet_protocol::observe::Observe;
 use modelfleet_protocol::plan::{Fetch, Mode, Probation};
@@ -85,6 +85,8 @@ pub struct Stage {
     pub mode: Mode,
     /// The harm it must rule out, as ratio of rates in millionths, for the judge; `None`: what it can prove.
     pub margin_ppm: Option<u64>,
+    /// What it takes at least in fleets so small that fewer devices could never show harm; empty: nothing is raised.
+    pub floors: Vec<Floor>,
 }
 
 /// Whether a person must agree before a stage begins.
@@ -215,6 +217,7 @@ impl Policy {
             selector: stage.selector.clone(),
             spread_by: stage.spread_by.clone(),
             devices: self.target(index),
+            floors: stage.floors.clone(),
         }
     }
 }

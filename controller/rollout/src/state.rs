@@ -127,6 +127,8 @@ pub enum PauseCause {
     SloBreach,
     /// More devices failed than allowed; goes on when fewer are, or by `promote`.
     TooManyFailed,
+    /// Contact is lost with most of the devices that run the candidate; goes on when they are back, or by `promote`.
+    ContactLost,
     /// Undecided at the deadline; goes on when the verdict comes after all, or by `promote`.
     Undecided,
     /// The approval did not come in time; `promote` continues.
@@ -337,6 +339,7 @@ impl PauseCause {
             PauseCause::Incident => ReasonCode::Incident,
             PauseCause::SloBreach => ReasonCode::SloBreach,
             PauseCause::TooManyFailed => ReasonCode::TooManyFailed,
+            PauseCause::ContactLost => ReasonCode::ContactLost,
             PauseCause::Undecided => ReasonCode::Undecided,
             PauseCause::ApprovalTimedOut => ReasonCode::ApprovalTimedOut,
             PauseCause::Degraded => ReasonCode::Degraded,

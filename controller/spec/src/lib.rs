@@ -4,6 +4,7 @@
 //! is rolled out.
 
 mod breach_words;
+mod floors;
 mod objective;
 mod problem;
 mod stage;
@@ -62,11 +63,12 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
     let objectives = objective::objectives(spec, version)?;
     let indicators = objectives.iter().map(|o| o.indicator.clone()).collect();
     let silent_after_ms = silent_after_ms(window_ms, report_every_ms);
+    let error_budget_ppm = percent("spec.errorBudget", &spec.error_budget)?;
     let parts = PolicyParts {
         rollout: rollout.metadata.name.clone().unwrap_or_default(),
         uid: rollout.metadata.uid.clone().unwrap_or_default(),
         version: spec.version.clone(),
-        stages: stage::stages(spec)?,
+        stages: stage::stages(spec, &objectives, error_budget_ppm, window_ms)?,
         on_undecided: match spec.on_undecided {
             UndecidedPolicy::Hold => OnUndecided::Hold,
             UndecidedPolicy::Promote => OnUndecided::Promote,
@@ -90,7 +92,7 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
             histogram_windows: histogram_windows(&objectives),
             indicators,
         },
-        error_budget_ppm: percent("spec.errorBudget", &spec.error_budget)?,
+        error_budget_ppm,
         stale_after_ms: silent_after_ms.max(STALE_MIN_MS),
     };
     let policy = Policy::new(parts).map_err(|e| Problem::spec(&e.field, &e.problem))?;

@@ -7,14 +7,27 @@ use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::plan::Mode;
 use modelfleet_rollout::{Amount, Approval, Limits, Stage};
 
-use crate::Problem;
+use crate::floors::floors;
+use crate::{Objective, Problem};
 use crate::{duration, percent, selector, small};
 
 /// Shortest default of `maxWait`: a day.
 const MAX_WAIT_MIN_MS: u64 = 24 * 3_600_000;
 
-pub(super) fn stages(spec: &RolloutSpec) -> Result<Vec<Stage>, Problem> {
-    spec.stages.iter().enumerate().map(|(i, field)| stage(spec, i, field)).collect()
+pub(super) fn stages(
+    spec: &RolloutSpec,
+    objectives: &[Objective],
+    error_budget_ppm: u32,
+    window_ms: u64,
+) -> Result<Vec<Stage>, Problem> {
+    let read = |(index, field): (usize, &StageField)| {
+        let stage = stage(spec, index, field)?;
+        let up_to_ppm = percent(&format!("spec.stages[{index}].provableUpTo"), &field.provable_up_to)?;
+        let place = (index, spec.stages.len());
+        let floors = floors(&stage, place, up_to_ppm, objectives, error_budget_ppm, window_ms);
+        Ok(Stage { floors, ..stage })
+    };
+    spec.stages.iter().enumerate().map(read).collect()
 }
 
 fn stage(spec: &RolloutSpec, index: usize, field: &StageField) -> Result<Stage, Problem> {
@@ -49,6 +62,7 @@ fn stage(spec: &RolloutSpec, index: usize, field: &StageField) -> Result<Stage, 
             StageMode::Shadow => Mode::Shadow,
         },
         margin_ppm,
+        floors: Vec::new(),
     })
 }
 

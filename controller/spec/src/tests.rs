@@ -45,6 +45,20 @@ fn slo(metric: Metric, threshold: &str) -> modelfleet_crds::rollout::Slo {
     slo
 }
 
+/// Only where statistics decide, and only where the spec allows it, is a stage larger than its percentage.
+#[test]
+fn a_stage_is_raised_only_where_it_may_be_and_helps() {
+    let canaries = |edit: fn(&mut RolloutSpec)| {
+        validate(&rollout(edit), Some(&version(|_| {}))).unwrap().policy.share(0).of(40)
+    };
+    assert_eq!(canaries(|_| {}), 4);
+    assert_eq!(canaries(|spec| spec.stages[0].provable_up_to = Percent::from("0%")), 1);
+    assert_eq!(canaries(|spec| spec.stages[0].provable_up_to = Percent::from("7.5%")), 1, "3 are too few");
+    assert_eq!(canaries(|spec| spec.slos.clear()), 1);
+    assert_eq!(canaries(|spec| spec.slos.iter_mut().for_each(|slo| slo.evidence = Evidence::Plain)), 1);
+    assert_eq!(canaries(|spec| spec.error_budget = Percent::from("10%")), 3, "a larger budget needs fewer");
+}
+
 /// The spec is refused, and the condition's message names the field and says these words.
 fn check(edit: impl FnOnce(&mut RolloutSpec), of: &ModelVersionSpec, words: &[&str]) {
     let problem = validate(&rollout(edit), Some(of)).unwrap_err();
@@ -58,6 +72,11 @@ fn the_defaults_can_work() {
     let valid = validate(&rollout(|_| {}), Some(&version(|_| {}))).unwrap();
     assert_eq!(valid.policy.stage_count(), 4);
     assert_eq!(valid.objectives.len(), 4);
+    // In a small fleet the canary grows to what can show harm, and to no more than a fifth.
+    let canaries = |fleet| valid.policy.share(0).of(fleet);
+    assert_eq!([3, 8, 12, 20].map(canaries), [1; 4], "a fifth of so few could show nothing either");
+    assert_eq!((canaries(40), canaries(80), canaries(200), canaries(100_000)), (4, 3, 5, 2_500));
+    assert_eq!(valid.policy.share(1).of(40), 4, "the next stage is as large as it says");
     assert_eq!(valid.objectives[2].indicator.threshold, 500_000_000, "milliseconds become nanoseconds");
     assert_eq!(valid.silent_after_ms, 3 * 3_600_000);
     assert!(validate(&rollout(|_| {}), None).is_ok(), "an unknown version is waited for");

@@ -27,7 +27,7 @@ pub fn mixed(subjects: &[Subject]) -> usize {
 }
 
 /// The worst stratum at a level, for subjects ordered by stratum with their change scores; `None`: no stratum can reach
-/// the level whoever was picked.
+/// the level, whichever devices were picked.
 pub fn worst(subjects: &[Subject], changes: &[f64], level: f64, seed: u64) -> Option<Worst> {
     let mut lists = Vec::new();
     let mut start = 0;

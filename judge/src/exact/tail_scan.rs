@@ -25,7 +25,7 @@ pub struct Scan {
 }
 
 /// The p-value of the scan at a level, for subjects ordered by stratum with their change scores. Cuts that could not
-/// reach the level whoever was picked are left out, and cost the others nothing.
+/// reach the level, whichever devices were picked, are left out, and cost the others nothing.
 pub fn scan(subjects: &[Subject], scores: &[f64], level: f64) -> Scan {
     let strata = strata(subjects);
     let mut order: Vec<(f64, usize, bool)> = Vec::new();

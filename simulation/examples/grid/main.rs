@@ -1,19 +1,21 @@
-//! The proof grid: whole rollouts by the shipped core and judge, and by what users have today, on the same fleets.
+//! The proof grid: whole rollouts by the shipped core and judge, and by what users would pick instead, on the same fleets.
 //!
 //! `cargo run --release -p modelfleet-simulation --example grid -- PART [runs] [seed] [only=TEXT] [why]`
-//! where PART is null, null-rules, large, odd, odd-rules, detect, margin, rollout, rollout-large, whole, silence, uneven, site,
-//! few, broken, cure, rare, fail, reach or today. Cells of large fleets are run less often than asked.
+//! where PART is null, null-rules, large, odd, odd-rules, detect, margin, rollout, rollout-large, rollout-largest, whole,
+//! silence, uneven, site, site-silence, worlds, few, broken, cure, rare, fail, reach or methods. Cells of large fleets are run
+//! less often than asked.
 //! With `why` a line on standard error says how the first runs of each cell that waited for a person ended.
 //!
 //! Prints a Markdown table; the limits are Wilson's at 95 %.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
 mod cells;
+mod methods;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cells::{Cell, cells};
-use modelfleet_simulation::{End, Outcome, Rule, Share, Simulation, Summary, Tested};
+use modelfleet_simulation::{End, Outcome, Share, Simulation, Summary, Tested};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -22,13 +24,13 @@ fn main() {
     let seed = args.get(2).and_then(|a| a.parse().ok()).unwrap_or(1);
     let why = args.iter().any(|a| a == "why");
     let only = args.iter().find_map(|a| a.strip_prefix("only=")).unwrap_or("");
+    if part == "methods" {
+        methods::print(runs, seed, only);
+        return;
+    }
     // Numbered before some are picked: a cell is the same whoever runs beside it.
     let cells = (0..).zip(cells(part)).filter(|(_, cell)| cell.name.contains(only));
     let cells: Vec<(u64, Cell)> = cells.collect();
-    if part == "today" {
-        today(&cells, runs, seed);
-        return;
-    }
     println!(
         "| cell | harm shown | success | paused | undecided | held | on exposure | hours to harm shown | exposed |"
     );
@@ -111,20 +113,4 @@ fn summary(cell: &Cell, outcomes: &[(Outcome, String)]) -> Summary {
     let outcomes: Vec<Outcome> = outcomes.iter().map(|(outcome, _)| outcome.clone()).collect();
     let tested = if cell.scenario.is_harmless() { Tested::FalseRollback } else { Tested::Detection };
     Summary::of(tested, cell.setup.parts.stages.len(), &outcomes)
-}
-
-/// Rolled back by each rule.
-fn today(cells: &[(u64, Cell)], runs: u64, seed: u64) {
-    println!("| cell | threshold, limit 0 | threshold, limit 3 | pooled sequential test | judge |");
-    println!("|---|---|---|---|---|");
-    for (number, cell) in cells {
-        let rules = [Rule::Threshold { limit: 0 }, Rule::Threshold { limit: 3 }, Rule::Pooled, Rule::Judge]
-            .map(|rule| {
-                let mut cell = cell.clone();
-                cell.setup.rule = rule;
-                let outcomes = outcomes(&cell, runs, seed ^ number << 32);
-                text(&summary(&cell, &outcomes).harm_shown)
-            });
-        println!("| {} | {} |", cell.name, rules.join(" | "));
-    }
 }

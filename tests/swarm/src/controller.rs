@@ -180,6 +180,15 @@ impl Controller {
         self.leader().is_some()
     }
 
+    /// Whether it leads and has heard all that devices have retained.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.leader().is_some_and(|leader| {
+            let fleet = leader.ctx.fleets.named(&"plant".parse().expect("a DNS label"));
+            leader.ctx.fleets.link_of(&fleet.locked()).settled
+        })
+    }
+
     fn leader(&self) -> Option<&Leader> {
         self.process.as_ref()?.leader.as_ref()
     }

@@ -149,6 +149,16 @@ fn a_device_that_was_asked_too_seldom_is_told_from_one_that_is_on_probation() {
     assert_eq!((view(beside).confirmed, view(Facts { proven: true, ..beside }).confirmed), (0, 1));
 }
 
+/// It lost its records after it was set aside: it runs the version no more, and a rollback does not wait for it.
+#[test]
+fn a_device_that_was_set_aside_and_has_forgotten_it_is_known_not_to_run_the_version() {
+    let mut view = FleetView::default();
+    count(&mut view, &Facts { set_aside: true, ..facts() }, &moment());
+    assert_eq!(view, FleetView { matching: 1, unmarked: 1, ..FleetView::default() });
+    count(&mut view, &Facts { set_aside: true, online: false, ..facts() }, &moment());
+    assert_eq!(view.unmarked, 1, "nothing is known of one that is not connected");
+}
+
 #[test]
 fn each_device_is_counted_under_its_honest_name() {
     let offline = Facts { online: false, ..at(Phase::Offered, None) };
@@ -169,7 +179,21 @@ fn each_device_is_counted_under_its_honest_name() {
         still_exposed: 1,
         exposed_ever: 1,
         unmarked: 1,
+        others: 1,
         ..FleetView::default()
     };
     assert_eq!(view, expected);
+}
+
+#[test]
+fn contact_is_lost_with_devices_that_are_not_connected_or_not_heard() {
+    let heard = Facts { online: true, heard_at: Time(119_000), ..at(Phase::Confirmed, None) };
+    let lost = |facts: Facts| view(facts).lost;
+    assert_eq!((lost(heard), lost(Facts { online: false, ..heard })), (0, 1));
+    assert_eq!(lost(Facts { heard_at: Time(116_999), ..heard }), 1);
+    let idle = Facts { member: false, phase: None, matching: true, known: true, ..heard };
+    let others = |facts: Facts| (view(facts).others, view(facts).others_lost);
+    assert_eq!((others(idle), others(Facts { online: false, ..idle })), ((1, 0), (1, 1)));
+    assert_eq!(others(heard), (0, 0), "it runs the candidate");
+    assert_eq!(others(Facts { matching: false, ..idle }), (0, 0), "the stage could not have drawn it");
 }

@@ -129,8 +129,12 @@ fn forty(digest: &Digest) -> (Index, Membership) {
         fold(&mut index, &name, "state", &state(&name, i + 1, 1, model));
     }
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-    let share =
-        Share { selector: Selector::default(), spread_by: vec!["age".into()], devices: Target::Count(10) };
+    let share = Share {
+        selector: Selector::default(),
+        spread_by: vec!["age".into()],
+        devices: Target::Count(10),
+        floors: vec![],
+    };
     let empty = Membership { salt: "s".into(), ..Membership::default() };
     let devices = fleet.labelled().map(|(id, labels, reachable)| Candidate { id, labels, reachable });
     let membership = open_stage(&empty, &share, devices);
@@ -300,6 +304,7 @@ fn the_quick_membership_is_the_protocols() {
             selector: parts.1.clone(),
             spread_by: parts.2.clone(),
             devices: Target::Ppm(percent * 10_000),
+            floors: Vec::new(),
         };
         let empty = Membership { salt: format!("s{percent}"), ..Membership::default() };
         let devices = || fleet.labelled().map(|(id, labels, reachable)| Candidate { id, labels, reachable });

@@ -176,6 +176,9 @@ fn size(run: &Run) -> String {
     match run.policy.target(run.state.stage) {
         Target::Count(count) => many(count, "device"),
         Target::Ppm(1_000_000) | Target::AllBut(0) => "all devices".to_owned(),
+        Target::Ppm(share) if !run.stage().floors.is_empty() => {
+            format!("{} of the devices, or as many as it takes to show harm,", percent(share))
+        }
         Target::Ppm(share) => format!("{} of the devices", percent(share)),
         Target::AllBut(share) => format!("all devices but {}", percent(share)),
     }

@@ -16,7 +16,7 @@ pub struct Verdict {
     /// The verdict: `Healthy` (harm of the stage's margin or more is ruled out), `Exposed`
     /// (too few events to rule out any rise, and nothing speaks against the version), `Degraded` (harm is shown), `Undecided`
     /// (neither), `Incident` (devices without the version are outside the limit as well, so the version is not the
-    /// cause).
+    /// cause; or no device is left without the version, so nothing shows what the cause is).
     pub verdict: VerdictKind,
 
     /// What it rests on: `Statistical` (a test within the error budget), `Plain` (no bound on false rollbacks). `HardStop`
@@ -85,7 +85,7 @@ pub enum VerdictKind {
     /// Neither.
     #[default]
     Undecided,
-    /// Devices without the version are outside the limit as well.
+    /// Devices without the version are outside the limit as well, or none is left to compare with.
     Incident,
 }
 
