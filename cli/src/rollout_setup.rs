@@ -28,6 +28,8 @@ pub fn setup(rollout: &Rollout) -> Result<Setup, Problem> {
             allowance_ppm: valid.allowance_ppm,
             breach_share_ppm: breach_share_ppm(&format!("spec.slos[{i}].threshold"), slo)?,
             min_samples: valid.indicator.min_samples,
+            min_exposure: valid.min_exposure,
+            min_events: valid.min_events,
         })
     };
     let objectives = fields.map(objective).collect::<Result<Vec<_>, Problem>>()?;

@@ -2,11 +2,14 @@
 
 use crate::state::StageState;
 
-/// One of three. Undecided never turns into Healthy by waiting alone.
+/// One of four. Undecided never turns into Healthy by waiting alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Harm of the stage's margin or more is ruled out, and coverage is met.
     Healthy,
+    /// Coverage is met and nothing speaks against the candidate, but there were too few events to rule out any rise: passed
+    /// on exposure. See [`SloVerdict::exposure`].
+    Exposed,
     /// Harm is shown.
     Degraded,
     /// Neither yet.
@@ -62,6 +65,8 @@ pub struct SloVerdict {
     pub p_value_ppb: u64,
     /// Layer 2: natural logarithm of the e-value in thousandths; 0 when layer 2 does not run.
     pub log_e_milli: i64,
+    /// What the canaries' windows say of their rate alone, where there are too few events to rule out a rise.
+    pub exposure: Option<Exposure>,
     /// Canaries with a known outcome.
     pub devices: u32,
     /// Controls with a known outcome.
@@ -86,6 +91,20 @@ pub struct SloVerdict {
     pub sentence: String,
     /// The statistics behind it, for a person; empty without any.
     pub statistics: String,
+}
+
+/// What so many windows with the candidate say of its rate, all stages and devices together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exposure {
+    /// Windows of canaries, those of earlier stages included, and how many of them were bad.
+    pub canary: crate::Counts,
+    /// Upper 95 % limit of the share of bad windows, parts per billion (exact Poisson; without a bad window three over the
+    /// number of windows).
+    pub high_ppb: u64,
+    /// That limit as a multiple of the usual share, parts per million; `u64::MAX`: no bad window was ever seen.
+    pub rise_ppm: u64,
+    /// What the rule asks for before the stage passes, where it is not reached: windows of canaries, and bad windows of all.
+    pub lacking: Option<(u64, u64)>,
 }
 
 /// Harm to a few devices or to one stratum: found, or in doubt.

@@ -149,6 +149,11 @@ pub struct SloRule<'a> {
     /// more), when the user set it. Where windows are often bad, three times the errors is less than three
     /// times the bad windows. `None`: the smallest that this stage can rule out, reported in [`crate::SloVerdict::margin_ppm`].
     pub margin_ppm: Option<u64>,
+    /// Windows of canaries, those of earlier stages included, that a stage with too few events to rule out a rise needs
+    /// before it passes on exposure; 0: none.
+    pub min_exposure: u64,
+    /// Bad windows since the stage opened, of canaries and controls together, that it needs before; 0: none.
+    pub min_events: u64,
     /// Plain rule: samples that a merged window needs.
     pub min_samples: u64,
     /// Share of the error budget relative to the other rules (1 = equal); 0 spends nothing and never degrades.
@@ -166,6 +171,8 @@ impl<'a> SloRule<'a> {
             evidence: EvidenceKind::Statistical,
             allowance_ppm,
             margin_ppm: None,
+            min_exposure: 0,
+            min_events: 0,
             min_samples: 0,
             weight: 1,
         }

@@ -117,6 +117,12 @@ pub struct Rule {
     /// The margin, if the user set one, millionths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin_ppm: Option<u64>,
+    /// Windows of canaries, and bad windows of all, that it needs before it passes on exposure.
+    #[serde(default)]
+    pub min_exposure: u64,
+    /// See there.
+    #[serde(default)]
+    pub min_events: u64,
     /// Samples that a merged window needs.
     pub min_samples: u64,
     /// Weight in the error budget.
@@ -127,7 +133,7 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Answer {
-    /// Healthy, Degraded or Undecided.
+    /// Healthy, Exposed, Degraded or Undecided.
     pub verdict: String,
     /// Advance, Wait, Pause or RollBack.
     pub advice: String,
@@ -148,6 +154,7 @@ impl Answer {
     pub fn of(assessment: &Assessment) -> Answer {
         let verdict = match assessment.verdict {
             Verdict::Healthy => "Healthy",
+            Verdict::Exposed => "Exposed",
             Verdict::Degraded => "Degraded",
             Verdict::Undecided => "Undecided",
         };

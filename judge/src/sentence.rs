@@ -4,8 +4,8 @@
 //! A sentence begins with a small letter and has no full stop at its end, because callers put it into longer sentences.
 
 use crate::assessment::{
-    Advice, Coverage, Few, FewKind, FewProof, HardAction, HardStop, Incident, IncidentKind, SloVerdict,
-    Verdict,
+    Advice, Coverage, Exposure, Few, FewKind, FewProof, HardAction, HardStop, Incident, IncidentKind,
+    SloVerdict, Verdict,
 };
 use crate::decide::hard_stop::suspicious;
 use crate::decide::plain::Streak;
@@ -163,7 +163,7 @@ fn few(rule: &SloRule<'_>, record: &SloVerdict) -> Option<String> {
         FewKind::Devices => far_worse(rule, few, record),
     };
     match record.verdict {
-        Verdict::Healthy => None,
+        Verdict::Healthy | Verdict::Exposed => None,
         Verdict::Degraded => harm.then_some(told),
         Verdict::Undecided if few.found => Some(format!("{told}, but within the allowance")),
         Verdict::Undecided if record.relative_harm || record.threshold_ppb == 0 => None,
@@ -192,6 +192,44 @@ fn far_worse(rule: &SloRule<'_>, few: &Few, record: &SloVerdict) -> String {
     )
 }
 
+/// `, so the stage passes on exposure alone: with 0 bad of 201600 windows a share above 0.0015 % is ruled out, 1.48x the usual`
+fn exposed(record: &SloVerdict) -> String {
+    let Some(Exposure { canary, high_ppb, rise_ppm, lacking }) = record.exposure else {
+        return String::new();
+    };
+    let then = match lacking {
+        None => ", so the stage passes on exposure alone".to_owned(),
+        Some((windows, 0)) => format!(", and fewer than the {windows} windows that minExposure asks for"),
+        Some((0, events)) => format!(", and fewer than the {events} bad windows that minEvents asks for"),
+        Some((windows, events)) => {
+            format!(
+                ", and fewer than minExposure ({windows} windows) and minEvents ({events} bad windows) ask for"
+            )
+        }
+    };
+    let usual = match rise_ppm {
+        u64::MAX => "no bad window was ever seen before".to_owned(),
+        rise => format!("{} the usual", times(rise)),
+    };
+    format!(
+        "{then}: {} bad of {} windows with the new version rule out a share above {} (95 % confidence; {usual})",
+        canary.bad(),
+        canary.known,
+        rare_percent(high_ppb)
+    )
+}
+
+/// A share in parts per billion, rounded up to two digits: `0.0015 %`.
+fn rare_percent(ppb: u64) -> String {
+    let mut unit = 1;
+    while ppb / unit >= 100 {
+        unit *= 10;
+    }
+    let rounded = ppb.div_ceil(unit) * unit;
+    let text = format!("{}.{:07}", rounded / 10_000_000, rounded % 10_000_000);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// What Healthy rules out of harm to a few devices or to one stratum.
 fn also(record: &SloVerdict) -> String {
     let Some(FewProof { rise_ppm, share_ppm, stratum_ppm }) = record.few_proof else { return String::new() };
@@ -209,9 +247,7 @@ fn conclusion(record: &SloVerdict) -> Option<String> {
     let rise = times(record.margin_ppm);
     Some(match record.verdict {
         Verdict::Degraded => return None,
-        Verdict::Healthy if record.margin_ppm == u64::MAX => {
-            "passed because its time is over, with too few events to rule out a rise".to_owned()
-        }
+        Verdict::Exposed => format!("too few events to rule out a rise{}", exposed(record)),
         Verdict::Healthy if record.controls == 0 => {
             format!(
                 "a rise to {rise} the rate before the new version is ruled out; a smaller rise may be due to the time of day"
@@ -227,6 +263,9 @@ fn conclusion(record: &SloVerdict) -> Option<String> {
         Verdict::Undecided if record.threshold_ppb == 0 => "not tested yet".to_owned(),
         Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb => {
             "worse than on the same devices before the new version".to_owned()
+        }
+        Verdict::Undecided if record.exposure.is_some_and(|exposure| exposure.lacking.is_some()) => {
+            format!("no harm shown so far, too few events to rule out a rise{}", exposed(record))
         }
         Verdict::Undecided if record.margin_ppm == u64::MAX => "no harm shown so far".to_owned(),
         Verdict::Undecided => {
@@ -357,7 +396,7 @@ pub fn reason<'a>(
         },
         Advice::Advance => {
             let sentences: Vec<&str> = records
-                .filter(|r| r.verdict == Verdict::Healthy)
+                .filter(|r| matches!(r.verdict, Verdict::Healthy | Verdict::Exposed))
                 .take(3)
                 .map(|r| r.sentence.as_str())
                 .collect();

@@ -3,6 +3,7 @@
 //! The observations are rebuilt from retained reports; only what cannot be rebuilt is kept here: which
 //! looks are spent, what they cost, the running maximum of the e-process, and that harm, once shown, stays.
 
+use crate::observations::Counts;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -44,6 +45,10 @@ pub struct SloState {
     pub few_spent_ppb: u64,
     /// What of it was found, or holds the stage up: 0 nothing, 1 devices, 2 and more a stratum.
     pub few: u32,
+    /// Canaries' windows in the stages before this one, and how many of them were bad.
+    pub earlier: Counts,
+    /// The same in this stage, as of the newest look.
+    pub seen: Counts,
 }
 
 impl SloState {
@@ -94,7 +99,7 @@ impl std::fmt::Display for StateError {
 impl std::error::Error for StateError {}
 
 const VERSION: &str = "judge3";
-/// Written before harm to a few was looked for: its rules lack the last three numbers.
+/// Written before harm to a few was looked for: its rules lack the last seven numbers.
 const VERSION_BEFORE: &str = "judge2";
 /// Stands for a state that could not be read.
 const UNREADABLE: &str = "unreadable";
@@ -109,6 +114,17 @@ impl StageState {
     /// budget that was spent, so such a stage is not tested and does not pass any more: it waits for a human.
     pub fn unreadable() -> Self {
         Self { unreadable: true, ..Self::default() }
+    }
+
+    /// The state of the stage after this one: what canaries went through stays known, all else begins anew.
+    #[must_use]
+    pub fn next_stage(&self) -> Self {
+        let slos = self.slos.iter().map(|old| SloState {
+            key: old.key,
+            earlier: old.earlier.plus(old.seen),
+            ..SloState::default()
+        });
+        Self { slos: slos.collect(), ..Self::default() }
     }
 
     /// What the stage has spent so far, parts per billion.
@@ -151,7 +167,7 @@ impl StageState {
             // Writing to a String cannot fail.
             let _ = write!(
                 text,
-                ";{:x},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+                ";{:x},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
                 s.key,
                 u8::from(s.degraded),
                 s.looks_used,
@@ -165,7 +181,11 @@ impl StageState {
                 s.margin_ppm,
                 s.few_looks,
                 s.few_spent_ppb.min(WHOLE_PPB),
-                s.few
+                s.few,
+                s.earlier.known,
+                s.earlier.bad(),
+                s.seen.known,
+                s.seen.bad()
             );
         }
         text
@@ -226,6 +246,10 @@ fn flag(part: Option<&str>) -> Result<bool, StateError> {
     }
 }
 
+fn counts<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Result<Counts, StateError> {
+    Ok(Counts::new(number(fields.next())?, number(fields.next())?))
+}
+
 fn entry(part: Option<&str>, few: bool) -> Result<SloState, StateError> {
     let mut fields = part.ok_or(StateError::Malformed)?.split(',');
     let ppb = |part| Ok(number::<u64>(part)?.min(WHOLE_PPB));
@@ -245,6 +269,8 @@ fn entry(part: Option<&str>, few: bool) -> Result<SloState, StateError> {
         few_looks: if few { number(fields.next())? } else { 0 },
         few_spent_ppb: if few { ppb(fields.next())? } else { 0 },
         few: if few { number(fields.next())? } else { 0 },
+        earlier: if few { counts(&mut fields)? } else { Counts::default() },
+        seen: if few { counts(&mut fields)? } else { Counts::default() },
     };
     if fields.next().is_some() { Err(StateError::Malformed) } else { Ok(state) }
 }

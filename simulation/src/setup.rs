@@ -55,6 +55,10 @@ pub struct Objective {
     pub breach_share_ppm: u32,
     /// Plain evidence: predictions that a merged window needs.
     pub min_samples: u64,
+    /// Windows of canaries that a stage needs before it passes on exposure.
+    pub min_exposure: u64,
+    /// Bad windows of all devices that it needs before.
+    pub min_events: u64,
 }
 
 impl Objective {
@@ -70,6 +74,8 @@ impl Objective {
             allowance_ppm,
             breach_share_ppm: 0,
             min_samples: 0,
+            min_exposure: 0,
+            min_events: 0,
         }
     }
 
@@ -82,6 +88,8 @@ impl Objective {
             on_breach: self.on_breach,
             evidence: self.evidence,
             min_samples: self.min_samples,
+            min_exposure: self.min_exposure,
+            min_events: self.min_events,
             ..SloRule::statistical("", self.allowance_ppm)
         }
     }

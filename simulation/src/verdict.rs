@@ -5,7 +5,7 @@ use modelfleet_evidence::{
     merged_window, put_names, stage_seed,
 };
 use modelfleet_judge as judge;
-use modelfleet_judge::{Advice, Arm, EvidenceKind, MergedWindow, SloRule, StageState};
+use modelfleet_judge::{Arm, EvidenceKind, MergedWindow, SloRule, StageState};
 use modelfleet_rollout::{Evidence, PauseCause, Phase, Policy, State};
 
 use crate::compared::Compared;
@@ -60,7 +60,8 @@ impl Judged {
     /// Forgets the stage before.
     pub fn begin_stage(&mut self) {
         let arms = std::mem::take(&mut self.arms);
-        *self = Judged { arms, peak: self.peak, ..Judged::default() };
+        let state = self.state.next_stage();
+        *self = Judged { arms, state, peak: self.peak, ..Judged::default() };
     }
 
     /// Asks anew where the answer can have changed.
@@ -138,8 +139,7 @@ impl Judged {
         self.evidence = evidence(state, &self.arms, answer.looks, &assessment, &wording);
         self.looks_reached = answer.looks.reached;
         self.final_look = answer.looks.is_final();
-        self.on_exposure = assessment.advice == Advice::Advance
-            && assessment.per_slo.iter().any(|record| record.promised && record.margin_ppm == u64::MAX);
+        self.on_exposure = assessment.verdict == judge::Verdict::Exposed;
         self.state = assessment.state;
     }
 }

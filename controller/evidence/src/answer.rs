@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use modelfleet_judge::{Advice, Assessment, HardAction, Looks};
+use modelfleet_judge::{Advice, Assessment, HardAction, Looks, Verdict as Judged};
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::state::FailureCode;
@@ -41,7 +41,7 @@ pub fn evidence(
     Evidence {
         attempt: state.attempt,
         stage: state.stage,
-        verdict: verdict(answer.advice),
+        verdict: verdict(answer.advice, answer.verdict),
         incident: answer.incident.as_ref().filter(|_| pauses).map(|i| i.sentence.clone()).or(away),
         pause: (pauses && answer.incident.is_none()).then(|| sentence.clone()),
         hard_stop: hard_stop(arms, answer, wording),
@@ -58,9 +58,10 @@ pub fn evidence(
 
 /// The verdict that follows from the judge's advice: what pauses a rollout says neither good nor bad of the candidate.
 #[must_use]
-pub fn verdict(advice: Advice) -> Verdict {
+pub fn verdict(advice: Advice, judged: Judged) -> Verdict {
     match advice {
         Advice::RollBack => Verdict::Degraded,
+        Advice::Advance if judged == Judged::Exposed => Verdict::Exposed,
         Advice::Advance => Verdict::Healthy,
         Advice::Wait | Advice::Pause => Verdict::Undecided,
     }

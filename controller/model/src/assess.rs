@@ -146,6 +146,8 @@ fn rule(objective: &Objective) -> SloRule<'_> {
         on_breach: objective.on_breach,
         evidence: objective.evidence,
         min_samples: objective.indicator.min_samples,
+        min_exposure: objective.min_exposure,
+        min_events: objective.min_events,
         ..SloRule::statistical("", objective.allowance_ppm)
     }
 }

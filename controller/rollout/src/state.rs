@@ -219,7 +219,9 @@ pub enum Cause {
 pub enum Passed {
     /// The judge ruled harm out.
     Proven,
-    /// The judge ruled harm out and a person agreed.
+    /// There were too few events to rule a rise out, and nothing spoke against the version.
+    OnExposure,
+    /// The judge ruled harm out, or the stage passed on exposure, and a person agreed.
     Approved,
     /// A person went on without waiting for a verdict.
     ByHand,

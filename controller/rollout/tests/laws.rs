@@ -71,7 +71,12 @@ fn counts() -> impl Strategy<Value = FleetView> {
 }
 
 fn evidence() -> impl Strategy<Value = Evidence> {
-    let verdict = prop_oneof![Just(Verdict::Healthy), Just(Verdict::Undecided), Just(Verdict::Degraded)];
+    let verdict = prop_oneof![
+        Just(Verdict::Healthy),
+        Just(Verdict::Exposed),
+        Just(Verdict::Undecided),
+        Just(Verdict::Degraded)
+    ];
     let said = || prop::option::weighted(0.2, Just("something".to_owned()));
     let devices: Vec<DeviceId> = vec!["b".parse().unwrap(), "a".parse().unwrap(), "b".parse().unwrap()];
     let stop = prop::option::weighted(

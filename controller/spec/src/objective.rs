@@ -22,6 +22,10 @@ pub struct Objective {
     pub evidence: EvidenceKind,
     /// Share of device-windows that may be beyond the bound, millionths.
     pub allowance_ppm: u32,
+    /// Windows of devices with the version that a stage needs before it passes on exposure.
+    pub min_exposure: u64,
+    /// Windows beyond the bound that it needs before, of all devices.
+    pub min_events: u64,
     /// For people: what is wrong when it is broken.
     pub breach: String,
     /// For people: the bound with its unit.
@@ -63,7 +67,14 @@ fn objective(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<
             }
         },
         allowance_ppm: percent(&format!("{at}.allowance"), &slo.allowance)?,
+        min_exposure: count(slo.min_exposure),
+        min_events: count(slo.min_events),
     })
+}
+
+/// Nothing asked for is none needed.
+fn count(asked: Option<i64>) -> u64 {
+    asked.and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
 }
 
 fn tells_confidence(version: &ModelVersionSpec) -> bool {

@@ -29,5 +29,7 @@ fn slo(name: &str, metric: Metric, threshold: &str) -> Slo {
         evidence: Evidence::default(),
         for_windows: default_for_windows(),
         min_samples: default_min_samples(),
+        min_exposure: None,
+        min_events: None,
     }
 }

@@ -76,6 +76,19 @@ pub struct Slo {
     #[serde(default = "default_min_samples")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub min_samples: i64,
+
+    /// Where too few windows are outside the limit to rule out any rise, the stage passes on exposure, with the verdict
+    /// `Exposed`. This many windows of devices with the version, those of earlier stages included, must have been counted
+    /// before, 0 to 1000000000000. Default: 0. Example: `300000` rules out a share of bad windows above 0.001% if none was bad.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000_000_000_i64))]
+    pub min_exposure: Option<i64>,
+
+    /// The same for windows outside the limit: this many must have been counted since the stage opened, of all devices
+    /// together, before the stage passes on exposure, 0 to 1000000000. Default: 0. Example: `3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    pub min_events: Option<i64>,
 }
 
 /// What a limit is relative to.

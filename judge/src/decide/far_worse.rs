@@ -19,6 +19,8 @@ const MOST_CANARIES: usize = 5;
 /// Nothing is Healthy while so many canaries are far worse, and so few controls, by less chance than this. It is no harm
 /// shown, so it takes nothing back and costs no budget.
 const HELD_BACK: f64 = 0.03;
+/// One device of so many canaries or more is one device.
+const FEW: usize = 20;
 /// The same for one canary, and for more, where the candidate makes the others better: a candidate that changes something
 /// may harm a few.
 const HELD_BACK_CHANGED: [f64; 2] = [0.15, 0.25];
@@ -100,6 +102,7 @@ impl FarWorse {
         }
         let p = marked_among_canaries(subjects, &self.marks);
         let changed = HELD_BACK_CHANGED[usize::from(self.canaries > 1)];
-        p <= HELD_BACK || (p <= changed && better())
+        let enough = self.canaries > 1 || self.all_canaries < FEW;
+        (p <= HELD_BACK && enough) || (p <= changed && better())
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::budget::Looks;
 use crate::decide::far_worse::FarWorse;
-use crate::decide::few;
+use crate::decide::tally::Tally;
+use crate::decide::{exposed, few};
 use crate::exact::change::Subject;
 use crate::exact::ratio::{Ratio, rhythm};
 use crate::observations::{Observations, OnBreach, SloRule};
@@ -50,18 +51,28 @@ fn missed(looks: Looks, judged: u16) -> f64 {
     from_ppb(missed_ppb(looks).saturating_sub(before))
 }
 
+/// What the margin is judged by.
+#[derive(Clone, Copy)]
+pub struct Comparison<'a> {
+    /// Budget and looks.
+    pub observations: &'a Observations<'a>,
+    /// The SLO.
+    pub rule: &'a SloRule<'a>,
+    /// Its counts.
+    pub tally: &'a Tally,
+    /// The devices, in the order of `far`.
+    pub subjects: &'a [Subject],
+    /// Which of them are far worse than before.
+    pub far: &'a FarWorse,
+    /// The stage's seed for this SLO.
+    pub seed: u64,
+}
+
 /// Judges the margin once for each look that is reached, the last planned one and those after it: to ask again at
 /// every turn until the answer is right would let a candidate as bad as the margin pass three times as often. The
 /// answer stays until the next look. `ready`: covered, and nothing else is in the way.
-pub fn judge(
-    observations: &Observations<'_>,
-    rule: &SloRule<'_>,
-    subjects: &[Subject],
-    far: &FarWorse,
-    ready: bool,
-    seed: u64,
-    state: &mut SloState,
-) -> Ruling {
+pub fn judge(of: Comparison<'_>, ready: bool, state: &mut SloState) -> Ruling {
+    let Comparison { observations, rule, subjects, far, seed, .. } = of;
     let looks = observations.looks;
     if !looks.is_final() {
         return Ruling { margin_ppm: rule.margin_ppm.unwrap_or(u64::MAX), ruled_out: false };
@@ -72,7 +83,7 @@ pub fn judge(
         let margin_ppm = if same { state.margin_ppm } else { rule.margin_ppm.unwrap_or(u64::MAX) };
         return Ruling { margin_ppm, ruled_out: state.healthy && same };
     }
-    let ruling = beside(observations, rule, subjects, far, missed(looks, state.judged_look));
+    let ruling = beside(of, missed(looks, state.judged_look), state);
     if !ready {
         return Ruling { ruled_out: false, ..ruling };
     }
@@ -90,22 +101,16 @@ fn gates(observations: &Observations<'_>) -> usize {
 
 /// What is ruled out beside devices that are far worse than before: by the others alone where those are a handful, else
 /// by all of them and by the others alike.
-fn beside(
-    observations: &Observations<'_>,
-    rule: &SloRule<'_>,
-    subjects: &[Subject],
-    far: &FarWorse,
-    beyond: f64,
-) -> Ruling {
-    let of = |subjects: &[Subject]| rule_out(observations, rule, subjects, beyond);
-    if far.is_empty() {
-        return of(subjects);
+fn beside(of: Comparison<'_>, beyond: f64, state: &SloState) -> Ruling {
+    let by = |subjects: &[Subject]| rule_out(Comparison { subjects, ..of }, beyond, state);
+    if of.far.is_empty() {
+        return by(of.subjects);
     }
-    let others = of(&far.others(subjects));
-    if far.is_handful() {
+    let others = by(&of.far.others(of.subjects));
+    if of.far.is_handful() {
         return others;
     }
-    let all = of(subjects);
+    let all = by(of.subjects);
     Ruling { ruled_out: all.ruled_out && others.ruled_out, ..all }
 }
 
@@ -138,12 +143,8 @@ pub(crate) fn told(ratio: Ratio, subjects: &[Subject]) -> Ratio {
     if has_few_events(&ratio) { ratio.forgiving(subjects) } else { ratio }
 }
 
-fn rule_out(
-    observations: &Observations<'_>,
-    rule: &SloRule<'_>,
-    subjects: &[Subject],
-    beyond: f64,
-) -> Ruling {
+fn rule_out(of: Comparison<'_>, beyond: f64, state: &SloState) -> Ruling {
+    let Comparison { observations, rule, tally, subjects, .. } = of;
     let Some(ratio) = Ratio::of(subjects) else {
         return Ruling { margin_ppm: rule.margin_ppm.unwrap_or(u64::MAX), ruled_out: false };
     };
@@ -159,8 +160,11 @@ fn rule_out(
     let as_before = || {
         smallest <= COARSE_PPM || Ratio::of_past(subjects).is_none_or(|past| past.low(held_back) <= rhythm)
     };
-    let calm = told(ratio, subjects).low(held_back) <= rhythm && as_before();
     let margin_ppm = default_ppm(&ratio, smallest);
+    if margin_ppm == u64::MAX && exposed::lacking(rule, tally, state.earlier).is_some() {
+        return Ruling { margin_ppm, ruled_out: false };
+    }
+    let calm = told(ratio, subjects).low(held_back) <= rhythm && as_before();
     Ruling { margin_ppm, ruled_out: calm && (margin_ppm == u64::MAX || below(margin_ppm)) }
 }
 

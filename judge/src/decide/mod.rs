@@ -3,6 +3,7 @@
 pub mod anytime_layer;
 pub mod coverage;
 pub mod exact_layer;
+pub mod exposed;
 pub mod far_worse;
 pub mod few;
 pub mod few_proof;
@@ -152,10 +153,12 @@ fn combine(observations: &Observations<'_>, parts: &Parts) -> (Verdict, Advice) 
     }
     // Rules beyond the limit were not judged: they must not pass unseen.
     let all_judged = parts.per_slo.len() == observations.slos.len();
-    let healthy = all_judged && gates.iter().all(|(_, verdict)| *verdict == Verdict::Healthy);
+    let passes = |verdict: &Verdict| matches!(verdict, Verdict::Healthy | Verdict::Exposed);
+    let healthy = all_judged && gates.iter().all(|(_, verdict)| passes(verdict));
     let suspicious = parts.quiet || parts.hard_stop.as_ref().is_some_and(hard_stop::suspicious);
     if healthy && !suspicious && parts.coverage.met && observations.looks.is_final() {
-        return (Verdict::Healthy, Advice::Advance);
+        let exposed = gates.iter().any(|(_, verdict)| *verdict == Verdict::Exposed);
+        return (if exposed { Verdict::Exposed } else { Verdict::Healthy }, Advice::Advance);
     }
     (Verdict::Undecided, Advice::Wait)
 }

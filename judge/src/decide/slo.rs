@@ -5,7 +5,7 @@ use crate::assessment::{Incident, IncidentKind, SloVerdict, Verdict};
 use crate::budget::Spending;
 use crate::decide::far_worse::FarWorse;
 use crate::decide::tally::Tally;
-use crate::decide::{anytime_layer, exact_layer, few, few_proof, incident, look_label, margin};
+use crate::decide::{anytime_layer, exact_layer, exposed, few, few_proof, incident, look_label, margin};
 use crate::exact::change::{Subject, subjects};
 use crate::exact::exposure;
 use crate::exact::ratio::{BEYOND, Ratio};
@@ -57,18 +57,25 @@ pub fn judge(
     let first_beyond = alone && tally.canary_history.known == 0 && covered && beyond;
     let ready = !harm && !first_beyond && covered && unlike.is_none() && record.devices > 0;
     let compared = exposure::compared(&subjects, seed);
-    let ruling = margin::judge(observations, rule, &compared, &far, ready, seed, state);
+    let comparison = margin::Comparison { observations, rule, tally, subjects: &compared, far: &far, seed };
+    let ruling = margin::judge(comparison, ready, state);
     record.margin_ppm = ruling.margin_ppm;
     record.few = few::told(&subjects, &far, state);
     let few = record.few.as_ref().filter(|few| few.found);
     record.absolute_breach |= few.is_some_and(|few| few::breaks(few, &subjects, &far, rule.allowance_ppm));
+    state.seen = tally.canary;
     record.verdict = if record.relative_harm && record.absolute_breach {
         Verdict::Degraded
+    } else if ready && ruling.ruled_out && ruling.margin_ppm == u64::MAX && rule.margin_ppm.is_none() {
+        Verdict::Exposed
     } else if ready && ruling.ruled_out {
         Verdict::Healthy
     } else {
         Verdict::Undecided
     };
+    if observations.looks.is_final() && ruling.margin_ppm == u64::MAX {
+        record.exposure = Some(exposed::of(rule, tally, state.earlier));
+    }
     if record.verdict == Verdict::Healthy {
         record.few_proof = few_proof::of(&subjects, &far);
     }

@@ -90,6 +90,7 @@ impl Tally {
             control: self.control,
             devices_over: (self.canaries_over, self.controls_over),
             spent_ppb: 0,
+            exposure: None,
             few: None,
             few_proof: None,
             promised: true,

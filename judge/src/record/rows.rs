@@ -17,6 +17,8 @@ pub(super) fn rule(rule: &SloRule<'_>) -> Rule {
         },
         allowance_ppm: rule.allowance_ppm,
         margin_ppm: rule.margin_ppm,
+        min_exposure: rule.min_exposure,
+        min_events: rule.min_events,
         min_samples: rule.min_samples,
         weight: rule.weight,
     }
@@ -35,6 +37,8 @@ impl Rule {
             },
             allowance_ppm: self.allowance_ppm,
             margin_ppm: self.margin_ppm,
+            min_exposure: self.min_exposure,
+            min_events: self.min_events,
             min_samples: self.min_samples,
             weight: self.weight,
         })

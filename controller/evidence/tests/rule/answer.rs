@@ -5,7 +5,7 @@ use modelfleet_evidence::{
 };
 use modelfleet_judge::{
     Advice, Arm, Assessment, Counts, HardAction, HardRule, HardStop, Looks, OnBreach, SilenceRule, SloRule,
-    StageState,
+    StageState, Verdict as Judged,
 };
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::observe::Observe;
@@ -148,8 +148,11 @@ fn assessment() -> Assessment {
 
 #[test]
 fn only_what_is_shown_is_told_as_good_or_bad() {
-    let told = [Advice::RollBack, Advice::Advance, Advice::Wait, Advice::Pause].map(verdict);
+    let advices = [Advice::RollBack, Advice::Advance, Advice::Wait, Advice::Pause];
+    let told = advices.map(|advice| verdict(advice, Judged::Healthy));
     assert_eq!(told, [Verdict::Degraded, Verdict::Healthy, Verdict::Undecided, Verdict::Undecided]);
+    let told = advices.map(|advice| verdict(advice, Judged::Exposed));
+    assert_eq!(told, [Verdict::Degraded, Verdict::Exposed, Verdict::Undecided, Verdict::Undecided]);
     let arms = gathered(&[]);
     let none = Wording { shared: "", id: &|_| None, labels: &|_| None };
     let state = State { attempt: 2, stage: 1, ..State::default() };

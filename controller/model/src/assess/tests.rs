@@ -389,12 +389,12 @@ fn the_judge_is_asked_by_the_stage_and_the_budget_that_is_left() {
 }
 
 #[test]
-fn a_candidate_without_harm_is_told_as_healthy_at_the_last_look() {
+fn a_candidate_without_harm_passes_at_the_last_look_and_few_events_are_told_as_exposure() {
     let mut world = World::new();
     (0..20).for_each(|n| world.device(&format!("c{n:02}"), true, runs(OPENED)));
     (0..40).for_each(|n| world.device(&format!("n{n:02}"), false, IDLE));
     let evidence = world.look(NOW).1.evidence;
-    assert_eq!((evidence.verdict, evidence.final_look), (Verdict::Healthy, true), "{}", evidence.sentence);
+    assert_eq!((evidence.verdict, evidence.final_look), (Verdict::Exposed, true), "{}", evidence.sentence);
     // Of half of them too few windows are known.
     (0..10).for_each(|n| world.device(&format!("d{n:02}"), true, Said { until: 1_004, ..runs(OPENED) }));
     let evidence = world.look(NOW).1.evidence;

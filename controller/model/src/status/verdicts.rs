@@ -39,6 +39,7 @@ fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
         verdict: match v.verdict {
             _ if incident => VerdictKind::Incident,
             Judged::Healthy => VerdictKind::Healthy,
+            Judged::Exposed => VerdictKind::Exposed,
             Judged::Degraded => VerdictKind::Degraded,
             Judged::Undecided => VerdictKind::Undecided,
         },
