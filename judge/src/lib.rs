@@ -81,7 +81,8 @@ mod state;
 
 pub use align::{matched_start, matched_start_sorted};
 pub use assessment::{
-    Advice, Assessment, Coverage, HardAction, HardStop, Incident, IncidentKind, SloVerdict, Verdict,
+    Advice, Assessment, Coverage, Few, FewKind, FewProof, HardAction, HardStop, Incident, IncidentKind,
+    SloVerdict, Verdict,
 };
 pub use budget::{Budget, Looks, Spending};
 pub use decide::assess;

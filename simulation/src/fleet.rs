@@ -21,6 +21,9 @@ use crate::scenario::OfflinePattern;
 use crate::variation::{Variation, WindowCourse};
 use crate::windows::Windows;
 
+/// Keeps the draw of the broken devices apart from others under the same seed and device.
+const BROKEN: u64 = 0x6272_6f6b_656e;
+
 /// All devices of a run.
 pub struct Fleet<'a> {
     /// What they live by.
@@ -154,6 +157,11 @@ impl<'a> Fleet<'a> {
             let holds = happens(share, &mut device.chance);
             device.set(fact, holds);
         }
+        if scenario.broken.share > 0.0 {
+            // By a stream of its own: with and without broken devices the rest of the fleet is the same.
+            let broken = happens(scenario.broken.share, &mut Chance::fork(self.seed ^ BROKEN, label));
+            device.set(Fact::Broken, broken);
+        }
         let offline = &scenario.offline;
         device.offline_share = match offline.pattern {
             OfflinePattern::Spells | OfflinePattern::Night => offline.share as f32,
@@ -204,6 +212,13 @@ impl<'a> Fleet<'a> {
             Some(generation) => format!("d{slot:08}.{generation}"),
         };
         text.parse().ok()
+    }
+
+    /// What a slot's device has in common with its stratum: `site=north`.
+    pub fn stratum_labels(&self, slot: u32, spread_by: &[String]) -> String {
+        let labels = self.devices.get(slot as usize).map(|d| &self.tables.labels[usize::from(d.stratum)]);
+        let of = |key: &String| Some(format!("{key}={}", labels?.get(key)?));
+        spread_by.iter().filter_map(of).collect::<Vec<_>>().join(", ")
     }
 
     /// A stage has opened.

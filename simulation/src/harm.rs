@@ -202,6 +202,12 @@ impl Tables {
         there.map(|o| o.severity)
     }
 
+    /// The chance that a window of a broken device is bad, once it is broken.
+    pub fn broken(&self, window: u32) -> Option<f64> {
+        let broken = &self.scenario.fleet.broken;
+        window.checked_sub(self.start).filter(|since| *since >= broken.start_window).map(|_| broken.severity)
+    }
+
     /// Which strata are cut off in a window; `None`: none.
     pub fn cut_off(&self, window: u32) -> Option<Vec<bool>> {
         let since = window.checked_sub(self.start)?;

@@ -43,7 +43,7 @@ pub use methods::Method;
 pub use outcome::{End, Outcome};
 pub use run::{Look, Simulation};
 pub use scenario::{
-    Autocorrelation, Effect, Fleet as FleetScenario, Hours, LabelValues, Liars, Network, Offline,
+    Autocorrelation, Broken, Effect, Fleet as FleetScenario, Hours, LabelValues, Liars, Network, Offline,
     OfflinePattern, Outage, Partition, PerSli, Scenario, ScenarioError, Season, ShortReports, ShortenedArm,
     StratumEffect, StratumShare, WrongField,
 };

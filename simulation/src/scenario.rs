@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use effect::{Effect, Hours, StratumEffect};
-pub use fleet::{Fleet, Offline, OfflinePattern, StratumShare};
+pub use fleet::{Broken, Fleet, Offline, OfflinePattern, StratumShare};
 pub use liars::Liars;
 pub use network::{Network, Outage, Partition, ShortReports, ShortenedArm};
 pub use per_sli::PerSli;

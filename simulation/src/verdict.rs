@@ -1,8 +1,8 @@
 //! Asks the judge where its answer can change, by the shipped evidence rule.
 
 use modelfleet_evidence::{
-    Arms, Asked, LookPlan, MERGED_WINDOWS_MAX, Measured, Moment, Question, Subject, Wording, evidence,
-    merged_window, stage_seed,
+    Arms, Asked, LookPlan, MERGED_WINDOWS_MAX, Measured, Moment, Names, Question, Subject, Wording, evidence,
+    merged_window, put_names, stage_seed,
 };
 use modelfleet_judge as judge;
 use modelfleet_judge::{Advice, Arm, EvidenceKind, MergedWindow, SloRule, StageState};
@@ -125,12 +125,16 @@ impl Judged {
             now: moment.now,
         };
         let answer = question.ask(told);
-        let assessment = answer.assessment;
+        let mut assessment = answer.assessment;
+        let id = |subject: &Subject| fleet.id(subject.number);
+        let spread_by = &policy.stage(state.stage).spread_by;
+        let stratum = |subject: &Subject| fleet.stratum_labels(subject.number, spread_by);
+        put_names(&mut assessment, &self.arms, &Names { id: &id, stratum: &stratum });
         let labels = |subject: &Subject| {
             let device = fleet.devices.get(subject.number as usize)?;
             fleet.tables.labels.get(usize::from(device.stratum))
         };
-        let wording = Wording { shared: "", id: &|subject| fleet.id(subject.number), labels: &labels };
+        let wording = Wording { shared: "", id: &id, labels: &labels };
         self.evidence = evidence(state, &self.arms, answer.looks, &assessment, &wording);
         self.looks_reached = answer.looks.reached;
         self.final_look = answer.looks.is_final();

@@ -1,9 +1,13 @@
 //! The cells of the grid.
 
+mod broken;
+mod cure;
 mod detect;
+mod few;
 mod margin;
 pub mod methods;
 mod null;
+mod rare;
 mod silence;
 mod site;
 mod site_silence;
@@ -68,6 +72,10 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "site" => site::site(),
         "site-silence" => site_silence::site_silence(),
         "worlds" => worlds::worlds(),
+        "few" => few::few(),
+        "broken" => broken::broken(),
+        "cure" => cure::cure(),
+        "rare" => rare::rare(),
         "fail" => stages::fail(),
         "reach" => stages::reach(),
         _ => Vec::new(),

@@ -29,7 +29,7 @@ pub fn print(runs: u64, seed: u64, only: &str) {
         let run = |cell: &Cell, rule: Rule| {
             let mut cell = cell.clone();
             cell.setup.rule = rule;
-            outcomes(&cell, runs, seed)
+            outcomes(&cell, runs, seed).into_iter().map(|(outcome, _)| outcome).collect::<Vec<_>>()
         };
         let shown = |outcomes: &[Outcome]| {
             let rolled_back = outcomes.iter().filter(|o| o.detected_ms.is_some()).count();

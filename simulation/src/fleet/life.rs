@@ -141,6 +141,11 @@ impl Fleet<'_> {
             {
                 bad |= happens(severity, &mut device.chance);
             }
+            if device.is(Fact::Broken)
+                && let Some(severity) = tables.broken(at)
+            {
+                bad |= happens(severity, &mut device.chance);
+            }
             if let Some(variation) = &variation {
                 bad = variation.told(bad, runs && at >= device.entered);
             }

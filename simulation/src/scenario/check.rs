@@ -80,6 +80,8 @@ impl Wrong {
         self.rule((0.0..=0.95).contains(&offline.share), "fleet.offline.share", "must be from 0 to 0.95");
         let long = (1.0..=1e6).contains(&offline.mean_windows);
         self.rule(long, "fleet.offline.meanWindows", "must be from 1 to 1000000");
+        self.rule(is_share(fleet.broken.share), "fleet.broken.share", SHARE);
+        self.rule(is_share(fleet.broken.severity), "fleet.broken.severity", SHARE);
         self.rule(fleet.history_windows <= 60_000, "fleet.historyWindows", "must be at most 60000");
         self.rule(fleet.predictions_per_window > 0, "fleet.predictionsPerWindow", "must be above 0");
     }

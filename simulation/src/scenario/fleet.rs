@@ -44,6 +44,8 @@ pub struct Fleet {
     pub leavers_stay: bool,
     /// When devices are out of reach.
     pub offline: Offline,
+    /// Devices that are bad whatever runs on them.
+    pub broken: Broken,
     /// Windows that devices have lived through before the rollout.
     pub history_windows: u32,
     /// Windows that a device remembers of the model it had first, those since the rollout began included; 0: all.
@@ -74,6 +76,7 @@ impl Default for Fleet {
             churn_per_day: 0.0,
             leavers_stay: false,
             offline: Offline::default(),
+            broken: Broken::default(),
             history_windows: 600,
             memory_windows: 0,
             predictions_per_window: 100,
@@ -92,6 +95,24 @@ pub struct StratumShare {
     /// Its rates as a multiple of the fleet's.
     #[serde(default = "one")]
     pub rate_factor: f64,
+}
+
+/// Devices that are bad whatever runs on them, such as those with a broken sensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Broken {
+    /// Their share of the fleet.
+    pub share: f64,
+    /// Chance that one of their windows is bad.
+    pub severity: f64,
+    /// From when on, in windows counted from the start of the rollout.
+    pub start_window: u32,
+}
+
+impl Default for Broken {
+    fn default() -> Broken {
+        Broken { share: 0.0, severity: 0.9, start_window: 0 }
+    }
 }
 
 /// When devices are out of reach.
