@@ -150,6 +150,13 @@ impl Tables {
         there.map(|o| o.severity)
     }
 
+    /// Whether a window still suffers from the change of models, on a device whose first whole window with the candidate was
+    /// `entered`.
+    #[inline]
+    pub fn pays_for_the_swap(&self, entered: u32, window: u32) -> bool {
+        within(window, entered, self.scenario.effect.swap_cost_windows)
+    }
+
     /// Which strata are cut off in a window; `None`: none.
     pub fn cut_off(&self, window: u32) -> Option<Vec<bool>> {
         let since = window.checked_sub(self.start)?;

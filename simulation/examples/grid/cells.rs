@@ -6,6 +6,7 @@ mod null;
 mod silence;
 mod site;
 mod stages;
+mod swap;
 mod today;
 mod uneven;
 mod whole;
@@ -63,6 +64,9 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "silence" => silence::silence(),
         "uneven" => uneven::uneven(),
         "site" => site::site(),
+        "swap" => swap::swap(),
+        "swap-harm" => swap::harm(),
+        "swap-long" => swap::long(),
         "today" => today::today(),
         "fail" => stages::fail(),
         "reach" => stages::reach(),

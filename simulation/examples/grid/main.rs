@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p modelfleet-simulation --example grid -- PART [runs] [seed] [only=TEXT] [why]`
 //! where PART is null, null-rules, large, odd, odd-rules, detect, margin, rollout, rollout-large, whole, silence, uneven, site,
-//! fail, reach or today. Cells of large fleets are run less often than asked.
+//! fail, reach, swap, swap-harm, swap-long or today. Cells of large fleets are run less often than asked.
 //! With `why` a line on standard error says how the first runs of each cell that waited for a person ended.
 //!
 //! Prints a Markdown table; the limits are Wilson's at 95 %.

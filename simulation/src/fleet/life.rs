@@ -132,6 +132,9 @@ impl Fleet<'_> {
             {
                 bad |= happens(severity, &mut device.chance);
             }
+            if runs && tables.pays_for_the_swap(device.entered, at) {
+                bad |= happens(tables.scenario.effect.swap_cost_severity, &mut device.chance);
+            }
             if at >= first {
                 memory::count(short, meter, at - self.stage_first, bad);
             }

@@ -17,6 +17,11 @@ pub struct Effect {
     pub exact_share: bool,
     /// Windows from activation until the rates change.
     pub onset_windows: u32,
+    /// Whole windows after an activation in which a device pays for the change, whatever the model: cold caches, a reload.
+    /// Devices that keep their model do not pay.
+    pub swap_cost_windows: u32,
+    /// Chance that such a window is bad, for each objective; default 1.
+    pub swap_cost_severity: f64,
     /// Share of the devices on which the candidate does not start, or crashes.
     pub hard_failure_share: f64,
     /// Share of the devices that cannot run the candidate, and find that out when they are to take it.
@@ -34,6 +39,8 @@ impl Default for Effect {
             affected_share: 1.0,
             exact_share: false,
             onset_windows: 0,
+            swap_cost_windows: 0,
+            swap_cost_severity: 1.0,
             hard_failure_share: 0.0,
             incompatible_share: 0.0,
             silent_share: 0.0,
