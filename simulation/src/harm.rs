@@ -34,6 +34,8 @@ pub struct Tables {
     pub window_ms: u64,
     /// Windows after activation that do not count.
     pub warmup_windows: u64,
+    /// Canaries settle: the judge leaves out their first windows, and the rules that users have today do not.
+    pub settles: bool,
     /// First window of the rollout; those before are history.
     pub start: u32,
     /// Windows of a day.
@@ -114,6 +116,7 @@ impl Tables {
             truth_delay: setup.objectives.iter().map(delay).collect(),
             window_ms: setup.window_ms(),
             warmup_windows: setup.warmup_windows,
+            settles: setup.rule == Rule::Judge,
             start: fleet.history_windows.max(1),
             day_windows: day as u32,
             counts_errors: setup.rule == Rule::Pooled || setup.objectives.iter().any(plain),

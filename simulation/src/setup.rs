@@ -20,6 +20,9 @@ pub struct Setup {
     pub objectives: Vec<Objective>,
     /// Windows after activation that do not count.
     pub warmup_windows: u64,
+    /// Windows after those in which a device settles, by which nothing is decided; `None`: as many as
+    /// [`modelfleet_evidence::LookPlan::settling`] says.
+    pub settling_windows: Option<u64>,
     /// A device that was not heard for so long is silent, milliseconds.
     pub silent_after_ms: u64,
     /// Layer 0.
@@ -53,6 +56,8 @@ pub struct Objective {
     pub breach_share_ppm: u32,
     /// Plain evidence: predictions that a merged window needs.
     pub min_samples: u64,
+    /// Windows after one until the truth about it is known, as the rollout is told; the scenario says when it really is.
+    pub late_windows: u64,
 }
 
 impl Objective {
@@ -68,6 +73,7 @@ impl Objective {
             allowance_ppm,
             breach_share_ppm: 0,
             min_samples: 0,
+            late_windows: 0,
         }
     }
 
@@ -80,6 +86,7 @@ impl Objective {
             on_breach: self.on_breach,
             evidence: self.evidence,
             min_samples: self.min_samples,
+            late_windows: self.late_windows,
             ..SloRule::statistical("", self.allowance_ppm)
         }
     }

@@ -31,7 +31,8 @@ pub struct Judged {
     pub evidence: Evidence,
     /// The stage passes on exposure: it has too few events to rule anything out.
     pub on_exposure: bool,
-    looks_reached: u16,
+    /// At the last asking: looks of the stage, and by objective.
+    looks_reached: Vec<u16>,
     failed: usize,
     asked_at: Option<u32>,
     final_look: bool,
@@ -74,7 +75,7 @@ impl Judged {
         }
         let observer = Observer::new(fleet, setup.controls, window);
         if setup.rule != Rule::Judge {
-            let looks = plan.reached(observer.progress().half(0));
+            let looks = plan.reached(observer.progress().half(0).compared);
             self.evidence = self.today.judge(setup, state, fleet, window, looks);
             return;
         }
@@ -82,14 +83,19 @@ impl Judged {
         let patience = if any_time(self.arms.sizes()) { ANY_TIME_WINDOWS } else { ASKED_WINDOWS };
         let seed = stage_seed(&policy.parts().uid, state);
         let quiet = observer.may_be_quiet(&moment);
-        let reached = if quiet {
+        let reported = if quiet {
             self.arms.gather(observer.devices(), fleet.tables.indicators, &fleet.stage, &moment, seed);
-            self.arms.looks(&plan, &self.arms.outcomes(), &fleet.stage, moment.now)
+            self.arms.reported(&self.arms.outcomes(), &fleet.stage, moment.now)
         } else {
-            plan.reached(observer.progress().half(0))
+            observer.progress().half(0)
         };
+        let by_objective =
+            setup.objectives.iter().map(|o| plan.reached_by_objective(reported, o.late_windows));
+        let looks = std::iter::once(plan.reached(reported.compared)).chain(by_objective);
+        let reached: Vec<u16> = looks.map(|looks| looks.reached).collect();
+        let more = |(i, reached): (usize, &u16)| self.looks_reached.get(i).is_none_or(|seen| reached > seen);
         let asks = setup.ask_always
-            || reached.reached > self.looks_reached
+            || (reached.iter().any(|&looks| looks > 0) && reached.iter().enumerate().any(more))
             || failed != self.failed
             || self.final_look
             || !rests(patience)
@@ -101,6 +107,7 @@ impl Judged {
             self.arms.gather(observer.devices(), fleet.tables.indicators, &fleet.stage, &moment, seed);
         }
         self.failed = failed;
+        self.looks_reached = reached;
         self.asked_at = Some(window);
         self.ask(scene, told);
     }
@@ -124,7 +131,6 @@ impl Judged {
         let assessment = answer.assessment;
         let wording = Wording { shared: "", id: &|subject| fleet.id(subject.number) };
         self.evidence = evidence(state, &self.arms, answer.looks, &assessment, &wording);
-        self.looks_reached = answer.looks.reached;
         self.final_look = answer.looks.is_final();
         self.on_exposure = assessment.advice == Advice::Advance
             && assessment.per_slo.iter().any(|record| record.promised && record.margin_ppm == u64::MAX);

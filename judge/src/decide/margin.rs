@@ -58,7 +58,7 @@ pub fn judge(
     ready: bool,
     state: &mut SloState,
 ) -> Ruling {
-    let looks = observations.looks;
+    let looks = rule.looks(observations);
     if !looks.is_final() {
         return Ruling { margin_ppm: rule.margin_ppm.unwrap_or(u64::MAX), ruled_out: false };
     }

@@ -4,7 +4,7 @@ use crate::anytime::half_width;
 use crate::assessment::{Incident, IncidentKind, SloVerdict, Verdict};
 use crate::budget::Spending;
 use crate::decide::tally::Tally;
-use crate::decide::{anytime_layer, exact_layer, incident, look_label, margin};
+use crate::decide::{anytime_layer, exact_layer, incident, look_label, margin, transient};
 use crate::exact::change::{Subject, subjects};
 use crate::exact::exposure;
 use crate::exact::ratio::{BEYOND, Ratio};
@@ -36,7 +36,12 @@ pub fn judge(
     // Harm is looked for all the same: the test evens the exposure out, and a model that is too slow to fill its windows
     // must not escape it by that. Only Healthy wants arms that are alike.
     let unlike = exposure::unlike(&subjects);
+    let shown_before = state.degraded;
     test(observations, index, &subjects, spending, state);
+    // What ended is the price of the change of models. What the look has spent stays spent.
+    let passed_by = !shown_before && state.degraded && transient::judged(rule, tally).is_some();
+    state.degraded &= !passed_by;
+    let passing = state.shows_what_has_ended();
     let alone = tally.controls == 0;
     let harm = state.degraded;
     let mut record = tally.record(Some(index), rule);
@@ -52,7 +57,7 @@ pub fn judge(
     // A first version has no past and no controls: beyond its allowance it can be neither blamed nor passed.
     let beyond = tally.canary.share_ppm() > u64::from(rule.allowance_ppm);
     let first_beyond = alone && tally.canary_history.known == 0 && covered && beyond;
-    let ready = !harm && !first_beyond && covered && unlike.is_none() && record.devices > 0;
+    let ready = !harm && !passing && !first_beyond && covered && unlike.is_none() && record.devices > 0;
     let ruling = margin::judge(observations, rule, &subjects, ready, state);
     record.margin_ppm = ruling.margin_ppm;
     record.verdict = if record.relative_harm && record.absolute_breach {
@@ -62,7 +67,7 @@ pub fn judge(
     } else {
         Verdict::Undecided
     };
-    let told = sentence::slo(rule, &record);
+    let told = sentence::slo(rule, &record, tally);
     (record.sentence, record.statistics) = (told.sentence, told.statistics);
     let incident = (((harm && alone) || first_beyond) && rule.on_breach != OnBreach::Observe)
         .then(|| incident::new(rule, index, IncidentKind::NoControls, tally));
@@ -98,10 +103,9 @@ fn test(
     let canaries = subjects.iter().filter(|s| s.arm == Arm::Canary).count();
     let alone = canaries == subjects.len();
     let smaller = canaries.min(subjects.len() - canaries);
+    let looks = observations.slos[index].looks(observations);
     let seed = Chance::fork(observations.seed, look_label(index as u64)).next_u64();
-    let exact = |spending, state: &mut SloState| {
-        exact_layer::test(subjects, spending, observations.looks, seed, state)
-    };
+    let exact = |spending, state: &mut SloState| exact_layer::test(subjects, spending, looks, seed, state);
     let any_time = |part, state: &mut SloState| {
         // Exposure that differs a little averages out over many devices; a past that one arm lacks does not.
         if smaller <= exact_layer::MOST_DEVICES || exposure::pasts_apart(subjects) {
