@@ -134,7 +134,7 @@ impl Election {
         Ok(1)
     }
 
-    /// Takes the lease that was read; somebody who was faster makes it fail.
+    /// Takes the lease that was read; it fails if another controller was faster.
     async fn replace(&self, mut lease: Lease, epoch: u64) -> Result<u64, LeaseError> {
         lease.spec = Some(self.spec(epoch));
         lease.metadata.managed_fields = None;

@@ -205,11 +205,22 @@ impl Broker {
         // connect or write.
         let poll = self.events.poll();
         tokio::pin!(poll);
+        let mut has_room = true;
         loop {
+            let quiet_at = self.subscriptions.quiet_at().filter(|_| has_room);
+            let wake = quiet_at.map_or(self.progress.next(), |at| at.min(self.progress.next()));
             tokio::select! {
                 event = &mut poll => return event.map_err(|error| Some(error.to_string())),
                 () = stop.cancelled() => return Err(None),
-                () = tokio::time::sleep_until(self.progress.next()) => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            if quiet_at.is_some_and(|at| Instant::now() >= at) {
+                let client = current(&self.client);
+                // A full outbox brings events; with the next one it is tried again.
+                has_room = client.try_publish(&self.sync_topic, QoS::AtLeastOnce, false, "quiet").is_ok();
+                if has_room {
+                    self.subscriptions.ask_quiet();
+                }
             }
             match self.progress.due(Instant::now()) {
                 Some(Due::Beat(word)) => {
@@ -267,6 +278,7 @@ impl Broker {
                 Ok(topic) => {
                     if publish.retain {
                         self.progress.moved(Instant::now());
+                        self.subscriptions.retained(Instant::now());
                     }
                     inbox(Feed::Message { topic, payload: &publish.payload, retained: publish.retain });
                 }
@@ -278,8 +290,10 @@ impl Broker {
 
     /// A message of ours.
     fn came_back(&mut self, payload: &[u8], inbox: &mut impl FnMut(Feed<'_>)) {
-        let heard = self.subscriptions.marked(payload);
-        if heard.is_some() || Progress::is_beat(payload) {
+        let now = Instant::now();
+        let is_marker = self.subscriptions.marked(payload, now);
+        let heard = self.subscriptions.quiet(now);
+        if is_marker || heard.is_some() || Progress::is_beat(payload) {
             self.progress.moved(Instant::now());
             inbox(Feed::Moves);
         }

@@ -100,7 +100,7 @@ async fn decide(ctx: &Context, snapshot: Snapshot, now: Time) -> Option<ModelDec
 enum OwnerStored {
     /// It is, or there is none.
     Stored,
-    /// The API server will not have it. Going back needs nobody's leave, and is decided again to the same end.
+    /// The API server will not have it. Going back is never refused, and is decided again to the same end.
     GoesBack,
     /// It is not, and no plan goes out before it.
     Not,
@@ -127,7 +127,7 @@ async fn apply_owner(
     }
 }
 
-/// Stores one decision. A conflict means that somebody was faster: the object is read anew for the next try.
+/// Stores one decision. A conflict means that another write was faster: the object is read anew for the next try.
 async fn apply_one(
     ctx: &Context,
     objects: &ModelObjects,

@@ -28,7 +28,7 @@ use modelfleet_model::version_facts::stage;
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
-/// A file that was wrong is looked at again after this time, since somebody may have put the right one back; and each
+/// A file that was wrong is looked at again after this time, since the right one may have been put back; and each
 /// time later, because it is fetched whole.
 const RECHECK_MIN: Duration = Duration::from_secs(600);
 const RECHECK_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -6,7 +6,7 @@ use crate::error::Error;
 
 /// How often a failed reconcile is repeated.
 ///
-/// A conflict means that somebody was faster: look again at once. Everything else waits longer each time, up to
+/// A conflict means that another write was faster: look again at once. Everything else waits longer each time, up to
 /// half a minute, because neither the API server nor the broker gets well sooner by being asked.
 #[must_use]
 pub fn retry_after(error: &Error, attempts: u32) -> Duration {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use modelfleet_controller::mqtt::{self, BrokerSettings, Feed, Outbox as _, Publisher};
 use modelfleet_test_support::wait::LIMIT;
 use modelfleet_test_support::wire::{Peer, Terms, Wire};
-use rumqttc::v5::mqttbytes::v5::Packet;
+use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ enum Told {
     Lost,
     PlansHeard,
     Moves,
+    Retained,
 }
 
 /// A controller's connection under way.
@@ -46,6 +47,7 @@ impl Line {
                 Feed::Lost(_) => Told::Lost,
                 Feed::PlansHeard => Told::PlansHeard,
                 Feed::Moves => Told::Moves,
+                Feed::Message { retained: true, .. } => Told::Retained,
                 _ => return,
             };
             // A test that has ended listens no more.
@@ -57,8 +59,12 @@ impl Line {
 
     /// Waits until it tells this.
     async fn tells(&mut self, word: Told) {
-        let wait = async { while self.told.recv().await.expect("it runs") != word {} };
-        tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("waited for {word:?}"));
+        while self.tells_next().await != word {}
+    }
+
+    async fn tells_next(&mut self) -> Told {
+        let next = tokio::time::timeout(LIMIT, self.told.recv()).await;
+        next.expect("it tells something").expect("it runs")
     }
 
     fn publish(&self, number: u32) {
@@ -72,12 +78,17 @@ impl Drop for Line {
     }
 }
 
-/// Answers the subscription to plans and sends the first marker back.
+/// Answers the subscription to plans, and sends the first marker and the message after a quiet second back.
 fn hears_plans(peer: &mut Peer) {
     peer.grant_subscription();
-    let marker = peer.unacknowledged();
-    peer.acknowledge(marker.pkid);
-    peer.send_back(&marker);
+    while &returns(peer).payload[..] != b"quiet" {}
+}
+
+/// Acknowledges the controller's next message to itself and sends it back.
+fn returns(peer: &mut Peer) -> Publish {
+    let message = peer.message();
+    peer.send_back(&message);
+    message
 }
 
 const RECEIVE_MAX: u16 = 20;
@@ -132,5 +143,21 @@ async fn a_connection_on_which_nothing_of_ours_comes_back_is_given_up() {
     line.tells(Told::Lost).await;
     let mut peer = wire.accept(TERMS);
     hears_plans(&mut peer);
+    line.tells(Told::PlansHeard).await;
+}
+
+/// Brokers other than Mosquitto send what they have retained behind messages that came later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_comes_behind_the_marker_is_heard_before_plans_are_complete() {
+    let wire = Wire::start();
+    let mut line = Line::to(&wire, Duration::from_secs(30));
+    let mut peer = wire.accept(TERMS);
+    peer.grant_subscription();
+    let marker = returns(&mut peer);
+    let topic = "mf/1/plant/plan/m".into();
+    peer.send_back(&Publish { topic, retain: true, ..marker });
+    assert_eq!(&returns(&mut peer).payload[..], b"quiet");
+    let told = [line.tells_next().await, line.tells_next().await, line.tells_next().await];
+    assert_eq!(told, [Told::Connected, Told::Moves, Told::Retained]);
     line.tells(Told::PlansHeard).await;
 }

@@ -127,7 +127,7 @@ pub struct Ready {
     pub session: Box<dyn Session>,
     /// The engine's name.
     pub engine: String,
-    /// What it takes and gives; `None` where nobody says.
+    /// What it takes and gives; `None` where it is not known.
     pub ports: Option<Ports>,
     /// For predictions that answer.
     pub permits: Arc<RunPermits>,
@@ -199,11 +199,11 @@ impl Loader {
     pub fn ready(&self, path: &Path, build: &Build) -> Result<Arc<Ready>, AdmitError> {
         let place = {
             let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-            // Digests that nobody runs any more make room.
+            // Digests that no model runs any more make room.
             loaded.retain(|_, place| Arc::strong_count(place) > 1 || in_use(place));
             loaded.entry(build.digest).or_default().clone()
         };
-        // Whoever comes first loads, the others wait here and share.
+        // The first request loads; the others wait here and share.
         let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ready) = place.upgrade() {
             return Ok(ready);

@@ -280,7 +280,7 @@ impl Link {
             while !matches!(events.poll().await.ok()?, Event::Outgoing(Outgoing::Disconnect)) {}
             Some(())
         };
-        // Whoever does not listen in time gets the will.
+        // A subscriber that is too late gets the will.
         let _ = tokio::time::timeout(DISCONNECT_TIMEOUT, last).await;
     }
 }

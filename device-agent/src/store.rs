@@ -199,7 +199,7 @@ mod tests {
         drop(store);
         let lock = dir.path().join("lock");
         fs::remove_file(&lock).unwrap();
-        // A link to itself opens for nobody, for root neither.
+        // A link to itself cannot be opened, not even by root.
         std::os::unix::fs::symlink(&lock, &lock).unwrap();
         let store = Store::open(dir.path(), true).unwrap();
         assert!(store.load(STATE, |bytes| Ok(bytes.to_vec())).state.is_some());

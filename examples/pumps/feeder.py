@@ -109,7 +109,7 @@ def send_reading(agent, options, row, failing, identity, tally, tell_truth):
         tally.false_alarms += not failing
     if tell_truth:
         body = {"id": identity, "truth": failing}
-        # 404 is no reason to wait: an answer from the moment of a swap is remembered by nobody.
+        # 404 is no reason to wait: an answer from the moment of a swap is not remembered.
         status, _ = agent.post(f"/v2/models/{options.model}/feedback", body, wait_for=(429, 503))
         tally.truths += 200 <= status < 300
 

@@ -76,12 +76,59 @@ pub struct SloVerdict {
     pub devices_over: (u32, u32),
     /// Error budget spent on this SLO in this stage, parts per billion.
     pub spent_ppb: u64,
+    /// A few canaries, or those of one stratum, that got worse while the others did not.
+    pub few: Option<Few>,
+    /// For Healthy: which harm to a few devices or to one stratum is ruled out.
+    pub few_proof: Option<FewProof>,
     /// False for the plain rule: no error promise.
     pub promised: bool,
     /// The conclusion for a person, with its counts; begins small and ends without a stop.
     pub sentence: String,
     /// The statistics behind it, for a person; empty without any.
     pub statistics: String,
+}
+
+/// Harm to a few devices or to one stratum: found, or in doubt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Few {
+    /// Which of both.
+    pub kind: FewKind,
+    /// Shown within the budget. Otherwise it is a doubt that keeps the stage from being Healthy, or, in a Healthy one, as
+    /// many devices as chance lets expect.
+    pub found: bool,
+    /// Canaries that are far worse than their own past.
+    pub canaries: u32,
+    /// Controls that are.
+    pub controls: u32,
+    /// The caller's numbers of the worst canaries, at most three. Sentences name them `device 17`.
+    pub named: Vec<u32>,
+}
+
+/// What a few of the devices have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FewKind {
+    /// They got far worse than their own past.
+    Devices,
+    /// They are of one stratum. Sentences name it `stratum 7`.
+    Stratum {
+        /// The caller's number.
+        number: u16,
+        /// Device-windows of its canaries.
+        canary: crate::Counts,
+        /// Device-windows of its controls.
+        control: crate::Counts,
+    },
+}
+
+/// Which harm to a few devices or to one stratum a stage rules out, with 95 % confidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FewProof {
+    /// A rise of one device's rate to so many times it, as ratio in parts per million, or more; `u64::MAX`: none,
+    pub rise_ppm: u64,
+    /// on more than this share of the devices.
+    pub share_ppm: u64,
+    /// A rise to this in any one stratum; `None`: there are no strata, or some are too small.
+    pub stratum_ppm: Option<u64>,
 }
 
 /// Is there enough to say anything but harm?

@@ -4,7 +4,8 @@
 //! A sentence begins with a small letter and has no full stop at its end, because callers put it into longer sentences.
 
 use crate::assessment::{
-    Advice, Coverage, HardAction, HardStop, Incident, IncidentKind, SloVerdict, Verdict,
+    Advice, Coverage, Few, FewKind, FewProof, HardAction, HardStop, Incident, IncidentKind, SloVerdict,
+    Verdict,
 };
 use crate::decide::hard_stop::suspicious;
 use crate::decide::plain::Streak;
@@ -147,6 +148,9 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict, tally: &Tally) -> Told {
         statistics.push(p_value(record.p_value_ppb, record.threshold_ppb));
     }
     let counts = counts(rule, record);
+    if let Some(sentence) = few(rule, record) {
+        return Told { sentence, statistics: statistics.join(", ") };
+    }
     let mut sentence = match conclusion(record) {
         None => counts,
         Some(conclusion) => format!("{conclusion}; {counts}"),
@@ -194,6 +198,61 @@ fn transient(ended: &Transient) -> String {
     )
 }
 
+/// Harm to a few devices or to one stratum, found or in doubt.
+fn few(rule: &SloRule<'_>, record: &SloVerdict) -> Option<String> {
+    let few = record.few.as_ref()?;
+    let harm = few.found && record.verdict == Verdict::Degraded;
+    let told = match few.kind {
+        FewKind::Stratum { number, canary, control } => format!(
+            "{} in stratum {number}: bad in {} of the windows of updated devices there, in {} of those of others there",
+            breach(rule),
+            percent(canary.share_ppm() / 1_000 * 1_000),
+            percent(control.share_ppm() / 1_000 * 1_000)
+        ),
+        FewKind::Devices => far_worse(rule, few, record),
+    };
+    match record.verdict {
+        Verdict::Healthy => None,
+        Verdict::Degraded => harm.then_some(told),
+        Verdict::Undecided if few.found => Some(format!("{told}, but within the allowance")),
+        Verdict::Undecided if record.relative_harm || record.threshold_ppb == 0 => None,
+        Verdict::Undecided => Some(format!("no harm to all devices shown so far, but {told}")),
+    }
+}
+
+/// `3 of 200 updated devices got far worse than before (device 7, device 12, device 90), 0 of 1800 others`
+fn far_worse(rule: &SloRule<'_>, few: &Few, record: &SloVerdict) -> String {
+    let without = match record.controls {
+        0 => "no other device is left to compare with".to_owned(),
+        all => format!("{} of {all} others", few.controls),
+    };
+    if few.canaries == 0 {
+        return format!("{} on the updated devices that changed most, {without}", breach(rule));
+    }
+    let named: Vec<String> = few.named.iter().map(|number| format!("device {number}")).collect();
+    let more = few.canaries.saturating_sub(u32::try_from(few.named.len()).unwrap_or(u32::MAX));
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(
+        "{} of {} got far worse than before ({}{more}), {without}: {}",
+        few.canaries,
+        devices(record.devices),
+        named.join(", "),
+        breach(rule)
+    )
+}
+
+/// What Healthy rules out of harm to a few devices or to one stratum.
+fn also(record: &SloVerdict) -> String {
+    let Some(FewProof { rise_ppm, share_ppm, stratum_ppm }) = record.few_proof else { return String::new() };
+    let devices = (rise_ppm < u64::MAX).then(|| {
+        let share = percent(share_ppm.div_ceil(1_000) * 1_000);
+        format!("{} on more than {share} of the devices", times(rise_ppm))
+    });
+    let stratum = stratum_ppm.map(|rise| format!("{} in any one stratum", times(rise)));
+    let all: Vec<String> = devices.into_iter().chain(stratum).collect();
+    if all.is_empty() { String::new() } else { format!(", and so is {}", all.join(", and ")) }
+}
+
 /// What the counts of a statistical SLO come to; nothing where they are the harm.
 fn conclusion(record: &SloVerdict) -> Option<String> {
     let rise = times(record.margin_ppm);
@@ -207,7 +266,7 @@ fn conclusion(record: &SloVerdict) -> Option<String> {
                 "a rise to {rise} the rate before the new version is ruled out; a smaller rise may be due to the time of day"
             )
         }
-        Verdict::Healthy => format!("a rise to {rise} the expected rate is ruled out"),
+        Verdict::Healthy => format!("a rise to {rise} the expected rate is ruled out{}", also(record)),
         Verdict::Undecided if record.relative_harm => {
             "worse than on devices without the new version, but within the allowance".to_owned()
         }

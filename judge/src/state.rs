@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Most rules a state can hold; keeps the text below 8 KiB.
-pub const MAX_RULES: usize = 64;
+pub const MAX_RULES: usize = 32;
 /// Longest text that is read.
 pub const MAX_TEXT: usize = 8 * 1024;
 /// No probability is more: what is read as spent is cut to it.
@@ -38,6 +38,12 @@ pub struct SloState {
     pub healthy: bool,
     /// The margin that was judged then.
     pub margin_ppm: u64,
+    /// Looks already used for harm to a few devices or to one stratum.
+    pub few_looks: u16,
+    /// Spent on that so far, parts per billion.
+    pub few_spent_ppb: u64,
+    /// What of it was found, or holds the stage up: 0 nothing, 1 devices, 2 and more a stratum.
+    pub few: u32,
 }
 
 impl SloState {
@@ -46,9 +52,9 @@ impl SloState {
         !self.degraded && self.threshold_ppb > 0 && self.p_value_ppb <= self.threshold_ppb
     }
 
-    /// Spent by both layers, parts per billion.
+    /// Spent by all tests, parts per billion.
     pub const fn total_ppb(&self) -> u64 {
-        self.spent_ppb.saturating_add(self.anytime_ppb)
+        self.spent_ppb.saturating_add(self.anytime_ppb).saturating_add(self.few_spent_ppb)
     }
 }
 
@@ -72,7 +78,7 @@ pub struct StageState {
 /// A state text that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateError {
-    /// Longer than 8 KiB or more than 64 rules.
+    /// Longer than 8 KiB or more than 32 rules.
     TooLong,
     /// Written by a version that this one does not know.
     Version,
@@ -92,7 +98,9 @@ impl std::fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-const VERSION: &str = "judge2";
+const VERSION: &str = "judge3";
+/// Written before harm to a few was looked for: its rules lack the last three numbers.
+const VERSION_BEFORE: &str = "judge2";
 /// Stands for a state that could not be read.
 const UNREADABLE: &str = "unreadable";
 
@@ -148,7 +156,7 @@ impl StageState {
             // Writing to a String cannot fail.
             let _ = write!(
                 text,
-                ";{:x},{},{},{},{},{},{},{},{},{},{}",
+                ";{:x},{},{},{},{},{},{},{},{},{},{},{},{},{}",
                 s.key,
                 u8::from(s.degraded),
                 s.looks_used,
@@ -159,7 +167,10 @@ impl StageState {
                 s.log_e_milli,
                 s.judged_look,
                 u8::from(s.healthy),
-                s.margin_ppm
+                s.margin_ppm,
+                s.few_looks,
+                s.few_spent_ppb.min(WHOLE_PPB),
+                s.few
             );
         }
         text
@@ -180,9 +191,12 @@ impl StageState {
             return Err(StateError::TooLong);
         }
         let mut parts = text.split(';');
-        if parts.next() != Some(VERSION) {
-            return Err(StateError::Version);
-        }
+        let few = match parts.next() {
+            Some(VERSION) => true,
+            Some(VERSION_BEFORE) => false,
+            _ => return Err(StateError::Version),
+        };
+        let entry = |part| entry(part, few);
         let failed = parts.next();
         if failed == Some(UNREADABLE) && parts.clone().next().is_none() {
             return Ok(Self::unreadable());
@@ -217,7 +231,7 @@ fn flag(part: Option<&str>) -> Result<bool, StateError> {
     }
 }
 
-fn entry(part: Option<&str>) -> Result<SloState, StateError> {
+fn entry(part: Option<&str>, few: bool) -> Result<SloState, StateError> {
     let mut fields = part.ok_or(StateError::Malformed)?.split(',');
     let ppb = |part| Ok(number::<u64>(part)?.min(WHOLE_PPB));
     let key = fields.next().ok_or(StateError::Malformed)?;
@@ -233,6 +247,9 @@ fn entry(part: Option<&str>) -> Result<SloState, StateError> {
         judged_look: number(fields.next())?,
         healthy: flag(fields.next())?,
         margin_ppm: number(fields.next())?,
+        few_looks: if few { number(fields.next())? } else { 0 },
+        few_spent_ppb: if few { ppb(fields.next())? } else { 0 },
+        few: if few { number(fields.next())? } else { 0 },
     };
     if fields.next().is_some() { Err(StateError::Malformed) } else { Ok(state) }
 }

@@ -59,7 +59,7 @@ enum Step {
     Number(u64, Varint),
     /// The length of a field.
     Length(u64, Varint),
-    /// So many bytes that nobody looks at.
+    /// So many bytes that are not looked at.
     Skip(u64),
     /// So many bytes of text in a field.
     Text(u64, u64, Vec<u8>),

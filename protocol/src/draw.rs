@@ -7,6 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::DeviceId;
 use crate::membership::{
     Bound, CLAUSES_MAX, Clause, Membership, NAMED_MAX, Rank, STRATA_MAX, Stratum, rank, stratum_key,
@@ -36,7 +38,7 @@ pub struct Share {
 }
 
 /// How many devices a stage takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// This many.
     Count(u64),
@@ -86,7 +88,7 @@ struct Pool<'a> {
     places: Vec<Place<'a>>,
 }
 
-/// Grows `membership` so that the stage's share of `fleet` is in. Nobody who is in leaves.
+/// Grows `membership` so that the stage's share of `fleet` is in. No device that is in leaves.
 ///
 /// However many labels and stages there are, the result has at most [`NAMED_MAX`] names, [`STRATA_MAX`] strata in a
 /// clause and [`STRATA_TOGETHER_MAX`] in all: more names become bounds, and the smallest strata share one.
@@ -108,7 +110,9 @@ pub fn open_stage<'a>(
         grown.clauses.push(fresh);
         grown.clauses.len() - 1
     });
-    if target <= NAMED_MAX && target < pool {
+    // A bound that lets in all that are known now would let in most of those that join later.
+    let takes_part = target < pool || share.devices.open_bound() != Bound::ALL;
+    if target <= NAMED_MAX && takes_part {
         let counts = share_out(&strata, target);
         let named: usize = grown.clauses.iter().map(|c| c.devices.len()).sum();
         let more: usize =

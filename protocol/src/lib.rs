@@ -1,6 +1,6 @@
 //! The words that cross MQTT: topics, messages, membership, mergeable summaries, signed envelopes.
 //!
-//! This room knows nobody. It has no IO, no clock and no randomness, and no input makes it panic.
+//! This crate depends on no other of ours. It has no IO, no clock and no randomness, and no input makes it panic.
 
 pub mod admission;
 pub mod bins;

@@ -32,16 +32,16 @@ pub fn rank(salt: &str, device: &DeviceId) -> Rank {
     u64::from_be_bytes(first).min(u64::MAX - 1)
 }
 
-/// Ranks below it are in: [`Bound::NONE`] lets nobody in, [`Bound::ALL`] everybody. Sixteen hexadecimal digits
+/// Ranks below it are in: [`Bound::NONE`] lets no device in, [`Bound::ALL`] all devices. Sixteen hexadecimal digits
 /// on the wire, because JSON numbers stop being exact at 2^53.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Bound(pub u64);
 
 impl Bound {
-    /// Nobody.
+    /// No device.
     pub const NONE: Bound = Bound(0);
-    /// Everybody.
+    /// All devices.
     pub const ALL: Bound = Bound(u64::MAX);
 }
 

@@ -257,7 +257,7 @@ impl Plan {
     }
 }
 
-/// Holds the bounds of a build, whoever asks for it: a plan, or an override that pins it.
+/// Holds the bounds of a build, wherever it comes from: a plan, or an override that pins it.
 ///
 /// # Errors
 /// Names the first bound that is broken.

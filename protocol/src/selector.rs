@@ -47,7 +47,7 @@ pub enum Operator {
     Exists,
     /// The label is absent.
     DoesNotExist,
-    /// An operator of a newer controller: it holds for no device, so that nobody gets a model by mistake.
+    /// An operator of a newer controller: it holds for no device, so that no device gets a model by mistake.
     #[serde(other)]
     Unknown,
 }
@@ -72,7 +72,7 @@ impl Selector {
         self.match_labels.is_empty() && self.match_expressions.is_empty()
     }
 
-    /// Whether everybody whom `other` means is meant, as far as the texts of both show: `other` asks for all that this
+    /// Whether all devices that `other` selects are selected, as far as the texts of both show: `other` asks for all that this
     /// one does.
     #[must_use]
     pub fn covers(&self, other: &Selector) -> bool {

@@ -78,6 +78,18 @@ fn names_are_bounded_over_all_stages_and_the_count_is_exact() {
     assert_eq!(members(&second, &fleet), 80);
 }
 
+/// A broker that has forgotten all devices but one: the others are not in when they come back.
+#[test]
+fn a_count_that_takes_all_known_devices_lets_in_none_of_those_that_join_later() {
+    let fleet = fleet(40, |_| Vec::new());
+    let target = |devices, known: &Fleet| members(&open(&empty(), &share(None, &[], devices), known), &fleet);
+    for known in (1..5).map(|count| fleet[..count].to_vec()) {
+        assert_eq!(target(Target::Count(5), &known), known.len());
+        assert_eq!(target(Target::AllBut(0), &known), 40, "all, and those who join later");
+    }
+    assert_eq!(target(Target::Ppm(500_000), &fleet[..1].to_vec()), 1);
+}
+
 #[test]
 fn a_label_with_a_value_for_each_device_fits() {
     let fleet = fleet(5_000, |i| vec![("serial", format!("{i:06}"))]);

@@ -53,7 +53,7 @@ exec 9>"$dir/lock"
 if command -v flock >/dev/null; then
   flock -n 9 || die "$dir is in use by another control plane"
 fi
-# A file left by an earlier run would look like "ready" to whoever waits for it.
+# A file left by an earlier run would look like "ready" to a script that waits for it.
 rm -f "$dir/kubeconfig"
 
 # A SIGKILL of this shell would leave the children behind; on Linux the kernel can prevent

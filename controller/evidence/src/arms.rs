@@ -7,6 +7,7 @@ use modelfleet_protocol::state::FailureCode;
 use modelfleet_protocol::time::Time;
 
 use crate::after_swap::Profile;
+use crate::sites::{CutOff, leave_out};
 use crate::{Facts, Moment, Progress, Reported, StageWindows, Start, is_ahead};
 
 /// A device, as the rule sees it. Its windows are those of the build of its arm, counted as the stage counts; where a
@@ -18,6 +19,10 @@ pub trait Device {
     fn number(&self) -> u32;
     /// Which devices it is compared with; see [`crate::compared`].
     fn stratum(&self) -> u16;
+    /// Number of the place that it shares with others; see [`crate::sites`]. 0: no label says where it is.
+    fn site(&self) -> u16 {
+        0
+    }
     /// Since when it has the candidate, by its own clock; not read for a control.
     fn activated(&self) -> Time;
     /// One past the last window that it has reported; zero before the first.
@@ -71,9 +76,11 @@ pub struct Subject {
     pub number: u32,
     /// Which devices it is compared with.
     pub stratum: u16,
+    /// Number of its place; see [`crate::sites`].
+    pub site: u16,
     /// Canary or control.
     pub arm: Arm,
-    /// See [`Facts::is_attempted`].
+    /// See [`Facts::is_attempted`]; and its silence is its own, not that of its place ([`Arms::cut_off`]).
     pub attempted: bool,
     /// See [`Facts::is_active`].
     pub active: bool,
@@ -104,6 +111,7 @@ impl Subject {
             place,
             number: device.number(),
             stratum: device.stratum(),
+            site: device.site(),
             arm,
             attempted: facts.is_attempted(arm, windows.opened(), activated),
             active: arm == Arm::Canary && facts.is_active(),
@@ -127,6 +135,9 @@ pub struct Arms {
     profile: Profile,
     progress: Progress,
     codes: BTreeSet<FailureCode>,
+    /// When each subject was heard last.
+    heard: Vec<Time>,
+    cut_off: CutOff,
 }
 
 impl Arms {
@@ -168,6 +179,7 @@ impl Arms {
         self.starts.clear();
         self.progress.clear();
         self.codes.clear();
+        self.heard.clear();
         for (place, device) in (0..).zip(devices) {
             let facts = device.facts();
             let Some(arm) = facts.arm() else { continue };
@@ -184,8 +196,10 @@ impl Arms {
                 }
             }
             self.subjects.push(subject);
+            self.heard.push(facts.heard_at);
         }
         self.starts.sort();
+        self.cut_off = leave_out(&mut self.subjects, &self.heard, windows.length_ms());
     }
 
     /// The devices in the arms, in the order in which they were gathered.
@@ -198,6 +212,12 @@ impl Arms {
     #[must_use]
     pub fn codes(&self) -> &BTreeSet<FailureCode> {
         &self.codes
+    }
+
+    /// Devices that lost their connection together, whatever model they run.
+    #[must_use]
+    pub fn cut_off(&self) -> &CutOff {
+        &self.cut_off
     }
 
     /// For the judge, in the order of [`Arms::subjects`].

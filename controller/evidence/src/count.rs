@@ -11,6 +11,8 @@ pub fn count(view: &mut FleetView, facts: &Facts, moment: &Moment) {
     let one = u64::from;
     let (runs, exposed) = (facts.runs(), facts.is_exposed());
     view.matching += one(facts.matching);
+    let was_member = facts.member || facts.set_aside;
+    view.unmarked += one(was_member && facts.online && !runs && facts.phase.is_none());
     if !facts.member && !runs && facts.phase.is_none() {
         // As most devices at most times: it has nothing to do with the attempt.
         return;
@@ -40,5 +42,4 @@ pub fn count(view: &mut FleetView, facts: &Facts, moment: &Moment) {
     view.unproven += one(facts.is_unproven());
     view.unasked += one(facts.is_unasked(moment) && facts.online);
     view.silent_after_activation += one(runs && !facts.is_heard(moment));
-    view.unmarked += one(facts.online && !runs && facts.phase.is_none());
 }

@@ -18,7 +18,7 @@ use crate::merged::Samples;
 use crate::shards::Shards;
 
 /// The devices of one namespace as they are at one moment. It costs a few hundred pointers to take and to clone, however
-/// many devices there are, and does not change: whoever decides by it needs no lock.
+/// many devices there are, and does not change: a decision by it needs no lock.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
     pub(crate) devices: Shards,

@@ -20,7 +20,7 @@ pub struct Ledger {
     trusted: [VerifyingKey; 1],
     entries: BTreeMap<Key, Entry>,
     /// The highest revision that devices may have seen. It outlives what the broker holds: devices refuse a lower
-    /// one, so a topic that somebody overwrote or a broker that lost its memory must not set it back.
+    /// one, so a topic that another client overwrote or a broker that lost its memory must not set it back.
     highest: BTreeMap<Key, u64>,
 }
 

@@ -1,6 +1,6 @@
 //! Which models of a fleet there are: those that an object or a plan of ours names. A fleet of none is no fleet.
 //!
-//! At a broker, whoever may write one topic may often write it under any namespace and for any model. So what nobody
+//! At a broker, a client that may write one topic may often write it under any namespace and for any model. So what nothing
 //! manages is not kept: made-up names take no room from real ones.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,10 +33,10 @@ impl Default for Managed {
     }
 }
 
-/// What nobody names any more.
+/// What nothing names any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// Nothing: somebody still does.
+    /// Nothing: something still does.
     Nothing,
     /// The model.
     Model,
@@ -74,7 +74,7 @@ impl Managed {
         self.sources.is_empty()
     }
 
-    /// Whether anybody names a model.
+    /// Whether anything names a model.
     #[must_use]
     pub fn has(&self, model: &ModelName) -> bool {
         self.sources.contains_key(model)

@@ -66,7 +66,7 @@ pub struct Decided {
 }
 
 impl Decided {
-    /// Whether devices go back, or have gone: that needs nobody's leave.
+    /// Whether devices go back, or have gone: that is never refused.
     #[must_use]
     pub fn goes_back(&self) -> bool {
         matches!(self.memory.state.phase, Phase::RollingBack | Phase::RolledBack)
@@ -140,7 +140,7 @@ pub(crate) fn decide_rollouts(
     (outcomes.into_iter().map(|(_, outcome)| outcome).collect(), sampling)
 }
 
-/// A rollout that cannot start, because its spec or its version is wrong or a plan has no room for it, keeps nobody else
+/// A rollout that cannot start, because its spec or its version is wrong or a plan has no room for it, keeps no other rollout
 /// waiting.
 fn entry(objects: &ModelObjects, production: &Production, read: &RolloutInput) -> Entry {
     let created = read.rollout.metadata.creation_timestamp.as_ref();
@@ -173,7 +173,7 @@ impl RolloutOutcome {
         self.result.as_ref().map_or(self.phase_before, |decided| decided.memory.state.phase)
     }
 
-    /// Whether devices go back, or have gone: that needs nobody's leave.
+    /// Whether devices go back, or have gone: that is never refused.
     #[must_use]
     pub fn goes_back(&self) -> bool {
         self.result.as_ref().is_ok_and(|decided| decided.goes_back())
@@ -192,7 +192,7 @@ impl Shared<'_> {
         let phase_before = memory.state.phase;
         let (valid, problem) = match spec {
             Spec::Valid(valid) => (valid, None),
-            // Nobody is judged by what stands in.
+            // No device is judged by what stands in.
             Spec::StandsIn(valid, problem) => (valid, Some(problem)),
             Spec::Unreadable(problem) => {
                 return RolloutOutcome { rollout, result: Err(problem), phase_before };

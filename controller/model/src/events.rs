@@ -14,7 +14,7 @@ const FRESH_MS: u64 = 10 * 60_000;
 pub struct Event {
     /// One CamelCase word.
     pub reason: &'static str,
-    /// Whether somebody should look.
+    /// Whether an operator should look.
     pub warning: bool,
     /// With numbers.
     pub message: String,

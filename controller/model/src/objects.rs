@@ -20,7 +20,7 @@ pub struct ModelObjects {
 }
 
 impl ModelObjects {
-    /// Sorts the objects of a model. Of two objects with the same version the older one counts, so that nobody can push
+    /// Sorts the objects of a model. Of two objects with the same version the older one counts, so that no later object can push
     /// one aside.
     #[must_use]
     pub fn new(mut rollouts: Vec<Arc<Rollout>>, mut versions: Vec<Arc<ModelVersion>>) -> ModelObjects {

@@ -113,7 +113,7 @@ pub fn desired_plan(sources: PlanSources<'_>) -> DesiredPlan {
     }))
 }
 
-/// The build that all devices have in production, and those that some have. One whose build nobody knows any more is
+/// The build that all devices have in production, and those that some have. One whose build is not known any more is
 /// left out.
 fn stable(
     input: Option<&PlanInput>,
@@ -129,7 +129,7 @@ fn stable(
     (all, some.into_iter().filter_map(own).collect())
 }
 
-/// The plan that devices have, which nobody new begins by: nothing changes for those who have begun.
+/// The plan that devices have, which no further device follows: nothing changes for those who have begun.
 fn still(plan: &Plan, input: &PlanInput, rejected: impl Iterator<Item = Digest>) -> Plan {
     let mut plan = plan.clone();
     if let Some(candidate) = &mut plan.candidate {

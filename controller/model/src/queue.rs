@@ -14,7 +14,7 @@ pub struct Entry {
     pub created: Time,
     /// Where it stands.
     pub phase: Phase,
-    /// It goes back and took longer than it may: nobody waits for it any more.
+    /// It goes back and took longer than it may: no rollout waits for it any more.
     pub overdue: bool,
     /// It is being deleted.
     pub deleted: bool,
@@ -27,7 +27,7 @@ enum Rank {
     Active,
     /// It waits for its turn.
     Waits,
-    /// It was refused, has ended, or goes back and keeps nobody waiting.
+    /// It was refused, has ended, or goes back and keeps no other waiting.
     Idle,
 }
 
@@ -45,7 +45,7 @@ impl Entry {
 /// The place of each rollout by name; `None`: it is its turn.
 ///
 /// The active one goes first. Without one, the oldest that waits does. One that was refused or has ended wants
-/// no turn, and gets one only when nobody else does.
+/// no turn, and gets one only when no other does.
 #[must_use]
 pub fn places(mut entries: Vec<Entry>) -> BTreeMap<String, Option<Queue>> {
     entries.sort_by(|a, b| (a.rank(), a.created, &a.name).cmp(&(b.rank(), b.created, &b.name)));

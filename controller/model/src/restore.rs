@@ -2,7 +2,7 @@
 //! what is in production and what is rejected by the plan that devices hold, and how rollouts ended by marks that an export
 //! keeps. So nothing that has ended runs again, and no device moves. No client.
 //!
-//! Anybody who may write an object may write its annotations. So a mark only ever says what starts nothing: that a rollout
+//! Every user who may write an object may write its annotations. So a mark only ever says what starts nothing: that a rollout
 //! has ended, or that a version is rejected. What is in production comes from the signed plan alone.
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //!
 //! 1. it is in production and a Rollout of its model is there: the next one goes back to it;
 //! 2. a Rollout is under way with it, or waits to roll it out and it has passed its check. One that has not passed it is
-//!    needed by nobody: it is mended by registering it anew;
+//!    not needed: it is mended by registering it anew;
 //! 3. a Rollout can go back to it: one that is under way, or whose version is in production;
 //! 4. a rollout rejected it and a Rollout names it, or another version with its bytes: the rejection is kept in it.
 //!

@@ -1,7 +1,7 @@
-//! Which versions are kept although somebody deletes them: [`crate::retention`] has the rule, this is what it is asked.
+//! Which versions are kept although they were deleted: [`crate::retention`] has the rule, this is what it is asked.
 //!
 //! The finalizer is on before anything is stored or sent by which the version is needed, and off once nothing stored or
-//! decided needs it: a version that nobody needs can be deleted without the controller.
+//! decided needs it: a version that is not needed can be deleted without the controller.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ fn blocked(object: &ModelVersion, need: Need<'_>) -> Option<NewCondition> {
     object.metadata.deletion_timestamp.as_ref()?;
     let message = format!("Deleted, but still needed: {need}.");
     let word = NewCondition { kind: BLOCKED, holds: true, reason: need.as_str().to_owned(), message };
-    (told(object).as_ref() != Some(&word)).then_some(word)
+    (claim_condition(object).as_ref() != Some(&word)).then_some(word)
 }
 
 /// Every version of the model with what it is needed for.
@@ -107,7 +107,7 @@ fn remembered(objects: &ModelObjects, rollout: &Rollout) -> Option<Claim> {
     claim(objects, rollout, &recall(rollout.status.as_ref()).0.state)
 }
 
-/// `None`: we have let the rollout go, and it is there only for somebody else's sake.
+/// `None`: we have let the rollout go, and it is there only because another owner holds it.
 fn claim(objects: &ModelObjects, rollout: &Rollout, state: &State) -> Option<Claim> {
     let deleted = rollout.metadata.deletion_timestamp.is_some();
     if deleted && !rollout.finalizers().iter().any(|f| f == FINALIZER) {
@@ -131,7 +131,7 @@ fn is_held(object: &ModelVersion) -> bool {
 
 /// What a version's status says of why it is not deleted yet.
 #[must_use]
-pub fn told(object: &ModelVersion) -> Option<NewCondition> {
+pub fn claim_condition(object: &ModelVersion) -> Option<NewCondition> {
     let conditions = &object.status.as_ref()?.conditions;
     let said = conditions.iter().find(|condition| condition.type_ == BLOCKED)?;
     Some(NewCondition {

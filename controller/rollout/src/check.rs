@@ -130,8 +130,8 @@ fn plan(policy: &Policy, decision: &Decision) -> Vec<Rule> {
     vec![
         (!back || !view.candidate, "what is taken back is not in the plan"),
         (!view.candidate || !view.rejected, "a candidate is not rejected in the same plan"),
-        (!(held || decision.state.harm.is_some()) || !view.admit, "what stands still admits nobody"),
-        (!view.admit || view.candidate, "nobody is admitted to nothing"),
+        (!(held || decision.state.harm.is_some()) || !view.admit, "what stands still admits no device"),
+        (!view.admit || view.candidate, "no device is admitted without a candidate"),
     ]
 }
 

@@ -1,9 +1,11 @@
 //! The bake clock of a stage: it can be frozen.
 
 use modelfleet_protocol::time::Time;
+use serde::{Deserialize, Serialize};
 
 /// Time that a stage was watched. Pauses and times without contact do not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct StageClock {
     /// Time counted before the last freeze, milliseconds.
     pub banked_ms: u64,

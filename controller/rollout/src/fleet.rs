@@ -46,8 +46,8 @@ pub struct FleetView {
     pub still_exposed_unreachable: u64,
     /// Devices that have run the candidate at any time in this attempt.
     pub exposed_ever: u64,
-    /// Connected members that neither run the candidate nor say that they ever did: by now they have something else to say,
-    /// or they never got so far.
+    /// Connected members, those set aside included, that neither run the candidate nor say that they ever did: by now they
+    /// have something else to say, they lost their records, or they never got so far.
     pub unmarked: u64,
 }
 

@@ -1,9 +1,11 @@
 //! A version's rejection as one rollout knows it: a retry token lifts what was seen before it changed, nothing else.
 
 use modelfleet_protocol::time::Time;
+use serde::{Deserialize, Serialize};
 
 /// The rejection of its version that a rollout has seen last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Rejection {
     /// When it was written; `None`: by this rollout, and it was not read back yet.
     pub at: Option<Time>,

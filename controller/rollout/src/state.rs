@@ -7,6 +7,7 @@ use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::membership::NAMED_MAX;
 use modelfleet_protocol::time::Time;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::StageClock;
 use crate::decision::EventKind;
@@ -24,7 +25,11 @@ pub const LOG_MESSAGE_MAX: usize = 200;
 pub const QUARANTINED_MAX: usize = NAMED_MAX;
 
 /// How far a rollout got. The default is one before its first decision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// It is stored as it is, but for [`State::prior`] and [`State::log`], which are long: where it is stored they have a place of
+/// their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct State {
     /// Where it stands.
     pub phase: Phase,
@@ -35,47 +40,61 @@ pub struct State {
     /// Index of the current stage.
     pub stage: u32,
     /// What was in production when this attempt began, and what devices go back to.
+    #[serde(skip)]
     pub prior: Production,
     /// When this attempt left the queue; also the line between a device's history and its evidence.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
     /// When the current stage was opened; `None` before the first one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stage_opened_at: Option<Time>,
     /// What the membership was last drawn for.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub drawn: Option<Drawn>,
     /// The bake clock of the current stage.
     pub clock: StageClock,
     /// When a person was first asked to agree to the next stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub approval_asked_at: Option<Time>,
     /// When the phase was entered.
     pub phase_since: Time,
     /// Harm was shown in this attempt: it never goes forward again.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub harm: Option<Harm>,
     /// How the attempt goes, or went, back.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
     /// A person went on over an incident or an SLO that pauses; ends with the incident.
     pub breach_waived: bool,
     /// After success an objective is broken, and nothing shows whose fault that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub breach: Option<Breach>,
     /// Devices that were set aside in this attempt, at most [`QUARANTINED_MAX`], ordered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub quarantined: Vec<DeviceId>,
     /// The `spec.promote` that was there when this attempt began as a retry: not meant for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub promote_stale: Option<String>,
     /// The last `spec.retryToken` that was honoured or ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_token: Option<String>,
     /// The rejection of the version that was seen last.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rejection: Option<Rejection>,
     /// Error budget that the stages passed so far have spent, parts per billion.
     pub spent_ppb: u64,
     /// Stages that were passed in this attempt.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub passed: Vec<PassedStage>,
     /// What it cost.
     pub figures: Figures,
     /// What was decided, the newest last, at most [`LOG_MAX`].
+    #[serde(skip)]
     pub log: VecDeque<LogEntry>,
 }
 
 /// Where a rollout stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Waits for its turn, or for its version to be checked.
     #[default]
@@ -98,7 +117,7 @@ pub enum Phase {
 }
 
 /// Why a rollout stands still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PauseCause {
     /// `spec.paused`; goes on when it is unset.
     User,
@@ -119,7 +138,8 @@ pub enum PauseCause {
 }
 
 /// What the membership was drawn for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Drawn {
     /// The stage.
     pub stage: u32,
@@ -130,7 +150,8 @@ pub struct Drawn {
 }
 
 /// Harm that was shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Harm {
     /// When.
     pub at: Time,
@@ -143,7 +164,8 @@ pub struct Harm {
 }
 
 /// An objective that is broken after success.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Breach {
     /// Since when, as far as was seen.
     pub at: Time,
@@ -152,7 +174,8 @@ pub struct Breach {
 }
 
 /// A way back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Rollback {
     /// Why.
     pub cause: Cause,
@@ -169,7 +192,7 @@ pub struct Rollback {
 }
 
 /// Why the candidate is rolled back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// The judge showed harm; the version is rejected.
     Degraded,
@@ -190,7 +213,7 @@ pub enum Cause {
 }
 
 /// How a stage was left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Passed {
     /// The judge ruled harm out.
     Proven,
@@ -203,7 +226,8 @@ pub enum Passed {
 }
 
 /// A stage that was passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PassedStage {
     /// Its name.
     pub name: String,
@@ -216,19 +240,24 @@ pub struct PassedStage {
 }
 
 /// What a rollout cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Figures {
     /// When the first device ran the candidate, as far as was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_exposed_at: Option<Time>,
     /// Most devices that have run the candidate in this attempt.
     pub exposed_devices: u64,
     /// When harm was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub detected_at: Option<Time>,
     /// When the last device that had the candidate was known to be back.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub safe_at: Option<Time>,
     /// Devices that were out of reach then and follow when they return.
     pub to_follow: u64,
     /// When the attempt ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn keep(ctx: &Context, rollout: &Arc<Rollout>) -> Result<Arc<Ro
     Ok(Arc::new(patched))
 }
 
-/// Takes the finalizer off, whoever owns it by now: an object that was exported and applied again has it from another
+/// Takes the finalizer off, whichever field manager owns it by now: an object that was exported and applied again has it from another
 /// manager, and our own apply would leave it there for good.
 async fn release(ctx: &Context, rollout: &Rollout) -> Result<Rollout, Error> {
     let what = format!("finalizer of rollout {}", full_name(rollout));

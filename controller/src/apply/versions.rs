@@ -35,14 +35,14 @@ pub(super) async fn edit(
 /// Writes a version's status, its conditions worked out from the rest.
 ///
 /// # Errors
-/// When the API server refuses or is away, or somebody was faster.
+/// When the API server refuses or is away, or another write was faster.
 pub async fn write_status(
     ctx: &Context,
     object: &ModelVersion,
     status: ModelVersionStatus,
     now: Time,
 ) -> Result<(), Error> {
-    let blocked = version_claims::told(object);
+    let blocked = version_claims::claim_condition(object);
     write_with(ctx, object, status, blocked, now).await
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn write_with(
     Ok(())
 }
 
-/// Remembers what a write made of a version. A conflict means that somebody was faster: it is read anew for the next try.
+/// Remembers what a write made of a version. A conflict means that another write was faster: it is read anew for the next try.
 pub(super) async fn keep_patched(
     ctx: &Context,
     object: &ModelVersion,

@@ -1,9 +1,9 @@
 //! What is subscribed to on one connection, and what of it has been heard to its end. No IO.
 //!
 //! Plans come first: with the objects they say which fleets there are. Then the fleets, some at a time; nothing else is
-//! listened to, so that nobody can fill our memory with fleets that he made up. A marker that we send to ourselves once
-//! the broker has confirmed a subscription comes back behind all that was retained. A subscription that the broker
-//! refuses is never heard to its end, and is asked for again after a while.
+//! listened to, so that no client can fill our memory with invented fleets. A marker that we send to ourselves once
+//! the broker has confirmed a subscription comes back behind all that was retained, or nearly so: then no retained message may
+//! come for [`QUIET`]. A subscription that the broker refuses is never heard to its end, and is asked for again after a while.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,6 +14,9 @@ use tokio::time::Instant;
 
 /// Most fleets that are subscribed to in one message.
 const AT_ONCE_MAX: usize = 64;
+/// After the marker no retained message may come for this long: of the brokers only Mosquitto sends all that it has retained
+/// before any later message.
+pub const QUIET: Duration = Duration::from_secs(1);
 /// A refused subscription is asked for again after this time.
 pub const AGAIN: Duration = Duration::from_secs(30);
 
@@ -33,6 +36,14 @@ enum Step {
     Asked(Part),
     /// Confirmed, and the marker with this number is on its way.
     Marked(Part, u64),
+    /// The marker is back.
+    Quiet {
+        part: Part,
+        /// No retained message has come since then.
+        since: Instant,
+        /// A message that is to come back once it has been quiet for long enough is on its way.
+        asked: bool,
+    },
 }
 
 /// What to send next.
@@ -156,18 +167,58 @@ impl Subscriptions {
         (Some(self.markers), refused)
     }
 
-    /// A marker has come back. One of an earlier connection says nothing.
-    pub fn marked(&mut self, marker: &[u8]) -> Option<Heard> {
-        let number: u64 = std::str::from_utf8(marker).ok()?.parse().ok()?;
+    /// A marker has come back; returns whether it is the one that was sent last. One of an earlier connection says nothing.
+    pub fn marked(&mut self, marker: &[u8], now: Instant) -> bool {
+        let number = std::str::from_utf8(marker).ok().and_then(|text| text.parse::<u64>().ok());
         match std::mem::replace(&mut self.step, Step::Idle) {
-            Step::Marked(Part::Plans, sent) if sent == number => {
-                self.plans = true;
-                Some(Heard::Plans)
+            Step::Marked(part, sent) if Some(sent) == number => {
+                self.step = Step::Quiet { part, since: now, asked: false };
+                true
             }
-            Step::Marked(Part::Fleets(fleets), sent) if sent == number => {
-                self.fleets.extend(fleets.iter().cloned());
-                Some(Heard::Fleets(fleets))
+            other => {
+                self.step = other;
+                false
             }
+        }
+    }
+
+    /// A message has come that was retained before we subscribed: more may follow.
+    pub fn retained(&mut self, now: Instant) {
+        if let Step::Quiet { since, asked, .. } = &mut self.step {
+            (*since, *asked) = (now, false);
+        }
+    }
+
+    /// When to send a message to ourselves, after which [`Subscriptions::quiet`] is asked; none: no such message is wanted,
+    /// or one is on its way.
+    #[must_use]
+    pub fn quiet_at(&self) -> Option<Instant> {
+        match &self.step {
+            Step::Quiet { since, asked: false, .. } => Some(*since + QUIET),
+            _ => None,
+        }
+    }
+
+    /// That message has been sent.
+    pub fn ask_quiet(&mut self) {
+        if let Step::Quiet { asked, .. } = &mut self.step {
+            *asked = true;
+        }
+    }
+
+    /// What has been heard to its end by now: the marker is back, and it was quiet for [`QUIET`].
+    pub fn quiet(&mut self, now: Instant) -> Option<Heard> {
+        match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Quiet { part, since, .. } if now >= since + QUIET => match part {
+                Part::Plans => {
+                    self.plans = true;
+                    Some(Heard::Plans)
+                }
+                Part::Fleets(fleets) => {
+                    self.fleets.extend(fleets.iter().cloned());
+                    Some(Heard::Fleets(fleets))
+                }
+            },
             other => {
                 self.step = other;
                 None

@@ -41,7 +41,7 @@ pub fn receive(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &Cancellatio
             let was = ctx.fleets.set_link(|_| Link::default());
             ctx.metrics.link(false, false);
             if !was.connected {
-                // Nobody is there: that is no client that hangs.
+                // No client is there: that is none that hangs.
                 ctx.metrics.broker_moves();
             }
             tracing::warn!(reason, "broker connection lost");
@@ -166,7 +166,7 @@ fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationTo
     if fleet.index.managed().has(&key.1) {
         ctx.work.now(key.clone());
     } else {
-        // Not ours, and about a model that nobody has named to us: another's, or nothing.
+        // Not ours, and about a model that we do not manage: another's, or nothing.
         fleet.ledger.note_cleared(key);
     }
 }

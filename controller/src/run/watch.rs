@@ -82,7 +82,7 @@ pub async fn hand_on<K>(
             Ok(watcher::Event::InitDone) => {
                 let after = cache.state();
                 after.iter().for_each(|object| changed(object, false));
-                // What went while the watch was broken is told by nobody else.
+                // What was deleted while the watch was broken is found only here.
                 gone(&std::mem::take(&mut before), &after).for_each(|object| changed(object, true));
                 all.cancel();
             }

@@ -27,10 +27,14 @@ pub fn rollout(version: &str, phase: Option<&str>, more: &Value) -> Kept {
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let state = phase.map(|phase| {
         let memory = json!({
-            "phase": phase, "attempt": 1, "version": version, "prior": "1.0.0", "startedAt": 5, "stageOpenedAt": 6,
-            "drawn": [0, {"Ppm": 25_000}, 6], "phaseSince": 6,
+            "state": {
+                "phase": phase, "attempt": 1, "version": version, "startedAt": 5, "stageOpenedAt": 6,
+                "drawn": {"stage": 0, "target": {"Ppm": 25_000}, "at": 6}, "phaseSince": 6,
+            },
+            "judge": "", "judged": [1, 0],
         });
-        json!({"judge": {"errorBudgetPpm": 1, "spentPpm": 0, "looks": 0, "state": format!("modelfleet1 {memory}")},
+        json!({"judge": {"errorBudgetPpm": 1, "spentPpm": 0, "looks": 0, "state": format!("modelfleet2 {memory}")},
+               "wayBack": json!([{"selector": {}, "version": "1.0.0"}]).to_string(),
                "membership": {"salt": format!("{name}/1")}})
     });
     let object = json!({

@@ -26,7 +26,7 @@ pub struct AccessRules {
     pub hosts: Vec<String>,
     /// Origins of web pages, such as `http://dashboard.local:3000`.
     pub origins: Vec<String>,
-    /// On a Unix socket nobody is asked: no browser gets there, and `Host` means nothing.
+    /// On a Unix socket no client is checked: no browser gets there, and `Host` means nothing.
     any: bool,
 }
 

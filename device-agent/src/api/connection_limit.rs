@@ -263,7 +263,7 @@ mod tests {
         for n in 4..SEATS as u64 {
             table.enter(now - SECOND, n, At::Work).ok();
         }
-        // Everybody else is worked for, as far as that is allowed; those beyond stay idle and go first.
+        // All others are worked for, up to the limit; those beyond stay idle and go first.
         let idle: Vec<u64> =
             table.entries.iter().filter(|(_, e)| e.at == At::Idle).map(|(n, _)| *n).collect();
         assert_eq!(idle.len(), SEATS - WORKING_MAX - 3);

@@ -144,7 +144,7 @@ mod tests {
 
     const CROWD: usize = 200;
     const SOON: Duration = Duration::from_secs(1);
-    /// More than the system keeps of a connection that nobody reads from.
+    /// More than the system keeps of a connection that is not read from.
     const LARGE_BYTES: usize = 8 * 1024 * 1024;
 
     fn service() -> Service {

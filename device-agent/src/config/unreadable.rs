@@ -1,5 +1,5 @@
 //! Settings that cannot be read any more, on a device that has been set up: it goes on with what it has, says so, and
-//! takes them up when they are back. Without a plan key it obeys nobody, without a password the broker refuses it.
+//! takes them up when they are back. Without a plan key it takes no plan, without a password the broker refuses it.
 //! Without the keys of models it must not go on: then unsigned ones would run.
 
 use std::path::PathBuf;

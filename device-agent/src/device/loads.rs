@@ -118,7 +118,7 @@ impl<T: Send + 'static> Loads<T> {
         let work = tokio::task::spawn_blocking(work);
         tokio::spawn(async move {
             let outcome = work.await.map_err(|e| e.to_string());
-            // Without a loop nobody waits for it.
+            // Without a loop nothing waits for it.
             let _ = done.send(Loaded { number, outcome }).await;
         });
     }

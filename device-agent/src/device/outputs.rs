@@ -89,7 +89,7 @@ impl Device {
                     fetch_failed(digest, &error)
                 }
             };
-            // Without a loop nobody waits for it.
+            // Without a loop nothing waits for it.
             let _ = jobs.send(input).await;
         });
         if let Some((_, old)) = self.fetch.replace((digest, task)) {
@@ -100,7 +100,7 @@ impl Device {
     async fn pause_fetch(&mut self, digest: &Digest) {
         if let Some((_, task)) = self.fetch.take_if(|(running, _)| running == digest) {
             task.abort();
-            // Only when the task is gone does nobody write to the part.
+            // Only when the task is gone is the part no longer written to.
             let _ = task.await;
         }
     }

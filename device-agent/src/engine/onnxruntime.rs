@@ -179,7 +179,7 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// A session that nobody uses, or the first one when it is free.
+    /// A session that is not in use, or the first one when it is free.
     fn session(&self) -> MutexGuard<'_, OrtSession> {
         let free = self.sessions.iter().find_map(|session| session.try_lock().ok());
         free.unwrap_or_else(|| self.sessions[0].lock().unwrap_or_else(PoisonError::into_inner))

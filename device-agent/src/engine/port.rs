@@ -39,7 +39,7 @@ impl Ports {
     /// Whether a model takes these inputs: each once, under its name, with its type and shape.
     ///
     /// # Errors
-    /// Says what was expected, in words for whoever asked.
+    /// Says what was expected, in words for the client.
     pub fn check(&self, given: &[NamedTensor]) -> Result<(), String> {
         for tensor in given {
             let Some(port) = self.inputs.iter().find(|port| port.name == tensor.name) else {

@@ -148,7 +148,7 @@ impl FetchError {
 pub enum Again {
     /// Soon: networks and servers come back.
     Soon,
-    /// In hours, or with another address: somebody has to do something first.
+    /// In hours, or with another address: a person has to do something first.
     Later,
     /// The same will come of it.
     Never,

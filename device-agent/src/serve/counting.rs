@@ -84,7 +84,7 @@ impl Model {
         }
     }
 
-    /// Books a request that no build could have answered: apart, and against nobody.
+    /// Books a request that no build could have answered: apart, and against no build.
     pub fn refused(&self, instance: Option<&Instance>) {
         self.count(Role::Live, instance, (0, 0), Outcome::Refused, &[]);
     }

@@ -1,6 +1,8 @@
 //! Which rise a stage has ruled out: what Healthy means.
 
 use crate::budget::Looks;
+use crate::decide::far_worse::FarWorse;
+use crate::decide::few;
 use crate::exact::change::Subject;
 use crate::exact::ratio::{Ratio, rhythm};
 use crate::observations::{Observations, OnBreach, SloRule};
@@ -55,7 +57,9 @@ pub fn judge(
     observations: &Observations<'_>,
     rule: &SloRule<'_>,
     subjects: &[Subject],
+    far: &FarWorse,
     ready: bool,
+    seed: u64,
     state: &mut SloState,
 ) -> Ruling {
     let looks = rule.looks(observations);
@@ -68,14 +72,41 @@ pub fn judge(
         let margin_ppm = if same { state.margin_ppm } else { rule.margin_ppm.unwrap_or(u64::MAX) };
         return Ruling { margin_ppm, ruled_out: state.healthy && same };
     }
-    let ruling = rule_out(observations, rule, subjects, missed(looks, state.judged_look));
+    let ruling = beside(observations, rule, subjects, far, missed(looks, state.judged_look));
     if !ready {
         return Ruling { ruled_out: false, ..ruling };
     }
     state.judged_look = looks.reached;
     state.margin_ppm = ruling.margin_ppm;
-    state.healthy = ruling.ruled_out;
-    ruling
+    let doubt = few::doubt(subjects, gates(observations), seed, state) || far.hold_back(subjects);
+    state.healthy = ruling.ruled_out && !doubt;
+    Ruling { ruled_out: state.healthy, ..ruling }
+}
+
+/// SLOs that can stop the stage.
+fn gates(observations: &Observations<'_>) -> usize {
+    observations.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count()
+}
+
+/// What is ruled out beside devices that are far worse than before: by the others alone where those are a handful, else
+/// by all of them and by the others alike.
+fn beside(
+    observations: &Observations<'_>,
+    rule: &SloRule<'_>,
+    subjects: &[Subject],
+    far: &FarWorse,
+    beyond: f64,
+) -> Ruling {
+    let of = |subjects: &[Subject]| rule_out(observations, rule, subjects, beyond);
+    if far.is_empty() {
+        return of(subjects);
+    }
+    let others = of(&far.others(subjects));
+    if far.is_handful() {
+        return others;
+    }
+    let all = of(subjects);
+    Ruling { ruled_out: all.ruled_out && others.ruled_out, ..all }
 }
 
 /// The smallest rise that a harmless candidate is below at a look that may miss a harmful one with this chance, where
@@ -120,7 +151,7 @@ fn rule_out(
     if let Some(margin_ppm) = rule.margin_ppm {
         return Ruling { margin_ppm, ruled_out: margin_ppm == u64::MAX || below(margin_ppm) };
     }
-    let gates = observations.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count();
+    let gates = gates(observations);
     let held_back = held_back(gates);
     let rhythm = rhythm(subjects);
     // It looks at controls and at what canaries are expected to do, not at what they did.

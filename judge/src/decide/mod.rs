@@ -3,6 +3,9 @@
 pub mod anytime_layer;
 pub mod coverage;
 pub mod exact_layer;
+pub mod far_worse;
+pub mod few;
+pub mod few_proof;
 pub mod hard_stop;
 pub mod incident;
 pub mod margin;

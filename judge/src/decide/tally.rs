@@ -90,6 +90,8 @@ impl Tally {
             control: self.control,
             devices_over: (self.canaries_over, self.controls_over),
             spent_ppb: 0,
+            few: None,
+            few_proof: None,
             promised: true,
             sentence: String::new(),
             statistics: String::new(),

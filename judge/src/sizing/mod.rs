@@ -2,6 +2,7 @@
 //! devices that it needs.
 
 mod breaks;
+pub mod few;
 pub mod fleet_rates;
 pub mod harm;
 pub mod proof;
@@ -9,6 +10,7 @@ pub mod reach;
 pub mod remaining;
 pub mod sample_size;
 
+pub use few::few_proof;
 pub use fleet_rates::{FleetRates, fleet_rates};
 pub use harm::{default_margin_ppm, events_to_decision, power_ppm, smallest_harm_ppm, smallest_margin_ppm};
 pub use proof::{NO_CONTROLS, StageProof, StageSize, prove};

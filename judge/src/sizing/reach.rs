@@ -5,7 +5,7 @@ use libm::{exp, lgamma};
 use modelfleet_number::rounding::from_ppb;
 
 /// How rarely chance alone picks the worst outcome: one of all draws of so many canaries.
-fn rarest(canaries: u64, controls: u64) -> f64 {
+pub(crate) fn rarest(canaries: u64, controls: u64) -> f64 {
     let (k, m) = (canaries as f64, controls as f64);
     exp(lgamma(k + 1.0) + lgamma(m + 1.0) - lgamma(k + m + 1.0))
 }

@@ -54,6 +54,14 @@ pub struct Stored {
     pub by: Option<usize>,
 }
 
+impl Stored {
+    /// Whether the object is as it was before.
+    #[must_use]
+    pub fn changes_nothing(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &self.after))
+    }
+}
+
 /// The server.
 #[derive(Default)]
 pub struct ApiServer {
@@ -242,7 +250,12 @@ impl ApiServer {
     }
 
     fn replace(&mut self, place: Place, old: &Arc<Value>, object: Value, by: Option<usize>) -> Arc<Value> {
-        if object == **old { Arc::clone(old) } else { self.keep(place, Some(old), object, by) }
+        if object != **old {
+            return self.keep(place, Some(old), object, by);
+        }
+        let (before, after) = (Some(Arc::clone(old)), Arc::clone(old));
+        self.stored.push(Stored { place, before, after, by });
+        Arc::clone(old)
     }
 
     fn note(&mut self, change: Change) {

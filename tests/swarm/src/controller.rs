@@ -1,6 +1,7 @@
 //! One controller: the shipped shell, from its Lease to its last write, on virtual time. The world carries its requests to
 //! the simulated API server and its packets to the simulated broker, and can end it between any two of them.
 
+mod broker_link;
 mod clocks;
 mod outbox;
 mod watch;
@@ -20,12 +21,12 @@ use modelfleet_controller::error::Error;
 use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::lease::{Election, LeaseError};
 use modelfleet_controller::metrics::Metrics;
-use modelfleet_controller::mqtt::subscriptions::{Heard, Next, Subscriptions};
-use modelfleet_controller::mqtt::{Feed, Outbox};
+use modelfleet_controller::mqtt::Outbox;
+use modelfleet_controller::mqtt::subscriptions::{Next, Subscriptions};
 use modelfleet_controller::reconcile::{Done, reconcile_at};
 use modelfleet_controller::registry::Name;
 use modelfleet_controller::registry::check_queue::CheckQueue;
-use modelfleet_controller::run::{self, Scope};
+use modelfleet_controller::run;
 use modelfleet_controller::work::Work;
 use modelfleet_controller::write_cache::WriteCache;
 use modelfleet_crds::model_version::VersionStage;
@@ -41,7 +42,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api_server::{Change, Shared, client, locked};
-use crate::broker::{Connection, Frame, Note};
+use crate::broker::{Connection, Frame};
 use crate::network::drawn;
 use clocks::Clocks;
 use outbox::SimulatedOutbox;
@@ -77,6 +78,8 @@ pub enum ControllerEvent {
     Knock,
     /// A version is checked.
     Check(Name),
+    /// It may have been quiet for long enough since a marker came back.
+    Quiet,
 }
 
 /// What a controller wants of the world.
@@ -177,6 +180,15 @@ impl Controller {
         self.leader().is_some()
     }
 
+    /// Whether it leads and has heard all that devices have retained.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.leader().is_some_and(|leader| {
+            let fleet = leader.ctx.fleets.named(&"plant".parse().expect("a DNS label"));
+            leader.ctx.fleets.link_of(&fleet.locked()).settled
+        })
+    }
+
     fn leader(&self) -> Option<&Leader> {
         self.process.as_ref()?.leader.as_ref()
     }
@@ -232,6 +244,7 @@ impl Controller {
                 }
             }
             ControllerEvent::Check(name) => self.check(&name, lent, &mut wishes),
+            ControllerEvent::Quiet => self.quiet(&mut wishes),
         }
         self.carry(lent, &mut wishes);
         wishes
@@ -465,87 +478,6 @@ impl Controller {
         }
     }
 
-    /// A note of the broker arrives.
-    pub fn noted(
-        &mut self,
-        connection: Connection,
-        note: Note,
-        lent: &mut ControllerLent<'_>,
-    ) -> Vec<ControllerWish> {
-        let mut wishes = Vec::new();
-        let steady = self.clocks.steady();
-        let leader = self.process.as_mut().and_then(|process| process.leader.as_mut());
-        let Some(leader) = leader.filter(|leader| leader.connection == Some(connection)) else {
-            return wishes;
-        };
-        let ctx = Arc::clone(&leader.ctx);
-        let receive =
-            |feed: Feed<'_>, leave: &CancellationToken| run::receive(&ctx, &Scope::All, feed, leave);
-        match note {
-            Note::Accepted => {
-                leader.accepted = true;
-                leader.subscriptions.reconnect();
-                receive(Feed::Connected, &leader.leave);
-            }
-            Note::Subscribed(granted) => {
-                let (marker, refused) = leader.subscriptions.answered(&granted, steady);
-                if !refused.is_empty() {
-                    receive(Feed::Denied { filters: &refused }, &leader.leave);
-                }
-                if let Some(marker) = marker {
-                    let topic = leader.sync_topic.clone();
-                    wishes.push(leader.packet(topic, marker.to_string().into_bytes(), false));
-                }
-            }
-            Note::Message { topic, payload, .. } if topic == leader.sync_topic => {
-                let heard = leader.subscriptions.marked(&payload);
-                let wanted = leader.outbox.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let all = leader.subscriptions.is_complete(&wanted);
-                match heard {
-                    Some(Heard::Plans) => {
-                        receive(Feed::PlansHeard, &leader.leave);
-                        receive(Feed::Heard { fleets: &[], all }, &leader.leave);
-                    }
-                    Some(Heard::Fleets(fleets)) => {
-                        receive(Feed::Heard { fleets: &fleets, all }, &leader.leave)
-                    }
-                    None => {}
-                }
-            }
-            Note::Message { topic, payload, retained } => {
-                receive(Feed::Message { topic: &topic, payload: &payload, retained }, &leader.leave);
-            }
-            Note::Acknowledged(_) => {}
-            Note::Closed => {
-                leader.connection = None;
-                leader.accepted = false;
-                receive(Feed::Lost("the connection was closed".to_owned()), &leader.leave);
-                let wait_ms = 200 + drawn(lent.chance, RECONNECT_MAX_MS);
-                wishes.push(ControllerWish::After(wait_ms, ControllerEvent::Knock));
-            }
-        }
-        self.carry(lent, &mut wishes);
-        wishes
-    }
-
-    /// What the shell has put out goes to the network.
-    fn drain(&mut self, wishes: &mut Vec<ControllerWish>) {
-        let Some(leader) = self.process.as_mut().and_then(|process| process.leader.as_mut()) else { return };
-        let frames =
-            std::mem::take(&mut *leader.outbox.frames.lock().unwrap_or_else(PoisonError::into_inner));
-        for (topic, payload) in frames {
-            let fleet = leader.ctx.fleets.named(&"plant".parse().expect("a DNS label"));
-            let settled = leader.ctx.fleets.link_of(&fleet.locked()).settled;
-            if !settled {
-                let text = format!("published on {topic} before all that devices had retained was heard");
-                wishes.push(ControllerWish::Broken(text));
-            }
-            if leader.connection.is_some() {
-                wishes.push(leader.packet(topic, payload, true));
-            }
-        }
-    }
-
     /// What follows from an event: packets, subscriptions, checks, the next reconcile, and the end of a leader that has met a
     /// later one.
     fn carry(&mut self, lent: &mut ControllerLent<'_>, wishes: &mut Vec<ControllerWish>) {
@@ -585,12 +517,5 @@ impl Controller {
         leader.wake += 1;
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         wishes.push(ControllerWish::After(wait_ms, ControllerEvent::Work(leader.wake)));
-    }
-}
-
-impl Leader {
-    fn packet(&mut self, topic: String, payload: Vec<u8>, retain: bool) -> ControllerWish {
-        self.numbers += 1;
-        ControllerWish::Send(Frame::Publish { id: self.numbers, topic, payload: payload.into(), retain })
     }
 }

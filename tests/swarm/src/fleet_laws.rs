@@ -2,23 +2,38 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use modelfleet_model::status::memory::Memory;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::time::Time;
+use modelfleet_rollout::{PauseCause, Phase, State};
 use serde_json::Value;
 
-use crate::api_server::Stored;
+use crate::api_server::{Place, Stored};
+use crate::laws::included;
+use crate::nature::Nature;
 use crate::operator::BAKE_HOURS;
 
 /// Most bytes of a status: DESIGN, section 4.
 const STATUS_BYTES_MAX: usize = 32 * 1024;
+/// Most writes of one object by controllers in an hour: a status whose sentences change with the clock would be written, shown
+/// by the watch and written again for as long as the rollout lasts.
+const WRITES_MAX: u32 = 400;
+/// Most writes of one object in an hour that change nothing: the status that is made differs from what is stored of it.
+const IDLE_WRITES_MAX: u32 = 20;
 
 /// What is remembered to hold laws over time.
 #[derive(Debug, Default)]
 pub struct FleetLaws {
     /// The newest plan that any device may have taken: devices refuse what is older.
-    newest: BTreeMap<ModelName, (u64, u64)>,
+    newest: BTreeMap<ModelName, Plan>,
+    /// Salts of attempts of which harm was stored.
+    harmed: BTreeSet<String>,
+    /// Salts of attempts that were stored as held by a person.
+    held: BTreeSet<String>,
+    /// Versions that a person has promoted to some stage.
+    promoted: BTreeSet<(String, String)>,
     /// Salts of attempts that were taken back, as stored. A retry has another.
     taken_back: BTreeSet<String>,
     /// Digests that a stored status calls rejected by a rollout.
@@ -27,12 +42,35 @@ pub struct FleetLaws {
     stages: BTreeMap<String, Stage>,
     /// Wall clocks of controllers are right, so that times in statuses can be compared.
     clocks_are_right: bool,
+    writes: BTreeMap<Place, Writes>,
+}
+
+/// How often an object was written in an hour, and how often that changed nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Writes {
+    hour: u64,
+    all: u32,
+    idle: u32,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Stage {
+    index: u64,
     target: String,
+    clauses: Value,
     unknown: usize,
+}
+
+/// What else is known when an object is written.
+pub struct Moment<'a> {
+    /// Rollouts of its model that are under way after it.
+    pub active: &'a [String],
+    /// Devices whose state the broker does not hold.
+    pub unknown: usize,
+    /// The controller that wrote it has heard all that devices have retained.
+    pub settled: bool,
+    /// When.
+    pub now: Time,
 }
 
 /// A device as laws about exposure see it.
@@ -55,12 +93,19 @@ impl FleetLaws {
         self.stages.clear();
     }
 
-    /// Holds the laws of a write. `active`: phases of all rollouts of its model after it; `unknown`: devices whose state the
-    /// broker does not hold.
-    pub fn stored(&mut self, write: &Stored, active: &[String], unknown: usize) -> Option<String> {
-        let status = &write.after["status"];
+    /// Holds the laws of a write.
+    pub fn stored(&mut self, write: &Stored, moment: &Moment<'_>) -> Option<String> {
+        let (status, now) = (&write.after["status"], moment.now);
+        let spec = &write.after["spec"];
+        if write.place.0 == "rollouts" && !spec["promote"].is_null() {
+            self.promoted.insert((text(&spec["model"]), text(&spec["version"])));
+        }
         if write.by.is_none() || status.is_null() {
             return None;
+        }
+        let restless = self.restless(write, now);
+        if restless.is_some() {
+            return restless;
         }
         let name = &write.place.1;
         let bytes = status.to_string().len();
@@ -69,9 +114,28 @@ impl FleetLaws {
         }
         match write.place.0.as_str() {
             "modelversions" => self.version_stored(write),
-            "rollouts" => self.rollout_stored(write, active, unknown),
+            "rollouts" => self.rollout_stored(write, moment),
             _ => None,
         }
+    }
+
+    /// Nothing is written all the time.
+    fn restless(&mut self, write: &Stored, now: Time) -> Option<String> {
+        let (hour, name) = (now.0 / 3_600_000, &write.place.1);
+        let writes = self.writes.entry(write.place.clone()).or_default();
+        if writes.hour != hour {
+            *writes = Writes { hour, ..Writes::default() };
+        }
+        writes.all += 1;
+        writes.idle += u32::from(write.changes_nothing());
+        if writes.idle > IDLE_WRITES_MAX {
+            return Some(format!("{name} was written {} times in an hour without a change", writes.idle));
+        }
+        (writes.all > WRITES_MAX).then(|| {
+            let before = write.before.as_ref().map_or(&Value::Null, |before| &before["status"]);
+            let changed = changed(before, &write.after["status"]);
+            format!("{name} was written more than {WRITES_MAX} times in an hour, at last {changed}")
+        })
     }
 
     fn version_stored(&mut self, write: &Stored) -> Option<String> {
@@ -90,11 +154,18 @@ impl FleetLaws {
             }
             self.rejected.remove(&digest);
         }
-        None
+        let spec = &write.after["spec"];
+        let (model, version) = (text(&spec["model"]), text(&spec["version"]));
+        let minor = semver::Version::parse(&version).map_or(0, |version| version.minor);
+        let bad = write.after["status"]["stage"] == "Production" && !Nature::of_minor(minor).is_good();
+        (bad && !self.promoted.contains(&(model, version))).then(|| {
+            let nature = Nature::of_minor(minor);
+            format!("{} is in production, is {nature:?}, and no person has promoted it", write.place.1)
+        })
     }
 
-    fn rollout_stored(&mut self, write: &Stored, active: &[String], unknown: usize) -> Option<String> {
-        let (name, status) = (&write.place.1, &write.after["status"]);
+    fn rollout_stored(&mut self, write: &Stored, moment: &Moment<'_>) -> Option<String> {
+        let (name, status, active) = (&write.place.1, &write.after["status"], moment.active);
         if active.len() > 1 {
             return Some(format!("{} rollouts of one model are active: {}", active.len(), active.join(", ")));
         }
@@ -107,17 +178,37 @@ impl FleetLaws {
         if matches!(status["phase"].as_str(), Some("RollingBack" | "RolledBack")) {
             self.taken_back.insert(salt.clone());
         }
+        let state = state(&write.after)?;
+        if state.harm.is_some() {
+            self.harmed.insert(salt.clone());
+        }
+        match state.phase == Phase::Paused(PauseCause::User) {
+            true => self.held.insert(salt.clone()),
+            false => self.held.remove(&salt),
+        };
         let index = status["stage"]["index"].as_u64()?;
         let target = &write.after["spec"]["stages"][usize::try_from(index).ok()?]["devices"];
         let stage = self.stages.entry(salt.clone()).or_default();
-        let target = target.as_str().unwrap_or_default().to_owned();
-        if stage.target != target {
-            *stage = Stage { target, unknown: unknown.max(stage.unknown) };
+        let (before, succeeds) = (stage.index, state.phase == Phase::Succeeded);
+        let clauses = &status["membership"]["clauses"];
+        // Devices that were unknown at a draw come on top of it.
+        let unknown = if stage.clauses == *clauses { 0 } else { moment.unknown };
+        let unknown = unknown.max(stage.unknown);
+        *stage = Stage { index, target: text(target), clauses: clauses.clone(), unknown };
+        if index > before || succeeds {
+            if self.harmed.contains(&salt) && index > before {
+                return Some(format!("{name} enters stage {index} after harm was shown"));
+            }
+            if !moment.settled
+                && write.before.as_ref().is_some_and(|old| old["status"]["phase"] != status["phase"])
+            {
+                return Some(format!("{name} goes on before all that devices have retained was heard"));
+            }
         }
         self.advanced(write, &salt)
     }
 
-    /// A stage that nobody promoted watches for its bake time.
+    /// A stage that no person promoted watches for its bake time.
     fn advanced(&self, write: &Stored, salt: &str) -> Option<String> {
         let before = write.before.as_ref().filter(|before| before["status"]["membership"]["salt"] == salt)?;
         let (old, new) = (&before["status"]["stage"], &write.after["status"]["stage"]);
@@ -137,11 +228,13 @@ impl FleetLaws {
     /// Holds the laws of a plan that has reached the broker.
     pub fn published(&mut self, plan: &Plan, devices: &[Known<'_>], _now: Time) -> Option<String> {
         let order = (plan.order.epoch, plan.order.revision);
-        let newest = self.newest.entry(plan.model.clone()).or_default();
-        if order < *newest {
-            return None;
+        match self.newest.get(&plan.model) {
+            Some(newest) if order < (newest.order.epoch, newest.order.revision) => return None,
+            Some(newest) if order == (newest.order.epoch, newest.order.revision) && plan != newest => {
+                return Some(format!("{}: two plans have the order {order:?}", plan.model));
+            }
+            _ => drop(self.newest.insert(plan.model.clone(), plan.clone())),
         }
-        *newest = order;
         let candidate = plan.candidate.as_ref()?;
         let salt = &candidate.membership.salt;
         let (model, version) = (&plan.model, &candidate.build.version);
@@ -151,11 +244,17 @@ impl FleetLaws {
         if self.rejected.contains(&candidate.build.digest) && candidate.admit {
             return Some(format!("{model}: plan {order:?} offers {version}, which a rollout has rejected"));
         }
+        if self.harmed.contains(salt) && candidate.admit {
+            return Some(format!("{model}: plan {order:?} offers {version}, of which harm was shown"));
+        }
+        if self.held.contains(salt) && candidate.admit {
+            return Some(format!("{model}: plan {order:?} offers {version}, and a person holds its rollout"));
+        }
         let Some(stage) = self.stages.get(salt) else {
             return Some(format!("{model}: plan {order:?} offers {version}, and no status says so"));
         };
         let included =
-            devices.iter().filter(|device| candidate.membership.includes(device.id, device.labels)).count();
+            devices.iter().filter(|device| included(&candidate.membership, device.id, device.labels)).count();
         let allowed = allowed(&stage.target, devices.len())? + stage.unknown;
         (included > allowed).then(|| {
             let target = &stage.target;
@@ -164,6 +263,27 @@ impl FleetLaws {
             )
         })
     }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The state that decides, of a rollout's status.
+#[must_use]
+pub fn state(object: &Value) -> Option<State> {
+    let text = object["status"]["judge"]["state"].as_str()?;
+    Some(Memory::read(text, &[], None)?.state)
+}
+
+/// What differs between two statuses, for people.
+fn changed(before: &Value, after: &Value) -> String {
+    let fields = after.as_object().into_iter().flatten();
+    let changed = fields.filter(|(name, value)| before[name.as_str()] != **value);
+    changed
+        .map(|(name, value)| format!("{name}: {} -> {value}", before[name.as_str()]))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Most devices of a stage's target.

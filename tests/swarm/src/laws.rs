@@ -1,10 +1,14 @@
 //! What must hold of every device at every moment, whatever happens to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use modelfleet_agent_core::interface::Identity;
 use modelfleet_agent_core::saved::SavedModel;
 use modelfleet_number::chance::Chance;
-use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
+use modelfleet_protocol::membership::{Clause, Membership, rank};
+use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::time::Time;
 
 use crate::device::{Deed, Device};
@@ -18,6 +22,9 @@ const PUBLISHED_MAX: usize = 400;
 /// Bytes that nothing speaks of are gone within this time, milliseconds: a loss of power may bring them back, and the next
 /// start finds them.
 const TIDIED_WITHIN_MS: u64 = 24 * 3_600_000;
+/// A device that is on, in contact and well has done what a plan says within this time, milliseconds. Going back needs no
+/// download.
+const FOLLOWS_WITHIN_MS: u64 = 2 * 3_600_000;
 /// Complete builds that a device keeps for one model: two slots, and one that is being put into one of them.
 const BUILDS_MAX: usize = 3;
 
@@ -28,7 +35,12 @@ pub struct Watched {
     mute_since: BTreeMap<ModelName, Time>,
     /// Since when bytes lie there that nothing speaks of.
     orphan_since: BTreeMap<Digest, Time>,
+    /// The order of the newest plan of each model that this run of its process has shown.
+    seen: BTreeMap<ModelName, (u64, u64)>,
+    /// Candidates that have answered here.
+    answered: BTreeSet<(ModelName, Digest)>,
     run: u64,
+    on_since: Option<Time>,
     /// Messages that it sent in this hour.
     published: (u64, usize),
 }
@@ -75,9 +87,55 @@ pub fn of_deeds(device: &Device, watched: &mut Watched, deeds: Vec<Deed>, now: T
         let Deed::Serves(model, Some(digest)) = deed else { return None };
         let kept = saved.models.get(&model)?;
         let plan = kept.plan.as_ref()?;
-        plan.rejected
-            .contains(&digest)
-            .then(|| format!("{model}: activated {digest}, which its plan rejects"))
+        if plan.rejected.contains(&digest) {
+            return Some(format!("{model}: activated {digest}, which its plan rejects"));
+        }
+        let proven = kept.slots.iter().any(|slot| slot.proven && slot.build.digest == digest);
+        if proven || stable_builds(plan).any(|stable| stable == digest) {
+            return None;
+        }
+        let candidate = plan.candidate.as_ref().filter(|candidate| candidate.build.digest == digest);
+        let Identity { device: id, labels, .. } = &device.identity;
+        let Some(candidate) = candidate.filter(|candidate| included(&candidate.membership, id, labels))
+        else {
+            return Some(format!("{model}: activated {digest}, which its plan does not give it"));
+        };
+        let new = watched.answered.insert((model.clone(), digest));
+        (new && !candidate.admit).then(|| format!("{model}: activated {digest}, which its plan holds back"))
+    })
+}
+
+fn stable_builds(plan: &Plan) -> impl Iterator<Item = Digest> {
+    plan.stable_for.iter().map(|own| &own.build).chain(&plan.stable).map(|build| build.digest)
+}
+
+/// Whether a device is in, worked out apart from the shipped rule.
+#[must_use]
+pub fn included(membership: &Membership, id: &DeviceId, labels: &Labels) -> bool {
+    let rank = rank(&membership.salt, id);
+    let by = |clause: &Clause| {
+        let key: Vec<&str> =
+            clause.spread_by.iter().map(|label| labels.get(label).map_or("", String::as_str)).collect();
+        let own = clause.strata.iter().find(|stratum| stratum.key == key);
+        let below = own.map_or(clause.other_below, |stratum| stratum.below);
+        clause.selector.matches(labels) && (rank < below.0 || clause.devices.contains(id))
+    };
+    !membership.exclude.contains(id) && membership.clauses.iter().any(by)
+}
+
+/// A device that has had a plan for long, and to which nothing happens, runs what the plan gives it. `since`: the broker has
+/// held this plan and everything has been well since then.
+pub fn follows(device: &Device, watched: &Watched, plan: &Plan, since: Time, now: Time) -> Option<String> {
+    let since = since.max(watched.on_since?);
+    let build = device.serving.get(&plan.model)?;
+    if now.since_ms(since) < FOLLOWS_WITHIN_MS || stable_builds(plan).any(|stable| stable == build.digest) {
+        return None;
+    }
+    let Identity { device: id, labels, .. } = &device.identity;
+    let candidate = plan.candidate.as_ref().filter(|candidate| candidate.build.digest == build.digest);
+    let given = candidate.is_some_and(|candidate| included(&candidate.membership, id, labels));
+    (!given).then(|| {
+        format!("{} {} answers, hours after a plan that does not give it", plan.model, build.version)
     })
 }
 
@@ -86,6 +144,12 @@ pub fn at_rest(device: &Device, watched: &mut Watched, now: Time) -> Option<Stri
     if watched.run != device.run {
         watched.run = device.run;
         watched.mute_since.clear();
+        watched.seen.clear();
+        watched.on_since = None;
+    }
+    match device.is_on() {
+        true => watched.on_since = watched.on_since.or(Some(now)),
+        false => watched.on_since = None,
     }
     let orphans = device.orphans();
     watched.orphan_since.retain(|digest, _| orphans.contains(digest));
@@ -97,6 +161,12 @@ pub fn at_rest(device: &Device, watched: &mut Watched, now: Time) -> Option<Stri
     }
     let saved = device.saved()?;
     for (model, kept) in &saved.models {
+        let (order, seen) =
+            ((kept.seen.epoch, kept.seen.revision), watched.seen.entry(model.clone()).or_default());
+        if order < *seen {
+            return Some(format!("{model}: went from plan {seen:?} back to plan {order:?}"));
+        }
+        *seen = order;
         if kept.slots.len() > BUILDS_MAX {
             return Some(format!("{model}: keeps {} builds", kept.slots.len()));
         }

@@ -28,6 +28,12 @@ struct Arguments {
     /// Plays one seed and tells its story.
     #[arg(long)]
     seed: Option<u64>,
+    /// Plays so many seeds at a time; as many as there are processors if it is not given.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Goes on when a law is broken, and prints a line for each such seed.
+    #[arg(long)]
+    all: bool,
     /// Never plays these faults.
     #[arg(long, default_value = "none")]
     without: Faults,
@@ -53,17 +59,21 @@ fn main() -> anyhow::Result<()> {
     let last = if until.is_some() { u64::MAX } else { arguments.from.saturating_add(arguments.seeds) };
     let (next, hours, failed) = (AtomicU64::new(arguments.from), AtomicU64::new(0), Mutex::new(None));
     let began = Instant::now();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.unwrap_or_else(processors);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     let over = seed >= last || until.is_some_and(|until| Instant::now() >= until);
-                    if over || failed.lock().is_ok_and(|failed| failed.is_some()) {
+                    if over || (!arguments.all && failed.lock().is_ok_and(|failed| failed.is_some())) {
                         return;
                     }
                     let outcome = play_with(seed, Faults::drawn_by(seed).without(&arguments.without));
+                    if let Some(broken) = outcome.broken.as_ref().filter(|_| arguments.all) {
+                        println!("seed {seed}: {broken}");
+                    }
                     hours.fetch_add(outcome.device_hours, Ordering::Relaxed);
                     if outcome.broken.is_some()
                         && let Ok(mut failed) = failed.lock()
@@ -82,6 +92,7 @@ fn main() -> anyhow::Result<()> {
         hours as f64 * 60.0 / seconds
     );
     match failed.into_inner().ok().flatten() {
+        Some(_) if arguments.all => anyhow::bail!("laws were broken"),
         Some(seed) => {
             let (faults, outcome) = shrink(seed, Faults::drawn_by(seed).without(&arguments.without));
             println!("repeat it: cargo run --release -p modelfleet-swarm -- --seed {seed} --faults {faults}");

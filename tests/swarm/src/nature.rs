@@ -30,7 +30,13 @@ impl Nature {
     /// A version's nature: by its minor number, so that a story shows it (`1.3.0` is harmful).
     #[must_use]
     pub fn of(build: &ModelBuild) -> Nature {
-        match build.version.minor % 10 {
+        Nature::of_minor(build.version.minor)
+    }
+
+    /// The nature of versions with this minor number.
+    #[must_use]
+    pub fn of_minor(minor: u64) -> Nature {
+        match minor % 10 {
             3 => Nature::Harmful,
             5 => Nature::Broken,
             7 => Nature::Crashing,

@@ -124,7 +124,7 @@ impl Network {
     pub fn held_back_ms(&self, note: &Note, chance: &mut Chance) -> u64 {
         match note {
             Note::Message { retained: true, .. } if self.quality.retained_late => {
-                drawn(chance, 20 * self.quality.delay_max_ms)
+                drawn(chance, 4 * self.quality.delay_max_ms)
             }
             _ => 0,
         }

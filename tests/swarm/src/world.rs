@@ -3,14 +3,14 @@
 mod control;
 mod strikes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use modelfleet_agent_core::interface::{Identity, Limits};
 use modelfleet_agent_core::saved::Saved;
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{ModelName, Namespace};
-use modelfleet_protocol::plan::Fetch;
+use modelfleet_protocol::plan::{Fetch, Plan};
 use modelfleet_protocol::state::{Capabilities, EngineInfo};
 use modelfleet_protocol::time::Time;
 
@@ -22,6 +22,7 @@ use crate::device::{Device, DeviceEvent, Lent, Wish};
 use crate::faults::{Fault, Faults};
 use crate::laws::{self, Watched};
 use crate::network::{Fate, Network, Quality, Way, drawn};
+use crate::scale::Scale;
 use crate::schedule::Schedule;
 use control::Control;
 
@@ -29,13 +30,6 @@ const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 /// When every run begins.
 const START: Time = Time(1_800_000_000_000);
-/// How long faults are played.
-const TROUBLE_MS: u64 = 2 * DAY_MS;
-/// By then a healed fleet has come to what is wanted. Long: a failed download is tried again after a day.
-const HEALING_MS: u64 = 3 * DAY_MS;
-/// The same where controllers write the plans: a reconcile costs a thousand times as much as a step of an agent.
-const TROUBLE_CONTROLLED_MS: u64 = DAY_MS / 2;
-const HEALING_CONTROLLED_MS: u64 = DAY_MS;
 /// More events than this in one second are a loop that never ends.
 const EVENTS_MAX: u32 = 2_000;
 /// Laws of how a device is are held so often, milliseconds.
@@ -53,6 +47,8 @@ enum Event {
     ToClient(Connection, Note),
     Will(String, Arc<[u8]>),
     Controller(usize, u64, ControllerEvent),
+    /// What a controller that stood still has not taken from its socket yet.
+    ToController(usize, u64, Connection, Note),
     Operator,
     Author,
     Republish,
@@ -89,6 +85,7 @@ pub struct Outcome {
 
 /// One run.
 pub struct World {
+    scale: Scale,
     schedule: Schedule<Event>,
     chance: Chance,
     faults: Faults,
@@ -101,6 +98,8 @@ pub struct World {
     watched: Vec<Watched>,
     models: Vec<ModelName>,
     unlinked: BTreeSet<usize>,
+    /// The order of the plan of each model since the fleet was healed, and since when.
+    held: BTreeMap<ModelName, ((u64, u64), Time)>,
     healing: bool,
     defect: Option<Defect>,
     story: Vec<String>,
@@ -140,11 +139,11 @@ impl World {
     fn new(seed: u64, faults: Faults) -> World {
         let mut chance = Chance::fork(seed, 2);
         let namespace: Namespace = "plant".parse().expect("a DNS label");
-        let count = 1 + chance.below(3);
+        let scale = Scale::of(seed, &mut chance);
         let name = |i| format!("model-{i}").parse().expect("a DNS label");
-        let models: Vec<ModelName> = (0..count).map(name).collect();
+        let models: Vec<ModelName> = (0..scale.models).map(name).collect();
         let devices: Vec<Device> =
-            (0..4 + chance.below(17)).map(|i| Device::new(identity(&namespace, i), limits())).collect();
+            (0..scale.devices).map(|i| Device::new(identity(&namespace, i), limits())).collect();
         let author = Author::new(namespace, &models, START);
         let control = (seed >= CONTROLLED)
             .then(|| Control::new(&models, !faults.has(Fault::ControllerClocks), &mut Chance::fork(seed, 3)));
@@ -158,6 +157,7 @@ impl World {
         });
         let watched = devices.iter().map(|_| Watched::default()).collect();
         World {
+            scale,
             schedule: Schedule::starting_at(START),
             chance,
             faults,
@@ -169,6 +169,7 @@ impl World {
             watched,
             models,
             unlinked: BTreeSet::new(),
+            held: BTreeMap::new(),
             healing: false,
             defect: None,
             story: Vec::new(),
@@ -177,14 +178,11 @@ impl World {
     }
 
     fn run(mut self) -> Outcome {
-        let (trouble_ms, healing_ms) = match &self.control {
-            Some(_) => (TROUBLE_CONTROLLED_MS, HEALING_CONTROLLED_MS),
-            None => (TROUBLE_MS, HEALING_MS),
-        };
+        let Scale { trouble_ms, healing_ms, patience_ms, .. } = self.scale;
         self.begin();
         self.until(START.after_ms(trouble_ms));
         self.heal();
-        self.until(START.after_ms(trouble_ms + healing_ms / 3));
+        self.until(START.after_ms(trouble_ms + patience_ms));
         self.abort_open_rollouts();
         self.until(START.after_ms(trouble_ms + healing_ms));
         if self.broken.is_none() {
@@ -212,10 +210,10 @@ impl World {
             }
         }
         self.schedule.in_ms(1_000, Event::Look);
-        self.schedule.in_ms(DAY_MS / 4, Event::Backup);
+        self.schedule.in_ms(self.scale.between_ms, Event::Backup);
         self.schedule.in_ms(HOUR_MS, Event::Snapshot);
         for fault in self.faults.0.clone() {
-            let wait_ms = drawn(&mut self.chance, 6 * HOUR_MS);
+            let wait_ms = drawn(&mut self.chance, self.scale.between_ms);
             self.schedule.in_ms(wait_ms, Event::Fault(fault));
         }
     }
@@ -262,6 +260,7 @@ impl World {
                 self.deliver(sent);
             }
             Event::Controller(c, run, event) => self.controller_happens(c, run, event),
+            Event::ToController(c, run, from, note) => self.controller_thaws(c, run, from, note),
             Event::Operator => self.operator_acts(),
             Event::Backup => self.back_up(),
             Event::Author => self.author_acts(),
@@ -442,7 +441,39 @@ impl World {
                 self.fail(i, &broken);
             }
         }
+        if self.healing {
+            self.hold_followed();
+        }
         self.schedule.in_ms(LOOK_MS, Event::Look);
+    }
+
+    /// Devices do what the plans at the broker say.
+    fn hold_followed(&mut self) {
+        let now = self.schedule.now();
+        for model in self.models.clone() {
+            let Some(plan) = self.plan_of(&model) else { continue };
+            let order = (plan.order.epoch, plan.order.revision);
+            let held = self.held.entry(model).or_insert((order, now));
+            if held.0 != order {
+                *held = (order, now);
+            }
+            let since = held.1;
+            for i in 0..self.devices.len() {
+                if self.network.connection_of(i).is_some()
+                    && let Some(broken) = laws::follows(&self.devices[i], &self.watched[i], &plan, since, now)
+                {
+                    self.fail(i, &broken);
+                }
+            }
+        }
+    }
+
+    /// The newest plan of a model.
+    fn plan_of(&self, model: &ModelName) -> Option<Plan> {
+        match &self.control {
+            Some(_) => self.plan_at_broker(model),
+            None => self.author.plan(model).cloned(),
+        }
     }
 
     /// What a healed fleet has not come to.
@@ -453,11 +484,7 @@ impl World {
         }
         for i in 0..self.devices.len() {
             for model in self.models.clone() {
-                let plan = match &self.control {
-                    Some(_) => self.plan_at_broker(&model),
-                    None => self.author.plan(&model).cloned(),
-                };
-                let Some(stable) = plan.and_then(|plan| plan.stable) else {
+                let Some(stable) = self.plan_of(&model).and_then(|plan| plan.stable) else {
                     self.break_law(&format!("{model}: the broker holds no plan with a stable version"));
                     return self.broken.clone();
                 };

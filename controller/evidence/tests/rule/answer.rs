@@ -150,7 +150,7 @@ fn only_what_is_shown_is_told_as_good_or_bad() {
     let told = [Advice::RollBack, Advice::Advance, Advice::Wait, Advice::Pause].map(verdict);
     assert_eq!(told, [Verdict::Degraded, Verdict::Healthy, Verdict::Undecided, Verdict::Undecided]);
     let arms = gathered(&[]);
-    let none = Wording { shared: "", id: &|_| None };
+    let none = Wording { shared: "", id: &|_| None, labels: &|_| None };
     let state = State { attempt: 2, stage: 1, ..State::default() };
     let looks = |reached| Looks { reached, planned: 6 };
     let pausing =
@@ -161,7 +161,13 @@ fn only_what_is_shown_is_told_as_good_or_bad() {
     assert_eq!((told.incident, told.hard_stop), (None, None));
     assert_eq!(told.coverage, Coverage::Met);
     let waiting = Assessment { advice: Advice::Wait, ..pausing };
-    let told = evidence(&state, &arms, looks(6), &waiting, &Wording { shared: "", id: &|_| None });
+    let told = evidence(
+        &state,
+        &arms,
+        looks(6),
+        &waiting,
+        &Wording { shared: "", id: &|_| None, labels: &|_| None },
+    );
     assert_eq!((told.pause, told.final_look, told.sentence.as_str()), (None, true, "it is worse"));
 }
 
@@ -191,7 +197,7 @@ fn the_devices_to_set_aside_are_named_once_and_their_failure_by_its_name() {
         asked.set(asked.get() + 1);
         format!("pump-{}", subject.number).parse().ok()
     };
-    let wording = Wording { shared: "", id: &id };
+    let wording = Wording { shared: "", id: &id, labels: &|_| None };
     let told = evidence(&State::default(), &arms, Looks { reached: 0, planned: 6 }, &answer, &wording);
     let expected = modelfleet_rollout::HardStop::Quarantine {
         devices: vec!["pump-1".parse().unwrap()],

@@ -149,6 +149,16 @@ fn a_device_that_was_asked_too_seldom_is_told_from_one_that_is_on_probation() {
     assert_eq!((view(beside).confirmed, view(Facts { proven: true, ..beside }).confirmed), (0, 1));
 }
 
+/// It lost its records after it was set aside: it runs the version no more, and a rollback does not wait for it.
+#[test]
+fn a_device_that_was_set_aside_and_has_forgotten_it_is_known_not_to_run_the_version() {
+    let mut view = FleetView::default();
+    count(&mut view, &Facts { set_aside: true, ..facts() }, &moment());
+    assert_eq!(view, FleetView { matching: 1, unmarked: 1, ..FleetView::default() });
+    count(&mut view, &Facts { set_aside: true, online: false, ..facts() }, &moment());
+    assert_eq!(view.unmarked, 1, "nothing is known of one that is not connected");
+}
+
 #[test]
 fn each_device_is_counted_under_its_honest_name() {
     let offline = Facts { online: false, ..at(Phase::Offered, None) };

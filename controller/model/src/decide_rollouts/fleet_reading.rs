@@ -20,7 +20,7 @@ use modelfleet_fleet::windows::Counting;
 /// What was seen of the fleet.
 #[derive(Clone, Debug)]
 pub struct FleetReading {
-    /// All that devices had told is here. Before that the counts are too low, and nobody is to read them.
+    /// All that devices had told is here. Before that the counts are too low, and must not be used.
     pub whole: bool,
     /// Counts.
     pub view: FleetView,

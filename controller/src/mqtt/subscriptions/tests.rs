@@ -4,6 +4,13 @@ fn fleets(names: &[&str]) -> BTreeSet<Namespace> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
+/// A marker comes back, and it is quiet from then on.
+fn hears(subscriptions: &mut Subscriptions, marker: &[u8]) -> Option<Heard> {
+    let now = Instant::now();
+    subscriptions.marked(marker, now);
+    subscriptions.quiet(now + QUIET)
+}
+
 /// Plans are heard to their end.
 fn after_plans() -> Subscriptions {
     let mut subscriptions = Subscriptions::new("sync");
@@ -14,7 +21,7 @@ fn after_plans() -> Subscriptions {
     assert_eq!(subscriptions.next(&fleets(&["a"]), Instant::now()), None, "an answer comes first");
     let (marker, refused) = subscriptions.answered(&[true, true], Instant::now());
     assert!(refused.is_empty());
-    assert_eq!(subscriptions.marked(marker.unwrap().to_string().as_bytes()), Some(Heard::Plans));
+    assert_eq!(hears(&mut subscriptions, marker.unwrap().to_string().as_bytes()), Some(Heard::Plans));
     subscriptions
 }
 
@@ -27,9 +34,9 @@ fn plans_come_first_and_then_the_fleets_that_are_wanted() {
     assert_eq!(filters[..3], ["presence", "state", "report/+"].map(|c| format!("mf/1/a/device/+/+/{c}")));
     assert_eq!(filters.len(), 6);
     let (marker, _) = subscriptions.answered(&[true; 6], Instant::now());
-    assert_eq!(subscriptions.marked(b"wake"), None);
-    assert_eq!(subscriptions.marked(b"1"), None, "the marker of the plans, once more");
-    let heard = subscriptions.marked(marker.unwrap().to_string().as_bytes());
+    assert_eq!(hears(&mut subscriptions, b"wake"), None);
+    assert_eq!(hears(&mut subscriptions, b"1"), None, "the marker of the plans, once more");
+    let heard = hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
     assert_eq!(heard, Some(Heard::Fleets(wanted.iter().cloned().collect())));
     assert!(subscriptions.is_complete(&wanted));
     assert_eq!(subscriptions.next(&wanted, Instant::now()), None);
@@ -48,14 +55,14 @@ fn what_is_refused_is_never_heard_and_asked_for_again_later() {
     subscriptions.next(&wanted, now);
     let (marker, refused) = subscriptions.answered(&[true, true, true, true, false, true], now);
     assert_eq!(refused, ["mf/1/b/device/+/+/state"]);
-    let heard = subscriptions.marked(marker.unwrap().to_string().as_bytes());
+    let heard = hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
     assert_eq!(heard, Some(Heard::Fleets(fleets(&["a"]).into_iter().collect())));
     assert!(!subscriptions.is_complete(&wanted));
     assert_eq!(subscriptions.next(&wanted, now), None);
     let Some(Next::Subscribe(again)) = subscriptions.next(&wanted, now + AGAIN) else { panic!() };
     assert!(again.iter().all(|filter| filter.starts_with("mf/1/b/")));
     let (marker, _) = subscriptions.answered(&[true; 3], now);
-    subscriptions.marked(marker.unwrap().to_string().as_bytes());
+    hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
     assert!(subscriptions.is_complete(&wanted));
 }
 
@@ -79,8 +86,8 @@ fn a_new_connection_hears_everything_anew() {
     assert!(!subscriptions.is_complete(&fleets(&[])));
     subscriptions.next(&fleets(&[]), Instant::now());
     let (marker, _) = subscriptions.answered(&[true, true], Instant::now());
-    assert_eq!(subscriptions.marked(b"1"), None, "a marker of the connection before");
-    assert_eq!(subscriptions.marked(marker.unwrap().to_string().as_bytes()), Some(Heard::Plans));
+    assert_eq!(hears(&mut subscriptions, b"1"), None, "a marker of the connection before");
+    assert_eq!(hears(&mut subscriptions, marker.unwrap().to_string().as_bytes()), Some(Heard::Plans));
 }
 
 #[test]
@@ -90,9 +97,35 @@ fn many_fleets_are_asked_for_some_at_a_time() {
     let mut times = 0;
     while let Some(Next::Subscribe(filters)) = subscriptions.next(&wanted, Instant::now()) {
         let (marker, _) = subscriptions.answered(&vec![true; filters.len()], Instant::now());
-        subscriptions.marked(marker.unwrap().to_string().as_bytes());
+        hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
         times += 1;
     }
     assert!(subscriptions.is_complete(&wanted));
     assert_eq!(times, 3);
+}
+
+/// Brokers other than Mosquitto deliver what they have retained behind a message that was sent later.
+#[test]
+fn what_is_retained_may_come_behind_the_marker() {
+    let (mut subscriptions, wanted, now) = (after_plans(), fleets(&["a"]), Instant::now());
+    let Some(Next::Subscribe(_)) = subscriptions.next(&wanted, now) else { panic!() };
+    let (marker, _) = subscriptions.answered(&[true; 3], now);
+    assert!(subscriptions.marked(marker.unwrap().to_string().as_bytes(), now));
+    let late = now + QUIET / 2;
+    subscriptions.retained(late);
+    assert_eq!(subscriptions.quiet_at(), Some(late + QUIET));
+    assert_eq!(subscriptions.quiet(now + QUIET), None, "more may follow");
+    subscriptions.ask_quiet();
+    assert_eq!(subscriptions.quiet_at(), None, "one question at a time");
+    let late = now + QUIET;
+    subscriptions.retained(late);
+    assert_eq!(
+        subscriptions.quiet_at(),
+        Some(late + QUIET),
+        "the answer to the question before comes too early"
+    );
+    assert_eq!(subscriptions.quiet(late), None);
+    assert_eq!(subscriptions.next(&wanted, now + QUIET), None);
+    assert_eq!(subscriptions.quiet(late + QUIET), Some(Heard::Fleets(vec!["a".parse().unwrap()])));
+    assert!(subscriptions.is_complete(&wanted));
 }

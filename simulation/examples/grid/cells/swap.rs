@@ -1,6 +1,6 @@
 //! Changing models costs a device some bad windows, whatever the model. Controls change nothing and do not pay.
 
-use modelfleet_simulation::{PerSli, Scenario, Setup};
+use modelfleet_simulation::{Objective, PerSli, Scenario, Setup};
 
 use super::{Cell, Rules, one_stage, with};
 
@@ -93,6 +93,34 @@ pub fn long() -> Vec<Cell> {
                     format!("{canaries} of 200, base {rate}, {windows} windows after the swap are bad");
                 cells.push(cell(name, one_stage(canaries), costs(windows, rate)));
             }
+        }
+    }
+    cells
+}
+
+/// An unchanged model, and one that harms, whose labels come late: as the rollout is told, and as it is not.
+pub fn late_labels() -> Vec<Cell> {
+    const HOUR_MS: u64 = 3_600_000;
+    let mut cells = Vec::new();
+    for (hours, ratio) in [(0, 1.0), (24, 1.0), (72, 1.0), (168, 1.0), (0, 3.0), (72, 3.0)] {
+        for told in [true, false] {
+            if hours == 0 && !told {
+                continue;
+            }
+            let mut labelled = Objective::statistical("missed", 0);
+            labelled.late_windows = if told { hours } else { 0 };
+            let objectives = vec![labelled, Objective::statistical("errors", 0)];
+            let mut setup = Setup::hourly(Setup::default_stages(), objectives);
+            if told {
+                setup.parts.stages.iter_mut().for_each(|stage| stage.max_wait_ms += hours * HOUR_MS);
+            }
+            let scenario = with(|s| {
+                s.truth_delay_windows = PerSli::By([("missed".to_owned(), hours as f64)].into());
+                s.effect.rate_ratio = PerSli::By([("missed".to_owned(), ratio)].into());
+            });
+            let said = if told { "as labelDelay says" } else { "without labelDelay" };
+            let name = format!("200 devices at {ratio}x, labels {hours} hours late, {said}");
+            cells.push(cell(name, setup, scenario));
         }
     }
     cells

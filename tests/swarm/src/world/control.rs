@@ -16,7 +16,7 @@ use crate::api_server::{Shared, Stored, locked};
 use crate::broker::{Connection, Frame, Note};
 use crate::controller::{Controller, ControllerEvent, ControllerLent, ControllerWish};
 use crate::faults::Fault;
-use crate::fleet_laws::{FleetLaws, Known};
+use crate::fleet_laws::{FleetLaws, Known, Moment, state};
 use crate::network::drawn;
 use crate::operator::{Operator, has_ended, name};
 
@@ -77,7 +77,7 @@ impl World {
             locked(&control.server).back_up();
             control.operator.note_yesterday();
         }
-        self.schedule.in_ms(super::DAY_MS / 2, Event::Backup);
+        self.schedule.in_ms(2 * self.scale.between_ms, Event::Backup);
     }
 
     /// What people still hold is taken back, so that everything can end.
@@ -223,12 +223,18 @@ impl World {
 
     pub(super) fn controller_noted(&mut self, c: usize, to: Connection, note: Note) {
         let Some(control) = &self.control else { return };
-        if let Some(until) = control.controllers[c].frozen_until
-            && self.schedule.now() < until
-        {
-            return self.schedule.at(until, Event::ToClient(to, note));
+        let (run, frozen) = (control.controllers[c].run, control.controllers[c].frozen_until);
+        if let Some(until) = frozen.filter(|until| self.schedule.now() < *until) {
+            return self.schedule.at(until, Event::ToController(c, run, to, note));
         }
         self.with_controller(c, |controller, lent| controller.noted(to, note, lent));
+    }
+
+    /// A controller that stood still takes what has lain in its socket since, also from a connection that is gone.
+    pub(super) fn controller_thaws(&mut self, c: usize, run: u64, from: Connection, note: Note) {
+        if self.control.as_ref().is_some_and(|control| control.controllers[c].run == run) {
+            self.controller_noted(c, from, note);
+        }
     }
 
     /// Watches are told what has changed, after a while.
@@ -262,7 +268,9 @@ impl World {
                 self.broker.retained(&topic.name()).is_some()
             };
             let unknown = self.devices.len() - self.devices.iter().filter(told).count();
-            let broken = control.laws.stored(&write, &active, unknown);
+            let settled = write.by.is_none_or(|c| control.controllers[c].is_settled());
+            let moment = Moment { active: &active, unknown, settled, now: self.schedule.now() };
+            let broken = control.laws.stored(&write, &moment);
             let (before, after) = (write.before.as_ref().map(|object| phase(object)), phase(&write.after));
             if write.by.is_some() && write.place.0 == "rollouts" && before.as_ref() != Some(&after) {
                 let message = write.after["status"]["message"].as_str().unwrap_or_default().to_owned();
@@ -314,7 +322,7 @@ impl World {
         self.say(|| said);
         self.hold_laws_of_writes();
         self.plan_watches();
-        let wait_ms = 60_000 + drawn(&mut self.chance, 6 * HOUR_MS);
+        let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.between_ms);
         self.schedule.in_ms(wait_ms, Event::Operator);
     }
 
@@ -365,11 +373,5 @@ fn is_refused(object: &Value) -> bool {
 
 /// Whether a rollout is under way, by the state that decides.
 fn is_active(object: &Value) -> bool {
-    let text = object["status"]["judge"]["state"].as_str().and_then(|text| text.strip_prefix("modelfleet1 "));
-    let state: Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let phase = state["phase"].as_str().unwrap_or_default();
-    phase == "Progressing"
-        || phase == "AwaitingApproval"
-        || phase == "RollingBack"
-        || phase.starts_with("Paused")
+    state(object).is_some_and(|state| state.phase.is_active())
 }

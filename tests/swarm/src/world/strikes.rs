@@ -74,7 +74,7 @@ impl World {
         }
         let name = self.devices[i].identity.device.clone();
         self.say(|| format!("{fault:?} ({name})"));
-        let wait_ms = 600_000 + drawn(&mut self.chance, 6 * HOUR_MS);
+        let wait_ms = 600_000 + drawn(&mut self.chance, self.scale.between_ms);
         self.schedule.in_ms(wait_ms, Event::Fault(fault));
     }
 
@@ -106,7 +106,7 @@ impl World {
             _ => self.restore_backup(false),
         }
         self.say(|| format!("{fault:?} (controller-{c})"));
-        let wait_ms = 600_000 + drawn(&mut self.chance, 12 * HOUR_MS);
+        let wait_ms = 600_000 + drawn(&mut self.chance, 2 * self.scale.between_ms);
         self.schedule.in_ms(wait_ms, Event::Fault(fault));
     }
 
