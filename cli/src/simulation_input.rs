@@ -6,14 +6,11 @@ use clap::Args;
 use modelfleet_crds::Rollout;
 use modelfleet_protocol::selector::Labels;
 use modelfleet_rollout::Stage;
-use modelfleet_simulation::{LabelValues, PerSli, Scenario, ScenarioError, Setup};
+use modelfleet_simulation::{DEFAULT_RATE, LabelValues, PerSli, Scenario, ScenarioError, Setup};
 
 use crate::rollout_file::{self, RolloutFileError};
 use crate::rollout_setup;
 use crate::yaml_file::{self, FileError};
-
-/// Bad events of a device and window where no rate is given.
-pub const DEFAULT_RATE: f64 = 0.02;
 
 /// A Rollout, and what is known about the fleet. Default: 200 devices, and a version that changes nothing.
 #[derive(Debug, Args)]

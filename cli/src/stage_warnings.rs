@@ -1,9 +1,8 @@
 //! What in the stages of a rollout may surprise people later: warnings of `plan` and of `lint` in the same words.
 
 use modelfleet_evidence::LookPlan;
-use modelfleet_judge::sizing::{NO_CONTROLS, can_show, fewest_canaries, fewest_fleet};
-use modelfleet_judge::{Budget, Spending};
-use modelfleet_protocol::draw::Target;
+use modelfleet_judge::sizing::{NO_CONTROLS, can_show, fewest_canaries, fewest_fleet, stage_share_ppb};
+use modelfleet_protocol::draw::{Floor, Target};
 use modelfleet_rollout::Stage;
 use modelfleet_simulation::{Objective, Setup};
 
@@ -19,7 +18,30 @@ pub const HOLD_BACK: &str = "To keep controls, set holdback: 5%";
 #[must_use]
 pub fn no_controls(stages: &[Stage], holdback_ppm: u32) -> Option<String> {
     let last = stages.last()?;
-    takes_all(last, holdback_ppm).then(|| format!("in stage {}, {NO_CONTROLS}. {HOLD_BACK}", last.name))
+    let only = if stages.len() == 1 { ONE_STAGE } else { "" };
+    takes_all(last, holdback_ppm).then(|| format!("in stage {}, {NO_CONTROLS}. {HOLD_BACK}{only}", last.name))
+}
+
+/// What a rollout of one stage for all does without.
+const ONE_STAGE: &str = ". As this is the only stage, no device is spared, and neither statistics nor failed devices roll back by \
+                         themselves: they pause. An SLO with evidence: Plain rolls back without a comparison, but nothing limits \
+                         its false rollbacks. Better: put a stage of a part of the devices before it";
+
+/// A stage without a bake time ends with the windows that count as evidence at all. The last of several is meant to: the
+/// version was watched before.
+#[must_use]
+pub fn no_bake(stages: &[Stage], index: usize, window_ms: u64) -> Option<String> {
+    let stage = stages.get(index)?;
+    let is_last = index + 1 == stages.len();
+    let windows = u64::from(stage.limits.min_windows);
+    let length = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
+    (stage.bake_ms == 0 && (!is_last || stages.len() == 1)).then(|| {
+        format!(
+            "the stage ends as soon as most of its devices have reported {windows} windows of {} (limits.minWindows): that is too little \
+             to find anything but great harm, and the stage may pass unjudged, because too few events were seen; set bake",
+            length(window_ms)
+        )
+    })
 }
 
 /// A fleet of so many devices is small: warnings name what holds there, because the size of the fleet is not known.
@@ -30,13 +52,10 @@ const LARGE_FLEET: u64 = 10_000;
 /// stage before had spent its share. `gates`: how many such objectives there are.
 #[must_use]
 pub fn share_ppb(setup: &Setup, index: usize, gates: usize) -> u64 {
-    let stages = u16::try_from(setup.parts.stages.len()).unwrap_or(u16::MAX).max(1);
-    let passed = u16::try_from(index).unwrap_or(u16::MAX).min(stages);
-    let total_ppm = setup.parts.error_budget_ppm;
-    let spent_ppb = u64::from(total_ppm) * 1_000 / u64::from(stages) * u64::from(passed);
-    let stage_ppb = Budget { total_ppm, spent_ppb, stages_left: stages - passed }.stage_ppb();
+    let stages = u16::try_from(setup.parts.stages.len()).unwrap_or(u16::MAX);
+    let index = u16::try_from(index).unwrap_or(u16::MAX);
     let others = u64::from(setup.hard.weight + setup.silence.weight);
-    Spending::of(stage_ppb, 1, gates as u64 + others).share_ppb
+    stage_share_ppb(setup.parts.error_budget_ppm, stages, index, gates as u64 + others)
 }
 
 /// The first stage has so few devices that no outcome of them would be rare enough to take anything back; the size of the
@@ -47,7 +66,7 @@ pub fn too_few(setup: &Setup, gates: usize) -> Option<String> {
     let share = share_ppb(setup, 0, gates);
     let looks = LookPlan::of(stage, setup.window_ms()).planned();
     let shows = |fleet: u64| {
-        let canaries = stage.target.of(fleet);
+        let canaries = stage.target.of(fleet).max(Floor::of(&stage.floors, fleet));
         can_show(canaries, fleet - canaries, share, looks)
     };
     let alone = |fleet: u64| stage.target.of(fleet) >= fleet;
@@ -117,6 +136,22 @@ mod tests {
             Setup::stage("broad", Target::Ppm(500_000), 60),
             Setup::stage("full", Target::Ppm(1_000_000), 0),
         ]
+    }
+
+    #[test]
+    fn a_stage_without_a_bake_time_is_warned_of_where_nothing_was_watched_before() {
+        let stages = stages();
+        assert!(no_bake(&stages, 3, 3_600_000).is_none(), "the version was watched before");
+        assert!(no_bake(&stages[..1], 0, 3_600_000).is_none());
+        let said = no_bake(&stages[3..], 0, 3_600_000).unwrap_or_default();
+        assert!(said.contains("5 windows of 1 hour") && said.contains("unjudged"), "{said}");
+    }
+
+    #[test]
+    fn the_only_stage_for_all_is_told_what_it_does_without() {
+        let said = no_controls(&stages()[3..], 0).unwrap_or_default();
+        assert!(said.contains("no device is spared") && said.contains("evidence: Plain"), "{said}");
+        assert!(no_controls(&stages(), 0).is_some_and(|said| !said.contains("spared")));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use versions::write_status as write_version_status;
 /// Our name as a field manager: one for everything that this controller writes.
 pub const MANAGER: &str = "modelfleet-controller";
 /// Counts and sentences alone are written at most once in this time, milliseconds.
-const TELL_EVERY_MS: u64 = 1_000;
+const STATUS_EVERY_MS: u64 = 1_000;
 
 /// Writes what was decided for one rollout; `plan` is the order of the plan that goes out on its behalf. Returns when it
 /// wants to be written again.
@@ -57,12 +57,12 @@ pub async fn apply(
     if let Some(seen) = seen.filter(|seen| seen.whole) {
         ctx.metrics.show_fleet(&rollout_labels(&rollout), seen.omitted.count, seen.other_plan.count);
     }
-    tell(ctx, &rollout, after, now).await
+    send_status(ctx, &rollout, after, now).await
 }
 
 /// Writes the status when it differs in substance, or in anything and the last write is long enough ago. What the API
 /// server refuses is written without all that does not decide: a sentence must not keep a rollback from being stored.
-async fn tell(
+async fn send_status(
     ctx: &Context,
     rollout: &Rollout,
     after: RolloutStatus,
@@ -74,12 +74,12 @@ async fn tell(
         return Ok(None);
     }
     let uid = rollout.uid().unwrap_or_default();
-    let told_at = ctx.written().told_at(&uid);
-    if let Some(told_at) = told_at
-        && now.since_ms(told_at) < TELL_EVERY_MS
+    let sent_at = ctx.written().status_sent_at(&uid);
+    if let Some(sent_at) = sent_at
+        && now.since_ms(sent_at) < STATUS_EVERY_MS
         && !status::differs_in_substance(before, &after)
     {
-        return Ok(Some(told_at.after_ms(TELL_EVERY_MS)));
+        return Ok(Some(sent_at.after_ms(STATUS_EVERY_MS)));
     }
     let patched = match write_status(ctx, rollout, &after).await {
         Err(error) if error.is_refusal() => {
@@ -97,7 +97,7 @@ async fn tell(
     };
     let mut written = ctx.written();
     written.keep_rollout(patched);
-    written.note_told(&uid, now);
+    written.note_status_sent(&uid, now);
     Ok(None)
 }
 

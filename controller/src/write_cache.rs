@@ -12,7 +12,7 @@ use modelfleet_protocol::time::Time;
 pub struct WriteCache {
     rollouts: HashMap<String, Arc<Rollout>>,
     versions: HashMap<String, Arc<ModelVersion>>,
-    told: HashMap<String, Time>,
+    status_sent_at: HashMap<String, Time>,
     announced: HashMap<String, Time>,
 }
 
@@ -81,13 +81,13 @@ impl WriteCache {
 
     /// When the status of a rollout was last written.
     #[must_use]
-    pub fn told_at(&self, uid: &str) -> Option<Time> {
-        self.told.get(uid).copied()
+    pub fn status_sent_at(&self, uid: &str) -> Option<Time> {
+        self.status_sent_at.get(uid).copied()
     }
 
     /// Notes that the status of a rollout was written.
-    pub fn note_told(&mut self, uid: &str, now: Time) {
-        self.told.insert(uid.to_owned(), now);
+    pub fn note_status_sent(&mut self, uid: &str, now: Time) {
+        self.status_sent_at.insert(uid.to_owned(), now);
     }
 
     /// The moment up to which a rollout's log was announced by this process.
@@ -105,7 +105,7 @@ impl WriteCache {
     pub fn forget(&mut self, uid: &str) {
         self.rollouts.remove(uid);
         self.versions.remove(uid);
-        self.told.remove(uid);
+        self.status_sent_at.remove(uid);
         self.announced.remove(uid);
     }
 }

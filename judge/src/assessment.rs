@@ -2,11 +2,14 @@
 
 use crate::state::StageState;
 
-/// One of three. Undecided never turns into Healthy by waiting alone.
+/// One of four. Undecided never turns into Healthy by waiting alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Harm of the stage's margin or more is ruled out, and coverage is met.
     Healthy,
+    /// Coverage is met and nothing speaks against the candidate, but there were too few events to rule out any rise: passed
+    /// on exposure. See [`SloVerdict::exposure`].
+    Exposed,
     /// Harm is shown.
     Degraded,
     /// Neither yet.
@@ -62,6 +65,8 @@ pub struct SloVerdict {
     pub p_value_ppb: u64,
     /// Layer 2: natural logarithm of the e-value in thousandths; 0 when layer 2 does not run.
     pub log_e_milli: i64,
+    /// What the canaries' windows say of their rate alone, where there are too few events to rule out a rise.
+    pub exposure: Option<Exposure>,
     /// Canaries with a known outcome.
     pub devices: u32,
     /// Controls with a known outcome.
@@ -76,12 +81,73 @@ pub struct SloVerdict {
     pub devices_over: (u32, u32),
     /// Error budget spent on this SLO in this stage, parts per billion.
     pub spent_ppb: u64,
+    /// A few canaries, or those of one stratum, that got worse while the others did not.
+    pub few: Option<Few>,
+    /// For Healthy: which harm to a few devices or to one stratum is ruled out.
+    pub few_proof: Option<FewProof>,
     /// False for the plain rule: no error promise.
     pub promised: bool,
     /// The conclusion for a person, with its counts; begins small and ends without a stop.
     pub sentence: String,
     /// The statistics behind it, for a person; empty without any.
     pub statistics: String,
+}
+
+/// What so many windows with the candidate say of its rate, all stages and devices together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exposure {
+    /// Windows of canaries, those of earlier stages included, and how many of them were bad.
+    pub canary: crate::Counts,
+    /// Upper 95 % limit of the share of bad windows, parts per billion (exact Poisson; without a bad window three over the
+    /// number of windows).
+    pub high_ppb: u64,
+    /// That limit as a multiple of the usual share, parts per million; `u64::MAX`: no bad window was ever seen.
+    pub rise_ppm: u64,
+    /// What the rule asks for before the stage passes, where it is not reached: windows of canaries, and bad windows of all.
+    pub lacking: Option<(u64, u64)>,
+}
+
+/// Harm to a few devices or to one stratum: found, or in doubt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Few {
+    /// Which of both.
+    pub kind: FewKind,
+    /// Shown within the budget. Otherwise it is a doubt that keeps the stage from being Healthy, or, in a Healthy one, as
+    /// many devices as chance lets expect.
+    pub found: bool,
+    /// Canaries that are far worse than their own past.
+    pub canaries: u32,
+    /// Controls that are.
+    pub controls: u32,
+    /// The caller's numbers of the worst canaries, at most three. Sentences name them `device 17`.
+    pub named: Vec<u32>,
+}
+
+/// What a few of the devices have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FewKind {
+    /// They got far worse than their own past.
+    Devices,
+    /// They are of one stratum. Sentences name it `stratum 7`.
+    Stratum {
+        /// The caller's number.
+        number: u16,
+        /// Device-windows of its canaries.
+        canary: crate::Counts,
+        /// Device-windows of its controls.
+        control: crate::Counts,
+    },
+}
+
+/// Which harm to a few devices or to one stratum a stage rules out, with 95 % confidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FewProof {
+    /// A rise of one device's rate to so many times it, as ratio in parts per million, or more; `u64::MAX`: none,
+    pub rise_ppm: u64,
+    /// on more than this share of the devices.
+    pub share_ppm: u64,
+    /// A rise to this in any one stratum; `None`: there are no strata, or some are too small.
+    pub stratum_ppm: Option<u64>,
 }
 
 /// Is there enough to say anything but harm?
@@ -95,6 +161,8 @@ pub struct Coverage {
     pub devices_needed: u32,
     /// Windows needed to make a canary count.
     pub windows_needed: u32,
+    /// Canaries that have reported none of them yet, because they settle after the change of models.
+    pub settling: u32,
     /// Share of activated canaries that report now.
     pub reporting_ppm: u32,
     /// Share needed.

@@ -6,7 +6,9 @@
 //! rules depend on each other; Holm's step-down adds nothing here, because the first rejection ends the
 //! stage). Within a rule, a sixteenth is kept for looks after the planned ones, where the j-th extra look may
 //! spend half of what is then left; the rest is spent in equal parts over the planned looks, and a missed
-//! look leaves its part to the next one (alpha spending: Lan & DeMets, Biometrika 1983, linear function). Where
+//! look leaves its part to the next one (alpha spending: Lan & DeMets, Biometrika 1983, linear function). A quarter of a
+//! rule's share is for harm to a few devices or to one stratum ([`Spending::few`]) where there are controls and 20 canaries
+//! or more, three quarters are for harm to all. Where
 //! rules or weights are edited while a stage runs, a rule gets at most what the others have left of the stage's.
 
 /// The rollout's error budget as it stood when the stage opened.
@@ -68,6 +70,16 @@ impl Spending {
         let spent = u64::try_from(u128::from(main) * reached / planned).unwrap_or(0);
         let extra = u32::from(looks.reached.saturating_sub(looks.planned.max(1)));
         if extra == 0 { spent } else { spent + (reserve - (reserve >> extra.min(63))) }
+    }
+
+    /// The part for harm to a few devices or to one stratum: a quarter. The one place that says so.
+    pub const fn few(self) -> Self {
+        Self { share_ppb: self.share_ppb / 4 }
+    }
+
+    /// The part for harm to all canaries: the rest.
+    pub const fn main(self) -> Self {
+        Self { share_ppb: self.share_ppb - self.few().share_ppb }
     }
 
     /// Half of the share, for a rule with two tests.

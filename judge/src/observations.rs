@@ -76,6 +76,9 @@ pub struct DeviceOutcome<'a> {
     pub reporting: bool,
     /// Canary: in reach and not failed, so that the stage waits for its windows. Not read for controls.
     pub awaited: bool,
+    /// Canary: it runs the candidate and has reported no window yet that counts in [`SloCounts::post`], because its first
+    /// ones after the change of models do not. Not read for controls.
+    pub settling: bool,
     /// Failed hard in this stage (canary: with the candidate; control: with what it runs): the caller's code.
     pub hard_failure: Option<u16>,
     /// One entry per [`Observations::slos`], in that order; missing entries count as nothing known.
@@ -93,6 +96,7 @@ impl<'a> DeviceOutcome<'a> {
             active: true,
             reporting: true,
             awaited: true,
+            settling: false,
             hard_failure: None,
             slos,
         }
@@ -130,6 +134,20 @@ pub enum EvidenceKind {
     },
 }
 
+/// Device-windows of one arm by how long ago the change of models was: canaries' own, and for a control that of the canary
+/// whose start it takes. Tells the cost of a change from lasting harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AfterSwap {
+    /// Which arm.
+    pub arm: Arm,
+    /// Windows after the change at which the span begins, those that never count included; it ends where the next begins.
+    pub from: u32,
+    /// These windows do not count in [`SloCounts::post`]: the device settles.
+    pub settling: bool,
+    /// Known and bad, as in [`SloCounts`].
+    pub devices: Counts,
+}
+
 /// One SLO of the rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SloRule<'a> {
@@ -149,10 +167,22 @@ pub struct SloRule<'a> {
     /// more), when the user set it. Where windows are often bad, three times the errors is less than three
     /// times the bad windows. `None`: the smallest that this stage can rule out, reported in [`crate::SloVerdict::margin_ppm`].
     pub margin_ppm: Option<u64>,
+    /// Windows of canaries, those of earlier stages included, that a stage with too few events to rule out a rise needs
+    /// before it passes on exposure; 0: none.
+    pub min_exposure: u64,
+    /// Bad windows since the stage opened, of canaries and controls together, that it needs before; 0: none.
+    pub min_events: u64,
     /// Plain rule: samples that a merged window needs.
     pub min_samples: u64,
     /// Share of the error budget relative to the other rules (1 = equal); 0 spends nothing and never degrades.
     pub weight: u32,
+    /// Windows after one until the truth about it is known. For sentences.
+    pub late_windows: u64,
+    /// Looks at this rule where they come later than [`Observations::looks`], because devices settle or the truth is late;
+    /// `None`: they do not.
+    pub looks: Option<Looks>,
+    /// What devices that changed models in this stage counted since; empty: not known.
+    pub after_swap: &'a [AfterSwap],
 }
 
 impl<'a> SloRule<'a> {
@@ -166,9 +196,21 @@ impl<'a> SloRule<'a> {
             evidence: EvidenceKind::Statistical,
             allowance_ppm,
             margin_ppm: None,
+            min_exposure: 0,
+            min_events: 0,
             min_samples: 0,
             weight: 1,
+            late_windows: 0,
+            looks: None,
+            after_swap: &[],
         }
+    }
+}
+
+impl SloRule<'_> {
+    /// The looks at this rule.
+    pub(crate) fn looks(&self, observations: &Observations<'_>) -> Looks {
+        self.looks.unwrap_or(observations.looks)
     }
 }
 

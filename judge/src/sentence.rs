@@ -4,11 +4,14 @@
 //! A sentence begins with a small letter and has no full stop at its end, because callers put it into longer sentences.
 
 use crate::assessment::{
-    Advice, Coverage, HardAction, HardStop, Incident, IncidentKind, SloVerdict, Verdict,
+    Advice, Coverage, Exposure, Few, FewKind, FewProof, HardAction, HardStop, Incident, IncidentKind,
+    SloVerdict, Verdict,
 };
 use crate::decide::hard_stop::suspicious;
 use crate::decide::plain::Streak;
-use crate::observations::SloRule;
+use crate::decide::tally::Tally;
+use crate::decide::transient::{self, Transient};
+use crate::observations::{Counts, SloRule};
 
 /// A stage whose state is lost.
 pub const UNREADABLE: &str = "this stage can no longer be judged: the judge's state in status cannot be read, and starting \
@@ -53,6 +56,10 @@ fn devices(count: u32) -> String {
 
 /// A number with its noun.
 fn many(count: u32, noun: &str) -> String {
+    many_long(u64::from(count), noun)
+}
+
+fn many_long(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
@@ -114,9 +121,12 @@ fn counts(rule: &SloRule<'_>, record: &SloVerdict) -> String {
 }
 
 /// A statistical SLO.
-pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> Told {
+pub fn slo(rule: &SloRule<'_>, record: &SloVerdict, tally: &Tally) -> Told {
     if record.devices == 0 {
-        return Told::plain(format!("{}: no updated device has reported a complete window yet", rule.name));
+        return Told::plain(match transient::settling(rule) {
+            (canary, control) if canary.known > 0 => settling(rule, canary, control),
+            _ => format!("{}: no updated device has reported a complete window yet", rule.name),
+        });
     }
     if let Some((canaries, controls)) = record.unlike.filter(|_| record.verdict == Verdict::Undecided) {
         return Told::plain(format!(
@@ -138,11 +148,147 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> Told {
         statistics.push(p_value(record.p_value_ppb, record.threshold_ppb));
     }
     let counts = counts(rule, record);
-    let sentence = match conclusion(record) {
+    if let Some(sentence) = few(rule, record) {
+        return Told { sentence, statistics: statistics.join(", ") };
+    }
+    let mut sentence = match conclusion(record) {
         None => counts,
         Some(conclusion) => format!("{conclusion}; {counts}"),
     };
+    if record.verdict != Verdict::Degraded
+        && let Some(ended) = transient::told(rule, tally)
+    {
+        sentence = format!("{sentence}; {}", transient(&ended));
+    }
     Told { sentence, statistics: statistics.join(", ") }
+}
+
+/// Nothing is judged yet: what the first windows after the change of models show.
+fn settling(rule: &SloRule<'_>, canary: Counts, control: Counts) -> String {
+    format!(
+        "updated devices are still in their first windows after the change of models, which are compared but do not decide; \
+         so far {} in {} of their {}, in {} of {} of others",
+        breach(rule),
+        canary.bad(),
+        many_long(canary.known, "window"),
+        control.bad(),
+        control.known,
+    )
+}
+
+/// A price of the change of models: `bad in the first 3 windows after the change of models (9 of 10 windows, 4 of 390 on
+/// others), then as before: they do not count against the new version`.
+fn transient(ended: &Transient) -> String {
+    let Transient { windows, canary, control, settling } = ended;
+    let first = match windows {
+        1 => "first window".to_owned(),
+        more => format!("first {more} windows"),
+    };
+    let then = if *settling {
+        "they do not count against the new version".to_owned()
+    } else {
+        format!("observe.warmupWindows: {windows} would leave them out")
+    };
+    format!(
+        "bad in the {first} after the change of models ({} of {} windows, {} of {} on others), then as before: {then}",
+        canary.bad(),
+        canary.known,
+        control.bad(),
+        control.known,
+    )
+}
+
+/// Harm to a few devices or to one stratum, found or in doubt.
+fn few(rule: &SloRule<'_>, record: &SloVerdict) -> Option<String> {
+    let few = record.few.as_ref()?;
+    let harm = few.found && record.verdict == Verdict::Degraded;
+    let told = match few.kind {
+        FewKind::Stratum { number, canary, control } => format!(
+            "{} in stratum {number}: bad in {} of the windows of updated devices there, in {} of those of others there",
+            breach(rule),
+            percent(canary.share_ppm() / 1_000 * 1_000),
+            percent(control.share_ppm() / 1_000 * 1_000)
+        ),
+        FewKind::Devices => far_worse(rule, few, record),
+    };
+    match record.verdict {
+        Verdict::Healthy | Verdict::Exposed => None,
+        Verdict::Degraded => harm.then_some(told),
+        Verdict::Undecided if few.found => Some(format!("{told}, but within the allowance")),
+        Verdict::Undecided if record.relative_harm || record.threshold_ppb == 0 => None,
+        Verdict::Undecided => Some(format!("no harm to all devices shown so far, but {told}")),
+    }
+}
+
+/// `3 of 200 updated devices got far worse than before (device 7, device 12, device 90), 0 of 1800 others`
+fn far_worse(rule: &SloRule<'_>, few: &Few, record: &SloVerdict) -> String {
+    let without = match record.controls {
+        0 => "no other device is left to compare with".to_owned(),
+        all => format!("{} of {all} others", few.controls),
+    };
+    if few.canaries == 0 {
+        return format!("{} on the updated devices that changed most, {without}", breach(rule));
+    }
+    let named: Vec<String> = few.named.iter().map(|number| format!("device {number}")).collect();
+    let more = few.canaries.saturating_sub(u32::try_from(few.named.len()).unwrap_or(u32::MAX));
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(
+        "{} of {} got far worse than before ({}{more}), {without}: {}",
+        few.canaries,
+        devices(record.devices),
+        named.join(", "),
+        breach(rule)
+    )
+}
+
+/// `, so the stage passes on exposure alone: with 0 bad of 201600 windows a share above 0.0015 % is ruled out, 1.48x the usual`
+fn exposed(record: &SloVerdict) -> String {
+    let Some(Exposure { canary, high_ppb, rise_ppm, lacking }) = record.exposure else {
+        return String::new();
+    };
+    let then = match lacking {
+        None => ", so the stage passes on exposure alone".to_owned(),
+        Some((windows, 0)) => format!(", and fewer than the {windows} windows that minExposure asks for"),
+        Some((0, events)) => format!(", and fewer than the {events} bad windows that minEvents asks for"),
+        Some((windows, events)) => {
+            format!(
+                ", and fewer than minExposure ({windows} windows) and minEvents ({events} bad windows) ask for"
+            )
+        }
+    };
+    let usual = match rise_ppm {
+        u64::MAX => "no bad window was ever seen before".to_owned(),
+        rise => format!("{} the usual", times(rise)),
+    };
+    format!(
+        "{then}: {} bad of {} windows with the new version rule out a share above {} (95 % confidence; {usual})",
+        canary.bad(),
+        canary.known,
+        rare_percent(high_ppb)
+    )
+}
+
+/// A share in parts per billion, rounded up to two digits: `0.0015 %`.
+fn rare_percent(ppb: u64) -> String {
+    let mut unit = 1;
+    while ppb / unit >= 100 {
+        unit *= 10;
+    }
+    let rounded = ppb.div_ceil(unit) * unit;
+    let text = format!("{}.{:07}", rounded / 10_000_000, rounded % 10_000_000);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// What Healthy rules out of harm to a few devices or to one stratum.
+fn also(record: &SloVerdict) -> String {
+    let Some(FewProof { rise_ppm, share_ppm, stratum_ppm }) = record.few_proof else { return String::new() };
+    let devices = (rise_ppm < u64::MAX).then(|| {
+        let share = percent(share_ppm.div_ceil(1_000) * 1_000);
+        format!("{} on more than {share} of the devices", times(rise_ppm))
+    });
+    let stratum = stratum_ppm.map(|rise| format!("{} in any one stratum", times(rise)));
+    let all: Vec<String> = devices.into_iter().chain(stratum).collect();
+    if all.is_empty() { String::new() } else { format!(", and so is {}", all.join(", and ")) }
 }
 
 /// What the counts of a statistical SLO come to; nothing where they are the harm.
@@ -150,15 +296,13 @@ fn conclusion(record: &SloVerdict) -> Option<String> {
     let rise = times(record.margin_ppm);
     Some(match record.verdict {
         Verdict::Degraded => return None,
-        Verdict::Healthy if record.margin_ppm == u64::MAX => {
-            "passed because its time is over, with too few events to rule out a rise".to_owned()
-        }
+        Verdict::Exposed => format!("too few events to rule out a rise{}", exposed(record)),
         Verdict::Healthy if record.controls == 0 => {
             format!(
                 "a rise to {rise} the rate before the new version is ruled out; a smaller rise may be due to the time of day"
             )
         }
-        Verdict::Healthy => format!("a rise to {rise} the expected rate is ruled out"),
+        Verdict::Healthy => format!("a rise to {rise} the expected rate is ruled out{}", also(record)),
         Verdict::Undecided if record.relative_harm => {
             "worse than on devices without the new version, but within the allowance".to_owned()
         }
@@ -166,8 +310,15 @@ fn conclusion(record: &SloVerdict) -> Option<String> {
             "not tested, because no device is left without the new version to compare with".to_owned()
         }
         Verdict::Undecided if record.threshold_ppb == 0 => "not tested yet".to_owned(),
-        Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb => {
+        Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb && record.controls == 0 => {
             "worse than on the same devices before the new version".to_owned()
+        }
+        Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb => {
+            "worse than on devices without the new version, but only right after the change of models"
+                .to_owned()
+        }
+        Verdict::Undecided if record.exposure.is_some_and(|exposure| exposure.lacking.is_some()) => {
+            format!("no harm shown so far, too few events to rule out a rise{}", exposed(record))
         }
         Verdict::Undecided if record.margin_ppm == u64::MAX => "no harm shown so far".to_owned(),
         Verdict::Undecided => {
@@ -241,8 +392,13 @@ pub fn hard_stop(stop: &HardStop) -> Told {
 
 /// Coverage.
 pub fn coverage(coverage: &Coverage) -> String {
+    let settling = match coverage.settling {
+        0 => String::new(),
+        1 => ", 1 is still in its first windows after the change of models".to_owned(),
+        n => format!(", {n} are still in their first windows after the change of models"),
+    };
     format!(
-        "{} of the {} devices needed have reported {} windows each; {} of the updated devices are reporting, at least {} must",
+        "{} of the {} devices needed have reported {} windows each{settling}; {} of the updated devices are reporting, at least {} must",
         coverage.devices,
         coverage.devices_needed,
         coverage.windows_needed,
@@ -298,7 +454,7 @@ pub fn reason<'a>(
         },
         Advice::Advance => {
             let sentences: Vec<&str> = records
-                .filter(|r| r.verdict == Verdict::Healthy)
+                .filter(|r| matches!(r.verdict, Verdict::Healthy | Verdict::Exposed))
                 .take(3)
                 .map(|r| r.sentence.as_str())
                 .collect();

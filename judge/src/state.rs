@@ -3,11 +3,12 @@
 //! The observations are rebuilt from retained reports; only what cannot be rebuilt is kept here: which
 //! looks are spent, what they cost, the running maximum of the e-process, and that harm, once shown, stays.
 
+use crate::observations::Counts;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Most rules a state can hold; keeps the text below 8 KiB.
-pub const MAX_RULES: usize = 64;
+pub const MAX_RULES: usize = 32;
 /// Longest text that is read.
 pub const MAX_TEXT: usize = 8 * 1024;
 /// No probability is more: what is read as spent is cut to it.
@@ -38,12 +39,27 @@ pub struct SloState {
     pub healthy: bool,
     /// The margin that was judged then.
     pub margin_ppm: u64,
+    /// Looks already used for harm to a few devices or to one stratum.
+    pub few_looks: u16,
+    /// Spent on that so far, parts per billion.
+    pub few_spent_ppb: u64,
+    /// What of it was found, or holds the stage up: 0 nothing, 1 devices, 2 and more a stratum.
+    pub few: u32,
+    /// Canaries' windows in the stages before this one, and how many of them were bad.
+    pub earlier: Counts,
+    /// The same in this stage, as of the newest look.
+    pub seen: Counts,
 }
 
 impl SloState {
-    /// Spent by both layers, parts per billion.
+    /// The last test rejected, and harm was not shown: what it found has ended ([`crate::decide::transient`]).
+    pub(crate) const fn shows_what_has_ended(&self) -> bool {
+        !self.degraded && self.threshold_ppb > 0 && self.p_value_ppb <= self.threshold_ppb
+    }
+
+    /// Spent by all tests, parts per billion.
     pub const fn total_ppb(&self) -> u64 {
-        self.spent_ppb.saturating_add(self.anytime_ppb)
+        self.spent_ppb.saturating_add(self.anytime_ppb).saturating_add(self.few_spent_ppb)
     }
 }
 
@@ -67,7 +83,7 @@ pub struct StageState {
 /// A state text that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateError {
-    /// Longer than 8 KiB or more than 64 rules.
+    /// Longer than 8 KiB or more than 32 rules.
     TooLong,
     /// Written by a version that this one does not know.
     Version,
@@ -87,7 +103,9 @@ impl std::fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-const VERSION: &str = "judge2";
+const VERSION: &str = "judge3";
+/// Written before harm to a few was looked for: its rules lack the last seven numbers.
+const VERSION_BEFORE: &str = "judge2";
 /// Stands for a state that could not be read.
 const UNREADABLE: &str = "unreadable";
 
@@ -101,6 +119,17 @@ impl StageState {
     /// budget that was spent, so such a stage is not tested and does not pass any more: it waits for a human.
     pub fn unreadable() -> Self {
         Self { unreadable: true, ..Self::default() }
+    }
+
+    /// The state of the stage after this one: what canaries went through stays known, all else begins anew.
+    #[must_use]
+    pub fn next_stage(&self) -> Self {
+        let slos = self.slos.iter().map(|old| SloState {
+            key: old.key,
+            earlier: old.earlier.plus(old.seen),
+            ..SloState::default()
+        });
+        Self { slos: slos.collect(), ..Self::default() }
     }
 
     /// What the stage has spent so far, parts per billion.
@@ -143,7 +172,7 @@ impl StageState {
             // Writing to a String cannot fail.
             let _ = write!(
                 text,
-                ";{:x},{},{},{},{},{},{},{},{},{},{}",
+                ";{:x},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
                 s.key,
                 u8::from(s.degraded),
                 s.looks_used,
@@ -154,7 +183,14 @@ impl StageState {
                 s.log_e_milli,
                 s.judged_look,
                 u8::from(s.healthy),
-                s.margin_ppm
+                s.margin_ppm,
+                s.few_looks,
+                s.few_spent_ppb.min(WHOLE_PPB),
+                s.few,
+                s.earlier.known,
+                s.earlier.bad(),
+                s.seen.known,
+                s.seen.bad()
             );
         }
         text
@@ -175,9 +211,12 @@ impl StageState {
             return Err(StateError::TooLong);
         }
         let mut parts = text.split(';');
-        if parts.next() != Some(VERSION) {
-            return Err(StateError::Version);
-        }
+        let few = match parts.next() {
+            Some(VERSION) => true,
+            Some(VERSION_BEFORE) => false,
+            _ => return Err(StateError::Version),
+        };
+        let entry = |part| entry(part, few);
         let failed = parts.next();
         if failed == Some(UNREADABLE) && parts.clone().next().is_none() {
             return Ok(Self::unreadable());
@@ -212,7 +251,11 @@ fn flag(part: Option<&str>) -> Result<bool, StateError> {
     }
 }
 
-fn entry(part: Option<&str>) -> Result<SloState, StateError> {
+fn counts<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Result<Counts, StateError> {
+    Ok(Counts::new(number(fields.next())?, number(fields.next())?))
+}
+
+fn entry(part: Option<&str>, few: bool) -> Result<SloState, StateError> {
     let mut fields = part.ok_or(StateError::Malformed)?.split(',');
     let ppb = |part| Ok(number::<u64>(part)?.min(WHOLE_PPB));
     let key = fields.next().ok_or(StateError::Malformed)?;
@@ -228,6 +271,11 @@ fn entry(part: Option<&str>) -> Result<SloState, StateError> {
         judged_look: number(fields.next())?,
         healthy: flag(fields.next())?,
         margin_ppm: number(fields.next())?,
+        few_looks: if few { number(fields.next())? } else { 0 },
+        few_spent_ppb: if few { ppb(fields.next())? } else { 0 },
+        few: if few { number(fields.next())? } else { 0 },
+        earlier: if few { counts(&mut fields)? } else { Counts::default() },
+        seen: if few { counts(&mut fields)? } else { Counts::default() },
     };
     if fields.next().is_some() { Err(StateError::Malformed) } else { Ok(state) }
 }

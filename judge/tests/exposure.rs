@@ -59,8 +59,12 @@ fn canaries_may_know_more() {
     assert!(found <= 2, "{found} of 60");
     let harmful = Fleet { ratio: 3.0, canaries: 5, ..unchanged };
     assert!(rolled_back(harmful, 20) >= 19);
-    let apart = judged(Fleet { known: (60, 30), ..unchanged }, 1);
-    assert!(apart.sentence.contains("have reported 60 windows on average, others 30"), "{}", apart.sentence);
+    let alike = judged(Fleet { known: (60, 30), ..unchanged }, 1);
+    assert_eq!(alike.verdict, Verdict::Healthy, "{}", alike.sentence);
+    let harmful = judged(Fleet { known: (60, 30), ratio: 3.0, ..unchanged }, 1);
+    assert_eq!(harmful.verdict, Verdict::Degraded, "{}", harmful.sentence);
+    let apart = judged(Fleet { known: (60, 12), ..unchanged }, 1);
+    assert!(apart.sentence.contains("have reported 60 windows on average, others 12"), "{}", apart.sentence);
 }
 
 /// A third of the windows unknown in one arm: which windows are missing may be what differs, so nothing passes. A model

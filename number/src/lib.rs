@@ -13,6 +13,7 @@ pub mod hypergeometric;
 mod interval;
 pub mod kolmogorov;
 pub mod normal;
+pub mod poisson;
 pub mod rounding;
 mod two_proportions;
 

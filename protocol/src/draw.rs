@@ -35,6 +35,34 @@ pub struct Share {
     pub spread_by: Vec<String>,
     /// How many devices, those of earlier stages included.
     pub devices: Target,
+    /// What it takes at least, by the number of devices that it draws from.
+    pub floors: Vec<Floor>,
+}
+
+/// Of `pool` devices or more a stage takes at least so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Floor {
+    /// From how many devices on it holds, until that of a larger pool does.
+    pub pool: u64,
+    /// How many the stage takes at least.
+    pub devices: u64,
+}
+
+impl Floor {
+    /// What `floors` ask for of a pool; 0 where none holds.
+    #[must_use]
+    pub fn of(floors: &[Floor], pool: u64) -> u64 {
+        let holds = floors.iter().filter(|floor| floor.pool <= pool);
+        holds.max_by_key(|floor| floor.pool).map_or(0, |floor| floor.devices.min(pool))
+    }
+}
+
+impl Share {
+    /// The number of devices out of `pool`.
+    #[must_use]
+    pub fn of(&self, pool: u64) -> u64 {
+        self.devices.of(pool).max(Floor::of(&self.floors, pool))
+    }
 }
 
 /// How many devices a stage takes.
@@ -102,7 +130,7 @@ pub fn open_stage<'a>(
 ) -> Membership {
     let mut strata = strata(membership, share, fleet);
     let pool: usize = strata.iter().map(|s| s.places.len()).sum();
-    let target = usize::try_from(share.devices.of(pool as u64)).unwrap_or(pool);
+    let target = usize::try_from(share.of(pool as u64)).unwrap_or(pool);
     let mut grown = membership.clone();
     let fresh =
         Clause { selector: share.selector.clone(), spread_by: share.spread_by.clone(), ..Clause::default() };

@@ -33,7 +33,12 @@ fn open(membership: &Membership, share: &Share, fleet: &Fleet) -> Membership {
 fn share(site: Option<&str>, spread_by: &[&str], devices: Target) -> Share {
     let match_labels = site.map(|site| ("site".to_owned(), site.to_owned())).into_iter().collect();
     let selector = Selector { match_labels, match_expressions: Vec::new() };
-    Share { selector, spread_by: spread_by.iter().map(|label| (*label).to_owned()).collect(), devices }
+    Share {
+        selector,
+        spread_by: spread_by.iter().map(|label| (*label).to_owned()).collect(),
+        devices,
+        floors: Vec::new(),
+    }
 }
 
 fn empty() -> Membership {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use modelfleet_protocol::bins::Bins;
-use modelfleet_protocol::draw::{Candidate, Share, Target, open_stage};
+use modelfleet_protocol::draw::{Candidate, Floor, Share, Target, open_stage};
 use modelfleet_protocol::generated::{Counters, Report};
 use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
 use modelfleet_protocol::latency::{LatencyHistogram, bucket, upper_edge};
@@ -45,7 +45,7 @@ fn opened(salt: &str, fleet: &Fleet, targets: &[Target]) -> Vec<Membership> {
     let mut current = Membership { salt: salt.to_owned(), ..Membership::default() };
     let mut all = Vec::new();
     for &devices in targets {
-        let share = Share { selector: Selector::default(), spread_by: spread(), devices };
+        let share = Share { selector: Selector::default(), spread_by: spread(), devices, floors: Vec::new() };
         let seen = fleet.iter().map(|(id, labels, up)| Candidate { id, labels, reachable: *up });
         current = open_stage(&current, &share, seen);
         all.push(current.clone());
@@ -102,6 +102,28 @@ proptest! {
             prop_assert!(got_share >= share - 1.0 - covering - 1e-9, "{key:?}: {got} of {size}, {share}");
             prop_assert!(target < strata.len() || *got > 0, "{key:?} is not covered");
         }
+    }
+
+    /// A floor that falls with the size of the fleet takes nobody out, and a stage is never smaller than its floor.
+    #[test]
+    fn floors_raise_a_stage_and_let_nobody_out(sizes in sizes(), more in sizes(), salt in "[a-z]{8}") {
+        let floors = vec![Floor { pool: 150, devices: 3 }, Floor { pool: 20, devices: 6 }];
+        let share = Share { selector: Selector::default(), spread_by: spread(), devices: Target::Ppm(25_000), floors };
+        let small = fleet(&sizes, 0);
+        let open = |membership: &Membership, fleet: &Fleet| {
+            let seen = fleet.iter().map(|(id, labels, up)| Candidate { id, labels, reachable: *up });
+            open_stage(membership, &share, seen)
+        };
+        let first = open(&Membership { salt, ..Membership::default() }, &small);
+        let pool = small.len() as u64;
+        let floor = if pool >= 150 { 3 } else if pool >= 20 { 6 } else { 0 };
+        prop_assert_eq!(members(&first, &small).len() as u64, Target::Ppm(25_000).of(pool).max(floor));
+        // The fleet has grown when the stage is drawn again.
+        let sum = |i: usize| sizes.get(i).unwrap_or(&0) + more.get(i).unwrap_or(&0);
+        let grown = fleet(&(0..sizes.len().max(more.len())).map(sum).collect::<Vec<_>>(), 0);
+        let before = members(&first, &grown);
+        let second = open(&first, &grown);
+        prop_assert!(before.is_subset(&members(&second, &grown)) && second.grew_from(&first));
     }
 
     #[test]

@@ -25,6 +25,14 @@ pub fn spread(sigma: f64, chance: &mut Chance) -> f64 {
     libm::exp(sigma * normal::quantile(chance.unit()) - 0.5 * sigma * sigma)
 }
 
+/// A Pareto factor of this index with mean 1; 1 for index 0.
+pub fn pareto(index: f64, chance: &mut Chance) -> f64 {
+    if index <= 1.0 {
+        return 1.0;
+    }
+    (index - 1.0) / index * libm::pow(chance.unit(), -1.0 / index)
+}
+
 /// Windows until something with this mean waiting time happens, at least one.
 pub fn spell(mean_windows: f64, chance: &mut Chance) -> u32 {
     if mean_windows <= 1.0 {
@@ -74,6 +82,8 @@ mod tests {
         let close = |got: f64, want: f64| assert!((got / want - 1.0).abs() < 0.03, "{got}, want {want}");
         close(mean(&mut || f64::from(waiting(chance))), 1.0);
         close(mean(&mut || spread(0.5, chance)), 1.0);
+        close(mean(&mut || pareto(3.0, chance)), 1.0);
+        close(mean(&mut || pareto(0.0, chance)), 1.0);
         close(mean(&mut || f64::from(spell(12.0, chance))), 12.0);
         close(mean(&mut || burst(5.0, chance) as f64), 5.0);
         let share = -expm1(-0.2_f64);

@@ -43,12 +43,12 @@ pub struct Device {
     pub stratum: u16,
     /// Where it stands.
     pub standing: Standing,
-    flags: u8,
+    flags: u16,
 }
 
 /// Facts about a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u16)]
 pub enum Fact {
     /// It is in reach.
     Online = 1,
@@ -66,6 +66,8 @@ pub enum Fact {
     WasOnline = 64,
     /// It was set aside because it failed.
     SetAside = 128,
+    /// It is bad whatever runs on it.
+    Broken = 256,
 }
 
 impl Device {
@@ -80,21 +82,21 @@ impl Device {
             entered: NEVER,
             stratum,
             standing: Standing::Idle,
-            flags: Fact::Online as u8,
+            flags: Fact::Online as u16,
         }
     }
 
     /// Whether a fact holds.
     pub fn is(&self, fact: Fact) -> bool {
-        self.flags & fact as u8 != 0
+        self.flags & fact as u16 != 0
     }
 
     /// Notes whether a fact holds.
     pub fn set(&mut self, fact: Fact, holds: bool) {
         if holds {
-            self.flags |= fact as u8;
+            self.flags |= fact as u16;
         } else {
-            self.flags &= !(fact as u8);
+            self.flags &= !(fact as u16);
         }
     }
 

@@ -13,12 +13,16 @@ use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::time::Time;
 
-use crate::chances::{bad_windows, happens, spell, spread, waiting};
+use crate::chances::{bad_windows, happens, pareto, spell, spread, waiting};
 use crate::device::{Device, Fact, NEVER};
 use crate::harm::Tables;
 use crate::meter::Meter;
 use crate::scenario::OfflinePattern;
+use crate::variation::{Variation, WindowCourse};
 use crate::windows::Windows;
+
+/// Keeps the draw of the broken devices apart from others under the same seed and device.
+const BROKEN: u64 = 0x6272_6f6b_656e;
 
 /// All devices of a run.
 pub struct Fleet<'a> {
@@ -28,6 +32,8 @@ pub struct Fleet<'a> {
     pub devices: Vec<Device>,
     /// Their meters, one for each indicator, device by device.
     pub meters: Vec<Meter>,
+    /// How devices vary beyond their level; empty where none does.
+    variations: Vec<Variation>,
     /// Merged windows of the stage.
     pub windows: Windows,
     /// The windows of the stage.
@@ -38,6 +44,8 @@ pub struct Fleet<'a> {
     pub matching: Vec<bool>,
     /// Which devices the judge compares with each other, by stratum.
     pub compared: Vec<u16>,
+    /// Where devices are, by stratum.
+    pub sites: Vec<u16>,
     /// Whether any device was in reach in the last window.
     pub heard: bool,
     membership: Membership,
@@ -62,6 +70,43 @@ pub struct Order {
     pub probation_windows: u32,
 }
 
+/// Tells a device's stream of variation from its others.
+const VARIATION: u64 = 0x5D2F_9A61_77C4_0B3E;
+
+/// A device that is new to the fleet.
+struct Newborn {
+    device: Device,
+    meters: Vec<Meter>,
+    variation: Option<Variation>,
+}
+
+/// The meters of a device that has lived through these windows, one by one.
+fn live_past(
+    tables: &Tables,
+    device: &mut Device,
+    mut variation: Option<&mut Variation>,
+    past: std::ops::Range<u32>,
+) -> Vec<Meter> {
+    let mut left: Vec<f32> = (0..tables.indicators).map(|_| waiting(&mut device.chance)).collect();
+    let mut bad = vec![0; tables.indicators];
+    for window in past.clone() {
+        let (stratum, level) = (device.stratum, device.level);
+        let course =
+            variation.as_mut().map_or(WindowCourse::STEADY, |v| v.pass(tables, stratum, level, window));
+        for (indicator, (left, bad)) in left.iter_mut().zip(&mut bad).enumerate() {
+            let alone = tables.hazard(stratum, indicator, window, false) - course.shared;
+            *left -= level * course.factor * alone;
+            let struck = *left <= 0.0;
+            if struck {
+                *left = waiting(&mut device.chance);
+            }
+            let is_bad = struck || course.struck;
+            *bad += u32::from(variation.as_ref().map_or(is_bad, |v| v.told(is_bad, false)));
+        }
+    }
+    left.iter().zip(bad).map(|(left, bad)| Meter::new(*left, past.len() as u32, bad)).collect()
+}
+
 impl<'a> Fleet<'a> {
     /// A fleet with its past lived through.
     pub fn new(tables: &'a Tables, seed: u64) -> Fleet<'a> {
@@ -70,11 +115,13 @@ impl<'a> Fleet<'a> {
             tables,
             devices: Vec::with_capacity(count),
             meters: Vec::with_capacity(count.saturating_mul(tables.indicators)),
+            variations: Vec::new(),
             windows: Windows::new(tables.indicators),
-            stage: StageWindows::new(tables.window_ms, tables.warmup_windows, Time(u64::MAX)),
+            stage: StageWindows::new(tables.window_ms, tables.warmup_windows, 0, Time(u64::MAX)),
             stage_first: NEVER,
             matching: vec![true; tables.labels.len()],
             compared: vec![0; tables.labels.len()],
+            sites: vec![0; tables.labels.len()],
             heard: true,
             membership: Membership::default(),
             waiting: Vec::new(),
@@ -85,21 +132,22 @@ impl<'a> Fleet<'a> {
             gone: 0,
         };
         for slot in 0..count {
-            let (device, meters) =
-                fleet.born(slot as u64, tables.scenario.fleet.history_windows, tables.start);
+            let history = tables.scenario.fleet.history_windows;
+            let Newborn { device, meters, variation } = fleet.born(slot as u64, history, tables.start);
             fleet.devices.push(device);
             fleet.meters.extend(meters);
+            fleet.variations.extend(variation);
         }
         fleet
     }
 
     /// A device with `history` windows of past, whose first window is `window`.
-    fn born(&self, label: u64, history: u32, window: u32) -> (Device, Vec<Meter>) {
+    fn born(&self, label: u64, history: u32, window: u32) -> Newborn {
         let tables = self.tables;
         let scenario = &tables.scenario.fleet;
         let mut chance = Chance::fork(self.seed, label);
         let stratum = tables.stratum_at(chance.unit());
-        let level = spread(scenario.sigma, &mut chance);
+        let level = spread(scenario.sigma, &mut chance) * pareto(scenario.rate_tail, &mut chance);
         let fate = tables.fates[usize::from(stratum)];
         let mut device = Device::new(chance, stratum, window);
         device.level = level as f32;
@@ -108,6 +156,11 @@ impl<'a> Fleet<'a> {
         {
             let holds = happens(share, &mut device.chance);
             device.set(fact, holds);
+        }
+        if scenario.broken.share > 0.0 {
+            // By a stream of its own: with and without broken devices the rest of the fleet is the same.
+            let broken = happens(scenario.broken.share, &mut Chance::fork(self.seed ^ BROKEN, label));
+            device.set(Fact::Broken, broken);
         }
         let offline = &scenario.offline;
         device.offline_share = match offline.pattern {
@@ -119,13 +172,19 @@ impl<'a> Fleet<'a> {
             device.set(Fact::Online, !away);
             self.plan_move(&mut device, window);
         }
+        let own = || Variation::new(tables, Chance::fork(self.seed ^ VARIATION, label));
+        let mut variation = tables.devices_vary().then(own);
+        if tables.past_varies() {
+            let meters = live_past(tables, &mut device, variation.as_mut(), window - history..window);
+            return Newborn { device, meters, variation };
+        }
         let meter = |indicator: usize| {
             let hazard = level * tables.usual_hazard(stratum, indicator);
             let bad = bad_windows(history, hazard, &mut device.chance);
             Meter::new(waiting(&mut device.chance), history, bad)
         };
         let meters = (0..tables.indicators).map(meter).collect();
-        (device, meters)
+        Newborn { device, meters, variation }
     }
 
     /// When the device next goes out of reach, or comes back.
@@ -155,9 +214,17 @@ impl<'a> Fleet<'a> {
         text.parse().ok()
     }
 
-    /// A stage has opened.
-    pub fn open_stage(&mut self, opened: Time) {
-        self.stage = StageWindows::new(self.tables.window_ms, self.tables.warmup_windows, opened);
+    /// What a slot's device has in common with its stratum: `site=north`.
+    pub fn stratum_labels(&self, slot: u32, spread_by: &[String]) -> String {
+        let labels = self.devices.get(slot as usize).map(|d| &self.tables.labels[usize::from(d.stratum)]);
+        let of = |key: &String| Some(format!("{key}={}", labels?.get(key)?));
+        spread_by.iter().filter_map(of).collect::<Vec<_>>().join(", ")
+    }
+
+    /// A stage has opened, in which devices settle for so many windows after an activation.
+    pub fn open_stage(&mut self, opened: Time, settling: u64) {
+        let settling = if self.tables.settles { settling } else { 0 };
+        self.stage = StageWindows::new(self.tables.window_ms, self.tables.warmup_windows, settling, opened);
         self.stage_first = u32::try_from(self.stage.first()).unwrap_or(NEVER);
     }
 

@@ -21,26 +21,36 @@
 //!   retained state stay ([`FleetScenario::leavers_stay`]).
 
 mod chances;
+mod compared;
 mod device;
 mod fleet;
+mod fleet_rates;
 mod harm;
 mod meter;
+pub mod methods;
 mod observed;
 mod outcome;
 mod run;
 mod scenario;
 mod setup;
+mod stage_power;
+mod story;
 mod summary;
-mod today;
 mod usual;
+mod variation;
 mod verdict;
 mod windows;
 
+pub use harm::DEFAULT_RATE;
+pub use methods::Method;
 pub use outcome::{End, Outcome};
 pub use run::{Look, Simulation};
 pub use scenario::{
-    Effect, Fleet as FleetScenario, LabelValues, Network, Offline, OfflinePattern, Outage, Partition, PerSli,
-    Scenario, ScenarioError, ShortReports, ShortenedArm, StratumEffect, StratumShare, WrongField,
+    Autocorrelation, Broken, Effect, Fleet as FleetScenario, Hours, LabelValues, Liars, Network, Offline,
+    OfflinePattern, Outage, Partition, PerSli, Scenario, ScenarioError, Season, ShortReports, ShortenedArm,
+    StratumEffect, StratumShare, WrongField,
 };
 pub use setup::{Controls, Objective, Rule, Setup};
+pub use stage_power::{Effort, StagePower, stage_alone, stage_power};
+pub use story::{Happened, LookStory, StoryLine};
 pub use summary::{Share, Summary, Tested};

@@ -113,6 +113,11 @@ impl Device for Observed<'_> {
         self.observer.fleet.compared[usize::from(self.device().stratum)]
     }
 
+    #[inline]
+    fn site(&self) -> u16 {
+        self.observer.fleet.sites[usize::from(self.device().stratum)]
+    }
+
     /// In the middle of the window before its first whole one.
     #[inline]
     fn activated(&self) -> Time {

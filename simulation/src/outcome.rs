@@ -41,6 +41,8 @@ pub struct Outcome {
     pub on_exposure: u32,
     /// Error budget spent, parts per billion.
     pub spent_ppb: u64,
+    /// The most that spoke against the candidate by a method that took the judge's place, in millionths of its number.
+    pub peak_millionths: Option<i64>,
     /// Why it was rolled back or waits, for people.
     pub sentence: String,
 }
@@ -64,7 +66,7 @@ impl Notes {
         let Phase::Paused(cause) = phase else { return };
         match cause {
             PauseCause::Incident => (self.paused, self.incident) = (true, true),
-            PauseCause::SloBreach | PauseCause::TooManyFailed => self.paused = true,
+            PauseCause::SloBreach | PauseCause::TooManyFailed | PauseCause::ContactLost => self.paused = true,
             PauseCause::Undecided => self.undecided = true,
             PauseCause::User
             | PauseCause::ApprovalTimedOut
@@ -111,6 +113,7 @@ impl Outcome {
             } else {
                 state.spent_ppb + spent_in_stage_ppb
             },
+            peak_millionths: None,
             sentence,
         }
     }

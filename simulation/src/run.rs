@@ -1,6 +1,6 @@
 //! One rollout from its first decision to its end.
 
-use modelfleet_evidence::{Asked, Moment};
+use modelfleet_evidence::{Asked, LookPlan, Moment};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
@@ -13,6 +13,7 @@ use crate::harm::Tables;
 use crate::outcome::{Notes, Outcome};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::setup::{Rule, Setup};
+use crate::story::{Happened, LookStory, Story, StoryLine};
 use crate::verdict::{Judged, Scene};
 
 /// How soon after a draw it is looked at again, milliseconds.
@@ -47,12 +48,7 @@ impl Simulation {
     pub fn new(setup: Setup, scenario: &Scenario) -> Result<Simulation, ScenarioError> {
         scenario.check()?;
         let tables = Tables::new(&setup, scenario);
-        let window_ms = setup.window_ms();
-        let stages = setup.parts.stages.iter();
-        let stage_ms = |s: &modelfleet_rollout::Stage| s.bake_ms.saturating_add(s.max_wait_ms);
-        let total_ms = stages.fold(0_u64, |sum, s| sum.saturating_add(stage_ms(s)));
-        let windows = total_ms.saturating_mul(3) / 2 / window_ms + 200;
-        let horizon_windows = u32::try_from(windows).unwrap_or(u32::MAX).min(u32::MAX / 4);
+        let horizon_windows = setup.horizon_windows();
         Ok(Simulation { setup, tables, horizon_windows })
     }
 
@@ -61,11 +57,30 @@ impl Simulation {
     /// # Errors
     /// When the rollout cannot work.
     pub fn run(&self, seed: u64, run: u64, told: &mut dyn FnMut(&Look<'_>)) -> Result<Outcome, PolicyError> {
+        Ok(self.course(seed, run, Story::default(), told)?.0)
+    }
+
+    /// Runs it once and tells what happened. The outcome is that of [`Simulation::run`].
+    ///
+    /// # Errors
+    /// When the rollout cannot work.
+    pub fn tell(&self, seed: u64, run: u64) -> Result<(Outcome, Vec<StoryLine>), PolicyError> {
+        self.course(seed, run, Story::kept(), &mut |_| {})
+    }
+
+    fn course(
+        &self,
+        seed: u64,
+        run: u64,
+        story: Story,
+        told: &mut dyn FnMut(&Look<'_>),
+    ) -> Result<(Outcome, Vec<StoryLine>), PolicyError> {
         let mut parts = self.setup.parts.clone();
         parts.uid = format!("simulated-{seed}-{run}");
         let policy = Policy::new(parts)?;
         let own = Chance::fork(Chance::fork(seed, 0).next_u64(), run).next_u64();
         let mut course = Course::new(&self.setup, &policy, Fleet::new(&self.tables, own), told);
+        course.story = story;
         let end = self.tables.start.saturating_add(self.horizon_windows);
         while course.window < end && !course.is_over() {
             course.live_window();
@@ -102,6 +117,7 @@ struct Course<'a> {
     notes: Notes,
     /// What the last decision waited for, for people.
     lacks: String,
+    story: Story,
 }
 
 impl<'a> Course<'a> {
@@ -136,6 +152,7 @@ impl<'a> Course<'a> {
             held_windows: 0,
             notes,
             lacks,
+            story: Story::default(),
         }
     }
 
@@ -172,7 +189,12 @@ impl<'a> Course<'a> {
         if watched && !just_opened {
             let (setup, policy, state, fleet) = (self.setup, self.policy, &self.state, &self.fleet);
             let scene = Scene { setup, policy, state, fleet, window: self.window, moment };
-            self.judged.refresh(scene, &mut *self.told);
+            let stage = &self.policy.stage(self.state.stage).name;
+            let (told, story, now) = (&mut *self.told, &mut self.story, self.now);
+            self.judged.refresh(scene, &mut |asked| {
+                told(asked);
+                story.add(now, stage, || Happened::Look(LookStory::of(asked)));
+            });
         }
         let stage = self.state.stage;
         let evidence = &self.judged.evidence;
@@ -203,11 +225,17 @@ impl<'a> Course<'a> {
                 Action::MarkRejected { message, .. } => {
                     self.facts.version = VersionFact::Rejected { reason: message, at: self.now };
                 }
-                Action::MarkVerified { .. } | Action::Event { .. } => {}
+                Action::Event { kind, message } => {
+                    let stage = &self.policy.stage(self.state.stage).name;
+                    self.story.add(self.now, stage, || Happened::Event { kind, message });
+                }
+                Action::MarkVerified { .. } => {}
             }
         }
         if state_before.stage_opened_at != self.state.stage_opened_at {
-            self.fleet.open_stage(self.state.stage_opened_at.unwrap_or(Time(u64::MAX)));
+            let plan = LookPlan::of(self.policy.stage(self.state.stage), self.setup.window_ms());
+            let settling = plan.settling(self.setup.settling_windows);
+            self.fleet.open_stage(self.state.stage_opened_at.unwrap_or(Time(u64::MAX)), settling);
         }
         debug_assert!(!opened || self.state.stage >= stage);
         opened
@@ -274,7 +302,10 @@ impl<'a> Course<'a> {
         self.state.phase.is_terminal() || self.held_windows >= HELD_WINDOWS
     }
 
-    fn outcome(self) -> Outcome {
-        Outcome::of(&self.state, self.notes, &self.lacks, self.now, self.judged.evidence.spent_ppb)
+    fn outcome(self) -> (Outcome, Vec<StoryLine>) {
+        let spent_ppb = self.judged.evidence.spent_ppb;
+        let peak_millionths = self.judged.peak.map(|peak| (peak * 1e6) as i64);
+        let outcome = Outcome::of(&self.state, self.notes, &self.lacks, self.now, spent_ppb);
+        (Outcome { peak_millionths, ..outcome }, self.story.into_lines())
     }
 }

@@ -3,17 +3,21 @@
 mod check;
 mod effect;
 mod fleet;
+mod liars;
 mod network;
 mod per_sli;
+mod rates;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use effect::{Effect, StratumEffect};
-pub use fleet::{Fleet, Offline, OfflinePattern, StratumShare};
+pub use effect::{Effect, Hours, StratumEffect};
+pub use fleet::{Broken, Fleet, Offline, OfflinePattern, StratumShare};
+pub use liars::Liars;
 pub use network::{Network, Outage, Partition, ShortReports, ShortenedArm};
 pub use per_sli::PerSli;
+pub use rates::{Autocorrelation, Season};
 
 /// Labels with their values.
 pub type LabelValues = BTreeMap<String, String>;

@@ -3,6 +3,8 @@
 use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule, SloRule};
 use modelfleet_rollout::PolicyParts;
 
+use crate::methods::Method;
+
 /// Devices above which the judge is asked less often than every window.
 const JUDGE_EVERY_WINDOW_DEVICES: u64 = 20_000;
 
@@ -20,6 +22,9 @@ pub struct Setup {
     pub objectives: Vec<Objective>,
     /// Windows after activation that do not count.
     pub warmup_windows: u64,
+    /// Windows after those in which a device settles, by which nothing is decided; `None`: as many as
+    /// [`modelfleet_evidence::LookPlan::settling`] says.
+    pub settling_windows: Option<u64>,
     /// A device that was not heard for so long is silent, milliseconds.
     pub silent_after_ms: u64,
     /// Layer 0.
@@ -53,6 +58,12 @@ pub struct Objective {
     pub breach_share_ppm: u32,
     /// Plain evidence: predictions that a merged window needs.
     pub min_samples: u64,
+    /// Windows of canaries that a stage needs before it passes on exposure.
+    pub min_exposure: u64,
+    /// Bad windows of all devices that it needs before.
+    pub min_events: u64,
+    /// Windows after one until the truth about it is known, as the rollout is told; the scenario says when it really is.
+    pub late_windows: u64,
 }
 
 impl Objective {
@@ -68,6 +79,9 @@ impl Objective {
             allowance_ppm,
             breach_share_ppm: 0,
             min_samples: 0,
+            min_exposure: 0,
+            min_events: 0,
+            late_windows: 0,
         }
     }
 
@@ -80,6 +94,9 @@ impl Objective {
             on_breach: self.on_breach,
             evidence: self.evidence,
             min_samples: self.min_samples,
+            min_exposure: self.min_exposure,
+            min_events: self.min_events,
+            late_windows: self.late_windows,
             ..SloRule::statistical("", self.allowance_ppm)
         }
     }
@@ -101,21 +118,26 @@ pub enum Controls {
 }
 
 /// Who decides what the evidence says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Rule {
     /// The judge.
     #[default]
     Judge,
-    /// A threshold with a failure limit, as users have it today: rolls back when the canaries' share of bad devices is
-    /// above two and a half times the fleet's usual share in more windows than `limit`. (Argo Rollouts:
-    /// `failureLimit`, Flagger: `threshold`.) Passes at the end of the bake time.
-    Threshold {
-        /// Windows above the threshold that are forgiven.
-        limit: u32,
+    /// A method that users would pick instead. It passes at the end of the bake time.
+    Other {
+        /// Which one.
+        method: Method,
+        /// Above this it takes the candidate back; [`Method::bar`] by its own settings.
+        bar: f64,
     },
-    /// A pooled sequential test of errors, canaries' against all, that is always valid if errors were independent: a
-    /// mixture likelihood ratio over 1.5 to 20 times the rate, at 1 %. Passes at the end of the bake time.
-    Pooled,
+}
+
+impl Rule {
+    /// A method by its own settings.
+    #[must_use]
+    pub fn other(method: Method) -> Rule {
+        Rule::Other { method, bar: method.bar() }
+    }
 }
 
 impl Setup {
@@ -127,6 +149,14 @@ impl Setup {
         let every =
             (devices / JUDGE_EVERY_WINDOW_DEVICES).min(watched / ASKED_IN_STAGE).min(waits / ASKED_IN_WAIT);
         u32::try_from(every).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Windows that a run lasts at the most: half again as long as all stages with their waiting times, and 200 more.
+    pub(crate) fn horizon_windows(&self) -> u32 {
+        let stage_ms = |s: &modelfleet_rollout::Stage| s.bake_ms.saturating_add(s.max_wait_ms);
+        let total_ms = self.parts.stages.iter().fold(0_u64, |sum, s| sum.saturating_add(stage_ms(s)));
+        let windows = total_ms.saturating_mul(3) / 2 / self.window_ms() + 200;
+        u32::try_from(windows).unwrap_or(u32::MAX).min(u32::MAX / 4)
     }
 
     /// Length of a window, milliseconds.
@@ -146,5 +176,26 @@ mod tests {
         assert_eq!((every(200, 168, 168), every(20_000, 168, 168)), (1, 1));
         assert_eq!((every(100_000, 168, 168), every(1_500_000, 168, 168)), (5, 14));
         assert_eq!((every(1_500_000, 336, 24), every(1_500_000, 5, 24), every(u64::MAX, 0, 0)), (6, 1, 1));
+    }
+
+    /// Asked too seldom, a stage is at its deadline before its last look is seen, and a good model ends held.
+    #[test]
+    fn no_stage_of_any_fleet_misses_a_planned_look_or_its_deadline() {
+        let mut stages = Setup::default_stages();
+        stages.push(Setup::stage("short", modelfleet_protocol::draw::Target::Count(5), 1));
+        for stage in &stages {
+            let plan = modelfleet_evidence::LookPlan::of(stage, 3_600_000);
+            let waits = stage.max_wait_ms / 3_600_000;
+            for devices in [200, 100_000, 1_500_000, 10_000_000] {
+                let every = u64::from(Setup::judge_every_windows(devices, plan.windows(), waits));
+                let between = plan.windows() / u64::from(plan.planned());
+                assert!(every <= between, "{}: every {every} windows, a look every {between}", stage.name);
+                assert!(
+                    waits >= 2 * every,
+                    "{}: every {every} windows, {waits} until the deadline",
+                    stage.name
+                );
+            }
+        }
     }
 }

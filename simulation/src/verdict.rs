@@ -1,18 +1,18 @@
 //! Asks the judge where its answer can change, by the shipped evidence rule.
 
 use modelfleet_evidence::{
-    Arms, Asked, LookPlan, MERGED_WINDOWS_MAX, Measured, Moment, Question, Wording, evidence, merged_window,
-    stage_seed,
+    Arms, Asked, LookPlan, MERGED_WINDOWS_MAX, Measured, Moment, Names, Question, Subject, Wording, evidence,
+    merged_window, put_names, stage_seed,
 };
 use modelfleet_judge as judge;
-use modelfleet_judge::{Advice, Arm, EvidenceKind, MergedWindow, SloRule, StageState};
+use modelfleet_judge::{Arm, EvidenceKind, MergedWindow, SloRule, StageState};
 use modelfleet_rollout::{Evidence, PauseCause, Phase, Policy, State};
 
+use crate::compared::Compared;
 use crate::device::Standing;
 use crate::fleet::Fleet;
 use crate::observed::Observer;
 use crate::setup::{Rule, Setup};
-use crate::today::Today;
 
 /// Devices in the smaller arm from which on the judge tests at any time.
 const ANY_TIME_DEVICES: usize = judge::decide::anytime_layer::FEWEST_DEVICES;
@@ -26,12 +26,15 @@ const ASKED_WINDOWS: u32 = 24;
 pub struct Judged {
     arms: Arms,
     state: StageState,
-    today: Today,
+    compared: Compared,
     /// The newest answer, for the core.
     pub evidence: Evidence,
     /// The stage passes on exposure: it has too few events to rule anything out.
     pub on_exposure: bool,
-    looks_reached: u16,
+    /// The most that has spoken against the candidate in any stage, by a method that takes the judge's place.
+    pub peak: Option<f64>,
+    /// At the last asking: looks of the stage, and by objective.
+    looks_reached: Vec<u16>,
     failed: usize,
     asked_at: Option<u32>,
     final_look: bool,
@@ -58,7 +61,8 @@ impl Judged {
     /// Forgets the stage before.
     pub fn begin_stage(&mut self) {
         let arms = std::mem::take(&mut self.arms);
-        *self = Judged { arms, ..Judged::default() };
+        let state = self.state.next_stage();
+        *self = Judged { arms, state, peak: self.peak, ..Judged::default() };
     }
 
     /// Asks anew where the answer can have changed.
@@ -73,25 +77,32 @@ impl Judged {
             return;
         }
         let observer = Observer::new(fleet, setup.controls, window);
-        if setup.rule != Rule::Judge {
-            let looks = plan.reached(observer.progress().half(0));
-            self.evidence = self.today.judge(setup, state, fleet, window, looks);
+        if let Rule::Other { method, bar } = setup.rule {
+            let looks = plan.reached(observer.progress().half(0).compared);
+            self.evidence = self.compared.judge((method, bar), state, fleet, window, &plan, looks);
+            self.peak = self.compared.peak.into_iter().chain(self.peak).reduce(f64::max);
             return;
         }
         let rests = |windows: u32| self.asked_at.is_some_and(|at| window < at.saturating_add(windows));
         let patience = if any_time(self.arms.sizes()) { ANY_TIME_WINDOWS } else { ASKED_WINDOWS };
         let seed = stage_seed(&policy.parts().uid, state);
         let quiet = observer.may_be_quiet(&moment);
-        let reached = if quiet {
+        let reported = if quiet {
             self.arms.gather(observer.devices(), fleet.tables.indicators, &fleet.stage, &moment, seed);
-            self.arms.looks(&plan, &self.arms.outcomes(), &fleet.stage, moment.now)
+            self.arms.reported(&self.arms.outcomes(), &fleet.stage, moment.now)
         } else {
-            plan.reached(observer.progress().half(0))
+            observer.progress().half(0)
         };
+        let by_objective =
+            setup.objectives.iter().map(|o| plan.reached_by_objective(reported, o.late_windows));
+        let looks = std::iter::once(plan.reached(reported.compared)).chain(by_objective);
+        let reached: Vec<u16> = looks.map(|looks| looks.reached).collect();
+        let more = |(i, reached): (usize, &u16)| self.looks_reached.get(i).is_none_or(|seen| reached > seen);
         let asks = setup.ask_always
-            || reached.reached > self.looks_reached
+            || (reached.iter().any(|&looks| looks > 0) && reached.iter().enumerate().any(more))
             || failed != self.failed
             || self.final_look
+            || (quiet && self.arms.cut_off().holds_stage())
             || !rests(patience)
             || troubled(setup, state, fleet);
         if !asks {
@@ -101,6 +112,7 @@ impl Judged {
             self.arms.gather(observer.devices(), fleet.tables.indicators, &fleet.stage, &moment, seed);
         }
         self.failed = failed;
+        self.looks_reached = reached;
         self.asked_at = Some(window);
         self.ask(scene, told);
     }
@@ -121,13 +133,19 @@ impl Judged {
             now: moment.now,
         };
         let answer = question.ask(told);
-        let assessment = answer.assessment;
-        let wording = Wording { shared: "", id: &|subject| fleet.id(subject.number) };
+        let mut assessment = answer.assessment;
+        let id = |subject: &Subject| fleet.id(subject.number);
+        let spread_by = &policy.stage(state.stage).spread_by;
+        let stratum = |subject: &Subject| fleet.stratum_labels(subject.number, spread_by);
+        put_names(&mut assessment, &self.arms, &Names { id: &id, stratum: &stratum });
+        let labels = |subject: &Subject| {
+            let device = fleet.devices.get(subject.number as usize)?;
+            fleet.tables.labels.get(usize::from(device.stratum))
+        };
+        let wording = Wording { shared: "", id: &id, labels: &labels };
         self.evidence = evidence(state, &self.arms, answer.looks, &assessment, &wording);
-        self.looks_reached = answer.looks.reached;
         self.final_look = answer.looks.is_final();
-        self.on_exposure = assessment.advice == Advice::Advance
-            && assessment.per_slo.iter().any(|record| record.promised && record.margin_ppm == u64::MAX);
+        self.on_exposure = assessment.verdict == judge::Verdict::Exposed;
         self.state = assessment.state;
     }
 }

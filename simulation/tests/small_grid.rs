@@ -4,9 +4,14 @@
 
 use modelfleet_judge::sizing::{FleetRates, StageSize, smallest_harm_ppm};
 use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule};
-use modelfleet_simulation::{Objective, PerSli, Rule, Scenario, Setup, Simulation, Summary, Tested};
+use modelfleet_simulation::{
+    Hours, Method, Objective, PerSli, Rule, Scenario, Setup, Simulation, Summary, Tested,
+};
 
 const RUNS: u64 = 150;
+
+/// What a world changes in the plain one.
+type Change = fn(&mut Scenario);
 
 fn stage(canaries: u64) -> Setup {
     Setup::one_stage(canaries, 60, Objective::statistical("slo", 0))
@@ -22,8 +27,12 @@ fn scenario(sigma: f64, burst: f64, base: f64, ratio: f64) -> Scenario {
 }
 
 fn summary(setup: &Setup, scenario: &Scenario, seed: u64) -> Summary {
+    summary_of(RUNS, setup, scenario, seed)
+}
+
+fn summary_of(runs: u64, setup: &Setup, scenario: &Scenario, seed: u64) -> Summary {
     let simulation = Simulation::new(setup.clone(), scenario).unwrap();
-    let outcomes: Vec<_> = (0..RUNS).map(|run| simulation.run(seed, run, &mut |_| {}).unwrap()).collect();
+    let outcomes: Vec<_> = (0..runs).map(|run| simulation.run(seed, run, &mut |_| {}).unwrap()).collect();
     let tested = if scenario.is_harmless() { Tested::FalseRollback } else { Tested::Detection };
     Summary::of(tested, setup.parts.stages.len(), &outcomes)
 }
@@ -89,13 +98,76 @@ fn unchanged_models_are_let_through_by_all_rules_together() {
     }
 }
 
+/// A small part of docs/methods-side-by-side.md: beside the judge, which keeps its promise on these fleets (see above), what
+/// users would pick instead either takes good models back or misses bad ones.
 #[test]
-fn rules_of_today_break_the_promise() {
-    for rule in [Rule::Threshold { limit: 0 }, Rule::Threshold { limit: 3 }, Rule::Pooled] {
-        let setup = Setup { rule, ..stage(5) };
-        let s = summary(&setup, &scenario(1.5, 5.0, 0.2, 1.0), 5);
-        assert!(s.harm_shown.low_ppm > 10_000, "{rule:?}: {s:?}");
+fn other_methods_take_good_models_back_or_miss_bad_ones() {
+    // One request in 500 goes wrong: thresholds that are made for one in 20 and one in 100 see nothing of a rise to three.
+    for method in [Method::Argo { failure_limit: 0 }, Method::Flagger] {
+        let setup = Setup { rule: Rule::other(method), ..stage(5) };
+        let bad = summary(&setup, &scenario(1.0, 1.0, 0.2, 3.0), 5);
+        assert!(bad.harm_shown.high_ppm < 200_000, "{method:?}: {bad:?}");
     }
+    // Devices differ, and their errors come together: not what tests of requests reckon with.
+    for (method, burst) in [(Method::MannWhitney, 1.0), (Method::Msprt, 5.0)] {
+        let setup = Setup { rule: Rule::other(method), ..stage(5) };
+        let good = summary(&setup, &scenario(1.0, burst, 0.2, 1.0), 5);
+        assert!(good.harm_shown.low_ppm > 50_000, "{method:?}: {good:?}");
+    }
+    // Five devices that differ so much are few for a comparison of means, without their own past.
+    let setup = Setup { rule: Rule::other(Method::ConfidenceSequence), ..stage(5) };
+    let bad = summary(&setup, &scenario(1.5, 5.0, 0.2, 3.0), 5);
+    assert!(bad.harm_shown.high_ppm < 500_000, "{bad:?}");
+}
+
+/// The bar says when a method takes a candidate back: one that is never reached lets all through, and tells how near it came.
+#[test]
+fn a_method_takes_back_what_comes_above_its_bar() {
+    let run = |bar: f64| {
+        let setup = Setup { rule: Rule::Other { method: Method::Msprt, bar }, ..stage(20) };
+        let simulation = Simulation::new(setup, &scenario(1.0, 5.0, 0.2, 1.0)).unwrap();
+        (0..40).map(|run| simulation.run(5, run, &mut |_| {}).unwrap()).collect::<Vec<_>>()
+    };
+    let endless = run(f64::INFINITY);
+    assert!(endless.iter().all(|o| o.detected_ms.is_none() && o.peak_millionths.is_some()));
+    let bar = 3.0;
+    let above: Vec<bool> = endless.iter().map(|o| o.peak_millionths.unwrap() > (bar * 1e6) as i64).collect();
+    let taken_back: Vec<bool> = run(bar).iter().map(|o| o.detected_ms.is_some()).collect();
+    assert_eq!(above, taken_back);
+    assert!(above.contains(&true) && above.contains(&false));
+}
+
+/// Worlds that differ from the plain one in how rates change and in who lies; docs/judge-proof.md has all of them.
+#[test]
+fn unchanged_models_are_let_through_and_harm_is_found_in_other_worlds() {
+    let (mut shown, mut runs) = (0, 0);
+    let worlds: [(&str, Change); 5] = [
+        ("autocorrelated", |s| {
+            (s.fleet.autocorrelation.per_window, s.fleet.autocorrelation.sigma) = (0.95, 1.0);
+        }),
+        ("weeks, season and trend", |s| {
+            (s.fleet.weekly_rhythm, s.fleet.season.height, s.fleet.trend_per_week) = (0.8, 0.5, 1.1);
+        }),
+        ("heavy tail", |s| (s.fleet.sigma, s.fleet.rate_tail) = (0.0, 1.2)),
+        ("liars", |s| (s.fleet.liars.always_good, s.fleet.liars.always_bad) = (0.05, 0.02)),
+        ("harm at night", |s| s.effect.hours = Some(Hours { from: 20, to: 8 })),
+    ];
+    for (number, (name, change)) in worlds.into_iter().enumerate() {
+        let world = |ratio: f64| {
+            let mut scenario = scenario(1.0, 1.0, 0.2, ratio);
+            scenario.fleet.history_windows = 100;
+            change(&mut scenario);
+            scenario
+        };
+        let good = summary_of(60, &stage(20), &world(1.0), number as u64);
+        // At a true 1 % more than four of 60 are seen in one cell of 2 500.
+        assert!(good.harm_shown.hits <= 4, "{name}: {good:?}");
+        assert!(good.succeeded.share_ppm >= 900_000, "{name}: {good:?}");
+        (shown, runs) = (shown + good.harm_shown.hits, runs + 60);
+        let bad = summary_of(30, &stage(20), &world(3.0), number as u64);
+        assert!(bad.harm_shown.share_ppm >= 850_000, "{name}: {bad:?}");
+    }
+    assert!(shown * 50 <= runs, "{shown} false rollbacks in {runs} runs");
 }
 
 #[test]

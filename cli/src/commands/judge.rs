@@ -115,7 +115,7 @@ fn replay(arguments: &ReplayArguments) -> Result<Outcome, ReplayError> {
                 record.place,
                 look,
                 answer.advice.clone(),
-                format!("{:?}", verdict(assessment.advice)),
+                format!("{:?}", verdict(assessment.advice, assessment.verdict)),
                 word,
                 answer.sentence.clone(),
             ]);

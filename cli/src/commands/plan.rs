@@ -1,15 +1,22 @@
 //! `plan`: what each stage of a rollout can prove, before anything starts.
 
-mod fleet_rates;
+mod finds;
 mod rows;
 mod warnings;
+mod yearly;
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::RangedI64ValueParser;
 use modelfleet_judge::sizing::{devices_to_meet, per_group};
 use modelfleet_rollout::{Policy, PolicyError};
-use modelfleet_simulation::{Scenario, Setup};
+use modelfleet_simulation::{Effort, Scenario, Setup};
+
+use finds::Finds;
+use rows::Row;
+use yearly::{Watched, YearlyArguments};
 
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
@@ -28,7 +35,25 @@ pub struct PlanArguments {
     /// The rollout and the fleet.
     #[command(flatten)]
     pub input: InputArguments,
+    /// Stages that are simulated for each number under FINDS; 0 takes a formula, which is faster and less exact.
+    #[arg(long, default_value_t = RUNS, value_name = "N", allow_negative_numbers = true,
+          value_parser = RangedI64ValueParser::<u64>::new().range(0..=RUNS_MAX))]
+    pub runs: u64,
+    /// Seed of the random numbers.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// A limit by device and year.
+    #[command(flatten)]
+    pub yearly: YearlyArguments,
 }
+
+/// Most stages that are simulated for one number.
+const RUNS_MAX: i64 = 100_000;
+/// Windows of devices and objectives that are simulated for one number with the default number of stages: some ten seconds
+/// on one processor. A larger fleet gets fewer stages, or the formula.
+const DEVICE_WINDOWS: u64 = 40_000_000;
+/// The default number of stages.
+const RUNS: u64 = 200;
 
 /// Why nothing was computed.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +81,9 @@ pub enum PlanError {
 pub fn run(arguments: &PlanArguments) -> Result<Outcome, PlanError> {
     let input = SimulationInput::of(&arguments.input)?;
     input.notes().iter().for_each(|note| printing::note(note));
-    let text = sizing(&input.setup, &input.scenario);
+    let device_windows = DEVICE_WINDOWS.saturating_mul(arguments.runs.div_ceil(RUNS).max(1));
+    let effort = Effort { runs: arguments.runs, device_windows, seed: arguments.seed };
+    let text = sizing(&input.setup, &input.scenario, effort, arguments.yearly);
     let path = || arguments.input.file.clone();
     printing::answer(&text.map_err(|source| PlanError::Policy { path: path(), source })?)?;
     Ok(Outcome::Done)
@@ -66,7 +93,12 @@ pub fn run(arguments: &PlanArguments) -> Result<Outcome, PlanError> {
 ///
 /// # Errors
 /// When the rollout cannot work.
-pub fn sizing(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError> {
+pub fn sizing(
+    setup: &Setup,
+    scenario: &Scenario,
+    effort: Effort,
+    yearly: YearlyArguments,
+) -> Result<String, PolicyError> {
     let policy = Policy::new(setup.parts.clone())?;
     let header = [
         "STAGE",
@@ -81,19 +113,34 @@ pub fn sizing(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError>
         "EVENTS/2x",
     ];
     let mut table = Table::new(&header);
-    let mut all = Vec::new();
-    for index in 0..policy.stage_count() {
-        let rows = rows::rows(setup, scenario, &policy, index);
-        rows.iter().for_each(|row| table.row(row.cells()));
-        all.push(rows);
-    }
+    // A stage is a matter of seconds, and there are at most eight.
+    let all: Vec<Vec<Row>> = std::thread::scope(|scope| {
+        let stage = |index| {
+            let policy = &policy;
+            scope.spawn(move || rows::rows(setup, scenario, policy, index, effort))
+        };
+        let threads: Vec<_> = (0..policy.stage_count()).map(stage).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    all.iter().flatten().for_each(|row| table.row(row.cells()));
     let devices = i64::try_from(scenario.fleet.devices).unwrap_or(i64::MAX);
     let budget = percent(u64::from(setup.parts.error_budget_ppm));
     let mut text = format!("{}, error budget {budget}\n\n", counted(devices, "device"));
     text.push_str(&table.render());
     text.push_str(LEGEND);
+    let found: Vec<Finds> = all.iter().flatten().filter_map(|row| row.finds).collect();
+    text.push_str(&finds::notes(&found));
     text.push_str(&rules_of_thumb(setup, scenario));
+    let watched: Vec<Watched> =
+        all.iter().filter_map(|rows| rows.first()).map(|row| row.watched.clone()).collect();
+    text.push_str(&yearly::sentences(yearly, &watched));
     let mut warnings = warnings::warnings(&all, setup);
+    let stages = &setup.parts.stages;
+    let bakes = stages.iter().enumerate().filter_map(|(index, stage)| {
+        let text = stage_warnings::no_bake(stages, index, setup.window_ms())?;
+        Some(format!("{}: bake is 0s: {text}", stage.name))
+    });
+    warnings.extend(bakes);
     warnings.extend(stage_warnings::slow_probation(setup, u64::from(scenario.fleet.predictions_per_window)));
     if !warnings.is_empty() {
         text.push('\n');
@@ -104,8 +151,8 @@ pub fn sizing(setup: &Setup, scenario: &Scenario) -> Result<String, PolicyError>
 
 const LEGEND: &str = "
 AT RISK AFTER  if no device of the stage fails, at most this share of the remaining devices would (95 % confidence)
-FINDS          the smallest rise in the rate of bad windows that is detected in four rollouts of five, if all devices of
-               the stage have it and it exceeds the SLO's allowance
+FINDS          the smallest rise in the rate of bad events that is detected in four rollouts of five, if all devices of
+               the stage have it; without controls: that pauses the rollout
 RULES OUT      the rise that is ruled out when the stage passes (95 % confidence): the stage's margin, or without one the
                smallest margin that the judge can rule out; nothing: too few events, the stage passes without proof
 EVENTS/2x      bad windows expected in the stage / bad windows needed to detect a doubled rate
@@ -121,7 +168,7 @@ fn rules_of_thumb(setup: &Setup, scenario: &Scenario) -> String {
         met(10_000)
     );
     if let Some(objective) = setup.objectives.iter().find(|objective| rows::is_gate(objective)) {
-        let share_ppm = fleet_rates::fleet_rates(scenario, &objective.name).share_ppm;
+        let share_ppm = scenario.fleet_rates(&objective.name).share_ppm;
         let windows = per_group(share_ppm, 250_000, 50_000, 800_000);
         text.push_str(&format!(
             "Windows needed on each side to see {} bad windows of {} become {}: {windows} (test of two proportions, 5 % \

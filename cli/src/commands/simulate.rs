@@ -1,6 +1,10 @@
 //! `simulate`: how a rollout would go on the fleet that a scenario describes, many times over.
 
+mod html;
 mod report;
+mod story;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 use std::fs::File;
@@ -11,7 +15,7 @@ use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
 use modelfleet_judge::record::{Record, RecordError};
 use modelfleet_rollout::PolicyError;
-use modelfleet_simulation::{Rule, ScenarioError, Simulation, Summary, Tested};
+use modelfleet_simulation::{Method, Rule, ScenarioError, Simulation, Summary, Tested};
 
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
@@ -47,9 +51,17 @@ pub struct SimulateArguments {
     /// Output format.
     #[arg(long, short, value_enum, default_value_t = Form::Table)]
     pub output: Form,
-    /// Rule that decides: the judge, or a rule that other tools use, to compare with.
+    /// What decides: the judge, or a method that other tools use, to compare with.
     #[arg(long, value_enum, default_value_t = Decider::Judge)]
     pub rule: Decider,
+    /// Number above which such a method takes the version back, instead of the one of its own settings: an error rate,
+    /// a normal score, the logarithm of a likelihood ratio, or half-widths of a confidence interval.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub bar: Option<f64>,
+    /// Tell one run as a story instead: its times, stages, looks and verdicts. Runs are numbered from 1.
+    #[arg(long, value_name = "RUN", num_args = 0..=1, require_equals = true, default_missing_value = "1",
+          conflicts_with_all = ["output", "record"], value_parser = RangedI64ValueParser::<u64>::new().range(1..=RUNS_MAX))]
+    pub explain: Option<u64>,
     /// Write every look of the first run to this file, one per line, for `judge replay`.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -62,6 +74,8 @@ pub enum Form {
     Table,
     /// JSON for programs.
     Json,
+    /// A page with pictures, as one file that needs nothing else.
+    Html,
 }
 
 /// Who decides.
@@ -69,14 +83,30 @@ pub enum Form {
 pub enum Decider {
     /// The judge.
     Judge,
-    /// A threshold: one window above it rolls the version back.
-    #[value(name = "threshold-0")]
-    Threshold0,
-    /// A threshold: four windows above it roll the version back.
-    #[value(name = "threshold-3")]
-    Threshold3,
-    /// A sequential test of the pooled errors of all devices.
-    Pooled,
+    /// Argo Rollouts: an analysis of the pooled success rate, 95 % in every window, no failure forgiven.
+    Argo,
+    /// Flagger: a check of the pooled success rate, 99 % in every window, rolled back at the fifth failed check.
+    Flagger,
+    /// Kayenta's judge: a Mann-Whitney test of both arms' error rates over time.
+    MannWhitney,
+    /// A mixture sequential probability ratio test of the pooled errors.
+    Msprt,
+    /// An asymptotic confidence sequence of the difference between devices, as GrowthBook has it.
+    ConfidenceSequence,
+}
+
+impl Decider {
+    /// As the simulation takes it; `None`: the judge.
+    fn method(self) -> Option<Method> {
+        Some(match self {
+            Decider::Judge => return None,
+            Decider::Argo => Method::Argo { failure_limit: 0 },
+            Decider::Flagger => Method::Flagger,
+            Decider::MannWhitney => Method::MannWhitney,
+            Decider::Msprt => Method::Msprt,
+            Decider::ConfidenceSequence => Method::ConfidenceSequence,
+        })
+    }
 }
 
 /// Why nothing was simulated.
@@ -91,6 +121,11 @@ pub enum SimulateError {
     /// The rollout cannot work.
     #[error("simulate the rollout")]
     Policy(#[from] PolicyError),
+    /// A bar without a method that has one.
+    #[error(
+        "--bar must be a number, and needs a --rule other than judge: the judge's error budget is in the rollout"
+    )]
+    Bar,
     /// The recording cannot be written.
     #[error("write {path}")]
     Write {
@@ -121,14 +156,13 @@ pub fn run(arguments: &SimulateArguments) -> Result<Outcome, SimulateError> {
     let input = SimulationInput::of(&arguments.input)?;
     input.notes().iter().for_each(|note| printing::note(note));
     let SimulationInput { rollout, mut setup, scenario } = input;
-    setup.rule = match arguments.rule {
-        Decider::Judge => Rule::Judge,
-        Decider::Threshold0 => Rule::Threshold { limit: 0 },
-        Decider::Threshold3 => Rule::Threshold { limit: 3 },
-        Decider::Pooled => Rule::Pooled,
-    };
+    setup.rule = rule(arguments)?;
     let stages: Vec<String> = setup.parts.stages.iter().map(|stage| stage.name.clone()).collect();
     let simulation = Simulation::new(setup, &scenario)?;
+    if let Some(number) = arguments.explain {
+        printing::answer(&story::text(&rollout, &simulation, arguments.seed, number)?)?;
+        return Ok(Outcome::Done);
+    }
     if let Some(path) = &arguments.record {
         let looks = counted(record(&simulation, arguments.seed, path)?, "look");
         let path = path.display();
@@ -147,8 +181,19 @@ pub fn run(arguments: &SimulateArguments) -> Result<Outcome, SimulateError> {
     printing::answer(&match arguments.output {
         Form::Json => serde_json::to_string_pretty(&report.json(&summary))? + "\n",
         Form::Table => report.table(&summary),
+        Form::Html => html::page(&report, &summary),
     })?;
     Ok(Outcome::Done)
+}
+
+/// What decides.
+fn rule(arguments: &SimulateArguments) -> Result<Rule, SimulateError> {
+    match (arguments.rule.method(), arguments.bar) {
+        (None, None) => Ok(Rule::Judge),
+        (Some(method), None) => Ok(Rule::other(method)),
+        (Some(method), Some(bar)) if bar.is_finite() => Ok(Rule::Other { method, bar }),
+        (_, Some(_)) => Err(SimulateError::Bar),
+    }
 }
 
 /// Writes the looks of run 0 and gives their number.

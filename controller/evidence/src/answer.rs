@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use modelfleet_judge::{Advice, Assessment, HardAction, Looks};
+use modelfleet_judge::{Advice, Assessment, HardAction, Looks, Verdict as Judged};
 use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::state::FailureCode;
 use modelfleet_rollout::{Coverage, Evidence, HardStop, State, Verdict};
 
@@ -15,6 +16,8 @@ pub struct Wording<'a> {
     pub shared: &'a str,
     /// The id of a device in the arms.
     pub id: &'a dyn Fn(&Subject) -> Option<DeviceId>,
+    /// The labels of a device in the arms.
+    pub labels: &'a dyn Fn(&Subject) -> Option<&'a Labels>,
 }
 
 /// What the core may believe of the current stage.
@@ -27,12 +30,19 @@ pub fn evidence(
     wording: &Wording<'_>,
 ) -> Evidence {
     let pauses = answer.advice == Advice::Pause;
-    let sentence = with_labels(&answer.sentence, wording.shared);
+    let mut sentence = with_labels(&answer.sentence, wording.shared);
+    // Shown harm and what pauses go before; a stage that has its verdict needs its sites no more.
+    let cut_off = arms.cut_off();
+    let waits = answer.advice == Advice::Wait && cut_off.all.silent_canaries > 0;
+    let mut away = waits.then(|| cut_off.sentence(arms.subjects(), wording.labels));
+    if !cut_off.holds_stage() {
+        sentence.extend(away.take().map(|away| format!("; {away}")));
+    }
     Evidence {
         attempt: state.attempt,
         stage: state.stage,
-        verdict: verdict(answer.advice),
-        incident: answer.incident.as_ref().filter(|_| pauses).map(|i| i.sentence.clone()),
+        verdict: verdict(answer.advice, answer.verdict),
+        incident: answer.incident.as_ref().filter(|_| pauses).map(|i| i.sentence.clone()).or(away),
         pause: (pauses && answer.incident.is_none()).then(|| sentence.clone()),
         hard_stop: hard_stop(arms, answer, wording),
         coverage: match answer.coverage.met {
@@ -48,9 +58,10 @@ pub fn evidence(
 
 /// The verdict that follows from the judge's advice: what pauses a rollout says neither good nor bad of the candidate.
 #[must_use]
-pub fn verdict(advice: Advice) -> Verdict {
+pub fn verdict(advice: Advice, judged: Judged) -> Verdict {
     match advice {
         Advice::RollBack => Verdict::Degraded,
+        Advice::Advance if judged == Judged::Exposed => Verdict::Exposed,
         Advice::Advance => Verdict::Healthy,
         Advice::Wait | Advice::Pause => Verdict::Undecided,
     }

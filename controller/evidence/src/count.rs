@@ -1,5 +1,6 @@
 //! A device in the counts that the core decides on.
 
+use modelfleet_judge::Arm;
 use modelfleet_protocol::state::Phase;
 use modelfleet_rollout::FleetView;
 
@@ -10,9 +11,13 @@ use crate::{Facts, Moment};
 pub fn count(view: &mut FleetView, facts: &Facts, moment: &Moment) {
     let one = u64::from;
     let (runs, exposed) = (facts.runs(), facts.is_exposed());
+    let lost = !facts.online || !facts.is_heard(moment);
     view.matching += one(facts.matching);
     let was_member = facts.member || facts.set_aside;
     view.unmarked += one(was_member && facts.online && !runs && facts.phase.is_none());
+    let other = facts.arm() == Some(Arm::Control);
+    view.others += one(other);
+    view.others_lost += one(other && lost);
     if !facts.member && !runs && facts.phase.is_none() {
         // As most devices at most times: it has nothing to do with the attempt.
         return;
@@ -41,5 +46,6 @@ pub fn count(view: &mut FleetView, facts: &Facts, moment: &Moment) {
     view.failed += one(facts.has_failed());
     view.unproven += one(facts.is_unproven());
     view.unasked += one(facts.is_unasked(moment) && facts.online);
+    view.lost += one(runs && lost);
     view.silent_after_activation += one(runs && !facts.is_heard(moment));
 }

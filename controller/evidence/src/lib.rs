@@ -6,14 +6,17 @@
 //! 1. [`count`] adds a device to the [`modelfleet_rollout::FleetView`] that the core decides on.
 //! 2. [`Facts::arm`] says whether it is a canary, a control, or neither.
 //! 3. [`compared`] says which devices are compared with each other: those with the same chances in every draw.
+//!    [`sites`] says which share a place, so that an outage there is told from silence of the candidate's.
 //! 4. [`StageWindows`] says from which window on a device counts, [`Arms::gather`] counts both arms.
 //! 5. [`LookPlan`] plans the looks of a stage, [`Progress`] says which are reached.
-//! 6. [`Question::ask`] puts the question to the judge, and [`evidence`] puts its answer into the core's words.
+//! 6. [`Question::ask`] puts the question to the judge, [`put_names`] names devices and strata in its answer, and [`evidence`]
+//!    puts that into the core's words.
 //!
 //! Words: a *look* is one planned evaluation of a stage; *evidence* is what the judge's answer tells the core; what
 //! devices report are *windows* and their *counts*. There is no clock, no chance and no IO here, and nothing is allocated
 //! for a single device.
 
+mod after_swap;
 mod answer;
 mod arms;
 mod compared;
@@ -21,7 +24,9 @@ mod count;
 mod facts;
 mod looks;
 mod merged;
+mod names;
 mod question;
+mod sites;
 mod windows;
 
 pub use answer::{Wording, evidence, verdict};
@@ -29,7 +34,9 @@ pub use arms::{Arms, Device, Subject};
 pub use compared::compared;
 pub use count::count;
 pub use facts::{Facts, Moment};
-pub use looks::{LookPlan, Progress};
+pub use looks::{LookPlan, Progress, Reported};
 pub use merged::{MERGED_WINDOWS_MAX, Measured, SAMPLE_MAX, merged_window};
+pub use names::{Names, put_names};
 pub use question::{Answer, Asked, Question, device_number, stage_seed};
-pub use windows::{AHEAD_MAX, StageWindows, is_ahead};
+pub use sites::{CutOff, SITE_LABELS, sites};
+pub use windows::{AHEAD_MAX, StageWindows, Start, is_ahead};

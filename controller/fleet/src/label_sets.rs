@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use modelfleet_evidence::compared;
+use modelfleet_evidence::{compared, sites};
 use modelfleet_protocol::membership::{Bound, Clause, Rank, STRATA_MAX, stratum_key};
 use modelfleet_protocol::selector::Labels;
 
@@ -19,6 +19,8 @@ pub(super) struct LabelSet {
     pub matching: bool,
     /// Which devices it is compared with; see [`modelfleet_evidence::compared`].
     pub stratum: u16,
+    /// Where its devices are; see [`modelfleet_evidence::sites`].
+    pub site: u16,
     /// By clause of the membership: the bound, where its selector matches.
     pub clauses: Vec<Option<Rank>>,
 }
@@ -52,12 +54,14 @@ impl Fleet {
         let sizes: Vec<(&Labels, u64)> =
             table.iter().map(|(_, labels, holders)| (labels, u64::from(holders))).collect();
         let mut strata = compared(lens.membership, &sizes).into_iter();
+        let mut sites = sites(&sizes).into_iter();
         let clauses: Vec<Bounds<'_>> = lens.membership.clauses.iter().map(Bounds::new).collect();
         let mut settle = |labels: &Labels| LabelSet {
             in_scope: lens.scope.matches(labels),
             stays: lens.prior.iter().find(|(home, _)| home.matches(labels)).is_some_and(|(_, same)| *same),
             matching: lens.selector.matches(labels),
             stratum: strata.next().unwrap_or(STRATA_MAX as u16),
+            site: sites.next().unwrap_or(0),
             clauses: clauses.iter().map(|clause| clause.of(labels)).collect(),
         };
         let mut sets: Vec<Option<LabelSet>> =

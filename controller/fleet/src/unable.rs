@@ -61,11 +61,11 @@ impl Fleet {
             };
             reasons.entry(code).or_insert((0, why)).0 += 1;
         }
-        told(reasons)
+        unable_from(reasons)
     }
 }
 
-fn told(reasons: Reasons) -> Unable {
+fn unable_from(reasons: Reasons) -> Unable {
     let devices = reasons.values().map(|(count, _)| count).sum();
     let mut list: Vec<(u64, String)> = reasons.into_values().collect();
     list.sort_by_key(|(count, _)| Reverse(*count));
@@ -106,7 +106,7 @@ mod tests {
             FailureCode::FormatUnknown,
         ];
         let reasons = codes.iter().zip(1..).map(|(code, n)| (*code, (n, lacks(*code).to_owned()))).collect();
-        let unable = told(reasons);
+        let unable = unable_from(reasons);
         assert_eq!(unable.devices, 21);
         assert_eq!(
             unable.why,
@@ -114,6 +114,6 @@ mod tests {
              they have too little memory for it, 3 because their engine lacks an operator that the model uses, 3 for \
              other reasons"
         );
-        assert_eq!(told(Reasons::new()), Unable::default());
+        assert_eq!(unable_from(Reasons::new()), Unable::default());
     }
 }

@@ -74,6 +74,8 @@ pub struct Subject<'a> {
     pub arm: Arm,
     /// Its stratum; see [`modelfleet_evidence::compared`].
     pub stratum: u16,
+    /// Where it is; see [`modelfleet_evidence::sites`].
+    pub site: u16,
     /// Number of its label set; see [`Fleet::labels_numbered`].
     pub labels: Number,
     /// What is known of it.
@@ -150,7 +152,7 @@ impl Fleet {
                 let made = || FailedDevice { device: id.clone(), code, at: facts.since };
                 keep_first(&mut survey.failures, FAILURES_MAX, id, |known| &known.device, made);
             }
-            if arms && let Some(subject) = subject(&own, number, device, facts, set.stratum) {
+            if arms && let Some(subject) = subject(&own, number, device, facts, set) {
                 survey.subjects.push(subject);
             }
         }
@@ -250,7 +252,7 @@ fn subject<'a>(
     number: IdHash,
     device: &'a Device,
     facts: Facts,
-    stratum: u16,
+    set: &LabelSet,
 ) -> Option<Subject<'a>> {
     let arm = facts.arm()?;
     let (entry, labels) = (device.model(own.model), device.labels);
@@ -258,7 +260,8 @@ fn subject<'a>(
     let of_arm = |r: &&DeviceReport| (Some(r.digest) == own.candidate) == (arm == Arm::Canary);
     let activated = entry.map_or(Time::ZERO, |e| e.began(own.candidate));
     let report = report.filter(of_arm);
-    Some(Subject { id: &device.id, number, arm, stratum, labels, facts, activated, report })
+    let (stratum, site) = (set.stratum, set.site);
+    Some(Subject { id: &device.id, number, arm, stratum, site, labels, facts, activated, report })
 }
 
 impl<'a> Subject<'a> {
@@ -295,6 +298,10 @@ impl modelfleet_evidence::Device for Counted<'_> {
 
     fn stratum(&self) -> u16 {
         self.subject.stratum
+    }
+
+    fn site(&self) -> u16 {
+        self.subject.site
     }
 
     fn activated(&self) -> Time {

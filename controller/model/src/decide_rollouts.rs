@@ -10,6 +10,7 @@ use modelfleet_crds::ResourceExt;
 use modelfleet_crds::Rollout;
 use modelfleet_fleet::windows::Counting;
 use modelfleet_fleet::{Fleet, Link};
+use modelfleet_judge::StageState;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
@@ -320,7 +321,14 @@ fn remember(before: Memory, state: State, answer: Option<&Answer>) -> Memory {
         Some(answer) if (answer.evidence.attempt, answer.evidence.stage) == judged => {
             answer.assessment.state.to_text()
         }
+        // What canaries went through in the stage that was left counts on in the one that was opened.
+        Some(answer) if answer.evidence.attempt == state.attempt => {
+            answer.assessment.state.next_stage().to_text()
+        }
         _ if before.judged == judged => before.judge,
+        _ if before.judged.0 == state.attempt && !before.judge.is_empty() => {
+            StageState::from_text(&before.judge).unwrap_or_default().next_stage().to_text()
+        }
         _ => String::new(),
     };
     Memory { state, judge, judged }

@@ -60,7 +60,7 @@ fn recorded(objects: &ModelObjects) -> Vec<Recorded> {
 }
 
 /// What the plan that devices hold calls stable, in its order.
-fn told(plan: &Plan) -> impl Iterator<Item = (Proven, Digest)> {
+fn proven_by(plan: &Plan) -> impl Iterator<Item = (Proven, Digest)> {
     let own = plan.stable_for.iter().map(|own| (own.selector.clone(), &own.build));
     let all = own.chain(plan.stable.iter().map(|build| (Selector::default(), build)));
     all.map(|(selector, build)| (Proven { selector, version: build.version.to_string() }, build.digest))
@@ -86,7 +86,7 @@ fn unsaid(objects: &ModelObjects, version: &str, digest: Digest) -> bool {
 #[must_use]
 pub fn production(objects: &ModelObjects, held: Option<&Plan>) -> Production {
     let mut list: Vec<Proven> = recorded(objects).into_iter().map(|entry| entry.proven).collect();
-    let told: Vec<(Proven, Digest)> = held.into_iter().flat_map(told).collect();
+    let told: Vec<(Proven, Digest)> = held.into_iter().flat_map(proven_by).collect();
     // From the back: each goes before the first of those that stand behind it in the plan.
     for (at, (proven, digest)) in told.iter().enumerate().rev() {
         if list.contains(proven) || !unsaid(objects, &proven.version, *digest) {

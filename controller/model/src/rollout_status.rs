@@ -6,7 +6,7 @@ use modelfleet_rollout::Phase;
 
 use crate::decide_rollouts::{Decided, RolloutOutcome};
 use crate::status::problem::{beside_stand_in, tell_problem};
-use crate::status::{self, Story};
+use crate::status::{self, StatusInputs};
 
 /// The status that says what was decided about a rollout, in place of `before`; `plan` is epoch and revision of the plan
 /// that goes out on its behalf.
@@ -31,7 +31,7 @@ pub(crate) fn decided_status(
     generation: Option<i64>,
     now: Time,
 ) -> RolloutStatus {
-    let told = status::tell(&story(decided, plan, generation, now), before);
+    let told = status::status_from(&inputs(decided, plan, generation, now), before);
     let told = match &decided.problem {
         None => told,
         // What is under way says so itself; what has ended well would look well.
@@ -43,19 +43,19 @@ pub(crate) fn decided_status(
     status::bounded::bounded(told)
 }
 
-fn story<'a>(
+fn inputs<'a>(
     decided: &'a Decided,
     plan: Option<(u64, u64)>,
     generation: Option<i64>,
     now: Time,
-) -> Story<'a> {
+) -> StatusInputs<'a> {
     let seen = decided.seen.as_ref().filter(|seen| seen.whole);
-    Story {
+    StatusInputs {
         valid: &decided.valid,
         memory: &decided.memory,
         membership: &decided.membership,
         reasons: &decided.decision.reasons,
-        seen: seen.map(|s| status::Seen {
+        fleet: seen.map(|s| status::FleetNumbers {
             view: &s.view,
             eligible: s.eligible,
             online: s.online,

@@ -35,7 +35,7 @@ struct Shared<'a> {
 /// As a sentence without a stop: `All 7 have age=old, load=heavy`, `6 of the 7 have age=old`. Empty when no label is carried by
 /// three quarters of the bad devices and by at most half of the good ones, when there is one bad device, or no good one.
 #[must_use]
-pub fn told(groups: &[Group<'_>]) -> String {
+pub fn sentence(groups: &[Group<'_>]) -> String {
     let bad: u64 = groups.iter().map(|group| group.bad).sum();
     let good: u64 = groups.iter().map(|group| group.good).sum();
     if bad < 2 || good == 0 {
@@ -116,7 +116,7 @@ mod tests {
             groups.iter().map(|(l, bad, good)| (labels(l), *bad, *good)).collect();
         let groups: Vec<Group<'_>> =
             sets.iter().map(|(labels, bad, good)| Group { labels, bad: *bad, good: *good }).collect();
-        assert_eq!(told(&groups), sentence, "{groups:?}");
+        assert_eq!(super::sentence(&groups), sentence, "{groups:?}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ const MESSAGE_MAX: usize = 512;
 const LOG_MESSAGE_MAX: usize = 200;
 
 /// What a status is made of.
-pub struct Story<'a> {
+pub struct StatusInputs<'a> {
     /// The spec.
     pub valid: &'a Valid,
     /// How far the rollout got, and what the judge keeps.
@@ -39,7 +39,7 @@ pub struct Story<'a> {
     /// Why nothing else happens.
     pub reasons: &'a [Reason],
     /// The counts, when the fleet was looked at.
-    pub seen: Option<Seen<'a>>,
+    pub fleet: Option<FleetNumbers<'a>>,
     /// The judge's answer, when it was asked.
     pub answer: Option<&'a Answer>,
     /// The plan that goes out with this status.
@@ -54,7 +54,7 @@ pub struct Story<'a> {
 
 /// What was seen of the fleet.
 #[derive(Clone, Copy)]
-pub struct Seen<'a> {
+pub struct FleetNumbers<'a> {
     /// Counts.
     pub view: &'a FleetView,
     /// Devices that the rollout is for.
@@ -78,25 +78,26 @@ pub fn recall(status: Option<&RolloutStatus>) -> (Memory, Option<Membership>) {
     (memory, status.membership.as_ref().and_then(membership::from_field))
 }
 
-/// The status for `story`, in place of `before`.
+/// The status for `inputs`, in place of `before`.
 #[must_use]
-pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus {
+pub fn status_from(inputs: &StatusInputs<'_>, before: Option<&RolloutStatus>) -> RolloutStatus {
     let empty = RolloutStatus::default();
     let before = before.unwrap_or(&empty);
-    let state = &story.memory.state;
-    let policy = &story.valid.policy;
+    let state = &inputs.memory.state;
+    let policy = &inputs.valid.policy;
     let stage = policy.stage(state.stage);
     let begun = state.stage_opened_at.is_some();
-    let mut words = conditions::words(modelfleet_rollout::conditions(policy, state, story.reasons));
-    words.extend(fleet_conditions::words(story.seen.as_ref(), &before.conditions));
-    words.extend(restored(story, before));
+    let mut conditions =
+        conditions::new_conditions(modelfleet_rollout::conditions(policy, state, inputs.reasons));
+    conditions.extend(fleet_conditions::new_conditions(inputs.fleet.as_ref(), &before.conditions));
+    conditions.extend(restored(inputs, before));
     let stage_name = |clause: usize| policy.stage(u32::try_from(clause).unwrap_or(0)).name.clone();
-    let judged = story.answer.map(|answer| &answer.assessment);
-    let now = story.now;
+    let judged = inputs.answer.map(|answer| &answer.assessment);
+    let now = inputs.now;
     RolloutStatus {
-        observed_generation: story.generation,
+        observed_generation: inputs.generation,
         phase: Some(phase(state.phase)),
-        message: Some(clip(&message(state, story.reasons), MESSAGE_MAX)),
+        message: Some(clip(&message(state, inputs.reasons), MESSAGE_MAX)),
         stage: begun.then(|| field::StageProgress {
             name: stage.name.clone(),
             index: i64::from(state.stage.min(policy.last_stage())),
@@ -107,36 +108,36 @@ pub fn tell(story: &Story<'_>, before: Option<&RolloutStatus>) -> RolloutStatus 
         stage_summary: begun.then(|| {
             format!("{}/{} {}", state.stage.min(policy.last_stage()) + 1, policy.stage_count(), stage.name)
         }),
-        updated: updated(story, before),
-        verdict_summary: verdict_summary(story, before),
-        counts: story.seen.map(counts).or(before.counts),
-        membership: (!story.membership.salt.is_empty())
-            .then(|| membership::to_field(story.membership, stage_name)),
-        judge: Some(judge(story, before)),
+        updated: updated(inputs, before),
+        verdict_summary: verdict_summary(inputs, before),
+        counts: inputs.fleet.map(counts).or(before.counts),
+        membership: (!inputs.membership.salt.is_empty())
+            .then(|| membership::to_field(inputs.membership, stage_name)),
+        judge: Some(judge(inputs, before)),
         verdicts: match judged {
-            Some(judged) => verdicts::verdicts(story.valid, judged, &before.verdicts, now),
+            Some(judged) => verdicts::verdicts(inputs.valid, judged, &before.verdicts, now),
             None => before.verdicts.clone(),
         },
         decisions: state.log.iter().map(decision).collect(),
-        failures: failures(story, before),
-        margins: verdicts::margins(story.valid, state.stage, judged, &before.margins),
+        failures: failures(inputs, before),
+        margins: verdicts::margins(inputs.valid, state.stage, judged, &before.margins),
         way_back: memory::way_back(&state.prior),
-        rollback: rollback(story, before),
+        rollback: rollback(inputs, before),
         figures: figures(state),
-        plan_revision: story.plan.map(|(_, revision)| signed(revision)).or(before.plan_revision),
-        epoch: story.plan.map(|(epoch, _)| signed(epoch)).or(before.epoch),
+        plan_revision: inputs.plan.map(|(_, revision)| signed(revision)).or(before.plan_revision),
+        epoch: inputs.plan.map(|(epoch, _)| signed(epoch)).or(before.epoch),
         started_at: state.started_at.map(to_k8s),
         finished_at: state.figures.ended_at.map(to_k8s),
         retry_token: state.retry_token.as_deref().map(|token| cut(token, 64)),
-        conditions: conditions::to_fields(words, &before.conditions, story.generation, now),
+        conditions: conditions::to_fields(conditions, &before.conditions, inputs.generation, now),
     }
 }
 
 /// Said of a rollout that came back without its status, for as long as it stays at its end.
-fn restored(story: &Story<'_>, before: &RolloutStatus) -> Option<NewCondition> {
+fn restored(inputs: &StatusInputs<'_>, before: &RolloutStatus) -> Option<NewCondition> {
     let told = before.conditions.iter().any(|c| c.type_ == RESTORED && c.status == "True");
-    let ended = story.memory.state.phase.is_terminal();
-    (ended && (told || story.restored)).then(|| NewCondition {
+    let ended = inputs.memory.state.phase.is_terminal();
+    (ended && (told || inputs.restored)).then(|| NewCondition {
         kind: RESTORED,
         holds: true,
         reason: "StatusLost".to_owned(),
@@ -152,7 +153,9 @@ fn phase(phase: Phase) -> field::RolloutPhase {
         Phase::Queued => P::Queued,
         Phase::Progressing => P::Progressing,
         Phase::AwaitingApproval => P::AwaitingApproval,
-        Phase::Paused(PauseCause::User | PauseCause::Incident | PauseCause::SloBreach) => P::Paused,
+        Phase::Paused(
+            PauseCause::User | PauseCause::Incident | PauseCause::SloBreach | PauseCause::ContactLost,
+        ) => P::Paused,
         Phase::Paused(_) | Phase::Refused => P::Stalled,
         Phase::RollingBack => P::RollingBack,
         Phase::RolledBack => P::RolledBack,
@@ -166,23 +169,23 @@ fn message(state: &State, reasons: &[Reason]) -> String {
     first.or_else(ended).unwrap_or_default()
 }
 
-fn updated(story: &Story<'_>, before: &RolloutStatus) -> Option<String> {
-    let seen = story.seen.map(|s| format!("{}/{}", s.view.activated, s.eligible));
+fn updated(inputs: &StatusInputs<'_>, before: &RolloutStatus) -> Option<String> {
+    let seen = inputs.fleet.map(|s| format!("{}/{}", s.view.activated, s.eligible));
     seen.or_else(|| before.updated.clone())
 }
 
-fn verdict_summary(story: &Story<'_>, before: &RolloutStatus) -> Option<String> {
-    if story.memory.state.harm.is_some() {
+fn verdict_summary(inputs: &StatusInputs<'_>, before: &RolloutStatus) -> Option<String> {
+    if inputs.memory.state.harm.is_some() {
         return Some("Degraded".to_owned());
     }
-    let Some(answer) = story.answer else { return before.verdict_summary.clone() };
+    let Some(answer) = inputs.answer else { return before.verdict_summary.clone() };
     Some(match answer.evidence.verdict {
         _ if answer.evidence.incident.is_some() => "Incident".to_owned(),
         verdict => format!("{verdict:?}"),
     })
 }
 
-fn counts(seen: Seen<'_>) -> field::DeviceCounts {
+fn counts(seen: FleetNumbers<'_>) -> field::DeviceCounts {
     let view = seen.view;
     field::DeviceCounts {
         eligible: signed(seen.eligible),
@@ -198,17 +201,17 @@ fn counts(seen: Seen<'_>) -> field::DeviceCounts {
     }
 }
 
-fn judge(story: &Story<'_>, before: &RolloutStatus) -> field::JudgeState {
-    let state = &story.memory.state;
-    let stage_ppb = story.answer.map_or(0, |answer| answer.evidence.spent_ppb);
+fn judge(inputs: &StatusInputs<'_>, before: &RolloutStatus) -> field::JudgeState {
+    let state = &inputs.memory.state;
+    let stage_ppb = inputs.answer.map_or(0, |answer| answer.evidence.spent_ppb);
     let spent_ppm = signed(state.spent_ppb.saturating_add(stage_ppb).div_ceil(1_000)).min(1_000_000);
-    let looks = story.answer.map_or(0, |answer| i64::from(answer.looks.reached));
-    let kept = before.judge.as_ref().filter(|_| story.answer.is_none());
+    let looks = inputs.answer.map_or(0, |answer| i64::from(answer.looks.reached));
+    let kept = before.judge.as_ref().filter(|_| inputs.answer.is_none());
     field::JudgeState {
-        error_budget_ppm: i64::from(story.valid.policy.parts().error_budget_ppm),
+        error_budget_ppm: i64::from(inputs.valid.policy.parts().error_budget_ppm),
         spent_ppm: kept.map_or(spent_ppm, |kept| kept.spent_ppm),
         looks: kept.map_or(looks, |kept| kept.looks),
-        state: story.memory.to_text(),
+        state: inputs.memory.to_text(),
     }
 }
 
@@ -234,8 +237,8 @@ fn decision(entry: &LogEntry) -> field::DecisionRecord {
     }
 }
 
-fn failures(story: &Story<'_>, before: &RolloutStatus) -> Vec<field::DeviceFailure> {
-    let Some(seen) = story.seen.filter(|seen| !seen.failures.is_empty()) else {
+fn failures(inputs: &StatusInputs<'_>, before: &RolloutStatus) -> Vec<field::DeviceFailure> {
+    let Some(seen) = inputs.fleet.filter(|seen| !seen.failures.is_empty()) else {
         return before.failures.clone();
     };
     let failure = |failed: &FailedDevice| field::DeviceFailure {
@@ -247,15 +250,15 @@ fn failures(story: &Story<'_>, before: &RolloutStatus) -> Vec<field::DeviceFailu
     seen.failures.iter().map(failure).collect()
 }
 
-fn rollback(story: &Story<'_>, before: &RolloutStatus) -> Option<field::RollbackProgress> {
-    let state = &story.memory.state;
+fn rollback(inputs: &StatusInputs<'_>, before: &RolloutStatus) -> Option<field::RollbackProgress> {
+    let state = &inputs.memory.state;
     let rollback = state.rollback.as_ref()?;
     let kept = before.rollback.as_ref().map_or(0, |r| r.remaining);
     let had = state.figures.exposed_devices;
     let left = |view: &FleetView| view.still_exposed.saturating_add(view.out_of_reach(had));
     let remaining = match state.figures.safe_at {
         Some(_) => 0,
-        None => story.seen.map_or(kept, |seen| signed(left(seen.view))),
+        None => inputs.fleet.map_or(kept, |seen| signed(left(seen.view))),
     };
     Some(field::RollbackProgress {
         started_at: to_k8s(rollback.started_at),

@@ -73,7 +73,7 @@ fn blocked(object: &ModelVersion, need: Need<'_>) -> Option<NewCondition> {
     object.metadata.deletion_timestamp.as_ref()?;
     let message = format!("Deleted, but still needed: {need}.");
     let word = NewCondition { kind: BLOCKED, holds: true, reason: need.as_str().to_owned(), message };
-    (told(object).as_ref() != Some(&word)).then_some(word)
+    (claim_condition(object).as_ref() != Some(&word)).then_some(word)
 }
 
 /// Every version of the model with what it is needed for.
@@ -131,7 +131,7 @@ fn is_held(object: &ModelVersion) -> bool {
 
 /// What a version's status says of why it is not deleted yet.
 #[must_use]
-pub fn told(object: &ModelVersion) -> Option<NewCondition> {
+pub fn claim_condition(object: &ModelVersion) -> Option<NewCondition> {
     let conditions = &object.status.as_ref()?.conditions;
     let said = conditions.iter().find(|condition| condition.type_ == BLOCKED)?;
     Some(NewCondition {

@@ -200,11 +200,11 @@ pub fn version_conditions(
     now: Time,
 ) -> Vec<Field> {
     let before = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let words = words(status).into_iter().chain(blocked).collect();
-    to_fields(words, before, object.metadata.generation, now)
+    let conditions = conditions(status).into_iter().chain(blocked).collect();
+    to_fields(conditions, before, object.metadata.generation, now)
 }
 
-fn words(status: &ModelVersionStatus) -> Vec<NewCondition> {
+fn conditions(status: &ModelVersionStatus) -> Vec<NewCondition> {
     let stage = status.stage.unwrap_or_default();
     let reason = status.reason.clone().unwrap_or_else(|| "Registered".to_owned());
     let message = status.message.clone().unwrap_or_default();

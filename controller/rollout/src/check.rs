@@ -164,6 +164,7 @@ mod tests {
             max_wait_ms: 0,
             mode: modelfleet_protocol::plan::Mode::Live,
             margin_ppm: None,
+            floors: vec![],
         };
         let window_ms = 1_000;
         let parts = PolicyParts {
@@ -209,8 +210,12 @@ mod tests {
     }
 
     fn open() -> Action {
-        let share =
-            Share { selector: Selector::default(), spread_by: vec![], devices: Target::Ppm(1_000_000) };
+        let share = Share {
+            selector: Selector::default(),
+            spread_by: vec![],
+            devices: Target::Ppm(1_000_000),
+            floors: vec![],
+        };
         Action::OpenStage { index: 0, salt: String::new(), share }
     }
 

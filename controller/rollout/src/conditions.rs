@@ -117,7 +117,7 @@ fn is_progressing(phase: Phase) -> bool {
     match phase {
         Phase::Queued | Phase::Progressing | Phase::AwaitingApproval | Phase::RollingBack => true,
         // It goes on by itself once the world is well again.
-        Phase::Paused(PauseCause::Incident | PauseCause::SloBreach) => true,
+        Phase::Paused(PauseCause::Incident | PauseCause::SloBreach | PauseCause::ContactLost) => true,
         Phase::Paused(_) | Phase::Refused | Phase::RolledBack | Phase::Succeeded => false,
     }
 }

@@ -34,11 +34,22 @@ pub struct Evidence {
 pub enum Verdict {
     /// Harm of the stage's margin or more is ruled out.
     Healthy,
+    /// Coverage is met and nothing speaks against the candidate, but there were too few events to rule out any rise: the
+    /// stage passes as a Healthy one does, and is told to have passed on exposure.
+    Exposed,
     /// Harm is shown.
     Degraded,
     /// Neither yet.
     #[default]
     Undecided,
+}
+
+impl Verdict {
+    /// Whether the stage may end by itself.
+    #[must_use]
+    pub fn passes(self) -> bool {
+        matches!(self, Verdict::Healthy | Verdict::Exposed)
+    }
 }
 
 /// Layer 0 fired.

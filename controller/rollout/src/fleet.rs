@@ -36,6 +36,12 @@ pub struct FleetView {
     pub incompatible: u64,
     /// Members that activated and were not heard since.
     pub silent_after_activation: u64,
+    /// Eligible members that run the candidate and that contact is lost with: not connected, or not heard any more.
+    pub lost: u64,
+    /// Devices that the current stage could have drawn and that have nothing to do with the candidate.
+    pub others: u64,
+    /// Of these, those that are not connected, or not heard any more.
+    pub others_lost: u64,
     /// Eligible members that are not connected.
     pub unreachable: u64,
     /// Connected devices, members or not, that run the candidate now.
@@ -52,6 +58,25 @@ pub struct FleetView {
 }
 
 impl FleetView {
+    /// Contact is lost with most of the devices that run the candidate, and not with the others alike: with half of them
+    /// and four times as often as with the others, or with four of five while most others speak or there are none.
+    ///
+    /// A single device that is not connected for a moment is no sign; one that is not heard any more is.
+    #[must_use]
+    pub fn has_lost_most(&self) -> bool {
+        let [had, lost, others, others_lost] =
+            [self.activated, self.lost, self.others, self.others_lost].map(u128::from);
+        if lost == 0 || (lost == 1 && self.silent_after_activation == 0) {
+            return false;
+        }
+        let most = 5 * lost >= 4 * had;
+        if others == 0 {
+            return most;
+        }
+        let half = 2 * lost >= had;
+        2 * others_lost < others && half && (most || lost * others >= 4 * others_lost * had)
+    }
+
     /// Devices that had the candidate and say that they do not run it any more.
     #[must_use]
     pub fn back(&self) -> u64 {

@@ -3,7 +3,7 @@
 mod rules;
 mod stand_in;
 
-use modelfleet_protocol::draw::{Share, Target};
+use modelfleet_protocol::draw::{Floor, Share, Target};
 use modelfleet_protocol::membership::CLAUSES_MAX;
 use modelfleet_protocol::observe::Observe;
 use modelfleet_protocol::plan::{Fetch, Mode, Probation};
@@ -13,6 +13,9 @@ pub use stand_in::StandIn;
 
 /// Most stages of a rollout: each may need a clause of its own in the membership.
 pub const STAGES_MAX: usize = CLAUSES_MAX;
+
+/// Windows after its warm-up in which a device settles after a change of models, where a spec does not say how many.
+pub const SETTLING_WINDOWS: u64 = 5;
 
 /// Why a spec cannot work: the field, and what is allowed there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,12 +82,15 @@ pub struct Stage {
     pub limits: Limits,
     /// A rollback out of this stage is overdue after this time, milliseconds.
     pub rollback_deadline_ms: u64,
-    /// How long after its bake time an undecided stage waits, milliseconds.
+    /// How long after its bake time an undecided stage waits, milliseconds: the time before evidence can be known is part of
+    /// it.
     pub max_wait_ms: u64,
     /// Whether the candidate answers or runs beside the stable model.
     pub mode: Mode,
     /// The harm it must rule out, as ratio of rates in millionths, for the judge; `None`: what it can prove.
     pub margin_ppm: Option<u64>,
+    /// What it takes at least in fleets so small that fewer devices could never show harm; empty: nothing is raised.
+    pub floors: Vec<Floor>,
 }
 
 /// Whether a person must agree before a stage begins.
@@ -215,6 +221,7 @@ impl Policy {
             selector: stage.selector.clone(),
             spread_by: stage.spread_by.clone(),
             devices: self.target(index),
+            floors: stage.floors.clone(),
         }
     }
 }

@@ -74,12 +74,15 @@ codes! {
         ApprovalTimedOut,
         /// `spec.paused` is set.
         PausedByUser,
-        /// Devices with and without the candidate have the same problem: the model is not the cause.
+        /// Devices with and without the candidate have the same problem, so the model is not the cause; or devices got worse
+        /// and none is left without it to compare with.
         Incident,
         /// An SLO that pauses is breached.
         SloBreach,
         /// More devices failed than the stage allows.
         TooManyFailed,
+        /// Contact is lost with most of the devices that run the candidate.
+        ContactLost,
         /// Undecided at the deadline.
         Undecided,
         /// Harm was shown.

@@ -127,6 +127,8 @@ pub enum PauseCause {
     SloBreach,
     /// More devices failed than allowed; goes on when fewer are, or by `promote`.
     TooManyFailed,
+    /// Contact is lost with most of the devices that run the candidate; goes on when they are back, or by `promote`.
+    ContactLost,
     /// Undecided at the deadline; goes on when the verdict comes after all, or by `promote`.
     Undecided,
     /// The approval did not come in time; `promote` continues.
@@ -217,7 +219,9 @@ pub enum Cause {
 pub enum Passed {
     /// The judge ruled harm out.
     Proven,
-    /// The judge ruled harm out and a person agreed.
+    /// There were too few events to rule a rise out, and nothing spoke against the version.
+    OnExposure,
+    /// The judge ruled harm out, or the stage passed on exposure, and a person agreed.
     Approved,
     /// A person went on without waiting for a verdict.
     ByHand,
@@ -335,6 +339,7 @@ impl PauseCause {
             PauseCause::Incident => ReasonCode::Incident,
             PauseCause::SloBreach => ReasonCode::SloBreach,
             PauseCause::TooManyFailed => ReasonCode::TooManyFailed,
+            PauseCause::ContactLost => ReasonCode::ContactLost,
             PauseCause::Undecided => ReasonCode::Undecided,
             PauseCause::ApprovalTimedOut => ReasonCode::ApprovalTimedOut,
             PauseCause::Degraded => ReasonCode::Degraded,

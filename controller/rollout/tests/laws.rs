@@ -21,6 +21,7 @@ fn phase() -> impl Strategy<Value = Phase> {
         C::Incident,
         C::SloBreach,
         C::TooManyFailed,
+        C::ContactLost,
         C::Undecided,
         C::ApprovalTimedOut,
         C::Degraded,
@@ -40,7 +41,7 @@ fn phase() -> impl Strategy<Value = Phase> {
 
 fn counts() -> impl Strategy<Value = FleetView> {
     let count = || prop_oneof![Just(0_u64), 0..300_u64, Just(u64::MAX)];
-    let all = prop::collection::vec(count(), 20);
+    let all = prop::collection::vec(count(), 23);
     (prop::option::of(0..4_u32), all).prop_map(|(drawn, n)| FleetView {
         drawn,
         matching: n[0],
@@ -63,11 +64,19 @@ fn counts() -> impl Strategy<Value = FleetView> {
         unproven: n[17],
         unable: n[18],
         unmarked: n[19],
+        lost: n[20],
+        others: n[21],
+        others_lost: n[22],
     })
 }
 
 fn evidence() -> impl Strategy<Value = Evidence> {
-    let verdict = prop_oneof![Just(Verdict::Healthy), Just(Verdict::Undecided), Just(Verdict::Degraded)];
+    let verdict = prop_oneof![
+        Just(Verdict::Healthy),
+        Just(Verdict::Exposed),
+        Just(Verdict::Undecided),
+        Just(Verdict::Degraded)
+    ];
     let said = || prop::option::weighted(0.2, Just("something".to_owned()));
     let devices: Vec<DeviceId> = vec!["b".parse().unwrap(), "a".parse().unwrap(), "b".parse().unwrap()];
     let stop = prop::option::weighted(

@@ -49,6 +49,14 @@ fn run(world: &mut World, line: &str, out: &mut String) {
             world.fleet.activated = number(running);
             (world.fleet.unasked, world.fleet.unproven) = (number(running), number(back));
         }
+        // Of those that run it, and of all others.
+        "lost" => {
+            let (lost, others) = rest.split_once(" and ").unwrap_or((rest, "0 of 0"));
+            let (others_lost, others) = others.split_once(" of ").expect("like 2 of 195");
+            world.fleet.lost = number(lost);
+            world.fleet.silent_after_activation = number(lost);
+            (world.fleet.others_lost, world.fleet.others) = (number(others_lost), number(others));
+        }
         "unreachable" => {
             world.fleet.unreachable = number(rest);
             world.fleet.reachable = world.fleet.eligible.saturating_sub(number(rest));

@@ -1,6 +1,6 @@
 use modelfleet_crds::Metric;
 use modelfleet_crds::model_version::{Artifact, Baseline, BaselineMetric, FeatureBaseline, ModelFormat};
-use modelfleet_crds::rollout::{Evidence, RelativeTo};
+use modelfleet_crds::rollout::{BreachAction, Evidence, RelativeTo};
 use modelfleet_crds::text::{Amount, Bound, Decimal};
 
 use super::*;
@@ -45,6 +45,20 @@ fn slo(metric: Metric, threshold: &str) -> modelfleet_crds::rollout::Slo {
     slo
 }
 
+/// Only where statistics decide, and only where the spec allows it, is a stage larger than its percentage.
+#[test]
+fn a_stage_is_raised_only_where_it_may_be_and_helps() {
+    let canaries = |edit: fn(&mut RolloutSpec)| {
+        validate(&rollout(edit), Some(&version(|_| {}))).unwrap().policy.share(0).of(40)
+    };
+    assert_eq!(canaries(|_| {}), 4);
+    assert_eq!(canaries(|spec| spec.stages[0].provable_up_to = Percent::from("0%")), 1);
+    assert_eq!(canaries(|spec| spec.stages[0].provable_up_to = Percent::from("7.5%")), 1, "3 are too few");
+    assert_eq!(canaries(|spec| spec.slos.clear()), 1);
+    assert_eq!(canaries(|spec| spec.slos.iter_mut().for_each(|slo| slo.evidence = Evidence::Plain)), 1);
+    assert_eq!(canaries(|spec| spec.error_budget = Percent::from("10%")), 3, "a larger budget needs fewer");
+}
+
 /// The spec is refused, and the condition's message names the field and says these words.
 fn check(edit: impl FnOnce(&mut RolloutSpec), of: &ModelVersionSpec, words: &[&str]) {
     let problem = validate(&rollout(edit), Some(of)).unwrap_err();
@@ -58,6 +72,11 @@ fn the_defaults_can_work() {
     let valid = validate(&rollout(|_| {}), Some(&version(|_| {}))).unwrap();
     assert_eq!(valid.policy.stage_count(), 4);
     assert_eq!(valid.objectives.len(), 4);
+    // In a small fleet the canary grows to what can show harm, and to no more than a fifth.
+    let canaries = |fleet| valid.policy.share(0).of(fleet);
+    assert_eq!([3, 8, 12, 20].map(canaries), [1; 4], "a fifth of so few could show nothing either");
+    assert_eq!((canaries(40), canaries(80), canaries(200), canaries(100_000)), (4, 3, 5, 2_500));
+    assert_eq!(valid.policy.share(1).of(40), 4, "the next stage is as large as it says");
     assert_eq!(valid.objectives[2].indicator.threshold, 500_000_000, "milliseconds become nanoseconds");
     assert_eq!(valid.silent_after_ms, 3 * 3_600_000);
     assert!(validate(&rollout(|_| {}), None).is_ok(), "an unknown version is waited for");
@@ -135,8 +154,30 @@ fn the_default_of_max_wait_is_the_one_that_is_told() {
     let least_ms = DurationText::from(least.split('`').next().unwrap()).milliseconds().unwrap();
     let valid = validate(&rollout(|_| {}), None).unwrap();
     for stage in &valid.policy.parts().stages {
-        assert_eq!(stage.max_wait_ms, stage.bake_ms.max(least_ms), "{}", stage.name);
+        // One window of warm-up and five of settling time come on top: nothing is known before.
+        let known_ms = 6 * 3_600_000;
+        assert_eq!(stage.max_wait_ms, stage.bake_ms.max(least_ms) + known_ms, "{}", stage.name);
     }
+}
+
+#[test]
+fn a_stage_waits_from_when_labels_can_be_known() {
+    let hours = |spec: &dyn Fn(&mut RolloutSpec)| {
+        let late = rollout(|s| {
+            s.slos = vec![slo(Metric::Accuracy, "90%"), slo(Metric::ErrorRate, "1%")];
+            s.slos[0].label_delay = Some("72h".into());
+            s.stages[3].max_wait = Some("2h".into());
+            spec(s);
+        });
+        let valid = validate(&late, None).unwrap();
+        let late = [0, 1].map(|slo: usize| valid.objectives[slo].late_windows(3_600_000));
+        (valid.policy.stage(3).max_wait_ms / 3_600_000, late)
+    };
+    assert_eq!(hours(&|_| {}), (2 + 6 + 72, [72, 0]));
+    let watched = |s: &mut RolloutSpec| s.slos[0].on_breach = BreachAction::Observe;
+    assert_eq!(hours(&watched).0, 2 + 6, "an objective that is only observed holds nothing up");
+    let settles = |s: &mut RolloutSpec| s.observe.settling_windows = Some(0);
+    assert_eq!(hours(&settles).0, 2 + 1 + 72);
 }
 
 #[test]

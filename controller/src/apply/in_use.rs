@@ -49,7 +49,7 @@ pub async fn settle(
     for (object, settled) in to_settle(&since(ctx, objects), outcomes, plan) {
         let written = match settled {
             Settled::Released => release(ctx, &object).await.or_else(gone),
-            Settled::Blocked(condition) => tell(ctx, &object, condition, now).await,
+            Settled::Blocked(condition) => set_condition(ctx, &object, condition, now).await,
         };
         errors.extend(written.err());
     }
@@ -84,7 +84,12 @@ fn gone(error: Error) -> Result<(), Error> {
 }
 
 /// Says of a version that was deleted why it stays, once for each reason.
-async fn tell(ctx: &Context, object: &ModelVersion, why: NewCondition, now: Time) -> Result<(), Error> {
+async fn set_condition(
+    ctx: &Context,
+    object: &ModelVersion,
+    why: NewCondition,
+    now: Time,
+) -> Result<(), Error> {
     let deleted = object.metadata.deletion_timestamp.as_ref().map_or(now, from_k8s);
     let event = Event { reason: BLOCKED, warning: true, message: why.message.clone(), at: deleted };
     // First the event: it is written once however often it is tried, and the condition says that all is told.

@@ -42,7 +42,7 @@ pub async fn write_status(
     status: ModelVersionStatus,
     now: Time,
 ) -> Result<(), Error> {
-    let blocked = version_claims::told(object);
+    let blocked = version_claims::claim_condition(object);
     write_with(ctx, object, status, blocked, now).await
 }
 

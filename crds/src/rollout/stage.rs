@@ -49,6 +49,18 @@ pub struct Stage {
     #[x_kube(validation = ("self.matches('[1-9]')", "must be at least one device, such as 5 or 2.5%"))]
     pub devices: Amount,
 
+    /// A share of the selected devices up to which a stage of a percentage grows in a small fleet: it then takes the
+    /// fewest devices with which statistics can show harm at all. With 2.5% of 40 devices, which is one device, no
+    /// outcome would be rare enough; with 4 it can be. Where more than this share would be needed, nothing is raised.
+    /// A percentage from 0% to 50%; 0%: the stage is as large as `devices` says. Default: `0%`; the canary of the
+    /// default stages has `20%`. Example: `20%`.
+    #[serde(default = "default_provable_up_to")]
+    #[x_kube(validation = (
+        "!self.matches('^(5[0-9]|[6-9][0-9]|100)') || !self.endsWith('%') || self.matches('^50([.]0+)?%$')",
+        "must be a percentage from 0% to 50%, such as 20%"
+    ))]
+    pub provable_up_to: Percent,
+
     /// Label keys, at most 4. The stage selects devices in proportion to the values of these labels, so that it covers
     /// the operating range. Default: none, devices are selected at random. Example: `[age, load]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -85,8 +97,9 @@ pub struct Stage {
     #[x_kube(validation = crate::rules::LONGER_THAN_ZERO)]
     pub rollback_deadline: DurationText,
 
-    /// How long the stage may wait for a verdict after `bake`. Then `onUndecided` says what happens. Default: as long as
-    /// `bake`, at least `1d`. Example: `7d`.
+    /// How long the stage may wait for a verdict after `bake` and after the time in which nothing can be known: the windows of
+    /// `warmupWindows` and `settlingWindows` and the longest `labelDelay`. Then `onUndecided` says what happens. Default: as
+    /// long as `bake`, at least `1d`. Example: `7d`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_wait: Option<DurationText>,
 
@@ -173,6 +186,10 @@ pub enum StageMode {
 
 fn no_time() -> DurationText {
     DurationText::from("0s")
+}
+
+fn default_provable_up_to() -> Percent {
+    Percent::from("0%")
 }
 
 fn default_rollback_deadline() -> DurationText {

@@ -27,7 +27,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     let ready = api.models.all().iter().any(|model| model.can_answer(Role::Live));
     match api.models.problem() {
         None => readiness(ready),
-        Some(trouble) => told(ready, json!({"ready": ready, "trouble": trouble})),
+        Some(trouble) => response(ready, json!({"ready": ready, "trouble": trouble})),
     }
 }
 
@@ -39,10 +39,10 @@ pub(super) async fn model_ready(
 }
 
 pub(super) fn readiness(ready: bool) -> Response {
-    told(ready, json!({"ready": ready}))
+    response(ready, json!({"ready": ready}))
 }
 
-fn told(ready: bool, answer: Value) -> Response {
+fn response(ready: bool, answer: Value) -> Response {
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(answer)).into_response()
 }

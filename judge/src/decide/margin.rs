@@ -1,6 +1,9 @@
 //! Which rise a stage has ruled out: what Healthy means.
 
 use crate::budget::Looks;
+use crate::decide::far_worse::FarWorse;
+use crate::decide::tally::Tally;
+use crate::decide::{exposed, few};
 use crate::exact::change::Subject;
 use crate::exact::ratio::{Ratio, rhythm};
 use crate::observations::{Observations, OnBreach, SloRule};
@@ -48,17 +51,29 @@ fn missed(looks: Looks, judged: u16) -> f64 {
     from_ppb(missed_ppb(looks).saturating_sub(before))
 }
 
+/// What the margin is judged by.
+#[derive(Clone, Copy)]
+pub struct Comparison<'a> {
+    /// Budget and looks.
+    pub observations: &'a Observations<'a>,
+    /// The SLO.
+    pub rule: &'a SloRule<'a>,
+    /// Its counts.
+    pub tally: &'a Tally,
+    /// The devices, in the order of `far`.
+    pub subjects: &'a [Subject],
+    /// Which of them are far worse than before.
+    pub far: &'a FarWorse,
+    /// The stage's seed for this SLO.
+    pub seed: u64,
+}
+
 /// Judges the margin once for each look that is reached, the last planned one and those after it: to ask again at
 /// every turn until the answer is right would let a candidate as bad as the margin pass three times as often. The
 /// answer stays until the next look. `ready`: covered, and nothing else is in the way.
-pub fn judge(
-    observations: &Observations<'_>,
-    rule: &SloRule<'_>,
-    subjects: &[Subject],
-    ready: bool,
-    state: &mut SloState,
-) -> Ruling {
-    let looks = observations.looks;
+pub fn judge(of: Comparison<'_>, ready: bool, state: &mut SloState) -> Ruling {
+    let Comparison { observations, rule, subjects, far, seed, .. } = of;
+    let looks = rule.looks(observations);
     if !looks.is_final() {
         return Ruling { margin_ppm: rule.margin_ppm.unwrap_or(u64::MAX), ruled_out: false };
     }
@@ -68,14 +83,35 @@ pub fn judge(
         let margin_ppm = if same { state.margin_ppm } else { rule.margin_ppm.unwrap_or(u64::MAX) };
         return Ruling { margin_ppm, ruled_out: state.healthy && same };
     }
-    let ruling = rule_out(observations, rule, subjects, missed(looks, state.judged_look));
+    let ruling = beside(of, missed(looks, state.judged_look), state);
     if !ready {
         return Ruling { ruled_out: false, ..ruling };
     }
     state.judged_look = looks.reached;
     state.margin_ppm = ruling.margin_ppm;
-    state.healthy = ruling.ruled_out;
-    ruling
+    let doubt = few::doubt(subjects, gates(observations), seed, state) || far.hold_back(subjects);
+    state.healthy = ruling.ruled_out && !doubt;
+    Ruling { ruled_out: state.healthy, ..ruling }
+}
+
+/// SLOs that can stop the stage.
+fn gates(observations: &Observations<'_>) -> usize {
+    observations.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count()
+}
+
+/// What is ruled out beside devices that are far worse than before: by the others alone where those are a handful, else
+/// by all of them and by the others alike.
+fn beside(of: Comparison<'_>, beyond: f64, state: &SloState) -> Ruling {
+    let by = |subjects: &[Subject]| rule_out(Comparison { subjects, ..of }, beyond, state);
+    if of.far.is_empty() {
+        return by(of.subjects);
+    }
+    let others = by(&of.far.others(of.subjects));
+    if of.far.is_handful() {
+        return others;
+    }
+    let all = by(of.subjects);
+    Ruling { ruled_out: all.ruled_out && others.ruled_out, ..all }
 }
 
 /// The smallest rise that a harmless candidate is below at a look that may miss a harmful one with this chance, where
@@ -107,12 +143,8 @@ pub(crate) fn told(ratio: Ratio, subjects: &[Subject]) -> Ratio {
     if has_few_events(&ratio) { ratio.forgiving(subjects) } else { ratio }
 }
 
-fn rule_out(
-    observations: &Observations<'_>,
-    rule: &SloRule<'_>,
-    subjects: &[Subject],
-    beyond: f64,
-) -> Ruling {
+fn rule_out(of: Comparison<'_>, beyond: f64, state: &SloState) -> Ruling {
+    let Comparison { observations, rule, tally, subjects, .. } = of;
     let Some(ratio) = Ratio::of(subjects) else {
         return Ruling { margin_ppm: rule.margin_ppm.unwrap_or(u64::MAX), ruled_out: false };
     };
@@ -120,7 +152,7 @@ fn rule_out(
     if let Some(margin_ppm) = rule.margin_ppm {
         return Ruling { margin_ppm, ruled_out: margin_ppm == u64::MAX || below(margin_ppm) };
     }
-    let gates = observations.slos.iter().filter(|rule| rule.on_breach != OnBreach::Observe).count();
+    let gates = gates(observations);
     let held_back = held_back(gates);
     let rhythm = rhythm(subjects);
     // It looks at controls and at what canaries are expected to do, not at what they did.
@@ -128,8 +160,11 @@ fn rule_out(
     let as_before = || {
         smallest <= COARSE_PPM || Ratio::of_past(subjects).is_none_or(|past| past.low(held_back) <= rhythm)
     };
-    let calm = told(ratio, subjects).low(held_back) <= rhythm && as_before();
     let margin_ppm = default_ppm(&ratio, smallest);
+    if margin_ppm == u64::MAX && exposed::lacking(rule, tally, state.earlier).is_some() {
+        return Ruling { margin_ppm, ruled_out: false };
+    }
+    let calm = told(ratio, subjects).low(held_back) <= rhythm && as_before();
     Ruling { margin_ppm, ruled_out: calm && (margin_ppm == u64::MAX || below(margin_ppm)) }
 }
 

@@ -3,6 +3,10 @@
 pub mod anytime_layer;
 pub mod coverage;
 pub mod exact_layer;
+pub mod exposed;
+pub mod far_worse;
+pub mod few;
+pub mod few_proof;
 pub mod hard_stop;
 pub mod incident;
 pub mod margin;
@@ -10,10 +14,11 @@ pub mod plain;
 pub mod silence;
 pub mod slo;
 pub mod tally;
+pub mod transient;
 
 use crate::assessment::{Advice, Assessment, Coverage, HardAction, HardStop, Incident, SloVerdict, Verdict};
 use crate::budget::{Budget, Looks, Spending};
-use crate::observations::{EvidenceKind, Observations, OnBreach};
+use crate::observations::{EvidenceKind, Observations, OnBreach, SloRule};
 use crate::sentence;
 use crate::state::{MAX_RULES, SloState, StageState};
 use modelfleet_number::chance::Chance;
@@ -80,7 +85,10 @@ pub fn assess(observations: &Observations<'_>, before: &StageState) -> Assessmen
 fn without_state(observations: &Observations<'_>) -> Assessment {
     let budget = Budget { total_ppm: 0, ..observations.budget };
     let looks = Looks { reached: 0, ..observations.looks };
-    let mut assessment = assess(&Observations { budget, looks, ..*observations }, &StageState::new());
+    let slos: Vec<SloRule<'_>> =
+        observations.slos.iter().map(|rule| SloRule { looks: None, ..*rule }).collect();
+    let unread = Observations { slos: &slos, budget, looks, ..*observations };
+    let mut assessment = assess(&unread, &StageState::new());
     if assessment.advice == Advice::Wait {
         assessment.sentence = sentence::UNREADABLE.to_owned();
         assessment.statistics.clear();
@@ -149,10 +157,12 @@ fn combine(observations: &Observations<'_>, parts: &Parts) -> (Verdict, Advice) 
     }
     // Rules beyond the limit were not judged: they must not pass unseen.
     let all_judged = parts.per_slo.len() == observations.slos.len();
-    let healthy = all_judged && gates.iter().all(|(_, verdict)| *verdict == Verdict::Healthy);
+    let passes = |verdict: &Verdict| matches!(verdict, Verdict::Healthy | Verdict::Exposed);
+    let healthy = all_judged && gates.iter().all(|(_, verdict)| passes(verdict));
     let suspicious = parts.quiet || parts.hard_stop.as_ref().is_some_and(hard_stop::suspicious);
     if healthy && !suspicious && parts.coverage.met && observations.looks.is_final() {
-        return (Verdict::Healthy, Advice::Advance);
+        let exposed = gates.iter().any(|(_, verdict)| *verdict == Verdict::Exposed);
+        return (if exposed { Verdict::Exposed } else { Verdict::Healthy }, Advice::Advance);
     }
     (Verdict::Undecided, Advice::Wait)
 }

@@ -8,6 +8,7 @@ use crate::observations::{Arm, Counts, DeviceOutcome, Observations, OnBreach, Sl
 use crate::sentence;
 use crate::state::SloState;
 use modelfleet_number::chance::Chance;
+use modelfleet_number::hypergeometric::upper_tail;
 use std::collections::BTreeMap;
 
 /// Nothing is Healthy while more canaries than controls are silent by less chance than this. It is no harm shown, so it
@@ -32,6 +33,64 @@ pub fn gone_quiet(devices: &[DeviceOutcome<'_>]) -> bool {
     let half = canaries > 0 && 2 * silent_canaries >= canaries;
     let more = silent_canaries * controls >= 4 * silent_controls * canaries;
     speak && half && (more || 5 * silent_canaries >= 4 * canaries)
+}
+
+/// Devices that share a place, such as a site or a gateway, or that were heard last at the same time: how many are there,
+/// and how many are silent, in both arms. Devices that say nothing of silence ([`DeviceOutcome::attempted`]) do not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Canaries that run the candidate, silent ones included.
+    pub canaries: u64,
+    /// Of those, silent ones.
+    pub silent_canaries: u64,
+    /// Controls, silent ones included.
+    pub controls: u64,
+    /// Of those, silent ones.
+    pub silent_controls: u64,
+}
+
+/// Devices that a place needs before its silence is one.
+const PLACE_DEVICES: u64 = 4;
+/// Silent controls that it needs: a candidate does not silence them, and one may be broken.
+const PLACE_CONTROLS: u64 = 2;
+/// Of all controls, those that fall silent at the same moment without a place that names them: one in twenty.
+const TOGETHER: u64 = 20;
+/// So few times does chance pick so many canaries among devices that a common cause cuts off.
+const UNLIKELY: f64 = 0.01;
+
+impl Place {
+    /// Adds a device.
+    pub const fn add(&mut self, arm: Arm, silent: bool) {
+        let one = silent as u64;
+        match arm {
+            Arm::Canary => {
+                self.canaries += 1;
+                self.silent_canaries += one;
+            }
+            Arm::Control => {
+                self.controls += 1;
+                self.silent_controls += one;
+            }
+        }
+    }
+
+    /// Whether the place has lost its connection: four of five of its devices are silent, and of its controls too. Which of
+    /// them are canaries makes no difference but for the controls, so that the test of what is left stays valid.
+    pub const fn is_cut_off(&self) -> bool {
+        let (all, silent) = (self.canaries + self.controls, self.silent_canaries + self.silent_controls);
+        let enough = all >= PLACE_DEVICES && self.silent_controls >= PLACE_CONTROLS;
+        enough && 5 * silent >= 4 * all && 5 * self.silent_controls >= 4 * self.controls
+    }
+
+    /// For devices that no label places, and that are all silent since the same moment: whether a common cause cut them off,
+    /// among so many devices of both arms. That is so where they are many of the controls, and no more of the canaries than
+    /// chance picks: a candidate that silences its devices leaves the controls alone.
+    pub fn is_cut_off_together(&self, all: Self) -> bool {
+        let enough = self.silent_controls >= PLACE_DEVICES && TOGETHER * self.silent_controls >= all.controls;
+        let silent = self.silent_canaries + self.silent_controls;
+        let chance = || upper_tail(self.silent_canaries, all.canaries + all.controls, silent, all.canaries);
+        enough && chance() >= UNLIKELY
+    }
 }
 
 /// The record, and whether the canaries' silence keeps the candidate from being Healthy.
@@ -106,4 +165,40 @@ pub fn judge(
 fn flags(canaries: Counts, controls: Counts) -> Vec<u64> {
     let part = |counts: Counts| (0..counts.known).map(move |i| u64::from(i < counts.bad()));
     part(canaries).chain(part(controls)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn place(canaries: [u64; 2], controls: [u64; 2]) -> Place {
+        let ([silent_canaries, canaries], [silent_controls, controls]) = (canaries, controls);
+        Place { canaries, silent_canaries, controls, silent_controls }
+    }
+
+    #[test]
+    fn a_place_is_cut_off_with_its_controls() {
+        assert!(place([3, 3], [17, 17]).is_cut_off());
+        assert!(place([2, 3], [15, 17]).is_cut_off(), "a few still speak");
+        assert!(place([0, 0], [9, 9]).is_cut_off(), "also without canaries");
+        assert!(!place([3, 3], [2, 17]).is_cut_off(), "its controls speak: that is the candidate");
+        assert!(!place([18, 18], [1, 1]).is_cut_off(), "one control may be broken");
+        assert!(!place([1, 1], [2, 2]).is_cut_off(), "three devices are no site");
+        assert!(!place([0, 5], [12, 15]).is_cut_off(), "canaries speak");
+    }
+
+    #[test]
+    fn devices_without_a_place_are_cut_off_together() {
+        let all = place([0, 20], [0, 180]);
+        assert!(place([5, 5], [45, 45]).is_cut_off_together(all));
+        assert!(place([8, 8], [42, 42]).is_cut_off_together(all), "some more of the canaries by chance");
+        assert!(
+            place([3, 3], [45, 45]).is_cut_off_together(place([0, 5], [0, 195])),
+            "three of five, by chance"
+        );
+        assert!(!place([12, 12], [38, 38]).is_cut_off_together(all), "more of the canaries than by chance");
+        assert!(!place([20, 20], [9, 9]).is_cut_off_together(all), "all canaries and few controls");
+        assert!(!place([0, 0], [8, 8]).is_cut_off_together(all), "as many fall silent by themselves");
+        assert!(!place([1, 1], [3, 3]).is_cut_off_together(place([0, 2], [0, 10])), "three devices");
+    }
 }

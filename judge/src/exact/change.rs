@@ -35,6 +35,11 @@ impl Subject {
 }
 
 impl Subject {
+    /// Windows that stand behind `usual`, its stratum's included.
+    pub(crate) fn prior_windows(&self) -> f64 {
+        self.past + PRIOR_WINDOWS
+    }
+
     /// Bad windows that its own past lets expect when nothing but the hour of the day is unlike the past's mean: up
     /// to those of twice the events. Any rhythm that is a sine stays below, and so many come only at its height.
     pub(crate) fn at_the_busiest_hour(&self) -> f64 {

@@ -12,13 +12,16 @@ use crate::observations::Arm;
 use libm::sqrt;
 use modelfleet_number::chance::Chance;
 use modelfleet_number::hypergeometric;
+use std::borrow::Cow;
 
 /// Share of the controls' known windows that canaries may lack: above it, which windows are unknown may be what
 /// differs, and a candidate that loses windows may be what loses them.
-const MOST_LACKING: f64 = 0.1;
+const LACKING_MAX: f64 = 0.1;
 /// Share by which canaries may know more: they are drawn among devices in reach, which are switched off less often
-/// than the rest, so that a good part more is no sign of anything.
-const MOST_AHEAD: f64 = 0.5;
+/// than the rest, so that even twice as much is no sign of anything. From [`CUT_FROM`] on they forget what they know more.
+const KNOWN_MORE_MAX: f64 = 3.0;
+/// Share by which canaries know more from which on they are compared by what controls know as well.
+const CUT_FROM: f64 = 0.1;
 /// Windows by which they may differ in any case: at the first looks one is more than a tenth.
 const ALWAYS_ALLOWED: f64 = 1.0;
 /// A difference this many standard deviations from that of a random pick is not chance (two-sided 1 %). Where
@@ -27,8 +30,20 @@ const CHANCE_DEVIATIONS: f64 = 2.576;
 /// Keeps the draws of this file apart from others under the same seed and device.
 const LABEL: u64 = 0x6578_706f_7375_7265;
 
+/// The subjects as they are compared for Healthy: canaries that know more than controls are cut to the same.
+pub fn compared(subjects: &[Subject], seed: u64) -> Cow<'_, [Subject]> {
+    let known = |arm: Arm| {
+        let arm = subjects.iter().filter(|s| s.arm == arm);
+        let (n, sum) = arm.fold((0.0, 0.0), |(n, sum), s| (n + 1.0, sum + s.known));
+        if n > 0.0 { sum / n } else { 0.0 }
+    };
+    let controls = known(Arm::Control);
+    let knows_more = controls > 0.0 && known(Arm::Canary) > (1.0 + CUT_FROM) * controls;
+    if knows_more { Cow::Owned(matched(subjects, seed)) } else { Cow::Borrowed(subjects) }
+}
+
 /// Mean known windows per canary and per control, when canaries lack more than a tenth of what controls know (and
-/// more than a window), or know half as much again, and that by more than chance.
+/// more than a window), or know four times as much, and that by more than chance.
 /// Subjects are ordered by stratum; a stratum counts by its canaries, and only if it has controls.
 pub fn unlike(subjects: &[Subject]) -> Option<(u64, u64)> {
     let (mut canaries, mut canary, mut control, mut apart, mut variance) = (0.0, 0.0, 0.0, 0.0, 0.0);
@@ -50,7 +65,7 @@ pub fn unlike(subjects: &[Subject]) -> Option<(u64, u64)> {
         canary += ours;
         control += k * theirs / rest;
     }
-    let most = if canary < control { MOST_LACKING } else { MOST_AHEAD } * control;
+    let most = if canary < control { LACKING_MAX } else { KNOWN_MORE_MAX } * control;
     let far = (canary - control).abs() > most.max(ALWAYS_ALLOWED * canaries);
     let odd = apart.abs() > CHANCE_DEVIATIONS * sqrt(variance);
     (canaries > 0.0 && far && odd)

@@ -9,11 +9,21 @@ const MOST_STEPS: usize = 50_000_000;
 const LEAST: f64 = 1e-30;
 
 /// One stratum as a table.
-#[derive(Clone, Copy)]
-struct Table {
-    devices: u64,
-    marked: u64,
-    canaries: u64,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table {
+    /// Devices in all.
+    pub devices: u64,
+    /// Of these marked.
+    pub marked: u64,
+    /// Of all devices canaries.
+    pub canaries: u64,
+}
+
+impl Table {
+    /// It has canaries and controls.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.canaries > 0 && self.canaries < self.devices
+    }
 }
 
 /// P(as many or more of the higher scores among a random pick of canaries), exact: Fisher's test, over strata by
@@ -37,9 +47,15 @@ pub fn p_value(strata: &[Stratum]) -> Option<f64> {
             Table { devices: s.scores.len() as u64, marked: count(&s.scores), canaries: canaries as u64 }
         })
         .collect();
+    at_least(&tables, seen)
+}
+
+/// P(so many or more of the marked devices among a random pick of canaries), over all tables. `None` where the count would
+/// take too long.
+pub(crate) fn at_least(tables: &[Table], seen: u64) -> Option<f64> {
     // Strata without a choice add what they must.
     let (fixed, free): (Vec<Table>, Vec<Table>) = tables
-        .into_iter()
+        .iter()
         .partition(|t| t.marked == 0 || t.marked == t.devices || t.canaries == 0 || t.canaries == t.devices);
     let must: u64 = fixed.iter().map(|t| t.marked.min(t.canaries)).sum();
     let seen = seen.saturating_sub(must);

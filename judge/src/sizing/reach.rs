@@ -1,11 +1,14 @@
 //! What the exact test of a stage can reach at all: of few devices even the worst outcome is no rare draw.
 
-use crate::budget::{Looks, Spending};
+use crate::budget::{Budget, Looks, Spending};
 use libm::{exp, lgamma};
 use modelfleet_number::rounding::from_ppb;
 
+/// Half of a fleet: more canaries than that leave fewer controls.
+const HALF_PPM: u32 = 500_000;
+
 /// How rarely chance alone picks the worst outcome: one of all draws of so many canaries.
-fn rarest(canaries: u64, controls: u64) -> f64 {
+pub(crate) fn rarest(canaries: u64, controls: u64) -> f64 {
     let (k, m) = (canaries as f64, controls as f64);
     exp(lgamma(k + 1.0) + lgamma(m + 1.0) - lgamma(k + m + 1.0))
 }
@@ -42,6 +45,34 @@ pub fn fewest_fleet(canaries: u64, share_ppb: u64, looks: u16) -> Option<u64> {
     Some(canaries + enough)
 }
 
+/// What one of `weights` rules of equal weight may spend of the error budget in the stage at `index`, parts per billion, as
+/// if every stage before had spent its share.
+pub fn stage_share_ppb(total_ppm: u32, stages: u16, index: u16, weights: u64) -> u64 {
+    let stages = stages.max(1);
+    let passed = index.min(stages - 1);
+    let spent_ppb = u64::from(total_ppm) * 1_000 / u64::from(stages) * u64::from(passed);
+    let stage_ppb = Budget { total_ppm, spent_ppb, stages_left: stages - passed }.stage_ppb();
+    Spending::of(stage_ppb, 1, weights).share_ppb
+}
+
+/// The fewest canaries with which harm can be shown where they may be at most `up_to_ppm` of a fleet: from how many devices
+/// in the fleet on so many are enough, the largest fleet first.
+pub fn provable_sizes(share_ppb: u64, looks: u16, up_to_ppm: u32) -> Vec<(u64, u64)> {
+    let mut sizes: Vec<(u64, u64)> = Vec::new();
+    for canaries in 1..=40_u64 {
+        let Some(least) = (canaries * 1_000_000).checked_div(u64::from(up_to_ppm.min(1_000_000))) else {
+            break;
+        };
+        let least = least + u64::from(least * u64::from(up_to_ppm) < canaries * 1_000_000);
+        let Some(fleet) = fewest_fleet(canaries, share_ppb, looks) else { continue };
+        let fleet = fleet.max(least);
+        if sizes.last().is_none_or(|(larger, _)| fleet < *larger) {
+            sizes.push((fleet, canaries));
+        }
+    }
+    sizes
+}
+
 /// Why a stage can never take anything back by this rule, and what to do; `None`: it can.
 pub fn unreachable(canaries: u64, controls: u64, share_ppb: u64, looks: u16) -> Option<String> {
     if can_show(canaries, controls, share_ppb, looks) {
@@ -54,13 +85,24 @@ pub fn unreachable(canaries: u64, controls: u64, share_ppb: u64, looks: u16) -> 
     let cure = match fewest_canaries(fleet, share_ppb, looks) {
         Some(fewest) if canaries <= controls => format!("give this stage {fewest} devices or more"),
         Some(fewest) => format!("leave {fewest} devices or more without the version"),
-        None => "no number of canaries is enough in so small a fleet: require approval and check yourself, or set evidence: Plain"
-            .to_owned(),
+        None => alone(share_ppb, looks),
     };
     Some(format!(
         "harm to {canaries} of {fleet} devices can never be proven, so statistics can never cause a rollback: by chance alone \
          these are the worst devices {seen}, and the test needs {asked}; {cure}"
     ))
+}
+
+/// What is left to a fleet in which no number of canaries is enough.
+fn alone(share_ppb: u64, looks: u16) -> String {
+    let from = match provable_sizes(share_ppb, looks, HALF_PPM).last() {
+        Some((fleet, canaries)) => format!(" (at {fleet} devices a stage of {canaries} can show harm)"),
+        None => String::new(),
+    };
+    format!(
+        "no number of canaries is enough in so small a fleet{from}: require approval and check yourself, or set evidence: Plain, \
+         which can roll back without a comparison, but with no limit on false rollbacks"
+    )
 }
 
 #[cfg(test)]
@@ -77,6 +119,22 @@ mod tests {
         {
             assert!((rarest(canaries, controls) * want - 1.0).abs() < 1e-9, "{canaries} and {controls}");
         }
+    }
+
+    /// The default canary's share: an eighth of a quarter of 1 % beside four objectives.
+    #[test]
+    fn sizes_that_can_show_harm_are_the_fewest() {
+        let share = stage_share_ppb(10_000, 4, 0, 8);
+        assert_eq!(share, 312_500);
+        let sizes = provable_sizes(share, 6, 200_000);
+        assert!(sizes.is_sorted_by(|a, b| a.0 > b.0 && a.1 < b.1), "{sizes:?}");
+        for fleet in 2..=400 {
+            let wanted = (1..=fleet / 5).find(|&k| can_show(k, fleet - k, share, 6));
+            let got = sizes.iter().find(|(least, _)| *least <= fleet).map(|(_, canaries)| *canaries);
+            assert_eq!(got, wanted, "{fleet}");
+        }
+        assert_eq!(provable_sizes(share, 6, 0), []);
+        assert_eq!(provable_sizes(0, 6, 200_000), []);
     }
 
     #[test]

@@ -1,14 +1,21 @@
 //! The cells of the grid.
 
+mod broken;
+mod cure;
 mod detect;
+mod few;
 mod margin;
+pub mod methods;
 mod null;
+mod rare;
 mod silence;
 mod site;
+mod site_silence;
 mod stages;
-mod today;
+mod swap;
 mod uneven;
 mod whole;
+mod worlds;
 
 use modelfleet_judge::{HardRule, SilenceRule};
 use modelfleet_simulation::{Objective, Outage, PerSli, Scenario, Setup, StratumShare};
@@ -59,11 +66,21 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "margin" => margin::margin(),
         "rollout" => stages::rollout(200),
         "rollout-large" => stages::rollout(100_000),
+        "rollout-largest" => stages::rollout(1_500_000),
         "whole" => whole::whole(),
         "silence" => silence::silence(),
         "uneven" => uneven::uneven(),
         "site" => site::site(),
-        "today" => today::today(),
+        "swap" => swap::swap(),
+        "swap-harm" => swap::harm(),
+        "swap-long" => swap::long(),
+        "late-labels" => swap::late_labels(),
+        "site-silence" => site_silence::site_silence(),
+        "worlds" => worlds::worlds(),
+        "few" => few::few(),
+        "broken" => broken::broken(),
+        "cure" => cure::cure(),
+        "rare" => rare::rare(),
         "fail" => stages::fail(),
         "reach" => stages::reach(),
         _ => Vec::new(),

@@ -1,19 +1,21 @@
-//! The proof grid: whole rollouts by the shipped core and judge, and by what users have today, on the same fleets.
+//! The proof grid: whole rollouts by the shipped core and judge, and by what users would pick instead, on the same fleets.
 //!
 //! `cargo run --release -p modelfleet-simulation --example grid -- PART [runs] [seed] [only=TEXT] [why]`
-//! where PART is null, null-rules, large, odd, odd-rules, detect, margin, rollout, rollout-large, whole, silence, uneven, site,
-//! fail, reach or today. Cells of large fleets are run less often than asked.
+//! where PART is null, null-rules, large, odd, odd-rules, detect, margin, rollout, rollout-large, rollout-largest, whole,
+//! silence, uneven, site, site-silence, worlds, few, broken, cure, rare, swap, swap-harm, swap-long, late-labels, fail, reach or
+//! methods. Cells of large fleets are run less often than asked.
 //! With `why` a line on standard error says how the first runs of each cell that waited for a person ended.
 //!
 //! Prints a Markdown table; the limits are Wilson's at 95 %.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
 mod cells;
+mod methods;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cells::{Cell, cells};
-use modelfleet_simulation::{End, Outcome, Rule, Share, Simulation, Summary, Tested};
+use modelfleet_simulation::{End, Outcome, Share, Simulation, Summary, Tested};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -22,13 +24,13 @@ fn main() {
     let seed = args.get(2).and_then(|a| a.parse().ok()).unwrap_or(1);
     let why = args.iter().any(|a| a == "why");
     let only = args.iter().find_map(|a| a.strip_prefix("only=")).unwrap_or("");
+    if part == "methods" {
+        methods::print(runs, seed, only);
+        return;
+    }
     // Numbered before some are picked: a cell is the same whoever runs beside it.
     let cells = (0..).zip(cells(part)).filter(|(_, cell)| cell.name.contains(only));
     let cells: Vec<(u64, Cell)> = cells.collect();
-    if part == "today" {
-        today(&cells, runs, seed);
-        return;
-    }
     println!(
         "| cell | harm shown | success | paused | undecided | held | on exposure | hours to harm shown | exposed |"
     );
@@ -39,8 +41,9 @@ fn main() {
         let runs = (runs / cell.runs_part).max(1);
         let outcomes = outcomes(cell, runs, seed ^ number << 32);
         if why {
-            let held = outcomes.iter().filter(|o| matches!(o.end, End::Held | End::Unfinished));
-            held.take(3).for_each(|o| eprintln!("{}: stage {}: {}", cell.name, o.stage, o.sentence));
+            let held = outcomes.iter().filter(|(o, _)| matches!(o.end, End::Held | End::Unfinished));
+            held.take(3)
+                .for_each(|(o, last)| eprintln!("{}: stage {}: {} [{last}]", cell.name, o.stage, o.sentence));
         }
         let s = summary(cell, &outcomes);
         let hours = s.detected_ms.map_or("-".to_owned(), |(median, most)| {
@@ -83,8 +86,8 @@ fn percent(ppm: u32) -> String {
     format!("{:.2} %", f64::from(ppm) / 1e4)
 }
 
-/// Runs a cell on two threads; run `n` is the same whoever takes it.
-fn outcomes(cell: &Cell, runs: u64, seed: u64) -> Vec<Outcome> {
+/// Runs a cell on two threads, each run with what the judge said last; run `n` is the same whoever takes it.
+fn outcomes(cell: &Cell, runs: u64, seed: u64) -> Vec<(Outcome, String)> {
     let simulation = Simulation::new(cell.setup.clone(), &cell.scenario).unwrap();
     let next = AtomicU64::new(0);
     let work = || {
@@ -94,7 +97,10 @@ fn outcomes(cell: &Cell, runs: u64, seed: u64) -> Vec<Outcome> {
             if number >= runs {
                 return own;
             }
-            own.push(simulation.run(seed, number, &mut |_| {}).unwrap());
+            let mut last = String::new();
+            let outcome =
+                simulation.run(seed, number, &mut |look| last.clone_from(&look.assessment.sentence));
+            own.push((outcome.unwrap(), last));
         }
     };
     std::thread::scope(|scope| {
@@ -103,23 +109,8 @@ fn outcomes(cell: &Cell, runs: u64, seed: u64) -> Vec<Outcome> {
     })
 }
 
-fn summary(cell: &Cell, outcomes: &[Outcome]) -> Summary {
+fn summary(cell: &Cell, outcomes: &[(Outcome, String)]) -> Summary {
+    let outcomes: Vec<Outcome> = outcomes.iter().map(|(outcome, _)| outcome.clone()).collect();
     let tested = if cell.scenario.is_harmless() { Tested::FalseRollback } else { Tested::Detection };
-    Summary::of(tested, cell.setup.parts.stages.len(), outcomes)
-}
-
-/// Rolled back by each rule.
-fn today(cells: &[(u64, Cell)], runs: u64, seed: u64) {
-    println!("| cell | threshold, limit 0 | threshold, limit 3 | pooled sequential test | judge |");
-    println!("|---|---|---|---|---|");
-    for (number, cell) in cells {
-        let rules = [Rule::Threshold { limit: 0 }, Rule::Threshold { limit: 3 }, Rule::Pooled, Rule::Judge]
-            .map(|rule| {
-                let mut cell = cell.clone();
-                cell.setup.rule = rule;
-                let outcomes = outcomes(&cell, runs, seed ^ number << 32);
-                text(&summary(&cell, &outcomes).harm_shown)
-            });
-        println!("| {} | {} |", cell.name, rules.join(" | "));
-    }
+    Summary::of(tested, cell.setup.parts.stages.len(), &outcomes)
 }

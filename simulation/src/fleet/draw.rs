@@ -1,6 +1,6 @@
 //! Who is drawn, by the shipped rule, and who is set aside.
 
-use modelfleet_evidence::compared;
+use modelfleet_evidence::{compared, sites};
 use modelfleet_protocol::draw::{Candidate, Share, open_stage};
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::membership::Membership;
@@ -22,7 +22,7 @@ impl Fleet<'_> {
             Some(Candidate { id: id.as_ref()?, labels, reachable: device.is(Fact::Online) })
         });
         self.membership = open_stage(&base, share, candidates);
-        self.compared = self.compared_by(controls);
+        (self.compared, self.sites) = self.compared_by(controls);
         let before = self.waiting.len();
         for (slot, id) in ids.iter().enumerate() {
             let labels = &self.tables.labels[usize::from(self.devices[slot].stratum)];
@@ -34,18 +34,19 @@ impl Fleet<'_> {
         }
     }
 
-    /// By stratum, by the shipped rule, or for the proof by the newest draw alone.
-    fn compared_by(&self, controls: Controls) -> Vec<u16> {
+    /// By stratum, by the shipped rules, or for the proof by the newest draw alone: which are compared, and where they are.
+    fn compared_by(&self, controls: Controls) -> (Vec<u16>, Vec<u16>) {
         let mut sizes = vec![0; self.tables.labels.len()];
         self.devices.iter().for_each(|device| sizes[usize::from(device.stratum)] += 1);
         let sets: Vec<(&Labels, u64)> = self.tables.labels.iter().zip(sizes).collect();
         let newest = || self.membership.clauses.last().cloned().into_iter().collect();
-        match controls {
+        let compared = match controls {
             Controls::ThisDrawAlone => {
                 compared(&Membership { clauses: newest(), ..Membership::default() }, &sets)
             }
             Controls::All | Controls::InReachAtDraw => compared(&self.membership, &sets),
-        }
+        };
+        (compared, sites(&sets))
     }
 
     /// Of the devices that were just drawn so many are affected as the share says, no more and no fewer.
@@ -106,7 +107,7 @@ mod tests {
     }
 
     fn share(count: u64, selector: Selector) -> Share {
-        Share { selector, spread_by: Vec::new(), devices: Target::Count(count) }
+        Share { selector, spread_by: Vec::new(), devices: Target::Count(count), floors: Vec::new() }
     }
 
     #[test]
@@ -138,6 +139,7 @@ mod tests {
         assert_eq!(fleet.compared, [0, 0, 1, 0]);
         fleet.draw("salt", &share(40, Selector::default()), Controls::All);
         assert_eq!(fleet.compared, [0, 0, 1, 0]);
-        assert_eq!(fleet.compared_by(Controls::ThisDrawAlone), [0, 0, 0, 0]);
+        assert_eq!(fleet.compared_by(Controls::ThisDrawAlone).0, [0, 0, 0, 0]);
+        assert_eq!(fleet.sites, [1, 2, 3, 4], "each site is a place of its own, whatever is compared");
     }
 }

@@ -2,10 +2,11 @@
 
 use modelfleet_judge::Arm;
 
-use super::{Fleet, Order, memory};
+use super::{Fleet, Newborn, Order, memory};
 use crate::chances::{burst, happens, waiting};
 use crate::device::{Fact, NEVER, Standing};
 use crate::meter::Meter;
+use crate::variation::WindowCourse;
 
 impl Fleet<'_> {
     /// Members in reach that take the candidate in this window, with their moment in it, in the order of time.
@@ -111,35 +112,55 @@ impl Fleet<'_> {
         let device = &mut self.devices[slot];
         let meters = slot * tables.indicators..(slot + 1) * tables.indicators;
         let runs = device.runs();
-        let first = if runs {
-            u32::try_from(self.stage.counted_from_window(u64::from(device.entered))).unwrap_or(NEVER)
-        } else {
-            self.stage_first
-        };
+        let start = self.stage.start_window(u64::from(device.entered));
+        let of = |window: u64| u32::try_from(window).unwrap_or(NEVER);
+        let first = if runs { of(start.compared) } else { self.stage_first };
+        let settled = of(start.settled);
         let affected = runs && device.is(Fact::Affected);
         let short = memory::shortened(tables, runs);
         let onset = device.entered.saturating_add(tables.scenario.effect.onset_windows);
+        let mut variation = self.variations.get_mut(slot);
+        let vary = variation.as_mut();
+        let course =
+            vary.map_or(WindowCourse::STEADY, |v| v.pass(tables, device.stratum, device.level, window));
+        let level = device.level * course.factor;
         for (indicator, meter) in self.meters[meters].iter_mut().enumerate() {
             let Some(at) = window.checked_sub(tables.truth_delay[indicator]) else { continue };
-            meter.left -=
-                device.level * tables.hazard(device.stratum, indicator, at, affected && at >= onset);
+            let harmed = affected && at >= onset && tables.harms_at(at);
+            let alone = tables.hazard(device.stratum, indicator, at, harmed) - course.shared;
+            // What an improved objective has left beside the bursts that strike all is never less than nothing.
+            meter.left -= level * alone.max(0.0);
             let mut bad = meter.left <= 0.0;
             if bad {
                 meter.left = waiting(&mut device.chance);
             }
+            bad |= course.struck;
             if !tables.scenario.outages.is_empty()
                 && let Some(severity) = tables.outage(device.stratum, at, runs && at >= device.entered)
             {
                 bad |= happens(severity, &mut device.chance);
             }
+            if runs && tables.pays_for_the_swap(device.entered, at) {
+                bad |= happens(tables.scenario.effect.swap_cost_severity, &mut device.chance);
+            }
+            if device.is(Fact::Broken)
+                && let Some(severity) = tables.broken(at)
+            {
+                bad |= happens(severity, &mut device.chance);
+            }
+            if let Some(variation) = &variation {
+                bad = variation.told(bad, runs && at >= device.entered);
+            }
             if at >= first {
-                memory::count(short, meter, at - self.stage_first, bad);
+                memory::count(short, meter, at - first, bad);
             }
             if !runs && memory::forgets(tables, meter, at) {
                 meter.forget_one(&mut device.chance);
             }
-            if at >= self.stage_first && device.is(Fact::Sampled) {
-                let arm = if runs && at >= device.entered { Arm::Canary } else { Arm::Control };
+            let candidate = runs && at >= device.entered;
+            let merges = at >= self.stage_first && !(candidate && at < settled);
+            if merges && device.is(Fact::Sampled) {
+                let arm = if candidate { Arm::Canary } else { Arm::Control };
                 let errors = match bad && tables.counts_errors {
                     true => burst(tables.scenario.fleet.burst, &mut device.chance),
                     false => 0,
@@ -176,10 +197,13 @@ impl Fleet<'_> {
         let generation = self.generations.entry(slot).or_default();
         *generation += 1;
         let label = u64::from(*generation) << 32 | u64::from(slot);
-        let (device, meters) = self.born(label, 0, window + 1);
+        let Newborn { device, meters, variation } = self.born(label, 0, window + 1);
         let at = slot as usize * self.tables.indicators;
         self.meters.splice(at..at + self.tables.indicators, meters);
         self.devices[slot as usize] = device;
+        if let (Some(place), Some(own)) = (self.variations.get_mut(slot as usize), variation) {
+            *place = own;
+        }
         self.waiting.retain(|waiting| *waiting != slot);
         self.join_by_rule(slot);
     }
@@ -187,9 +211,10 @@ impl Fleet<'_> {
     /// A device comes beside the others.
     fn arrive(&mut self, window: u32) {
         let slot = self.devices.len();
-        let (device, meters) = self.born(slot as u64, 0, window + 1);
+        let Newborn { device, meters, variation } = self.born(slot as u64, 0, window + 1);
         self.devices.push(device);
         self.meters.extend(meters);
+        self.variations.extend(variation);
         self.join_by_rule(u32::try_from(slot).unwrap_or(u32::MAX));
     }
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LabelValues, PerSli, one};
+use super::rates::{Autocorrelation, Season};
+use super::{LabelValues, Liars, PerSli, one};
 
 /// The devices under the model that they have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,22 @@ pub struct Fleet {
     pub burst: f64,
     /// Height of the daily rhythm of the rates: 0.8 swings between 0.2 and 1.8 times the mean.
     pub rhythm: f64,
+    /// Height of the weekly rhythm, in the same way; it is multiplied with the daily one.
+    pub weekly_rhythm: f64,
+    /// A slow swing of all rates over weeks.
+    pub season: Season,
+    /// Growth of all rates from week to week: 1.1 means 10 % more each week, before and during the rollout; 1: none.
+    pub trend_per_week: f64,
+    /// Heavy tail of the rates of devices: each rate is multiplied with a Pareto factor of this index and of mean 1. The
+    /// nearer to 1, the heavier; 0: no such factor.
+    pub rate_tail: f64,
+    /// Bad and good times of single devices, which outlast a window.
+    pub autocorrelation: Autocorrelation,
+    /// How far bad windows of several objectives coincide: of the objective with the lowest rate this share of the bad
+    /// windows is bad in all others too; 0: they coincide by chance only.
+    pub shared_bad: f64,
+    /// Devices that do not tell the truth.
+    pub liars: Liars,
     /// Share of the devices that are replaced by new ones in a day.
     pub churn_per_day: f64,
     /// Whether what a device said last outlives it, as a broker's retained messages do: then a device that left stays
@@ -27,6 +44,8 @@ pub struct Fleet {
     pub leavers_stay: bool,
     /// When devices are out of reach.
     pub offline: Offline,
+    /// Devices that are bad whatever runs on them.
+    pub broken: Broken,
     /// Windows that devices have lived through before the rollout.
     pub history_windows: u32,
     /// Windows that a device remembers of the model it had first, those since the rollout began included; 0: all.
@@ -47,9 +66,17 @@ impl Default for Fleet {
             base_rate: PerSli::default(),
             burst: 1.0,
             rhythm: 0.0,
+            weekly_rhythm: 0.0,
+            season: Season::default(),
+            trend_per_week: 1.0,
+            rate_tail: 0.0,
+            autocorrelation: Autocorrelation::default(),
+            shared_bad: 0.0,
+            liars: Liars::default(),
             churn_per_day: 0.0,
             leavers_stay: false,
             offline: Offline::default(),
+            broken: Broken::default(),
             history_windows: 600,
             memory_windows: 0,
             predictions_per_window: 100,
@@ -68,6 +95,24 @@ pub struct StratumShare {
     /// Its rates as a multiple of the fleet's.
     #[serde(default = "one")]
     pub rate_factor: f64,
+}
+
+/// Devices that are bad whatever runs on them, such as those with a broken sensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Broken {
+    /// Their share of the fleet.
+    pub share: f64,
+    /// Chance that one of their windows is bad.
+    pub severity: f64,
+    /// From when on, in windows counted from the start of the rollout.
+    pub start_window: u32,
+}
+
+impl Default for Broken {
+    fn default() -> Broken {
+        Broken { share: 0.0, severity: 0.9, start_window: 0 }
+    }
 }
 
 /// When devices are out of reach.

@@ -103,7 +103,9 @@ fn advice_is_given_on_what_the_server_takes() {
     assert!(hasty[0].contains("end Undecided") && hasty[0].contains("take 6 hours"), "{hasty:?}");
     let alone = rollout("stages: [{name: early, devices: 20%, spreadBy: [age]}, {name: all, devices: 100%}]");
     assert!(alone[0].starts_with("spec.holdback is 0%: in stage all, no controls are left"), "{alone:?}");
-    assert_eq!(rollout("stages: [{name: all, devices: 100%}], holdback: 5%"), [""; 0]);
+    assert_eq!(rollout("stages: [{name: all, devices: 100%, bake: 7d}], holdback: 5%"), [""; 0]);
+    let at_once = rollout("stages: [{name: all, devices: 100%}], holdback: 5%");
+    assert!(at_once[0].starts_with("spec.stages[0].bake is 0s: the stage ends as soon"), "{at_once:?}");
     let ours = lint("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\n").unwrap();
     assert!(
         ours.len() == 1 && ours[0].errors.is_empty() && ours[0].warnings[0].message.contains("not checked")

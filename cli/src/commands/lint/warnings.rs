@@ -119,7 +119,11 @@ fn of_comparison(rollout: &Rollout) -> Vec<Problem> {
     let few = stage_warnings::too_few(&setup, gates).zip(rollout.spec.stages.first());
     let few =
         few.map(|(text, stage)| problem("spec.stages[0].devices", format!("is {}: {text}", stage.devices)));
-    alone.into_iter().chain(few).collect()
+    let bake = (0..stages.len()).filter_map(|index| {
+        let text = stage_warnings::no_bake(stages, index, setup.window_ms())?;
+        Some(problem(format!("spec.stages[{index}].bake"), format!("is 0s: {text}")))
+    });
+    alone.into_iter().chain(few).chain(bake).collect()
 }
 
 /// Whether devices can prove themselves in time, where the objectives say how often they are asked at least.

@@ -7,10 +7,11 @@ use modelfleet_judge::sizing::{
 use modelfleet_judge::{EvidenceKind, OnBreach};
 use modelfleet_protocol::selector::{Labels, Selector};
 use modelfleet_rollout::{Policy, Stage};
-use modelfleet_simulation::{Objective, Scenario, Setup};
+use modelfleet_simulation::{Effort, Objective, Scenario, Setup, StagePower};
 
-use super::fleet_rates::fleet_rates;
+use super::finds::{Finds, finds};
 use super::percent;
+use super::yearly::Watched;
 use crate::stage_warnings::{self, HOLD_BACK};
 use crate::units::span;
 
@@ -32,6 +33,10 @@ pub(super) struct Row {
     pub objective: Option<String>,
     /// What should be known before the start; empty: nothing.
     pub warning: String,
+    /// What it finds; nothing without an objective that a test decides about.
+    pub finds: Option<Finds>,
+    /// How many devices are watched for how long.
+    pub watched: Watched,
     cells: Vec<String>,
 }
 
@@ -48,30 +53,41 @@ pub(super) fn is_gate(objective: &Objective) -> bool {
 }
 
 /// One row for each objective of a stage, or one for all where they do not differ.
-pub(super) fn rows(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -> Vec<Row> {
+pub(super) fn rows(
+    setup: &Setup,
+    scenario: &Scenario,
+    policy: &Policy,
+    index: u32,
+    effort: Effort,
+) -> Vec<Row> {
     let stage = policy.stage(index);
     let (size, windows) = stage_size(setup, scenario, policy, index);
     let gates: Vec<&Objective> = setup.objectives.iter().filter(|o| is_gate(o)).collect();
     let share_ppb = stage_warnings::share_ppb(setup, index as usize, gates.len());
     let time = span(i64::try_from(windows.saturating_mul(setup.window_ms())).unwrap_or(i64::MAX));
-    let row = |objective: Option<&str>, proof: [String; 5], warning: String| {
+    let row = |objective: Option<&str>, proof: [String; 5], finds: Option<Finds>, warning: String| {
         let objective_cell = objective.unwrap_or(if gates.is_empty() { "-" } else { "each" });
-        let [risk, finds, rules_out, events, looks] = proof;
+        let [risk, found, rules_out, events, looks] = proof;
         let (devices, controls) = (size.canaries.to_string(), size.controls.to_string());
         let (name, objective) = (stage.name.clone(), objective.map(str::to_owned));
         let cells =
-            [&name, objective_cell, &devices, &controls, &time, &looks, &risk, &finds, &rules_out, &events];
+            [&name, objective_cell, &devices, &controls, &time, &looks, &risk, &found, &rules_out, &events];
         let cells = cells.map(str::to_owned).to_vec();
-        Row { stage: name, objective, warning, cells }
+        let watched = Watched {
+            stage: name.clone(),
+            devices: size.canaries,
+            time_ms: windows.saturating_mul(setup.window_ms()),
+        };
+        Row { stage: name, objective, warning, finds, watched, cells }
     };
     let none = || "-".to_owned();
     if gates.is_empty() {
         let risk = remaining_bound_ppm(size.fleet, size.canaries, 0, CONFIDENCE_PPM);
-        return vec![row(None, [percent(risk), none(), none(), none(), none()], String::new())];
+        return vec![row(None, [percent(risk), none(), none(), none(), none()], None, String::new())];
     }
     let mut different: Vec<(&Objective, FleetRates)> = Vec::new();
     for objective in gates.iter().copied() {
-        let own = fleet_rates(scenario, &objective.name);
+        let own = scenario.fleet_rates(&objective.name);
         let delay = |o: &Objective| scenario.truth_delay_windows.of(&o.name, 0.0);
         let differs = |(other, before): &(&Objective, FleetRates)| {
             *before != own
@@ -86,18 +102,32 @@ pub(super) fn rows(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u
     let late = |objective: &Objective| late_truth(setup, scenario, stage, objective);
     let rows = different.into_iter().map(|(objective, rates)| {
         let proof = prove(&size, &rates, share_ppb, objective.allowance_ppm, stage.margin_ppm);
-        let cells = proof_cells(&size, &rates, &proof, share_ppb);
+        let input = (setup, scenario, policy);
+        let found = finds(input, index, objective, (&size, &rates), share_ppb, effort);
+        let cells = proof_cells(&size, &rates, &proof, found, share_ppb);
         let could_hold_back = setup.parts.holdback_ppm == 0 && index == policy.last_stage();
         let warning = match proof.warning.as_str() {
             NO_CONTROLS if could_hold_back && size.fleet >= LEAST_TO_HOLD_BACK => {
                 format!("{NO_CONTROLS}. {HOLD_BACK}")
             }
-            _ => proof.warning,
+            // Simulated stages know better than the formula.
+            _ if proof.smallest_harm_ppm == u64::MAX && found.is_something() => String::new(),
+            _ => misses(found).unwrap_or(proof.warning),
         };
         let warning = late(objective).unwrap_or(warning);
-        row((!for_all).then_some(objective.name.as_str()), cells, warning)
+        row((!for_all).then_some(objective.name.as_str()), cells, Some(found), warning)
     });
     rows.collect()
+}
+
+/// The warning about a stage of which simulated ones did not find even a huge rise.
+fn misses(finds: Finds) -> Option<String> {
+    let Finds::Simulated(StagePower::Misses { found }) = finds else { return None };
+    Some(format!(
+        "even a rise to a hundred times the rate is found in only {} of {} simulated stages: this stage has too few devices, \
+         windows or events, or the SLO's allowance is above what can happen",
+        found.hits, found.runs
+    ))
 }
 
 /// The warning about a stage that ends before enough ground truth is known.
@@ -117,7 +147,13 @@ fn late_truth(setup: &Setup, scenario: &Scenario, stage: &Stage, objective: &Obj
     })
 }
 
-fn proof_cells(size: &StageSize, rates: &FleetRates, proof: &StageProof, share_ppb: u64) -> [String; 5] {
+fn proof_cells(
+    size: &StageSize,
+    rates: &FleetRates,
+    proof: &StageProof,
+    finds: Finds,
+    share_ppb: u64,
+) -> [String; 5] {
     let share_ppm = (size.canaries * 1_000_000 / size.fleet.max(1)) as u32;
     let (needed, _) = events_to_decision(TWICE_PPM, share_ppm, (share_ppb / 1_000).max(1) as u32);
     let expected =
@@ -125,7 +161,7 @@ fn proof_cells(size: &StageSize, rates: &FleetRates, proof: &StageProof, share_p
     let needed = if needed == u64::MAX { "-".to_owned() } else { needed.to_string() };
     [
         percent(proof.remaining_bound_ppm),
-        times(proof.smallest_harm_ppm),
+        finds.cell(),
         times(proof.margin_ppm),
         format!("{expected}/{needed}"),
         size.looks.to_string(),
@@ -136,7 +172,8 @@ fn proof_cells(size: &StageSize, rates: &FleetRates, proof: &StageProof, share_p
 fn stage_size(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -> (StageSize, u64) {
     let stage = policy.stage(index);
     let fleet = eligible(scenario, &stage.selector);
-    let canaries = policy.target(index).of(fleet);
+    // Devices that are in stay in: a stage is never smaller than one before it.
+    let canaries = (0..=index).map(|i| policy.share(i).of(fleet)).max().unwrap_or(0);
     let looks = LookPlan::of(stage, setup.window_ms());
     let windows = looks.windows();
     let offline = &scenario.fleet.offline;

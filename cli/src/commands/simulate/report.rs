@@ -18,12 +18,13 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    fn name(&self) -> &str {
+    /// The rollout's name.
+    pub fn name(&self) -> &str {
         self.rollout.metadata.name.as_deref().unwrap_or("-")
     }
 
     /// Runs that were rolled back without proven harm.
-    fn went_back(&self) -> Share {
+    pub fn went_back(&self) -> Share {
         let without_harm = |o: &&Outcome| o.end == End::RolledBack && o.detected_ms.is_none();
         Share::of(self.outcomes.iter().filter(without_harm).count() as u64, self.arguments.runs)
     }
@@ -72,7 +73,13 @@ impl Report<'_> {
                 ("paused", "paused by itself at some time: incident, SLO that pauses, failed devices"),
                 summary.paused,
             ),
-            (("incident", "paused because devices without the version broke the SLO too"), summary.incident),
+            (
+                (
+                    "incident",
+                    "paused because devices without the version broke the SLO too, or because none is left to compare with",
+                ),
+                summary.incident,
+            ),
             (("undecided", "a stage was still undecided at its deadline"), summary.undecided),
             (("held", "still waiting for a person or for devices at the end"), summary.held),
             (

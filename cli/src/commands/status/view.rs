@@ -135,7 +135,8 @@ fn verdicts(verdicts: &[Verdict]) -> String {
         VerdictKind::Degraded => 0,
         VerdictKind::Incident => 1,
         VerdictKind::Undecided => 2,
-        VerdictKind::Healthy => 3,
+        VerdictKind::Exposed => 3,
+        VerdictKind::Healthy => 4,
     });
     for verdict in sorted {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());

@@ -5,7 +5,7 @@ use modelfleet_evidence::{
 };
 use modelfleet_judge::{
     Advice, Arm, Assessment, Counts, HardAction, HardRule, HardStop, Looks, OnBreach, SilenceRule, SloRule,
-    StageState,
+    StageState, Verdict as Judged,
 };
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::observe::Observe;
@@ -39,6 +39,7 @@ pub fn rollout_stage(bake_ms: u64, min_windows: u32) -> Stage {
         max_wait_ms: 1_000_000,
         mode: Mode::Live,
         margin_ppm: None,
+        floors: Vec::new(),
     }
 }
 
@@ -147,10 +148,13 @@ fn assessment() -> Assessment {
 
 #[test]
 fn only_what_is_shown_is_told_as_good_or_bad() {
-    let told = [Advice::RollBack, Advice::Advance, Advice::Wait, Advice::Pause].map(verdict);
+    let advices = [Advice::RollBack, Advice::Advance, Advice::Wait, Advice::Pause];
+    let told = advices.map(|advice| verdict(advice, Judged::Healthy));
     assert_eq!(told, [Verdict::Degraded, Verdict::Healthy, Verdict::Undecided, Verdict::Undecided]);
+    let told = advices.map(|advice| verdict(advice, Judged::Exposed));
+    assert_eq!(told, [Verdict::Degraded, Verdict::Exposed, Verdict::Undecided, Verdict::Undecided]);
     let arms = gathered(&[]);
-    let none = Wording { shared: "", id: &|_| None };
+    let none = Wording { shared: "", id: &|_| None, labels: &|_| None };
     let state = State { attempt: 2, stage: 1, ..State::default() };
     let looks = |reached| Looks { reached, planned: 6 };
     let pausing =
@@ -161,7 +165,13 @@ fn only_what_is_shown_is_told_as_good_or_bad() {
     assert_eq!((told.incident, told.hard_stop), (None, None));
     assert_eq!(told.coverage, Coverage::Met);
     let waiting = Assessment { advice: Advice::Wait, ..pausing };
-    let told = evidence(&state, &arms, looks(6), &waiting, &Wording { shared: "", id: &|_| None });
+    let told = evidence(
+        &state,
+        &arms,
+        looks(6),
+        &waiting,
+        &Wording { shared: "", id: &|_| None, labels: &|_| None },
+    );
     assert_eq!((told.pause, told.final_look, told.sentence.as_str()), (None, true, "it is worse"));
 }
 
@@ -191,7 +201,7 @@ fn the_devices_to_set_aside_are_named_once_and_their_failure_by_its_name() {
         asked.set(asked.get() + 1);
         format!("pump-{}", subject.number).parse().ok()
     };
-    let wording = Wording { shared: "", id: &id };
+    let wording = Wording { shared: "", id: &id, labels: &|_| None };
     let told = evidence(&State::default(), &arms, Looks { reached: 0, planned: 6 }, &answer, &wording);
     let expected = modelfleet_rollout::HardStop::Quarantine {
         devices: vec!["pump-1".parse().unwrap()],

@@ -179,7 +179,21 @@ fn each_device_is_counted_under_its_honest_name() {
         still_exposed: 1,
         exposed_ever: 1,
         unmarked: 1,
+        others: 1,
         ..FleetView::default()
     };
     assert_eq!(view, expected);
+}
+
+#[test]
+fn contact_is_lost_with_devices_that_are_not_connected_or_not_heard() {
+    let heard = Facts { online: true, heard_at: Time(119_000), ..at(Phase::Confirmed, None) };
+    let lost = |facts: Facts| view(facts).lost;
+    assert_eq!((lost(heard), lost(Facts { online: false, ..heard })), (0, 1));
+    assert_eq!(lost(Facts { heard_at: Time(116_999), ..heard }), 1);
+    let idle = Facts { member: false, phase: None, matching: true, known: true, ..heard };
+    let others = |facts: Facts| (view(facts).others, view(facts).others_lost);
+    assert_eq!((others(idle), others(Facts { online: false, ..idle })), ((1, 0), (1, 1)));
+    assert_eq!(others(heard), (0, 0), "it runs the candidate");
+    assert_eq!(others(Facts { matching: false, ..idle }), (0, 0), "the stage could not have drawn it");
 }

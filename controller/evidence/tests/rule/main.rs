@@ -4,6 +4,7 @@
 mod answer;
 mod arms;
 mod facts;
+mod sites;
 
 use modelfleet_evidence::{Arms, Device, Facts, Moment, StageWindows};
 use modelfleet_judge::Counts;
@@ -23,6 +24,7 @@ struct Made {
     facts: Facts,
     number: u32,
     stratum: u16,
+    site: u16,
     activated: Time,
     until: u64,
 }
@@ -38,6 +40,10 @@ impl Device for &Made {
 
     fn stratum(&self) -> u16 {
         self.stratum
+    }
+
+    fn site(&self) -> u16 {
+        self.site
     }
 
     fn activated(&self) -> Time {
@@ -64,15 +70,15 @@ fn facts() -> Facts {
 
 fn canary(number: u32, activated: Time) -> Made {
     let facts = Facts { member: true, phase: Some(Phase::Confirmed), since: activated, ..facts() };
-    Made { facts, number, stratum: 0, activated, until: 120 }
+    Made { facts, number, stratum: 0, site: 0, activated, until: 120 }
 }
 
 fn control(number: u32) -> Made {
-    Made { facts: facts(), number, stratum: 0, activated: Time::ZERO, until: 120 }
+    Made { facts: facts(), number, stratum: 0, site: 0, activated: Time::ZERO, until: 120 }
 }
 
 fn stage() -> StageWindows {
-    StageWindows::new(WINDOW_MS, 1, OPENED)
+    StageWindows::new(WINDOW_MS, 1, 0, OPENED)
 }
 
 fn moment() -> Moment {

@@ -129,8 +129,12 @@ fn forty(digest: &Digest) -> (Index, Membership) {
         fold(&mut index, &name, "state", &state(&name, i + 1, 1, model));
     }
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-    let share =
-        Share { selector: Selector::default(), spread_by: vec!["age".into()], devices: Target::Count(10) };
+    let share = Share {
+        selector: Selector::default(),
+        spread_by: vec!["age".into()],
+        devices: Target::Count(10),
+        floors: vec![],
+    };
     let empty = Membership { salt: "s".into(), ..Membership::default() };
     let devices = fleet.labelled().map(|(id, labels, reachable)| Candidate { id, labels, reachable });
     let membership = open_stage(&empty, &share, devices);
@@ -300,6 +304,7 @@ fn the_quick_membership_is_the_protocols() {
             selector: parts.1.clone(),
             spread_by: parts.2.clone(),
             devices: Target::Ppm(percent * 10_000),
+            floors: Vec::new(),
         };
         let empty = Membership { salt: format!("s{percent}"), ..Membership::default() };
         let devices = || fleet.labelled().map(|(id, labels, reachable)| Candidate { id, labels, reachable });
@@ -337,7 +342,7 @@ fn reports_feed_the_arm_of_their_digest_only() {
         let other = Counting { observe_id: 8, ..COUNTING };
         assert_eq!(subject.counted(other).since(0, 105).known, 0, "another way of counting");
     }
-    let merged = fleet.samples(&"m".parse().unwrap()).unwrap().merged(Arm::Canary, 0);
+    let merged = fleet.samples(&"m".parse().unwrap()).unwrap().merged(Arm::Canary, |_| 0);
     assert_eq!(merged.len(), 10);
     assert!(merged.values().all(|m| m.tally.bad[0] == m.tally.known[0]));
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use modelfleet_judge::{Arm, Assessment, DeviceOutcome, HardAction, Observations, Verdict};
 
 use super::Judged;
-use crate::shared_labels::{Group, told};
+use crate::shared_labels::{Group, sentence};
 use modelfleet_fleet::intern::Number;
 
 /// What shows the harm.
@@ -35,7 +35,7 @@ pub(super) fn shared_labels(
     let group = |(number, (bad, good)): (Number, (u64, u64))| {
         Some(Group { labels: fleet.labels_numbered(number)?, bad, good })
     };
-    told(&sets.into_iter().filter_map(group).collect::<Vec<_>>())
+    sentence(&sets.into_iter().filter_map(group).collect::<Vec<_>>())
 }
 
 fn shown(assessment: &Assessment) -> Option<Shown> {

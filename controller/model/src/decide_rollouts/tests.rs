@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::decide_model::{LastLooks, ModelDecision, decide_model};
 use crate::plan::{PlanInput, plan_owner};
-use crate::status::{Story, tell};
+use crate::status::{StatusInputs, status_from};
 use modelfleet_fleet::Source;
 use modelfleet_fleet::ledger::Ledger;
 use modelfleet_fleet::{Index, Key};
@@ -76,19 +76,19 @@ impl Stage {
         let clause = Clause { devices: vec!["d1".parse().unwrap()], ..Clause::default() };
         let membership =
             Membership { salt: format!("uid-{version}/1"), clauses: vec![clause], exclude: vec![] };
-        let story = Story {
+        let inputs = StatusInputs {
             valid: &good,
             memory: &memory,
             membership: &membership,
             reasons: &[],
-            seen: None,
+            fleet: None,
             answer: None,
             plan: None,
             restored: false,
             generation: None,
             now: NOW,
         };
-        rollout.status = Some(tell(&story, None));
+        rollout.status = Some(status_from(&inputs, None));
         edit(&mut rollout.spec);
         self.objects.rollouts.push(Arc::new(rollout));
         self

@@ -25,7 +25,7 @@ pub struct NewCondition {
 
 /// The core's conditions as words.
 #[must_use]
-pub fn words(conditions: Vec<modelfleet_rollout::Condition>) -> Vec<NewCondition> {
+pub fn new_conditions(conditions: Vec<modelfleet_rollout::Condition>) -> Vec<NewCondition> {
     let word = |c: modelfleet_rollout::Condition| NewCondition {
         kind: c.kind.as_str(),
         holds: c.holds,

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as Field;
 use modelfleet_protocol::ids::DeviceId;
 
-use super::Seen;
+use super::FleetNumbers;
 use super::conditions::NewCondition;
 use modelfleet_fleet::left_out::Omitted;
 use modelfleet_fleet::other_plan::OtherPlan;
@@ -19,8 +19,8 @@ pub const KINDS: &[&str] = &[DEVICES_LEFT_OUT, PLAN_NOT_TAKEN];
 
 /// The conditions about the fleet: those that hold, and those that are over. Until the next look they stay.
 #[must_use]
-pub fn words(seen: Option<&Seen<'_>>, before: &[Field]) -> Vec<NewCondition> {
-    let Some(seen) = seen else { return kept(before, KINDS) };
+pub fn new_conditions(fleet: Option<&FleetNumbers<'_>>, before: &[Field]) -> Vec<NewCondition> {
+    let Some(fleet) = fleet else { return kept(before, KINDS) };
     let told = |kind: &str| before.iter().any(|field| field.type_ == kind);
     let over = |kind: &'static str| {
         told(kind).then(|| NewCondition {
@@ -30,8 +30,8 @@ pub fn words(seen: Option<&Seen<'_>>, before: &[Field]) -> Vec<NewCondition> {
             message: String::new(),
         })
     };
-    let left_out = left_out(seen.omitted).or_else(|| over(DEVICES_LEFT_OUT));
-    let not_taken = not_taken(seen.other_plan).or_else(|| over(PLAN_NOT_TAKEN));
+    let left_out = left_out(fleet.omitted).or_else(|| over(DEVICES_LEFT_OUT));
+    let not_taken = not_taken(fleet.other_plan).or_else(|| over(PLAN_NOT_TAKEN));
     left_out.into_iter().chain(not_taken).collect()
 }
 

@@ -117,22 +117,27 @@ fn told(state: State, before: Option<&RolloutStatus>, now: Time) -> RolloutStatu
     told_of(state, before, now, None)
 }
 
-fn told_of(state: State, before: Option<&RolloutStatus>, now: Time, seen: Option<Seen<'_>>) -> RolloutStatus {
+fn told_of(
+    state: State,
+    before: Option<&RolloutStatus>,
+    now: Time,
+    seen: Option<FleetNumbers<'_>>,
+) -> RolloutStatus {
     let (_, valid) = valid();
     let memory = Memory { judged: (state.attempt, state.stage), state, judge: "judge1;0".into() };
-    let story = Story {
+    let inputs = StatusInputs {
         valid: &valid,
         memory: &memory,
         membership: &membership(),
         reasons: &[],
-        seen,
+        fleet: seen,
         answer: None,
         plan: Some((4, 17)),
         restored: false,
         generation: Some(2),
         now,
     };
-    tell(&story, before)
+    status_from(&inputs, before)
 }
 
 #[test]
@@ -250,7 +255,7 @@ fn a_device_that_nothing_is_known_of_is_not_back() {
         let figures = Figures { exposed_devices: 5, safe_at, ..full_state().figures };
         let state = State { phase: Phase::RolledBack, figures, ..full_state() };
         let (omitted, other_plan) = (Omitted::default(), OtherPlan::default());
-        let seen = Seen {
+        let seen = FleetNumbers {
             view: &view,
             eligible: 0,
             online: 0,
@@ -281,19 +286,19 @@ fn a_stand_in_for_the_spec_leaves_no_trace() {
     let valid = modelfleet_spec::stand_in(&rollout, 2);
     let state = State { phase: Phase::Paused(PauseCause::InvalidSpec), ..full_state() };
     let memory = Memory { judged: (state.attempt, state.stage), state, judge: "judge1;0".into() };
-    let story = Story {
+    let inputs = StatusInputs {
         valid: &valid,
         memory: &memory,
         membership: &membership(),
         reasons: &[],
-        seen: None,
+        fleet: None,
         answer: None,
         plan: None,
         restored: false,
         generation: Some(2),
         now: Time(8_000),
     };
-    let after = problem::beside_stand_in(tell(&story, Some(&before)), Some(&before));
+    let after = problem::beside_stand_in(status_from(&inputs, Some(&before)), Some(&before));
     assert_eq!((&after.margins, &after.membership), (&before.margins, &before.membership));
     assert_eq!(after.judge.as_ref().unwrap().error_budget_ppm, 123);
     assert_eq!(after.stage.as_ref().map(|s| &s.name), before.stage.as_ref().map(|s| &s.name));
@@ -327,21 +332,27 @@ fn devices_that_do_not_take_the_plan_are_a_condition_until_they_do() {
     let (view, drawn) = (modelfleet_rollout::FleetView::default(), membership());
     let said = |other_plan: &OtherPlan, before: Option<&RolloutStatus>| {
         let omitted = Omitted::default();
-        let seen =
-            Seen { view: &view, eligible: 40, online: 40, failures: &[], omitted: &omitted, other_plan };
-        let story = Story {
+        let seen = FleetNumbers {
+            view: &view,
+            eligible: 40,
+            online: 40,
+            failures: &[],
+            omitted: &omitted,
+            other_plan,
+        };
+        let inputs = StatusInputs {
             valid: &valid,
             memory: &memory,
             membership: &drawn,
             reasons: &[],
-            seen: Some(seen),
+            fleet: Some(seen),
             answer: None,
             plan: None,
             generation: None,
             restored: false,
             now: Time(1),
         };
-        tell(&story, before)
+        status_from(&inputs, before)
     };
     let found = |status: &RolloutStatus| {
         let found = status.conditions.iter().find(|c| c.type_ == "PlanNotTaken");

@@ -39,6 +39,7 @@ fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
         verdict: match v.verdict {
             _ if incident => VerdictKind::Incident,
             Judged::Healthy => VerdictKind::Healthy,
+            Judged::Exposed => VerdictKind::Exposed,
             Judged::Degraded => VerdictKind::Degraded,
             Judged::Undecided => VerdictKind::Undecided,
         },
@@ -51,13 +52,13 @@ fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
         devices: i64::from(v.devices),
         windows: signed(v.canary.known),
         spent_ppm: signed(v.spent_ppb.div_ceil(1_000)).min(1_000_000),
-        sentence: Some(clip(&told(v), SENTENCE_MAX)),
+        sentence: Some(clip(&sentence(v), SENTENCE_MAX)),
         at: Some(to_k8s(now)),
     }
 }
 
 /// The conclusion, then the statistics as a sentence of their own, which goes first where room is short.
-fn told(v: &SloVerdict) -> String {
+fn sentence(v: &SloVerdict) -> String {
     if v.statistics.is_empty() {
         v.sentence.clone()
     } else {

@@ -116,12 +116,57 @@ fn blind(run: &mut Run) -> Option<Next> {
     let reason = run.blind()?;
     // Time without a view of the fleet does not count as watched.
     run.state.clock.freeze(run.now);
+    let facts = &run.intent.facts;
+    if facts.broker_connected && facts.view_complete && !facts.counts_are_old {
+        // The devices that run the candidate may be silent because of it: no other device gets it meanwhile.
+        if let Some(message) = contact_lost(run) {
+            let stands = run.state.phase == Phase::Paused(PauseCause::ContactLost);
+            let next = pause(run, PauseCause::ContactLost, &message);
+            return Some(if stands { with(next, reason) } else { next });
+        }
+    }
     let paused = run.state.log.iter().rfind(|l| l.kind == EventKind::Paused);
     let also = match (run.state.phase, paused) {
         (Phase::Paused(cause), Some(line)) => Some(Reason::new(cause.code(), line.message.clone())),
         _ => None,
     };
     Some(Next::Wait(std::iter::once(reason).chain(also).collect()))
+}
+
+/// Waits for one more reason.
+fn with(next: Next, reason: Reason) -> Next {
+    match next {
+        Next::Wait(mut reasons) => {
+            reasons.push(reason);
+            Next::Wait(reasons)
+        }
+        Next::Again => Next::Again,
+    }
+}
+
+/// Contact is lost with most of the devices that run the candidate, and with more of them than may be unreachable.
+fn contact_lost(run: &Run) -> Option<String> {
+    let fleet = run.fleet;
+    let allowed = run.stage().limits.max_unreachable.of(fleet.activated);
+    let lost = run.view_is_current() && fleet.lost > allowed && fleet.has_lost_most();
+    if !lost || run.state.breach_waived {
+        return None;
+    }
+    let others = match (fleet.others, fleet.others_lost) {
+        (0, _) => String::new(),
+        (others, lost) => format!(", and with {lost} of {}", many(others, "other device")),
+    };
+    let text = sentences(&[
+        &format!(
+            "paused because contact is lost with {} of {} that run version {}{others}",
+            fleet.lost,
+            many(fleet.activated, "device"),
+            run.state.version
+        ),
+        "no other device gets it",
+        "the rollout continues by itself when they report again; check them, or set abort: true to roll back",
+    ]);
+    Some(text)
 }
 
 fn promoted(run: &mut Run) -> Option<Next> {
@@ -143,7 +188,7 @@ fn promoted(run: &mut Run) -> Option<Next> {
     Some(stage::open(run, index, how))
 }
 
-/// What pauses now: an incident, an SLO that pauses, too many failed devices.
+/// What pauses now: an incident, an SLO that pauses, lost contact, too many failed devices.
 fn breach(run: &Run) -> Option<(PauseCause, String)> {
     let evidence = run.evidence;
     let heard = run.is_current() && !run.state.breach_waived;
@@ -163,6 +208,9 @@ fn breach(run: &Run) -> Option<(PauseCause, String)> {
         ]);
         return Some((PauseCause::SloBreach, text));
     }
+    if let Some(message) = contact_lost(run) {
+        return Some((PauseCause::ContactLost, message));
+    }
     let (failed, drawn) = (stage::failed(run), stage::drawn(run));
     let most = run.stage().limits.max_failed.of_rounded_up(drawn);
     (run.view_is_current() && failed > most).then(|| {
@@ -176,7 +224,8 @@ fn breach(run: &Run) -> Option<(PauseCause, String)> {
 
 fn breached(run: &mut Run) -> Option<Next> {
     let evidence = run.evidence;
-    if run.is_current() && evidence.incident.is_none() && evidence.pause.is_none() {
+    let lost = run.fleet.lost > 0 && run.fleet.has_lost_most();
+    if run.is_current() && evidence.incident.is_none() && evidence.pause.is_none() && !lost {
         run.state.breach_waived = false;
     }
     if let Some((cause, message)) = breach(run) {
@@ -186,7 +235,7 @@ fn breached(run: &mut Run) -> Option<Next> {
     // A pause ends because its cause is gone, never because it was not looked for.
     let seen = match cause {
         PauseCause::Incident | PauseCause::SloBreach => run.is_current(),
-        PauseCause::TooManyFailed => run.view_is_current(),
+        PauseCause::TooManyFailed | PauseCause::ContactLost => run.view_is_current(),
         // Harm is gone from a state that was edited: nothing else leads here.
         PauseCause::Degraded | PauseCause::User | PauseCause::InvalidSpec => true,
         PauseCause::Undecided | PauseCause::ApprovalTimedOut => return None,
@@ -210,6 +259,7 @@ fn over(cause: PauseCause) -> &'static str {
     match cause {
         PauseCause::Incident => "the incident is over",
         PauseCause::SloBreach => "the objective is met again",
+        PauseCause::ContactLost => "most of the devices that run it report again",
         PauseCause::TooManyFailed => "the number of failed devices is within the limit again",
         PauseCause::Degraded => "no harm is on record any more",
         PauseCause::User => "spec.paused was cleared",

@@ -82,7 +82,11 @@ fn leave(run: &mut Run, how: Passed) -> String {
         run.state.spent_ppb = run.state.spent_ppb.saturating_add(run.evidence.spent_ppb);
     }
     let said = match how {
+        Passed::OnExposure => format!("stage {name} passed on exposure: {}", run.evidence.sentence),
         Passed::Proven => format!("stage {name} is healthy: {}", run.evidence.sentence),
+        Passed::Approved if run.evidence.verdict == Verdict::Exposed => {
+            format!("stage {name} passed on exposure and is approved: {}", run.evidence.sentence)
+        }
         Passed::Approved => format!("stage {name} is healthy and approved: {}", run.evidence.sentence),
         Passed::ByHand => format!("stage {name} was ended by spec.promote before it had a verdict"),
         Passed::OnTrust => {
@@ -172,6 +176,9 @@ fn size(run: &Run) -> String {
     match run.policy.target(run.state.stage) {
         Target::Count(count) => many(count, "device"),
         Target::Ppm(1_000_000) | Target::AllBut(0) => "all devices".to_owned(),
+        Target::Ppm(share) if !run.stage().floors.is_empty() => {
+            format!("{} of the devices, or as many as it takes to show harm,", percent(share))
+        }
         Target::Ppm(share) => format!("{} of the devices", percent(share)),
         Target::AllBut(share) => format!("all devices but {}", percent(share)),
     }
@@ -224,7 +231,7 @@ pub(super) fn missing(run: &Run) -> Vec<Reason> {
     if let Coverage::Missing(what) = &run.evidence.coverage {
         lacks(ReasonCode::AwaitingReports, format!("stage {name} waits for reports: {what}"), deadline);
     }
-    if run.evidence.verdict != Verdict::Healthy {
+    if !run.evidence.verdict.passes() {
         let look = if run.evidence.final_look { " after the last planned look" } else { " yet" };
         let text = format!("stage {name} has no verdict{look}: {}", run.evidence.sentence);
         lacks(ReasonCode::AwaitingVerdict, text, deadline);
@@ -287,7 +294,8 @@ fn ready(run: &mut Run) -> Next {
     if let Phase::Paused(PauseCause::Undecided) = run.state.phase {
         return resume(run, "The rollout continues: the stage has a verdict now.");
     }
-    pass(run, Passed::Proven)
+    let exposed = run.evidence.verdict == Verdict::Exposed;
+    pass(run, if exposed { Passed::OnExposure } else { Passed::Proven })
 }
 
 /// Leaves the stage: to the next one, to the person who must agree to it, or to production.

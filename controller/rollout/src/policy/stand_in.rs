@@ -96,6 +96,7 @@ fn stage(name: String, deadline_ms: Option<u64>, selector: Selector) -> Stage {
         max_wait_ms: 0,
         mode: Mode::Live,
         margin_ppm: None,
+        floors: Vec::new(),
     }
 }
 

@@ -34,6 +34,7 @@ pub fn stage(name: &str, target: Target, min_devices: u64) -> Stage {
         max_wait_ms: 20 * MINUTE,
         mode: Mode::Live,
         margin_ppm: None,
+        floors: Vec::new(),
     }
 }
 
@@ -158,7 +159,7 @@ impl World {
         let facts = &mut self.intent.facts;
         match action {
             Action::OpenStage { index, share, .. } => {
-                let members = share.devices.of(self.fleet.matching);
+                let members = share.of(self.fleet.matching);
                 self.fleet.drawn = Some(*index);
                 self.fleet.members = members;
                 self.fleet.eligible = members;

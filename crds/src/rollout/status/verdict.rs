@@ -13,9 +13,10 @@ pub struct Verdict {
     #[schemars(length(max = 63))]
     pub slo: String,
 
-    /// The verdict: `Healthy` (harm of the stage's margin or more is ruled out), `Degraded` (harm is shown), `Undecided`
+    /// The verdict: `Healthy` (harm of the stage's margin or more is ruled out), `Exposed`
+    /// (too few events to rule out any rise, and nothing speaks against the version), `Degraded` (harm is shown), `Undecided`
     /// (neither), `Incident` (devices without the version are outside the limit as well, so the version is not the
-    /// cause).
+    /// cause; or no device is left without the version, so nothing shows what the cause is).
     pub verdict: VerdictKind,
 
     /// What it rests on: `Statistical` (a test within the error budget), `Plain` (no bound on false rollbacks). `HardStop`
@@ -77,12 +78,14 @@ pub struct Verdict {
 pub enum VerdictKind {
     /// Harm of the stage's margin or more is ruled out.
     Healthy,
+    /// Too few events to rule out any rise; nothing speaks against the version.
+    Exposed,
     /// Harm is shown.
     Degraded,
     /// Neither.
     #[default]
     Undecided,
-    /// Devices without the version are outside the limit as well.
+    /// Devices without the version are outside the limit as well, or none is left to compare with.
     Incident,
 }
 

@@ -31,7 +31,7 @@ pub fn margin() -> Vec<Cell> {
 }
 
 /// Share of bad windows at so many bursts a window, over devices that differ by `sigma`.
-fn bad_share(bursts: f64, sigma: f64) -> f64 {
+pub(super) fn bad_share(bursts: f64, sigma: f64) -> f64 {
     let device = |point: u32| {
         let z = normal::quantile((f64::from(point) + 0.5) / f64::from(POINTS));
         -libm::expm1(-bursts * libm::exp(sigma * z - 0.5 * sigma * sigma))

@@ -1,0 +1,30 @@
+//! Passing on exposure: too few events to rule out any rise, so what is told is which rate so many windows rule out.
+
+use crate::assessment::Exposure;
+use crate::decide::tally::Tally;
+use crate::observations::{Counts, SloRule};
+use modelfleet_number::gamma;
+
+/// Chance that the rate is above its limit all the same.
+const BEYOND: f64 = 0.05;
+
+/// From the canaries' windows of this stage and of those before. Exact (Garwood, *Biometrika* 1936): so few bad windows
+/// come in a twentieth of cases where the share is at the limit; without one the limit is three over the windows (Hanley &
+/// Lippman-Hand, *JAMA* 1983).
+pub fn of(rule: &SloRule<'_>, tally: &Tally, earlier: Counts) -> Exposure {
+    let canary = tally.canary.plus(earlier);
+    let high = gamma::lower_inverse(canary.bad() as f64 + 1.0, 1.0 - BEYOND) / canary.known.max(1) as f64;
+    let usual = tally.canary_history.plus(tally.control_history).plus(tally.control);
+    let share = usual.bad() as f64 / usual.known.max(1) as f64;
+    let rise_ppm = if share > 0.0 { modelfleet_number::rounding::ppm(high / share) } else { u64::MAX };
+    let high_ppb = modelfleet_number::rounding::ppb_up(high.min(1.0));
+    Exposure { canary, high_ppb, rise_ppm, lacking: lacking(rule, tally, earlier) }
+}
+
+/// What the rule asks for and is not reached: windows of canaries, and bad windows of all.
+pub fn lacking(rule: &SloRule<'_>, tally: &Tally, earlier: Counts) -> Option<(u64, u64)> {
+    let windows = tally.canary.plus(earlier).known;
+    let events = tally.canary.plus(tally.control).bad();
+    let enough = windows >= rule.min_exposure && events >= rule.min_events;
+    (!enough).then_some((rule.min_exposure, rule.min_events))
+}

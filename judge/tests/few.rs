@@ -1,0 +1,138 @@
+//! Harm to a few devices or to one stratum, and devices that are bad whatever runs on them.
+#![allow(clippy::unwrap_used)]
+
+use modelfleet_judge::*;
+use modelfleet_number::chance::Chance;
+
+/// A device's arm, stratum, and its share of bad windows since the stage opened.
+#[derive(Debug, Clone, Copy)]
+struct Device {
+    canary: bool,
+    stratum: u16,
+    share: f64,
+}
+
+/// 600 windows of history with a tenth of them bad, 120 since; the last of six looks.
+fn judged(devices: &[Device], allowance_ppm: u32, seed: u64) -> Assessment {
+    let mut luck = Chance::new(seed);
+    let mut bad = |windows: u64, p: f64| (0..windows).filter(|_| luck.unit() < p).count() as u64;
+    let counts: Vec<[SloCounts; 1]> = devices
+        .iter()
+        .map(|d| {
+            let history = Counts::new(600, bad(600, 0.1));
+            [SloCounts { history, post: Counts::new(120, bad(120, d.share)) }]
+        })
+        .collect();
+    let arm = |d: &Device| if d.canary { Arm::Canary } else { Arm::Control };
+    let list: Vec<_> = (0..)
+        .zip(devices.iter().zip(&counts))
+        .map(|(id, (d, c))| DeviceOutcome::new(id, d.stratum, arm(d), c))
+        .collect();
+    let observations = Observations {
+        slos: &[SloRule::statistical("alarms", allowance_ppm)],
+        devices: &list,
+        merged: &[],
+        needs: Needs { min_devices: 1, min_windows: 5, min_reporting_ppm: 0 },
+        hard: HardRule { weight: 0, ..HardRule::default() },
+        silence: SilenceRule { weight: 0, ..SilenceRule::default() },
+        budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 1 },
+        looks: Looks { reached: 6, planned: 6 },
+        seed,
+    };
+    assess(&observations, &StageState::new())
+}
+
+/// So many canaries of so many devices, in strata by turns, the rest better or as before.
+fn fleet(devices: usize, canaries: usize, strata: u16, rest: f64) -> Vec<Device> {
+    let of = |i: usize| Device {
+        canary: i < canaries,
+        stratum: (i % usize::from(strata.max(1))) as u16,
+        share: if i < canaries { rest } else { 0.1 },
+    };
+    (0..devices).map(of).collect()
+}
+
+#[test]
+fn harm_to_a_few_is_found_behind_a_rest_that_got_better() {
+    for seed in 0..5 {
+        let mut devices = fleet(2_000, 200, 1, 0.03);
+        devices[..6].iter_mut().for_each(|d| d.share = 0.9);
+        for allowance in [0, 150_000] {
+            let found = judged(&devices, allowance, seed);
+            assert_eq!(found.advice, Advice::RollBack, "{}", found.sentence);
+            assert!(
+                found.sentence.starts_with("6 of 200 updated devices got far worse than before (device "),
+                "{}",
+                found.sentence
+            );
+            assert!(found.sentence.contains(" and 3 more), 0 of 1800 others"), "{}", found.sentence);
+        }
+    }
+}
+
+#[test]
+fn harm_to_one_stratum_of_twenty_is_found_behind_a_rest_that_got_better() {
+    for seed in 0..5 {
+        let mut devices = fleet(2_000, 200, 20, 0.03);
+        devices.iter_mut().filter(|d| d.canary && d.stratum == 7).for_each(|d| d.share = 0.41);
+        let found = judged(&devices, 0, seed);
+        assert_eq!(found.advice, Advice::RollBack, "{}", found.sentence);
+        assert!(found.sentence.contains("in stratum 7: bad in"), "{}", found.sentence);
+    }
+}
+
+#[test]
+fn a_pass_says_which_harm_to_a_few_it_rules_out() {
+    let passed = judged(&fleet(2_000, 200, 20, 0.1), 0, 3);
+    assert_eq!(passed.advice, Advice::Advance, "{}", passed.sentence);
+    let proof = passed.per_slo[0].few_proof.unwrap();
+    assert!(proof.share_ppm < 20_000 && proof.rise_ppm <= 6_000_000, "{proof:?}");
+    assert!(proof.stratum_ppm.unwrap() < 3_000_000, "{proof:?}");
+    assert!(passed.sentence.contains("on more than 1.9 % of the devices"), "{}", passed.sentence);
+    assert!(passed.sentence.contains("in any one stratum"), "{}", passed.sentence);
+}
+
+/// Broken sensors in both arms, as many among canaries as chance lets expect, hold nothing up; more among canaries do.
+#[test]
+fn broken_devices_hold_up_only_what_chance_does_not_explain() {
+    for (canaries, ours, theirs, passes) in
+        [(5, 1, 3, true), (20, 1, 3, true), (100, 2, 2, true), (20, 2, 0, false), (100, 6, 0, false)]
+    {
+        let mut passed = 0;
+        for seed in 0..5 {
+            let mut devices = fleet(200, canaries, 1, 0.1);
+            let both = devices[..ours].len()..devices.len();
+            devices[..ours].iter_mut().for_each(|d| d.share = 0.9);
+            devices[both].iter_mut().rev().take(theirs).for_each(|d| d.share = 0.9);
+            let assessment = judged(&devices, 0, seed);
+            passed += u32::from(assessment.advice == Advice::Advance);
+            if assessment.advice == Advice::Wait {
+                assert!(assessment.sentence.contains("got far worse than before"), "{}", assessment.sentence);
+            }
+        }
+        assert!(if passes { passed >= 4 } else { passed == 0 }, "{canaries}, {ours}, {theirs}: {passed}");
+    }
+}
+
+/// Broken controls scatter so much that three times the rate would not be told from chance if they counted.
+#[test]
+fn broken_controls_do_not_hide_harm_to_all() {
+    for broken in [4, 10, 30] {
+        for seed in 0..5 {
+            let mut devices = fleet(200, 5, 1, 0.27);
+            devices[200 - broken..].iter_mut().for_each(|d| d.share = 0.9);
+            let assessment = judged(&devices, 0, seed);
+            assert_ne!(assessment.advice, Advice::Advance, "{broken}: {}", assessment.sentence);
+        }
+    }
+}
+
+/// Where nothing is wrong, a quarter of the budget buys no more than its part of false findings.
+#[test]
+fn nothing_is_found_in_an_unchanged_fleet() {
+    let found = (0..40).filter(|seed| {
+        let assessment = judged(&fleet(400, 100, 10, 0.1), 0, 1_000 + seed);
+        assessment.advice == Advice::RollBack
+    });
+    assert!(found.count() <= 3);
+}
