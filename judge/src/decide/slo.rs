@@ -81,7 +81,7 @@ pub fn judge(
     } else {
         Verdict::Undecided
     };
-    if observations.looks.is_final() && ruling.margin_ppm == u64::MAX {
+    if rule.looks(observations).is_final() && ruling.margin_ppm == u64::MAX {
         record.exposure = Some(exposed::of(rule, tally, state.earlier));
     }
     if record.verdict == Verdict::Healthy {
