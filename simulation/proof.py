@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the tables of docs/judge-proof.md anew.
+"""Writes the tables of docs/judge-proof.md and docs/methods-side-by-side.md anew.
 
     cargo build --release -p modelfleet-simulation --example grid
     simulation/proof.py target/release/examples/grid [--kept FOLDER] [--only PART]
@@ -14,7 +14,8 @@ import pathlib
 import re
 import subprocess
 
-DOCUMENT = pathlib.Path(__file__).resolve().parent.parent / "docs" / "judge-proof.md"
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+DOCUMENTS = [DOCS / "judge-proof.md", DOCS / "methods-side-by-side.md"]
 BLOCK = re.compile(r"(<!-- grid: (\S+) (\d+) (\d+) -->\n).*?(<!-- end -->)", re.DOTALL)
 CELL = re.compile(r"(\d+) of 200, sigma (\S+), burst (\S+), base (\S+), history (\S+)")
 # Parts that compare several rules: a sum over all of them says nothing.
@@ -71,7 +72,8 @@ def main():
         body = square(text) if part.startswith("null") else lines
         return f"{begin}\n{body}\n\n{summary}{chr(10) if summary else ''}{end}"
 
-    DOCUMENT.write_text(BLOCK.sub(table, DOCUMENT.read_text()))
+    for document in DOCUMENTS:
+        document.write_text(BLOCK.sub(table, document.read_text()))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ const WHOLE_PPM: u32 = 1_000_000;
 /// # Errors
 /// Names the first field that cannot work, and what to do.
 pub fn setup(rollout: &Rollout) -> Result<Setup, Problem> {
-    let Valid { policy, objectives, warmup_windows, silent_after_ms, .. } = validate(rollout, None)?;
+    let Valid { policy, objectives, warmup_windows, settling_windows, silent_after_ms, .. } =
+        validate(rollout, None)?;
     let fields = rollout.spec.slos.iter().enumerate().zip(&objectives);
     let objective = |((i, slo), valid): ((usize, &Slo), &modelfleet_spec::Objective)| {
         Ok(Objective {
@@ -30,6 +31,7 @@ pub fn setup(rollout: &Rollout) -> Result<Setup, Problem> {
             min_samples: valid.indicator.min_samples,
             min_exposure: valid.min_exposure,
             min_events: valid.min_events,
+            late_windows: valid.late_windows(policy.parts().observe.window_ms),
         })
     };
     let objectives = fields.map(objective).collect::<Result<Vec<_>, Problem>>()?;
@@ -39,6 +41,7 @@ pub fn setup(rollout: &Rollout) -> Result<Setup, Problem> {
         hard: HardRule::beside(objectives.iter().map(|o| (o.on_breach, o.evidence)), silence),
         objectives,
         warmup_windows,
+        settling_windows,
         silent_after_ms,
         silence,
         controls: Controls::All,

@@ -13,11 +13,11 @@ use modelfleet_number::chance::Chance;
 pub fn matched_start(seed: u64, control: u32, canary_starts: &[u64]) -> Option<u64> {
     let mut starts = canary_starts.to_vec();
     starts.sort_unstable();
-    matched_start_sorted(seed, control, &starts)
+    matched_start_of(seed, control, &starts)
 }
 
-/// [`matched_start`] for starts that are sorted already: no allocation, for many controls.
-pub fn matched_start_sorted(seed: u64, control: u32, sorted_starts: &[u64]) -> Option<u64> {
+/// [`matched_start`] for starts of any kind that are sorted already: no allocation, for many controls.
+pub fn matched_start_of<T: Copy>(seed: u64, control: u32, sorted_starts: &[T]) -> Option<T> {
     let count = u32::try_from(sorted_starts.len()).unwrap_or(u32::MAX);
     let pick = Chance::fork(seed, u64::from(control)).below(count);
     sorted_starts.get(pick as usize).copied()

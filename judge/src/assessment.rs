@@ -161,6 +161,8 @@ pub struct Coverage {
     pub devices_needed: u32,
     /// Windows needed to make a canary count.
     pub windows_needed: u32,
+    /// Canaries that have reported none of them yet, because they settle after the change of models.
+    pub settling: u32,
     /// Share of activated canaries that report now.
     pub reporting_ppm: u32,
     /// Share needed.

@@ -79,7 +79,7 @@ mod observations;
 mod sentence;
 mod state;
 
-pub use align::{matched_start, matched_start_sorted};
+pub use align::{matched_start, matched_start_of};
 pub use assessment::{
     Advice, Assessment, Coverage, Exposure, Few, FewKind, FewProof, HardAction, HardStop, Incident,
     IncidentKind, SloVerdict, Verdict,
@@ -88,7 +88,7 @@ pub use budget::{Budget, Looks, Spending};
 pub use decide::assess;
 pub use decide::silence::{Place, gone_quiet};
 pub use observations::{
-    Arm, Counts, DeviceOutcome, EvidenceKind, HardRule, MergedWindow, Needs, Observations, OnBreach,
-    SilenceRule, SloCounts, SloRule,
+    AfterSwap, Arm, Counts, DeviceOutcome, EvidenceKind, HardRule, MergedWindow, Needs, Observations,
+    OnBreach, SilenceRule, SloCounts, SloRule,
 };
 pub use state::{SloState, StageState, StateError};

@@ -76,6 +76,9 @@ pub struct DeviceOutcome<'a> {
     pub reporting: bool,
     /// Canary: in reach and not failed, so that the stage waits for its windows. Not read for controls.
     pub awaited: bool,
+    /// Canary: it runs the candidate and has reported no window yet that counts in [`SloCounts::post`], because its first
+    /// ones after the change of models do not. Not read for controls.
+    pub settling: bool,
     /// Failed hard in this stage (canary: with the candidate; control: with what it runs): the caller's code.
     pub hard_failure: Option<u16>,
     /// One entry per [`Observations::slos`], in that order; missing entries count as nothing known.
@@ -93,6 +96,7 @@ impl<'a> DeviceOutcome<'a> {
             active: true,
             reporting: true,
             awaited: true,
+            settling: false,
             hard_failure: None,
             slos,
         }
@@ -130,6 +134,20 @@ pub enum EvidenceKind {
     },
 }
 
+/// Device-windows of one arm by how long ago the change of models was: canaries' own, and for a control that of the canary
+/// whose start it takes. Tells the cost of a change from lasting harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AfterSwap {
+    /// Which arm.
+    pub arm: Arm,
+    /// Windows after the change at which the span begins, those that never count included; it ends where the next begins.
+    pub from: u32,
+    /// These windows do not count in [`SloCounts::post`]: the device settles.
+    pub settling: bool,
+    /// Known and bad, as in [`SloCounts`].
+    pub devices: Counts,
+}
+
 /// One SLO of the rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SloRule<'a> {
@@ -158,6 +176,13 @@ pub struct SloRule<'a> {
     pub min_samples: u64,
     /// Share of the error budget relative to the other rules (1 = equal); 0 spends nothing and never degrades.
     pub weight: u32,
+    /// Windows after one until the truth about it is known. For sentences.
+    pub late_windows: u64,
+    /// Looks at this rule where they come later than [`Observations::looks`], because devices settle or the truth is late;
+    /// `None`: they do not.
+    pub looks: Option<Looks>,
+    /// What devices that changed models in this stage counted since; empty: not known.
+    pub after_swap: &'a [AfterSwap],
 }
 
 impl<'a> SloRule<'a> {
@@ -175,7 +200,17 @@ impl<'a> SloRule<'a> {
             min_events: 0,
             min_samples: 0,
             weight: 1,
+            late_windows: 0,
+            looks: None,
+            after_swap: &[],
         }
+    }
+}
+
+impl SloRule<'_> {
+    /// The looks at this rule.
+    pub(crate) fn looks(&self, observations: &Observations<'_>) -> Looks {
+        self.looks.unwrap_or(observations.looks)
     }
 }
 

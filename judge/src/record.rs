@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::assessment::{Advice, Assessment, Verdict};
 use crate::budget::{Budget, Looks};
 use crate::decide::assess;
-use crate::observations::{HardRule, Needs, Observations, SilenceRule, SloCounts};
+use crate::observations::{AfterSwap, HardRule, Needs, Observations, SilenceRule, SloCounts};
 use crate::state::{StageState, StateError};
-use rows::{breach, device, merged, narrow, read_breach, read_counts, read_device, read_merged, rule};
+use rows::{
+    breach, device, merged, narrow, read_after_swap, read_breach, read_counts, read_device, read_merged, rule,
+};
 
 /// The form of a line; another one is refused. The second says of a device whether it is awaited, and its judge
 /// carries more from look to look than the first did.
@@ -84,7 +86,7 @@ pub struct Record {
     /// Seed of the permutations.
     pub seed: u64,
     /// One row for each device: id, stratum, arm (0 canary, 1 control), facts (1 attempted, 2 active, 4 reporting,
-    /// 8 awaited),
+    /// 8 awaited, 16 settling),
     /// code of a hard failure plus one; then for each rule the windows known and bad before, known and bad since.
     pub devices: Vec<Vec<u64>>,
     /// One row for each merged window: rule, arm, window, breached, value and threshold (thousandths), devices known
@@ -127,6 +129,20 @@ pub struct Rule {
     pub min_samples: u64,
     /// Weight in the error budget.
     pub weight: u32,
+    /// Windows after one until the truth about it is known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late_windows: u64,
+    /// Looks reached and planned at this rule, where they come later than those of the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looks: Option<[u16; 2]>,
+    /// One row for each span after the change of models: arm (0 canary, 1 control), windows after the change at which it
+    /// begins, whether it is settling time, device-windows known and bad.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after_swap: Vec<[u64; 5]>,
+}
+
+fn is_zero(windows: &u64) -> bool {
+    *windows == 0
 }
 
 /// What was answered.
@@ -229,7 +245,10 @@ impl Record {
     /// When a row cannot be read.
     pub fn replay(&self) -> Result<Assessment, RecordError> {
         let before = StageState::from_text(&self.before).map_err(RecordError::State)?;
-        let slos = self.rules.iter().map(Rule::read).collect::<Result<Vec<_>, _>>()?;
+        let spans = self.rules.iter().map(|rule| rule.after_swap.iter().map(read_after_swap).collect());
+        let spans = spans.collect::<Result<Vec<Vec<AfterSwap>>, _>>()?;
+        let slos = self.rules.iter().zip(&spans).map(|(rule, spans)| rule.read(spans));
+        let slos = slos.collect::<Result<Vec<_>, _>>()?;
         let width = DEVICE_HEAD + DEVICE_RULE * slos.len();
         if self.devices.iter().any(|row| row.len() != width) {
             return Err(RecordError::Row("devices"));

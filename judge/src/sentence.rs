@@ -9,7 +9,9 @@ use crate::assessment::{
 };
 use crate::decide::hard_stop::suspicious;
 use crate::decide::plain::Streak;
-use crate::observations::SloRule;
+use crate::decide::tally::Tally;
+use crate::decide::transient::{self, Transient};
+use crate::observations::{Counts, SloRule};
 
 /// A stage whose state is lost.
 pub const UNREADABLE: &str = "this stage can no longer be judged: the judge's state in status cannot be read, and starting \
@@ -54,6 +56,10 @@ fn devices(count: u32) -> String {
 
 /// A number with its noun.
 fn many(count: u32, noun: &str) -> String {
+    many_long(u64::from(count), noun)
+}
+
+fn many_long(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
@@ -115,9 +121,12 @@ fn counts(rule: &SloRule<'_>, record: &SloVerdict) -> String {
 }
 
 /// A statistical SLO.
-pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> Told {
+pub fn slo(rule: &SloRule<'_>, record: &SloVerdict, tally: &Tally) -> Told {
     if record.devices == 0 {
-        return Told::plain(format!("{}: no updated device has reported a complete window yet", rule.name));
+        return Told::plain(match transient::settling(rule) {
+            (canary, control) if canary.known > 0 => settling(rule, canary, control),
+            _ => format!("{}: no updated device has reported a complete window yet", rule.name),
+        });
     }
     if let Some((canaries, controls)) = record.unlike.filter(|_| record.verdict == Verdict::Undecided) {
         return Told::plain(format!(
@@ -142,11 +151,51 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict) -> Told {
     if let Some(sentence) = few(rule, record) {
         return Told { sentence, statistics: statistics.join(", ") };
     }
-    let sentence = match conclusion(record) {
+    let mut sentence = match conclusion(record) {
         None => counts,
         Some(conclusion) => format!("{conclusion}; {counts}"),
     };
+    if record.verdict != Verdict::Degraded
+        && let Some(ended) = transient::told(rule, tally)
+    {
+        sentence = format!("{sentence}; {}", transient(&ended));
+    }
     Told { sentence, statistics: statistics.join(", ") }
+}
+
+/// Nothing is judged yet: what the first windows after the change of models show.
+fn settling(rule: &SloRule<'_>, canary: Counts, control: Counts) -> String {
+    format!(
+        "updated devices are still in their first windows after the change of models, which are compared but do not decide; \
+         so far {} in {} of their {}, in {} of {} of others",
+        breach(rule),
+        canary.bad(),
+        many_long(canary.known, "window"),
+        control.bad(),
+        control.known,
+    )
+}
+
+/// A price of the change of models: `bad in the first 3 windows after the change of models (9 of 10 windows, 4 of 390 on
+/// others), then as before: they do not count against the new version`.
+fn transient(ended: &Transient) -> String {
+    let Transient { windows, canary, control, settling } = ended;
+    let first = match windows {
+        1 => "first window".to_owned(),
+        more => format!("first {more} windows"),
+    };
+    let then = if *settling {
+        "they do not count against the new version".to_owned()
+    } else {
+        format!("observe.warmupWindows: {windows} would leave them out")
+    };
+    format!(
+        "bad in the {first} after the change of models ({} of {} windows, {} of {} on others), then as before: {then}",
+        canary.bad(),
+        canary.known,
+        control.bad(),
+        control.known,
+    )
 }
 
 /// Harm to a few devices or to one stratum, found or in doubt.
@@ -261,8 +310,12 @@ fn conclusion(record: &SloVerdict) -> Option<String> {
             "not tested, because no device is left without the new version to compare with".to_owned()
         }
         Verdict::Undecided if record.threshold_ppb == 0 => "not tested yet".to_owned(),
-        Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb => {
+        Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb && record.controls == 0 => {
             "worse than on the same devices before the new version".to_owned()
+        }
+        Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb => {
+            "worse than on devices without the new version, but only right after the change of models"
+                .to_owned()
         }
         Verdict::Undecided if record.exposure.is_some_and(|exposure| exposure.lacking.is_some()) => {
             format!("no harm shown so far, too few events to rule out a rise{}", exposed(record))
@@ -339,8 +392,13 @@ pub fn hard_stop(stop: &HardStop) -> Told {
 
 /// Coverage.
 pub fn coverage(coverage: &Coverage) -> String {
+    let settling = match coverage.settling {
+        0 => String::new(),
+        1 => ", 1 is still in its first windows after the change of models".to_owned(),
+        n => format!(", {n} are still in their first windows after the change of models"),
+    };
     format!(
-        "{} of the {} devices needed have reported {} windows each; {} of the updated devices are reporting, at least {} must",
+        "{} of the {} devices needed have reported {} windows each{settling}; {} of the updated devices are reporting, at least {} must",
         coverage.devices,
         coverage.devices_needed,
         coverage.windows_needed,

@@ -52,6 +52,11 @@ pub struct SloState {
 }
 
 impl SloState {
+    /// The last test rejected, and harm was not shown: what it found has ended ([`crate::decide::transient`]).
+    pub(crate) const fn shows_what_has_ended(&self) -> bool {
+        !self.degraded && self.threshold_ppb > 0 && self.p_value_ppb <= self.threshold_ppb
+    }
+
     /// Spent by all tests, parts per billion.
     pub const fn total_ppb(&self) -> u64 {
         self.spent_ppb.saturating_add(self.anytime_ppb).saturating_add(self.few_spent_ppb)

@@ -57,6 +57,7 @@ impl Case {
                 active: d.active,
                 reporting: d.reporting,
                 awaited: d.awaited,
+                settling: false,
                 hard_failure: d.failure,
                 slos: &d.counts,
             })

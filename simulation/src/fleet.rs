@@ -117,7 +117,7 @@ impl<'a> Fleet<'a> {
             meters: Vec::with_capacity(count.saturating_mul(tables.indicators)),
             variations: Vec::new(),
             windows: Windows::new(tables.indicators),
-            stage: StageWindows::new(tables.window_ms, tables.warmup_windows, Time(u64::MAX)),
+            stage: StageWindows::new(tables.window_ms, tables.warmup_windows, 0, Time(u64::MAX)),
             stage_first: NEVER,
             matching: vec![true; tables.labels.len()],
             compared: vec![0; tables.labels.len()],
@@ -221,9 +221,10 @@ impl<'a> Fleet<'a> {
         spread_by.iter().filter_map(of).collect::<Vec<_>>().join(", ")
     }
 
-    /// A stage has opened.
-    pub fn open_stage(&mut self, opened: Time) {
-        self.stage = StageWindows::new(self.tables.window_ms, self.tables.warmup_windows, opened);
+    /// A stage has opened, in which devices settle for so many windows after an activation.
+    pub fn open_stage(&mut self, opened: Time, settling: u64) {
+        let settling = if self.tables.settles { settling } else { 0 };
+        self.stage = StageWindows::new(self.tables.window_ms, self.tables.warmup_windows, settling, opened);
         self.stage_first = u32::try_from(self.stage.first()).unwrap_or(NEVER);
     }
 

@@ -43,6 +43,8 @@ pub struct Tables {
     pub window_ms: u64,
     /// Windows after activation that do not count.
     pub warmup_windows: u64,
+    /// Canaries settle: the judge leaves out their first windows, and the rules that users have today do not.
+    pub settles: bool,
     /// First window of the rollout; those before are history.
     pub start: u32,
     /// Windows of a day.
@@ -142,6 +144,7 @@ impl Tables {
             truth_delay: setup.objectives.iter().map(delay).collect(),
             window_ms: setup.window_ms(),
             warmup_windows: setup.warmup_windows,
+            settles: setup.rule == Rule::Judge,
             start,
             day_windows: day as u32,
             counts_errors: setup.rule != Rule::Judge || setup.objectives.iter().any(plain),
@@ -200,6 +203,13 @@ impl Tables {
         let there = outages.find(|o| within(since, o.start_window, o.windows) && carries(labels, &o.labels));
         let there = there.filter(|o| !(candidate && o.spares_candidate));
         there.map(|o| o.severity)
+    }
+
+    /// Whether a window still suffers from the change of models, on a device whose first whole window with the candidate was
+    /// `entered`.
+    #[inline]
+    pub fn pays_for_the_swap(&self, entered: u32, window: u32) -> bool {
+        within(window, entered, self.scenario.effect.swap_cost_windows)
     }
 
     /// The chance that a window of a broken device is bad, once it is broken.

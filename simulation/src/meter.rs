@@ -15,7 +15,7 @@ pub struct Meter {
     past_bad: u16,
     known: u16,
     bad: u16,
-    /// The first windows of the stage by their offset; where old ones are lost, the newest, newest first.
+    /// The device's first windows of the stage by their offset; where old ones are lost, the newest, newest first.
     bits_known: u64,
     bits_bad: u64,
 }
@@ -40,7 +40,7 @@ impl Meter {
         (self.known, self.bad, self.bits_known, self.bits_bad) = (0, 0, 0, 0);
     }
 
-    /// Counts the window that is `offset` windows after the stage opened.
+    /// Counts the window that is `offset` windows after the first that counts.
     pub fn count(&mut self, offset: u32, bad: bool) {
         if offset < EARLY_WINDOWS {
             self.bits_known |= 1 << offset;
@@ -91,7 +91,7 @@ impl Meter {
         Counts::new(of(self.bits_known), of(self.bits_bad))
     }
 
-    /// The stage from `offset` windows after its opening on.
+    /// The stage from `offset` windows after the first that counts on.
     pub fn since(&self, offset: u32) -> Counts {
         let before = if offset >= EARLY_WINDOWS { u64::MAX } else { (1_u64 << offset) - 1 };
         let known = u64::from(self.known).saturating_sub(u64::from((self.bits_known & before).count_ones()));

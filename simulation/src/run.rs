@@ -1,6 +1,6 @@
 //! One rollout from its first decision to its end.
 
-use modelfleet_evidence::{Asked, Moment};
+use modelfleet_evidence::{Asked, LookPlan, Moment};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
@@ -233,7 +233,9 @@ impl<'a> Course<'a> {
             }
         }
         if state_before.stage_opened_at != self.state.stage_opened_at {
-            self.fleet.open_stage(self.state.stage_opened_at.unwrap_or(Time(u64::MAX)));
+            let plan = LookPlan::of(self.policy.stage(self.state.stage), self.setup.window_ms());
+            let settling = plan.settling(self.setup.settling_windows);
+            self.fleet.open_stage(self.state.stage_opened_at.unwrap_or(Time(u64::MAX)), settling);
         }
         debug_assert!(!opened || self.state.stage >= stage);
         opened

@@ -22,6 +22,9 @@ pub struct Setup {
     pub objectives: Vec<Objective>,
     /// Windows after activation that do not count.
     pub warmup_windows: u64,
+    /// Windows after those in which a device settles, by which nothing is decided; `None`: as many as
+    /// [`modelfleet_evidence::LookPlan::settling`] says.
+    pub settling_windows: Option<u64>,
     /// A device that was not heard for so long is silent, milliseconds.
     pub silent_after_ms: u64,
     /// Layer 0.
@@ -59,6 +62,8 @@ pub struct Objective {
     pub min_exposure: u64,
     /// Bad windows of all devices that it needs before.
     pub min_events: u64,
+    /// Windows after one until the truth about it is known, as the rollout is told; the scenario says when it really is.
+    pub late_windows: u64,
 }
 
 impl Objective {
@@ -76,6 +81,7 @@ impl Objective {
             min_samples: 0,
             min_exposure: 0,
             min_events: 0,
+            late_windows: 0,
         }
     }
 
@@ -90,6 +96,7 @@ impl Objective {
             min_samples: self.min_samples,
             min_exposure: self.min_exposure,
             min_events: self.min_events,
+            late_windows: self.late_windows,
             ..SloRule::statistical("", self.allowance_ppm)
         }
     }

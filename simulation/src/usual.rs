@@ -35,6 +35,7 @@ impl Setup {
             hard: HardRule::beside(objectives.iter().map(|o| (o.on_breach, o.evidence)), silence),
             objectives,
             warmup_windows: 1,
+            settling_windows: None,
             silent_after_ms: 3 * HOUR_MS,
             silence,
             controls: Controls::All,

@@ -33,7 +33,8 @@ pub struct Judged {
     pub on_exposure: bool,
     /// The most that has spoken against the candidate in any stage, by a method that takes the judge's place.
     pub peak: Option<f64>,
-    looks_reached: u16,
+    /// At the last asking: looks of the stage, and by objective.
+    looks_reached: Vec<u16>,
     failed: usize,
     asked_at: Option<u32>,
     final_look: bool,
@@ -77,7 +78,7 @@ impl Judged {
         }
         let observer = Observer::new(fleet, setup.controls, window);
         if let Rule::Other { method, bar } = setup.rule {
-            let looks = plan.reached(observer.progress().half(0));
+            let looks = plan.reached(observer.progress().half(0).compared);
             self.evidence = self.compared.judge((method, bar), state, fleet, window, &plan, looks);
             self.peak = self.compared.peak.into_iter().chain(self.peak).reduce(f64::max);
             return;
@@ -86,14 +87,19 @@ impl Judged {
         let patience = if any_time(self.arms.sizes()) { ANY_TIME_WINDOWS } else { ASKED_WINDOWS };
         let seed = stage_seed(&policy.parts().uid, state);
         let quiet = observer.may_be_quiet(&moment);
-        let reached = if quiet {
+        let reported = if quiet {
             self.arms.gather(observer.devices(), fleet.tables.indicators, &fleet.stage, &moment, seed);
-            self.arms.looks(&plan, &self.arms.outcomes(), &fleet.stage, moment.now)
+            self.arms.reported(&self.arms.outcomes(), &fleet.stage, moment.now)
         } else {
-            plan.reached(observer.progress().half(0))
+            observer.progress().half(0)
         };
+        let by_objective =
+            setup.objectives.iter().map(|o| plan.reached_by_objective(reported, o.late_windows));
+        let looks = std::iter::once(plan.reached(reported.compared)).chain(by_objective);
+        let reached: Vec<u16> = looks.map(|looks| looks.reached).collect();
+        let more = |(i, reached): (usize, &u16)| self.looks_reached.get(i).is_none_or(|seen| reached > seen);
         let asks = setup.ask_always
-            || reached.reached > self.looks_reached
+            || (reached.iter().any(|&looks| looks > 0) && reached.iter().enumerate().any(more))
             || failed != self.failed
             || self.final_look
             || (quiet && self.arms.cut_off().holds_stage())
@@ -106,6 +112,7 @@ impl Judged {
             self.arms.gather(observer.devices(), fleet.tables.indicators, &fleet.stage, &moment, seed);
         }
         self.failed = failed;
+        self.looks_reached = reached;
         self.asked_at = Some(window);
         self.ask(scene, told);
     }
@@ -137,7 +144,6 @@ impl Judged {
         };
         let wording = Wording { shared: "", id: &id, labels: &labels };
         self.evidence = evidence(state, &self.arms, answer.looks, &assessment, &wording);
-        self.looks_reached = answer.looks.reached;
         self.final_look = answer.looks.is_final();
         self.on_exposure = assessment.verdict == judge::Verdict::Exposed;
         self.state = assessment.state;

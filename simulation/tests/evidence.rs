@@ -18,6 +18,8 @@ struct Told {
     canaries: Vec<Seen>,
     controls: Vec<Seen>,
     looks: Looks,
+    /// At the first objective.
+    objective: Option<Looks>,
     stages_left: u16,
     seed: u64,
     /// Merged windows over their bound, and in all.
@@ -31,6 +33,7 @@ struct Seen {
     active: bool,
     reporting: bool,
     awaited: bool,
+    settling: bool,
     failed: bool,
     known: u64,
 }
@@ -43,6 +46,7 @@ fn told(look: &Look<'_>) -> Told {
         active: d.active,
         reporting: d.reporting,
         awaited: d.awaited,
+        settling: d.settling,
         failed: d.hard_failure.is_some(),
         known: d.slos[0].post.known,
     };
@@ -52,6 +56,7 @@ fn told(look: &Look<'_>) -> Told {
         canaries: of(Arm::Canary),
         controls: of(Arm::Control),
         looks: observations.looks,
+        objective: observations.slos[0].looks,
         stages_left: observations.budget.stages_left,
         seed: observations.seed,
         breached: (observations.merged.iter().filter(|w| w.breached).count(), observations.merged.len()),
@@ -66,9 +71,10 @@ fn run(setup: Setup, scenario: &Scenario) -> (Outcome, Vec<Told>) {
     (outcome, all)
 }
 
-/// A stage of so many canaries, watched for so many windows; every rule has its share of the budget.
+/// Stages in which every rule has its share of the budget, and no device settles.
 fn stages(stages: Vec<Stage>) -> Setup {
-    Setup::hourly(stages, vec![Objective::statistical("slo", 0)])
+    let setup = Setup::hourly(stages, vec![Objective::statistical("slo", 0)]);
+    Setup { settling_windows: Some(0), ..setup }
 }
 
 fn stage(canaries: u64, windows: u64) -> Stage {
@@ -104,6 +110,47 @@ fn canaries_and_controls_count_from_the_same_window() {
         assert_eq!(told.looks, Looks { reached: (known * 6 / 12) as u16, planned: 6 }, "{window}");
         assert_eq!((told.canaries.len(), told.controls.len()), (5, 55));
     }
+}
+
+/// The first five windows behind the warm-up are compared and decide nothing; looks wait for them, and those at silence do not.
+#[test]
+fn devices_settle_after_a_change_of_models() {
+    let setup = Setup { settling_windows: None, ..stages(vec![stage(5, 12)]) };
+    let (_, asked) = run(setup, &scenario(60));
+    for (window, told) in (1_u64..).zip(asked.iter().skip(1).take(18)) {
+        let known = window.saturating_sub(7);
+        let all = told.canaries.iter().chain(&told.controls);
+        assert!(all.clone().all(|device| device.known == known), "{window}: {told:?}");
+        assert!(told.canaries.iter().all(|canary| canary.settling == (known == 0)), "{window}: {told:?}");
+        assert_eq!(told.objective, Some(Looks { reached: (known * 6 / 12) as u16, planned: 6 }), "{window}");
+        assert_eq!(u64::from(told.looks.reached), window.saturating_sub(2) * 6 / 12, "{window}");
+    }
+    // Canaries that had the candidate before the stage settle no more.
+    let second = Setup::stage("second", Target::Count(40), 12);
+    let setup = Setup { settling_windows: None, ..stages(vec![stage(20, 12), second]) };
+    let (_, asked) = run(setup, &scenario(200));
+    let asked: Vec<&Told> = asked.iter().filter(|told| told.place.ends_with("second")).collect();
+    let knows = |told: &Told, known: u64| told.canaries.iter().filter(|canary| canary.known == known).count();
+    assert_eq!((knows(asked[4], 3), knows(asked[4], 0)), (20, 20), "{:?}", asked[4]);
+    assert_eq!((knows(asked[9], 8), knows(asked[9], 2)), (20, 20), "{:?}", asked[9]);
+}
+
+/// Labels come two days late: looks at their objective do, and at nothing else.
+#[test]
+fn looks_wait_for_late_labels() {
+    let mut setup = stages(vec![stage(5, 12)]);
+    setup.objectives[0].late_windows = 48;
+    setup.parts.stages[0].max_wait_ms += 48 * setup.window_ms();
+    let mut scenario = scenario(60);
+    scenario.truth_delay_windows = PerSli::All(48.0);
+    let (outcome, asked) = run(setup, &scenario);
+    for (window, told) in (1_u64..).zip(asked.iter().skip(1)) {
+        let known = window.saturating_sub(2 + 48);
+        assert_eq!(told.objective.map(|looks| u64::from(looks.reached)), Some(known * 6 / 12), "{window}");
+        assert_eq!(u64::from(told.looks.reached), window.saturating_sub(2) * 6 / 12, "{window}");
+    }
+    assert_eq!(outcome.end, End::Succeeded, "{outcome:?}");
+    assert!(asked.len() > 60, "{}", asked.len());
 }
 
 /// Downloads are spread over ten windows: each control counts from where some canary does.

@@ -93,3 +93,18 @@ fn it_is_noted_where_a_scenario_speaks_of_devices_that_it_does_not_have() {
         "{none:?}"
     );
 }
+
+#[test]
+fn the_example_of_the_page_is_a_scenario_with_the_fields_that_the_page_names() {
+    let page = include_str!("../../../docs/scenarios.md");
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let read = input("", example, |_| {}).unwrap().scenario;
+    assert_eq!((read.fleet.devices, read.fleet.strata.len()), (400, 3));
+    assert_eq!((read.fleet.autocorrelation.per_window, read.effect.onset_windows), (0.95, 48));
+    let written = serde_json::to_value(Scenario::default()).unwrap();
+    for part in ["fleet", "effect"] {
+        for field in written[part].as_object().unwrap().keys() {
+            assert!(page.contains(&format!("`{field}")), "docs/scenarios.md says nothing of {part}.{field}");
+        }
+    }
+}

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use modelfleet_judge::{Arm, Counts, DeviceOutcome, Looks, SloCounts, gone_quiet, matched_start_sorted};
+use modelfleet_judge::{AfterSwap, Arm, Counts, DeviceOutcome, SloCounts, gone_quiet, matched_start_of};
 use modelfleet_protocol::state::FailureCode;
 use modelfleet_protocol::time::Time;
 
+use crate::after_swap::Profile;
 use crate::sites::{CutOff, leave_out};
-use crate::{Facts, LookPlan, Moment, Progress, StageWindows, is_ahead};
+use crate::{Facts, Moment, Progress, Reported, StageWindows, Start, is_ahead};
 
 /// A device, as the rule sees it. Its windows are those of the build of its arm, counted as the stage counts; where a
 /// device has none of them, nothing is known.
@@ -35,7 +36,7 @@ pub trait Device {
 /// From which window on the canaries of each stratum count, in order.
 #[derive(Debug, Default)]
 struct Starts {
-    by_stratum: Vec<Vec<u64>>,
+    by_stratum: Vec<Vec<Start>>,
 }
 
 impl Starts {
@@ -43,12 +44,12 @@ impl Starts {
         self.by_stratum.iter_mut().for_each(Vec::clear);
     }
 
-    fn note(&mut self, stratum: u16, first: u64) {
+    fn note(&mut self, stratum: u16, start: Start) {
         let at = usize::from(stratum);
         if self.by_stratum.len() <= at {
             self.by_stratum.resize_with(at + 1, Vec::new);
         }
-        self.by_stratum[at].push(first);
+        self.by_stratum[at].push(start);
     }
 
     fn sort(&mut self) {
@@ -58,9 +59,11 @@ impl Starts {
     /// Each control takes the start of a canary of its stratum, so that both arms have the same exposure and the same
     /// hours of the day.
     #[inline]
-    fn of_control(&self, seed: u64, control: &Subject, windows: &StageWindows) -> u64 {
+    fn of_control(&self, seed: u64, control: &Subject, windows: &StageWindows) -> Start {
         let starts = self.by_stratum.get(usize::from(control.stratum)).map_or(&[][..], Vec::as_slice);
-        matched_start_sorted(seed, control.number, starts).unwrap_or_else(|| windows.first())
+        let first = windows.first();
+        let none = Start { settled: first, compared: first, swapped: false };
+        matched_start_of(seed, control.number, starts).unwrap_or(none)
     }
 }
 
@@ -81,6 +84,8 @@ pub struct Subject {
     pub attempted: bool,
     /// See [`Facts::is_active`].
     pub active: bool,
+    /// It is active and has reported no window by which it is judged: it settles after its change of models.
+    pub settling: bool,
     /// See [`Facts::is_heard`].
     pub heard: bool,
     /// See [`Facts::is_awaited`].
@@ -110,6 +115,7 @@ impl Subject {
             arm,
             attempted: facts.is_attempted(arm, windows.opened(), activated),
             active: arm == Arm::Canary && facts.is_active(),
+            settling: false,
             heard: facts.is_heard(moment),
             awaited: facts.is_awaited(),
             set_aside: facts.set_aside,
@@ -126,6 +132,7 @@ pub struct Arms {
     counts: Vec<SloCounts>,
     objectives: usize,
     starts: Starts,
+    profile: Profile,
     progress: Progress,
     codes: BTreeSet<FailureCode>,
     /// When each subject was heard last.
@@ -148,17 +155,21 @@ impl Arms {
         self.counts.clear();
         self.counts.reserve(self.subjects.len().saturating_mul(objectives));
         self.objectives = objectives;
+        self.profile.begin(objectives, windows);
         let mut subjects = self.subjects.iter().peekable();
         for (place, device) in (0..).zip(devices) {
             let Some(subject) = subjects.next_if(|subject| subject.place == place) else { continue };
-            let first = match subject.arm {
-                Arm::Canary => windows.counted_from(device.activated()),
+            let start = match subject.arm {
+                Arm::Canary => windows.start(device.activated()),
                 Arm::Control => self.starts.of_control(seed, subject, windows),
             };
             self.counts.extend((0..objectives).map(|objective| SloCounts {
                 history: device.past(objective),
-                post: device.since(objective, first),
+                post: device.since(objective, start.settled),
             }));
+            if start.swapped && (subject.active || subject.arm == Arm::Control) {
+                self.profile.add(subject.arm, start.compared, &device);
+            }
         }
     }
 
@@ -172,15 +183,16 @@ impl Arms {
         for (place, device) in (0..).zip(devices) {
             let facts = device.facts();
             let Some(arm) = facts.arm() else { continue };
-            let subject = Subject::new(place, &device, &facts, arm, windows, moment);
+            let mut subject = Subject::new(place, &device, &facts, arm, windows, moment);
             self.codes.extend(subject.failure);
             if subject.active {
-                let activated = device.activated();
-                let first = windows.counted_from(activated);
-                self.progress.note(first, device.reported_until());
+                let (activated, until) = (device.activated(), device.reported_until());
+                let start = windows.start(activated);
+                self.progress.note(start, until);
+                subject.settling = until <= start.settled;
                 // One whose clock is ahead starts by its own clock; no control takes a start that has not come.
                 if !is_ahead(activated, moment.now, windows.length_ms()) {
-                    self.starts.note(subject.stratum, first);
+                    self.starts.note(subject.stratum, start);
                 }
             }
             self.subjects.push(subject);
@@ -219,24 +231,25 @@ impl Arms {
             active: subject.active,
             reporting: subject.heard,
             awaited: subject.awaited,
+            settling: subject.settling,
             hard_failure: subject.failure.map(|code| code as u16),
             slos: &self.counts[i * self.objectives..(i + 1) * self.objectives],
         };
         self.subjects.iter().enumerate().map(outcome).collect()
     }
 
-    /// The planned looks that are reached: by what half of the running canaries have reported, and by the clock where they
-    /// have gone quiet.
+    /// What both arms counted of an objective by how long ago canaries changed models.
     #[must_use]
-    pub fn looks(
-        &self,
-        plan: &LookPlan,
-        outcomes: &[DeviceOutcome<'_>],
-        windows: &StageWindows,
-        now: Time,
-    ) -> Looks {
+    pub fn after_swap(&self, objective: usize) -> &[AfterSwap] {
+        self.profile.of(objective)
+    }
+
+    /// Windows that half of the running canaries have reported; where they have gone quiet, those that have passed by the
+    /// clock.
+    #[must_use]
+    pub fn reported(&self, outcomes: &[DeviceOutcome<'_>], windows: &StageWindows, now: Time) -> Reported {
         let passed = if gone_quiet(outcomes) { windows.passed(now) } else { 0 };
-        plan.reached(self.progress.half(passed))
+        self.progress.half(passed)
     }
 
     /// Canaries that run the candidate, and controls.

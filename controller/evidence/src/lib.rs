@@ -16,6 +16,7 @@
 //! devices report are *windows* and their *counts*. There is no clock, no chance and no IO here, and nothing is allocated
 //! for a single device.
 
+mod after_swap;
 mod answer;
 mod arms;
 mod compared;
@@ -33,9 +34,9 @@ pub use arms::{Arms, Device, Subject};
 pub use compared::compared;
 pub use count::count;
 pub use facts::{Facts, Moment};
-pub use looks::{LookPlan, Progress};
+pub use looks::{LookPlan, Progress, Reported};
 pub use merged::{MERGED_WINDOWS_MAX, Measured, SAMPLE_MAX, merged_window};
 pub use names::{Names, put_names};
 pub use question::{Answer, Asked, Question, device_number, stage_seed};
 pub use sites::{CutOff, SITE_LABELS, sites};
-pub use windows::{AHEAD_MAX, StageWindows, is_ahead};
+pub use windows::{AHEAD_MAX, StageWindows, Start, is_ahead};

@@ -38,7 +38,7 @@ pub struct Question<'a> {
 pub struct Answer<T> {
     /// Its answer.
     pub assessment: Assessment,
-    /// Looks that were reached.
+    /// Looks that were reached, at the objective that is judged last.
     pub looks: Looks,
     /// What was made of question and answer.
     pub told: T,
@@ -57,16 +57,23 @@ pub struct Asked<'a> {
     pub assessment: &'a Assessment,
 }
 
-impl Question<'_> {
+impl<'a> Question<'a> {
     /// Asks the judge. `told` hears question and answer.
     pub fn ask<T>(&self, told: impl FnOnce(&Asked<'_>) -> T) -> Answer<T> {
         let (policy, state) = (self.policy, self.state);
         let (parts, stage) = (policy.parts(), policy.stage(state.stage));
         let margin_ppm = stage.margin_ppm;
-        let rules: Vec<SloRule<'_>> = self.rules.iter().map(|rule| SloRule { margin_ppm, ..*rule }).collect();
         let outcomes = self.arms.outcomes();
         let plan = LookPlan::of(stage, self.windows.length_ms());
-        let looks = self.arms.looks(&plan, &outcomes, self.windows, self.now);
+        let reported = self.arms.reported(&outcomes, self.windows, self.now);
+        let looks = plan.reached(reported.compared);
+        let rule = |(i, rule): (usize, &SloRule<'a>)| SloRule {
+            margin_ppm,
+            after_swap: self.arms.after_swap(i),
+            looks: Some(plan.reached_by_objective(reported, rule.late_windows)),
+            ..*rule
+        };
+        let rules: Vec<SloRule<'_>> = self.rules.iter().enumerate().map(rule).collect();
         let observations = judge::Observations {
             slos: &rules,
             devices: &outcomes,
@@ -90,7 +97,10 @@ impl Question<'_> {
             before: self.before,
             assessment: &assessment,
         });
-        Answer { assessment, looks, told }
+        // The rollout waits for the objective that is judged last.
+        let gates = rules.iter().filter(|rule| rule.on_breach != judge::OnBreach::Observe);
+        let slowest = gates.filter_map(|rule| rule.looks).min_by_key(|looks| looks.reached);
+        Answer { assessment, looks: slowest.unwrap_or(looks), told }
     }
 }
 

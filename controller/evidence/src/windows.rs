@@ -1,4 +1,10 @@
 //! From which window on a device counts.
+//!
+//! Changing models costs a device some bad windows whatever the model: cold caches, a reload. Controls change nothing, so
+//! a comparison that begins at once blames the model for it. A device's first windows after its own activation are its
+//! *settling time*: they are compared, so that they can be told, and nothing is decided by them. Which windows these are
+//! follows from when the device activated and from nothing that it has counted, so the tests stay exact; and since each
+//! control takes the start of a canary, both arms lose the same hours.
 
 use modelfleet_protocol::time::Time;
 
@@ -11,6 +17,17 @@ pub fn is_ahead(at: Time, now: Time, window_ms: u64) -> bool {
     at > now.after_ms(AHEAD_MAX.saturating_mul(window_ms))
 }
 
+/// From which windows on a device counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Start {
+    /// From here on it is judged.
+    pub settled: u64,
+    /// From here on it is compared; until `settled` only to be told.
+    pub compared: u64,
+    /// It changed models in this stage; a control: so did the canary whose start it takes.
+    pub swapped: bool,
+}
+
 /// The windows of a stage, which are numbered from the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageWindows {
@@ -18,6 +35,8 @@ pub struct StageWindows {
     length_ms: u64,
     /// Windows after activation that do not count.
     warmup: u64,
+    /// Windows after those by which nothing is decided.
+    settling: u64,
     /// When the stage opened.
     opened: Time,
     /// The first whole window after that.
@@ -25,11 +44,12 @@ pub struct StageWindows {
 }
 
 impl StageWindows {
-    /// The windows of a stage that opened then; `warmup` of them do not count after an activation.
+    /// The windows of a stage that opened then; `warmup` of them do not count after an activation, and the device settles
+    /// in the `settling` windows after those ([`crate::LookPlan::settling`]).
     #[must_use]
-    pub fn new(length_ms: u64, warmup: u64, opened: Time) -> StageWindows {
+    pub fn new(length_ms: u64, warmup: u64, settling: u64, opened: Time) -> StageWindows {
         let length_ms = length_ms.max(1);
-        StageWindows { length_ms, warmup, opened, opened_window: opened.0.div_ceil(length_ms) }
+        StageWindows { length_ms, warmup, settling, opened, opened_window: opened.0.div_ceil(length_ms) }
     }
 
     /// When the stage opened.
@@ -51,25 +71,39 @@ impl StageWindows {
         at.0.div_ceil(self.length_ms)
     }
 
-    /// The window from which on a device counts that has the candidate since `activated`: not before the stage opened, and
-    /// without the warm-up.
+    /// From which windows on a device counts that has the candidate since `activated`.
     #[must_use]
     #[inline]
-    pub fn counted_from(&self, activated: Time) -> u64 {
-        self.counted_from_window(self.first_whole(activated))
+    pub fn start(&self, activated: Time) -> Start {
+        self.start_window(self.first_whole(activated))
     }
 
-    /// The same for a device whose first whole window with the candidate is known.
+    /// The same for a device whose first whole window with the candidate is known: not before the stage opened, without the
+    /// warm-up, and settled so many windows after its own activation, however long ago that was.
     #[must_use]
     #[inline]
-    pub fn counted_from_window(&self, whole: u64) -> u64 {
-        whole.max(self.opened_window).saturating_add(self.warmup)
+    pub fn start_window(&self, whole: u64) -> Start {
+        let compared = whole.max(self.opened_window).saturating_add(self.warmup);
+        let settled = whole.saturating_add(self.warmup).saturating_add(self.settling).max(compared);
+        Start { settled, compared, swapped: whole >= self.opened_window }
     }
 
     /// The first window of the stage that counts for any device.
     #[must_use]
     pub fn first(&self) -> u64 {
-        self.counted_from_window(self.opened_window)
+        self.opened_window.saturating_add(self.warmup)
+    }
+
+    /// Windows after activation that do not count.
+    #[must_use]
+    pub fn warmup(&self) -> u64 {
+        self.warmup
+    }
+
+    /// Windows after the warm-up by which nothing is decided.
+    #[must_use]
+    pub fn settling(&self) -> u64 {
+        self.settling
     }
 
     /// Windows that have passed by the clock.
@@ -85,19 +119,34 @@ mod tests {
 
     #[test]
     fn a_device_counts_from_its_first_whole_window_after_the_warm_up() {
-        let stage = StageWindows::new(1_000, 2, Time(5_001));
+        let stage = StageWindows::new(1_000, 2, 0, Time(5_001));
+        let judged = |activated| stage.start(activated).settled;
         assert_eq!((stage.first_whole(Time(5_000)), stage.first_whole(Time(5_001))), (5, 6));
         assert_eq!(stage.first(), 8);
-        assert_eq!(stage.counted_from(Time(7_000)), 9);
-        assert_eq!(stage.counted_from(Time(7_001)), 10);
-        assert_eq!(stage.counted_from(Time(1)), 8, "not before the stage opened");
-        assert_eq!(stage.counted_from(Time(u64::MAX)), u64::MAX / 1_000 + 1 + 2);
+        assert_eq!(judged(Time(7_000)), 9);
+        assert_eq!(judged(Time(7_001)), 10);
+        assert_eq!(judged(Time(1)), 8, "not before the stage opened");
+        assert_eq!(judged(Time(u64::MAX)), u64::MAX / 1_000 + 1 + 2);
         assert_eq!((stage.passed(Time(7_999)), stage.passed(Time(8_000))), (7, 8));
         assert_eq!(
-            StageWindows::new(0, 0, Time(7)).first(),
+            StageWindows::new(0, 0, 0, Time(7)).first(),
             7,
             "a window is never shorter than a millisecond"
         );
+    }
+
+    #[test]
+    fn a_device_settles_after_its_own_activation() {
+        let stage = StageWindows::new(1_000, 2, 5, Time(100_000));
+        let start = |activated| {
+            let Start { settled, compared, swapped } = stage.start(activated);
+            (compared, settled, swapped)
+        };
+        assert_eq!(start(Time(100_000)), (102, 107, true));
+        assert_eq!(start(Time(130_500)), (133, 138, true), "each from its own activation");
+        assert_eq!(start(Time(96_500)), (102, 104, false), "three windows before the stage");
+        assert_eq!(start(Time(40_000)), (102, 102, false), "long before the stage");
+        assert_eq!(stage.first(), 102);
     }
 
     #[test]

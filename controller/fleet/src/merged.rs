@@ -16,6 +16,7 @@ use modelfleet_protocol::membership::rank;
 use modelfleet_protocol::metric::Metric;
 use modelfleet_protocol::model::Profile;
 use modelfleet_protocol::report::add_tally;
+use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
 
 use crate::fair;
@@ -31,8 +32,16 @@ pub struct Samples {
     counting: Counting,
     /// Most devices of an arm.
     most: usize,
-    canaries: BTreeMap<(u64, DeviceId), Arc<[Sampled]>>,
-    controls: BTreeMap<(u64, DeviceId), Arc<[Sampled]>>,
+    canaries: BTreeMap<(u64, DeviceId), Arc<SampledDevice>>,
+    controls: BTreeMap<(u64, DeviceId), Arc<SampledDevice>>,
+}
+
+/// The windows of one device.
+#[derive(Debug)]
+struct SampledDevice {
+    /// When it activated the build that they are of, by its own clock.
+    activated: Time,
+    windows: Box<[Sampled]>,
 }
 
 /// One window of one device.
@@ -143,27 +152,31 @@ impl Samples {
             summary: WindowSummary::from(window),
             tally: window.tally.clone().unwrap_or_default(),
         };
-        arm.insert(key, report.windows.iter().filter(|w| w.span == 1).map(sampled).collect());
+        let windows = report.windows.iter().filter(|w| w.span == 1).map(sampled).collect();
+        arm.insert(key, Arc::new(SampledDevice { activated: Time(report.activated_at_ms), windows }));
         if arm.len() > self.most {
             arm.pop_last();
         }
     }
 
-    /// The last windows of an arm from window `first` on, merged over its devices, by index.
+    /// The last windows of an arm merged over its devices, by index: of each device from the window on that `first` says for
+    /// the time of its activation.
     #[must_use]
-    pub fn merged(&self, arm: Arm, first: u64) -> BTreeMap<u64, Merged<'_>> {
+    pub fn merged(&self, arm: Arm, first: impl Fn(Time) -> u64) -> BTreeMap<u64, Merged<'_>> {
         let devices = match arm {
             Arm::Canary => &self.canaries,
             Arm::Control => &self.controls,
         };
         let mut merged: BTreeMap<u64, Merged<'_>> = BTreeMap::new();
-        for window in devices.values().flat_map(|windows| windows.iter()).filter(|w| w.summary.index >= first)
-        {
-            let sum = merged.entry(window.summary.index).or_default();
-            sum.devices.push(&window.summary);
-            add_tally(&mut sum.tally, &window.tally);
-            if merged.len() as u64 > MERGED_WINDOWS_MAX {
-                merged.pop_first();
+        for device in devices.values() {
+            let first = first(device.activated);
+            for window in device.windows.iter().filter(|w| w.summary.index >= first) {
+                let sum = merged.entry(window.summary.index).or_default();
+                sum.devices.push(&window.summary);
+                add_tally(&mut sum.tally, &window.tally);
+                if merged.len() as u64 > MERGED_WINDOWS_MAX {
+                    merged.pop_first();
+                }
             }
         }
         merged

@@ -3,8 +3,8 @@
 mod bad_devices;
 
 use modelfleet_evidence::{
-    Arms, Asked, Measured, Moment, Names, Question, StageWindows, Wording, merged_window, put_names,
-    stage_seed,
+    Arms, Asked, LookPlan, Measured, Moment, Names, Question, StageWindows, Wording, merged_window,
+    put_names, stage_seed,
 };
 use modelfleet_judge as judge;
 use modelfleet_judge::record::Record;
@@ -72,8 +72,11 @@ pub fn assess(judged: &Judged<'_>) -> Answer {
     let (valid, state) = (judged.valid, judged.state);
     let parts = valid.policy.parts();
     let opened = state.stage_opened_at.unwrap_or(Time::ZERO);
-    let windows = StageWindows::new(parts.observe.window_ms, valid.warmup_windows, opened);
-    let rules: Vec<SloRule<'_>> = valid.objectives.iter().map(rule).collect();
+    let window_ms = parts.observe.window_ms;
+    let settling = LookPlan::of(valid.policy.stage(state.stage), window_ms).settling(valid.settling_windows);
+    let windows = StageWindows::new(window_ms, valid.warmup_windows, settling, opened);
+    let rules: Vec<SloRule<'_>> =
+        valid.objectives.iter().map(|objective| rule(objective, window_ms)).collect();
     let devices = judged.subjects.iter().map(|subject| subject.counted(judged.counting));
     let mut arms = Arms::default();
     arms.gather(devices, rules.len(), &windows, &judged.moment, stage_seed(&parts.uid, state));
@@ -87,7 +90,7 @@ pub fn assess(judged: &Judged<'_>) -> Answer {
         silence,
         arms: &arms,
         windows: &windows,
-        merged: &merged(judged, windows.first()),
+        merged: &merged(judged, &windows),
         now: judged.moment.now,
     };
     let told = |asked: &Asked<'_>| {
@@ -138,7 +141,7 @@ fn recorded(judged: &Judged<'_>, asked: &Asked<'_>) -> Option<Box<(LookMark, Rec
     Some(Box::new((mark, record)))
 }
 
-fn rule(objective: &Objective) -> SloRule<'_> {
+fn rule(objective: &Objective, window_ms: u64) -> SloRule<'_> {
     SloRule {
         name: &objective.indicator.name,
         breach: &objective.breach,
@@ -148,15 +151,21 @@ fn rule(objective: &Objective) -> SloRule<'_> {
         min_samples: objective.indicator.min_samples,
         min_exposure: objective.min_exposure,
         min_events: objective.min_events,
+        late_windows: objective.late_windows(window_ms),
         ..SloRule::statistical("", objective.allowance_ppm)
     }
 }
 
-fn merged(judged: &Judged<'_>, first: u64) -> Vec<MergedWindow> {
+fn merged(judged: &Judged<'_>, stage: &StageWindows) -> Vec<MergedWindow> {
     let Some(samples) = judged.samples else { return Vec::new() };
     let mut windows = Vec::new();
+    // In its first windows a canary pays for the change of models: neither an incident nor a plain breach.
+    let first = |arm, activated| match arm {
+        Arm::Canary => stage.start(activated).settled,
+        Arm::Control => stage.first(),
+    };
     for arm in [Arm::Canary, Arm::Control] {
-        for (index, sum) in samples.merged(arm, first) {
+        for (index, sum) in samples.merged(arm, |activated| first(arm, activated)) {
             for (slo, objective) in judged.valid.objectives.iter().enumerate() {
                 let o = &objective.indicator;
                 let value = sum.value(o.metric, o.feature.as_deref(), judged.profile);

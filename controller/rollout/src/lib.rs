@@ -41,8 +41,8 @@ pub use fleet::FleetView;
 pub use intent::{Facts, Intent, Queue, UNCONFIRMED_MAX, VersionFact};
 pub use moves::{Move, PhaseKind, after};
 pub use policy::{
-    Amount, Approval, Limits, OnUndecided, Policy, PolicyError, PolicyParts, RollbackPolicy, STAGES_MAX,
-    Stage, StandIn,
+    Amount, Approval, Limits, OnUndecided, Policy, PolicyError, PolicyParts, RollbackPolicy,
+    SETTLING_WINDOWS, STAGES_MAX, Stage, StandIn,
 };
 pub use production::{Production, Proven, SELECTORS_BYTES_MAX};
 pub use reason::{Reason, ReasonCode};

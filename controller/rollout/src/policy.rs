@@ -14,6 +14,9 @@ pub use stand_in::StandIn;
 /// Most stages of a rollout: each may need a clause of its own in the membership.
 pub const STAGES_MAX: usize = CLAUSES_MAX;
 
+/// Windows after its warm-up in which a device settles after a change of models, where a spec does not say how many.
+pub const SETTLING_WINDOWS: u64 = 5;
+
 /// Why a spec cannot work: the field, and what is allowed there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
@@ -79,7 +82,8 @@ pub struct Stage {
     pub limits: Limits,
     /// A rollback out of this stage is overdue after this time, milliseconds.
     pub rollback_deadline_ms: u64,
-    /// How long after its bake time an undecided stage waits, milliseconds.
+    /// How long after its bake time an undecided stage waits, milliseconds: the time before evidence can be known is part of
+    /// it.
     pub max_wait_ms: u64,
     /// Whether the candidate answers or runs beside the stable model.
     pub mode: Mode,

@@ -14,12 +14,14 @@ use modelfleet_crds::rollout::{RelativeTo, RollbackPolicy, UndecidedPolicy};
 use modelfleet_crds::selector::LabelOperator;
 use modelfleet_crds::text::{DurationText, Percent};
 use modelfleet_crds::{DeviceSelector, ModelVersionSpec, Rollout, RolloutSpec};
-use modelfleet_judge::EvidenceKind;
+use modelfleet_judge::{EvidenceKind, OnBreach};
 use modelfleet_protocol::observe::{HISTOGRAM_WINDOWS, Observe};
 use modelfleet_protocol::plan::{Fetch, Probation};
 use modelfleet_protocol::selector::{Operator, Requirement, Selector};
 use modelfleet_protocol::time::Time;
-use modelfleet_rollout::{OnUndecided, Policy, PolicyParts, RollbackPolicy as CoreRollbackPolicy};
+use modelfleet_rollout::{
+    OnUndecided, Policy, PolicyParts, RollbackPolicy as CoreRollbackPolicy, SETTLING_WINDOWS,
+};
 
 pub use objective::Objective;
 pub use problem::Problem;
@@ -45,6 +47,8 @@ pub struct Valid {
     pub objectives: Vec<Objective>,
     /// Windows after activation that do not count.
     pub warmup_windows: u64,
+    /// Windows after those in which a device settles; `None`: as the evidence rule says.
+    pub settling_windows: Option<u64>,
     /// A device that was not heard for so long is silent, milliseconds.
     pub silent_after_ms: u64,
 }
@@ -68,7 +72,13 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
         rollout: rollout.metadata.name.clone().unwrap_or_default(),
         uid: rollout.metadata.uid.clone().unwrap_or_default(),
         version: spec.version.clone(),
-        stages: stage::stages(spec, &objectives, error_budget_ppm, window_ms)?,
+        stages: stage::stages(
+            spec,
+            &objectives,
+            error_budget_ppm,
+            window_ms,
+            evidence_delay_ms(spec, &objectives, window_ms),
+        )?,
         on_undecided: match spec.on_undecided {
             UndecidedPolicy::Hold => OnUndecided::Hold,
             UndecidedPolicy::Promote => OnUndecided::Promote,
@@ -97,8 +107,20 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
     };
     let policy = Policy::new(parts).map_err(|e| Problem::spec(&e.field, &e.problem))?;
     let warmup_windows = u64::try_from(spec.observe.warmup_windows).unwrap_or(0);
+    let settling_windows = spec.observe.settling_windows.map(|n| u64::try_from(n).unwrap_or(0));
     let scope = selector([Some(&spec.selector), None]);
-    Ok(Valid { policy, scope, objectives, warmup_windows, silent_after_ms })
+    Ok(Valid { policy, scope, objectives, warmup_windows, settling_windows, silent_after_ms })
+}
+
+/// How long after a device has activated the version its first judged window is known at the latest, milliseconds: behind
+/// the warm-up, the settling time, and the latest labels of an objective that holds a stage up.
+fn evidence_delay_ms(spec: &RolloutSpec, objectives: &[Objective], window_ms: u64) -> u64 {
+    let windows = |n: i64| u64::try_from(n).unwrap_or(0).saturating_mul(window_ms);
+    let settling =
+        spec.observe.settling_windows.map_or_else(|| SETTLING_WINDOWS.saturating_mul(window_ms), windows);
+    let gates = objectives.iter().filter(|objective| objective.on_breach != OnBreach::Observe);
+    let labels = gates.map(|objective| objective.label_delay_ms).max().unwrap_or(0);
+    windows(spec.observe.warmup_windows).saturating_add(settling).saturating_add(labels)
 }
 
 /// Newest windows of which the plain rule merges histograms, where it asks for more than devices send anyway.

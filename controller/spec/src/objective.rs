@@ -9,7 +9,7 @@ use modelfleet_protocol::observe::Indicator;
 
 use crate::Problem;
 use crate::breach_words;
-use crate::percent;
+use crate::{duration, percent};
 
 /// One objective.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Objective {
     pub min_exposure: u64,
     /// Windows beyond the bound that it needs before, of all devices.
     pub min_events: u64,
+    /// How long after a prediction its label is known, milliseconds.
+    pub label_delay_ms: u64,
     /// For people: what is wrong when it is broken.
     pub breach: String,
     /// For people: the bound with its unit.
@@ -69,12 +71,24 @@ fn objective(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<
         allowance_ppm: percent(&format!("{at}.allowance"), &slo.allowance)?,
         min_exposure: count(slo.min_exposure),
         min_events: count(slo.min_events),
+        label_delay_ms: match &slo.label_delay {
+            Some(text) => duration(&format!("{at}.labelDelay"), text)?,
+            None => 0,
+        },
     })
 }
 
 /// Nothing asked for is none needed.
 fn count(asked: Option<i64>) -> u64 {
     asked.and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
+}
+
+impl Objective {
+    /// Windows of this length after one until the truth about it is known.
+    #[must_use]
+    pub fn late_windows(&self, window_ms: u64) -> u64 {
+        self.label_delay_ms.div_ceil(window_ms.max(1))
+    }
 }
 
 fn tells_confidence(version: &ModelVersionSpec) -> bool {

@@ -14,14 +14,16 @@ use crate::{duration, percent, selector, small};
 /// Shortest default of `maxWait`: a day.
 const MAX_WAIT_MIN_MS: u64 = 24 * 3_600_000;
 
+/// `evidence_delay_ms`: before this time after an activation nothing can be known, so no stage waits for less.
 pub(super) fn stages(
     spec: &RolloutSpec,
     objectives: &[Objective],
     error_budget_ppm: u32,
     window_ms: u64,
+    evidence_delay_ms: u64,
 ) -> Result<Vec<Stage>, Problem> {
     let read = |(index, field): (usize, &StageField)| {
-        let stage = stage(spec, index, field)?;
+        let stage = stage(spec, index, field, evidence_delay_ms)?;
         let up_to_ppm = percent(&format!("spec.stages[{index}].provableUpTo"), &field.provable_up_to)?;
         let place = (index, spec.stages.len());
         let floors = floors(&stage, place, up_to_ppm, objectives, error_budget_ppm, window_ms);
@@ -30,10 +32,15 @@ pub(super) fn stages(
     spec.stages.iter().enumerate().map(read).collect()
 }
 
-fn stage(spec: &RolloutSpec, index: usize, field: &StageField) -> Result<Stage, Problem> {
+fn stage(
+    spec: &RolloutSpec,
+    index: usize,
+    field: &StageField,
+    evidence_delay_ms: u64,
+) -> Result<Stage, Problem> {
     let at = |name: &str| format!("spec.stages[{index}].{name}");
     let bake_ms = duration(&at("bake"), &field.bake)?;
-    let max_wait_ms = match &field.max_wait {
+    let wait_ms = match &field.max_wait {
         Some(text) => duration(&at("maxWait"), text)?,
         None => bake_ms.max(MAX_WAIT_MIN_MS),
     };
@@ -56,7 +63,7 @@ fn stage(spec: &RolloutSpec, index: usize, field: &StageField) -> Result<Stage, 
         approval: approval(&at("approvalTimeout"), field)?,
         limits: limits(&at("limits"), field)?,
         rollback_deadline_ms: duration(&at("rollbackDeadline"), &field.rollback_deadline)?,
-        max_wait_ms,
+        max_wait_ms: wait_ms.saturating_add(evidence_delay_ms),
         mode: match field.mode {
             StageMode::Live => Mode::Live,
             StageMode::Shadow => Mode::Shadow,

@@ -30,7 +30,14 @@ pub fn stand_in(rollout: &Rollout, stages: u32) -> Valid {
         },
     });
     let scope: Selector = selector([Some(&spec.selector), None]);
-    Valid { policy, scope, objectives: Vec::new(), warmup_windows: 0, silent_after_ms: silent(spec) }
+    Valid {
+        policy,
+        scope,
+        objectives: Vec::new(),
+        warmup_windows: 0,
+        settling_windows: None,
+        silent_after_ms: silent(spec),
+    }
 }
 
 fn silent(spec: &RolloutSpec) -> u64 {

@@ -1,6 +1,6 @@
 use modelfleet_crds::Metric;
 use modelfleet_crds::model_version::{Artifact, Baseline, BaselineMetric, FeatureBaseline, ModelFormat};
-use modelfleet_crds::rollout::{Evidence, RelativeTo};
+use modelfleet_crds::rollout::{BreachAction, Evidence, RelativeTo};
 use modelfleet_crds::text::{Amount, Bound, Decimal};
 
 use super::*;
@@ -154,8 +154,30 @@ fn the_default_of_max_wait_is_the_one_that_is_told() {
     let least_ms = DurationText::from(least.split('`').next().unwrap()).milliseconds().unwrap();
     let valid = validate(&rollout(|_| {}), None).unwrap();
     for stage in &valid.policy.parts().stages {
-        assert_eq!(stage.max_wait_ms, stage.bake_ms.max(least_ms), "{}", stage.name);
+        // One window of warm-up and five of settling time come on top: nothing is known before.
+        let known_ms = 6 * 3_600_000;
+        assert_eq!(stage.max_wait_ms, stage.bake_ms.max(least_ms) + known_ms, "{}", stage.name);
     }
+}
+
+#[test]
+fn a_stage_waits_from_when_labels_can_be_known() {
+    let hours = |spec: &dyn Fn(&mut RolloutSpec)| {
+        let late = rollout(|s| {
+            s.slos = vec![slo(Metric::Accuracy, "90%"), slo(Metric::ErrorRate, "1%")];
+            s.slos[0].label_delay = Some("72h".into());
+            s.stages[3].max_wait = Some("2h".into());
+            spec(s);
+        });
+        let valid = validate(&late, None).unwrap();
+        let late = [0, 1].map(|slo: usize| valid.objectives[slo].late_windows(3_600_000));
+        (valid.policy.stage(3).max_wait_ms / 3_600_000, late)
+    };
+    assert_eq!(hours(&|_| {}), (2 + 6 + 72, [72, 0]));
+    let watched = |s: &mut RolloutSpec| s.slos[0].on_breach = BreachAction::Observe;
+    assert_eq!(hours(&watched).0, 2 + 6, "an objective that is only observed holds nothing up");
+    let settles = |s: &mut RolloutSpec| s.observe.settling_windows = Some(0);
+    assert_eq!(hours(&settles).0, 2 + 1 + 72);
 }
 
 #[test]

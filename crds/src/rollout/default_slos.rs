@@ -28,6 +28,7 @@ fn slo(name: &str, metric: Metric, threshold: &str) -> Slo {
         on_breach: BreachAction::default(),
         evidence: Evidence::default(),
         for_windows: default_for_windows(),
+        label_delay: None,
         min_samples: default_min_samples(),
         min_exposure: None,
         min_events: None,

@@ -26,6 +26,13 @@ pub struct Observe {
     #[schemars(range(min = 0, max = 1000))]
     pub warmup_windows: i64,
 
+    /// Windows after those in which a device settles, 0 to 1000: they are compared and shown, but no test uses them, because
+    /// a change of models can cost a device bad windows whatever the model. Failed devices count at once. Default:
+    /// five, and in a stage of fewer windows as many as it has. Example: `12`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub settling_windows: Option<i64>,
+
     /// Shortest time between two reports of a device. Default: a report after every window during a rollout, and every
     /// two windows afterwards. Example: `6h`, for a slow link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,7 +42,12 @@ pub struct Observe {
 
 impl Default for Observe {
     fn default() -> Self {
-        Self { window: default_window(), warmup_windows: default_warmup(), report_every: None }
+        Self {
+            window: default_window(),
+            warmup_windows: default_warmup(),
+            settling_windows: None,
+            report_every: None,
+        }
     }
 }
 

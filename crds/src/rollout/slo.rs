@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metric::Metric;
 use crate::rules::{DNS_LABEL, RuleText};
-use crate::text::{Bound, Percent};
+use crate::text::{Bound, DurationText, Percent};
 
 const BOUND_FITS_METRIC: RuleText = (
     "(self.metric.startsWith('Latency') && self.relativeTo == 'None') == self.threshold.endsWith('s')",
@@ -17,11 +17,15 @@ const FEATURE_FITS_METRIC: RuleText = (
     "!has(self.feature) || self.metric in ['FeaturePsi', 'FeatureKl']",
     "feature is only allowed with metric FeaturePsi or FeatureKl",
 );
+const LABELS_FIT_METRIC: RuleText = (
+    "!has(self.labelDelay) || self.metric in ['FalsePositiveRate', 'MissedDetectionRate', 'Accuracy']",
+    "labelDelay is only allowed with metric FalsePositiveRate, MissedDetectionRate or Accuracy",
+);
 
 /// A limit that a version must meet, and what happens when it does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = BOUND_FITS_METRIC, validation = FEATURE_FITS_METRIC)]
+#[x_kube(validation = BOUND_FITS_METRIC, validation = FEATURE_FITS_METRIC, validation = LABELS_FIT_METRIC)]
 pub struct Slo {
     /// Name of the objective, unique in the rollout: a DNS label of at most 63 characters. Required. Example:
     /// `errors`.
@@ -70,6 +74,11 @@ pub struct Slo {
     #[serde(default = "default_for_windows")]
     #[schemars(range(min = 1, max = 1000))]
     pub for_windows: i64,
+
+    /// How long after a prediction its label is known, for metrics against ground truth. The stage's looks at this objective
+    /// and its deadline come so much later. Default: none, labels come at once. Example: `72h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_delay: Option<DurationText>,
 
     /// Predictions that a window must hold before it counts, or labels for metrics against ground truth, 1 to
     /// 1000000000. Default: `1`. Example: `30`.

@@ -97,8 +97,9 @@ pub struct Stage {
     #[x_kube(validation = crate::rules::LONGER_THAN_ZERO)]
     pub rollback_deadline: DurationText,
 
-    /// How long the stage may wait for a verdict after `bake`. Then `onUndecided` says what happens. Default: as long as
-    /// `bake`, at least `1d`. Example: `7d`.
+    /// How long the stage may wait for a verdict after `bake` and after the time in which nothing can be known: the windows of
+    /// `warmupWindows` and `settlingWindows` and the longest `labelDelay`. Then `onUndecided` says what happens. Default: as
+    /// long as `bake`, at least `1d`. Example: `7d`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_wait: Option<DurationText>,
 

@@ -16,14 +16,16 @@ pub fn measure(observations: &Observations<'_>, tallies: &[Tally]) -> Coverage {
             })
         })
         .collect();
-    // A canary that reports, but nothing that can be judged, is not heard: it must not lift the share.
+    // A canary that reports, but nothing that can be judged, is not heard: it must not lift the share. One that settles
+    // cannot have reported any of it yet.
     let heard = |d: &&DeviceOutcome<'_>| {
-        d.reporting && (gates.is_empty() || gates.iter().any(|&i| d.counts(i).post.known > 0))
+        d.reporting && (gates.is_empty() || d.settling || gates.iter().any(|&i| d.counts(i).post.known > 0))
     };
     let canaries = || observations.devices.iter().filter(|d| d.arm == Arm::Canary);
     let active = || canaries().filter(|d| d.active && (d.awaited || d.reporting));
     let all = u32::try_from(active().count()).unwrap_or(u32::MAX);
     let awaited = canaries().filter(|d| d.awaited).count() as u64;
+    let settling = u32::try_from(active().filter(|d| d.settling).count()).unwrap_or(u32::MAX);
     let reporting = u32::try_from(active().filter(heard).count()).unwrap_or(u32::MAX);
     let covered = gates.iter().filter_map(|&i| tallies.get(i)).map(|tally| tally.covered);
     let devices = covered.min().unwrap_or(reporting);
@@ -38,6 +40,7 @@ pub fn measure(observations: &Observations<'_>, tallies: &[Tally]) -> Coverage {
         devices_needed,
         windows_needed: needs.min_windows,
         reporting_ppm,
+        settling,
         reporting_needed_ppm: needs.min_reporting_ppm,
         sentence: String::new(),
     };

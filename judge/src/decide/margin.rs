@@ -73,7 +73,7 @@ pub struct Comparison<'a> {
 /// answer stays until the next look. `ready`: covered, and nothing else is in the way.
 pub fn judge(of: Comparison<'_>, ready: bool, state: &mut SloState) -> Ruling {
     let Comparison { observations, rule, subjects, far, seed, .. } = of;
-    let looks = observations.looks;
+    let looks = rule.looks(observations);
     if !looks.is_final() {
         return Ruling { margin_ppm: rule.margin_ppm.unwrap_or(u64::MAX), ruled_out: false };
     }

@@ -14,10 +14,11 @@ pub mod plain;
 pub mod silence;
 pub mod slo;
 pub mod tally;
+pub mod transient;
 
 use crate::assessment::{Advice, Assessment, Coverage, HardAction, HardStop, Incident, SloVerdict, Verdict};
 use crate::budget::{Budget, Looks, Spending};
-use crate::observations::{EvidenceKind, Observations, OnBreach};
+use crate::observations::{EvidenceKind, Observations, OnBreach, SloRule};
 use crate::sentence;
 use crate::state::{MAX_RULES, SloState, StageState};
 use modelfleet_number::chance::Chance;
@@ -84,7 +85,10 @@ pub fn assess(observations: &Observations<'_>, before: &StageState) -> Assessmen
 fn without_state(observations: &Observations<'_>) -> Assessment {
     let budget = Budget { total_ppm: 0, ..observations.budget };
     let looks = Looks { reached: 0, ..observations.looks };
-    let mut assessment = assess(&Observations { budget, looks, ..*observations }, &StageState::new());
+    let slos: Vec<SloRule<'_>> =
+        observations.slos.iter().map(|rule| SloRule { looks: None, ..*rule }).collect();
+    let unread = Observations { slos: &slos, budget, looks, ..*observations };
+    let mut assessment = assess(&unread, &StageState::new());
     if assessment.advice == Advice::Wait {
         assessment.sentence = sentence::UNREADABLE.to_owned();
         assessment.statistics.clear();

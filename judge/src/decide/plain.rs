@@ -49,7 +49,11 @@ pub fn judge(observations: &Observations<'_>, index: usize, rule: &SloRule<'_>, 
     let relative = absolute && control.breached < needed;
     let verdict = if relative {
         Verdict::Degraded
-    } else if !absolute && canary.breached == 0 && canary.usable >= needed && observations.looks.is_final() {
+    } else if !absolute
+        && canary.breached == 0
+        && canary.usable >= needed
+        && rule.looks(observations).is_final()
+    {
         Verdict::Healthy
     } else {
         Verdict::Undecided

@@ -8,6 +8,7 @@ use crate::observations::{Arm, Counts, DeviceOutcome, Observations, OnBreach, Sl
 use crate::sentence;
 use crate::state::SloState;
 use modelfleet_number::chance::Chance;
+use modelfleet_number::hypergeometric::upper_tail;
 use std::collections::BTreeMap;
 
 /// Nothing is Healthy while more canaries than controls are silent by less chance than this. It is no harm shown, so it
@@ -54,6 +55,8 @@ const PLACE_DEVICES: u64 = 4;
 const PLACE_CONTROLS: u64 = 2;
 /// Of all controls, those that fall silent at the same moment without a place that names them: one in twenty.
 const TOGETHER: u64 = 20;
+/// So few times does chance pick so many canaries among devices that a common cause cuts off.
+const UNLIKELY: f64 = 0.01;
 
 impl Place {
     /// Adds a device.
@@ -80,11 +83,13 @@ impl Place {
     }
 
     /// For devices that no label places, and that are all silent since the same moment: whether a common cause cut them off,
-    /// among so many devices of both arms. That is so where they are many of the controls, and of the canaries no more than
-    /// twice as large a share: a candidate that silences its devices leaves the controls alone.
-    pub const fn is_cut_off_together(&self, all: Self) -> bool {
+    /// among so many devices of both arms. That is so where they are many of the controls, and no more of the canaries than
+    /// chance picks: a candidate that silences its devices leaves the controls alone.
+    pub fn is_cut_off_together(&self, all: Self) -> bool {
         let enough = self.silent_controls >= PLACE_DEVICES && TOGETHER * self.silent_controls >= all.controls;
-        enough && self.silent_canaries * all.controls <= 2 * self.silent_controls * all.canaries
+        let silent = self.silent_canaries + self.silent_controls;
+        let chance = || upper_tail(self.silent_canaries, all.canaries + all.controls, silent, all.canaries);
+        enough && chance() >= UNLIKELY
     }
 }
 
@@ -187,6 +192,11 @@ mod tests {
         let all = place([0, 20], [0, 180]);
         assert!(place([5, 5], [45, 45]).is_cut_off_together(all));
         assert!(place([8, 8], [42, 42]).is_cut_off_together(all), "some more of the canaries by chance");
+        assert!(
+            place([3, 3], [45, 45]).is_cut_off_together(place([0, 5], [0, 195])),
+            "three of five, by chance"
+        );
+        assert!(!place([12, 12], [38, 38]).is_cut_off_together(all), "more of the canaries than by chance");
         assert!(!place([20, 20], [9, 9]).is_cut_off_together(all), "all canaries and few controls");
         assert!(!place([0, 0], [8, 8]).is_cut_off_together(all), "as many fall silent by themselves");
         assert!(!place([1, 1], [3, 3]).is_cut_off_together(place([0, 2], [0, 10])), "three devices");

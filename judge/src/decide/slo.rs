@@ -2,10 +2,12 @@
 
 use crate::anytime::half_width;
 use crate::assessment::{Incident, IncidentKind, SloVerdict, Verdict};
-use crate::budget::Spending;
+use crate::budget::{Looks, Spending};
 use crate::decide::far_worse::FarWorse;
 use crate::decide::tally::Tally;
-use crate::decide::{anytime_layer, exact_layer, exposed, few, few_proof, incident, look_label, margin};
+use crate::decide::{
+    anytime_layer, exact_layer, exposed, few, few_proof, incident, look_label, margin, transient,
+};
 use crate::exact::change::{Subject, subjects};
 use crate::exact::exposure;
 use crate::exact::ratio::{BEYOND, Ratio};
@@ -38,7 +40,13 @@ pub fn judge(
     // must not escape it by that. Only Healthy wants arms that are alike.
     let unlike = exposure::unlike(&subjects);
     let seed = Chance::fork(observations.seed, look_label(index as u64)).next_u64();
-    test(observations, &subjects, spending, seed, state);
+    let shown_before = state.degraded;
+    test(rule.looks(observations), &subjects, spending, seed, state);
+    // What ended is the price of the change of models. What the look has spent stays spent.
+    if !shown_before && state.degraded && transient::judged(rule, tally).is_some() {
+        (state.degraded, state.few) = (false, 0);
+    }
+    let passing = state.shows_what_has_ended();
     let far = FarWorse::of(&subjects);
     let alone = tally.controls == 0;
     let harm = state.degraded;
@@ -55,7 +63,7 @@ pub fn judge(
     // A first version has no past and no controls: beyond its allowance it can be neither blamed nor passed.
     let beyond = tally.canary.share_ppm() > u64::from(rule.allowance_ppm);
     let first_beyond = alone && tally.canary_history.known == 0 && covered && beyond;
-    let ready = !harm && !first_beyond && covered && unlike.is_none() && record.devices > 0;
+    let ready = !harm && !passing && !first_beyond && covered && unlike.is_none() && record.devices > 0;
     let compared = exposure::compared(&subjects, seed);
     let comparison = margin::Comparison { observations, rule, tally, subjects: &compared, far: &far, seed };
     let ruling = margin::judge(comparison, ready, state);
@@ -79,7 +87,7 @@ pub fn judge(
     if record.verdict == Verdict::Healthy {
         record.few_proof = few_proof::of(&subjects, &far);
     }
-    let told = sentence::slo(rule, &record);
+    let told = sentence::slo(rule, &record, tally);
     (record.sentence, record.statistics) = (told.sentence, told.statistics);
     let incident = (((harm && alone) || first_beyond) && rule.on_breach != OnBreach::Observe)
         .then(|| incident::new(rule, index, IncidentKind::NoControls, tally));
@@ -105,13 +113,7 @@ fn fill(record: &mut SloVerdict, ratio: &Ratio) {
 /// Few devices in the smaller arm: the exact layer has the whole share. Many: half each. Very many, or no
 /// controls: layer 2 alone.
 /// Which of these holds depends on how many devices there are, not on what they show.
-fn test(
-    observations: &Observations<'_>,
-    subjects: &[Subject],
-    whole: Spending,
-    seed: u64,
-    state: &mut SloState,
-) {
+fn test(looks: Looks, subjects: &[Subject], whole: Spending, seed: u64, state: &mut SloState) {
     let canaries = subjects.iter().filter(|s| s.arm == Arm::Canary).count();
     let alone = canaries == subjects.len();
     let smaller = canaries.min(subjects.len() - canaries);
@@ -120,9 +122,7 @@ fn test(
     };
     let few = !alone && canaries >= few::FEWEST_CANARIES;
     let spending = left(if few { whole.main() } else { whole });
-    let exact = |spending, state: &mut SloState| {
-        exact_layer::test(subjects, spending, observations.looks, seed, state)
-    };
+    let exact = |spending, state: &mut SloState| exact_layer::test(subjects, spending, looks, seed, state);
     let any_time = |part, state: &mut SloState| {
         // Exposure that differs a little averages out over many devices; a past that one arm lacks does not.
         if smaller <= exact_layer::MOST_DEVICES || exposure::pasts_apart(subjects) {
@@ -145,6 +145,6 @@ fn test(
     if few {
         let rest = whole.share_ppb.saturating_sub(state.spent_ppb.saturating_add(state.anytime_ppb));
         let part = Spending { share_ppb: whole.few().share_ppb.min(rest) };
-        few::test(subjects, part, observations.looks, seed, state);
+        few::test(subjects, part, looks, seed, state);
     }
 }

@@ -1,8 +1,9 @@
 //! Rules, devices and windows as integers, and back.
 
 use super::{RecordError, Rule};
+use crate::budget::Looks;
 use crate::observations::{
-    Arm, Counts, DeviceOutcome, EvidenceKind, MergedWindow, OnBreach, SloCounts, SloRule,
+    AfterSwap, Arm, Counts, DeviceOutcome, EvidenceKind, MergedWindow, OnBreach, SloCounts, SloRule,
 };
 
 pub(super) fn rule(rule: &SloRule<'_>) -> Rule {
@@ -21,11 +22,28 @@ pub(super) fn rule(rule: &SloRule<'_>) -> Rule {
         min_events: rule.min_events,
         min_samples: rule.min_samples,
         weight: rule.weight,
+        late_windows: rule.late_windows,
+        looks: rule.looks.map(|looks| [looks.reached, looks.planned]),
+        after_swap: rule.after_swap.iter().map(after_swap).collect(),
     }
 }
 
+fn after_swap(span: &AfterSwap) -> [u64; 5] {
+    let arm = u64::from(span.arm == Arm::Control);
+    [arm, u64::from(span.from), u64::from(span.settling), span.devices.known, span.devices.bad]
+}
+
+pub(super) fn read_after_swap(row: &[u64; 5]) -> Result<AfterSwap, RecordError> {
+    Ok(AfterSwap {
+        arm: read_arm(row[0])?,
+        from: narrow(row[1], "rules")?,
+        settling: row[2] != 0,
+        devices: Counts { known: row[3], bad: row[4] },
+    })
+}
+
 impl Rule {
-    pub(super) fn read(&self) -> Result<SloRule<'_>, RecordError> {
+    pub(super) fn read<'a>(&'a self, after_swap: &'a [AfterSwap]) -> Result<SloRule<'a>, RecordError> {
         Ok(SloRule {
             name: &self.name,
             breach: &self.breach,
@@ -41,6 +59,9 @@ impl Rule {
             min_events: self.min_events,
             min_samples: self.min_samples,
             weight: self.weight,
+            late_windows: self.late_windows,
+            looks: self.looks.map(|[reached, planned]| Looks { reached, planned }),
+            after_swap,
         })
     }
 }
@@ -63,7 +84,13 @@ pub(super) fn read_breach(number: u64) -> Result<OnBreach, RecordError> {
 }
 
 pub(super) fn device(device: &DeviceOutcome<'_>, rules: usize) -> Vec<u64> {
-    let facts = [(device.attempted, 1), (device.active, 2), (device.reporting, 4), (device.awaited, 8)];
+    let facts = [
+        (device.attempted, 1),
+        (device.active, 2),
+        (device.reporting, 4),
+        (device.awaited, 8),
+        (device.settling, 16),
+    ];
     let facts = facts.iter().filter(|(holds, _)| *holds).map(|(_, bit)| bit).sum();
     let failure = device.hard_failure.map_or(0, |code| u64::from(code) + 1);
     let arm = u64::from(device.arm == Arm::Control);
@@ -91,6 +118,7 @@ pub(super) fn read_device<'a>(head: &[u64], slos: &'a [SloCounts]) -> Result<Dev
         active: facts & 2 != 0,
         reporting: facts & 4 != 0,
         awaited: facts & 8 != 0,
+        settling: facts & 16 != 0,
         hard_failure: head[4].checked_sub(1).map(|code| narrow(code, "devices")).transpose()?,
         slos,
     })

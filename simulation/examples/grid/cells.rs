@@ -12,6 +12,7 @@ mod silence;
 mod site;
 mod site_silence;
 mod stages;
+mod swap;
 mod uneven;
 mod whole;
 mod worlds;
@@ -70,6 +71,10 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "silence" => silence::silence(),
         "uneven" => uneven::uneven(),
         "site" => site::site(),
+        "swap" => swap::swap(),
+        "swap-harm" => swap::harm(),
+        "swap-long" => swap::long(),
+        "late-labels" => swap::late_labels(),
         "site-silence" => site_silence::site_silence(),
         "worlds" => worlds::worlds(),
         "few" => few::few(),

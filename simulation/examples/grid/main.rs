@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release -p modelfleet-simulation --example grid -- PART [runs] [seed] [only=TEXT] [why]`
 //! where PART is null, null-rules, large, odd, odd-rules, detect, margin, rollout, rollout-large, rollout-largest, whole,
-//! silence, uneven, site, site-silence, worlds, few, broken, cure, rare, fail, reach or methods. Cells of large fleets are run
-//! less often than asked.
+//! silence, uneven, site, site-silence, worlds, few, broken, cure, rare, swap, swap-harm, swap-long, late-labels, fail, reach or
+//! methods. Cells of large fleets are run less often than asked.
 //! With `why` a line on standard error says how the first runs of each cell that waited for a person ended.
 //!
 //! Prints a Markdown table; the limits are Wilson's at 95 %.

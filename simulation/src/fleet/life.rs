@@ -112,11 +112,10 @@ impl Fleet<'_> {
         let device = &mut self.devices[slot];
         let meters = slot * tables.indicators..(slot + 1) * tables.indicators;
         let runs = device.runs();
-        let first = if runs {
-            u32::try_from(self.stage.counted_from_window(u64::from(device.entered))).unwrap_or(NEVER)
-        } else {
-            self.stage_first
-        };
+        let start = self.stage.start_window(u64::from(device.entered));
+        let of = |window: u64| u32::try_from(window).unwrap_or(NEVER);
+        let first = if runs { of(start.compared) } else { self.stage_first };
+        let settled = of(start.settled);
         let affected = runs && device.is(Fact::Affected);
         let short = memory::shortened(tables, runs);
         let onset = device.entered.saturating_add(tables.scenario.effect.onset_windows);
@@ -141,6 +140,9 @@ impl Fleet<'_> {
             {
                 bad |= happens(severity, &mut device.chance);
             }
+            if runs && tables.pays_for_the_swap(device.entered, at) {
+                bad |= happens(tables.scenario.effect.swap_cost_severity, &mut device.chance);
+            }
             if device.is(Fact::Broken)
                 && let Some(severity) = tables.broken(at)
             {
@@ -150,13 +152,15 @@ impl Fleet<'_> {
                 bad = variation.told(bad, runs && at >= device.entered);
             }
             if at >= first {
-                memory::count(short, meter, at - self.stage_first, bad);
+                memory::count(short, meter, at - first, bad);
             }
             if !runs && memory::forgets(tables, meter, at) {
                 meter.forget_one(&mut device.chance);
             }
-            if at >= self.stage_first && device.is(Fact::Sampled) {
-                let arm = if runs && at >= device.entered { Arm::Canary } else { Arm::Control };
+            let candidate = runs && at >= device.entered;
+            let merges = at >= self.stage_first && !(candidate && at < settled);
+            if merges && device.is(Fact::Sampled) {
+                let arm = if candidate { Arm::Canary } else { Arm::Control };
                 let errors = match bad && tables.counts_errors {
                     true => burst(tables.scenario.fleet.burst, &mut device.chance),
                     false => 0,

@@ -14,7 +14,7 @@ pub fn shortened(tables: &Tables, runs: bool) -> Option<ShortReports> {
     tables.scenario.network.short_reports.filter(|short| short.arm == arm)
 }
 
-/// Counts the window that is `offset` windows after the stage opened.
+/// Counts the window that is `offset` windows after the device's first that counts.
 pub fn count(short: Option<ShortReports>, meter: &mut Meter, offset: u32, bad: bool) {
     match short {
         Some(short) if short.merged == 0 => meter.count_newest(bad),
@@ -44,17 +44,19 @@ impl Fleet<'_> {
     #[inline]
     pub fn since(&self, slot: usize, indicator: usize, first: u64) -> Counts {
         let meter = self.meter(slot, indicator);
-        let runs = self.devices[slot].runs();
-        let offset =
-            |window: u64| u32::try_from(window.saturating_sub(u64::from(self.stage_first))).unwrap_or(NEVER);
+        let device = &self.devices[slot];
+        let runs = device.runs();
+        // A device counts from its own first window on; where old windows are lost, what is left is counted from its end.
+        let begin = match runs {
+            true => self.stage.start_window(u64::from(device.entered)).compared,
+            false => u64::from(self.stage_first),
+        };
+        let offset = |window: u64| u32::try_from(window.saturating_sub(begin)).unwrap_or(NEVER);
         match shortened(self.tables, runs) {
             None => meter.since(offset(first)),
-            Some(short) if short.merged == 0 => {
-                meter.newest_since(short.newest, if runs { 0 } else { offset(first) })
-            }
+            Some(short) if short.merged == 0 => meter.newest_since(short.newest, offset(first)),
             Some(short) => {
-                let before = if runs { 0 } else { offset(first) };
-                let merged = meter.lived().saturating_sub(before) > short.newest;
+                let merged = meter.lived().saturating_sub(offset(first)) > short.newest;
                 let length = u64::from(short.merged);
                 let whole = first.div_ceil(length).saturating_mul(length);
                 meter.since(offset(if merged { whole } else { first }))

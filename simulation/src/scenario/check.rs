@@ -116,6 +116,7 @@ impl Wrong {
     fn in_effect(&mut self, effect: &Effect) {
         self.each(&effect.rate_ratio, "effect.rateRatio", is_rate, RATE);
         self.rule(is_share(effect.affected_share), "effect.affectedShare", SHARE);
+        self.rule(is_share(effect.swap_cost_severity), "effect.swapCostSeverity", SHARE);
         self.rule(is_share(effect.hard_failure_share), "effect.hardFailureShare", SHARE);
         self.rule(is_share(effect.incompatible_share), "effect.incompatibleShare", SHARE);
         self.rule(is_share(effect.silent_share), "effect.silentShare", SHARE);

@@ -17,6 +17,11 @@ pub struct Effect {
     pub exact_share: bool,
     /// Windows from activation until the rates change.
     pub onset_windows: u32,
+    /// Whole windows after an activation in which a device pays for the change, whatever the model: cold caches, a reload.
+    /// Devices that keep their model do not pay.
+    pub swap_cost_windows: u32,
+    /// Chance that such a window is bad, for each objective; default 1.
+    pub swap_cost_severity: f64,
     /// The hours of the day in which the rates change; otherwise they do at any time.
     pub hours: Option<Hours>,
     /// Share of the devices on which the candidate does not start, or crashes.
@@ -36,6 +41,8 @@ impl Default for Effect {
             affected_share: 1.0,
             exact_share: false,
             onset_windows: 0,
+            swap_cost_windows: 0,
+            swap_cost_severity: 1.0,
             hours: None,
             hard_failure_share: 0.0,
             incompatible_share: 0.0,

@@ -16,6 +16,7 @@ use modelfleet_protocol::plan::{Candidate, Fetch, Mode, Order, Plan, Probation, 
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::{Channel, Topic};
 
+use crate::laws::forged;
 use crate::nature::{MINORS, Nature};
 
 /// Length of a window, milliseconds.
@@ -70,6 +71,30 @@ impl Author {
     #[must_use]
     pub fn key(&self) -> ed25519_dalek::VerifyingKey {
         self.key.verifying_key()
+    }
+
+    /// A plan as somebody signs it who has another key.
+    #[must_use]
+    pub fn forged(&self, model: &ModelName, now: Time) -> Letter {
+        let topic = Topic { namespace: self.namespace.clone(), channel: Channel::Plan(model.clone()) };
+        let stable = ModelBuild { digest: forged(), ..build(model, 1, 999) };
+        let order =
+            Order { epoch: 1_000_000, revision: 1_000_000, issued: now, expires: now.after_ms(LIFETIME_MS) };
+        let known = self.models.values().next().map(|line| &line.plan);
+        let plan = known.map(|plan| Plan {
+            model: model.clone(),
+            order,
+            stable: Some(stable),
+            stable_for: Vec::new(),
+            candidate: None,
+            rejected: Vec::new(),
+            ..plan.clone()
+        });
+        let payload = plan.map_or_else(Vec::new, |plan| to_json(&plan));
+        Letter {
+            topic: topic.name(),
+            payload: seal(&SigningKey::from_bytes(&[9; 32]), PLAN_TYPE, &payload).into(),
+        }
     }
 
     /// The newest plan of a model.

@@ -57,8 +57,9 @@ const RENEW_MS: u64 = 600_000;
 const RECONNECT_MAX_MS: u64 = 15_000;
 /// How long a plan is good for, milliseconds: as shipped.
 const PLAN_LIFETIME_MS: u64 = 720 * 3_600_000;
-/// Most reconciles in a minute: three models whose sentences change with every second, each shown by the watch once more.
-const RECONCILES_MAX: u32 = 500;
+/// Most reconciles in an hour: three models whose sentences change with every second for two minutes, each shown by the watch
+/// once more, and reports of twenty devices.
+const RECONCILES_MAX: u32 = 4_000;
 /// What a reconcile costs, for the queue: as much as makes it gather evidence for as long as it ever does, because reconciles
 /// are most of what a run costs.
 const COST: Duration = Duration::from_millis(1_250);
@@ -91,6 +92,13 @@ pub enum ControllerWish {
     Connect(Frame),
     /// A frame on the connection that it has.
     Send(Frame),
+    /// The same with a message that others act on, when so many of the writes that laws look at were made.
+    Publish {
+        /// The frame.
+        frame: Frame,
+        /// How many writes.
+        after: usize,
+    },
     /// Its process has ended, and left this connection behind.
     Died(Option<Connection>),
     /// A line for the story.
@@ -145,7 +153,7 @@ pub struct Controller {
     /// Until then nothing of the process moves, as when a virtual machine is suspended.
     pub frozen_until: Option<Time>,
     process: Option<Process>,
-    /// Reconciles in a minute, which is told by its number.
+    /// Reconciles in an hour, which is told by its number.
     reconciles: (u64, u32),
 }
 
@@ -178,6 +186,12 @@ impl Controller {
     #[must_use]
     pub fn leads(&self) -> bool {
         self.leader().is_some()
+    }
+
+    /// Its epoch, while it leads.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        self.leader().map(|leader| leader.epoch)
     }
 
     /// Whether it leads and has heard all that devices have retained.
@@ -229,7 +243,7 @@ impl Controller {
         match event {
             ControllerEvent::Start => self.start(lent, &mut wishes),
             ControllerEvent::Lease => self.lease(lent, &mut wishes),
-            ControllerEvent::Watch => self.watch(&mut wishes),
+            ControllerEvent::Watch => self.watch(),
             ControllerEvent::Work(number) => {
                 let leader = self.process.as_mut().and_then(|process| process.leader.as_mut());
                 if let Some(leader) = leader.filter(|leader| leader.wake == number) {
@@ -364,7 +378,7 @@ impl Controller {
         if let Some(process) = &mut self.process {
             process.leader = Some(leader);
         }
-        self.watch(wishes);
+        self.watch();
         // Objects before devices. A Lease whose count began anew is found in the statuses.
         let Some(leader) = self.leader() else { return };
         let told = leader.ctx.rollouts.state();
@@ -379,14 +393,14 @@ impl Controller {
     }
 
     /// What the API server has changed since is handed on.
-    fn watch(&mut self, wishes: &mut Vec<ControllerWish>) {
+    fn watch(&mut self) {
         let server = Arc::clone(&self.server);
         let Some(leader) = self.process.as_mut().and_then(|process| process.leader.as_mut()) else { return };
         let server = locked(&server);
         if server.trouble.get(&self.who).is_some_and(|trouble| trouble.away) {
             // A watch that breaks begins with a list.
             leader.seen = None;
-            return wishes.push(ControllerWish::After(60_000, ControllerEvent::Watch));
+            return;
         }
         let changes = leader.seen.and_then(|seen| server.changes(seen)).map(<[Change]>::to_vec);
         let next = server.next_change();
@@ -441,14 +455,14 @@ impl Controller {
         key: &(Namespace, ModelName),
         result: &Result<Done, Error>,
     ) -> Option<String> {
-        let minute = now.0 / 60_000;
-        if self.reconciles.0 != minute {
-            self.reconciles = (minute, 0);
+        let hour = now.0 / 3_600_000;
+        if self.reconciles.0 != hour {
+            self.reconciles = (hour, 0);
         }
         self.reconciles.1 += 1;
         (self.reconciles.1 > RECONCILES_MAX).then(|| {
             format!(
-                "{} of {} reconciled more than {RECONCILES_MAX} times in a minute: {result:?}",
+                "{} of {} reconciled more than {RECONCILES_MAX} times in an hour: {result:?}",
                 key.1, key.0
             )
         })

@@ -73,10 +73,12 @@ pub enum Fault {
     ControllerFreezes,
     /// Controllers' wall clocks are wrong by up to a year.
     ControllerClocks,
+    /// Somebody who may write everywhere retains plans that another key has signed.
+    ForgedPlans,
 }
 
 /// All kinds, in the order in which a seed draws them.
-pub const ALL: [Fault; 32] = [
+pub const ALL: [Fault; 33] = [
     Fault::Cuts,
     Fault::Stalls,
     Fault::Duplicates,
@@ -109,6 +111,7 @@ pub const ALL: [Fault; 32] = [
     Fault::ControllerKillsInSteps,
     Fault::ControllerFreezes,
     Fault::ControllerClocks,
+    Fault::ForgedPlans,
 ];
 
 /// The faults of one run.

@@ -28,6 +28,8 @@ const IDLE_WRITES_MAX: u32 = 20;
 pub struct FleetLaws {
     /// The newest plan that any device may have taken: devices refuse what is older.
     newest: BTreeMap<ModelName, Plan>,
+    /// The epoch of the last leader that wrote or sent something.
+    epoch: u64,
     /// Salts of attempts of which harm was stored.
     harmed: BTreeSet<String>,
     /// Salts of attempts that were stored as held by a person.
@@ -56,7 +58,8 @@ struct Writes {
 #[derive(Clone, Debug, Default)]
 struct Stage {
     index: u64,
-    target: String,
+    /// Of this stage and those before it: a small fleet may have given more devices to a count than a later share takes.
+    targets: Vec<String>,
     clauses: Value,
     unknown: usize,
 }
@@ -103,6 +106,7 @@ impl FleetLaws {
         if write.by.is_none() || status.is_null() {
             return None;
         }
+        self.epoch = self.epoch.max(status["epoch"].as_u64().unwrap_or(0));
         let restless = self.restless(write, now);
         if restless.is_some() {
             return restless;
@@ -182,20 +186,28 @@ impl FleetLaws {
         if state.harm.is_some() {
             self.harmed.insert(salt.clone());
         }
+        if status["verdictSummary"] == "Degraded" && state.phase == Phase::Progressing {
+            return Some(format!("{name} goes on with the verdict Degraded"));
+        }
         match state.phase == Phase::Paused(PauseCause::User) {
             true => self.held.insert(salt.clone()),
             false => self.held.remove(&salt),
         };
         let index = status["stage"]["index"].as_u64()?;
-        let target = &write.after["spec"]["stages"][usize::try_from(index).ok()?]["devices"];
+        let stages = write.after["spec"]["stages"].as_array()?.iter().map(|stage| text(&stage["devices"]));
+        let targets: Vec<String> = stages.take(usize::try_from(index).ok()? + 1).collect();
         let stage = self.stages.entry(salt.clone()).or_default();
         let (before, succeeds) = (stage.index, state.phase == Phase::Succeeded);
         let clauses = &status["membership"]["clauses"];
         // Devices that were unknown at a draw come on top of it.
         let unknown = if stage.clauses == *clauses { 0 } else { moment.unknown };
         let unknown = unknown.max(stage.unknown);
-        *stage = Stage { index, target: text(target), clauses: clauses.clone(), unknown };
+        *stage = Stage { index, targets, clauses: clauses.clone(), unknown };
         if index > before || succeeds {
+            let wish = &write.after["spec"];
+            if index > before && (wish["paused"] == true || wish["abort"] == true) {
+                return Some(format!("{name} enters stage {index} while its spec is paused or aborted"));
+            }
             if self.harmed.contains(&salt) && index > before {
                 return Some(format!("{name} enters stage {index} after harm was shown"));
             }
@@ -226,15 +238,26 @@ impl FleetLaws {
     }
 
     /// Holds the laws of a plan that has reached the broker.
-    pub fn published(&mut self, plan: &Plan, devices: &[Known<'_>], _now: Time) -> Option<String> {
+    pub fn arrived(&mut self, plan: &Plan) -> Option<String> {
         let order = (plan.order.epoch, plan.order.revision);
         match self.newest.get(&plan.model) {
-            Some(newest) if order < (newest.order.epoch, newest.order.revision) => return None,
+            Some(newest) if order < (newest.order.epoch, newest.order.revision) => {}
             Some(newest) if order == (newest.order.epoch, newest.order.revision) && plan != newest => {
                 return Some(format!("{}: two plans have the order {order:?}", plan.model));
             }
             _ => drop(self.newest.insert(plan.model.clone(), plan.clone())),
         }
+        None
+    }
+
+    /// Holds the laws of a plan that is sent. One of a leader that was followed by another is refused by devices that have
+    /// heard the other, and may say what was right before.
+    pub fn sent(&mut self, plan: &Plan, devices: &[Known<'_>]) -> Option<String> {
+        let order = (plan.order.epoch, plan.order.revision);
+        if order.0 < self.epoch {
+            return None;
+        }
+        self.epoch = order.0;
         let candidate = plan.candidate.as_ref()?;
         let salt = &candidate.membership.salt;
         let (model, version) = (&plan.model, &candidate.build.version);
@@ -255,11 +278,11 @@ impl FleetLaws {
         };
         let included =
             devices.iter().filter(|device| included(&candidate.membership, device.id, device.labels)).count();
-        let allowed = allowed(&stage.target, devices.len())? + stage.unknown;
-        (included > allowed).then(|| {
-            let target = &stage.target;
+        let most = stage.targets.iter().filter_map(|target| allowed(target, devices.len())).max()?;
+        (included > most + stage.unknown).then(|| {
+            let targets = stage.targets.join(", ");
             format!(
-                "{model}: plan {order:?} gives {version} to {included} devices, and its stage has {target}"
+                "{model}: plan {order:?} gives {version} to {included} devices, and its stages have {targets}"
             )
         })
     }

@@ -46,6 +46,12 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// Whether its process has run for two hours.
+    #[must_use]
+    pub fn has_been_on(&self, now: Time) -> bool {
+        self.on_since.is_some_and(|since| now.since_ms(since) >= FOLLOWS_WITHIN_MS)
+    }
+
     /// The device was made to forget what it knew.
     pub fn forgot(&mut self) {
         self.mute_since.clear();
@@ -87,6 +93,9 @@ pub fn of_deeds(device: &Device, watched: &mut Watched, deeds: Vec<Deed>, now: T
         let Deed::Serves(model, Some(digest)) = deed else { return None };
         let kept = saved.models.get(&model)?;
         let plan = kept.plan.as_ref()?;
+        if digest == forged() {
+            return Some(format!("{model}: activated a build that only a forged plan names"));
+        }
         if plan.rejected.contains(&digest) {
             return Some(format!("{model}: activated {digest}, which its plan rejects"));
         }
@@ -103,6 +112,12 @@ pub fn of_deeds(device: &Device, watched: &mut Watched, deeds: Vec<Deed>, now: T
         let new = watched.answered.insert((model.clone(), digest));
         (new && !candidate.admit).then(|| format!("{model}: activated {digest}, which its plan holds back"))
     })
+}
+
+/// The digest that forged plans name.
+#[must_use]
+pub fn forged() -> Digest {
+    Digest::of(b"forged")
 }
 
 fn stable_builds(plan: &Plan) -> impl Iterator<Item = Digest> {

@@ -3,7 +3,7 @@ use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 
 use super::{FIRST, Made, OPENED, canary, control, gathered, known, moment, stage};
-use modelfleet_evidence::{Facts, LookPlan, Progress};
+use modelfleet_evidence::{Arms, Facts, LookPlan, Progress, Reported, StageWindows, Start};
 
 fn plan(bake_windows: u64, min_windows: u32) -> LookPlan {
     LookPlan::of(
@@ -99,12 +99,71 @@ fn looks_are_planned_evenly_and_reached_by_half_of_the_canaries() {
     assert_eq!((plan(4, 30).planned(), plan(4, 30).windows()), (6, 30), "a device needs longer");
     assert_eq!((plan(0, 0).planned(), plan(0, 0).windows()), (1, 1));
     let mut progress = Progress::default();
-    assert_eq!(progress.half(0), 0);
-    [(10, 30), (10, 14), (10, 12), (10, 9)].iter().for_each(|(first, until)| progress.note(*first, *until));
-    assert_eq!(progress.half(0), 4, "the upper one of the middle two");
-    assert_eq!(progress.half(15), 5, "windows pass by the clock for all");
+    assert_eq!(progress.half(0), Reported::default());
+    let start = Start { settled: 10, compared: 8, swapped: true };
+    [30, 14, 12, 9].iter().for_each(|until| progress.note(start, *until));
+    assert_eq!(progress.half(0), Reported { compared: 6, settled: 4 }, "the upper one of the middle two");
+    assert_eq!(progress.half(15).settled, 5, "windows pass by the clock for all");
     progress.clear();
-    assert_eq!(progress.half(99), 0);
+    assert_eq!(progress.half(99), Reported::default());
+}
+
+#[test]
+fn an_objective_is_looked_at_by_settled_windows_whose_truth_is_known() {
+    let reached =
+        |settled, late| plan(60, 5).reached_by_objective(Reported { compared: 99, settled }, late).reached;
+    assert_eq!([reached(9, 0), reached(10, 0), reached(60, 0)], [0, 1, 6]);
+    assert_eq!([reached(60, 24), reached(83, 24), reached(84, 24), reached(9, 24)], [3, 5, 6, 0]);
+}
+
+#[test]
+fn devices_settle_in_five_windows_and_in_no_more_than_the_stage_has() {
+    assert_eq!([1, 3, 5, 60].map(|windows| plan(windows, 1).settling(None)), [1, 3, 5, 5]);
+    assert_eq!(plan(60, 1).settling(Some(0)), 0);
+    assert_eq!(plan(4, 1).settling(Some(12)), 12, "what the spec says holds");
+}
+
+/// What a device counts in the stage, and whether it still settles; five windows of settling time.
+fn settled(devices: &[Made]) -> (Arms, Vec<(u64, bool)>) {
+    let mut arms = Arms::default();
+    let windows = StageWindows::new(super::WINDOW_MS, 1, 5, OPENED);
+    arms.gather(devices.iter(), 1, &windows, &moment(), 7);
+    let known = arms.outcomes().iter().map(|o| (o.slos[0].post.known, o.settling)).collect();
+    (arms, known)
+}
+
+#[test]
+fn the_first_windows_after_a_change_of_models_decide_nothing() {
+    let before = canary(1, Time(40_000));
+    let (_, counted) =
+        settled(&[before, canary(2, OPENED), canary(3, Time(110_500)), canary(4, Time(113_500))]);
+    // 115 warms up, 116 to 120 settle: of the last nothing is judged yet.
+    assert_eq!(counted, [(120 - FIRST, false), (120 - FIRST - 5, false), (120 - 117, false), (0, true)]);
+    // Both arms lose the same hours.
+    let devices: Vec<Made> = [canary(1, OPENED)].into_iter().chain((10..30).map(control)).collect();
+    let (_, counted) = settled(&devices);
+    assert!(counted.iter().all(|(known, settling)| *known == 120 - FIRST - 5 && !settling), "{counted:?}");
+}
+
+#[test]
+fn windows_are_told_by_how_long_ago_the_change_was() {
+    let devices = [canary(1, OPENED), canary(2, Time(110_500)), canary(3, Time(40_000)), control(9)];
+    let (arms, _) = settled(&devices);
+    let of = |arm| {
+        let spans = arms.after_swap(0).iter().filter(move |span| span.arm == arm);
+        spans.map(|span| (span.from, span.settling, span.devices.known)).collect::<Vec<_>>()
+    };
+    let canaries = of(Arm::Canary);
+    assert_eq!(
+        canaries[..6].iter().map(|s| (s.0, s.1)).collect::<Vec<_>>(),
+        [(1, true), (2, true), (3, true), (4, true), (5, true), (6, false)]
+    );
+    // The first canary has 18 windows, the second 8; one that had the candidate long before the stage changed nothing in it.
+    assert!(canaries[..8].iter().all(|span| span.2 == 2), "{canaries:?}");
+    assert_eq!(canaries.iter().map(|span| span.2).sum::<u64>(), 18 + 8);
+    let controls: u64 = of(Arm::Control).iter().map(|span| span.2).sum();
+    assert!([0, 8, 18].contains(&controls), "{controls}: by the canary whose start it takes");
+    assert!(arms.after_swap(1).is_empty(), "no such objective");
 }
 
 #[test]
@@ -113,10 +172,13 @@ fn canaries_that_have_gone_quiet_do_not_hold_up_the_looks() {
         let silent = Facts { heard_at: Time(103_000), ..canary(number, OPENED).facts };
         Made { facts: silent, until: 103, ..canary(number, OPENED) }
     };
+    let reached = |arms: &Arms| {
+        let reported = arms.reported(&arms.outcomes(), &stage(), moment().now);
+        plan(60, 5).reached(reported.compared).reached
+    };
     let looks = |canaries: Vec<Made>| {
         let devices: Vec<Made> = canaries.into_iter().chain((10..30).map(control)).collect();
-        let arms = gathered(&devices);
-        arms.looks(&plan(60, 5), &arms.outcomes(), &stage(), moment().now).reached
+        reached(&gathered(&devices))
     };
     assert_eq!(looks((0..5).map(quiet).collect()), 1, "18 windows have passed");
     assert_eq!(looks((0..5).map(|number| canary(number, OPENED)).collect()), 1);
@@ -127,6 +189,5 @@ fn canaries_that_have_gone_quiet_do_not_hold_up_the_looks() {
         .map(|n| Made { facts: Facts { heard_at: Time(103_000), ..control(n).facts }, ..control(n) })
         .chain((40..45).map(quiet))
         .collect();
-    let arms = gathered(&away);
-    assert_eq!(arms.looks(&plan(60, 5), &arms.outcomes(), &stage(), moment().now).reached, 0);
+    assert_eq!(reached(&gathered(&away)), 0);
 }

@@ -78,7 +78,7 @@ fn control(number: u32) -> Made {
 }
 
 fn stage() -> StageWindows {
-    StageWindows::new(WINDOW_MS, 1, OPENED)
+    StageWindows::new(WINDOW_MS, 1, 0, OPENED)
 }
 
 fn moment() -> Moment {

@@ -52,7 +52,7 @@ fn watched() -> Index {
 
 fn merged(index: &Index) -> Vec<u64> {
     let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
-    let merged = fleet.samples(&"m".parse().unwrap()).unwrap().merged(Arm::Canary, 0);
+    let merged = fleet.samples(&"m".parse().unwrap()).unwrap().merged(Arm::Canary, |_| 0);
     merged.into_keys().collect()
 }
 

@@ -342,7 +342,7 @@ fn reports_feed_the_arm_of_their_digest_only() {
         let other = Counting { observe_id: 8, ..COUNTING };
         assert_eq!(subject.counted(other).since(0, 105).known, 0, "another way of counting");
     }
-    let merged = fleet.samples(&"m".parse().unwrap()).unwrap().merged(Arm::Canary, 0);
+    let merged = fleet.samples(&"m".parse().unwrap()).unwrap().merged(Arm::Canary, |_| 0);
     assert_eq!(merged.len(), 10);
     assert!(merged.values().all(|m| m.tally.bad[0] == m.tally.known[0]));
 }

@@ -22,11 +22,16 @@ const OPENED: Time = Time(1_000 * WINDOW_MS + WINDOW_MS / 2);
 const STABLE: &str = "1.0.0";
 const CANDIDATE: &str = "1.1.0";
 
-/// The rollout of `1.1.0`: stages of twelve windows, two windows of warm-up, silent after three.
+/// The rollout of `1.1.0`: stages of twelve windows, two windows of warm-up and none of settling, silent after three.
 fn valid() -> Valid {
+    valid_with(Some(0))
+}
+
+fn valid_with(settling_windows: Option<i64>) -> Valid {
     let mut spec = RolloutSpec::new("m", CANDIDATE);
     spec.observe.window = "1m".into();
     spec.observe.warmup_windows = 2;
+    spec.observe.settling_windows = settling_windows;
     spec.slos.truncate(1);
     spec.stages.iter_mut().for_each(|stage| stage.bake = "12m".into());
     let mut rollout = Rollout::new("r", spec);
@@ -195,7 +200,7 @@ struct Told {
     id: u64,
     stratum: u64,
     canary: bool,
-    /// 1 attempted, 2 active, 4 reporting, 8 awaited.
+    /// 1 attempted, 2 active, 4 reporting, 8 awaited, 16 settling.
     facts: u64,
     failed: bool,
     history: u64,
@@ -285,6 +290,25 @@ fn looks_are_reached_when_half_of_the_running_canaries_have_reported_their_windo
     assert_eq!(looks(&[at(1_003), at(1_007), at(1_015), at(1_015)]), [6, 6]);
     assert_eq!(looks(&[at(1_003), at(1_003), at(1_007), at(1_015)]), [2, 6]);
     assert_eq!(looks(&[failed("LoadRefused"), at(1_005)]), [1, 6], "one that does not run is not waited for");
+}
+
+#[test]
+fn a_device_settles_after_its_own_activation_and_looks_at_objectives_wait_for_it() {
+    let mut world = World::new();
+    world.valid = valid_with(None);
+    // Long before the stage, two windows before it, within it, and so late that it settles still.
+    let activated = [Time(900 * WINDOW_MS), Time(998 * WINDOW_MS), OPENED, Time(1_013 * WINDOW_MS)];
+    (0..).zip(activated).for_each(|(n, at)| world.device(&format!("c{n}"), true, runs(at)));
+    world.device("z", false, IDLE);
+    let record = world.look(NOW).2;
+    let told = told(&record);
+    let known: Vec<u64> = told.iter().filter(|device| device.canary).map(|device| device.known).collect();
+    assert_eq!(known, [17, 15, 12, 0]);
+    assert_eq!(told.iter().map(|device| device.facts & 16).collect::<Vec<_>>(), [0, 0, 0, 16, 0]);
+    // Half of the canaries have reported 17 windows since they can be compared, 15 since they can be judged.
+    assert_eq!((record.looks, record.rules[0].looks), ([8, 6], Some([7, 6])));
+    world.valid.objectives[0].label_delay_ms = 2 * WINDOW_MS + 1;
+    assert_eq!(world.look(NOW).2.rules[0].looks, Some([6, 6]), "labels come three windows late");
 }
 
 #[test]

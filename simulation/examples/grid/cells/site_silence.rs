@@ -1,5 +1,7 @@
 //! Sites that are no strata and lose their connection, and candidates that silence devices there and everywhere.
 
+use std::collections::BTreeMap;
+
 use modelfleet_simulation::{Objective, Partition, Scenario, Setup};
 
 use super::{Cell, Rules, sites, with};
@@ -25,7 +27,15 @@ pub fn site_silence() -> Vec<Cell> {
             cut(s, 1, 20, 10_000);
         });
         add("unchanged, the sites are cut off in turn", &|s| {
-            (0..count as u32).for_each(|site| cut(s, site, 6 + 12 * site, 12));
+            (0..count).for_each(|site| cut(s, site, 6 + 12 * site as u32, 12));
+        });
+        add("unchanged, no label names the sites, one is cut off for a day", &|s| {
+            unnamed(s);
+            cut(s, 0, 20, 24);
+        });
+        add("unchanged, no label names the sites, one is cut off for good", &|s| {
+            unnamed(s);
+            cut(s, 0, 20, 10_000);
         });
         for share in [0.3, 0.6, 1.0] {
             add(&format!("silenced on {share} of the devices"), &|s| s.effect.silent_share = share);
@@ -38,7 +48,14 @@ pub fn site_silence() -> Vec<Cell> {
     cells
 }
 
-fn cut(s: &mut Scenario, site: u32, start_window: u32, windows: u32) {
-    let labels = [("site".to_owned(), format!("s{site}"))].into();
+fn cut(s: &mut Scenario, site: usize, start_window: u32, windows: u32) {
+    let labels = s.fleet.strata[site].labels.clone();
     s.network.partitions.push(Partition { start_window, windows, labels });
+}
+
+/// Devices of a site carry a label all the same, but none that says where they are.
+fn unnamed(s: &mut Scenario) {
+    for (number, stratum) in s.fleet.strata.iter_mut().enumerate() {
+        stratum.labels = BTreeMap::from([("batch".to_owned(), format!("b{number}"))]);
+    }
 }

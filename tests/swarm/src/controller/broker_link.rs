@@ -9,6 +9,7 @@ use modelfleet_controller::run::{self, Scope};
 use tokio_util::sync::CancellationToken;
 
 use super::{Controller, ControllerEvent, ControllerLent, ControllerWish, Leader, RECONNECT_MAX_MS};
+use crate::api_server::locked;
 use crate::broker::{Connection, Frame, Note};
 use crate::network::drawn;
 
@@ -107,7 +108,10 @@ impl Controller {
                 wishes.push(ControllerWish::Broken(text));
             }
             if leader.connection.is_some() {
-                wishes.push(leader.packet(topic, payload, true));
+                let after = locked(&self.server).stored.len();
+                if let ControllerWish::Send(frame) = leader.packet(topic, payload, true) {
+                    wishes.push(ControllerWish::Publish { frame, after });
+                }
             }
         }
     }

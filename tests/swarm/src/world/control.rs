@@ -8,11 +8,12 @@ use modelfleet_protocol::envelope::open_plan;
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::topic::{Channel, Topic};
+use modelfleet_rollout::Phase;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::{Event, HOUR_MS, World};
-use crate::api_server::{Shared, Stored, locked};
+use crate::api_server::{ApiServer, Shared, Stored, locked};
 use crate::broker::{Connection, Frame, Note};
 use crate::controller::{Controller, ControllerEvent, ControllerLent, ControllerWish};
 use crate::faults::Fault;
@@ -24,6 +25,8 @@ use crate::operator::{Operator, has_ended, name};
 const WATCH_LAG_MS: u64 = 50;
 /// The same where watches lag.
 const WATCH_LAG_LONG_MS: u64 = 600_000;
+/// A watch is begun again after this time while the API server is away, milliseconds.
+const WATCH_AGAIN_MS: u64 = 60_000;
 /// Chance of a million that a watch begins anew.
 const WATCH_EXPIRES_PPM: u32 = 50_000;
 
@@ -85,7 +88,7 @@ impl World {
         let Some(control) = &mut self.control else { return };
         locked(&control.server).now = self.schedule.now();
         control.operator.abort_all(&control.server);
-        self.hold_laws_of_writes();
+        self.hold_laws_of_writes(usize::MAX);
         self.plan_watches();
     }
 
@@ -102,7 +105,7 @@ impl World {
             controller.set_ahead_ms(0);
             controller.frozen_until = None;
         }
-        self.hold_laws_of_writes();
+        self.hold_laws_of_writes(usize::MAX);
         self.plan_watches();
     }
 
@@ -146,11 +149,12 @@ impl World {
         let mut lent = ControllerLent { chance: &mut self.chance, runtime };
         let wishes = work(&mut controllers[c], &mut lent);
         self.grant(c, wishes);
-        self.hold_laws_of_writes();
+        self.hold_laws_of_writes(usize::MAX);
         self.plan_watches();
     }
 
     fn grant(&mut self, c: usize, wishes: Vec<ControllerWish>) {
+        let mut held = 0;
         for wish in wishes {
             let Some(control) = &self.control else { return };
             let (run, client) = (control.controllers[c].run, self.devices.len() + c);
@@ -159,6 +163,15 @@ impl World {
                     self.schedule.in_ms(wait_ms, Event::Controller(c, run, event));
                 }
                 ControllerWish::Connect(frame) => self.connect_controller(c, client, frame),
+                ControllerWish::Publish { frame, after } => {
+                    let fresh = after.saturating_sub(held);
+                    self.hold_laws_of_writes(fresh);
+                    held += fresh;
+                    self.plan_is_sent(&frame);
+                    if let Some(connection) = self.network.connection_of(client) {
+                        self.send(connection, frame);
+                    }
+                }
                 ControllerWish::Send(frame) => {
                     if let Some(connection) = self.network.connection_of(client) {
                         self.send(connection, frame);
@@ -245,15 +258,21 @@ impl World {
         for (c, controller) in control.controllers.iter().enumerate() {
             if !control.watch_planned[c] && controller.is_behind() {
                 control.watch_planned[c] = true;
-                let wait_ms = 1 + drawn(&mut self.chance, most_ms);
+                let away = locked(&control.server).trouble.get(&c).is_some_and(|trouble| trouble.away);
+                let wait_ms = if away { WATCH_AGAIN_MS } else { 1 + drawn(&mut self.chance, most_ms) };
                 self.schedule.in_ms(wait_ms, Event::Controller(c, controller.run, ControllerEvent::Watch));
             }
         }
     }
 
-    fn hold_laws_of_writes(&mut self) {
+    /// Holds the laws of the first `count` writes that were not looked at yet.
+    fn hold_laws_of_writes(&mut self, count: usize) {
         let Some(control) = &mut self.control else { return };
-        let writes: Vec<Stored> = std::mem::take(&mut locked(&control.server).stored);
+        let writes: Vec<Stored> = {
+            let stored = &mut locked(&control.server).stored;
+            let count = count.min(stored.len());
+            stored.drain(..count).collect()
+        };
         for write in writes {
             let Some(control) = &mut self.control else { return };
             let model = write.after["spec"]["model"].clone();
@@ -282,9 +301,52 @@ impl World {
                 let message = write.after["status"]["message"].as_str().unwrap_or_default().to_owned();
                 self.say(|| format!("version {}: {after} ({message})", write.place.1));
             }
-            if let Some(broken) = broken {
+            if let Some(broken) = broken.or_else(|| self.ended_too_soon(&write)) {
                 self.break_law(&broken);
             }
+        }
+    }
+
+    /// Where all is well, a rollback ends when no connected device runs the version.
+    fn ended_too_soon(&self, write: &Stored) -> Option<String> {
+        let ends = write.place.0 == "rollouts" && phase(&write.after) == "RolledBack";
+        let before = state(write.before.as_deref()?)?;
+        let late = before
+            .rollback
+            .as_ref()
+            .is_none_or(|rollback| rollback.overdue || rollback.deadline <= self.schedule.now());
+        if !ends || !self.healing || late || before.phase != Phase::RollingBack {
+            return None;
+        }
+        let model = write.after["spec"]["model"].as_str()?;
+        let version = &before.version;
+        let runs = |i: &usize| {
+            let serves = self.devices[*i]
+                .serving
+                .iter()
+                .any(|(of, build)| of.as_str() == model && build.version.to_string() == *version);
+            serves
+                && self.network.connection_of(*i).is_some()
+                && self.watched[*i].has_been_on(self.schedule.now())
+        };
+        let found = (0..self.devices.len()).find(runs)?;
+        let device = &self.devices[found].identity.device;
+        Some(format!("{} has ended while {device} runs {version}", write.place.1))
+    }
+
+    /// Holds the laws of a plan that a controller sends.
+    fn plan_is_sent(&mut self, frame: &Frame) {
+        let Frame::Publish { topic, payload, .. } = frame else { return };
+        let Some(control) = self.control.as_mut() else { return };
+        let Ok(Topic { channel: Channel::Plan(_), .. }) = Topic::parse(topic) else { return };
+        let Ok(plan) = open_plan(&[control.key.verifying_key()], payload) else { return };
+        let known: Vec<Known<'_>> = self
+            .devices
+            .iter()
+            .map(|device| Known { id: &device.identity.device, labels: &device.identity.labels })
+            .collect();
+        if let Some(broken) = control.laws.sent(&plan, &known) {
+            self.break_law(&broken);
         }
     }
 
@@ -295,12 +357,7 @@ impl World {
         let Some(control) = self.control.as_mut().filter(|_| is_controller) else { return };
         let Ok(Topic { channel: Channel::Plan(_), .. }) = Topic::parse(topic) else { return };
         let Ok(plan) = open_plan(&[control.key.verifying_key()], payload) else { return };
-        let known: Vec<Known<'_>> = self
-            .devices
-            .iter()
-            .map(|device| Known { id: &device.identity.device, labels: &device.identity.labels })
-            .collect();
-        let broken = control.laws.published(&plan, &known, self.schedule.now());
+        let broken = control.laws.arrived(&plan);
         let (order, candidate) = (plan.order, plan.candidate.as_ref().map(|c| c.build.version.to_string()));
         let stable = plan.stable.as_ref().map(|build| build.version.to_string());
         let (epoch, revision) = (order.epoch, order.revision);
@@ -320,7 +377,7 @@ impl World {
         locked(&control.server).now = self.schedule.now();
         let said = control.operator.act(&control.server, &self.models, &mut self.chance);
         self.say(|| said);
-        self.hold_laws_of_writes();
+        self.hold_laws_of_writes(usize::MAX);
         self.plan_watches();
         let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.between_ms);
         self.schedule.in_ms(wait_ms, Event::Operator);
@@ -347,6 +404,19 @@ impl World {
         open_plan(&[control.key.verifying_key()], payload).ok()
     }
 
+    /// What is wrong with the plan that the broker holds at the end.
+    fn plan_unconverged(&self, server: &ApiServer, plan: &Plan, epoch: u64) -> Option<String> {
+        let (model, of) = (&plan.model, plan.order.epoch);
+        if of != epoch {
+            return Some(format!("{model}: the plan is of epoch {of}, and the leader has epoch {epoch}"));
+        }
+        let stable = plan.stable.as_ref()?.version.to_string();
+        let object = server.get("modelversions", &format!("{model}-{stable}"))?;
+        let stage = &object["status"]["stage"];
+        (stage != "Production")
+            .then(|| format!("{model}: the plan calls {stable} stable, and its stage is {stage}"))
+    }
+
     /// What healed controllers have not come to.
     pub(super) fn control_unconverged(&mut self) -> Option<String> {
         let control = self.control.as_ref()?;
@@ -358,7 +428,18 @@ impl World {
             .filter(|one| !has_ended(one) && !is_refused(one))
             .map(|one| format!("{} {} ({})", name(one), phase(one), one["status"]["message"]))
             .collect();
-        (!open.is_empty()).then(|| format!("rollouts that were aborted have not ended: {}", open.join("; ")))
+        if !open.is_empty() {
+            return Some(format!("rollouts that were aborted have not ended: {}", open.join("; ")));
+        }
+        let server = locked(&control.server);
+        let mut deleted =
+            server.all("rollouts").filter(|one| !one["metadata"]["deletionTimestamp"].is_null());
+        if let Some(deleted) = deleted.next() {
+            return Some(format!("{} was deleted and is still there", name(deleted)));
+        }
+        let epoch = control.controllers.iter().filter_map(Controller::epoch).max().unwrap_or(0);
+        let plans = self.models.iter().filter_map(|model| self.plan_at_broker(model));
+        plans.into_iter().find_map(|plan| self.plan_unconverged(&server, &plan, epoch))
     }
 }
 

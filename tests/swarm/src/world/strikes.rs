@@ -32,7 +32,7 @@ impl World {
             }
             Fault::OffForHours => {
                 let left = self.devices[i].lose_power(&mut self.chance);
-                self.died(i, left, 12 * HOUR_MS);
+                self.died(i, left, 2 * self.scale.between_ms);
             }
             Fault::ClockJumps => {
                 let most = if self.chance.below(3) == 0 { 400 * DAY_MS } else { 2 * DAY_MS };
@@ -50,6 +50,7 @@ impl World {
                 let left = self.devices[i].kill();
                 self.died(i, left, 5_000);
             }
+            Fault::ForgedPlans => self.forge(),
             Fault::ApiAway
             | Fault::BackupRestored
             | Fault::StatusesLost
@@ -108,6 +109,14 @@ impl World {
         self.say(|| format!("{fault:?} (controller-{c})"));
         let wait_ms = 600_000 + drawn(&mut self.chance, 2 * self.scale.between_ms);
         self.schedule.in_ms(wait_ms, Event::Fault(fault));
+    }
+
+    /// A plan of the newest order that there can be, which gives a build of nobody's to all devices.
+    fn forge(&mut self) {
+        let at = drawn(&mut self.chance, self.models.len() as u64 - 1) as usize;
+        let letter = self.author.forged(&self.models[at], self.schedule.now());
+        let sent = self.broker.publish(letter.topic, letter.payload, true);
+        self.deliver(sent);
     }
 
     fn partition(&mut self) {

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""Proves that the swarm can catch: plants one defect after the other in the pure cores and plays seeds until a law is broken.
+
+    tests/swarm/mutants.py [--only TEXT] [--seconds 60] [--seeds 10000] [--dir DIR]
+
+Copies the tree to a temporary folder, makes every expression of the list below switchable there, compiles once, and plays with
+one defect at a time, which the variable MODELFLEET_MUTANT names. The shipped source has nothing of it. Writes
+docs/swarm-mutants.md, but not with --only. With --dir the folder is kept, and compiled again only as far as it changed.
+"""
+
+import argparse
+import collections
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TABLE = ROOT / "docs" / "swarm-mutants.md"
+# The first seed whose plans a controller writes.
+CONTROLLED = 1_000_000
+# Large runs come first; these begin after them.
+SMALL = 61
+SWITCH = """//! Which planted defect is on.
+
+use std::sync::OnceLock;
+
+/// Whether this one is.
+#[must_use]
+pub fn on(number: u32) -> bool {
+    static ON: OnceLock<u32> = OnceLock::new();
+    *ON.get_or_init(|| std::env::var("MODELFLEET_MUTANT").ok().and_then(|text| text.parse().ok()).unwrap_or(0)) == number
+}
+"""
+
+MEMBERSHIP = "protocol/src/membership.rs"
+DRAW = "protocol/src/draw.rs"
+PLAN = "protocol/src/plan.rs"
+ENVELOPE = "protocol/src/envelope.rs"
+ACTIVE = "controller/rollout/src/decide/active.rs"
+STAGE = "controller/rollout/src/decide/stage.rs"
+BACK = "controller/rollout/src/decide/back.rs"
+RUN = "controller/rollout/src/decide/run.rs"
+ENDED = "controller/rollout/src/decide/ended.rs"
+VIEW = "controller/rollout/src/view.rs"
+LEDGER = "controller/fleet/src/ledger.rs"
+QUEUE = "controller/model/src/queue.rs"
+MODEL_PLAN = "controller/model/src/plan.rs"
+PRODUCTION = "controller/model/src/production.rs"
+COUNT = "controller/evidence/src/count.rs"
+ANSWER = "controller/evidence/src/answer.rs"
+CONVERGE = "device-agent/core/src/model/converge.rs"
+PROVING = "device-agent/core/src/model/proving.rs"
+SLOTS = "device-agent/core/src/install/slots.rs"
+PROBATION = "device-agent/core/src/serve/probation.rs"
+ATTEMPTS = "device-agent/core/src/install/attempts.rs"
+
+# Whose seeds find it first: those with an author of plans (A) or those with controllers (C); what the change means; the file;
+# the expression; what stands in its place.
+MUTANTS = [
+    ("C", "a device that was set aside stays a member", MEMBERSHIP, "self.exclude.contains(device)", "self.exclude.contains(device) && self.salt.is_empty()"),
+    ("A", "devices above the bound are members", MEMBERSHIP, "rank < self.bound_for(&stratum_key(&self.spread_by, labels)).0", "rank / 2 < self.bound_for(&stratum_key(&self.spread_by, labels)).0"),
+    ("C", "members of earlier stages are not counted towards a stage", DRAW, "target.saturating_sub(counts.iter().sum())", "target"),
+    ("C", "a count that takes all known devices becomes a bound on ranks", DRAW, "target < pool || share.devices.open_bound() != Bound::ALL", "target < pool"),
+    ("C", "a share is twice as large", DRAW, "u128::from(ppm.min(1_000_000))", "u128::from(ppm.saturating_mul(2).min(1_000_000))"),
+    ("A", "a rejected build may be wanted", PLAN, "!self.rejected.contains(&build.digest)", "!self.rejected.is_empty() || self.rejected.is_empty()"),
+    ("C", "a plan of an older leader replaces a newer one", PLAN, "(self.epoch, self.revision) > (seen.epoch, seen.revision)", "self.revision > seen.revision"),
+    ("A", "any other plan replaces the newest", PLAN, "(self.epoch, self.revision) > (seen.epoch, seen.revision)", "(self.epoch, self.revision) != (seen.epoch, seen.revision)"),
+    ("A", "a plan that no trusted key signed is opened", ENVELOPE, "trusted.iter().any(|key| key.verify_strict(&signed, &sig).is_ok())", "!trusted.is_empty() && sig.to_bytes() == sig.to_bytes()"),
+    ("C", "an abort is not heard", ACTIVE, "run.intent.abort", "run.intent.abort && run.now.0 == 0"),
+    ("C", "a deletion is not heard", ACTIVE, "run.intent.deleted()", "run.intent.deleted() && run.now.0 == 0"),
+    ("C", "a pause by a person is not heard", ACTIVE, "run.intent.paused", "run.intent.paused && run.now.0 == 0"),
+    ("C", "the verdict Degraded is not heard", ACTIVE, "run.evidence.verdict == Verdict::Degraded", "run.evidence.verdict == Verdict::Degraded && run.now.0 == 0"),
+    ("C", "harm that was shown is not kept", ACTIVE, "run.state.harm.is_some()", "run.state.harm.is_some() || run.now.0 > 0"),
+    ("C", "too many failed devices do not pause a rollout", ACTIVE, "run.view_is_current() && failed > most", "run.view_is_current() && failed > most + 1_000"),
+    ("C", "half of the bake time is enough", STAGE, "watched_ms < stage.bake_ms", "watched_ms < stage.bake_ms / 2"),
+    ("C", "a stage without a confirmed device may be left", STAGE, "fleet.confirmed < limits.min_devices", "fleet.confirmed + 1_000 < limits.min_devices"),
+    ("C", "a stage without a verdict may be left", STAGE, "run.evidence.verdict != Verdict::Healthy", "run.evidence.verdict == Verdict::Degraded"),
+    ("C", "a stage that was not judged may be left", STAGE, "!run.is_current()", "!run.is_current() && run.now.0 == 0"),
+    ("C", "a stage has no deadline", STAGE, "run.state.clock.elapsed_ms(run.now) >= stage.bake_ms.saturating_add(stage.max_wait_ms)", "run.state.clock.elapsed_ms(run.now) == u64::MAX"),
+    ("C", "a rollback ends while reachable devices run the version", BACK, "blind.is_none() && left.near == 0 && !left.nobody_back", "blind.is_none()"),
+    ("C", "it is decided before all that devices retained was heard", RUN, "!facts.view_complete", "!facts.view_complete && facts.deleted"),
+    ("C", "it is decided on counts of the last look", RUN, "facts.counts_are_old", "facts.counts_are_old && facts.deleted"),
+    ("C", "evidence of another attempt is heard", RUN, "self.evidence.attempt == self.state.attempt", "self.evidence.attempt <= self.state.attempt"),
+    ("C", "a rejected version may be rolled out", RUN, "self.state.rejection.is_some_and(|rejection| rejection.lifted)", None),
+    ("C", "any retryToken begins a new attempt, over and over", ENDED, "token.is_some() && *token != run.state.retry_token", "token.is_some()"),
+    ("C", "a new attempt begins while abort is set", ENDED, "!run.intent.abort", None),
+    ("C", "a pause admits devices", VIEW, "cause.admits()", "cause.admits() || state.attempt > 0"),
+    ("C", "a new attempt draws the devices of the one before", VIEW, "state.attempt.max(1)", "state.attempt.clamp(1, 1)"),
+    ("C", "a new attempt has the name of the one before", VIEW, "state.attempt > 1", "state.attempt > u32::MAX - 1"),
+    ("C", "a rollout that waits speaks for the plan", VIEW, "phase if phase.is_terminal() => Speaks::WhenNoOther", None),
+    ("C", "a new leader does not sign the plan anew", LEDGER, "of == epoch && same_content(plan, wanted)", "same_content(plan, wanted)"),
+    ("C", "a plan with other content counts as sent", LEDGER, "of == epoch && same_content(plan, wanted)", "of == epoch"),
+    ("C", "the highest revision is the last one that was heard", LEDGER, "revision.max(*highest)", "revision"),
+    ("C", "the revision of a plan that was heard is not noted", LEDGER, "self.raise(key, order.revision)", "drop(key)"),
+    ("C", "a plan that does not come back is not sent again", LEDGER, "now.since_ms(sent.at) >= ECHO_MAX_MS", "now.since_ms(sent.at) == u64::MAX"),
+    ("C", "what was sent before the connection was lost counts as held", LEDGER, "self.entries.clear()", "self.entries.retain(|_, entry| entry.sent.is_some() || entry.held.is_some())"),
+    ("C", "two rollouts of a model are under way", QUEUE, "phase if phase.is_active() => Rank::Active", None),
+    ("C", "a rollback keeps nobody waiting", QUEUE, "_ if self.overdue => Rank::Idle", None),
+    ("C", "the youngest waiting rollout gets its turn, also before the active one", QUEUE, "(a.rank(), a.created, &a.name).cmp(&(b.rank(), b.created, &b.name))", "(b.created, &b.name).cmp(&(a.created, &a.name))"),
+    ("C", "the membership of another attempt is published", MODEL_PLAN, "input.membership.salt != *salt", "input.membership.salt != *salt && salt.is_empty()"),
+    ("C", "of several rollouts that have ended any speaks for the plan", MODEL_PLAN, "(v.view.speaks, v.ended_at)", "(v.view.speaks, None)"),
+    ("C", "a promotion gets the number of the one before", PRODUCTION, "top.saturating_add(1)", "top"),
+    ("C", "the oldest promotion counts", PRODUCTION, "all.sort_by_key(|entry| Reverse((entry.order, entry.promoted)))", "all.sort_by_key(|entry| (entry.order, entry.promoted))"),
+    ("C", "no connected device counts as running a version that is taken back", COUNT, "one(exposed && facts.online)", "one(exposed && facts.online && facts.set_aside)"),
+    ("C", "a device that activated counts as confirmed", COUNT, "one(facts.is_confirmed())", "one(runs)"),
+    ("C", "what speaks neither for nor against a version is a pass", ANSWER, "verdict(answer.advice)", "if verdict(answer.advice) == Verdict::Undecided { Verdict::Healthy } else { verdict(answer.advice) }"),
+    ("C", "harm is told as undecided", ANSWER, "verdict(answer.advice)", "if verdict(answer.advice) == Verdict::Degraded { Verdict::Undecided } else { verdict(answer.advice) }"),
+    ("A", "a device activates what its plan holds back", CONVERGE, "started || !target.admit || ctx.now >= target.expires || !ctx.connected", "started || ctx.now >= target.expires || !ctx.connected"),
+    ("A", "a second build is loaded while the first proves itself", CONVERGE, "on_disk && !self.on_probation() && ctx.may_load", "on_disk && ctx.may_load"),
+    ("A", "an attempt that has ended begins again at once", CONVERGE, "at > now && !record.has_new_address(&target.build)", "at > now && now.0 == 0"),
+    ("A", "a promoted build is not noted as proven", CONVERGE, "self.slots.set_proven(&digest, true)", None),
+    ("A", "a build that is not wanted any more goes on", PROVING, "wanted && !rejected", "!rejected"),
+    ("A", "a rejected build goes on", PROVING, "wanted && !rejected", "wanted"),
+    ("A", "a failed build still counts as proven", PROVING, "self.slots.set_proven(&digest, false)", "self.slots.set_proven(&digest, true)"),
+    ("A", "a device goes back to a build that was not proven", SLOTS, "Some(&s.build.digest) != active && s.proven && !rejected.contains(&s.build.digest)", "Some(&s.build.digest) != active && !rejected.contains(&s.build.digest)"),
+    ("A", "a device goes back to a rejected build", SLOTS, "Some(&s.build.digest) != active && s.proven && !rejected.contains(&s.build.digest)", "Some(&s.build.digest) != active && s.proven"),
+    ("A", "a device keeps three builds and more", SLOTS, "taken.count() < SLOTS_MAX", "taken.count() <= SLOTS_MAX"),
+    ("A", "what a device goes back to is deleted", SLOTS, "retention == Retention::None || no_room", "retention < Retention::Wanted || no_room"),
+    ("A", "rejected builds stay on the disk", SLOTS, "retention == Retention::None || no_room", "no_room"),
+    ("A", "errors on probation are not held against a build", PROBATION, "errors > max_errors", "errors > max_errors.saturating_add(1_000_000)"),
+    ("A", "a build is confirmed without contact to the broker", PROBATION, "healthy && long_enough && self.heard", "healthy && long_enough"),
+    ("A", "a build is confirmed whether it answers or not", PROBATION, "answers && answered >= min_predictions", "answered >= min_predictions"),
+    ("A", "attempts are told apart by their build alone", ATTEMPTS, "self.attempt.rollout == rollout && &self.attempt.digest == digest", "&self.attempt.digest == digest"),
+]
+# Where the expression stands in a longer text that makes it unique: the text, the expression, what stands in its place.
+IN_CONTEXT = {
+    "a rejected version may be rolled out": ("self.state.rejection.is_some_and(|rejection| rejection.lifted)", "true", 0),
+    "a new attempt begins while abort is set": ("!run.intent.abort", "run.now.0 > 0", 0),
+    "a rollout that waits speaks for the plan": ("phase.is_terminal()", "phase != Phase::Progressing", 1),
+    "two rollouts of a model are under way": ("phase.is_active()", "phase.is_active() && self.deleted", 0),
+    "it is decided on counts of the last look": ("facts.counts_are_old", "(facts.counts_are_old && facts.deleted)", 0),
+    "a rollback keeps nobody waiting": ("self.overdue", "(self.overdue || self.phase == Phase::RollingBack)", 0),
+    "a promoted build is not noted as proven": ("self.slots.set_proven(&digest, true)", "()", 0),
+}
+
+
+def switchable(texts):
+    """The texts of the files with every expression made switchable."""
+    spots = collections.defaultdict(list)
+    for number, (_, meaning, file, before, after) in enumerate(MUTANTS, 1):
+        if meaning in IN_CONTEXT:
+            before, after, which = IN_CONTEXT[meaning]
+        else:
+            which = None
+        spots[file, before, which].append((number, meaning, after))
+    for (file, before, which), changes in spots.items():
+        text = texts[file]
+        code = text.split("#[cfg(test)]")[0]
+        found = [match.start() for match in re.finditer(re.escape(before), code)]
+        if which is None and len(found) != 1 or which is not None and len(found) <= which:
+            sys.exit(f"{file} has {before!r} {len(found)} times ({changes[0][1]})")
+        at = found[which or 0]
+        switched = before
+        for number, _, after in changes:
+            switched = f"(if modelfleet_mutant::on({number}) {{ {after} }} else {{ {switched} }})"
+        texts[file] = text[:at] + switched + text[at + len(before):]
+    return texts
+
+
+def plant(folder):
+    """Copies the tree and plants the defects, all of them switched off. Files that are the same keep their times."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    texts = {file: (ROOT / file).read_text() for file in {mutant[2] for mutant in MUTANTS}}
+    texts = switchable(texts)
+    crates = set()
+    for file in texts:
+        crate = next(str(parent) for parent in pathlib.PurePath(file).parents if (ROOT / parent / "Cargo.toml").is_file())
+        crates.add(crate)
+    for crate in crates:
+        up = "../" * len(pathlib.PurePath(crate).parts)
+        manifest = (ROOT / crate / "Cargo.toml").read_text()
+        dependency = f'[dependencies]\nmodelfleet-mutant = {{ path = "{up}mutant" }}\n'
+        texts[f"{crate}/Cargo.toml"] = manifest.replace("[dependencies]\n", dependency, 1)
+    texts["Cargo.toml"] = (ROOT / "Cargo.toml").read_text().replace("members = [\n", 'members = [\n    "mutant",\n', 1)
+    texts["mutant/Cargo.toml"] = '[package]\nname = "modelfleet-mutant"\nversion = "0.1.0"\nedition = "2024"\n'
+    texts["mutant/src/lib.rs"] = SWITCH
+    for file in listed:
+        source, target = ROOT / file, folder / file
+        if file in texts or not source.is_file() or source.is_symlink():
+            continue
+        if not target.is_file() or target.read_bytes() != source.read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    for file, text in texts.items():
+        target = folder / file
+        if not target.is_file() or target.read_text() != text:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+
+
+def compiled(folder, target):
+    """The program with all defects in it."""
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(target), RUSTFLAGS=os.environ.get("RUSTFLAGS", ""))
+    command = ["cargo", "build", "--offline", "--package", "modelfleet-swarm", "--bin", "modelfleet-swarm"]
+    subprocess.run(command, cwd=folder, env=environment, check=True)
+    return target / "debug" / "modelfleet-swarm"
+
+
+def play(program, number, first, seeds, seconds):
+    """How many seeds were played until a law was broken, and which; (seeds, None) where none was."""
+    began, played = time.monotonic(), 0
+    while played < seeds and time.monotonic() - began < seconds:
+        left = seconds - (time.monotonic() - began)
+        seed = first + played
+        command = [program, "--seed", str(seed)]
+        environment = dict(os.environ, MODELFLEET_MUTANT=str(number), RUST_BACKTRACE="0")
+        played += 1
+        try:
+            run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=max(left, 1) + 20)
+        except subprocess.TimeoutExpired:
+            return played, f"seed {seed}: does not come to its end"
+        if run.returncode:
+            said = run.stderr.strip()
+            law = re.search(r"Error: (seed .*)", said) or re.search(r"panicked at [^\n]*\n(.*)", said)
+            return played, law.group(1) if law else said[-200:]
+    return played, None
+
+
+def killed(program, number, kind, seeds, seconds):
+    """The row's cells: the law that noticed, and how many seeds that took."""
+    order = [("controllers", CONTROLLED + SMALL), ("author", 1)]
+    order = order if kind == "C" else order[::-1]
+    told, shares = [], (0.75, 0.25)
+    for (name, first), share in zip(order, shares):
+        played, law = play(program, number, first, seeds, seconds * share)
+        told.append(f"{played} ({name})")
+        if law:
+            law = re.sub(r"^seed \d+: ", "", law).replace("|", "\\|")
+            return law[:160], " + ".join(told)
+    return None, " + ".join(told)
+
+
+def main():
+    """Plants, compiles, plays and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="defects whose meaning contains this")
+    parser.add_argument("--seconds", type=float, default=60, help="bound for one defect")
+    parser.add_argument("--seeds", type=int, default=10_000, help="bound for one defect")
+    parser.add_argument("--dir", help="folder of the copy; kept")
+    parser.add_argument("--target", help="folder of what is compiled; in the copy if it is not given")
+    arguments = parser.parse_args()
+    folder = pathlib.Path(arguments.dir or tempfile.mkdtemp(prefix="modelfleet-mutants."))
+    target = pathlib.Path(arguments.target) if arguments.target else folder / "target"
+    try:
+        plant(folder)
+        program = compiled(folder, target)
+        played, law = play(program, 0, CONTROLLED + SMALL, 10, 60)
+        if law:
+            sys.exit(f"a law is broken without any defect: {law}")
+        rows, survivors = [], []
+        for number, (kind, meaning, file, _, _) in enumerate(MUTANTS, 1):
+            if arguments.only not in meaning:
+                continue
+            law, told = killed(program, number, kind, arguments.seeds, arguments.seconds)
+            row = f"| {meaning} | `{file}` | {law or '**survives**'} | {told} |"
+            (rows if law else survivors).append(row)
+            print(row, flush=True)
+        if not arguments.only:
+            TABLE.write_text(document(rows, survivors, arguments.seconds))
+        print(f"{len(rows)} killed, {len(survivors)} survive")
+    finally:
+        if not arguments.dir:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def document(rows, survivors, seconds):
+    """The table with what it means."""
+    head = "| planted defect | in | law that noticed | seeds played |\n|---|---|---|---|"
+    return f"""# The swarm: planted defects and the laws that notice them
+
+Each line changes one expression of a pure core. `tests/swarm/mutants.py` plants all of them in a copy of the tree, compiles
+once, and plays seeds with one defect at a time until a law is broken: those with an author of plans from seed 1 on, those with
+controllers from seed {CONTROLLED + SMALL} on. {seconds:.0f} seconds of one core are the bound for one defect. {len(rows)} of {len(rows) + len(survivors)} were noticed.
+
+{head}
+{chr(10).join(rows)}
+
+## Not noticed within the bound
+
+{head}
+{chr(10).join(survivors)}
+"""
+
+
+if __name__ == "__main__":
+    main()
