@@ -18,12 +18,15 @@ use crate::retry::retry_after;
 use crate::work::Job;
 use modelfleet_fleet::Key;
 use modelfleet_protocol::causes::with_causes;
+use modelfleet_protocol::time::Time;
 
 pub use listen::{listen, receive};
 pub use watch::{hand_on, rollout_changed, version_changed, watch};
 
 /// Models that are reconciled at the same time.
 const WORKERS: usize = 4;
+/// A model is looked at at least this often, milliseconds.
+const LOOK_AGAIN_MS: u64 = 3_600_000;
 
 /// Whose objects are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +108,7 @@ pub fn note(ctx: &Context, key: &Key, evidence_since: Option<Instant>, result: R
                 ctx.metrics.evidence_to_plan_seconds.observe(seconds);
             }
             if let Some(wake) = done.wake {
-                ctx.work.at(key.clone(), now + Duration::from_millis(wake.since_ms(ctx.now()).max(1)));
+                ctx.work.at(key.clone(), now + wait(wake, ctx.now()));
             }
             if done.empty {
                 ctx.work.forget(key);
@@ -128,9 +131,22 @@ pub fn note(ctx: &Context, key: &Key, evidence_since: Option<Instant>, result: R
     }
 }
 
+/// How long until a model is looked at again that wants to be at `wake`: an hour at most, because the wall clock may be set
+/// right meanwhile, and a plan that it has outdated must not stay at the broker.
+fn wait(wake: Time, now: Time) -> Duration {
+    Duration::from_millis(wake.since_ms(now).clamp(1, LOOK_AGAIN_MS))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_is_looked_at_every_hour_however_late_it_wants_to_be() {
+        let waits = |wake_ms| wait(Time(wake_ms), Time(1_000)).as_millis();
+        assert_eq!((waits(500), waits(1_000), waits(61_000)), (1, 1, 60_000));
+        assert_eq!(waits(400 * 86_400_000), u128::from(LOOK_AGAIN_MS));
+    }
 
     #[tokio::test]
     async fn a_vital_task_that_panics_stops_the_others_at_once() {

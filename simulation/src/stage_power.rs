@@ -64,7 +64,7 @@ pub enum StagePower {
         /// How many stages found that.
         found: Share,
     },
-    /// To find out would take more than the effort allows.
+    /// To find out would take more than the effort allows, or simulated stages did not come to one answer.
     Unknown,
 }
 
@@ -147,29 +147,51 @@ struct Ladder<'a> {
 impl Ladder<'_> {
     /// `None`: the stage cannot be simulated.
     fn climb(&mut self, guess: i32) -> Option<StagePower> {
-        let (mut at, mut run) = (guess, 0);
-        while run < self.effort.runs {
-            let batch = BATCH.min(self.effort.runs - run);
-            let tally = self.run(at, run, batch)?;
-            let rung = self.rungs.entry(at).or_default();
-            *rung = rung.plus(tally);
-            run += batch;
-            at = rung_at(posterior(&self.rungs, guess).middle);
+        let mut run = self.batch(guess, 0)?;
+        if self.rungs.values().all(|tally| tally.hits == 0) {
+            // The guess is far off: the highest rung says whether there is anything to look for.
+            run += self.batch(TOP, run)?;
+            let found = self.near(f64::from(TOP));
+            if f64::from(found.high_ppm) < WANTED * 1e6 {
+                return Some(StagePower::Misses { found });
+            }
         }
-        let crossing = posterior(&self.rungs, guess);
-        let told = |from: f64, to: f64| {
-            let near = self.rungs.iter().filter(|(rung, _)| (from..=to).contains(&f64::from(**rung)));
-            let tally = near.fold(Tally::default(), |sum, (_, tally)| sum.plus(*tally));
-            Share::of(tally.hits, tally.runs)
-        };
-        if crossing.middle >= f64::from(TOP) - NEAR {
-            return Some(StagePower::Misses { found: told(f64::from(TOP) - 2.0 * NEAR, f64::from(TOP)) });
+        loop {
+            let crossing = posterior(&self.rungs, guess);
+            let found = self.near(crossing.middle);
+            // An answer is told only where stages were simulated; to get there may take some more of them.
+            let there = found.runs >= 2 * BATCH;
+            if run < self.effort.runs || (!there && run < 2 * self.effort.runs) {
+                run += self.batch(rung_at(crossing.middle), run)?;
+                continue;
+            }
+            let apart = f64::from(found.high_ppm) < WANTED * 1e6 || f64::from(found.low_ppm) > WANTED * 1e6;
+            return Some(match there && !apart {
+                _ if crossing.middle >= f64::from(TOP) - NEAR => StagePower::Misses { found },
+                true => StagePower::Finds {
+                    ratio_ppm: ratio_ppm(crossing.middle),
+                    limits_ppm: (ratio_ppm(crossing.low), ratio_ppm(crossing.high)),
+                    found,
+                },
+                // The curve is none that the posterior knows.
+                false => StagePower::Unknown,
+            });
         }
-        Some(StagePower::Finds {
-            ratio_ppm: ratio_ppm(crossing.middle),
-            limits_ppm: (ratio_ppm(crossing.low), ratio_ppm(crossing.high)),
-            found: told(crossing.middle - NEAR, crossing.middle + NEAR),
-        })
+    }
+
+    /// Simulates some stages at a rung, of numbers from `run` on, and says how many.
+    fn batch(&mut self, at: i32, run: u64) -> Option<u64> {
+        let tally = self.run(at, run, BATCH)?;
+        let rung = self.rungs.entry(at).or_default();
+        *rung = rung.plus(tally);
+        Some(BATCH)
+    }
+
+    /// How many of the stages at this rung, or near it, found the rise.
+    fn near(&self, rung: f64) -> Share {
+        let near = self.rungs.iter().filter(|(at, _)| (f64::from(**at) - rung).abs() <= NEAR);
+        let tally = near.fold(Tally::default(), |sum, (_, tally)| sum.plus(*tally));
+        Share::of(tally.hits, tally.runs)
     }
 
     /// Simulates `runs` stages from number `first` on.

@@ -5,8 +5,8 @@ use modelfleet_number::chance::Chance;
 use crate::world::CONTROLLED;
 
 const HOUR_MS: u64 = 3_600_000;
-/// The first seeds with controllers are large, and of the later ones every so many.
-const LARGE_FIRST: u64 = 32;
+/// The first seeds of each kind are large, and of the later ones every so many.
+const LARGE_FIRST: u64 = 60;
 const LARGE_EVERY: u64 = 16;
 
 /// How large and how long a run is.
@@ -24,32 +24,33 @@ pub struct Scale {
     pub patience_ms: u64,
     /// Longest time between two strikes of one fault, and between two acts of people, milliseconds.
     pub between_ms: u64,
+    /// After such a pause a device tries again what has failed for good, milliseconds.
+    pub long_pause_ms: u64,
 }
 
 impl Scale {
-    /// The scale of a seed. A reconcile costs a thousand times as much as a step of an agent, so most runs with controllers
-    /// are small; the healing without controllers is long because a failed download is tried again after a day.
+    /// The scale of a seed. Healing is long enough for what devices try again after their longest pause.
     #[must_use]
     pub fn of(seed: u64, chance: &mut Chance) -> Scale {
         let models = 1 + chance.below(3);
         let devices = 4 + chance.below(17);
-        let Some(number) = seed.checked_sub(CONTROLLED) else {
-            let (trouble_ms, healing_ms) = (48 * HOUR_MS, 72 * HOUR_MS);
-            return Scale {
-                devices,
-                models,
-                trouble_ms,
-                healing_ms,
-                patience_ms: 0,
-                between_ms: 6 * HOUR_MS,
-            };
+        let controlled = seed >= CONTROLLED;
+        let large = seed % CONTROLLED < LARGE_FIRST || seed.is_multiple_of(LARGE_EVERY);
+        let hours = |trouble: u64, healing: u64, patience: u64, between: u64, long_pause: u64| Scale {
+            devices: if large { devices } else { 3 + devices % 6 },
+            models: if large { models } else { 1 + models / 3 },
+            trouble_ms: trouble * HOUR_MS,
+            healing_ms: healing * HOUR_MS,
+            patience_ms: patience * HOUR_MS,
+            between_ms: between * HOUR_MS,
+            long_pause_ms: long_pause * HOUR_MS,
         };
-        if number < LARGE_FIRST || number.is_multiple_of(LARGE_EVERY) {
-            let (trouble_ms, healing_ms, patience_ms) = (12 * HOUR_MS, 24 * HOUR_MS, 8 * HOUR_MS);
-            return Scale { devices, models, trouble_ms, healing_ms, patience_ms, between_ms: 6 * HOUR_MS };
+        match (controlled, large) {
+            (false, true) => hours(48, 72, 0, 6, 24),
+            (false, false) => hours(18, 30, 0, 2, 6),
+            // A reconcile costs a thousand times as much as a step of an agent.
+            (true, true) => hours(12, 24, 8, 6, 24),
+            (true, false) => hours(5, 9, 5, 2, 2),
         }
-        let (trouble_ms, healing_ms, patience_ms) = (5 * HOUR_MS, 9 * HOUR_MS, 5 * HOUR_MS);
-        let (devices, models) = (3 + devices % 6, 1 + models / 3);
-        Scale { devices, models, trouble_ms, healing_ms, patience_ms, between_ms: 2 * HOUR_MS }
     }
 }

@@ -144,7 +144,7 @@ impl World {
         let name = |i| format!("model-{i}").parse().expect("a DNS label");
         let models: Vec<ModelName> = (0..scale.models).map(name).collect();
         let devices: Vec<Device> =
-            (0..scale.devices).map(|i| Device::new(identity(&namespace, i), limits())).collect();
+            (0..scale.devices).map(|i| Device::new(identity(&namespace, i), limits(&scale))).collect();
         let author = Author::new(namespace, &models, START);
         let control = (seed >= CONTROLLED)
             .then(|| Control::new(&models, !faults.has(Fault::ControllerClocks), &mut Chance::fork(seed, 3)));
@@ -412,7 +412,7 @@ impl World {
         let said = self.author.act(self.schedule.now(), &mut self.chance);
         self.say(|| said);
         self.hand_over();
-        let wait_ms = 60_000 + drawn(&mut self.chance, 4 * HOUR_MS);
+        let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.between_ms / 3 * 2);
         self.schedule.in_ms(wait_ms, Event::Author);
     }
 
@@ -534,10 +534,11 @@ fn identity(namespace: &Namespace, i: u32) -> Identity {
     }
 }
 
-/// As shipped, but for the spread of downloads and the length of histories, which would be most of a run.
-fn limits() -> Limits {
+/// As shipped, but for the spread of downloads, the length of histories and, in short runs, the longest pause, which would be
+/// most of a run.
+fn limits(scale: &Scale) -> Limits {
     let fetch = Fetch { spread_ms: 60_000, ..Fetch::default() };
-    Limits { fetch, history_windows: 48, ..Limits::default() }
+    Limits { fetch, history_windows: 48, long_pause_ms: scale.long_pause_ms, ..Limits::default() }
 }
 
 fn ahead(chance: &mut Chance, most_ms: u64) -> i64 {
