@@ -246,6 +246,10 @@ pub struct Assessment {
     pub hard_stop: Option<HardStop>,
     /// Minimum devices, windows and reporting.
     pub coverage: Coverage,
+    /// Controls suffer from something that canaries are spared from: the candidate mends it.
+    pub cures: bool,
+    /// For that reason the stage may end at this look, before the last planned one.
+    pub early: bool,
     /// Error budget this stage has spent so far, parts per billion.
     pub spent_ppb: u64,
     /// Error budget this stage may spend, parts per billion.
