@@ -7,7 +7,7 @@
 KEEP ?=
 SHELL := /bin/bash
 
-.PHONY: demo test install build check unit examples e2e manifests
+.PHONY: demo test install build check unit swarm examples e2e manifests
 
 demo: install
 	tests/demo.sh $(if $(KEEP),--keep)
@@ -24,8 +24,13 @@ check:
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	$$(tests/cargo_deny.sh) --locked --all-features check bans licenses sources
 
+# With a thousand seeds of the simulated world with faults, which take about four minutes on two quiet cores.
 unit:
-	cargo test --workspace --features real-parts --locked
+	MODELFLEET_SWARM_SEEDS=1000 cargo test --workspace --features real-parts --locked
+
+# The seeds alone.
+swarm:
+	MODELFLEET_SWARM_SEEDS=1000 cargo test --locked -p modelfleet-swarm --test seeds
 
 examples:
 	tests/examples.sh

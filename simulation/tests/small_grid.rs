@@ -204,6 +204,69 @@ fn what_the_plan_claims_beside_an_allowance_is_found() {
     }
 }
 
+/// Changing models costs a device windows whatever the model, behind the window of warm-up; controls do not pay.
+fn with_swap_cost(mut scenario: Scenario, windows: u32) -> Scenario {
+    scenario.effect.swap_cost_windows = 1 + windows;
+    scenario
+}
+
+#[test]
+fn the_cost_of_changing_models_takes_no_unchanged_model_back() {
+    let (mut shown, mut runs) = (0, 0);
+    for (number, (canaries, base, windows)) in
+        [(5, 0.02, 1), (5, 0.002, 5), (20, 0.02, 2), (20, 0.2, 5), (60, 0.02, 5)].into_iter().enumerate()
+    {
+        let scenario = with_swap_cost(scenario(1.0, 1.0, base, 1.0), windows);
+        let s = summary(&stage(canaries), &scenario, 31 + number as u64);
+        assert!(s.harm_shown.hits <= 7, "{canaries}, {base}, {windows}: {s:?}");
+        assert!(s.succeeded.share_ppm >= 930_000, "{canaries}, {base}, {windows}: {s:?}");
+        shown += s.harm_shown.hits;
+        runs += RUNS;
+    }
+    assert!(shown * 50 <= runs, "{shown} false rollbacks in {runs} runs");
+}
+
+#[test]
+fn harm_that_lasts_is_found_whatever_the_change_of_models_costs() {
+    for (canaries, base, windows) in [(20, 0.02, 5), (5, 0.2, 2)] {
+        let s = summary(&stage(canaries), &with_swap_cost(scenario(1.0, 1.0, base, 3.0), windows), 37);
+        assert!(s.harm_shown.share_ppm >= 930_000, "{canaries}, {base}, {windows}: {s:?}");
+    }
+}
+
+/// A cost that outlasts the settling time holds the stage up, and is not taken for harm.
+#[test]
+fn a_longer_cost_of_changing_models_is_told_and_takes_nothing_back() {
+    let simulation = Simulation::new(stage(5), &with_swap_cost(scenario(1.0, 1.0, 0.02, 1.0), 8)).unwrap();
+    let (mut back, mut told) = (0, 0);
+    for run in 0..50 {
+        let mut said = false;
+        let outcome = simulation.run(41, run, &mut |look| {
+            said |= look.assessment.sentence.contains("observe.warmupWindows: 9 would leave them out");
+        });
+        back += u32::from(outcome.unwrap().detected_ms.is_some());
+        told += u32::from(said);
+    }
+    assert!(back <= 2, "{back} of 50 taken back");
+    assert!(told >= 45, "{told} of 50 told");
+}
+
+/// The rollout is told how late labels come: its looks and its deadlines wait for them, in the last stage too.
+#[test]
+fn late_labels_let_a_good_model_through() {
+    let mut objective = Objective::statistical("slo", 0);
+    objective.late_windows = 72;
+    let mut setup = Setup::hourly(Setup::default_stages(), vec![objective]);
+    let delay_ms = 72 * setup.window_ms();
+    setup.parts.stages.iter_mut().for_each(|stage| stage.max_wait_ms += delay_ms);
+    let mut scenario = scenario(1.0, 1.0, 0.2, 1.0);
+    scenario.truth_delay_windows = PerSli::All(72.0);
+    let simulation = Simulation::new(setup, &scenario).unwrap();
+    let outcomes: Vec<_> = (0..20).map(|run| simulation.run(43, run, &mut |_| {}).unwrap()).collect();
+    let s = Summary::of(Tested::FalseRollback, 4, &outcomes);
+    assert!(s.succeeded.hits >= 19, "{s:?}");
+}
+
 /// `kinds` kinds of devices by site, the first of them so large a share of the fleet and with the first rate, the others
 /// with the second.
 fn kinds(scenario: &mut Scenario, kinds: usize, share: f64, ratios: [f64; 2]) {
