@@ -4,7 +4,8 @@ use crate::assessment::{Advice, Assessment, SloVerdict};
 use crate::budget::Looks;
 use crate::decide::assess_look;
 use crate::decide::incident::Burning;
-use crate::observations::{Counts, Observations};
+use crate::observations::{Counts, Observations, SloRule};
+use crate::state::SloState;
 use modelfleet_number::beta::binomial_upper_tail;
 
 /// Chance alone would spare canaries so rarely.
@@ -32,14 +33,22 @@ pub fn of(burning: &Option<Burning>, record: &SloVerdict) -> bool {
 /// mends one thing and does harm in another as large as the margin then passes in 4 % of cases at this look, and in 5 % at
 /// all later ones together.
 pub fn early(observations: &Observations<'_>, answer: Assessment) -> Assessment {
-    let looks = observations.looks;
-    let begun = looks.reached > 0 && looks.reached >= looks.planned.div_ceil(EARLIEST);
-    let asked = |look: u16| look != 0 && look != looks.reached;
-    let asked = answer.state.slos.iter().any(|slo| asked(slo.judged_look));
-    if !answer.cures || answer.advice != Advice::Wait || looks.is_final() || !begun || asked {
+    if !answer.cures || answer.advice != Advice::Wait {
         return answer;
     }
-    let last = Observations { looks: Looks { planned: looks.reached, ..looks }, ..*observations };
+    let begun = |looks: Looks| looks.reached > 0 && looks.reached >= looks.planned.div_ceil(EARLIEST);
+    // Rules are in the order of their states.
+    let looks = || observations.slos.iter().map(|rule| rule.looks(observations)).zip(&answer.state.slos);
+    let asked = |(looks, slo): (Looks, &SloState)| slo.judged_look != 0 && slo.judged_look != looks.reached;
+    let all_begun = begun(observations.looks) && looks().all(|(looks, _)| begun(looks));
+    if observations.looks.is_final() || !all_begun || looks().any(asked) {
+        return answer;
+    }
+    let ended = |looks: Looks| Looks { planned: looks.planned.min(looks.reached), ..looks };
+    let end = |rule: &SloRule<'_>| Some(ended(rule.looks(observations)));
+    let rules: Vec<SloRule<'_>> =
+        observations.slos.iter().map(|rule| SloRule { looks: end(rule), ..*rule }).collect();
+    let last = Observations { slos: &rules, looks: ended(observations.looks), ..*observations };
     let ended = assess_look(&last, &answer.state);
     if ended.advice == Advice::Advance {
         let sentence = format!("{MENDS}; {}", ended.sentence);
