@@ -10,6 +10,7 @@ pub mod few_proof;
 pub mod hard_stop;
 pub mod incident;
 pub mod margin;
+pub mod own_past_layer;
 pub mod plain;
 pub mod silence;
 pub mod slo;

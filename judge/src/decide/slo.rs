@@ -6,7 +6,8 @@ use crate::budget::{Looks, Spending};
 use crate::decide::far_worse::FarWorse;
 use crate::decide::tally::Tally;
 use crate::decide::{
-    anytime_layer, exact_layer, exposed, few, few_proof, incident, look_label, margin, transient,
+    anytime_layer, exact_layer, exposed, few, few_proof, incident, look_label, margin, own_past_layer,
+    transient,
 };
 use crate::exact::change::{Subject, subjects};
 use crate::exact::exposure;
@@ -81,7 +82,7 @@ pub fn judge(
     } else {
         Verdict::Undecided
     };
-    if observations.looks.is_final() && ruling.margin_ppm == u64::MAX {
+    if rule.looks(observations).is_final() && ruling.margin_ppm == u64::MAX {
         record.exposure = Some(exposed::of(rule, tally, state.earlier));
     }
     if record.verdict == Verdict::Healthy {
@@ -111,7 +112,7 @@ fn fill(record: &mut SloVerdict, ratio: &Ratio) {
 }
 
 /// Few devices in the smaller arm: the exact layer has the whole share. Many: half each. Very many, or no
-/// controls: layer 2 alone.
+/// controls: layer 2 alone. A few and no controls: each against its own past.
 /// Which of these holds depends on how many devices there are, not on what they show.
 fn test(looks: Looks, subjects: &[Subject], whole: Spending, seed: u64, state: &mut SloState) {
     let canaries = subjects.iter().filter(|s| s.arm == Arm::Canary).count();
@@ -133,7 +134,9 @@ fn test(looks: Looks, subjects: &[Subject], whole: Spending, seed: u64, state: &
     };
     // When the number of devices passes a limit between looks, what the other layer has spent stays spent.
     let rest = Spending { share_ppb: spending.share_ppb.saturating_sub(state.anytime_ppb) };
-    if alone || smaller > exact_layer::MOST_DEVICES {
+    if alone && canaries < anytime_layer::FEWEST_DEVICES {
+        own_past_layer::test(subjects, rest, looks, state);
+    } else if alone || smaller > exact_layer::MOST_DEVICES {
         any_time(spending, state);
     } else if smaller >= anytime_layer::FEWEST_DEVICES {
         let half = spending.half();

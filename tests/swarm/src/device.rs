@@ -23,6 +23,7 @@ use crate::broker::{Connection, Frame};
 use crate::disk::Disk;
 use crate::nature::{Nature, REQUESTS_A_WINDOW};
 use crate::network::{drawn, happens};
+use crate::probes::{self, Reached};
 use link::{Item, Link};
 
 /// Time that a load and a self-test have until they are given up, milliseconds.
@@ -143,6 +144,8 @@ pub struct Device {
     pub serving: BTreeMap<ModelName, Build>,
     /// What happened since the world looked last.
     pub deeds: Vec<Deed>,
+    /// What its agent has asked for and told.
+    pub reached: Reached,
     /// Whether its inputs and outputs are written down.
     pub traced: bool,
     /// What was written down since the world looked last.
@@ -167,6 +170,7 @@ impl Device {
             process: None,
             serving: BTreeMap::new(),
             deeds: Vec::new(),
+            reached: Reached::new(),
             traced: false,
             trace: Vec::new(),
             tidied: false,
@@ -388,6 +392,7 @@ impl Device {
                 .then(|| drawn(lent.chance, outputs.len() as u64) as usize);
             let mut written = true;
             for output in outputs.into_iter().take(cut.unwrap_or(usize::MAX)) {
+                probes::note_output(&mut self.reached, &output);
                 if output == Output::Save(Record::Control) {
                     written = self.save_control();
                 } else if written || !output.depends_on_record() {

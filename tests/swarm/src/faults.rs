@@ -114,6 +114,12 @@ pub const ALL: [Fault; 33] = [
     Fault::ForgedPlans,
 ];
 
+/// Statuses are lost in no run that also loses plans. What is in production is known from the statuses and from the plan at
+/// the broker; a controller that has lost both cannot tell which version devices are to go back to, and says so: nothing can
+/// converge without a person.
+const LOSE_PLANS: [Fault; 4] =
+    [Fault::BrokerGoesBack, Fault::BrokerForgets, Fault::RetainedLost, Fault::ForgedPlans];
+
 /// The faults of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
@@ -125,7 +131,10 @@ impl Faults {
         let chance = &mut Chance::fork(seed, 1);
         let calm = chance.below(8) == 0;
         let drawn = ALL.into_iter().filter(|_| chance.below(3) == 0);
-        let drawn: Vec<Fault> = drawn.collect();
+        let mut drawn: Vec<Fault> = drawn.collect();
+        if LOSE_PLANS.iter().any(|fault| drawn.contains(fault)) {
+            drawn.retain(|fault| *fault != Fault::StatusesLost);
+        }
         Faults(if calm { Vec::new() } else { drawn })
     }
 

@@ -13,7 +13,6 @@ use serde_json::Value;
 use crate::api_server::{Place, Stored};
 use crate::laws::included;
 use crate::nature::Nature;
-use crate::operator::BAKE_HOURS;
 
 /// Most bytes of a status: DESIGN, section 4.
 const STATUS_BYTES_MAX: usize = 32 * 1024;
@@ -233,7 +232,8 @@ impl FleetLaws {
             text.parse::<k8s_openapi::jiff::Timestamp>().ok().map(|at| at.as_second())
         };
         let baked = seconds(new)? - seconds(old)?;
-        let bake = i64::try_from(BAKE_HOURS * 3_600).unwrap_or(i64::MAX);
+        let stage = &before["spec"]["stages"][usize::try_from(old["index"].as_u64()?).ok()?];
+        let bake = 60 * stage["bake"].as_str()?.strip_suffix('m')?.parse::<i64>().ok()?;
         (baked < bake).then(|| format!("{} left a stage after {baked} s of {bake} s", write.place.1))
     }
 
@@ -258,19 +258,20 @@ impl FleetLaws {
             return None;
         }
         self.epoch = order.0;
-        let candidate = plan.candidate.as_ref()?;
+        // One that admits nobody else leaves those who have begun as they are, also where its object is another by now.
+        let candidate = plan.candidate.as_ref().filter(|candidate| candidate.admit)?;
         let salt = &candidate.membership.salt;
         let (model, version) = (&plan.model, &candidate.build.version);
-        if self.taken_back.contains(salt) && candidate.admit {
+        if self.taken_back.contains(salt) {
             return Some(format!("{model}: plan {order:?} offers {version}, and its attempt was taken back"));
         }
-        if self.rejected.contains(&candidate.build.digest) && candidate.admit {
+        if self.rejected.contains(&candidate.build.digest) {
             return Some(format!("{model}: plan {order:?} offers {version}, which a rollout has rejected"));
         }
-        if self.harmed.contains(salt) && candidate.admit {
+        if self.harmed.contains(salt) {
             return Some(format!("{model}: plan {order:?} offers {version}, of which harm was shown"));
         }
-        if self.held.contains(salt) && candidate.admit {
+        if self.held.contains(salt) {
             return Some(format!("{model}: plan {order:?} offers {version}, and a person holds its rollout"));
         }
         let Some(stage) = self.stages.get(salt) else {

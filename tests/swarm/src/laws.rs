@@ -99,8 +99,8 @@ pub fn of_deeds(device: &Device, watched: &mut Watched, deeds: Vec<Deed>, now: T
         if plan.rejected.contains(&digest) {
             return Some(format!("{model}: activated {digest}, which its plan rejects"));
         }
-        let proven = kept.slots.iter().any(|slot| slot.proven && slot.build.digest == digest);
-        if proven || stable_builds(plan).any(|stable| stable == digest) {
+        let good = kept.slots.iter().any(|slot| (slot.proven || slot.stable) && slot.build.digest == digest);
+        if good || stable_builds(plan).any(|stable| stable == digest) {
             return None;
         }
         let candidate = plan.candidate.as_ref().filter(|candidate| candidate.build.digest == digest);

@@ -15,6 +15,7 @@ pub mod laws;
 pub mod nature;
 pub mod network;
 pub mod operator;
+pub mod probes;
 pub mod scale;
 pub mod schedule;
 pub mod shrink;

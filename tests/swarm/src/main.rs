@@ -4,12 +4,14 @@
 //! From seed 1 000 000 on whole controllers write the plans: `... -- --from 1000000 --seeds 100`.
 //! `... -- --hours 1`: as many as there is time for. `... -- --seed 17 --faults Kills,Cuts`: one seed and its story.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use modelfleet_swarm::faults::Faults;
+use modelfleet_swarm::probes;
 use modelfleet_swarm::shrink::shrink;
 use modelfleet_swarm::world::{Outcome, play_watching, play_with};
 
@@ -34,6 +36,9 @@ struct Arguments {
     /// Goes on when a law is broken, and prints a line for each such seed.
     #[arg(long)]
     all: bool,
+    /// Prints how many seeds reached each situation, and which none reached.
+    #[arg(long)]
+    probes: bool,
     /// Never plays these faults.
     #[arg(long, default_value = "none")]
     without: Faults,
@@ -57,6 +62,7 @@ fn main() -> anyhow::Result<()> {
     }
     let until = arguments.hours.map(|hours| Instant::now() + Duration::from_secs_f64(hours * 3_600.0));
     let last = if until.is_some() { u64::MAX } else { arguments.from.saturating_add(arguments.seeds) };
+    let counts = Mutex::new(BTreeMap::<String, u64>::new());
     let (next, hours, failed) = (AtomicU64::new(arguments.from), AtomicU64::new(0), Mutex::new(None));
     let began = Instant::now();
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -71,6 +77,9 @@ fn main() -> anyhow::Result<()> {
                         return;
                     }
                     let outcome = play_with(seed, Faults::drawn_by(seed).without(&arguments.without));
+                    if let (true, Ok(mut counts)) = (arguments.probes, counts.lock()) {
+                        outcome.reached.iter().for_each(|name| *counts.entry(name.clone()).or_default() += 1);
+                    }
                     if let Some(broken) = outcome.broken.as_ref().filter(|_| arguments.all) {
                         println!("seed {seed}: {broken}");
                     }
@@ -91,6 +100,9 @@ fn main() -> anyhow::Result<()> {
         next.into_inner().min(last) - arguments.from,
         hours as f64 * 60.0 / seconds
     );
+    if arguments.probes {
+        tell_probes(&counts.into_inner().unwrap_or_default());
+    }
     match failed.into_inner().ok().flatten() {
         Some(_) if arguments.all => anyhow::bail!("laws were broken"),
         Some(seed) => {
@@ -99,6 +111,17 @@ fn main() -> anyhow::Result<()> {
             tell(seed, &outcome)
         }
         None => Ok(()),
+    }
+}
+
+fn tell_probes(counts: &BTreeMap<String, u64>) {
+    for name in probes::all() {
+        let rare = probes::RARE.iter().find(|(rare, _)| *rare == name).map(|(_, why)| *why);
+        match (counts.get(&name), rare) {
+            (Some(count), _) => println!("{count:>6}  {name}"),
+            (None, Some(why)) => println!("  rare  {name}: {why}"),
+            (None, None) => println!("  NONE  {name}"),
+        }
     }
 }
 

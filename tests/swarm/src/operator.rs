@@ -10,14 +10,31 @@ use serde_json::{Value, json};
 use crate::api_server::{ApiServer, Shared, locked};
 use crate::nature::MINORS;
 
-/// How long a stage watches, hours.
-pub const BAKE_HOURS: u64 = 2;
+/// How long stages of a rollout take.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How long a stage watches, minutes.
+    pub bake_min: u64,
+    /// How long it waits for a verdict after that, minutes.
+    pub max_wait_min: u64,
+    /// Length of a window, minutes.
+    pub window_min: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { bake_min: 120, max_wait_min: 480, window_min: 30 }
+    }
+}
+
 /// Most rollouts of a model that are kept; the oldest that has ended is deleted.
 const ROLLOUTS_MAX: usize = 4;
 
 /// Writes objects as people do.
 #[derive(Debug, Default)]
 pub struct Operator {
+    /// How long stages take.
+    pub pace: Pace,
     versions: u64,
     /// What was applied last, by kind and name: the files of a repository.
     files: BTreeMap<(&'static str, String), Value>,
@@ -139,7 +156,7 @@ impl Operator {
         let text = object["spec"]["version"].as_str().unwrap_or_default().to_owned();
         self.versions += 1;
         self.apply(server, "modelversions", object);
-        let object = rollout(model, &text, chance);
+        let object = rollout(model, &text, self.pace, chance);
         let said = format!("a user rolls out {model} {text}: {}", object["spec"]["stages"]);
         self.apply(server, "rollouts", object);
         said
@@ -217,10 +234,11 @@ fn version(model: &ModelName, minor: u64, patch: u64) -> Value {
     })
 }
 
-fn rollout(model: &ModelName, version: &str, chance: &mut Chance) -> Value {
+fn rollout(model: &ModelName, version: &str, pace: Pace, chance: &mut Chance) -> Value {
+    let Pace { bake_min, max_wait_min, window_min } = pace;
     let stage = |name: &str, devices: &str| {
         json!({
-            "name": name, "devices": devices, "bake": format!("{BAKE_HOURS}h"), "maxWait": "8h",
+            "name": name, "devices": devices, "bake": format!("{bake_min}m"), "maxWait": format!("{max_wait_min}m"),
             "rollbackDeadline": "30m", "limits": {"minWindows": 2},
         })
     };
@@ -231,7 +249,7 @@ fn rollout(model: &ModelName, version: &str, chance: &mut Chance) -> Value {
         "metadata": {"name": format!("{model}-{version}")},
         "spec": {
             "model": model, "version": version, "onUndecided": undecided,
-            "observe": {"window": "30m", "warmupWindows": 0},
+            "observe": {"window": format!("{window_min}m"), "warmupWindows": 0},
             "probation": {"timeout": "1h", "minPredictions": 5},
             "stages": [stage("canary", &canary), stage("half", "50%"), stage("full", "100%")],
             "slos": [{"name": "errors", "metric": "ErrorRate", "threshold": "1%", "allowance": "2%"}],

@@ -2,6 +2,7 @@
 
 use modelfleet_number::chance::Chance;
 
+use crate::operator::Pace;
 use crate::world::CONTROLLED;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -10,7 +11,7 @@ const LARGE_FIRST: u64 = 60;
 const LARGE_EVERY: u64 = 16;
 
 /// How large and how long a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Scale {
     /// Devices.
     pub devices: u32,
@@ -26,6 +27,8 @@ pub struct Scale {
     pub between_ms: u64,
     /// After such a pause a device tries again what has failed for good, milliseconds.
     pub long_pause_ms: u64,
+    /// How long stages of a rollout take.
+    pub pace: Pace,
 }
 
 impl Scale {
@@ -44,13 +47,18 @@ impl Scale {
             patience_ms: patience * HOUR_MS,
             between_ms: between * HOUR_MS,
             long_pause_ms: long_pause * HOUR_MS,
+            pace: if large {
+                Pace::default()
+            } else {
+                Pace { bake_min: 60, max_wait_min: 120, window_min: 20 }
+            },
         };
         match (controlled, large) {
             (false, true) => hours(48, 72, 0, 6, 24),
             (false, false) => hours(18, 30, 0, 2, 6),
             // A reconcile costs a thousand times as much as a step of an agent.
             (true, true) => hours(12, 24, 8, 6, 24),
-            (true, false) => hours(5, 9, 5, 2, 2),
+            (true, false) => hours(4, 6, 3, 1, 2),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::device::{Device, DeviceEvent, Lent, Wish};
 use crate::faults::{Fault, Faults};
 use crate::laws::{self, Watched};
 use crate::network::{Fate, Network, Quality, Way, drawn};
+use crate::probes::Reached;
 use crate::scale::Scale;
 use crate::schedule::Schedule;
 use control::Control;
@@ -82,6 +83,8 @@ pub struct Outcome {
     pub end: String,
     /// Device-hours that were played.
     pub device_hours: u64,
+    /// Situations that were reached: [`crate::probes`].
+    pub reached: Reached,
 }
 
 /// One run.
@@ -146,8 +149,14 @@ impl World {
         let devices: Vec<Device> =
             (0..scale.devices).map(|i| Device::new(identity(&namespace, i), limits(&scale))).collect();
         let author = Author::new(namespace, &models, START);
-        let control = (seed >= CONTROLLED)
-            .then(|| Control::new(&models, !faults.has(Fault::ControllerClocks), &mut Chance::fork(seed, 3)));
+        let control = (seed >= CONTROLLED).then(|| {
+            Control::new(
+                &models,
+                scale.pace,
+                !faults.has(Fault::ControllerClocks),
+                &mut Chance::fork(seed, 3),
+            )
+        });
         let on = |fault, ppm| if faults.has(fault) { ppm } else { 0 };
         let network = Network::of(Quality {
             cut_ppm: on(Fault::Cuts, 10_000),
@@ -190,7 +199,16 @@ impl World {
             self.broken = self.unconverged();
         }
         let hours = self.devices.len() as u64 * (trouble_ms + healing_ms) / HOUR_MS;
-        Outcome { broken: self.broken.take(), end: self.end(), story: self.story, device_hours: hours }
+        let mut reached = Reached::new();
+        self.devices.iter_mut().for_each(|device| reached.append(&mut device.reached));
+        self.control.iter_mut().for_each(|control| reached.append(&mut control.reached));
+        Outcome {
+            broken: self.broken.take(),
+            end: self.end(),
+            story: self.story,
+            device_hours: hours,
+            reached,
+        }
     }
 
     fn begin(&mut self) {

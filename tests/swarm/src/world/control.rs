@@ -19,7 +19,8 @@ use crate::controller::{Controller, ControllerEvent, ControllerLent, ControllerW
 use crate::faults::Fault;
 use crate::fleet_laws::{FleetLaws, Known, Moment, state};
 use crate::network::drawn;
-use crate::operator::{Operator, has_ended, name};
+use crate::operator::{Operator, Pace, has_ended, name};
+use crate::probes::{self, Reached};
 
 /// Longest time until a watch shows a change, milliseconds.
 const WATCH_LAG_MS: u64 = 50;
@@ -36,6 +37,8 @@ pub struct Control {
     pub(super) controllers: Vec<Controller>,
     pub(super) operator: Operator,
     laws: FleetLaws,
+    /// What statuses have shown.
+    pub(super) reached: Reached,
     runtime: Runtime,
     key: SigningKey,
     /// Controllers whose watch is told of changes already.
@@ -43,10 +46,16 @@ pub struct Control {
 }
 
 impl Control {
-    pub(super) fn new(models: &[ModelName], clocks_are_right: bool, chance: &mut Chance) -> Control {
+    pub(super) fn new(
+        models: &[ModelName],
+        pace: Pace,
+        clocks_are_right: bool,
+        chance: &mut Chance,
+    ) -> Control {
         let key = SigningKey::from_bytes(&[7; 32]);
         let server = Shared::default();
         let mut operator = Operator::default();
+        operator.pace = pace;
         operator.begin(&server, models);
         locked(&server).stored.clear();
         let count = 1 + chance.below(3) as usize;
@@ -56,6 +65,7 @@ impl Control {
             controllers,
             operator,
             laws: FleetLaws::new(clocks_are_right),
+            reached: Reached::new(),
             runtime: runtime.expect("a runtime of one thread needs nothing"),
             key,
             watch_planned: vec![false; count],
@@ -290,6 +300,9 @@ impl World {
             let settled = write.by.is_none_or(|c| control.controllers[c].is_settled());
             let moment = Moment { active: &active, unknown, settled, now: self.schedule.now() };
             let broken = control.laws.stored(&write, &moment);
+            if write.by.is_some() && write.place.0 == "rollouts" {
+                probes::note_status(&mut control.reached, &write.after["status"]);
+            }
             let (before, after) = (write.before.as_ref().map(|object| phase(object)), phase(&write.after));
             if write.by.is_some() && write.place.0 == "rollouts" && before.as_ref() != Some(&after) {
                 let message = write.after["status"]["message"].as_str().unwrap_or_default().to_owned();
