@@ -19,7 +19,7 @@ DOCUMENTS = [DOCS / "judge-proof.md", DOCS / "methods-side-by-side.md"]
 BLOCK = re.compile(r"(<!-- grid: (\S+) (\d+) (\d+) -->\n).*?(<!-- end -->)", re.DOTALL)
 CELL = re.compile(r"(\d+) of 200, sigma (\S+), burst (\S+), base (\S+), history (\S+)")
 # Parts that compare several rules: a sum over all of them says nothing.
-MIXED = {"site"}
+MIXED = {"site", "late-labels"}
 COLUMNS = [("0.2", "600"), ("0.2", "60"), ("0.002", "600"), ("0.002", "60")]
 
 

@@ -148,12 +148,15 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict, tally: &Tally) -> Told {
         statistics.push(p_value(record.p_value_ppb, record.threshold_ppb));
     }
     let counts = counts(rule, record);
-    if let Some(sentence) = few(rule, record) {
-        return Told { sentence, statistics: statistics.join(", ") };
+    if let Some(few) = record.few.as_ref().filter(|few| !few.found && few.canaries > 0) {
+        statistics.push(format!("the rate is that of the others where {}", far_worse(rule, few, record)));
     }
-    let mut sentence = match conclusion(record) {
-        None => counts,
-        Some(conclusion) => format!("{conclusion}; {counts}"),
+    // Beside harm that has ended it says nothing that a few devices are far worse: all of them were.
+    let few = few(rule, record).filter(|_| !has_ended(record));
+    let mut sentence = match (few, conclusion(record)) {
+        (Some(few), _) => few,
+        (None, None) => counts,
+        (None, Some(conclusion)) => format!("{conclusion}; {counts}"),
     };
     if record.verdict != Verdict::Degraded
         && let Some(ended) = transient::told(rule, tally)
@@ -291,6 +294,12 @@ fn also(record: &SloVerdict) -> String {
     if all.is_empty() { String::new() } else { format!(", and so is {}", all.join(", and ")) }
 }
 
+/// A test found harm that does not last: see [`transient`].
+fn has_ended(record: &SloVerdict) -> bool {
+    let found = record.threshold_ppb > 0 && record.p_value_ppb <= record.threshold_ppb;
+    found && record.verdict == Verdict::Undecided && !record.relative_harm && record.controls > 0
+}
+
 /// What the counts of a statistical SLO come to; nothing where they are the harm.
 fn conclusion(record: &SloVerdict) -> Option<String> {
     let rise = times(record.margin_ppm);
@@ -313,7 +322,7 @@ fn conclusion(record: &SloVerdict) -> Option<String> {
         Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb && record.controls == 0 => {
             "worse than on the same devices before the new version".to_owned()
         }
-        Verdict::Undecided if record.p_value_ppb <= record.threshold_ppb => {
+        Verdict::Undecided if has_ended(record) => {
             "worse than on devices without the new version, but only right after the change of models"
                 .to_owned()
         }

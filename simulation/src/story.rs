@@ -1,7 +1,7 @@
 //! One run told from its beginning to its end: what was decided, and what the judge said at its looks.
 
 use modelfleet_evidence::Asked;
-use modelfleet_judge::{Advice, Verdict};
+use modelfleet_judge::{Advice, Arm, Verdict};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::EventKind;
 
@@ -41,8 +41,8 @@ pub struct LookStory {
     pub verdict: Verdict,
     /// What follows.
     pub advice: Advice,
-    /// Devices with the candidate that are compared, and without it.
-    pub devices: (u32, u32),
+    /// Devices of the stage that run the candidate, and those without it that they are compared with.
+    pub devices: (usize, usize),
     /// Of each objective, and of silence where it is watched: its verdict in words.
     pub sentences: Vec<String>,
     /// Why this advice.
@@ -56,12 +56,15 @@ impl LookStory {
     pub(crate) fn of(asked: &Asked<'_>) -> LookStory {
         let (looks, answer) = (asked.observations.looks, asked.assessment);
         let records = answer.per_slo.iter().chain(&answer.silence);
+        let devices = asked.observations.devices;
+        let count =
+            |arm: Arm| devices.iter().filter(|d| d.arm == arm && (arm == Arm::Control || d.active)).count();
         LookStory {
             reached: looks.reached,
             planned: looks.planned,
             verdict: answer.verdict,
             advice: answer.advice,
-            devices: answer.per_slo.first().map_or((0, 0), |record| (record.devices, record.controls)),
+            devices: (count(Arm::Canary), count(Arm::Control)),
             sentences: records.map(|record| record.sentence.clone()).collect(),
             sentence: answer.sentence.clone(),
             statistics: answer.statistics.clone(),
@@ -92,7 +95,8 @@ impl Story {
         match &happened {
             // The judge is asked oftener than there are looks; what it says again is not told again.
             Happened::Look(look) => {
-                let this = Some((look.reached, look.advice));
+                // Nor are the looks of a stage that waits on, for as long as they say the same.
+                let this = Some((look.reached.min(look.planned.saturating_add(1)), look.advice));
                 if std::mem::replace(&mut self.last_look, this) == this {
                     return;
                 }

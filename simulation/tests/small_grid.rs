@@ -5,7 +5,8 @@
 use modelfleet_judge::sizing::{FleetRates, StageSize, smallest_harm_ppm};
 use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule};
 use modelfleet_simulation::{
-    Hours, Method, Objective, PerSli, Rule, Scenario, Setup, Simulation, Summary, Tested,
+    Hours, Method, Objective, Outage, PerSli, Rule, Scenario, Setup, Simulation, StratumEffect, StratumShare,
+    Summary, Tested,
 };
 
 const RUNS: u64 = 150;
@@ -201,4 +202,169 @@ fn what_the_plan_claims_beside_an_allowance_is_found() {
         let found = f64::from(s.harm_shown.share_ppm) * 1e-6;
         assert!((0.65..0.97).contains(&found), "{canaries}, {allowance_ppm}, {ratio}x: {found}");
     }
+}
+
+/// Changing models costs a device windows whatever the model, behind the window of warm-up; controls do not pay.
+fn with_swap_cost(mut scenario: Scenario, windows: u32) -> Scenario {
+    scenario.effect.swap_cost_windows = 1 + windows;
+    scenario
+}
+
+#[test]
+fn the_cost_of_changing_models_takes_no_unchanged_model_back() {
+    let (mut shown, mut runs) = (0, 0);
+    for (number, (canaries, base, windows)) in
+        [(5, 0.02, 1), (5, 0.002, 5), (20, 0.02, 2), (20, 0.2, 5), (60, 0.02, 5)].into_iter().enumerate()
+    {
+        let scenario = with_swap_cost(scenario(1.0, 1.0, base, 1.0), windows);
+        let s = summary(&stage(canaries), &scenario, 31 + number as u64);
+        assert!(s.harm_shown.hits <= 7, "{canaries}, {base}, {windows}: {s:?}");
+        assert!(s.succeeded.share_ppm >= 930_000, "{canaries}, {base}, {windows}: {s:?}");
+        shown += s.harm_shown.hits;
+        runs += RUNS;
+    }
+    assert!(shown * 50 <= runs, "{shown} false rollbacks in {runs} runs");
+}
+
+#[test]
+fn harm_that_lasts_is_found_whatever_the_change_of_models_costs() {
+    for (canaries, base, windows) in [(20, 0.02, 5), (5, 0.2, 2)] {
+        let s = summary(&stage(canaries), &with_swap_cost(scenario(1.0, 1.0, base, 3.0), windows), 37);
+        assert!(s.harm_shown.share_ppm >= 930_000, "{canaries}, {base}, {windows}: {s:?}");
+    }
+}
+
+/// A cost that outlasts the settling time holds the stage up, and is not taken for harm.
+#[test]
+fn a_longer_cost_of_changing_models_is_told_and_takes_nothing_back() {
+    let simulation = Simulation::new(stage(5), &with_swap_cost(scenario(1.0, 1.0, 0.02, 1.0), 8)).unwrap();
+    let (mut back, mut told) = (0, 0);
+    for run in 0..50 {
+        let mut said = false;
+        let outcome = simulation.run(41, run, &mut |look| {
+            said |= look.assessment.sentence.contains("observe.warmupWindows: 9 would leave them out");
+        });
+        back += u32::from(outcome.unwrap().detected_ms.is_some());
+        told += u32::from(said);
+    }
+    assert!(back <= 2, "{back} of 50 taken back");
+    assert!(told >= 45, "{told} of 50 told");
+}
+
+/// The rollout is told how late labels come: its looks and its deadlines wait for them, in the last stage too.
+#[test]
+fn late_labels_let_a_good_model_through() {
+    let mut objective = Objective::statistical("slo", 0);
+    objective.late_windows = 72;
+    let mut setup = Setup::hourly(Setup::default_stages(), vec![objective]);
+    let delay_ms = 72 * setup.window_ms();
+    setup.parts.stages.iter_mut().for_each(|stage| stage.max_wait_ms += delay_ms);
+    let mut scenario = scenario(1.0, 1.0, 0.2, 1.0);
+    scenario.truth_delay_windows = PerSli::All(72.0);
+    let simulation = Simulation::new(setup, &scenario).unwrap();
+    let outcomes: Vec<_> = (0..20).map(|run| simulation.run(43, run, &mut |_| {}).unwrap()).collect();
+    let s = Summary::of(Tested::FalseRollback, 4, &outcomes);
+    assert!(s.succeeded.hits >= 19, "{s:?}");
+}
+
+/// `kinds` kinds of devices by site, the first of them so large a share of the fleet and with the first rate, the others
+/// with the second.
+fn kinds(scenario: &mut Scenario, kinds: usize, share: f64, ratios: [f64; 2]) {
+    let rest = (1.0 - share) / (kinds - 1) as f64;
+    let labels = |i: usize| [("site".to_owned(), format!("s{i}"))].into();
+    let kind = |i: usize| StratumShare {
+        labels: labels(i),
+        share: if i == 0 { share } else { rest },
+        rate_factor: 1.0,
+    };
+    let effect = |i: usize| StratumEffect {
+        labels: labels(i),
+        rate_ratio: PerSli::All(ratios[usize::from(i > 0)]),
+        affected_share: 1.0,
+        hard_failure_share: 0.0,
+        incompatible_share: 0.0,
+        silent_share: 0.0,
+    };
+    scenario.fleet.strata = (0..kinds).map(kind).collect();
+    scenario.effect.strata = (0..kinds).map(effect).collect();
+}
+
+fn some(setup: Setup, scenario: &Scenario, runs: u64) -> Summary {
+    let stages = setup.parts.stages.len();
+    let simulation = Simulation::new(setup, scenario).unwrap();
+    let outcomes: Vec<_> = (0..runs).map(|run| simulation.run(41, run, &mut |_| {}).unwrap()).collect();
+    Summary::of(Tested::Detection, stages, &outcomes)
+}
+
+#[test]
+fn harm_to_a_few_and_to_one_stratum_is_found() {
+    // Before a quarter of the budget was theirs, none of these was found, and all of the first passed.
+    for (canaries, number, share, ratios, spread) in
+        [(400, 2, 0.03, [20.0, 0.3], false), (200, 20, 0.05, [5.0, 0.5], true)]
+    {
+        let mut scenario = scenario(1.0, 1.0, 0.2, 1.0);
+        scenario.fleet.devices = 2_000;
+        kinds(&mut scenario, number, share, ratios);
+        let mut setup = stage(canaries);
+        if spread {
+            setup.parts.stages[0].spread_by = vec!["site".to_owned()];
+        }
+        let s = some(setup, &scenario, 10);
+        assert!(s.harm_shown.hits >= 9 && s.succeeded.hits == 0, "{ratios:?}: {s:?}");
+    }
+}
+
+#[test]
+fn broken_devices_hold_up_no_good_model_and_hide_no_harm() {
+    let mut scenario = scenario(1.0, 1.0, 0.2, 1.0);
+    scenario.fleet.broken.share = 0.02;
+    let unchanged = summary(&stage(20), &scenario, 5);
+    assert!(unchanged.succeeded.share_ppm >= 940_000, "{unchanged:?}");
+    scenario.effect.rate_ratio = PerSli::All(3.0);
+    let harmful = summary(&stage(5), &scenario, 5);
+    assert!(harmful.succeeded.hits <= 2 && harmful.harm_shown.share_ppm >= 850_000, "{harmful:?}");
+}
+
+#[test]
+fn devices_that_are_often_switched_off_hold_up_no_good_model() {
+    let mut scenario = scenario(1.0, 1.0, 0.2, 1.0);
+    scenario.fleet.offline.share = 0.5;
+    scenario.fleet.offline.pattern = modelfleet_simulation::OfflinePattern::Chronic;
+    scenario.fleet.offline.works_on = false;
+    let s = summary(&stage(50), &scenario, 5);
+    // Half of these waited for a person while such arms were not compared.
+    assert!(s.succeeded.share_ppm >= 940_000, "{s:?}");
+}
+
+#[test]
+fn the_fix_passes_while_production_burns() {
+    let mut scenario = scenario(1.0, 1.0, 0.02, 1.0);
+    let burning = |spares_candidate| Outage {
+        start_window: 0,
+        windows: 100_000,
+        labels: Default::default(),
+        severity: 0.8,
+        spares_candidate,
+    };
+    let setup = Setup::hourly(Setup::default_stages(), vec![Objective::statistical("slo", 50_000)]);
+    scenario.outages = vec![burning(true)];
+    let cured = some(setup.clone(), &scenario, 10);
+    assert_eq!((cured.succeeded.hits, cured.incident.hits), (10, 0), "{cured:?}");
+    // The default stages take five weeks; this is an emergency, and half of that is enough.
+    assert!(cured.duration_ms.1 <= 18 * 86_400_000, "{:?}", cured.duration_ms);
+    scenario.outages = vec![burning(false)];
+    let common = some(setup, &scenario, 10);
+    assert_eq!((common.succeeded.hits, common.incident.hits), (0, 10), "{common:?}");
+}
+
+#[test]
+fn rare_events_pass_on_exposure_and_are_told_so() {
+    let setup = Setup::hourly(Setup::default_stages(), vec![Objective::statistical("slo", 0)]);
+    let s = some(setup.clone(), &scenario(1.0, 1.0, 1e-5, 3.0), 10);
+    assert_eq!((s.succeeded.hits, s.on_exposure.hits), (10, 10), "{s:?}");
+    // Asked for more windows than the canaries live through, the rollout waits.
+    let mut asked = setup;
+    asked.objectives[0].min_exposure = 1_000_000;
+    let s = some(asked, &scenario(1.0, 1.0, 1e-5, 3.0), 10);
+    assert_eq!((s.succeeded.hits, s.held.hits), (0, 10), "{s:?}");
 }

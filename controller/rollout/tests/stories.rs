@@ -50,13 +50,7 @@ fn run(world: &mut World, line: &str, out: &mut String) {
             (world.fleet.unasked, world.fleet.unproven) = (number(running), number(back));
         }
         // Of those that run it, and of all others.
-        "lost" => {
-            let (lost, others) = rest.split_once(" and ").unwrap_or((rest, "0 of 0"));
-            let (others_lost, others) = others.split_once(" of ").expect("like 2 of 195");
-            world.fleet.lost = number(lost);
-            world.fleet.silent_after_activation = number(lost);
-            (world.fleet.others_lost, world.fleet.others) = (number(others_lost), number(others));
-        }
+        "lost" => lose_contact(world, rest),
         "unreachable" => {
             world.fleet.unreachable = number(rest);
             world.fleet.reachable = world.fleet.eligible.saturating_sub(number(rest));
@@ -96,6 +90,16 @@ fn run(world: &mut World, line: &str, out: &mut String) {
         "dies" => dies(world, rest, out),
         _ => panic!("unknown command {line:?}"),
     }
+}
+
+/// Contact is lost with so many of the devices that run it, and of all others.
+fn lose_contact(world: &mut World, rest: &str) {
+    let (lost, others) = rest.split_once(" and ").unwrap_or((rest, "0 of 0"));
+    let (others_lost, others) = others.split_once(" of ").expect("like 2 of 195");
+    let fleet = &mut world.fleet;
+    fleet.lost = number(lost);
+    fleet.silent_after_activation = number(lost);
+    (fleet.others_lost, fleet.others) = (number(others_lost), number(others));
 }
 
 /// The members that were set aside are members no longer.
@@ -162,6 +166,8 @@ fn judge(world: &mut World, rest: &str) {
     world.judge(match what {
         "healthy" => Evidence { verdict: Verdict::Healthy, spent_ppb: 1_000_000, ..known },
         "undecided" => known,
+        "mends" => Evidence { verdict: Verdict::Healthy, cures: true, ..known },
+        "exposed" => Evidence { verdict: Verdict::Exposed, ..known },
         "last look" => Evidence { final_look: true, ..known },
         "degraded" => Evidence { verdict: Verdict::Degraded, ..known },
         "incident" => Evidence { incident: Some(said()), ..known },

@@ -6,7 +6,8 @@ use crate::budget::{Looks, Spending};
 use crate::decide::far_worse::FarWorse;
 use crate::decide::tally::Tally;
 use crate::decide::{
-    anytime_layer, exact_layer, exposed, few, few_proof, incident, look_label, margin, transient,
+    anytime_layer, exact_layer, exposed, few, few_proof, incident, look_label, margin, own_past_layer,
+    transient,
 };
 use crate::exact::change::{Subject, subjects};
 use crate::exact::exposure;
@@ -16,6 +17,7 @@ use crate::sentence;
 use crate::state::SloState;
 use modelfleet_number::chance::Chance;
 use modelfleet_number::rounding::{milli, ppm};
+use std::borrow::Cow;
 
 /// The record, and an incident when canaries got worse and no control is left to compare with.
 pub struct Found {
@@ -52,8 +54,14 @@ pub fn judge(
     let harm = state.degraded;
     let mut record = tally.record(Some(index), rule);
     record.unlike = unlike;
-    if let Some(ratio) = Ratio::of(&subjects) {
-        fill(&mut record, &margin::told(ratio, &subjects));
+    // A handful of devices that got far worse would drown what the candidate does to the others.
+    let told_of = if far.is_empty() || !far.is_handful() {
+        Cow::Borrowed(&subjects[..])
+    } else {
+        Cow::Owned(far.others(&subjects))
+    };
+    if let Some(ratio) = Ratio::of(&told_of) {
+        fill(&mut record, &margin::told(ratio, &told_of));
     }
     record.relative_harm = harm && !alone;
     record.spent_ppb = state.total_ppb();
@@ -81,7 +89,7 @@ pub fn judge(
     } else {
         Verdict::Undecided
     };
-    if observations.looks.is_final() && ruling.margin_ppm == u64::MAX {
+    if rule.looks(observations).is_final() && ruling.margin_ppm == u64::MAX {
         record.exposure = Some(exposed::of(rule, tally, state.earlier));
     }
     if record.verdict == Verdict::Healthy {
@@ -111,7 +119,7 @@ fn fill(record: &mut SloVerdict, ratio: &Ratio) {
 }
 
 /// Few devices in the smaller arm: the exact layer has the whole share. Many: half each. Very many, or no
-/// controls: layer 2 alone.
+/// controls: layer 2 alone. A few and no controls: each against its own past.
 /// Which of these holds depends on how many devices there are, not on what they show.
 fn test(looks: Looks, subjects: &[Subject], whole: Spending, seed: u64, state: &mut SloState) {
     let canaries = subjects.iter().filter(|s| s.arm == Arm::Canary).count();
@@ -133,7 +141,9 @@ fn test(looks: Looks, subjects: &[Subject], whole: Spending, seed: u64, state: &
     };
     // When the number of devices passes a limit between looks, what the other layer has spent stays spent.
     let rest = Spending { share_ppb: spending.share_ppb.saturating_sub(state.anytime_ppb) };
-    if alone || smaller > exact_layer::MOST_DEVICES {
+    if alone && canaries < anytime_layer::FEWEST_DEVICES {
+        own_past_layer::test(subjects, rest, looks, state);
+    } else if alone || smaller > exact_layer::MOST_DEVICES {
         any_time(spending, state);
     } else if smaller >= anytime_layer::FEWEST_DEVICES {
         let half = spending.half();

@@ -1,5 +1,6 @@
 //! The cells of the grid.
 
+mod alone;
 mod broken;
 mod cure;
 mod detect;
@@ -81,6 +82,7 @@ pub fn cells(part: &str) -> Vec<Cell> {
         "broken" => broken::broken(),
         "cure" => cure::cure(),
         "rare" => rare::rare(),
+        "alone" => alone::alone(),
         "fail" => stages::fail(),
         "reach" => stages::reach(),
         _ => Vec::new(),

@@ -22,7 +22,7 @@ impl Draw {
 
     /// Every order of magnitude as often.
     fn magnitude(&mut self, low: f64, high: f64) -> f64 {
-        self.between(low.ln(), high.ln()).exp()
+        libm::exp(self.between(libm::log(low), libm::log(high)))
     }
 
     fn one_of<T: Copy>(&mut self, all: &[T]) -> T {

@@ -39,7 +39,7 @@ fn of_rollout(rollout: &Rollout) -> Vec<Problem> {
     let window = milliseconds(&spec.observe.window);
     for (index, stage) in spec.stages.iter().enumerate() {
         let is_last = index + 1 == spec.stages.len();
-        found.extend(of_stage(stage, index, window, spec.observe.warmup_windows, is_last));
+        found.extend(of_stage(stage, index, window, is_last));
         if index > 0 && spec.stages[index - 1].devices == stage.devices {
             let field = format!("spec.stages[{index}].devices");
             found.push(problem(
@@ -137,10 +137,10 @@ fn of_probation(rollout: &Rollout) -> Option<Problem> {
     ))
 }
 
-fn of_stage(stage: &Stage, index: usize, window: i64, warmup: i64, is_last: bool) -> Option<Problem> {
+fn of_stage(stage: &Stage, index: usize, window: i64, is_last: bool) -> Option<Problem> {
     let bake = milliseconds(&stage.bake);
     let wait = stage.max_wait.as_ref().map_or(bake.max(LEAST_WAIT_MS), milliseconds);
-    let needed = window.saturating_mul(stage.limits.min_windows.saturating_add(warmup));
+    let needed = window.saturating_mul(stage.limits.min_windows);
     let has = bake.saturating_add(wait);
     if is_last || needed <= has {
         return None;
@@ -148,7 +148,7 @@ fn of_stage(stage: &Stage, index: usize, window: i64, warmup: i64, is_last: bool
     Some(problem(
         format!("spec.stages[{index}].limits.minWindows"),
         format!(
-            "is {}, and with windows of {} and a warm-up of {warmup} they take {}, but bake and maxWait together are {}: the \
+            "is {}, and with windows of {} they take {}, but bake and maxWait together are {}: the \
              stage will end Undecided",
             stage.limits.min_windows,
             span(window),

@@ -84,5 +84,6 @@ pub(super) fn notes(all: &[Finds]) -> String {
 }
 
 /// How far the formula is off; measured in docs/judge-proof.md, "The planner against the simulator".
-const FORMULA: &str = "~ is the result of a formula, because to simulate the stage would take too long. The formula knows neither \
-                       bursts nor reports that are missing: it may be far off, so try it with simulate before you rely on it.\n";
+const FORMULA: &str = "~ is the result of a formula, because to simulate the stage would take too long. Of 35 \
+                       random rollouts it was within five points of 80 % in 8: what it named was found in 7 to 100 % of the runs. Try it with \
+                       simulate before you rely on it.\n";

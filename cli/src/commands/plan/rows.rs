@@ -64,7 +64,10 @@ pub(super) fn rows(
     let (size, windows) = stage_size(setup, scenario, policy, index);
     let gates: Vec<&Objective> = setup.objectives.iter().filter(|o| is_gate(o)).collect();
     let share_ppb = stage_warnings::share_ppb(setup, index as usize, gates.len());
-    let time = span(i64::try_from(windows.saturating_mul(setup.window_ms())).unwrap_or(i64::MAX));
+    // Windows that never count, those in which a device settles, and those whose labels are still to come, lengthen the stage.
+    let late = gates.iter().map(|objective| objective.late_windows).max().unwrap_or(0);
+    let known = windows.saturating_add(unjudged(setup, stage)).saturating_add(late);
+    let time = span(i64::try_from(known.saturating_mul(setup.window_ms())).unwrap_or(i64::MAX));
     let row = |objective: Option<&str>, proof: [String; 5], finds: Option<Finds>, warning: String| {
         let objective_cell = objective.unwrap_or(if gates.is_empty() { "-" } else { "each" });
         let [risk, found, rules_out, events, looks] = proof;
@@ -130,17 +133,23 @@ fn misses(finds: Finds) -> Option<String> {
     ))
 }
 
+/// Windows after an activation by which a device is not judged.
+fn unjudged(setup: &Setup, stage: &Stage) -> u64 {
+    let settling = LookPlan::of(stage, setup.window_ms()).settling(setup.settling_windows);
+    setup.warmup_windows.saturating_add(settling)
+}
+
 /// The warning about a stage that ends before enough ground truth is known.
 fn late_truth(setup: &Setup, scenario: &Scenario, stage: &Stage, objective: &Objective) -> Option<String> {
     let delay = scenario.truth_delay_windows.of(&objective.name, 0.0).ceil() as u64;
-    let windows = delay + setup.warmup_windows + u64::from(stage.limits.min_windows);
+    let windows = delay + unjudged(setup, stage) + u64::from(stage.limits.min_windows);
     let takes_ms = windows.saturating_mul(setup.window_ms());
     let has_ms = stage.bake_ms.saturating_add(stage.max_wait_ms);
     let length = |ms: u64| span(i64::try_from(ms).unwrap_or(i64::MAX));
     (delay > 0 && takes_ms > has_ms).then(|| {
         format!(
-            "enough ground truth is known only after {}, but bake and maxWait together are {}: the stage will end Undecided; \
-             raise maxWait",
+            "enough ground truth is known only after {}, but the stage ends after {}: it will end Undecided; set labelDelay of \
+             the objective to how late its labels come",
             length(takes_ms),
             length(has_ms)
         )
@@ -168,7 +177,7 @@ fn proof_cells(
     ]
 }
 
-/// The stage as the planner takes it, and its windows with those of the warm-up.
+/// The stage as the planner takes it, and the windows that it judges.
 fn stage_size(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -> (StageSize, u64) {
     let stage = policy.stage(index);
     let fleet = eligible(scenario, &stage.selector);

@@ -68,7 +68,7 @@ fn heading(look: &LookStory) -> String {
     };
     format!(
         "{which}, {} with the version and {without} without: {:?}, {next}: {}",
-        counted(i64::from(with), "device"),
+        counted(i64::try_from(with).unwrap_or(i64::MAX), "device"),
         look.verdict,
         one_line(&look.sentence)
     )

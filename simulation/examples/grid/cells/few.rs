@@ -2,7 +2,7 @@
 
 use modelfleet_simulation::{Objective, PerSli, Scenario, Setup, StratumEffect};
 
-use super::{Cell, sites, with};
+use super::{Cell, one_stage, sites, with};
 
 /// Of the runs of small fleets so many times fewer for fleets of 2 000.
 const PART: u64 = 4;
@@ -33,6 +33,28 @@ pub fn few() -> Vec<Cell> {
             });
         }
         add("unchanged, spread over twenty strata", true, &|s| s.fleet.strata = sites(20));
+    }
+    cells.extend(one());
+    cells
+}
+
+/// One stage of 200 devices of 2 000, large enough for each stratum to have ten canaries.
+fn one() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    let mut add = |name: &str, spread: bool, change: &dyn Fn(&mut Scenario)| {
+        let mut setup = one_stage(200);
+        if spread {
+            setup.parts.stages[0].spread_by = vec!["site".to_owned()];
+        }
+        let scenario = with(|s| {
+            s.fleet.devices = 2_000;
+            change(s);
+        });
+        cells.push(Cell { name: format!("200 of 2000, {name}"), runs_part: PART, setup, scenario });
+    };
+    add("20x on 3 % of them, 0.3x on the rest", false, &|s| mixed(s, 0.03, 20.0, 0.3));
+    for ratio in [3.0, 5.0] {
+        add(&format!("{ratio}x in one stratum of twenty, spread over them"), true, &|s| stratum(s, ratio));
     }
     cells
 }
