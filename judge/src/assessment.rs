@@ -40,7 +40,8 @@ pub struct SloVerdict {
     pub absolute_breach: bool,
     /// Canaries are worse than controls, shown within the budget (relative gate).
     pub relative_harm: bool,
-    /// Ratio of the canaries' rate to what their past and the controls let expect (1 000 000 = as before).
+    /// Ratio of the canaries' rate to what their past and the controls let expect (1 000 000 = as before). Where a handful of
+    /// devices got far worse than before, this and what follows is about the others.
     pub estimate_ppm: u64,
     /// Lower 95 % limit of that ratio: the ratio is below it in 5 % of cases at most.
     pub low_ppm: u64,
@@ -246,6 +247,10 @@ pub struct Assessment {
     pub hard_stop: Option<HardStop>,
     /// Minimum devices, windows and reporting.
     pub coverage: Coverage,
+    /// Controls suffer from something that canaries are spared from: the candidate mends it.
+    pub cures: bool,
+    /// For that reason the stage may end at this look, before the last planned one.
+    pub early: bool,
     /// Error budget this stage has spent so far, parts per billion.
     pub spent_ppb: u64,
     /// Error budget this stage may spend, parts per billion.

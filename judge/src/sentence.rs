@@ -148,6 +148,9 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict, tally: &Tally) -> Told {
         statistics.push(p_value(record.p_value_ppb, record.threshold_ppb));
     }
     let counts = counts(rule, record);
+    if let Some(few) = record.few.as_ref().filter(|few| !few.found && few.canaries > 0) {
+        statistics.push(format!("the rate is that of the others where {}", far_worse(rule, few, record)));
+    }
     // Beside harm that has ended it says nothing that a few devices are far worse: all of them were.
     let few = few(rule, record).filter(|_| !has_ended(record));
     let mut sentence = match (few, conclusion(record)) {

@@ -147,3 +147,25 @@ fn a_small_fleet_without_controls_is_told_what_it_suffers_from() {
         assert_eq!(at_rush_hour.incident, None, "{fleet}: {}", at_rush_hour.sentence);
     }
 }
+
+/// While production burns a stage that spares its canaries ends early, and only such a one.
+#[test]
+fn the_fix_ends_its_stage_early_while_production_burns() {
+    for canaries in [5, 20, 100] {
+        let case = Burning { windows: 20, canaries, from: 1, canary: 1, control: 80, allowance: 5 };
+        let early = judged(case, None);
+        assert!(early.early && early.advice == Advice::Advance, "{canaries}: {}", early.sentence);
+        assert!(early.sentence.starts_with("devices without the new version suffer"), "{}", early.sentence);
+        let soon = judged(Burning { windows: 10, ..case }, None);
+        assert!(!soon.early && soon.advice == Advice::Wait, "{canaries}: {}", soon.sentence);
+        let last = judged(Burning { windows: 60, ..case }, None);
+        assert!(!last.early && last.advice == Advice::Advance, "{canaries}: {}", last.sentence);
+        for (what, canary, control, other) in
+            [("nothing burns", 2, 2, None), ("both burn", 80, 80, None), ("other harm", 1, 80, Some(30))]
+        {
+            let assessment = judged(Burning { canary, control, ..case }, other);
+            let advances = assessment.advice == Advice::Advance;
+            assert!(!assessment.early && !advances, "{canaries}, {what}: {}", assessment.sentence);
+        }
+    }
+}

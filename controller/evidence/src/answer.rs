@@ -49,6 +49,7 @@ pub fn evidence(
             true => Coverage::Met,
             false => Coverage::Missing(answer.coverage.sentence.clone()),
         },
+        cures: answer.early,
         final_look: looks.is_final(),
         sentence,
         statistics: answer.statistics.clone(),

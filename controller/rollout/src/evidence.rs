@@ -19,6 +19,8 @@ pub struct Evidence {
     pub hard_stop: Option<HardStop>,
     /// Minimum devices, windows and reporting.
     pub coverage: Coverage,
+    /// The version mends what devices without it suffer from now: the stage may end before its bake time is over.
+    pub cures: bool,
     /// The last planned look was taken: waiting longer proves little.
     pub final_look: bool,
     /// The verdict with its counts, for people: begins small and ends without a stop, others go on from it.

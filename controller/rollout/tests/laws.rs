@@ -96,6 +96,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
             pause,
             hard_stop,
             coverage,
+            cures: spent_ppb % 2 == 0,
             final_look: false,
             sentence: "\u{e9}".repeat(400),
             statistics: String::new(),

@@ -166,6 +166,8 @@ fn judge(world: &mut World, rest: &str) {
     world.judge(match what {
         "healthy" => Evidence { verdict: Verdict::Healthy, spent_ppb: 1_000_000, ..known },
         "undecided" => known,
+        "mends" => Evidence { verdict: Verdict::Healthy, cures: true, ..known },
+        "exposed" => Evidence { verdict: Verdict::Exposed, ..known },
         "last look" => Evidence { final_look: true, ..known },
         "degraded" => Evidence { verdict: Verdict::Degraded, ..known },
         "incident" => Evidence { incident: Some(said()), ..known },

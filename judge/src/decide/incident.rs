@@ -56,6 +56,44 @@ pub fn find(
         return None;
     }
     let usual = usual_ppm(rule, past);
+    let Burning { ours, theirs, recent } = since_it_burns(observations, slo, arm, usual)?;
+    if alone {
+        return Some(build(rule, slo, IncidentKind::NoControls, recent.share_ppm(), past.share_ppm()));
+    }
+    if spared(ours, theirs, usual, record) {
+        return None;
+    }
+    Some(build(rule, slo, IncidentKind::CommonCause, recent.share_ppm(), usual))
+}
+
+/// Device-windows of both arms for as long as one of them has suffered without a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Burning {
+    /// Canaries'.
+    pub ours: Counts,
+    /// Of the arm that suffers.
+    pub theirs: Counts,
+    /// Of its newest windows.
+    recent: Counts,
+}
+
+/// What both arms lived through for as long as controls have suffered; `None`: they do not, or there are none.
+pub fn burning(
+    observations: &Observations<'_>,
+    index: usize,
+    rule: &SloRule<'_>,
+    tally: &Tally,
+) -> Option<Burning> {
+    let gates = rule.on_breach != OnBreach::Observe && rule.evidence == EvidenceKind::Statistical;
+    let past = tally.control_history;
+    if !gates || tally.controls == 0 || (past.known == 0 && rule.allowance_ppm == 0) {
+        return None;
+    }
+    let slo = u32::try_from(index).unwrap_or(u32::MAX);
+    since_it_burns(observations, slo, Arm::Control, usual_ppm(rule, past))
+}
+
+fn since_it_burns(observations: &Observations<'_>, slo: u32, arm: Arm, usual: u64) -> Option<Burning> {
     let far = |w: &MergedWindow| beyond(w.devices, usual) < CHANCE;
     let mut windows = newest_first(observations, slo, arm);
     // Devices report at different times: what few have told of yet says nothing of all, in either direction.
@@ -66,17 +104,8 @@ pub fn find(
     let sum = |windows: &[MergedWindow]| windows.iter().fold(Counts::default(), |sum, w| sum.plus(w.devices));
     let mut ours = newest_first(observations, slo, Arm::Canary);
     ours.retain(|w| w.window >= since);
-    if windows.len() < RECENT {
-        return None;
-    }
-    let recent = sum(&windows[..RECENT]);
-    if alone {
-        return Some(build(rule, slo, IncidentKind::NoControls, recent.share_ppm(), past.share_ppm()));
-    }
-    if spared(sum(&ours), sum(&windows), usual, record) {
-        return None;
-    }
-    Some(build(rule, slo, IncidentKind::CommonCause, recent.share_ppm(), usual))
+    let burns = windows.len() >= RECENT;
+    burns.then(|| Burning { ours: sum(&ours), theirs: sum(&windows), recent: sum(&windows[..RECENT]) })
 }
 
 /// The share of bad device-windows that is allowed, or that a past like this makes no wonder.

@@ -2,6 +2,7 @@
 
 pub mod anytime_layer;
 pub mod coverage;
+pub mod cure;
 pub mod exact_layer;
 pub mod exposed;
 pub mod far_worse;
@@ -32,6 +33,12 @@ pub fn assess(observations: &Observations<'_>, before: &StageState) -> Assessmen
     if before.unreadable {
         return without_state(observations);
     }
+    let answer = assess_look(observations, before);
+    cure::early(observations, answer)
+}
+
+/// Judges one look by the looks that are planned.
+fn assess_look(observations: &Observations<'_>, before: &StageState) -> Assessment {
     let mut state = before.clone();
     let rules = observations.slos.len().min(MAX_RULES);
     state.arrange(observations.slos.iter().map(|rule| rule.name));
@@ -52,7 +59,7 @@ pub fn assess(observations: &Observations<'_>, before: &StageState) -> Assessmen
         .collect();
     let coverage = coverage::measure(observations, &tallies);
     let mut per_slo = Vec::with_capacity(rules);
-    let mut incident = None;
+    let (mut incident, mut cures) = (None, false);
     for (index, (rule, tally)) in observations.slos.iter().zip(&tallies).enumerate() {
         let record = match rule.evidence {
             EvidenceKind::Plain { .. } => plain::judge(observations, index, rule, tally),
@@ -68,6 +75,7 @@ pub fn assess(observations: &Observations<'_>, before: &StageState) -> Assessmen
         if incident.is_none() && !record.relative_harm {
             incident = incident::find(observations, index, rule, tally, &record);
         }
+        cures |= cure::of(&incident::burning(observations, index, rule, tally), &record);
         per_slo.push(record);
     }
     let silence = (observations.silence.weight > 0).then(|| {
@@ -79,7 +87,12 @@ pub fn assess(observations: &Observations<'_>, before: &StageState) -> Assessmen
     });
     let quiet = silence.as_ref().is_some_and(|found| found.suspicious);
     let silence = silence.map(|found| found.record);
-    conclude(observations, allotted, state, Parts { hard_stop, coverage, per_slo, silence, quiet, incident })
+    conclude(
+        observations,
+        allotted,
+        state,
+        Parts { hard_stop, coverage, per_slo, silence, quiet, incident, cures },
+    )
 }
 
 /// What can be said without knowing what was shown and spent before: nothing that needs a promise.
@@ -106,6 +119,8 @@ struct Parts {
     /// The canaries' silence keeps the candidate from being Healthy.
     quiet: bool,
     incident: Option<Incident>,
+    /// Controls suffer from something that canaries are spared from.
+    cures: bool,
 }
 
 fn conclude(observations: &Observations<'_>, allotted: u64, state: StageState, parts: Parts) -> Assessment {
@@ -127,6 +142,8 @@ fn conclude(observations: &Observations<'_>, allotted: u64, state: StageState, p
         incident: parts.incident,
         hard_stop: parts.hard_stop,
         coverage: parts.coverage,
+        cures: parts.cures,
+        early: false,
         spent_ppb: spent,
         allotted_ppb: allotted,
         state,

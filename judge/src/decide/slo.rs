@@ -17,6 +17,7 @@ use crate::sentence;
 use crate::state::SloState;
 use modelfleet_number::chance::Chance;
 use modelfleet_number::rounding::{milli, ppm};
+use std::borrow::Cow;
 
 /// The record, and an incident when canaries got worse and no control is left to compare with.
 pub struct Found {
@@ -53,8 +54,14 @@ pub fn judge(
     let harm = state.degraded;
     let mut record = tally.record(Some(index), rule);
     record.unlike = unlike;
-    if let Some(ratio) = Ratio::of(&subjects) {
-        fill(&mut record, &margin::told(ratio, &subjects));
+    // A handful of devices that got far worse would drown what the candidate does to the others.
+    let told_of = if far.is_empty() || !far.is_handful() {
+        Cow::Borrowed(&subjects[..])
+    } else {
+        Cow::Owned(far.others(&subjects))
+    };
+    if let Some(ratio) = Ratio::of(&told_of) {
+        fill(&mut record, &margin::told(ratio, &told_of));
     }
     record.relative_harm = harm && !alone;
     record.spent_ppb = state.total_ppb();

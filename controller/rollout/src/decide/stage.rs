@@ -219,7 +219,9 @@ pub(super) fn missing(run: &Run) -> Vec<Reason> {
         }
     }
     let watched_ms = run.state.clock.elapsed_ms(run.now);
-    if watched_ms < stage.bake_ms {
+    // While devices without the version suffer, waiting is what does harm.
+    let cured = run.is_current() && run.evidence.cures && run.evidence.verdict.passes();
+    if watched_ms < stage.bake_ms && !cured {
         let (bake, rest) = (span(stage.bake_ms), running(stage.bake_ms - watched_ms));
         let text = format!("watching stage {name} for {bake}, {rest} left");
         lacks(ReasonCode::Baking, text, run.state.clock.reaches(stage.bake_ms));
