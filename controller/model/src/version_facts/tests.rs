@@ -91,8 +91,8 @@ fn a_copy_that_failed_its_own_check_blocks_no_good_version_and_a_rejection_by_a_
     assert_eq!(version_fact(&with_copy, "1.0.0"), VersionFact::Verified);
     let copy = version_fact(&with_copy, "1.0.1");
     assert_eq!(copy, VersionFact::Unverifiable("it has no signature".into()));
-    let harmful = twins([verified(), unsigned(), rejected_at(Time(5))]);
-    assert!(matches!(version_fact(&harmful, "1.0.0"), VersionFact::Rejected { at: Time(5), .. }));
+    let harmful = twins([verified(), unsigned(), rejected_at(Time(5_000))]);
+    assert!(matches!(version_fact(&harmful, "1.0.0"), VersionFact::Rejected { at: Time(5_000), .. }));
     assert_eq!(version_fact(&harmful, "1.0.1"), copy, "its own failure is what is to be mended first");
 }
 
