@@ -25,7 +25,7 @@ pub fn setup(rollout: &Rollout) -> Result<Setup, Problem> {
             breach: valid.breach.clone(),
             limit: valid.limit.clone(),
             on_breach: valid.on_breach,
-            evidence: valid.evidence,
+            judged_by: valid.judged_by,
             allowance_ppm: valid.allowance_ppm,
             breach_share_ppm: breach_share_ppm(&format!("spec.slos[{i}].threshold"), slo)?,
             min_samples: valid.indicator.min_samples,
@@ -38,7 +38,7 @@ pub fn setup(rollout: &Rollout) -> Result<Setup, Problem> {
     let silence = SilenceRule::default();
     Ok(Setup {
         parts: policy.parts().clone(),
-        hard: HardRule::beside(objectives.iter().map(|o| (o.on_breach, o.evidence)), silence),
+        hard: HardRule::beside(objectives.iter().map(|o| (o.on_breach, o.judged_by)), silence),
         objectives,
         warmup_windows,
         settling_windows,

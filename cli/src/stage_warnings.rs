@@ -24,7 +24,7 @@ pub fn no_controls(stages: &[Stage], holdback_ppm: u32) -> Option<String> {
 
 /// What a rollout of one stage for all does without.
 const ONE_STAGE: &str = ". As this is the only stage, no device is spared, and neither statistics nor failed devices roll back by \
-                         themselves: they pause. An SLO with evidence: Plain rolls back without a comparison, but nothing limits \
+                         themselves: they pause. An SLO with judgedBy: Plain rolls back without a comparison, but nothing limits \
                          its false rollbacks. Better: put a stage of a part of the devices before it";
 
 /// A stage without a bake time ends with the windows that count as evidence at all. The last of several is meant to: the
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn the_only_stage_for_all_is_told_what_it_does_without() {
         let said = no_controls(&stages()[3..], 0).unwrap_or_default();
-        assert!(said.contains("no device is spared") && said.contains("evidence: Plain"), "{said}");
+        assert!(said.contains("no device is spared") && said.contains("judgedBy: Plain"), "{said}");
         assert!(no_controls(&stages(), 0).is_some_and(|said| !said.contains("spared")));
     }
 

@@ -15,7 +15,7 @@ pub use default_slos::default_slos;
 pub use default_stages::default_stages;
 pub use delivery::{Fetch, FetchWindow, Observe, Probation, WindowTimezone};
 pub use policy::{RollbackPolicy, RollbackSettings, UndecidedPolicy};
-pub use slo::{BreachAction, Evidence, RelativeTo, Slo};
+pub use slo::{BreachAction, JudgedBy, RelativeTo, Slo};
 pub use stage::{Approval, Stage, StageLimits, StageMode};
 pub use status::RolloutStatus;
 
@@ -140,7 +140,7 @@ pub struct RolloutSpec {
     pub fetch: Fetch,
 
     /// The probability of a false rollback that you accept, for the whole rollout: all objectives with `Statistical`
-    /// evidence, failed and silent devices, all stages and looks. Objectives with `Plain` evidence are not covered. A
+    /// evidence, failed and silent devices, all stages and looks. Objectives that are judged by `Plain` are not covered. A
     /// percentage from 0.01% to 50%. Default: `1%`. Example: `0.1%`.
     #[serde(default = "default_error_budget")]
     #[x_kube(validation = (

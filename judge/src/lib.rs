@@ -88,7 +88,7 @@ pub use budget::{Budget, Looks, Spending};
 pub use decide::assess;
 pub use decide::silence::{Place, gone_quiet};
 pub use observations::{
-    AfterSwap, Arm, Counts, DeviceOutcome, EvidenceKind, HardRule, MergedWindow, Needs, Observations,
-    OnBreach, SilenceRule, SloCounts, SloRule,
+    AfterSwap, Arm, Counts, DeviceOutcome, HardRule, JudgedBy, MergedWindow, Needs, Observations, OnBreach,
+    SilenceRule, SloCounts, SloRule,
 };
 pub use state::{SloState, StageState, StateError};

@@ -124,7 +124,7 @@ pub enum OnBreach {
 
 /// How an SLO is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EvidenceKind {
+pub enum JudgedBy {
     /// With the error promise: layers 1 and 2.
     Statistical,
     /// Merged value beyond the threshold for this many windows in a row. No error promise.
@@ -160,7 +160,7 @@ pub struct SloRule<'a> {
     /// What a breach does.
     pub on_breach: OnBreach,
     /// How it is judged.
-    pub evidence: EvidenceKind,
+    pub judged_by: JudgedBy,
     /// Share of device-windows that may be bad (absolute gate); 0 judges against controls alone.
     pub allowance_ppm: u32,
     /// The harm this stage must rule out, as ratio of shares of bad device-windows (1 250 000 = a quarter
@@ -193,7 +193,7 @@ impl<'a> SloRule<'a> {
             breach: "",
             limit: "",
             on_breach: OnBreach::RollBack,
-            evidence: EvidenceKind::Statistical,
+            judged_by: JudgedBy::Statistical,
             allowance_ppm,
             margin_ppm: None,
             min_exposure: 0,
@@ -270,9 +270,9 @@ impl Default for HardRule {
 impl HardRule {
     /// The default with a third of the budget or more beside `rules` and `silence`: over up to five stages, two of
     /// five canaries against none of 195 controls then take the candidate back.
-    pub fn beside(rules: impl IntoIterator<Item = (OnBreach, EvidenceKind)>, silence: SilenceRule) -> Self {
-        let spends = |(on_breach, observations): &(OnBreach, EvidenceKind)| {
-            *on_breach != OnBreach::Observe && *observations == EvidenceKind::Statistical
+    pub fn beside(rules: impl IntoIterator<Item = (OnBreach, JudgedBy)>, silence: SilenceRule) -> Self {
+        let spends = |(on_breach, judged_by): &(OnBreach, JudgedBy)| {
+            *on_breach != OnBreach::Observe && *judged_by == JudgedBy::Statistical
         };
         let rules = u32::try_from(rules.into_iter().filter(spends).count()).unwrap_or(u32::MAX);
         let others = rules.saturating_add(silence.weight);

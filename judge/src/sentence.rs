@@ -371,7 +371,7 @@ pub fn plain(rule: &SloRule<'_>, canary: &Streak, control: &Streak, needed: u32,
     };
     let devices = last.devices.known;
     let statistics = format!(
-        "newest value {value}, limit {bound}, over {devices} devices; evidence: Plain has no bound on false rollbacks"
+        "newest value {value}, limit {bound}, over {devices} devices; judgedBy: Plain has no bound on false rollbacks"
     );
     Told { sentence, statistics }
 }

@@ -38,11 +38,7 @@ impl Case {
             .enumerate()
             .map(|(i, (&allowance, &margin))| SloRule {
                 margin_ppm: margin,
-                evidence: if i == 2 {
-                    EvidenceKind::Plain { for_windows: 2 }
-                } else {
-                    EvidenceKind::Statistical
-                },
+                judged_by: if i == 2 { JudgedBy::Plain { for_windows: 2 } } else { JudgedBy::Statistical },
                 ..SloRule::statistical("slo", allowance)
             })
             .collect();

@@ -8,7 +8,7 @@ fn recorded(devices: u32, harmed: u64, looks: u16) -> Record {
     let slos = [
         SloRule::statistical("false alarms", 50_000),
         SloRule {
-            evidence: EvidenceKind::Plain { for_windows: 3 },
+            judged_by: JudgedBy::Plain { for_windows: 3 },
             on_breach: OnBreach::Pause,
             margin_ppm: Some(2_000_000),
             ..SloRule::statistical("slow answers", 10_000)

@@ -134,7 +134,7 @@ fn a_restart_changes_nothing() {
 
 fn plain(canary_breached: bool, control_breached: bool) -> Assessment {
     let slos = [SloRule {
-        evidence: EvidenceKind::Plain { for_windows: 3 },
+        judged_by: JudgedBy::Plain { for_windows: 3 },
         min_samples: 100,
         ..SloRule::statistical("P95 latency", 0)
     }];

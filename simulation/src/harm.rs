@@ -124,7 +124,7 @@ impl Tables {
         let rarest = |rates: &[f32]| rates.iter().copied().fold(f32::INFINITY, f32::min);
         let shared = base.chunks(setup.objectives.len().max(1)).map(|r| fleet.shared_bad as f32 * rarest(r));
         let shared: Vec<f32> = if fleet.shared_bad > 0.0 { shared.collect() } else { Vec::new() };
-        let plain = |o: &crate::setup::Objective| o.evidence != modelfleet_judge::EvidenceKind::Statistical;
+        let plain = |o: &crate::setup::Objective| o.judged_by != modelfleet_judge::JudgedBy::Statistical;
         let delay = |o: &crate::setup::Objective| scenario.truth_delay_windows.of(&o.name, 0.0) as u32;
         let mut sum = 0.0;
         let mut upto = |share: f64| {

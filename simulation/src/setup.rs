@@ -1,6 +1,6 @@
 //! What is rolled out, and how it is judged.
 
-use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule, SloRule};
+use modelfleet_judge::{HardRule, JudgedBy, OnBreach, SilenceRule, SloRule};
 use modelfleet_rollout::PolicyParts;
 
 use crate::methods::Method;
@@ -51,12 +51,12 @@ pub struct Objective {
     /// What a breach does.
     pub on_breach: OnBreach,
     /// What proves one.
-    pub evidence: EvidenceKind,
+    pub judged_by: JudgedBy,
     /// Share of device-windows that may be bad, millionths.
     pub allowance_ppm: u32,
-    /// Plain evidence: a merged window is breached when more than this share of its predictions was bad, millionths.
+    /// Judged by `Plain`: a merged window is breached when more than this share of its predictions was bad, millionths.
     pub breach_share_ppm: u32,
-    /// Plain evidence: predictions that a merged window needs.
+    /// Judged by `Plain`: predictions that a merged window needs.
     pub min_samples: u64,
     /// Windows of canaries that a stage needs before it passes on exposure.
     pub min_exposure: u64,
@@ -75,7 +75,7 @@ impl Objective {
             breach: String::new(),
             limit: String::new(),
             on_breach: OnBreach::RollBack,
-            evidence: EvidenceKind::Statistical,
+            judged_by: JudgedBy::Statistical,
             allowance_ppm,
             breach_share_ppm: 0,
             min_samples: 0,
@@ -92,7 +92,7 @@ impl Objective {
             breach: &self.breach,
             limit: &self.limit,
             on_breach: self.on_breach,
-            evidence: self.evidence,
+            judged_by: self.judged_by,
             min_samples: self.min_samples,
             min_exposure: self.min_exposure,
             min_events: self.min_events,

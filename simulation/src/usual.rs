@@ -32,7 +32,7 @@ impl Setup {
         let silence = SilenceRule::default();
         Setup {
             parts,
-            hard: HardRule::beside(objectives.iter().map(|o| (o.on_breach, o.evidence)), silence),
+            hard: HardRule::beside(objectives.iter().map(|o| (o.on_breach, o.judged_by)), silence),
             objectives,
             warmup_windows: 1,
             settling_windows: None,

@@ -5,7 +5,7 @@ use modelfleet_evidence::{
     merged_window, put_names, stage_seed,
 };
 use modelfleet_judge as judge;
-use modelfleet_judge::{Arm, EvidenceKind, MergedWindow, SloRule, StageState};
+use modelfleet_judge::{Arm, JudgedBy, MergedWindow, SloRule, StageState};
 use modelfleet_rollout::{Evidence, PauseCause, Phase, Policy, State};
 
 use crate::compared::Compared;
@@ -158,7 +158,7 @@ fn any_time((canaries, controls): (usize, usize)) -> bool {
 /// The newest windows look as in an outage, or a plain rule has to be read.
 fn troubled(setup: &Setup, state: &State, fleet: &Fleet) -> bool {
     let paused = Phase::Paused(PauseCause::Incident);
-    let plain = setup.objectives.iter().any(|o| o.evidence != EvidenceKind::Statistical);
+    let plain = setup.objectives.iter().any(|o| o.judged_by != JudgedBy::Statistical);
     if plain || state.phase == paused || state.phase == Phase::Paused(PauseCause::SloBreach) {
         return true;
     }

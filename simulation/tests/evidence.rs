@@ -2,7 +2,7 @@
 //! reaches the core. Each test fails where one line of the rule is changed; docs/evidence-mutants.md has the list.
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
-use modelfleet_judge::{Arm, DeviceOutcome, EvidenceKind, HardRule, Looks, SilenceRule};
+use modelfleet_judge::{Arm, DeviceOutcome, HardRule, JudgedBy, Looks, SilenceRule};
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::selector::Selector;
 use modelfleet_rollout::Stage;
@@ -354,7 +354,7 @@ fn devices_are_compared_with_those_that_had_the_same_chances_in_every_draw() {
 #[test]
 fn a_merged_value_at_its_bound_is_no_breach() {
     let mut setup = stages(vec![stage(20, 12)]);
-    setup.objectives[0].evidence = EvidenceKind::Plain { for_windows: 3 };
+    setup.objectives[0].judged_by = JudgedBy::Plain { for_windows: 3 };
     let mut calm = scenario(100);
     calm.fleet.base_rate = PerSli::All(0.0);
     let (outcome, asked) = run(setup.clone(), &calm);

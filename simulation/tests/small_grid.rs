@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
 use modelfleet_judge::sizing::{FleetRates, StageSize, smallest_harm_ppm};
-use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule};
+use modelfleet_judge::{HardRule, JudgedBy, OnBreach, SilenceRule};
 use modelfleet_simulation::{
     Hours, Method, Objective, Outage, PerSli, Rule, Scenario, Setup, Simulation, StratumEffect, StratumShare,
     Summary, Tested,
@@ -89,7 +89,7 @@ fn unchanged_models_are_let_through_by_all_rules_together() {
     for (number, (offline, churn)) in [(0.0, 0.0), (0.1, 0.0), (0.0, 0.01)].into_iter().enumerate() {
         let mut setup = stage(20);
         setup.silence = SilenceRule::default();
-        setup.hard = HardRule::beside([(OnBreach::RollBack, EvidenceKind::Statistical)], setup.silence);
+        setup.hard = HardRule::beside([(OnBreach::RollBack, JudgedBy::Statistical)], setup.silence);
         let mut scenario = scenario(1.0, 1.0, 0.2, 1.0);
         (scenario.fleet.offline.share, scenario.fleet.offline.mean_windows) = (offline, 168.0);
         (scenario.fleet.churn_per_day, scenario.fleet.leavers_stay) = (churn, true);

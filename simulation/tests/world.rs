@@ -258,3 +258,21 @@ fn a_number_for_each_objective_is_read_or_refused_with_what_is_allowed() {
         assert!(said.contains("expected a number for all SLOs such as 0.02"), "{wrong}: {said}");
     }
 }
+
+/// Contact is lost with all devices that have the candidate: whether others are left or not, no other device gets it.
+#[test]
+fn a_candidate_that_silences_its_devices_pauses() {
+    for (devices, target) in [(40, Target::Count(5)), (12, Target::Ppm(1_000_000))] {
+        let stages =
+            vec![Setup::stage("canary", target, 60), Setup::stage("full", Target::Ppm(1_000_000), 60)];
+        let mut setup = Setup::hourly(stages, vec![Objective::statistical("slo", 0)]);
+        setup.silence.weight = 0;
+        let mut scenario = Scenario::default();
+        scenario.fleet.devices = devices;
+        scenario.effect.silent_share = 1.0;
+        let simulation = Simulation::new(setup, &scenario).unwrap();
+        let outcome = simulation.run(1, 0, &mut |_| {}).unwrap();
+        assert!(outcome.paused && outcome.end == End::Held, "{devices}: {outcome:?}");
+        assert!(outcome.sentence.contains("contact is lost"), "{devices}: {outcome:?}");
+    }
+}

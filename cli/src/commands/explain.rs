@@ -3,7 +3,7 @@
 use clap::Args;
 use modelfleet_crds::Rollout;
 use modelfleet_crds::rollout::status::{
-    DecisionRecord, MarginBasis, RolloutPhase, RolloutStatus, Verdict, VerdictEvidence,
+    DecisionRecord, MarginBasis, RolloutPhase, RolloutStatus, Verdict, VerdictJudgedBy,
 };
 use modelfleet_protocol::selector::Selector;
 
@@ -146,12 +146,12 @@ fn verdict(verdict: &Verdict) -> String {
         });
     }
     facts.push(format!("{}, {}", counted(verdict.devices, "device"), counted(verdict.windows, "window")));
-    facts.push(match verdict.evidence {
-        VerdictEvidence::Statistical => {
+    facts.push(match verdict.judged_by {
+        VerdictJudgedBy::Statistical => {
             format!("spent {} of the error budget", percent(verdict.spent_ppm))
         }
-        VerdictEvidence::Plain => "judged by evidence Plain, which limits no error rate".to_owned(),
-        VerdictEvidence::HardStop => "judged by failed devices alone".to_owned(),
+        VerdictJudgedBy::Plain => "judged by Plain, which limits no error rate".to_owned(),
+        VerdictJudgedBy::HardStop => "judged by failed devices alone".to_owned(),
     });
     let at = verdict.at.as_ref().map(|at| format!(" at {}", moment(at.0))).unwrap_or_default();
     let mut text = format!("  {}: {:?}{at}\n", one_line(&verdict.slo), verdict.verdict);
@@ -202,7 +202,7 @@ status:
   margins: [{stage: canary, marginPpm: 5000000, basis: Planner}]
   judge: {errorBudgetPpm: 10000, spentPpm: 310, looks: 1}
   verdicts:
-  - {slo: false-alarms, verdict: Degraded, evidence: Statistical, value: 24%, threshold: 5%, estimate: "9.1", low: "4.2",
+  - {slo: false-alarms, verdict: Degraded, judgedBy: Statistical, value: 24%, threshold: 5%, estimate: "9.1", low: "4.2",
      devices: 5, windows: 30, spentPpm: 310, sentence: "too many false alarms", at: "2026-08-01T12:00:00Z"}
   decisions:
   - {at: "2026-08-01T11:00:00Z", decision: Start, reason: Ready}

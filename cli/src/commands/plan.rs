@@ -53,7 +53,7 @@ const RUNS_MAX: i64 = 100_000;
 /// on one processor. A larger fleet gets fewer stages, or the formula.
 const DEVICE_WINDOWS: u64 = 40_000_000;
 /// The default number of stages.
-const RUNS: u64 = 200;
+const RUNS: u64 = 100;
 
 /// Why nothing was computed.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,11 @@ pub fn run(arguments: &PlanArguments) -> Result<Outcome, PlanError> {
     input.notes().iter().for_each(|note| printing::note(note));
     let device_windows = DEVICE_WINDOWS.saturating_mul(arguments.runs.div_ceil(RUNS).max(1));
     let effort = Effort { runs: arguments.runs, device_windows, seed: arguments.seed };
+    if arguments.runs > 0 {
+        printing::note(
+            "simulating the stages, which takes up to some minutes; --runs 0 takes a formula and answers at once",
+        );
+    }
     let text = sizing(&input.setup, &input.scenario, effort, arguments.yearly);
     let path = || arguments.input.file.clone();
     printing::answer(&text.map_err(|source| PlanError::Policy { path: path(), source })?)?;

@@ -2,7 +2,7 @@
 
 use modelfleet_evidence::LookPlan;
 use modelfleet_judge::sizing::{provable_sizes, stage_share_ppb};
-use modelfleet_judge::{EvidenceKind, HardRule, OnBreach, SilenceRule};
+use modelfleet_judge::{HardRule, JudgedBy, OnBreach, SilenceRule};
 use modelfleet_protocol::draw::{Floor, Target};
 use modelfleet_rollout::Stage;
 
@@ -21,15 +21,14 @@ pub(super) fn floors(
     error_budget_ppm: u32,
     window_ms: u64,
 ) -> Vec<Floor> {
-    let decides =
-        |o: &&Objective| o.evidence == EvidenceKind::Statistical && o.on_breach != OnBreach::Observe;
+    let decides = |o: &&Objective| o.judged_by == JudgedBy::Statistical && o.on_breach != OnBreach::Observe;
     let gates = objectives.iter().filter(decides).count() as u64;
     let raised = matches!(stage.target, Target::Ppm(1..1_000_000)) && up_to_ppm > 0 && gates > 0;
     if !raised {
         return Vec::new();
     }
     let silence = SilenceRule::default();
-    let hard = HardRule::beside(objectives.iter().map(|o| (o.on_breach, o.evidence)), silence);
+    let hard = HardRule::beside(objectives.iter().map(|o| (o.on_breach, o.judged_by)), silence);
     let weights = gates + u64::from(hard.weight) + u64::from(silence.weight);
     let short = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
     let share_ppb = stage_share_ppb(error_budget_ppm, short(stages), short(index), weights);

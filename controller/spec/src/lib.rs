@@ -14,7 +14,7 @@ use modelfleet_crds::rollout::{RelativeTo, RollbackPolicy, UndecidedPolicy};
 use modelfleet_crds::selector::LabelOperator;
 use modelfleet_crds::text::{DurationText, Percent};
 use modelfleet_crds::{DeviceSelector, ModelVersionSpec, Rollout, RolloutSpec};
-use modelfleet_judge::{EvidenceKind, OnBreach};
+use modelfleet_judge::{JudgedBy, OnBreach};
 use modelfleet_protocol::observe::{HISTOGRAM_WINDOWS, Observe};
 use modelfleet_protocol::plan::{Fetch, Probation};
 use modelfleet_protocol::selector::{Operator, Requirement, Selector};
@@ -125,8 +125,8 @@ fn evidence_delay_ms(spec: &RolloutSpec, objectives: &[Objective], window_ms: u6
 
 /// Newest windows of which the plain rule merges histograms, where it asks for more than devices send anyway.
 fn histogram_windows(objectives: &[Objective]) -> u32 {
-    let windows = |objective: &Objective| match objective.evidence {
-        EvidenceKind::Plain { for_windows } if objective.indicator.metric.rests_on_histogram() => for_windows,
+    let windows = |objective: &Objective| match objective.judged_by {
+        JudgedBy::Plain { for_windows } if objective.indicator.metric.rests_on_histogram() => for_windows,
         _ => 0,
     };
     let most = objectives.iter().map(windows).max();

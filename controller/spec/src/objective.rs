@@ -1,9 +1,9 @@
 //! The objectives of a spec: what devices count, and what the judge makes of it.
 
-use modelfleet_crds::rollout::{BreachAction, Evidence, RelativeTo, Slo};
+use modelfleet_crds::rollout::{BreachAction, JudgedBy as JudgedByField, RelativeTo, Slo};
 use modelfleet_crds::text::BoundValue;
 use modelfleet_crds::{Metric as MetricField, ModelVersionSpec, RolloutSpec};
-use modelfleet_judge::{EvidenceKind, OnBreach};
+use modelfleet_judge::{JudgedBy, OnBreach};
 use modelfleet_protocol::metric::Metric;
 use modelfleet_protocol::observe::Indicator;
 
@@ -19,7 +19,7 @@ pub struct Objective {
     /// What a breach does.
     pub on_breach: OnBreach,
     /// What proves a breach.
-    pub evidence: EvidenceKind,
+    pub judged_by: JudgedBy,
     /// Share of device-windows that may be beyond the bound, millionths.
     pub allowance_ppm: u32,
     /// Windows of devices with the version that a stage needs before it passes on exposure.
@@ -62,10 +62,10 @@ fn objective(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<
             BreachAction::Pause => OnBreach::Pause,
             BreachAction::Observe => OnBreach::Observe,
         },
-        evidence: match slo.evidence {
-            Evidence::Statistical => EvidenceKind::Statistical,
-            Evidence::Plain => {
-                EvidenceKind::Plain { for_windows: u32::try_from(slo.for_windows).unwrap_or(u32::MAX) }
+        judged_by: match slo.judged_by {
+            JudgedByField::Statistical => JudgedBy::Statistical,
+            JudgedByField::Plain => {
+                JudgedBy::Plain { for_windows: u32::try_from(slo.for_windows).unwrap_or(u32::MAX) }
             }
         },
         allowance_ppm: percent(&format!("{at}.allowance"), &slo.allowance)?,

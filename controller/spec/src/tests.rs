@@ -1,6 +1,6 @@
 use modelfleet_crds::Metric;
 use modelfleet_crds::model_version::{Artifact, Baseline, BaselineMetric, FeatureBaseline, ModelFormat};
-use modelfleet_crds::rollout::{BreachAction, Evidence, RelativeTo};
+use modelfleet_crds::rollout::{BreachAction, JudgedBy, RelativeTo};
 use modelfleet_crds::text::{Amount, Bound, Decimal};
 
 use super::*;
@@ -55,7 +55,7 @@ fn a_stage_is_raised_only_where_it_may_be_and_helps() {
     assert_eq!(canaries(|spec| spec.stages[0].provable_up_to = Percent::from("0%")), 1);
     assert_eq!(canaries(|spec| spec.stages[0].provable_up_to = Percent::from("7.5%")), 1, "3 are too few");
     assert_eq!(canaries(|spec| spec.slos.clear()), 1);
-    assert_eq!(canaries(|spec| spec.slos.iter_mut().for_each(|slo| slo.evidence = Evidence::Plain)), 1);
+    assert_eq!(canaries(|spec| spec.slos.iter_mut().for_each(|slo| slo.judged_by = JudgedBy::Plain)), 1);
     assert_eq!(canaries(|spec| spec.error_budget = Percent::from("10%")), 3, "a larger budget needs fewer");
 }
 
@@ -119,7 +119,7 @@ fn a_bound_relative_to_the_baseline_is_worked_out() {
         move |s: &mut RolloutSpec| {
             s.slos = vec![slo(metric, "150%")];
             s.slos[0].relative_to = RelativeTo::Baseline;
-            s.slos[0].evidence = Evidence::Plain;
+            s.slos[0].judged_by = JudgedBy::Plain;
         }
     };
     let valid = validate(&rollout(relative(Metric::LatencyP95)), Some(&measured)).unwrap();
@@ -133,7 +133,7 @@ fn devices_keep_histograms_of_as_many_windows_as_the_plain_rule_merges() {
     let asked = |metric, threshold: &'static str, for_windows| {
         let plain = move |s: &mut RolloutSpec| {
             s.slos = vec![slo(metric, threshold)];
-            (s.slos[0].evidence, s.slos[0].for_windows) = (Evidence::Plain, for_windows);
+            (s.slos[0].judged_by, s.slos[0].for_windows) = (JudgedBy::Plain, for_windows);
         };
         validate(&rollout(plain), None).unwrap().policy.parts().observe.histogram_windows
     };

@@ -1,7 +1,7 @@
 //! The objectives of a rollout that names none: those that need neither ground truth nor a baseline.
 
 use super::slo::{
-    BreachAction, Evidence, RelativeTo, Slo, default_allowance, default_for_windows, default_min_samples,
+    BreachAction, JudgedBy, RelativeTo, Slo, default_allowance, default_for_windows, default_min_samples,
 };
 use crate::metric::Metric;
 use crate::text::Bound;
@@ -26,7 +26,7 @@ fn slo(name: &str, metric: Metric, threshold: &str) -> Slo {
         relative_to: RelativeTo::default(),
         allowance: default_allowance(),
         on_breach: BreachAction::default(),
-        evidence: Evidence::default(),
+        judged_by: JudgedBy::default(),
         for_windows: default_for_windows(),
         label_delay: None,
         min_samples: default_min_samples(),

@@ -68,9 +68,9 @@ pub struct Slo {
     /// devices with the version is outside the limit in `forWindows` windows in a row; this has no bound on false
     /// rollbacks). Default: `Statistical`.
     #[serde(default)]
-    pub evidence: Evidence,
+    pub judged_by: JudgedBy,
 
-    /// Windows in a row that must be outside the limit, for `Plain` evidence, 1 to 1000. Default: `3`.
+    /// Windows in a row that must be outside the limit, where it is judged by `Plain`, 1 to 1000. Default: `3`.
     #[serde(default = "default_for_windows")]
     #[schemars(range(min = 1, max = 1000))]
     pub for_windows: i64,
@@ -124,7 +124,7 @@ pub enum BreachAction {
 
 /// What shows a breach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Evidence {
+pub enum JudgedBy {
     /// A test with the rollout's error budget.
     #[default]
     Statistical,
@@ -137,7 +137,7 @@ pub(super) fn default_allowance() -> Percent {
     Percent::from("5%")
 }
 
-/// Windows in a row that plain evidence takes by default.
+/// Windows in a row that `Plain` takes by default.
 pub(super) fn default_for_windows() -> i64 {
     3
 }

@@ -14,7 +14,7 @@ fn condition(kind: &str) -> Value {
 
 fn verdict(index: usize) -> Value {
     json!({
-        "slo": format!("error-rate-{index}"), "verdict": "Undecided", "evidence": "Statistical",
+        "slo": format!("error-rate-{index}"), "verdict": "Undecided", "judgedBy": "Statistical",
         "value": "2.4%", "threshold": "1%", "estimate": "2.1", "low": "1.3", "high": "3.2",
         "devices": 20, "windows": 3360, "spentPpm": 310, "sentence": "s".repeat(160), "at": AT,
     })

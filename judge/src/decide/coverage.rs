@@ -2,7 +2,7 @@
 
 use crate::assessment::Coverage;
 use crate::decide::tally::Tally;
-use crate::observations::{Arm, DeviceOutcome, EvidenceKind, Observations, OnBreach};
+use crate::observations::{Arm, DeviceOutcome, JudgedBy, Observations, OnBreach};
 use crate::sentence;
 
 /// Counts what the needs ask for; the SLO with the fewest covered canaries decides. `Observe` and plain
@@ -11,7 +11,7 @@ pub fn measure(observations: &Observations<'_>, tallies: &[Tally]) -> Coverage {
     let gates: Vec<usize> = (0..tallies.len())
         .filter(|&i| {
             observations.slos.get(i).is_some_and(|rule| {
-                let statistical = rule.evidence == EvidenceKind::Statistical;
+                let statistical = rule.judged_by == JudgedBy::Statistical;
                 rule.on_breach != OnBreach::Observe && statistical && rule.weight > 0
             })
         })

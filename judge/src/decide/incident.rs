@@ -3,7 +3,7 @@
 use crate::assessment::{Incident, IncidentKind, SloVerdict};
 use crate::decide::plain::streak;
 use crate::decide::tally::Tally;
-use crate::observations::{Arm, Counts, EvidenceKind, MergedWindow, Observations, OnBreach, SloRule};
+use crate::observations::{Arm, Counts, JudgedBy, MergedWindow, Observations, OnBreach, SloRule};
 use crate::sentence;
 use modelfleet_number::beta::binomial_upper_tail;
 
@@ -38,7 +38,7 @@ pub fn find(
         return None;
     }
     let slo = u32::try_from(index).unwrap_or(u32::MAX);
-    if let EvidenceKind::Plain { for_windows } = rule.evidence {
+    if let JudgedBy::Plain { for_windows } = rule.judged_by {
         let needed = for_windows.max(1);
         let canary = streak(observations, index, Arm::Canary, observations.needs.min_devices.max(1));
         let control = streak(observations, index, Arm::Control, 1);
@@ -84,7 +84,7 @@ pub fn burning(
     rule: &SloRule<'_>,
     tally: &Tally,
 ) -> Option<Burning> {
-    let gates = rule.on_breach != OnBreach::Observe && rule.evidence == EvidenceKind::Statistical;
+    let gates = rule.on_breach != OnBreach::Observe && rule.judged_by == JudgedBy::Statistical;
     let past = tally.control_history;
     if !gates || tally.controls == 0 || (past.known == 0 && rule.allowance_ppm == 0) {
         return None;

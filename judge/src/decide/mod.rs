@@ -20,7 +20,7 @@ pub mod transient;
 
 use crate::assessment::{Advice, Assessment, Coverage, HardAction, HardStop, Incident, SloVerdict, Verdict};
 use crate::budget::{Budget, Looks, Spending};
-use crate::observations::{EvidenceKind, Observations, OnBreach, SloRule};
+use crate::observations::{JudgedBy, Observations, OnBreach, SloRule};
 use crate::sentence;
 use crate::state::{MAX_RULES, SloState, StageState};
 use modelfleet_number::chance::Chance;
@@ -61,10 +61,10 @@ fn assess_look(observations: &Observations<'_>, before: &StageState) -> Assessme
     let mut per_slo = Vec::with_capacity(rules);
     let (mut incident, mut cures) = (None, false);
     for (index, (rule, tally)) in observations.slos.iter().zip(&tallies).enumerate() {
-        let record = match rule.evidence {
-            EvidenceKind::Plain { .. } => plain::judge(observations, index, rule, tally),
-            EvidenceKind::Statistical => {
-                let weight = budget_weight(rule.on_breach, rule.evidence, rule.weight);
+        let record = match rule.judged_by {
+            JudgedBy::Plain { .. } => plain::judge(observations, index, rule, tally),
+            JudgedBy::Statistical => {
+                let weight = budget_weight(rule.on_breach, rule.judged_by, rule.weight);
                 let spending = share(weight, state.slos[index], &state);
                 let found =
                     slo::judge(observations, index, tally, spending, coverage.met, &mut state.slos[index]);
@@ -81,7 +81,7 @@ fn assess_look(observations: &Observations<'_>, before: &StageState) -> Assessme
     let silence = (observations.silence.weight > 0).then(|| {
         let chance = Chance::fork(observations.seed, u64::from(observations.looks.reached));
         let rule = observations.silence;
-        let weight = budget_weight(rule.on_breach, EvidenceKind::Statistical, rule.weight);
+        let weight = budget_weight(rule.on_breach, JudgedBy::Statistical, rule.weight);
         let spending = share(weight, state.silence, &state);
         silence::judge(observations, spending, chance, &mut state.silence)
     });
@@ -186,15 +186,15 @@ fn combine(observations: &Observations<'_>, parts: &Parts) -> (Verdict, Advice) 
 }
 
 /// Only rules that can stop a rollout with a promise draw on the budget.
-fn budget_weight(on_breach: OnBreach, evidence: EvidenceKind, weight: u32) -> u32 {
-    if on_breach == OnBreach::Observe || evidence != EvidenceKind::Statistical { 0 } else { weight }
+fn budget_weight(on_breach: OnBreach, judged_by: JudgedBy, weight: u32) -> u32 {
+    if on_breach == OnBreach::Observe || judged_by != JudgedBy::Statistical { 0 } else { weight }
 }
 
 fn weights(observations: &Observations<'_>) -> u64 {
     let rules = observations.slos.iter().take(MAX_RULES);
-    let slos: u64 = rules.map(|r| u64::from(budget_weight(r.on_breach, r.evidence, r.weight))).sum();
+    let slos: u64 = rules.map(|r| u64::from(budget_weight(r.on_breach, r.judged_by, r.weight))).sum();
     let silence =
-        budget_weight(observations.silence.on_breach, EvidenceKind::Statistical, observations.silence.weight);
+        budget_weight(observations.silence.on_breach, JudgedBy::Statistical, observations.silence.weight);
     slos + u64::from(silence) + u64::from(observations.hard.weight)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::assessment::{SloVerdict, Verdict};
 use crate::decide::tally::Tally;
-use crate::observations::{Arm, EvidenceKind, MergedWindow, Observations, SloRule};
+use crate::observations::{Arm, JudgedBy, MergedWindow, Observations, SloRule};
 use crate::sentence;
 
 /// What the last windows of one arm say.
@@ -39,9 +39,9 @@ pub fn streak(observations: &Observations<'_>, slo: usize, arm: Arm, min_devices
 /// Degraded when canaries' last `for_windows` usable windows are all breached and controls' are not;
 /// Healthy at the final look when the newest `for_windows` windows exist and the newest is not breached.
 pub fn judge(observations: &Observations<'_>, index: usize, rule: &SloRule<'_>, tally: &Tally) -> SloVerdict {
-    let needed = match rule.evidence {
-        EvidenceKind::Plain { for_windows } => for_windows.max(1),
-        EvidenceKind::Statistical => 1,
+    let needed = match rule.judged_by {
+        JudgedBy::Plain { for_windows } => for_windows.max(1),
+        JudgedBy::Statistical => 1,
     };
     let canary = streak(observations, index, Arm::Canary, observations.needs.min_devices.max(1));
     let control = streak(observations, index, Arm::Control, 1);

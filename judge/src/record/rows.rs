@@ -3,7 +3,7 @@
 use super::{RecordError, Rule};
 use crate::budget::Looks;
 use crate::observations::{
-    AfterSwap, Arm, Counts, DeviceOutcome, EvidenceKind, MergedWindow, OnBreach, SloCounts, SloRule,
+    AfterSwap, Arm, Counts, DeviceOutcome, JudgedBy, MergedWindow, OnBreach, SloCounts, SloRule,
 };
 
 pub(super) fn rule(rule: &SloRule<'_>) -> Rule {
@@ -12,9 +12,9 @@ pub(super) fn rule(rule: &SloRule<'_>) -> Rule {
         breach: rule.breach.to_owned(),
         limit: rule.limit.to_owned(),
         on_breach: breach(rule.on_breach),
-        plain_windows: match rule.evidence {
-            EvidenceKind::Statistical => 0,
-            EvidenceKind::Plain { for_windows } => for_windows.max(1),
+        plain_windows: match rule.judged_by {
+            JudgedBy::Statistical => 0,
+            JudgedBy::Plain { for_windows } => for_windows.max(1),
         },
         allowance_ppm: rule.allowance_ppm,
         margin_ppm: rule.margin_ppm,
@@ -49,9 +49,9 @@ impl Rule {
             breach: &self.breach,
             limit: &self.limit,
             on_breach: read_breach(u64::from(self.on_breach))?,
-            evidence: match self.plain_windows {
-                0 => EvidenceKind::Statistical,
-                for_windows => EvidenceKind::Plain { for_windows },
+            judged_by: match self.plain_windows {
+                0 => JudgedBy::Statistical,
+                for_windows => JudgedBy::Plain { for_windows },
             },
             allowance_ppm: self.allowance_ppm,
             margin_ppm: self.margin_ppm,

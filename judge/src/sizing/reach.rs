@@ -100,7 +100,7 @@ fn alone(share_ppb: u64, looks: u16) -> String {
         None => String::new(),
     };
     format!(
-        "no number of canaries is enough in so small a fleet{from}: require approval and check yourself, or set evidence: Plain, \
+        "no number of canaries is enough in so small a fleet{from}: require approval and check yourself, or set judgedBy: Plain, \
          which can roll back without a comparison, but with no limit on false rollbacks"
     )
 }

@@ -47,7 +47,7 @@ impl Rules {
     fn on(self, mut setup: Setup) -> Setup {
         if let Rules::All = self {
             setup.silence = SilenceRule::default();
-            let rules = setup.objectives.iter().map(|o| (o.on_breach, o.evidence));
+            let rules = setup.objectives.iter().map(|o| (o.on_breach, o.judged_by));
             setup.hard = HardRule::beside(rules, setup.silence);
         }
         setup

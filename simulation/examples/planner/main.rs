@@ -11,7 +11,7 @@ mod rollouts;
 
 use modelfleet_evidence::LookPlan;
 use modelfleet_judge::sizing::{StageSize, smallest_harm_ppm};
-use modelfleet_judge::{Budget, EvidenceKind, Spending};
+use modelfleet_judge::{Budget, JudgedBy, Spending};
 use modelfleet_rollout::Policy;
 use modelfleet_simulation::{Effort, PerSli, Scenario, Setup, Share, Simulation, StagePower, stage_power};
 use rollouts::{Planned, planned};
@@ -65,7 +65,7 @@ fn formula_ppm(setup: &Setup, scenario: &Scenario, policy: &Policy) -> Option<u6
     let looks = LookPlan::of(stage, setup.window_ms());
     let fleet = scenario.fleet.devices;
     let canaries = policy.target(0).of(fleet);
-    let gates = setup.objectives.iter().filter(|o| o.evidence == EvidenceKind::Statistical).count() as u16;
+    let gates = setup.objectives.iter().filter(|o| o.judged_by == JudgedBy::Statistical).count() as u16;
     let off = if scenario.fleet.offline.works_on { 0.0 } else { scenario.fleet.offline.share };
     let size = StageSize {
         fleet,

@@ -53,7 +53,7 @@ pub struct Fleet {
     /// is full, while one with the candidate keeps its past. The shipped agent bounds the two apart so that this does
     /// not happen; the number shows what the judge does where it happens.
     pub memory_windows: u32,
-    /// Predictions of a device in a window, for plain evidence.
+    /// Predictions of a device in a window, for objectives that are judged by `Plain`.
     pub predictions_per_window: u32,
 }
 

@@ -3,36 +3,26 @@
 
 mod broker_link;
 mod clocks;
+mod leading;
 mod outbox;
 mod watch;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use futures::FutureExt as _;
-use futures::channel::mpsc::unbounded;
-use kube::runtime::reflector;
-use kube::runtime::reflector::ObjectRef;
 use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::Context;
 use modelfleet_controller::error::Error;
-use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::lease::{Election, LeaseError};
-use modelfleet_controller::metrics::Metrics;
-use modelfleet_controller::mqtt::Outbox;
 use modelfleet_controller::mqtt::subscriptions::{Next, Subscriptions};
 use modelfleet_controller::reconcile::{Done, reconcile_at};
 use modelfleet_controller::registry::Name;
 use modelfleet_controller::registry::check_queue::CheckQueue;
 use modelfleet_controller::run;
-use modelfleet_controller::work::Work;
-use modelfleet_controller::write_cache::WriteCache;
-use modelfleet_crds::model_version::VersionStage;
 use modelfleet_crds::{ModelVersion, Rollout};
-use modelfleet_model::status::time::to_k8s;
-use modelfleet_model::version_facts::{later_epoch, stage};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::ids::{ModelName, Namespace};
@@ -46,7 +36,7 @@ use crate::broker::{Connection, Frame};
 use crate::network::drawn;
 use clocks::Clocks;
 use outbox::SimulatedOutbox;
-use watch::{Watch, own};
+use watch::Watch;
 
 /// A leader that was not seen to renew for so long may be replaced. Much longer than shipped, so that a run of days is not
 /// mostly renewals; what follows from it is the same.
@@ -324,74 +314,6 @@ impl Controller {
         wishes.push(ControllerWish::After(wait_ms, ControllerEvent::Lease));
     }
 
-    fn lead(&mut self, epoch: u64, lent: &mut ControllerLent<'_>, wishes: &mut Vec<ControllerWish>) {
-        let _entered = lent.runtime.enter();
-        let (rollouts, rollout_writer) = reflector::store::<Rollout>();
-        let (versions, version_writer) = reflector::store::<ModelVersion>();
-        let (clock, outbox) = (self.clock(), Arc::new(SimulatedOutbox::default()));
-        let ctx = Arc::new(Context {
-            client: client(&self.server, self.who),
-            rollouts,
-            versions,
-            written: Mutex::new(WriteCache::default()),
-            fleets: Fleets::new(self.key.verifying_key(), 1_000, 1_000),
-            publisher: Arc::clone(&outbox) as Arc<dyn Outbox>,
-            signer: self.key.clone(),
-            epoch,
-            seen_epoch: Arc::new(AtomicU64::new(0)),
-            plan_lifetime_ms: PLAN_LIFETIME_MS,
-            work: Work::new(clock.clone()),
-            clock,
-            metrics: Metrics::new(),
-            records: None,
-        });
-        let checks = CheckQueue::default();
-        let all = CancellationToken::new();
-        let of = Arc::clone(&ctx);
-        let (sender, events) = unbounded();
-        let changed = move |rollout: &Rollout, gone| run::rollout_changed(&of, rollout, gone);
-        let hand_on = Box::pin(own(events, rollout_writer, all.clone(), changed));
-        let rollouts = Watch { events: sender, hand_on };
-        let (of, asked) = (Arc::clone(&ctx), checks.clone());
-        let (sender, events) = unbounded();
-        let changed = move |version: &ModelVersion, gone| run::version_changed(&of, &asked, version, gone);
-        let hand_on = Box::pin(own(events, version_writer, all, changed));
-        let versions = Watch { events: sender, hand_on };
-        let sync_topic = format!("mf/1/_controller/{}/sync", self.name());
-        let leader = Leader {
-            epoch,
-            ctx,
-            outbox,
-            subscriptions: Subscriptions::new(&sync_topic),
-            sync_topic,
-            connection: None,
-            accepted: false,
-            rollouts,
-            versions,
-            seen: None,
-            checks,
-            leave: CancellationToken::new(),
-            numbers: 0,
-            wake: 0,
-            planned: None,
-        };
-        if let Some(process) = &mut self.process {
-            process.leader = Some(leader);
-        }
-        self.watch();
-        // Objects before devices. A Lease whose count began anew is found in the statuses.
-        let Some(leader) = self.leader() else { return };
-        let told = leader.ctx.rollouts.state();
-        let told = told.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.epoch));
-        match later_epoch(told, epoch) {
-            Some(later) => {
-                leader.ctx.seen_epoch.fetch_max(later, Ordering::Relaxed);
-                leader.leave.cancel();
-            }
-            None => wishes.push(ControllerWish::After(drawn(lent.chance, 1_000), ControllerEvent::Knock)),
-        }
-    }
-
     /// What the API server has changed since is handed on.
     fn watch(&mut self) {
         let server = Arc::clone(&self.server);
@@ -466,30 +388,6 @@ impl Controller {
                 key.1, key.0
             )
         })
-    }
-
-    /// The registry's part: the bytes of a version were checked.
-    fn check(&mut self, name: &Name, lent: &mut ControllerLent<'_>, wishes: &mut Vec<ControllerWish>) {
-        let Some(leader) = self.leader() else { return };
-        let ctx = Arc::clone(&leader.ctx);
-        let found = ctx.versions.get(&ObjectRef::new(&name.1).within(&name.0));
-        let Some(object) = found.filter(|object| object.metadata.uid.as_ref() == Some(&name.2)) else {
-            return;
-        };
-        let object = ctx.written().version(object);
-        if stage(&object) != VersionStage::Registered {
-            return;
-        }
-        let mut status = object.status.clone().unwrap_or_default();
-        status.stage = Some(VersionStage::Verified);
-        status.reason = Some("Verified".to_owned());
-        status.verified_at = Some(to_k8s(ctx.now()));
-        let write = modelfleet_controller::apply::write_version_status(&ctx, &object, status, ctx.now());
-        match self.drive(lent.runtime, write) {
-            None => self.die(wishes),
-            Some(Ok(())) => {}
-            Some(Err(_)) => wishes.push(ControllerWish::After(5_000, ControllerEvent::Check(name.clone()))),
-        }
     }
 
     /// What follows from an event: packets, subscriptions, checks, the next reconcile, and the end of a leader that has met a

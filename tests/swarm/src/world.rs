@@ -1,16 +1,16 @@
 //! One run: a fleet of devices, a broker and an author of plans, under the faults of a seed.
 
 mod control;
+mod convergence;
 mod strikes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use modelfleet_agent_core::interface::{Identity, Limits};
-use modelfleet_agent_core::saved::Saved;
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{ModelName, Namespace};
-use modelfleet_protocol::plan::{Fetch, Plan};
+use modelfleet_protocol::plan::Fetch;
 use modelfleet_protocol::state::{Capabilities, EngineInfo};
 use modelfleet_protocol::time::Time;
 
@@ -461,75 +461,6 @@ impl World {
             self.hold_followed();
         }
         self.schedule.in_ms(LOOK_MS, Event::Look);
-    }
-
-    /// Devices do what the plans at the broker say.
-    fn hold_followed(&mut self) {
-        let now = self.schedule.now();
-        for model in self.models.clone() {
-            let Some(plan) = self.plan_of(&model) else { continue };
-            let order = (plan.order.epoch, plan.order.revision);
-            let held = self.held.entry(model).or_insert((order, now));
-            if held.0 != order {
-                *held = (order, now);
-            }
-            let since = held.1;
-            for i in 0..self.devices.len() {
-                if self.network.connection_of(i).is_some()
-                    && let Some(broken) = laws::follows(&self.devices[i], &self.watched[i], &plan, since, now)
-                {
-                    self.fail(i, &broken);
-                }
-            }
-        }
-    }
-
-    /// The newest plan of a model.
-    fn plan_of(&self, model: &ModelName) -> Option<Plan> {
-        match &self.control {
-            Some(_) => self.plan_at_broker(model),
-            None => self.author.plan(model).cloned(),
-        }
-    }
-
-    /// What a healed fleet has not come to.
-    fn unconverged(&mut self) -> Option<String> {
-        if let Some(broken) = self.control_unconverged() {
-            self.break_law(&broken);
-            return self.broken.clone();
-        }
-        for i in 0..self.devices.len() {
-            for model in self.models.clone() {
-                let Some(stable) = self.plan_of(&model).and_then(|plan| plan.stable) else {
-                    self.break_law(&format!("{model}: the broker holds no plan with a stable version"));
-                    return self.broken.clone();
-                };
-                let serves = self.devices[i].serving.get(&model).map(|build| build.digest);
-                if serves != Some(stable.digest) {
-                    let version = stable.version.clone();
-                    let running = self.devices[i].serving.get(&model).map(|b| b.version.to_string());
-                    let attempts = self.devices[i].told(&model);
-                    self.fail(
-                        i,
-                        &format!("{model}: {version} is in production, and {running:?} answers; {attempts}"),
-                    );
-                    return self.broken.clone();
-                }
-            }
-        }
-        None
-    }
-
-    /// What the fleet came to, as one text.
-    fn end(&self) -> String {
-        let one = |device: &Device| {
-            let (saved, _): (Saved, _) = device.disk.read();
-            let text = String::from_utf8(saved.to_json()).unwrap_or_default();
-            format!("{} {} {text}", device.identity.device, device.ends)
-        };
-        let mut ends: Vec<String> = self.devices.iter().map(one).collect();
-        ends.extend(self.control.iter().map(Control::end));
-        ends.join("\n")
     }
 }
 

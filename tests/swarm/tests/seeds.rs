@@ -16,7 +16,8 @@ const SEEDS: u64 = 60;
 const CONTROLLED_EVERY: u64 = 8;
 /// The first seed of each kind: the larger runs come before it.
 const FIRST: u64 = 60;
-/// Seeds that once broke a law.
+/// Seeds that once broke a law. What a seed draws changes when faults are added or runs get another length, so each has a test
+/// of its own beside the rule that it broke.
 /// 58: two downloads of which nothing was left sent each other away without an end.
 /// 1000003: a rollback waited for ever for a device that was set aside and then lost its records.
 /// 1000005: a canary of one device that was drawn while the broker knew one device took in a third of the fleet.

@@ -1,10 +1,10 @@
 //! What the API server takes, and what surprises people later.
 
 use modelfleet_crds::metric::Metric;
-use modelfleet_crds::rollout::{Evidence, RelativeTo, Stage, UndecidedPolicy};
+use modelfleet_crds::rollout::{JudgedBy as JudgedByField, RelativeTo, Stage, UndecidedPolicy};
 use modelfleet_crds::text::DurationText;
 use modelfleet_crds::{ModelVersion, Rollout};
-use modelfleet_judge::{EvidenceKind, OnBreach};
+use modelfleet_judge::{JudgedBy, OnBreach};
 use modelfleet_simulation::Objective;
 use serde_json::Value;
 
@@ -88,8 +88,8 @@ fn of_rollout(rollout: &Rollout) -> Vec<Problem> {
                 "needs features in the version's baseline (register --rows ...)",
             ));
         }
-        if slo.evidence == Evidence::Plain {
-            found.push(problem(field("evidence"), "is Plain: nothing limits the chance of a false rollback"));
+        if slo.judged_by == JudgedByField::Plain {
+            found.push(problem(field("judgedBy"), "is Plain: nothing limits the chance of a false rollback"));
         }
     }
     if spec.on_undecided == UndecidedPolicy::Promote {
@@ -107,8 +107,7 @@ fn of_rollout(rollout: &Rollout) -> Vec<Problem> {
 /// Whom canaries are compared with.
 fn of_comparison(rollout: &Rollout) -> Vec<Problem> {
     let Ok(setup) = rollout_setup::setup(rollout) else { return Vec::new() };
-    let compares =
-        |o: &Objective| o.evidence == EvidenceKind::Statistical && o.on_breach != OnBreach::Observe;
+    let compares = |o: &Objective| o.judged_by == JudgedBy::Statistical && o.on_breach != OnBreach::Observe;
     if !setup.objectives.iter().any(compares) {
         return Vec::new();
     }

@@ -4,7 +4,7 @@ use modelfleet_evidence::LookPlan;
 use modelfleet_judge::sizing::{
     FleetRates, NO_CONTROLS, StageProof, StageSize, events_to_decision, prove, remaining_bound_ppm,
 };
-use modelfleet_judge::{EvidenceKind, OnBreach};
+use modelfleet_judge::{JudgedBy, OnBreach};
 use modelfleet_protocol::selector::{Labels, Selector};
 use modelfleet_rollout::{Policy, Stage};
 use modelfleet_simulation::{Effort, Objective, Scenario, Setup, StagePower};
@@ -49,7 +49,7 @@ impl Row {
 
 /// Objectives that a test decides about.
 pub(super) fn is_gate(objective: &Objective) -> bool {
-    objective.evidence == EvidenceKind::Statistical && objective.on_breach != OnBreach::Observe
+    objective.judged_by == JudgedBy::Statistical && objective.on_breach != OnBreach::Observe
 }
 
 /// One row for each objective of a stage, or one for all where they do not differ.

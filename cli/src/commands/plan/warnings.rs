@@ -1,6 +1,6 @@
 //! What should be known before the start, each thing once.
 
-use modelfleet_judge::EvidenceKind;
+use modelfleet_judge::JudgedBy;
 use modelfleet_simulation::Setup;
 
 use super::rows::{Row, is_gate};
@@ -25,14 +25,11 @@ pub(super) fn warnings(stages: &[Vec<Row>], setup: &Setup) -> Vec<String> {
     }
     let mut all: Vec<String> =
         found.into_iter().map(|(warning, places)| format!("{}: {warning}", places.join(", "))).collect();
-    let plain: Vec<&str> = objectives
-        .iter()
-        .filter(|o| o.evidence != EvidenceKind::Statistical)
-        .map(|o| o.name.as_str())
-        .collect();
+    let plain: Vec<&str> =
+        objectives.iter().filter(|o| o.judged_by != JudgedBy::Statistical).map(|o| o.name.as_str()).collect();
     if !plain.is_empty() {
         all.push(format!(
-            "{}: evidence Plain has no error rate, so there is nothing to compute",
+            "{}: an objective judged by Plain has no error rate, so there is nothing to compute",
             plain.join(", ")
         ));
     }

@@ -63,7 +63,7 @@ mod tests {
         let clause = |stage: &str| json!({ "stage": stage, "selector": {}, "strata": (0..64).map(stratum).collect::<Vec<_>>() });
         let verdict = |i: usize| {
             json!({
-                "slo": format!("error-rate-{i}"), "verdict": "Undecided", "evidence": "Statistical",
+                "slo": format!("error-rate-{i}"), "verdict": "Undecided", "judgedBy": "Statistical",
                 "devices": 20, "windows": 3360, "spentPpm": 310, "sentence": "s".repeat(200), "at": at,
             })
         };

@@ -1,6 +1,6 @@
 //! The judge's answer for people.
 
-use modelfleet_crds::rollout::status::{MarginBasis, StageMargin, Verdict, VerdictEvidence, VerdictKind};
+use modelfleet_crds::rollout::status::{MarginBasis, StageMargin, Verdict, VerdictJudgedBy, VerdictKind};
 use modelfleet_judge::{Assessment, SloVerdict, Verdict as Judged};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Stage, clip};
@@ -43,7 +43,7 @@ fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
             Judged::Degraded => VerdictKind::Degraded,
             Judged::Undecided => VerdictKind::Undecided,
         },
-        evidence: if v.promised { VerdictEvidence::Statistical } else { VerdictEvidence::Plain },
+        judged_by: if v.promised { VerdictJudgedBy::Statistical } else { VerdictJudgedBy::Plain },
         value: (v.canary.known > 0).then(|| percent(v.canary.share_ppm())),
         threshold: None,
         estimate: (v.devices > 0 && v.estimate_ppm < FAR_PPM).then(|| ratio(v.estimate_ppm)),

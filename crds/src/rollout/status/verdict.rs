@@ -19,9 +19,9 @@ pub struct Verdict {
     /// cause; or no device is left without the version, so nothing shows what the cause is).
     pub verdict: VerdictKind,
 
-    /// What it rests on: `Statistical` (a test within the error budget), `Plain` (no bound on false rollbacks). `HardStop`
+    /// How it was judged: `Statistical` (a test within the error budget), `Plain` (no bound on false rollbacks). `HardStop`
     /// is reserved.
-    pub evidence: VerdictEvidence,
+    pub judged_by: VerdictJudgedBy,
 
     /// Share of the windows of devices with the version that were outside the limit. Example: `2.4%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,7 +91,7 @@ pub enum VerdictKind {
 
 /// What a verdict rests on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum VerdictEvidence {
+pub enum VerdictJudgedBy {
     /// A test within the error budget.
     #[default]
     Statistical,

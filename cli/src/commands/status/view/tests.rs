@@ -16,8 +16,8 @@ status:
   counts: {eligible: 200, reachable: 187, offered: 20, downloaded: 19, activated: 19, confirmed: 18, failed: 1, unreachable: 1}
   judge: {errorBudgetPpm: 10000, spentPpm: 1250, looks: 42}
   verdicts:
-  - {slo: latency-p95, verdict: Healthy, evidence: Statistical, value: 12ms, threshold: 500ms, devices: 18, windows: 90}
-  - {slo: error-rate, verdict: Undecided, evidence: Statistical, value: 0.4%, threshold: 1%, devices: 18, windows: 90,
+  - {slo: latency-p95, verdict: Healthy, judgedBy: Statistical, value: 12ms, threshold: 500ms, devices: 18, windows: 90}
+  - {slo: error-rate, verdict: Undecided, judgedBy: Statistical, value: 0.4%, threshold: 1%, devices: 18, windows: 90,
      sentence: "0.9 times the rate without the version (0.4 to 1.9)"}
   failures:
   - {device: pump-0007, code: SelfTestMismatch, message: "label is 1, not -1"}
