@@ -129,7 +129,7 @@ fn a_truth_that_comes_after_the_stage_is_warned_of() {
     let mut scenario = scenario(0.2);
     scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 130.0)].into());
     let text = plan(&setup(), &scenario).unwrap();
-    let warning = "warning: canary (slow), broad (slow), full (slow): enough ground truth is known only after 5 days 16 hours";
+    let warning = "warning: canary (slow), broad (slow), full (slow): enough ground truth is known only after 5 days 21 hours";
     assert!(text.contains(warning), "{text}");
     scenario.truth_delay_windows = PerSli::By([("slow".to_owned(), 30.0)].into());
     assert!(!plan(&setup(), &scenario).unwrap().contains("truth"));
