@@ -85,7 +85,7 @@ async fn one(ctx: &Arc<Context>, job: Job) {
     let cost = started.elapsed();
     ctx.metrics.reconcile_seconds.observe(cost.as_secs_f64());
     match result {
-        Ok(result) => note(ctx, &key, evidence_since, result),
+        Ok(result) => note(ctx, &key, evidence_since, result, rand::random()),
         Err(panicked) => {
             ctx.metrics.reconcile_errors.get_or_create(&label("variant", "Panic")).inc();
             tracing::error!(model = key.1.as_str(), error = %panicked, "reconcile panicked");
@@ -96,8 +96,14 @@ async fn one(ctx: &Arc<Context>, job: Job) {
 }
 
 /// Notes what a reconcile has come to, and asks for the next one. `evidence_since`: when the first evidence came that it
-/// ran for.
-pub fn note(ctx: &Context, key: &Key, evidence_since: Option<Instant>, result: Result<Done, Error>) {
+/// ran for. `chance`, from 0 to 1, spreads the waits after failures.
+pub fn note(
+    ctx: &Context,
+    key: &Key,
+    evidence_since: Option<Instant>,
+    result: Result<Done, Error>,
+    chance: f64,
+) {
     let now = ctx.clock.steady();
     match result {
         Ok(done) if done.interrupted => ctx.work.note_interrupted(key, evidence_since),
@@ -115,7 +121,7 @@ pub fn note(ctx: &Context, key: &Key, evidence_since: Option<Instant>, result: R
             }
         }
         Err(error) => {
-            let wait = retry_after(&error, ctx.work.note_failure(key));
+            let wait = retry_after(&error, ctx.work.note_failure(key), chance);
             ctx.metrics.reconcile_errors.get_or_create(&label("variant", error.variant())).inc();
             let (namespace, model) = (key.0.as_str(), key.1.as_str());
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);

@@ -155,7 +155,7 @@ async fn an_abort_interrupts_a_look_at_its_own_model_and_another_edit_does_not()
         let done = reconcile(&context, &key()).await.unwrap();
         assert_eq!(done.interrupted, interrupts, "{edit}");
         assert_eq!(server.writes().is_empty(), interrupts, "what is interrupted writes nothing");
-        note(&context, &key(), job.evidence_since, Ok(done));
+        note(&context, &key(), job.evidence_since, Ok(done), 0.5);
         context.work.done(&key(), Duration::from_secs(60));
         assert_eq!(context.work.take_urgent().is_ok(), interrupts, "{edit}");
     }

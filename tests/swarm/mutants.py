@@ -103,7 +103,7 @@ MUTANTS = [
     ("C", "a plan that does not come back is not sent again", LEDGER, "now.since_ms(sent.at) >= ECHO_MAX_MS", "now.since_ms(sent.at) == u64::MAX"),
     ("C", "what was sent before the connection was lost counts as held", LEDGER, "self.entries.clear()", "self.entries.retain(|_, entry| entry.sent.is_some() || entry.held.is_some())"),
     ("C", "two rollouts of a model are under way", QUEUE, "phase if phase.is_active() => Rank::Active", None),
-    ("C", "a rollback keeps nobody waiting", QUEUE, "_ if self.overdue => Rank::Idle", None),
+    ("C", "a rollback keeps no other rollout waiting", QUEUE, "_ if self.overdue => Rank::Idle", None),
     ("C", "the youngest waiting rollout gets its turn, also before the active one", QUEUE, "(a.rank(), a.created, &a.name).cmp(&(b.rank(), b.created, &b.name))", "(b.created, &b.name).cmp(&(a.created, &a.name))"),
     ("C", "the membership of another attempt is published", MODEL_PLAN, "input.membership.salt != *salt", "input.membership.salt != *salt && salt.is_empty()"),
     ("C", "of several rollouts that have ended any speaks for the plan", MODEL_PLAN, "(v.view.speaks, v.ended_at)", "(v.view.speaks, None)"),
@@ -137,7 +137,7 @@ IN_CONTEXT = {
     "a rollout that waits speaks for the plan": ("phase.is_terminal()", "phase != Phase::Progressing", 1),
     "two rollouts of a model are under way": ("phase.is_active()", "phase.is_active() && self.deleted", 0),
     "it is decided on counts of the last look": ("facts.counts_are_old", "(facts.counts_are_old && facts.deleted)", 0),
-    "a rollback keeps nobody waiting": ("self.overdue", "(self.overdue || self.phase == Phase::RollingBack)", 0),
+    "a rollback keeps no other rollout waiting": ("self.overdue", "(self.overdue || self.phase == Phase::RollingBack)", 0),
     "a promoted build is not noted as proven": ("self.slots.set_proven(&digest, true)", "()", 0),
 }
 

@@ -364,7 +364,7 @@ impl Controller {
             if let Some(broken) = self.restless(now, &job.key, &result) {
                 wishes.push(ControllerWish::Broken(broken));
             }
-            run::note(&ctx, &job.key, job.evidence_since, result);
+            run::note(&ctx, &job.key, job.evidence_since, result, lent.chance.unit());
             ctx.work.done(&job.key, COST);
             self.drain(wishes);
         }

@@ -23,7 +23,9 @@ const FIRST: u64 = 60;
 /// 1000005: a canary of one device that was drawn while the broker knew one device took in a third of the fleet.
 /// 1000006: the status of a rollout with a failed device differed for ever from what was stored of it.
 /// 1000050: a controller whose clock was set right left a plan at the broker that had run out.
-const KEPT: [u64; 5] = [58, CONTROLLED + 3, CONTROLLED + 5, CONTROLLED + 6, CONTROLLED + 50];
+/// 1000157: a canary that was drawn while the controller's clock was months ahead was not drawn again once it was set right.
+const KEPT: [u64; 6] =
+    [58, CONTROLLED + 3, CONTROLLED + 5, CONTROLLED + 6, CONTROLLED + 50, CONTROLLED + 157];
 /// Every so many seeds one is played twice.
 const TWICE: u64 = 20;
 

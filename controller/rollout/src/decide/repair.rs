@@ -52,5 +52,77 @@ pub(super) fn repaired(policy: &Policy, state: &State, intent: &Intent, now: Tim
         }
         _ => {}
     }
+    not_after(&mut state, policy, now);
     state
+}
+
+/// A wall clock that was ahead and has been set right leaves moments of the future: no wait that is counted from one of them
+/// would end before it has come.
+fn not_after(state: &mut State, policy: &Policy, now: Time) {
+    let rollback_ms = policy.stage(state.stage).rollback_deadline_ms;
+    let past = |at: &mut Time| *at = (*at).min(now);
+    past(&mut state.phase_since);
+    state.drawn.iter_mut().for_each(|drawn| past(&mut drawn.at));
+    let moments = [
+        &mut state.started_at,
+        &mut state.stage_opened_at,
+        &mut state.approval_asked_at,
+        &mut state.clock.running_since,
+    ];
+    moments.into_iter().flatten().for_each(past);
+    for back in &mut state.rollback {
+        past(&mut back.started_at);
+        back.deadline = back.deadline.min(now.after_ms(rollback_ms));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use modelfleet_protocol::draw::Target;
+    use modelfleet_protocol::selector::Selector;
+
+    use super::*;
+    use crate::policy::StandIn;
+    use crate::{Drawn, RollbackPolicy};
+
+    /// A canary was drawn while the controller's clock was 133 days ahead, and was not drawn again before these were over.
+    #[test]
+    fn a_clock_that_was_set_back_leaves_no_wait_until_then() {
+        let policy = Policy::stand_in(StandIn {
+            rollout: "r".to_owned(),
+            uid: "u".to_owned(),
+            version: "1.0.0".to_owned(),
+            stages: vec![("canary".to_owned(), Some(60_000))],
+            scope: Selector::default(),
+            begun: 1,
+            rollback: RollbackPolicy::Automatic,
+        });
+        let (now, wrong) = (Time(1_000_000), Time(99_000_000_000));
+        let mut state = State {
+            phase: Phase::Progressing,
+            attempt: 1,
+            phase_since: wrong,
+            started_at: Some(wrong),
+            stage_opened_at: Some(wrong),
+            drawn: Some(Drawn { stage: 0, target: Target::Count(1), at: wrong }),
+            rollback: Some(Rollback {
+                cause: Cause::Aborted,
+                sentence: String::new(),
+                by_person: true,
+                started_at: wrong,
+                deadline: wrong.after_ms(60_000),
+                overdue: false,
+            }),
+            ..State::default()
+        };
+        state.clock.running_since = Some(wrong);
+        let state = repaired(&policy, &state, &Intent::default(), now);
+        assert_eq!((state.phase_since, state.drawn.map(|drawn| drawn.at)), (now, Some(now)));
+        assert_eq!(
+            (state.started_at, state.stage_opened_at, state.clock.running_since),
+            (Some(now), Some(now), Some(now))
+        );
+        let back = state.rollback.unwrap();
+        assert_eq!((back.started_at, back.deadline), (now, now.after_ms(60_000)));
+    }
 }

@@ -430,6 +430,15 @@ impl World {
             .then(|| format!("{model}: the plan calls {stable} stable, and its stage is {stage}"))
     }
 
+    /// Whether no object says what is in production of a model.
+    pub(super) fn production_is_deleted(&self, model: &ModelName) -> bool {
+        let Some(control) = &self.control else { return false };
+        let server = locked(&control.server);
+        !server.all("modelversions").any(|version| {
+            version["spec"]["model"] == model.as_str() && version["status"]["stage"] == "Production"
+        })
+    }
+
     /// What healed controllers have not come to.
     pub(super) fn control_unconverged(&mut self) -> Option<String> {
         let control = self.control.as_ref()?;

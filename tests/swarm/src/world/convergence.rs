@@ -48,6 +48,11 @@ impl World {
         for i in 0..self.devices.len() {
             for model in self.models.clone() {
                 let Some(stable) = self.plan_of(&model).and_then(|plan| plan.stable) else {
+                    // A user deleted the version in production and every rollout of its model, and the broker forgot the
+                    // plan: nothing says what the model's devices should run (docs/decisions/0008).
+                    if self.production_is_deleted(&model) {
+                        continue;
+                    }
                     self.break_law(&format!("{model}: the broker holds no plan with a stable version"));
                     return self.broken.clone();
                 };
