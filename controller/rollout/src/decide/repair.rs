@@ -70,7 +70,7 @@ fn not_after(state: &mut State, policy: &Policy, now: Time) {
         &mut state.clock.running_since,
     ];
     moments.into_iter().flatten().for_each(past);
-    for back in &mut state.rollback {
+    if let Some(back) = &mut state.rollback {
         past(&mut back.started_at);
         back.deadline = back.deadline.min(now.after_ms(rollback_ms));
     }
