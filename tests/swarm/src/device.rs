@@ -133,6 +133,8 @@ pub struct Device {
     limits: Limits,
     /// Its folder.
     pub disk: Disk,
+    /// What it reports of every request, whatever runs: that it failed, or that it did not; none: the truth.
+    pub lies: Option<bool>,
     /// What its clock is ahead of true time, milliseconds.
     pub clock_ahead_ms: i64,
     /// Which boot of the machine this is.
@@ -164,6 +166,7 @@ impl Device {
             identity,
             limits,
             disk: Disk::default(),
+            lies: None,
             clock_ahead_ms: 0,
             boot: 1,
             run: 0,
@@ -312,7 +315,8 @@ impl Device {
             if answers {
                 let nature = Nature::of(build);
                 for _ in 0..REQUESTS_A_WINDOW {
-                    recorder.record(&prediction(nature.errs(lent.chance)));
+                    let errs = nature.errs(lent.chance);
+                    recorder.record(&prediction(self.lies.unwrap_or(errs)));
                 }
             }
             inputs.extend(recorder.tick(now));

@@ -73,12 +73,14 @@ pub enum Fault {
     ControllerFreezes,
     /// Controllers' wall clocks are wrong by up to a year.
     ControllerClocks,
-    /// Somebody who may write everywhere retains plans that another key has signed.
+    /// A client that may write everywhere retains plans that another key has signed.
     ForgedPlans,
+    /// Some devices report that every request failed, or that none did, whatever runs.
+    Liars,
 }
 
 /// All kinds, in the order in which a seed draws them.
-pub const ALL: [Fault; 33] = [
+pub const ALL: [Fault; 34] = [
     Fault::Cuts,
     Fault::Stalls,
     Fault::Duplicates,
@@ -112,6 +114,7 @@ pub const ALL: [Fault; 33] = [
     Fault::ControllerFreezes,
     Fault::ControllerClocks,
     Fault::ForgedPlans,
+    Fault::Liars,
 ];
 
 /// Statuses are lost in no run that also loses plans. What is in production is known from the statuses and from the plan at

@@ -430,6 +430,13 @@ impl World {
             .then(|| format!("{model}: the plan calls {stable} stable, and its stage is {stage}"))
     }
 
+    /// A device lies from now on: what its reports prove may be wrong.
+    pub(super) fn lied(&mut self) {
+        if let Some(control) = &mut self.control {
+            control.laws.lied();
+        }
+    }
+
     /// Whether no object says what is in production of a model.
     pub(super) fn production_is_deleted(&self, model: &ModelName) -> bool {
         let Some(control) = &self.control else { return false };

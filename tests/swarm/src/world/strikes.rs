@@ -51,6 +51,10 @@ impl World {
                 self.died(i, left, 5_000);
             }
             Fault::ForgedPlans => self.forge(),
+            Fault::Liars => {
+                self.devices[i].lies = Some(self.chance.below(2) == 0);
+                self.lied();
+            }
             Fault::ApiAway
             | Fault::BackupRestored
             | Fault::StatusesLost
@@ -166,6 +170,7 @@ impl World {
         for i in 0..self.devices.len() {
             self.devices[i].disk.full = false;
             self.devices[i].clock_ahead_ms = 0;
+            self.devices[i].lies = None;
         }
         if self.control.is_none() {
             self.hand_over();
