@@ -146,6 +146,10 @@ pub fn follows(device: &Device, watched: &Watched, plan: &Plan, since: Time, now
     if now.since_ms(since) < FOLLOWS_WITHIN_MS || stable_builds(plan).any(|stable| stable == build.digest) {
         return None;
     }
+    // A plan without a stable build takes only what it rejects: a device keeps what it has proven.
+    if plan.stable.is_none() && !plan.rejected.contains(&build.digest) {
+        return None;
+    }
     let Identity { device: id, labels, .. } = &device.identity;
     let candidate = plan.candidate.as_ref().filter(|candidate| candidate.build.digest == build.digest);
     let given = candidate.is_some_and(|candidate| included(&candidate.membership, id, labels));
