@@ -92,6 +92,27 @@ pub const RARE: &[(&str, &str)] = &[
     ("failure MemoryShort", "every device can run every version"),
     ("failure LabelMissing", "every device can run every version"),
     ("failure FormatUnknown", "every device can run every version"),
+    ("event HarmShown", "every rollout goes back by itself when harm is shown"),
+    (
+        "event BreachOver",
+        "not within 2 000 seeds: most runs are shorter than a breach after success and its end",
+    ),
+    (
+        "reason Replaced",
+        "not within 2 000 seeds: most runs are too short for two versions in production, one after the other",
+    ),
+    ("reason VersionRefused", "not within 2 000 seeds: people seldom roll out a version that was rejected"),
+    ("event Refused", "not within 2 000 seeds: people seldom roll out a version that was rejected"),
+    ("reason AbortStillSet", "not within 2 000 seeds: people seldom retry while abort is set"),
+    ("reason PromoteIgnored", "not within 2 000 seeds: people seldom promote before a retry"),
+    (
+        "failure DigestMismatch",
+        "not within 2 000 seeds: builds rot on disk, and seldom before they are checked",
+    ),
+    (
+        "failure DownloadExhausted",
+        "not within 2 000 seeds: most runs are shorter than all tries of a download",
+    ),
     ("failure DiskUnreadable", "the simulated disk is full or rotten, and always readable"),
 ];
 
