@@ -195,7 +195,7 @@ impl FleetLaws {
             self.harmed.insert(salt.clone());
         }
         if status["verdictSummary"] == "Degraded" && state.phase == Phase::Progressing {
-            return Some(format!("{name} goes on with the verdict Degraded"));
+            return Some(format!("{name} continues although the verdict is Degraded"));
         }
         match state.phase == Phase::Paused(PauseCause::User) {
             true => self.held.insert(salt.clone()),
@@ -222,7 +222,9 @@ impl FleetLaws {
             if !moment.settled
                 && write.before.as_ref().is_some_and(|old| old["status"]["phase"] != status["phase"])
             {
-                return Some(format!("{name} goes on before all that devices have retained was heard"));
+                return Some(format!(
+                    "{name} changes its phase before all that devices have retained was heard"
+                ));
             }
         }
         self.advanced(write, &salt)

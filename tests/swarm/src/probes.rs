@@ -103,11 +103,14 @@ pub const RARE: &[(&str, &str)] = &[
     ),
     ("reason VersionRefused", "not within 2 000 seeds: people seldom roll out a version that was rejected"),
     ("event Refused", "not within 2 000 seeds: people seldom roll out a version that was rejected"),
-    ("reason AbortStillSet", "not within 2 000 seeds: people seldom retry while abort is set"),
-    ("reason PromoteIgnored", "not within 2 000 seeds: people seldom promote before a retry"),
+    ("reason AbortStillSet", "the simulated people clear abort when they retry"),
+    (
+        "reason PromoteIgnored",
+        "not within 2 000 seeds: needs a promotion that is left standing and a retry after it",
+    ),
     (
         "failure DigestMismatch",
-        "not within 2 000 seeds: builds rot on disk, and seldom before they are checked",
+        "not within 2 000 seeds: the simulated shell tells it only where bytes vanish between admission and switch",
     ),
     (
         "failure DownloadExhausted",
