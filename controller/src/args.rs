@@ -65,6 +65,10 @@ pub struct Settings {
     /// Namespace of the Lease by which one process leads.
     #[arg(long, env = "MODELFLEET_LEASE_NAMESPACE", default_value = "modelfleet-system")]
     pub lease_namespace: String,
+    /// Lead with a higher epoch than this one. Needed only when the condition PlanNotTaken says that devices have taken plans
+    /// of a later controller; it names the number.
+    #[arg(long, env = "MODELFLEET_EPOCH_ABOVE", value_parser = clap::value_parser!(u64).range(..modelfleet_protocol::plan::EPOCH_MAX))]
+    pub epoch_above: Option<u64>,
     /// Option of the object stores, such as aws_region=eu-central-1; may be repeated. Environment variables that begin with
     /// AWS_, AZURE_ or GOOGLE_ are used as well.
     #[arg(long = "store-option", value_parser = pair)]

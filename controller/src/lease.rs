@@ -1,10 +1,11 @@
 //! Leader election by a Lease of coordination.k8s.io. One process leads; it ends when it cannot renew.
 //!
-//! Every time that a process becomes the leader, the number of transitions grows, also when it was the leader
-//! before: that number is the epoch in every plan, so that devices obey no leader of the past, and a restarted one may
-//! begin its revisions anew. Holders are judged by our own clock (since when do we see the same renewal), not by
-//! theirs.
+//! Every time that a process becomes the leader, also when it was the leader before, it gets a higher epoch
+//! ([`modelfleet_model::epoch`]), which an annotation of the Lease keeps. The epoch is in every plan, so that devices obey no
+//! leader of the past, and a restarted one may begin its revisions anew. Holders are judged by our own clock (since when do
+//! we see the same renewal), not by theirs.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use modelfleet_model::epoch::next_epoch;
 use modelfleet_model::status::time::to_k8s;
 
 use modelfleet_protocol::causes::with_causes;
@@ -28,6 +30,8 @@ const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(2);
 /// Name of the Lease.
 const NAME: &str = "modelfleet-controller";
+/// The annotation of the Lease with the epoch of its leader; after its release, with the highest epoch that it has met.
+const EPOCH: &str = "modelfleet.io/epoch";
 
 /// Why a Lease could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +59,8 @@ pub struct Election {
     clock: Clock,
     /// A holder that was not seen to renew for so long may be replaced.
     lease: Duration,
+    /// An epoch that a user wants this process to be above.
+    above: Option<u64>,
 }
 
 impl Election {
@@ -62,13 +68,19 @@ impl Election {
     #[must_use]
     pub fn new(client: Client, namespace: &str, identity: &str, clock: Clock) -> Election {
         let (api, identity) = (Api::namespaced(client, namespace), identity.to_owned());
-        Election { api, identity, seen: None, clock, lease: LEASE }
+        Election { api, identity, seen: None, clock, lease: LEASE, above: None }
     }
 
     /// The same, with a lease of another length.
     #[must_use]
     pub fn with_lease(self, lease: Duration) -> Election {
         Election { lease, ..self }
+    }
+
+    /// The same, with an epoch above this one: devices have taken a plan of it, and obey no leader below.
+    #[must_use]
+    pub fn above(self, epoch: Option<u64>) -> Election {
+        Election { above: epoch, ..self }
     }
 
     /// Waits until this process leads. Returns its epoch; `None` when `stop` came first.
@@ -108,8 +120,9 @@ impl Election {
         {
             return Err(LeaseError::Held(holder));
         }
-        let epoch = u64::try_from(spec.lease_transitions.unwrap_or(0)).unwrap_or(0) + 1;
-        self.replace(lease, epoch).await
+        let epoch = next_epoch(epoch_of(&lease).max(self.above), self.clock.now());
+        let transitions = spec.lease_transitions.unwrap_or(0).saturating_add(1);
+        self.replace(lease, epoch, transitions).await
     }
 
     /// Whether we have seen the same renewal for the length of a lease.
@@ -126,17 +139,20 @@ impl Election {
     }
 
     async fn create(&self) -> Result<u64, LeaseError> {
-        let lease = Lease {
+        let epoch = next_epoch(self.above, self.clock.now());
+        let mut lease = Lease {
             metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
-            spec: Some(self.spec(1)),
+            spec: Some(self.spec(0)),
         };
+        note_epoch(&mut lease, epoch);
         self.api.create(&PostParams::default(), &lease).await.map_err(sort)?;
-        Ok(1)
+        Ok(epoch)
     }
 
     /// Takes the lease that was read; it fails if another controller was faster.
-    async fn replace(&self, mut lease: Lease, epoch: u64) -> Result<u64, LeaseError> {
-        lease.spec = Some(self.spec(epoch));
+    async fn replace(&self, mut lease: Lease, epoch: u64, transitions: i32) -> Result<u64, LeaseError> {
+        lease.spec = Some(self.spec(transitions));
+        note_epoch(&mut lease, epoch);
         lease.metadata.managed_fields = None;
         self.api.replace(NAME, &PostParams::default(), &lease).await.map_err(sort)?;
         Ok(epoch)
@@ -147,14 +163,14 @@ impl Election {
         MicroTime(to_k8s(self.clock.now()).0)
     }
 
-    fn spec(&self, epoch: u64) -> LeaseSpec {
+    fn spec(&self, transitions: i32) -> LeaseSpec {
         let now = Some(self.micro_time());
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             acquire_time: now.clone(),
             renew_time: now,
             lease_duration_seconds: i32::try_from(self.lease.as_secs()).ok(),
-            lease_transitions: i32::try_from(epoch).ok(),
+            lease_transitions: Some(transitions),
             ..LeaseSpec::default()
         }
     }
@@ -163,7 +179,7 @@ impl Election {
     fn own(&self, lease: &Lease, epoch: u64) -> Result<(), LeaseError> {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.unwrap_or_default();
-        let same = spec.lease_transitions.and_then(|n| u64::try_from(n).ok()) == Some(epoch);
+        let same = epoch_of(lease) == Some(epoch);
         if holder == self.identity && same { Ok(()) } else { Err(LeaseError::Held(holder)) }
     }
 
@@ -182,8 +198,8 @@ impl Election {
     }
 
     /// Renews the lease of `epoch` until `stop`, then gives it back. Returns early when it is lost: the process has to
-    /// end. `seen` is the highest epoch of any plan that was met: where the Lease was deleted its count began anew, and
-    /// the next leader has to be above it.
+    /// end. `seen` is the highest epoch of any plan that was met: the next leader has to be above it, also when our clock is
+    /// behind and the Lease is a new one.
     ///
     /// # Errors
     /// Says why the lease is lost.
@@ -219,11 +235,23 @@ impl Election {
         self.own(&lease, epoch)?;
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = Some(String::new());
-            spec.lease_transitions = i32::try_from(epoch.max(seen)).ok();
         }
+        note_epoch(&mut lease, epoch.max(seen));
         self.api.replace(NAME, &PostParams::default(), &lease).await.map_err(sort)?;
         Ok(())
     }
+}
+
+/// The epoch that the Lease keeps; before there was an annotation, the number of its transitions was the epoch.
+fn epoch_of(lease: &Lease) -> Option<u64> {
+    let kept = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(EPOCH));
+    let count = || lease.spec.as_ref()?.lease_transitions.and_then(|count| u64::try_from(count).ok());
+    kept.map_or_else(count, |epoch| epoch.parse().ok())
+}
+
+fn note_epoch(lease: &mut Lease, epoch: u64) {
+    let annotations = lease.metadata.annotations.get_or_insert_with(BTreeMap::new);
+    annotations.insert(EPOCH.to_owned(), epoch.to_string());
 }
 
 fn sort(error: kube::Error) -> LeaseError {

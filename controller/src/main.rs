@@ -25,7 +25,7 @@ use modelfleet_controller::work::Work;
 use modelfleet_controller::write_cache::WriteCache;
 use modelfleet_controller::{keys, registry};
 use modelfleet_crds::{ModelVersion, Rollout};
-use modelfleet_model::version_facts::later_epoch;
+use modelfleet_model::epoch::later_epoch;
 use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
@@ -63,7 +63,8 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     let config = kube::Config::infer().await.context("find the API server")?;
     let client = api_client(config.clone())?;
     let identity = settings.identity.clone().unwrap_or_else(own_name);
-    let mut election = Election::new(client.clone(), &settings.lease_namespace, &identity, Clock::system());
+    let mut election = Election::new(client.clone(), &settings.lease_namespace, &identity, Clock::system())
+        .above(settings.epoch_above);
     if !reached(&client, &stop).await {
         return Ok(());
     }
@@ -181,7 +182,7 @@ async fn lead(
     let epochs = rollouts.state();
     let epochs = epochs.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.epoch));
     if let Some(epoch) = later_epoch(epochs, term.epoch) {
-        // The Lease was deleted and its count began anew: devices would not obey us.
+        // Our clock is behind and the Lease is a new one: devices would not obey us.
         ctx.seen_epoch.fetch_max(epoch, Ordering::Relaxed);
         tracing::error!(
             epoch,

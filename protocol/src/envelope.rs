@@ -127,12 +127,15 @@ pub fn open_plan(trusted: &[VerifyingKey], bytes: &[u8]) -> Result<Plan, Envelop
 /// Opens an envelope and reads the override in it.
 ///
 /// # Errors
-/// As [`open`], and when it is not an override of at most 16 models.
+/// As [`open`], and when it is not an override of at most 16 models with an order that can be.
 pub fn open_override(trusted: &[VerifyingKey], bytes: &[u8]) -> Result<Override, EnvelopeError> {
     let payload = open(trusted, OVERRIDE_TYPE, bytes)?;
     let order: Override = serde_json::from_slice(&payload).map_err(PlanError::Json)?;
     if order.models.len() > 16 {
         return Err(PlanError::Content("an override of too many models").into());
+    }
+    if !order.order.is_bounded() {
+        return Err(PlanError::Content("its epoch or its revision is too high").into());
     }
     Ok(order)
 }

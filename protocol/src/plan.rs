@@ -69,7 +69,8 @@ pub struct StableFor {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
-    /// Fencing: grows with every change of leader, so that a leader that lost its lease is not obeyed.
+    /// Fencing: grows with every change of leader, so that a leader that lost its lease is not obeyed. It is the time at
+    /// which the leader began, in seconds since 1970, or one more than the epoch before if that is later.
     pub epoch: u64,
     /// Grows with every change of the message.
     pub revision: u64,
@@ -79,7 +80,19 @@ pub struct Order {
     pub expires: Time,
 }
 
+/// The latest epoch that a message may have: the end of the year 2099, in seconds since 1970. A later one is no time at which
+/// a leader began; a device that took it would obey no leader after it.
+pub const EPOCH_MAX: u64 = 4_102_444_799;
+/// The highest revision that a message may have, far above what one leader reaches.
+pub const REVISION_MAX: u64 = 1 << 53;
+
 impl Order {
+    /// Whether a leader can come after this message: epoch and revision are below their bounds.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.epoch <= EPOCH_MAX && self.revision <= REVISION_MAX
+    }
+
     /// Whether a message of this order replaces one of `seen`.
     #[must_use]
     pub fn replaces(&self, seen: &Order) -> bool {
@@ -201,6 +214,7 @@ impl Plan {
     pub fn check(&self) -> Result<(), PlanError> {
         use crate::membership::{CLAUSES_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
         let bound = |ok: bool, what| if ok { Ok(()) } else { Err(PlanError::Content(what)) };
+        bound(self.order.is_bounded(), "its epoch or its revision is too high")?;
         bound(self.rejected.len() <= REJECTED_MAX, "it has too many rejected digests")?;
         bound(self.stable_for.len() <= STABLE_FOR_MAX, "it has stable builds for too many selectors")?;
         bound(self.observe.indicators.len() <= INDICATORS_MAX, "it has too many indicators")?;

@@ -5,10 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use ed25519_dalek::SigningKey;
 use modelfleet_protocol::draw::{Candidate, STRATA_TOGETHER_MAX, Share, Target, open_stage};
+use modelfleet_protocol::envelope::{OVERRIDE_TYPE, open_override, seal};
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::membership::{Bound, Membership, NAMED_MAX, STRATA_MAX};
+use modelfleet_protocol::overrides::Override;
+use modelfleet_protocol::plan::{EPOCH_MAX, Order, Plan, REVISION_MAX, to_json};
 use modelfleet_protocol::report::{self, INDEX_MAX};
 use modelfleet_protocol::selector::{Labels, Selector};
 use proptest::prelude::*;
@@ -207,4 +211,31 @@ fn a_window_holds_no_more_than_its_time_can() {
         };
         assert!(bins(vec![most]) && !bins(vec![most, 1]) && !bins(vec![u64::MAX, u64::MAX]));
     }
+}
+
+/// A thief of a key must not sign a last word: after each message that is taken another one is possible.
+#[test]
+fn a_plan_or_an_override_that_no_leader_could_follow_is_refused() {
+    let order = |epoch, revision| Order { epoch, revision, ..Order::default() };
+    let plan = |order| Plan::from_json(&to_json(&Plan { order, ..stable_plan() }));
+    for (order, good) in [
+        (order(EPOCH_MAX, REVISION_MAX), true),
+        (order(EPOCH_MAX + 1, 1), false),
+        (order(1, REVISION_MAX + 1), false),
+        (order(u64::MAX, u64::MAX), false),
+    ] {
+        assert_eq!(plan(order).is_ok(), good, "{order:?}");
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let (namespace, device) = ("plant".parse().unwrap(), "d1".parse().unwrap());
+        let wanted = Override { namespace, device, order, models: Vec::new() };
+        let sealed = seal(&key, OVERRIDE_TYPE, &serde_json::to_vec(&wanted).unwrap());
+        assert_eq!(open_override(&[key.verifying_key()], &sealed).is_ok(), good, "{order:?}");
+    }
+}
+
+fn stable_plan() -> Plan {
+    serde_json::from_value(serde_json::json!({
+        "namespace": "plant", "model": "m", "epoch": 1, "revision": 1, "issued": 0, "expires": 1,
+    }))
+    .unwrap()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ed25519_dalek::VerifyingKey;
 use modelfleet_protocol::envelope::open_plan;
 use modelfleet_protocol::ids::{Digest, ModelName, Namespace};
-use modelfleet_protocol::plan::{Order, Plan};
+use modelfleet_protocol::plan::{Order, Plan, REVISION_MAX};
 use modelfleet_protocol::time::Time;
 
 /// Where a plan is: one fleet, one model.
@@ -73,7 +73,8 @@ impl Ledger {
     /// Devices may have seen this revision: the next plan gets a higher one.
     pub fn raise(&mut self, key: &Key, revision: u64) {
         let highest = self.highest.entry(key.clone()).or_default();
-        *highest = revision.max(*highest);
+        // One more than this has to be possible, whatever a thief of the key has signed.
+        *highest = revision.min(REVISION_MAX - 1).max(*highest);
     }
 
     /// A plan arrived from the broker. Returns the epoch of a plan that is ours.

@@ -26,8 +26,10 @@ pub type Numbers = (u64, u64);
 pub enum Holds {
     /// The newest.
     Newest,
-    /// Another one.
+    /// Another one of this leader or of one before it.
     Other(Numbers),
+    /// One of a later epoch: the device does not obey this leader.
+    Later(Numbers),
     /// None at all.
     None,
     /// It has not told yet.
@@ -43,6 +45,12 @@ pub struct OtherPlan {
     pub count: u64,
     /// Some of them, by id.
     pub named: Vec<DeviceId>,
+    /// Those of them that hold a plan of a later epoch.
+    pub later: u64,
+    /// Some of these, by id.
+    pub named_later: Vec<DeviceId>,
+    /// The latest of these epochs.
+    pub latest_epoch: u64,
     /// How many hold which; `None`: no plan.
     plans: BTreeMap<Option<Numbers>, u64>,
 }
@@ -57,6 +65,12 @@ impl OtherPlan {
                 return;
             }
             Holds::Other(numbers) => Some(numbers),
+            Holds::Later(numbers) => {
+                self.later += 1;
+                keep_first(&mut self.named_later, NAMED_MAX, device, |known| known, || device.clone());
+                self.latest_epoch = self.latest_epoch.max(numbers.0);
+                Some(numbers)
+            }
             Holds::None => None,
         };
         self.told += 1;
@@ -98,7 +112,11 @@ impl Fleet {
                 if report.order.1.since_ms(presence.since) >= GRACE_MS
                     && report.heard.since_ms(plan.order.issued) >= GRACE_MS =>
             {
-                Holds::Other(held)
+                if held.0 > newest.0 {
+                    Holds::Later(held)
+                } else {
+                    Holds::Other(held)
+                }
             }
             _ => Holds::Untold,
         }

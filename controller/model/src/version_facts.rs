@@ -70,13 +70,5 @@ pub fn rejected(objects: &ModelObjects, held: Option<&Plan>) -> Vec<Digest> {
     rejected.into_iter().map(|(_, digest)| digest).chain(told.copied()).collect()
 }
 
-/// The highest epoch that a status tells of, when it is later than `ours`: our Lease has begun its count anew, and
-/// devices would not obey us.
-#[must_use]
-pub fn later_epoch(statuses: impl Iterator<Item = Option<i64>>, ours: u64) -> Option<u64> {
-    let told = statuses.flatten().filter_map(|epoch| u64::try_from(epoch).ok());
-    told.max().filter(|epoch| *epoch > ours)
-}
-
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use crate::fleets::FleetState;
 use crate::mqtt::{Broker, Feed};
 use modelfleet_fleet::ledger::Key;
 use modelfleet_fleet::{Change, Link, Source};
+use modelfleet_model::epoch::later_epoch;
 
 /// Feeds the index with what the broker sends. Returns when `stop` is asked for.
 pub async fn listen(ctx: Arc<Context>, broker: Broker, scope: Scope, stop: CancellationToken) {
@@ -144,8 +145,9 @@ fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationTo
     let Some(fleet) = known.or_else(ours) else { return };
     let mut fleet = fleet.locked();
     let epoch = fleet.ledger.take(key, payload);
-    if let Some(epoch) = epoch.filter(|epoch| *epoch > ctx.epoch) {
-        // Another leader; or the Lease was deleted and its count began anew. Devices would not obey us either way.
+    let met = epoch.and_then(|epoch| i64::try_from(epoch).ok());
+    if let Some(epoch) = later_epoch([met].into_iter(), ctx.epoch) {
+        // Another leader; or our clock is behind and the Lease is a new one. Devices would not obey us either way.
         ctx.seen_epoch.fetch_max(epoch, std::sync::atomic::Ordering::Relaxed);
         tracing::error!(
             epoch,

@@ -115,6 +115,20 @@ fn devices_that_refuse_the_newest_plan_are_counted_once_they_had_time_to_take_it
 }
 
 #[test]
+fn devices_that_have_taken_a_plan_of_a_later_leader_are_counted_apart() {
+    let mut index = fleet();
+    let later = (NEW.0 + 7, 1);
+    for (i, held) in [OLD, NEW, later, later].into_iter().enumerate() {
+        connects(&mut index, &format!("d{i}"), Time(5), Some(OLD));
+        reports(&mut index, &format!("d{i}"), LATER, held);
+    }
+    let found = look(&index, LATER);
+    assert_eq!((found.count, found.told, found.later, found.latest_epoch), (3, 4, 2, later.0));
+    let named: Vec<&str> = found.named_later.iter().map(DeviceId::as_str).collect();
+    assert_eq!(named, ["d2", "d3"]);
+}
+
+#[test]
 fn who_has_just_connected_or_is_away_or_does_not_tell_is_not_blamed() {
     let mut index = fleet();
     // Connected a moment ago: what waited in its outbox tells of the plan that it had before.

@@ -69,13 +69,24 @@ fn not_taken(other: &OtherPlan) -> Option<NewCondition> {
         Some((epoch, revision)) => format!("still hold plan {epoch}/{revision}"),
         None => "hold no plan".to_owned(),
     };
-    let named: Vec<&str> = other.named.iter().map(DeviceId::as_str).collect();
+    let listed = |named: &[DeviceId]| named.iter().map(DeviceId::as_str).collect::<Vec<_>>().join(", ");
+    if other.later > 0 {
+        let (later, told, epoch) = (other.later, other.told, other.latest_epoch);
+        let message = format!(
+            "{later} of {told} connected devices have taken plans of a later controller (epoch {epoch} at most) and ignore \
+             this one, for example {}. If another controller with the same key serves these devices, stop it. Then start \
+             this controller again with --epoch-above={epoch}.",
+            listed(&other.named_later)
+        );
+        let reason = "LaterEpochTaken".to_owned();
+        return Some(NewCondition { kind: PLAN_NOT_TAKEN, holds: true, reason, message });
+    }
     let message = format!(
         "{} of {} connected devices {held} ten minutes after the newest plan was sent, for example {}. Look for 'plan \
          refused' in their logs, and compare their --plan-key with the controller's key.",
         other.count,
         other.told,
-        named.join(", ")
+        listed(&other.named)
     );
     Some(NewCondition { kind: PLAN_NOT_TAKEN, holds: true, reason: "OtherPlanHeld".to_owned(), message })
 }

@@ -371,6 +371,15 @@ fn devices_that_do_not_take_the_plan_are_a_condition_until_they_do() {
     );
     assert!(message.contains("d00, d01, d02"), "{message}");
     assert_eq!(found(&said(&well, Some(&told))), Some(("False".to_owned(), String::new())));
+    ill.note(&"d40".parse().unwrap(), Holds::Later((97, 1)));
+    let (_, message) = found(&said(&ill, None)).unwrap();
+    assert!(
+        message.starts_with(
+            "1 of 41 connected devices have taken plans of a later controller (epoch 97 at most)"
+        ) && message.contains("for example d40")
+            && message.ends_with("--epoch-above=97."),
+        "{message}"
+    );
 }
 
 /// One condition more than the schema has room for, and the API server takes no status at all.

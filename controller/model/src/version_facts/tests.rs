@@ -96,13 +96,6 @@ fn a_copy_that_failed_its_own_check_blocks_no_good_version_and_a_rejection_by_a_
     assert_eq!(version_fact(&harmful, "1.0.1"), copy, "its own failure is what is to be mended first");
 }
 
-#[test]
-fn a_lease_that_began_anew_is_seen_in_the_statuses() {
-    assert_eq!(later_epoch([None, Some(3), Some(8)].into_iter(), 4), Some(8));
-    assert_eq!(later_epoch([None, Some(3), Some(-1)].into_iter(), 4), None);
-    assert_eq!(later_epoch([Some(4)].into_iter(), 4), None, "our own");
-}
-
 /// What was shown first, by which rollout, the statistics last: a sentence goes on from it.
 #[test]
 fn a_rejection_is_told_with_its_statistics_last() {

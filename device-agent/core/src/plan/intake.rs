@@ -38,6 +38,7 @@ pub(crate) fn accepts_plan(plan: &Plan, seen: &Order, is_managed: bool, ctx: &mu
 pub(crate) fn accepts_override(order: &Override, seen: &Order, ctx: &mut StepContext<'_>) -> bool {
     let mine = order.namespace == ctx.identity.namespace && order.device == ctx.identity.device;
     let bounded = order.models.len() <= MODELS_MAX;
+    let ordered = order.order.is_bounded();
     if !mine {
         let (namespace, device) = (&order.namespace, &order.device);
         ctx.log(format!("override refused: it is for device {device} in namespace {namespace}"));
@@ -46,8 +47,11 @@ pub(crate) fn accepts_override(order: &Override, seen: &Order, ctx: &mut StepCon
             "override refused: it names {} models, at most {MODELS_MAX} are allowed",
             order.models.len()
         ));
+    } else if !ordered {
+        let Order { epoch, revision, .. } = order.order;
+        ctx.log(format!("override refused: epoch {epoch} or revision {revision} is too high"));
     }
-    if !(mine && bounded && order.order.replaces(seen)) {
+    if !(mine && bounded && ordered && order.order.replaces(seen)) {
         return false;
     }
     for named in &order.models {

@@ -18,8 +18,9 @@ use modelfleet_controller::work::Work;
 use modelfleet_controller::write_cache::WriteCache;
 use modelfleet_crds::model_version::VersionStage;
 use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_model::epoch::later_epoch;
 use modelfleet_model::status::time::to_k8s;
-use modelfleet_model::version_facts::{later_epoch, stage};
+use modelfleet_model::version_facts::stage;
 use tokio_util::sync::CancellationToken;
 
 use super::outbox::SimulatedOutbox;
