@@ -31,6 +31,8 @@ use std::path::{Path, PathBuf};
 use modelfleet_crds::ModelVersion;
 use modelfleet_crds::model_version::{Engine, FeatureBaseline};
 use modelfleet_model_file::IR_VERSION_KNOWN;
+use modelfleet_protocol::ids::IdError;
+use modelfleet_protocol::statement::Statement;
 
 use crate::cluster::{Cluster, ClusterError, ClusterFlags};
 use crate::manifest::{self, ManifestError};
@@ -88,6 +90,9 @@ pub enum RegisterError {
     /// The lineage is none.
     #[error(transparent)]
     Lineage(#[from] lineage::LineageError),
+    /// The name cannot be signed.
+    #[error("--name")]
+    Name(#[source] IdError),
     /// The signature failed.
     #[error(transparent)]
     Signing(#[from] signing::SigningError),
@@ -198,9 +203,14 @@ fn model_version(
     }
     // Last, because it may ask for a password: nothing that can fail without one comes after it.
     if let Some(key) = &arguments.origin.key {
-        let comment = format!("{} {} {}", arguments.name, arguments.version, file.digest);
+        let statement = Statement {
+            model: arguments.name.parse().map_err(RegisterError::Name)?,
+            version: arguments.version.clone(),
+            digest: file.digest,
+            size_bytes: Some(file.bytes.len() as u64),
+        };
         let password = arguments.origin.key_password_file.as_deref();
-        facts.signed = Some(signing::sign(&file.bytes, key, password, &comment)?);
+        facts.signed = Some(signing::sign(&file.bytes, key, password, &statement.to_string())?);
     }
     Ok(version_spec::model_version(arguments, &file.digest, facts)?)
 }

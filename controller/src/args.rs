@@ -49,6 +49,10 @@ pub struct Settings {
     /// without a signature by one of the keys are refused. Default: signatures are not checked.
     #[arg(long = "artifact-key", env = "MODELFLEET_ARTIFACT_KEYS", value_delimiter = ',')]
     pub artifact_keys: Vec<String>,
+    /// Accept also signatures that cover the bytes only and do not say which model and version the file is. Devices need the
+    /// same flag to run such versions.
+    #[arg(long, env = "MODELFLEET_ALLOW_BARE_SIGNATURES")]
+    pub allow_bare_signatures: bool,
     /// Folder below which file:// artifacts are read. Default: no file is read, because a user who may register versions
     /// could otherwise make the controller open any of its files.
     #[arg(long, env = "MODELFLEET_ARTIFACT_ROOT")]

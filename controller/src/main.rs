@@ -1,6 +1,7 @@
 //! Arguments, clients, run.
 
 use modelfleet_protocol::causes::with_causes;
+use modelfleet_protocol::statement::BareSignatures;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -264,7 +265,8 @@ fn trust(settings: &Settings) -> anyhow::Result<Trust> {
     store_options.extend(settings.store_options.iter().cloned());
     let keys =
         settings.artifact_keys.iter().map(|key| publisher_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(Trust { store_options, keys, artifact_root: settings.artifact_root.clone() })
+    let bare = BareSignatures::allowed_if(settings.allow_bare_signatures);
+    Ok(Trust { store_options, keys, bare, artifact_root: settings.artifact_root.clone() })
 }
 
 /// A publisher's key: the base64 text itself, or a minisign file with a comment in its first line.

@@ -6,14 +6,13 @@
 
 mod format;
 mod place;
+mod signatures;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
-use minisign_verify::{PublicKey, Signature, StreamVerifier};
+use minisign_verify::PublicKey;
 use modelfleet_crds::ModelVersionSpec;
 use modelfleet_model_file::Reader;
 use object_store::http::HttpBuilder;
@@ -23,6 +22,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _, ObjectStoreScheme, parse_ur
 use sha2::{Digest as _, Sha256};
 
 use modelfleet_protocol::causes::with_causes;
+use modelfleet_protocol::statement::BareSignatures;
 use place::{Careful, Forbidden};
 
 /// A store that sends nothing for so long is away.
@@ -42,6 +42,8 @@ pub struct Trust {
     pub store_options: Vec<(String, String)>,
     /// Publishers' minisign keys; none: signatures are not asked for.
     pub keys: Vec<PublicKey>,
+    /// Whether signatures count that cover the bytes only.
+    pub bare: BareSignatures,
     /// The folder below which `file://` artifacts are read; none: no file is.
     pub artifact_root: Option<PathBuf>,
 }
@@ -123,8 +125,8 @@ async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), 
     let uri = artifact.uri.clone();
     // What else a file is would tell a guesser what it holds.
     let tells = !uri.starts_with("file:");
-    let signatures = signatures(spec);
-    let mut verifiers = verifiers(trust, &signatures)?;
+    let signatures = signatures::decoded(spec);
+    let mut verifiers = signatures::verifiers(trust, &signatures)?;
     let mut stream = open(trust, &uri).await?;
     let (mut hash, mut reader, mut size) = (Sha256::new(), Reader::default(), 0_u64);
     let wanted = u64::try_from(artifact.size_bytes).unwrap_or(0);
@@ -138,7 +140,7 @@ async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), 
         }
         hash.update(&piece);
         reader.take(&piece);
-        verifiers.iter_mut().for_each(|verifier| verifier.update(&piece));
+        verifiers.iter_mut().for_each(|(verifier, _)| verifier.update(&piece));
     }
     if size != wanted {
         let found = match size > wanted {
@@ -162,11 +164,9 @@ async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), 
         );
         return refuse("DigestMismatch", message);
     }
-    if !trust.keys.is_empty() && !verifiers.iter_mut().any(|verifier| verifier.finalize().is_ok()) {
-        let message = format!(
-            "no signature of the version by a trusted key fits the file {uri}; sign this file and register a new version"
-        );
-        return refuse("SignatureInvalid", message);
+    if !trust.keys.is_empty() {
+        let good = verifiers.iter_mut().filter_map(|(verifier, s)| verifier.finalize().is_ok().then_some(*s));
+        signatures::check_statements(trust, spec, &good.collect::<Vec<_>>())?;
     }
     format::check(spec, reader)
 }
@@ -222,34 +222,6 @@ async fn store(trust: &Trust, uri: &str, url: &url::Url) -> Result<(Box<dyn Obje
             parse_url_opts(url, options).map_err(failed)
         }
     }
-}
-
-fn signatures(spec: &ModelVersionSpec) -> Vec<Signature> {
-    let decode = |value: &String| {
-        let text = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
-        Signature::decode(&text).ok()
-    };
-    spec.signatures.iter().filter_map(|s| decode(&s.value)).collect()
-}
-
-/// One verifier for each signature and key that belong together.
-fn verifiers<'a>(
-    trust: &'a Trust,
-    signatures: &'a [Signature],
-) -> Result<Vec<StreamVerifier<'a>>, CheckError> {
-    let pairs = trust.keys.iter().flat_map(|key| signatures.iter().map(move |signature| (key, signature)));
-    let verifiers: Vec<StreamVerifier<'a>> =
-        pairs.filter_map(|(key, signature)| key.verify_stream(signature).ok()).collect();
-    if verifiers.is_empty() && !trust.keys.is_empty() {
-        let message = format!(
-            "none of the version's {} signatures is by one of the {} trusted keys; delete the \
-             version (kubectl delete modelversion), sign the file with a trusted key and register it again",
-            signatures.len(),
-            trust.keys.len()
-        );
-        return refuse("SignatureMissing", message);
-    }
-    Ok(verifiers)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::state::{Failure, FailureCode};
 
 use crate::engine::{Engines, LoadError, Ports, RunError, Session};
-use crate::fetch::Keys;
+use crate::fetch::{Keys, SignatureError};
 use crate::serve::RunPermits;
 
 /// Predictions of one loaded build that run at once. Others wait, within their time limit.
@@ -37,9 +37,9 @@ pub enum AdmitError {
     /// The bytes on disk are not those that were verified.
     #[error("the model file on disk is damaged: its digest is {0}")]
     Damaged(Digest),
-    /// The model is not signed by a trusted key.
-    #[error("the model is not signed by a trusted key")]
-    Unsigned,
+    /// The model is not signed by a trusted key, or not as this build.
+    #[error(transparent)]
+    Unsigned(#[from] SignatureError),
     /// The engine cannot load the model.
     #[error("load the model")]
     Load(#[from] LoadError),
@@ -87,7 +87,7 @@ impl AdmitError {
             AdmitError::Damaged(_) => FailureCode::DigestMismatch,
             AdmitError::Read { .. } if self.is_lost() => FailureCode::DigestMismatch,
             AdmitError::Read { .. } => FailureCode::DiskUnreadable,
-            AdmitError::Unsigned => FailureCode::SignatureInvalid,
+            AdmitError::Unsigned(_) => FailureCode::SignatureInvalid,
             AdmitError::Load(e) => e.code(),
             AdmitError::Signature(_) => FailureCode::SignatureMismatch,
             AdmitError::Run { source: RunError::Memory { .. }, .. } => FailureCode::MemoryShort,
@@ -206,6 +206,10 @@ impl Loader {
         // The first request loads; the others wait here and share.
         let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ready) = place.upgrade() {
+            // The same bytes may have been signed as another build.
+            if !self.keys.is_empty() {
+                self.signed_bytes(path, build)?;
+            }
             return Ok(ready);
         }
         let ready = Arc::new(self.load(path, build)?);
@@ -213,17 +217,20 @@ impl Loader {
         Ok(ready)
     }
 
-    fn load(&self, path: &Path, build: &ModelBuild) -> Result<Ready, AdmitError> {
+    /// The bytes of the build. Read once and judged in memory: what is parsed is what was verified.
+    fn signed_bytes(&self, path: &Path, build: &ModelBuild) -> Result<Vec<u8>, AdmitError> {
         let read = |source| AdmitError::Read { path: path.to_owned(), source };
-        // Read once and judged in memory: what is parsed is what was verified.
         let bytes = std::fs::read(path).map_err(read)?;
         let found = Digest::of(&bytes);
         if found != build.digest {
             return Err(AdmitError::Damaged(found));
         }
-        if !self.keys.signed(&bytes, &build.signatures) {
-            return Err(AdmitError::Unsigned);
-        }
+        self.keys.check_bytes(&bytes, build)?;
+        Ok(bytes)
+    }
+
+    fn load(&self, path: &Path, build: &ModelBuild) -> Result<Ready, AdmitError> {
+        let bytes = self.signed_bytes(path, build)?;
         let mut failed: Option<AdmitError> = None;
         let mut without = Vec::new();
         loop {
@@ -264,7 +271,7 @@ mod tests {
             assert_eq!(error.blame(), Blame::Disk, "{error:?}");
             assert_eq!(error.failure().code, FailureCode::DiskUnreadable);
         }
-        assert_eq!(AdmitError::Unsigned.blame(), Blame::Build);
+        assert_eq!(AdmitError::from(SignatureError::Untrusted(0)).blame(), Blame::Build);
         assert!(
             !FailureCode::DiskUnreadable.is_hard_stop() && !FailureCode::DiskUnreadable.is_incompatibility()
         );

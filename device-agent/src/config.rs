@@ -49,6 +49,10 @@ pub struct CommonArgs {
     /// it, model signatures are not checked. Give the option several times, or several files separated by commas.
     #[arg(long, env = "MODELFLEET_ARTIFACT_KEY", value_name = "FILE")]
     pub artifact_key: Vec<PathBuf>,
+    /// Run also models whose signature covers the bytes only and does not say which model and version they are. With it,
+    /// a file that was signed for one model can be sent as another.
+    #[arg(long, env = "MODELFLEET_ALLOW_BARE_SIGNATURES")]
+    pub allow_bare_signatures: bool,
     /// File with the certificate authorities to trust instead of the system's.
     #[arg(long, env = "MODELFLEET_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,

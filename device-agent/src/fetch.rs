@@ -17,7 +17,7 @@ use crate::http::Client;
 use crate::store::make_room_for_file;
 pub use error::{Again, FetchError};
 use source::{Opened, Source};
-pub use verify::{Keys, KeysError};
+pub use verify::{Keys, KeysError, SignatureError};
 
 /// Disk space that a download leaves free, bytes.
 const SPARE_BYTES: u64 = 4 * 1024 * 1024;
@@ -81,7 +81,7 @@ impl Fetcher {
                 let bytes = std::fs::metadata(&part).map_or(0, |m| m.len());
                 Err(FetchError::TooSlow { after: total, bytes })
             })?;
-            self.keys.check(&part, &build.signatures).await?;
+            self.keys.check_file(&part, build).await?;
             self.publish(&part, &target).await?;
         }
         Ok(target)
@@ -106,7 +106,7 @@ impl Fetcher {
         if verify::digest(hash) != build.digest {
             return Ok(false);
         }
-        self.keys.check(target, &build.signatures).await?;
+        self.keys.check_file(target, build).await?;
         Ok(true)
     }
 

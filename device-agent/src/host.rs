@@ -10,6 +10,7 @@ use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::plan::Fetch;
 use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::state::Capabilities;
+use modelfleet_protocol::statement::BareSignatures;
 use tracing::{info, warn};
 
 use crate::admit::Loader;
@@ -68,7 +69,8 @@ impl Host {
     /// If keys or certificates cannot be read. A missing engine is no error: the device reports that it has none.
     pub fn new(args: &CommonArgs, threads: usize) -> Result<Host, HostError> {
         let tls = client_config(args.ca.as_deref())?;
-        let keys = Keys::read(&args.artifact_key)?;
+        let bare = BareSignatures::allowed_if(args.allow_bare_signatures);
+        let keys = Keys::read(&args.artifact_key, bare)?;
         let engines = engines(&args.engines, args.onnxruntime.as_deref(), threads);
         let defaults = Limits::default();
         let limits = Limits {

@@ -10,8 +10,9 @@ use modelfleet_agent::admit::Loader;
 use modelfleet_agent::engine::{Engine, Engines, LoadError, Ports, RunError, Session};
 use modelfleet_agent::fetch::Keys;
 use modelfleet_agent::tensor::{Elements, NamedTensor};
-use modelfleet_protocol::model::{SelfTest, Tensor, Values};
-use modelfleet_protocol::state::EngineInfo;
+use modelfleet_protocol::model::{ModelBuild, SelfTest, Tensor, Values};
+use modelfleet_protocol::state::{EngineInfo, FailureCode};
+use modelfleet_protocol::statement::{BareSignatures, Statement};
 use support::small_models::{build, load, ready, refuse_what_cannot_be_sent, rten, small_model};
 
 #[test]
@@ -132,6 +133,29 @@ fn an_engine_that_is_right_for_rows_and_wrong_for_batches_is_found_on_the_device
     assert!(failure.detail.contains("batch of 2") && failure.detail.contains("Flawed"), "{failure:?}");
     let right = Arc::new(Summing { name: "Right", flawed: false });
     assert_eq!(ready(vec![flawed(), right]).unwrap().engine, "Right");
+}
+
+#[test]
+fn bytes_that_are_loaded_already_do_not_answer_as_what_they_were_not_signed_as() {
+    let bytes = small_model("bounded");
+    let dir = tempfile::tempdir().unwrap();
+    let (path, key) = (dir.path().join("model"), dir.path().join("key.pub"));
+    std::fs::write(&path, &bytes).unwrap();
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    std::fs::write(&key, pair.pk.to_box().unwrap().into_string()).unwrap();
+    let mut pump = ModelBuild { outputs: Vec::new(), ..build(&bytes) };
+    let comment = Statement::of(&pump).to_string();
+    let signature = minisign::sign(Some(&pair.pk), &pair.sk, &bytes[..], Some(&comment), None).unwrap();
+    pump.signatures = vec![signature.into_string()];
+    let keys = Keys::read(&[key], BareSignatures::Refused).unwrap();
+    let loader = Loader::new(rten(), keys);
+    let answers = loader.ready(&path, &pump.clone().into()).unwrap();
+    let again = loader.ready(&path, &pump.clone().into()).unwrap();
+    assert!(Arc::ptr_eq(&answers, &again), "it is loaded once");
+    let valve = ModelBuild { model: "valve".parse().unwrap(), ..pump };
+    let Err(error) = loader.ready(&path, &valve.into()) else { panic!("it is taken") };
+    assert_eq!(error.failure().code, FailureCode::SignatureInvalid);
+    assert!(error.failure().detail.contains("not as valve 1.0.0"), "{:?}", error.failure());
 }
 
 #[test]

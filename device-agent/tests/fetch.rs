@@ -12,6 +12,7 @@ use modelfleet_agent::http::Client;
 use modelfleet_agent::tls::client_config;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::state::FailureCode;
+use modelfleet_protocol::statement::{BareSignatures, Statement};
 use modelfleet_test_support::pump_plan::pump_build;
 use support::server::{Manners, Server};
 
@@ -191,17 +192,49 @@ async fn with_keys_only_signed_models_are_taken() {
     let other = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
     let key = depot.dir.path().join("key.pub");
     std::fs::write(&key, pair.pk.to_box().unwrap().into_string()).unwrap();
-    depot.fetcher.keys = Keys::read(&[key]).unwrap();
-    let sign = |pair: &minisign::KeyPair| {
-        minisign::sign(Some(&pair.pk), &pair.sk, &bytes()[..], None, None).unwrap().into_string()
-    };
-    for signatures in [vec![], vec![sign(&other)], vec!["garbage".to_owned()]] {
+    depot.fetcher.keys = Keys::read(std::slice::from_ref(&key), BareSignatures::Refused).unwrap();
+    let comment = Statement::of(&depot.build).to_string();
+    for signatures in [vec![], vec![sign(&other, &comment)], vec!["garbage".to_owned()]] {
         depot.build.signatures = signatures;
         let error = depot.fetch().await.unwrap_err();
         assert_eq!((error.code(), error.retryable()), (FailureCode::SignatureInvalid, false));
     }
-    depot.build.signatures = vec![sign(&other), sign(&pair)];
+    depot.build.signatures = vec![sign(&other, &comment), sign(&pair, &comment)];
     depot.fetch().await.unwrap();
-    assert!(depot.fetcher.keys.signed(&bytes(), &depot.build.signatures));
-    assert!(!depot.fetcher.keys.signed(b"other", &depot.build.signatures));
+    depot.fetcher.keys.check_bytes(&bytes(), &depot.build).unwrap();
+    assert!(depot.fetcher.keys.check_bytes(b"other", &depot.build).is_err());
+}
+
+fn sign(pair: &minisign::KeyPair, comment: &str) -> String {
+    let signature = minisign::sign(Some(&pair.pk), &pair.sk, &bytes()[..], Some(comment), None);
+    signature.unwrap().into_string()
+}
+
+#[tokio::test]
+async fn bytes_signed_as_one_version_of_one_model_are_not_taken_as_another() {
+    let mut depot = depot(Manners::default());
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let key = depot.dir.path().join("key.pub");
+    std::fs::write(&key, pair.pk.to_box().unwrap().into_string()).unwrap();
+    let signed = Statement::of(&depot.build);
+    depot.build.signatures = vec![sign(&pair, &signed.to_string())];
+    let bare = sign(&pair, "timestamp:1633700835\tfile:pump.onnx\thashed");
+    for (allowed, bare_counts) in [(BareSignatures::Refused, false), (BareSignatures::Allowed, true)] {
+        depot.fetcher.keys = Keys::read(std::slice::from_ref(&key), allowed).unwrap();
+        // Twice each: as they arrive, and as they lie on the disk already.
+        for _ in 0..2 {
+            depot.fetch().await.unwrap();
+            let as_another = ModelBuild { version: "2.0.0".parse().unwrap(), ..depot.build.clone() };
+            let as_another_model = ModelBuild { model: "valve".parse().unwrap(), ..depot.build.clone() };
+            for build in [as_another, as_another_model] {
+                let error = depot.fetcher.fetch(&build, 0, |_| {}).await.unwrap_err();
+                assert_eq!((error.code(), error.retryable()), (FailureCode::SignatureInvalid, false));
+                assert!(error.to_string().contains("was signed as pump-anomaly 1.0.0, not as"), "{error}");
+                assert!(depot.fetcher.keys.check_bytes(&bytes(), &build).is_err());
+            }
+            let build = ModelBuild { signatures: vec![bare.clone()], ..depot.build.clone() };
+            let taken = depot.fetcher.fetch(&build, 0, |_| {}).await;
+            assert_eq!(taken.is_ok(), bare_counts, "{taken:?}");
+        }
+    }
 }

@@ -3,6 +3,10 @@
 //! Device counts are shared out over strata by largest remainder; where there are fewer devices than strata,
 //! a greedy cover takes first the strata that show most label values not seen yet ("different ages, different
 //! loads, different environments": reference 000, section 7.8).
+//!
+//! Devices may say of themselves what they like. So a value is shown for its own sake only where enough devices have it
+//! ([`common_from`]), a stratum of fewer devices gets no more than its share, and lots decide where nothing else does, never
+//! the text of a label.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -102,6 +106,12 @@ impl Target {
 
 /// Most strata of all clauses together, each clause's "other" counted as one.
 pub const STRATA_TOGETHER_MAX: usize = 2 * STRATA_MAX;
+
+/// Label values, and strata, of fewer devices earn no place of their own: a tenth of what one place stands for, and never
+/// one device alone.
+fn common_from(pool: usize, target: usize) -> usize {
+    pool.div_ceil(target.saturating_mul(10).max(1)).max(2)
+}
 
 struct Place<'a> {
     member: bool,
@@ -245,6 +255,11 @@ impl Pool<'_> {
     fn members(&self) -> usize {
         self.places.iter().filter(|p| p.member).count()
     }
+
+    /// Decides between strata of equal claims, in each draw anew.
+    fn lot(&self) -> Rank {
+        self.places.iter().map(|p| p.rank).min().unwrap_or(Rank::MAX)
+    }
 }
 
 /// How many devices of each stratum; the sum is `target` unless more are members already.
@@ -256,12 +271,22 @@ fn share_out(strata: &[Pool], target: usize) -> Vec<usize> {
     }
     let mut counts: Vec<usize> = strata.iter().map(Pool::members).collect();
     let mut left = target.saturating_sub(counts.iter().sum());
-    for i in cover(strata, &sizes, &counts) {
+    let lots: Vec<Rank> = strata.iter().map(Pool::lot).collect();
+    let common = common_from(pool, target);
+    for i in cover(strata, &sizes, &counts, &lots, common) {
         if left == 0 {
             break;
         }
         counts[i] = 1;
         left -= 1;
+    }
+    // Rounding would take a device of its own making for a share of one: lots decide for those.
+    let small = |i: usize| sizes[i] < common;
+    let below = u64::MAX / pool as u64 * target.min(pool) as u64;
+    for i in (0..sizes.len()).filter(|&i| small(i) && lots[i] < below) {
+        let add = usize::from(counts[i] == 0).min(left);
+        counts[i] += add;
+        left -= add;
     }
     // Largest remainder by repeated choice of the stratum furthest below its proportional share.
     for i in 0..sizes.len() {
@@ -270,16 +295,14 @@ fn share_out(strata: &[Pool], target: usize) -> Vec<usize> {
         counts[i] += add;
         left -= add;
     }
-    let mut order: Vec<usize> = (0..sizes.len()).collect();
     let lack = |counts: &[usize], i: usize| (sizes[i] * target) as i128 - (counts[i] * pool) as i128;
     while left > 0 {
-        order.sort_by_key(|&i| (-lack(&counts, i), i));
+        let mut order: Vec<usize> = (0..sizes.len()).filter(|&i| lack(&counts, i) > 0).collect();
+        order.sort_by_key(|&i| (small(i), -lack(&counts, i), lots[i], i));
         let before = left;
-        for &i in &order {
-            if left > 0 && counts[i] < sizes[i] {
-                counts[i] += 1;
-                left -= 1;
-            }
+        for i in order.into_iter().take(left) {
+            counts[i] += 1;
+            left -= 1;
         }
         if left == before {
             break;
@@ -288,25 +311,33 @@ fn share_out(strata: &[Pool], target: usize) -> Vec<usize> {
     counts
 }
 
-/// The strata without a member, in the order that shows new label values soonest; ties go to the larger stratum.
-fn cover(strata: &[Pool], sizes: &[usize], members: &[usize]) -> Vec<usize> {
+/// The strata without a member that get a place before their share gives them one, in the order that shows new label values
+/// soonest; ties go to the larger stratum, then by lot. Values that fewer than `common` devices have are not shown for their
+/// own sake, and strata of fewer only for values that no larger stratum shows.
+fn cover(strata: &[Pool], sizes: &[usize], members: &[usize], lots: &[Rank], common: usize) -> Vec<usize> {
     let values = |i: usize| {
         let key = strata[i].key.iter().flatten();
         key.enumerate().map(|(label, value)| (label, value.as_str()))
     };
+    let mut devices: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+    for (i, &size) in sizes.iter().enumerate() {
+        values(i).for_each(|value| *devices.entry(value).or_default() += size);
+    }
     let (covered, rest): (Vec<usize>, Vec<usize>) = (0..strata.len()).partition(|&i| members[i] > 0);
     let mut seen: BTreeSet<(usize, &str)> = covered.into_iter().flat_map(values).collect();
+    seen.extend(devices.into_iter().filter(|(_, count)| *count < common).map(|(value, _)| value));
     let news = |seen: &BTreeSet<(usize, &str)>, i: usize| values(i).filter(|v| !seen.contains(v)).count();
-    let entry = |news: usize, i: usize| (news, sizes[i], Reverse(i));
+    let large = |i: usize| sizes[i] >= common;
+    let entry = |news: usize, i: usize| ((news > 0, large(i), news), (sizes[i], Reverse(lots[i])), i);
     // What a stratum has to show only shrinks: an entry that still holds when it comes up is the best, and no other
     // need be counted anew. So many strata cost no more than a sort.
     let mut heap: BinaryHeap<_> = rest.into_iter().map(|i| entry(news(&seen, i), i)).collect();
     let mut order = Vec::with_capacity(heap.len());
-    while let Some((known, _, Reverse(i))) = heap.pop() {
+    while let Some(((_, _, known), _, i)) = heap.pop() {
         let shows = news(&seen, i);
         if shows < known {
             heap.push(entry(shows, i));
-        } else {
+        } else if shows > 0 || large(i) {
             seen.extend(values(i));
             order.push(i);
         }

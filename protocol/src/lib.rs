@@ -20,6 +20,7 @@ pub mod presence;
 pub mod report;
 pub mod selector;
 pub mod state;
+pub mod statement;
 pub mod texts;
 pub mod time;
 pub mod topic;

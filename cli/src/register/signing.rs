@@ -67,7 +67,8 @@ pub enum SigningError {
     },
 }
 
-/// Signs `bytes`. The trusted comment says what was signed; it has no time, so that it says the same each time.
+/// Signs `bytes`, and `comment` as the trusted comment: the statement of what the bytes are. It has no time, so that it says
+/// the same each time.
 ///
 /// # Errors
 /// When the key cannot be read or opened.

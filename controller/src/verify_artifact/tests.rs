@@ -1,6 +1,8 @@
 use modelfleet_protocol::causes::with_causes;
 use std::io::{Read as _, Write as _};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::*;
@@ -92,4 +94,66 @@ fn time_goes_by_size_and_is_bounded() {
     assert_eq!(time_for(0), TIME_MIN);
     assert_eq!(time_for(100 * BYTES_PER_SECOND_MIN), TIME_MIN + Duration::from_secs(100));
     assert_eq!(time_for(u64::MAX), TIME_MAX);
+}
+
+/// A spec of bytes in a file below `folder`, with a signature of `bytes` that has this trusted comment.
+fn signed_spec(
+    folder: &std::path::Path,
+    pair: &minisign::KeyPair,
+    bytes: &[u8],
+    comment: &str,
+) -> ModelVersionSpec {
+    let path = folder.join("model");
+    std::fs::write(&path, bytes).unwrap();
+    let signature = minisign::sign(Some(&pair.pk), &pair.sk, bytes, Some(comment), None).unwrap();
+    let mut spec = spec(&format!("file://{}", path.display()), bytes, bytes.len());
+    let value = STANDARD.encode(signature.into_string());
+    spec.signatures = serde_json::from_value(json!([{"keyId": "k", "value": value}])).unwrap();
+    spec
+}
+
+#[tokio::test]
+async fn bytes_signed_as_one_version_of_one_model_are_not_verified_as_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let keys = vec![PublicKey::from_base64(&pair.pk.to_base64()).unwrap()];
+    let digest = modelfleet_protocol::ids::Digest::of(b"bytes").hex();
+    let stated = |model: &str, version: &str, size: u64| {
+        format!("modelfleet model={model} version={version} sha256={digest} size={size}")
+    };
+    let bare = "timestamp:1633700835\tfile:m.onnx\thashed".to_owned();
+    // The file is no model: it fails in what comes after the signature, if the signature counts.
+    let good = "FormatInvalid";
+    for (comment, refused, allowed) in [
+        (stated("m", "1.0.0", 5), good, good),
+        (format!("m 1.0.0 sha256:{digest}"), good, good),
+        (stated("m", "1.1.0", 5), "StatementInvalid", "StatementInvalid"),
+        (stated("n", "1.0.0", 5), "StatementInvalid", "StatementInvalid"),
+        (stated("m", "1.0.0", 6), "StatementInvalid", "StatementInvalid"),
+        (stated("m", "1.0.0", 5) + " size=5", "StatementInvalid", "StatementInvalid"),
+        (bare, "StatementInvalid", good),
+    ] {
+        let spec = signed_spec(folder.path(), &pair, b"bytes", &comment);
+        let root = Some(folder.path().to_owned());
+        for (bare, expected) in [(BareSignatures::Refused, refused), (BareSignatures::Allowed, allowed)] {
+            let trust = Trust { keys: keys.clone(), artifact_root: root.clone(), bare, ..Trust::default() };
+            let (reason, message) = said(&trust, &spec).await;
+            assert_eq!(reason, expected, "{comment}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bare_signature_is_refused_with_the_comment_that_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let keys = vec![PublicKey::from_base64(&pair.pk.to_base64()).unwrap()];
+    let trust = Trust { keys, artifact_root: Some(folder.path().to_owned()), ..Trust::default() };
+    let spec = signed_spec(folder.path(), &pair, b"bytes", "hashed");
+    let (_, message) = said(&trust, &spec).await;
+    let digest = modelfleet_protocol::ids::Digest::of(b"bytes").hex();
+    let right = format!("modelfleet model=m version=1.0.0 sha256={digest} size=5");
+    assert!(message.contains(&right) && message.len() <= 512, "{message}");
+    let spec = signed_spec(folder.path(), &pair, b"bytes", &right);
+    assert_eq!(said(&trust, &spec).await.0, "FormatInvalid", "with it, it passes");
 }

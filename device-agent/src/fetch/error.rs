@@ -6,6 +6,7 @@ use std::time::Duration;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::state::FailureCode;
 
+use super::verify::SignatureError;
 use crate::http::HttpError;
 
 /// Why a download failed.
@@ -96,9 +97,9 @@ pub enum FetchError {
     /// Old and new bytes together are not those that the plan names; it begins anew.
     #[error("the parts of the resumed download do not fit together; starting from the beginning")]
     ResumedMismatch,
-    /// None of the device's keys signed the bytes.
-    #[error("the model is not signed by a trusted key ({0} signatures)")]
-    SignatureInvalid(usize),
+    /// None of the device's keys signed the bytes as this build.
+    #[error(transparent)]
+    SignatureInvalid(#[from] SignatureError),
 }
 
 impl FetchError {

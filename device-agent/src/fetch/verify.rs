@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use minisign_verify::{PublicKey, Signature};
 use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::statement::{self, BareSignatures, Statement, StatementError};
 use sha2::{Digest as _, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
@@ -78,55 +80,100 @@ pub enum KeysError {
     },
 }
 
+/// Why no signature of a build counts on this device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// None of the device's keys signed the bytes.
+    #[error("the model is not signed by a trusted key ({0} signatures)")]
+    Untrusted(usize),
+    /// A trusted key signed the bytes, but not as this version of this model.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+}
+
 /// Keys that may sign models (minisign). Without any, the digest in the signed plan alone decides.
 #[derive(Clone, Default)]
-pub struct Keys(Vec<PublicKey>);
+pub struct Keys {
+    keys: Vec<PublicKey>,
+    bare: BareSignatures,
+}
 
 impl Keys {
-    /// Reads minisign public key files.
+    /// Reads minisign public key files. `bare`: whether signatures count that cover the bytes only.
     ///
     /// # Errors
     /// When one cannot be read or is something else.
-    pub fn read(paths: &[PathBuf]) -> Result<Keys, KeysError> {
+    pub fn read(paths: &[PathBuf], bare: BareSignatures) -> Result<Keys, KeysError> {
         let read = |path: &PathBuf| {
             let text = crate::config::read_file(path)
                 .map_err(|source| KeysError::Read { path: path.clone(), source })?;
             let key = PublicKey::decode(&text).or_else(|_| PublicKey::from_base64(text.trim()));
             key.map_err(|source| KeysError::Form { path: path.clone(), source })
         };
-        crate::config::apart(paths).iter().map(read).collect::<Result<_, _>>().map(Keys)
+        let keys = crate::config::apart(paths).iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Keys { keys, bare })
     }
 
-    /// Whether one of the keys signed these bytes, or the device asks for no signature.
+    /// Whether no signature is asked for.
     #[must_use]
-    pub fn signed(&self, bytes: &[u8], signatures: &[String]) -> bool {
-        let good = |text: &String| {
-            let signature = Signature::decode(text);
-            signature.is_ok_and(|s| self.0.iter().any(|key| key.verify(bytes, &s, false).is_ok()))
-        };
-        self.0.is_empty() || signatures.iter().take(SIGNATURES_MAX).any(good)
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
-    /// Whether one of the keys signed the file.
+    /// Passes if one of the keys signed these bytes as this build, or the device asks for no signature.
     ///
     /// # Errors
-    /// When none did, or the file cannot be read.
-    pub(super) async fn check(&self, path: &Path, signatures: &[String]) -> Result<(), FetchError> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        for text in signatures.iter().take(SIGNATURES_MAX) {
-            let Ok(signature) = Signature::decode(text) else { continue };
-            for key in &self.0 {
-                // Signatures of the old form, over the bytes instead of their hash, need the whole file in
-                // memory and are not taken.
-                let Ok(mut stream) = key.verify_stream(&signature) else { continue };
-                read_file(path, |chunk| stream.update(chunk)).await?;
-                if stream.finalize().is_ok() {
-                    return Ok(());
+    /// When no signature counts.
+    pub fn check_bytes(&self, bytes: &[u8], build: &ModelBuild) -> Result<(), SignatureError> {
+        let mut why = SignatureError::Untrusted(build.signatures.len());
+        for signature in &decoded(build) {
+            if self.keys.iter().any(|key| key.verify(bytes, signature, false).is_ok()) {
+                match self.check_statement(signature, build) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => why = error.into(),
                 }
             }
         }
-        Err(FetchError::SignatureInvalid(signatures.len()))
+        if self.is_empty() { Ok(()) } else { Err(why) }
     }
+
+    /// Passes if one of the keys signed the file as this build, or the device asks for no signature.
+    ///
+    /// # Errors
+    /// When no signature counts, or the file cannot be read.
+    pub(super) async fn check_file(&self, path: &Path, build: &ModelBuild) -> Result<(), FetchError> {
+        let mut why = SignatureError::Untrusted(build.signatures.len());
+        for signature in &decoded(build) {
+            if self.have_signed_file(path, signature).await? {
+                match self.check_statement(signature, build) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => why = error.into(),
+                }
+            }
+        }
+        if self.is_empty() { Ok(()) } else { Err(why.into()) }
+    }
+
+    async fn have_signed_file(&self, path: &Path, signature: &Signature) -> Result<bool, FetchError> {
+        for key in &self.keys {
+            // Signatures of the old form, over the bytes instead of their hash, need the whole file in
+            // memory and are not taken.
+            let Ok(mut stream) = key.verify_stream(signature) else { continue };
+            read_file(path, |chunk| stream.update(chunk)).await?;
+            if stream.finalize().is_ok() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Of a signature that is good for the bytes, and so for its comment too.
+    fn check_statement(&self, signature: &Signature, build: &ModelBuild) -> Result<(), StatementError> {
+        statement::check(signature.trusted_comment(), &Statement::of(build), self.bare)
+    }
+}
+
+fn decoded(build: &ModelBuild) -> Vec<Signature> {
+    let texts = build.signatures.iter().take(SIGNATURES_MAX);
+    texts.filter_map(|text| Signature::decode(text).ok()).collect()
 }
