@@ -21,6 +21,7 @@ pub fn observe(ctx: &Context, key: &Key) -> Snapshot {
         key: key.clone(),
         objects,
         plan: fleet.ledger.newest(key).cloned(),
+        recalled: fleet.ledger.recalled(key).cloned(),
         fleet: (!fleet.index.managed().is_empty()).then(|| fleet.index.fleet()),
         link,
         recorded: fleet.recorded.clone(),

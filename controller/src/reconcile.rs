@@ -60,6 +60,7 @@ pub async fn reconcile_at(ctx: &Context, key: &Key, now: Time) -> Result<Done, E
     // Decide: an intervention of a person and a failure do not wait until a look is over.
     let Some(decision) = decide(ctx, snapshot, now).await else { return Ok(Done::INTERRUPTED) };
     let (held, objects) = (held.as_deref(), &decision.objects);
+    tally.wake(decision.wake_at);
     // Apply: what keeps needed objects, then the rollout that the plan is for.
     tally.fail_each(marks::restore(ctx, objects, &decision.to_restore, now).await);
     tally.fail_each(in_use::hold(ctx, objects, &decision.rollouts, held).await);

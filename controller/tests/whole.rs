@@ -249,13 +249,7 @@ async fn an_export_that_is_applied_again_moves_nothing() {
     plant.wait_stage("1.2.0", "Rejected").await;
     // Finalizers that came back with the export belong to who applied it; they are no reason to stay.
     plant.delete_all().await;
-    let bare = |object: &serde_json::Value| {
-        let mut object = object.clone();
-        object["metadata"].as_object_mut().unwrap().retain(|key, _| key == "name");
-        object
-    };
-    let (versions, rollouts): (Vec<_>, Vec<_>) =
-        (versions.iter().map(bare).collect(), rollouts.iter().map(bare).collect());
+    let (versions, rollouts) = (bare(&versions), bare(&rollouts));
     plant.apply_again(&versions, &rollouts).await;
     plant.wait("1.1.0", "Succeeded", LONG).await;
     plant
@@ -270,6 +264,72 @@ async fn an_export_that_is_applied_again_moves_nothing() {
     // A person says that it shall run.
     plant.patch("1.0.0", json!({"retryToken": "I mean it"})).await;
     plant.wait_for("1.0.0", LONG, |_, what| what.contains("canary")).await;
+}
+
+/// The Lease, the broker's memory and all statuses, each lost alone and with the others: production and rejections come
+/// back, nothing that has ended runs again, no device moves, and the fleet obeys the controller.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cluster_and_broker_have_lost_comes_back() {
+    let mut plant = Plant::start("lost").await;
+    let (badness, plans) = fleet(&plant, 20).await;
+    badness.lock().unwrap().insert("1.2.0".into(), 101);
+    let ends = [("1.0.0", "Succeeded"), ("1.1.0", "Succeeded"), ("1.2.0", "RolledBack")];
+    for (version, end) in ends {
+        plant.register(version).await;
+        plant.roll_out(version).await;
+        plant.wait(version, end, LONG).await;
+        plant.wait_marked(version).await;
+    }
+    let told = plans.lock().unwrap().len();
+    for losses in 1..8 {
+        let [broker, lease, statuses] = [1, 2, 4].map(|bit| losses & bit != 0);
+        println!("== lost: broker's memory {broker}, Lease {lease}, statuses {statuses}");
+        let before = plans.lock().unwrap().len();
+        let (versions, rollouts) = plant.exported().await;
+        if statuses {
+            plant.delete_all().await;
+        }
+        plant
+            .lose(broker, lease, async |plant: &Plant| {
+                if statuses {
+                    plant.apply_again(&versions, &rollouts).await;
+                }
+            })
+            .await;
+        for (version, end) in ends {
+            plant.wait(version, end, LONG).await;
+        }
+        plant.wait_stage("1.1.0", "Production").await;
+        plant.wait_stage("1.2.0", "Rejected").await;
+        plant.wait_obeyed(&plans, before).await;
+        plant.wait_marked("1.2.0").await;
+    }
+    // Files from Git have no marks either: the plan that devices hold says what has ended.
+    let (versions, rollouts) = plant.exported().await;
+    plant.delete_all().await;
+    let (versions, rollouts) = (bare(&versions), bare(&rollouts));
+    plant.lose(true, true, async |plant: &Plant| plant.apply_again(&versions, &rollouts).await).await;
+    plant.wait("1.1.0", "Succeeded", LONG).await;
+    plant.wait_for("1.2.0", LONG, |phase, what| phase == "Stalled" && what.contains("was rejected")).await;
+    plant
+        .wait_for("1.0.0", LONG, |phase, what| phase == "Stalled" && what.contains("may have ended already"))
+        .await;
+    for plan in plans.lock().unwrap().iter().skip(told) {
+        let stable = plan.stable.as_ref().map(|build| build.version.to_string());
+        assert_eq!((stable.as_deref(), plan.candidate.is_none()), (Some("1.1.0"), true));
+    }
+    plant.register("1.3.0").await;
+    plant.roll_out("1.3.0").await;
+    plant.wait("1.3.0", "Succeeded", LONG).await;
+}
+
+/// Objects as files have them that never met a cluster.
+fn bare(objects: &[serde_json::Value]) -> Vec<serde_json::Value> {
+    let stripped = objects.iter().cloned().map(|mut object| {
+        object["metadata"].as_object_mut().unwrap().retain(|key, _| key == "name");
+        object
+    });
+    stripped.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

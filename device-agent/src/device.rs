@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admit::Loader;
 use crate::clock::Clock;
 use crate::fetch::Fetcher;
-use crate::mqtt::{Link, LinkEvent, Outbox};
+use crate::mqtt::{HeldPlans, Link, LinkEvent, Outbox};
 use crate::probe::Probe;
 use crate::serve::Models;
 use crate::store::Store;
@@ -212,10 +212,13 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
     let (loads, load_events) = mpsc::channel(EVENTS_MAX);
     let (wills, will_events) = mpsc::channel(1);
     let outbox = Arc::new(Outbox::default());
+    let open = |envelope: &bytes::Bytes| parts.inbox.kept_plan(envelope);
+    let held = parts.store.plans().map_or_else(HeldPlans::none, |dir| HeldPlans::open(&dir, open));
     let connection = Link {
         settings: parts.settings,
         outbox: outbox.clone(),
-        inbox: parts.inbox,
+        inbox: parts.inbox.clone(),
+        held: Arc::new(held),
         events: link_events,
         wills: will_events,
     };

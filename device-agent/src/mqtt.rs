@@ -4,6 +4,7 @@
 //! outbox does not keep.
 
 mod flight;
+mod held_plans;
 mod inbox;
 mod options;
 mod outbox;
@@ -26,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::log::chain;
-use flight::{Flight, Stage, late};
+use flight::{Flight, Stage, at, late};
+pub use held_plans::HeldPlans;
 pub use inbox::Inbox;
 use inbox::excerpt;
 use options::{IN_FLIGHT_MAX, REQUESTS_MAX, options, plain};
@@ -67,6 +69,8 @@ pub struct Link {
     pub outbox: Arc<Outbox>,
     /// Verifies messages that arrive.
     pub inbox: Arc<Inbox>,
+    /// The plans that the device took last.
+    pub held: Arc<HeldPlans>,
     /// Receives the events.
     pub events: mpsc::Sender<LinkEvent>,
     /// Last wills, one for every [`LinkEvent::Connecting`].
@@ -133,6 +137,7 @@ impl Link {
             Item::Presence => Channel::Presence(device),
             Item::State => Channel::State(device),
             Item::Report(model) => Channel::Report(device, model.clone()),
+            Item::HeldPlan(model) => Channel::HeldPlan(device, model.clone()),
         })
     }
 
@@ -141,6 +146,7 @@ impl Link {
         let (client, mut events) =
             AsyncClient::new(options(&self.settings, self.presence(), &will), REQUESTS_MAX);
         let mut flight = Flight::default();
+        self.outbox.drop_held_plans();
         let time_limit = self.settings.keep_alive * ALIVE_PER_ACKNOWLEDGEMENT;
         let lost = 'connection: loop {
             // The library's future is never dropped half way: it may be in the middle of a connect or write.
@@ -150,6 +156,7 @@ impl Link {
                 tokio::select! {
                     event = &mut poll => break event,
                     () = self.outbox.changed(), if flight.stage == Stage::Open => self.send(&client, &mut flight),
+                    () = at(flight.plans_due()) => self.send_held_plans(&mut flight),
                     what = late(flight.due(time_limit)) => break 'connection Some(what.as_str().into()),
                     () = stop.cancelled() => break 'connection None,
                 }
@@ -200,6 +207,7 @@ impl Link {
                     return Err("the broker refused a subscription".into());
                 }
                 flight.stage = Stage::Open;
+                flight.wait_for_plans(HeldPlans::wait(rand::random()));
                 self.tell(LinkEvent::Connected).await;
                 self.heard(flight).await;
                 self.send(client, flight);
@@ -220,7 +228,13 @@ impl Link {
                 let topic = String::from_utf8_lossy(&message.topic);
                 let own = (&self.settings.namespace, &self.settings.device);
                 match self.inbox.open(own, &topic, &message.payload) {
-                    Ok(Some(event)) => self.tell(event).await,
+                    Ok(Some(event)) => {
+                        if let LinkEvent::Plan(plan) = &event {
+                            self.held.keep(plan, &message.payload);
+                            flight.plan_came(plan.model.clone());
+                        }
+                        self.tell(event).await;
+                    }
                     Ok(None) => {}
                     Err(error) => {
                         let device = &self.settings.device;
@@ -236,6 +250,17 @@ impl Link {
         Ok(())
     }
 
+    /// The broker has sent the plans that it has: those of other models it gets from the device, once a connection.
+    fn send_held_plans(&self, flight: &mut Flight) {
+        for model in self.held.models().into_iter().filter(|model| !flight.has_plan_of(model)) {
+            if let Some(envelope) = self.held.of(&model) {
+                info!(device = %self.settings.device, %model, "the broker has no plan of this model, so the device sends the one that it holds");
+                self.outbox.put(Item::HeldPlan(model), envelope.to_vec());
+            }
+        }
+        flight.plans_sent();
+    }
+
     /// Passes messages to the MQTT client, as far as there is room.
     fn send(&self, client: &AsyncClient, flight: &mut Flight) {
         while flight.len() < IN_FLIGHT_MAX {
@@ -249,7 +274,12 @@ impl Link {
                 }
                 continue;
             }
-            match client.try_publish(topic, QoS::AtLeastOnce, true, message.payload.clone()) {
+            match client.try_publish(
+                topic,
+                QoS::AtLeastOnce,
+                message.item.is_retained(),
+                message.payload.clone(),
+            ) {
                 Ok(()) => flight.handed(message),
                 Err(error) => {
                     debug!(%error, "the MQTT client's queue is full");

@@ -112,6 +112,12 @@ impl Store {
         Ok(())
     }
 
+    /// The folder for signed plans; `None`: many devices live in this process, and nothing of theirs has to last.
+    #[must_use]
+    pub fn plans(&self) -> Option<PathBuf> {
+        self.durable.then(|| self.dir.join("plans"))
+    }
+
     /// The folder.
     #[must_use]
     pub fn dir(&self) -> &Path {

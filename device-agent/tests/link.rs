@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use modelfleet_agent::mqtt::{Backoff, Inbox, Item, Link, LinkEvent, Outbox, Settings};
+use modelfleet_agent::mqtt::{Backoff, HeldPlans, Inbox, Item, Link, LinkEvent, Outbox, Settings};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
 use modelfleet_test_support::pump_plan::{MODEL, NAMESPACE};
@@ -50,6 +50,7 @@ impl Line {
             },
             outbox: outbox.clone(),
             inbox: Arc::new(Inbox::trusting(Vec::new())),
+            held: Arc::new(HeldPlans::none()),
             events: sender,
             wills,
         };

@@ -30,6 +30,9 @@ pub enum Channel {
     Report(DeviceId, ModelName),
     /// Pin, hold or release one device (controller, retained).
     Override(DeviceId),
+    /// The signed plan for one model that the device took last, byte for byte; sent when the broker has none (device, not
+    /// retained).
+    HeldPlan(DeviceId, ModelName),
 }
 
 /// Why a topic is not one of ours.
@@ -62,6 +65,7 @@ impl Topic {
             Channel::State(id) => format!("{}/state", device_root(ns, id)),
             Channel::Report(id, model) => format!("{}/report/{model}", device_root(ns, id)),
             Channel::Override(id) => format!("{}/override", device_root(ns, id)),
+            Channel::HeldPlan(id, model) => format!("{}/held/{model}", device_root(ns, id)),
         }
     }
 
@@ -83,6 +87,7 @@ impl Topic {
             ["device", sh, id, "state"] => Channel::State(device(sh, id)?),
             ["device", sh, id, "report", model] => Channel::Report(device(sh, id)?, model.parse()?),
             ["device", sh, id, "override"] => Channel::Override(device(sh, id)?),
+            ["device", sh, id, "held", model] => Channel::HeldPlan(device(sh, id)?, model.parse()?),
             _ => return Err(TopicError::Foreign),
         };
         Ok(Topic { namespace, channel })
@@ -104,11 +109,12 @@ pub fn device_root(namespace: &Namespace, device: &DeviceId) -> String {
     format!("{ROOT}/{namespace}/device/{:02x}/{device}", shard(device))
 }
 
-/// What a controller subscribes to, for a namespace that it manages: presence, state, reports, in this order. A report
-/// is looked at when something is known of its model, and the state may be what says so.
+/// What a controller subscribes to, for a namespace that it manages: presence, state, reports, in this order, and plans that
+/// devices hold. A report is looked at when something is known of its model, and the state may be what says so.
 #[must_use]
-pub fn controller_filters(namespace: &Namespace) -> [String; 3] {
-    ["presence", "state", "report/+"].map(|channel| format!("{ROOT}/{namespace}/device/+/+/{channel}"))
+pub fn controller_filters(namespace: &Namespace) -> [String; 4] {
+    ["presence", "state", "report/+", "held/+"]
+        .map(|channel| format!("{ROOT}/{namespace}/device/+/+/{channel}"))
 }
 
 /// What a device subscribes to: every plan of its namespace, and its own override.
@@ -129,8 +135,9 @@ mod tests {
             Channel::Plan(model.clone()),
             Channel::Presence(id.clone()),
             Channel::State(id.clone()),
-            Channel::Report(id.clone(), model),
-            Channel::Override(id),
+            Channel::Report(id.clone(), model.clone()),
+            Channel::Override(id.clone()),
+            Channel::HeldPlan(id, model),
         ] {
             let topic = Topic { namespace: "plant-a".parse().unwrap(), channel };
             assert_eq!(Topic::parse(&topic.name()).unwrap(), topic);

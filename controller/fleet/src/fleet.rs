@@ -60,6 +60,20 @@ impl Fleet {
         self.devices.devices().any(|(_, d)| d.model(number).is_some_and(|m| m.running != NONE))
     }
 
+    /// Epoch and revision of the plan of a model that most devices say they took, of several the latest; `None`: no device
+    /// says that it took one. Looks at all devices.
+    #[must_use]
+    pub fn plan_told(&self, model: &ModelName) -> Option<(u64, u64)> {
+        let model = self.texts.models.find(model)?;
+        let mut counts: BTreeMap<Number, u64> = BTreeMap::new();
+        for told in self.devices.devices().filter_map(|(_, device)| device.model(model)) {
+            *counts.entry(told.plan).or_default() += 1;
+        }
+        let numbers = |(plan, count)| self.texts.plans.get(plan).map(|numbers| (count, *numbers));
+        let told = counts.into_iter().filter_map(numbers).filter(|(_, numbers)| *numbers != (0, 0));
+        told.max().map(|(_, numbers)| numbers)
+    }
+
     /// Since when all that its devices had retained when we connected is there; `None`: not yet.
     #[must_use]
     pub fn complete_since(&self) -> Option<Time> {

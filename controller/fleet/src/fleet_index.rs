@@ -184,7 +184,9 @@ impl FleetIndex {
             return Ok(Folded::good(Change::Nothing));
         }
         match channel {
-            Channel::Plan(_) | Channel::Override(_) => Ok(Folded::good(Change::Nothing)),
+            Channel::Plan(_) | Channel::Override(_) | Channel::HeldPlan(..) => {
+                Ok(Folded::good(Change::Nothing))
+            }
             Channel::State(device) if payload.is_empty() => Ok(Folded::good(self.remove(Hashed::of(device)))),
             Channel::State(device) => match DeviceState::from_json(device, payload) {
                 Ok(state) => {

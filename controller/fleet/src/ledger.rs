@@ -22,6 +22,8 @@ pub struct Ledger {
     /// The highest revision that devices may have seen. It outlives what the broker holds: devices refuse a lower
     /// one, so a topic that another client overwrote or a broker that lost its memory must not set it back.
     highest: BTreeMap<Key, u64>,
+    /// The newest plan that a device has sent back, where the broker holds none.
+    recalled: BTreeMap<Key, Arc<Plan>>,
 }
 
 #[derive(Default)]
@@ -62,7 +64,12 @@ impl Ledger {
     /// An empty ledger that takes plans of this key for ours.
     #[must_use]
     pub fn new(key: VerifyingKey) -> Ledger {
-        Ledger { trusted: [key], entries: BTreeMap::new(), highest: BTreeMap::new() }
+        Ledger {
+            trusted: [key],
+            entries: BTreeMap::new(),
+            highest: BTreeMap::new(),
+            recalled: BTreeMap::new(),
+        }
     }
 
     /// Forgets what was sent and held: the connection is new, and the broker will say what it holds.
@@ -92,6 +99,28 @@ impl Ledger {
         let order = entry.held.as_ref().map(|held| held.plan.order)?;
         self.raise(key, order.revision);
         Some(order.epoch)
+    }
+
+    /// A device has sent the plan that it holds. True for one that is ours, while the broker holds none, and that is newer
+    /// than what other devices have sent.
+    pub fn recall(&mut self, key: &Key, payload: &[u8]) -> bool {
+        if self.newest(key).is_some() {
+            return false;
+        }
+        let plan = open_plan(&self.trusted, payload).ok();
+        let plan = plan.filter(|plan| (&plan.namespace, &plan.model) == (&key.0, &key.1));
+        let before = self.recalled.get(key).map(|plan| plan.order);
+        let Some(plan) = plan.filter(|plan| before.is_none_or(|before| plan.order.replaces(&before))) else {
+            return false;
+        };
+        self.recalled.insert(key.clone(), Arc::new(plan));
+        true
+    }
+
+    /// The newest plan of a model that a device has sent back, while the broker holds none.
+    #[must_use]
+    pub fn recalled(&self, key: &Key) -> Option<&Arc<Plan>> {
+        self.recalled.get(key).filter(|_| self.newest(key).is_none())
     }
 
     /// The newest plan of a model: the one that was sent last, else the one that the broker holds.

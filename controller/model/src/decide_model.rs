@@ -10,11 +10,12 @@ use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Action, Production};
 use modelfleet_spec::Problem;
 
-use crate::decide_rollouts::{FleetReading, RolloutOutcome, Sampling, decide_rollouts};
+use crate::decide_rollouts::{FleetReading, RolloutOutcome, Sampling, Surroundings, decide_rollouts};
 use crate::inputs::{Inputs, read};
 use crate::objects::ModelObjects;
 use crate::plan::{self, DesiredPlan, PlanInput, PlanSources, desired_plan, plan_owner};
 use crate::production;
+use crate::recall::{Recall, recall};
 use crate::recording::LookMark;
 use crate::restore::restored;
 use crate::version_facts;
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub objects: ModelObjects,
     /// The newest plan: the one that was sent last, else the one that the broker holds.
     pub plan: Option<Arc<Plan>>,
+    /// The newest plan that a device has sent back, while there is no other.
+    pub recalled: Option<Arc<Plan>>,
     /// What devices have said; `None`: nothing is kept of the fleet.
     pub fleet: Option<Fleet>,
     /// The connection to the broker.
@@ -60,6 +63,8 @@ pub struct ModelDecision {
     pub plan: DesiredPlan,
     /// What becomes of the report samples that the fleet keeps of the model.
     pub samples: SampleChange,
+    /// When to look again, whatever the rollouts wait for.
+    pub wake_at: Option<Time>,
 }
 
 impl ModelDecision {
@@ -87,10 +92,16 @@ pub enum SampleChange {
 /// Decides what happens next to one model.
 #[must_use]
 pub fn decide_model(snapshot: &Snapshot, now: Time) -> ModelDecision {
-    let held = snapshot.plan.as_deref();
+    let recall = recall(snapshot, now);
+    let (held, wake_at) = match &recall {
+        Recall::NotNeeded => (snapshot.plan.as_deref(), None),
+        Recall::Found(plan) => (Some(plan.as_ref()), None),
+        Recall::Waits(until) => (None, Some(*until)),
+    };
     let (objects, to_restore) = restored(&snapshot.objects, held);
     let Inputs { rollouts, builds } = read(&objects, held);
-    let (mut rollouts, sampling) = decide_rollouts(snapshot, &objects, &builds, rollouts, now);
+    let around = Surroundings { held, recalling: wake_at.is_some() };
+    let (mut rollouts, sampling) = decide_rollouts(snapshot, around, &objects, &builds, rollouts, now);
     let inputs: Vec<PlanInput> = rollouts.iter().filter_map(plan_input).collect();
     let owner = plan_owner(&inputs).map(|input| input.rollout.clone());
     let plan_owner = rollouts.iter().position(|one| Some(one.rollout.name_any()) == owner);
@@ -110,8 +121,9 @@ pub fn decide_model(snapshot: &Snapshot, now: Time) -> ModelDecision {
         None => plan,
         Some(problem) => refused(problem, plan_owner.and_then(|at| rollouts.get_mut(at))),
     };
+    let plan = if wake_at.is_some() { DesiredPlan::Unchanged } else { plan };
     let samples = sample_change(&rollouts, sampling);
-    ModelDecision { objects, to_restore, rollouts, plan_owner, plan, samples }
+    ModelDecision { objects, to_restore, rollouts, plan_owner, plan, samples, wake_at }
 }
 
 fn sample_change(rollouts: &[RolloutOutcome], sampling: Option<Sampling>) -> SampleChange {

@@ -14,6 +14,7 @@ use modelfleet_judge::StageState;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
     Action, Decision, Evidence, Facts, FleetView, Intent, Phase, PlanView, Production, Queue, State,
@@ -90,26 +91,37 @@ struct Shared<'a> {
     builds: &'a BTreeMap<String, ModelBuild>,
     production: Production,
     link: Link,
+    recalling: bool,
     sampling: Option<Sampling>,
     now: Time,
+}
+
+/// What decisions about the rollouts of a model rest on beside the snapshot.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    /// The newest plan, or the one that a device has sent back.
+    pub held: Option<&'a Plan>,
+    /// A device is still to send back the plan that broker and statuses have lost.
+    pub recalling: bool,
 }
 
 /// Decides about every rollout of a model. `objects`: those of the snapshot with what their statuses have lost. Returns the
 /// decisions in the order of the objects, and the samples that the fleet shall keep, where that changes.
 pub(crate) fn decide_rollouts(
     snapshot: &Snapshot,
+    Surroundings { held, recalling }: Surroundings<'_>,
     objects: &ModelObjects,
     builds: &BTreeMap<String, ModelBuild>,
     rollouts: Vec<RolloutInput>,
     now: Time,
 ) -> (Vec<RolloutOutcome>, Option<Sampling>) {
-    let production = production::production(objects, snapshot.plan.as_deref());
+    let production = production::production(objects, held);
     let mut entries: Vec<Entry> = rollouts.iter().map(|read| entry(objects, &production, read)).collect();
     let states = rollouts.iter().map(|read| &read.memory.state);
     let any_active = states.clone().any(|state| state.phase.is_active());
     let last_ended = states.filter(|s| s.phase.is_terminal()).map(|s| s.figures.ended_at).max().flatten();
     let link = snapshot.link.of_fleet(snapshot.fleet.as_ref().and_then(Fleet::complete_since));
-    let mut shared = Shared { snapshot, objects, builds, production, link, sampling: None, now };
+    let mut shared = Shared { snapshot, objects, builds, production, link, recalling, sampling: None, now };
     // Rollouts under way first, then those that have ended, the last one first: one that begins to go back right now goes
     // before all that wait.
     let mut order: Vec<(usize, RolloutInput)> = rollouts.into_iter().enumerate().collect();
@@ -237,7 +249,8 @@ impl Shared<'_> {
                 deleted: rollout.metadata.deletion_timestamp.is_some(),
                 unreadable: None,
                 broker_connected: self.link.connected,
-                view_complete: self.link.settled,
+                view_complete: self.link.settled && !self.recalling,
+                plan_lost: self.recalling,
                 unable_why: String::new(),
                 heard_at: heard_at.map(|at| at.max(sent_at.unwrap_or(at))),
                 silent_by_plan_ms: plan

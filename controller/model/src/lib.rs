@@ -15,6 +15,7 @@ pub mod objects;
 pub mod plan;
 pub mod production;
 pub mod queue;
+pub mod recall;
 pub mod recording;
 pub mod restore;
 pub mod retention;

@@ -97,6 +97,7 @@ impl Large {
             key: key(),
             objects: objects.clone(),
             plan: None,
+            recalled: None,
             fleet: self.index.fleet(&key().0),
             link: Link { connected: true, settled: true, since: Time(1) },
             recorded: None,

@@ -46,6 +46,9 @@ pub struct Facts {
     pub broker_connected: bool,
     /// All retained states and reports have been read since this controller started.
     pub view_complete: bool,
+    /// The view is not complete because broker and statuses have lost what is in production, and a device is still to send
+    /// the plan that says it.
+    pub plan_lost: bool,
     /// When any device of the fleet was last heard; `None` before the first.
     pub heard_at: Option<Time>,
     /// Why devices cannot run the build, with how many, for people; empty while nothing is known of that.

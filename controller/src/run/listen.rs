@@ -107,6 +107,7 @@ fn message(
         Channel::State(_) => "state",
         Channel::Report(..) => "report",
         Channel::Override(_) => "override",
+        Channel::HeldPlan(..) => "held",
     });
     ctx.metrics.message(channel);
     let Topic { namespace, channel } = match parsed {
@@ -118,6 +119,9 @@ fn message(
     }
     if let Channel::Plan(model) = channel {
         return plan_arrived(ctx, &(namespace, model), payload, leave);
+    }
+    if let Channel::HeldPlan(_, model) = channel {
+        return held_plan_arrived(ctx, &(namespace, model), payload);
     }
     let Some(fleet) = ctx.fleets.get(&namespace) else { return };
     let mut fleet = fleet.locked();
@@ -170,6 +174,22 @@ fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationTo
     } else {
         // Not ours, and about a model that we do not manage: another's, or nothing.
         fleet.ledger.note_cleared(key);
+    }
+}
+
+/// A device has sent the plan that it holds, because the broker has none. Our own signature counts, whoever sends it.
+fn held_plan_arrived(ctx: &Context, key: &Key, payload: &[u8]) {
+    let Some(fleet) = ctx.fleets.get(&key.0) else { return };
+    let mut fleet = fleet.locked();
+    let is_new = fleet.index.managed().has(&key.1) && fleet.ledger.recall(key, payload);
+    drop(fleet);
+    if is_new {
+        tracing::info!(
+            namespace = key.0.as_str(),
+            model = key.1.as_str(),
+            "a device has sent the plan that it holds"
+        );
+        ctx.work.now(key.clone());
     }
 }
 

@@ -45,6 +45,41 @@ pub struct Fleet {
     pub plans: Arc<Mutex<Vec<Plan>>>,
 }
 
+/// The signed plan that came last. A broker that sends none within two seconds gets it from some devices.
+#[derive(Clone)]
+struct Held {
+    topics: Vec<String>,
+    client: AsyncClient,
+    /// The plan, and whether this connection's broker has sent one.
+    newest: Arc<Mutex<(Vec<u8>, bool)>>,
+}
+
+impl Held {
+    fn new(namespace: &str, model: &str, devices: usize, client: AsyncClient) -> Held {
+        let topic = |i: usize| {
+            let channel = Channel::HeldPlan(format!("pump-{i:03}").parse().unwrap(), model.parse().unwrap());
+            Topic { namespace: namespace.parse().unwrap(), channel }.name()
+        };
+        Held { topics: (0..devices).map(topic).collect(), client, newest: Arc::default() }
+    }
+
+    fn came(&self, envelope: &[u8]) {
+        *self.newest.lock().unwrap() = (envelope.to_vec(), true);
+    }
+
+    fn connected(&self) {
+        self.newest.lock().unwrap().1 = false;
+        let held = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let (envelope, came) = held.newest.lock().unwrap().clone();
+            for topic in held.topics.iter().filter(|_| !came && !envelope.is_empty()) {
+                held.client.publish(topic, QoS::AtLeastOnce, false, envelope.clone()).await.unwrap();
+            }
+        });
+    }
+}
+
 struct Device {
     id: DeviceId,
     labels: Labels,
@@ -68,15 +103,18 @@ impl Fleet {
         let filter = format!("mf/1/{namespace}/plan/+");
         let fresh = Arc::new(AtomicBool::new(false));
         let connected = Arc::clone(&fresh);
+        let held = Held::new(namespace, model, count.min(3), client.clone());
         tokio::spawn(async move {
             loop {
                 match events.poll().await {
                     Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                        held.connected();
                         subscriber.try_subscribe(filter.clone(), QoS::AtLeastOnce).unwrap();
                         connected.store(true, Ordering::SeqCst);
                     }
                     Ok(Event::Incoming(Packet::Publish(message))) => {
                         let Ok(plan) = open_plan(&[key], &message.payload) else { continue };
+                        held.came(&message.payload);
                         all.lock().unwrap().push(plan.clone());
                         *newest.lock().unwrap() = Some(plan);
                     }

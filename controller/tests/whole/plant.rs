@@ -64,6 +64,23 @@ impl Plant {
         self.controller = controller(self.dir.path(), &self.namespace, &self.broker.url(), self.http_port);
     }
 
+    /// Loses what is named: the broker's memory, the Lease. The controller is killed before, and started after `meanwhile`.
+    pub async fn lose(&mut self, broker: bool, lease: bool, meanwhile: impl AsyncFnOnce(&Plant)) {
+        self.controller.kill();
+        if broker {
+            self.broker.part().kill();
+            let _ = std::fs::remove_file(self.dir.path().join("mosquitto.db"));
+            self.broker.start_again().unwrap();
+        }
+        if lease {
+            let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
+                Api::namespaced(self.client.clone(), &own_namespace(&self.namespace));
+            leases.delete("modelfleet-controller", &DeleteParams::default()).await.unwrap();
+        }
+        meanwhile(self).await;
+        self.controller = controller(self.dir.path(), &self.namespace, &self.broker.url(), self.http_port);
+    }
+
     /// Registers a version with real bytes in a file.
     pub async fn register(&self, version: &str) {
         // IR 8 with operator set 17; a graph with the version as its name and one output, a tensor of floats.
@@ -245,6 +262,20 @@ impl Plant {
             self.versions().delete(&name, &delete).await.unwrap();
             self.wait_gone(self.versions(), &name, Duration::from_secs(25)).await;
         }
+    }
+
+    /// Waits until the broker has a plan that came after the first `before`: devices follow the controller.
+    pub async fn wait_obeyed(
+        &self,
+        plans: &std::sync::Mutex<Vec<modelfleet_protocol::plan::Plan>>,
+        before: usize,
+    ) {
+        let newer = async || {
+            let plans = plans.lock().unwrap();
+            let newest = |plans: &[modelfleet_protocol::plan::Plan]| plans.iter().map(|p| p.order).max();
+            (newest(&plans[before..]) > newest(&plans[..before])).then_some(())
+        };
+        self.eventually("a plan of the new leader", SOON, newer).await;
     }
 
     /// The message of a condition of a rollout that is true.

@@ -1,8 +1,9 @@
 //! What a connection is in the middle of: its subscription, and messages that are not acknowledged yet.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use modelfleet_protocol::ids::ModelName;
 use tokio::time::Instant;
 
 use super::outbox::Message;
@@ -64,6 +65,14 @@ pub(super) async fn late(due: Option<(Instant, Late)>) -> Late {
     }
 }
 
+/// Waits until a moment; for ever if there is none.
+pub(super) async fn at(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// One connection under way.
 #[derive(Default)]
 pub(super) struct Flight {
@@ -74,6 +83,10 @@ pub(super) struct Flight {
     sent: BTreeMap<u16, Message>,
     /// Since when an acknowledgement is waited for.
     waits: Option<Instant>,
+    /// When the broker has sent all plans that it has.
+    plans_due: Option<Instant>,
+    /// Models whose plan it has sent.
+    plans: BTreeSet<ModelName>,
 }
 
 impl Flight {
@@ -89,6 +102,34 @@ impl Flight {
             Stage::Accepted { until } => Some((until, Late::Subscription)),
             Stage::Open => self.waits.map(|since| (since + time_limit, Late::Acknowledgement)),
         }
+    }
+
+    /// The subscription stands: the broker has this long to send the plans that it has.
+    pub(super) fn wait_for_plans(&mut self, wait: Duration) {
+        self.plans_due = Some(Instant::now() + wait);
+    }
+
+    /// When the broker has sent all plans that it has; `None`: not subscribed yet, or over.
+    pub(super) fn plans_due(&self) -> Option<Instant> {
+        self.plans_due
+    }
+
+    /// The broker has sent a plan of this model.
+    pub(super) fn plan_came(&mut self, model: ModelName) {
+        if self.plans_due.is_some() {
+            self.plans.insert(model);
+        }
+    }
+
+    /// Whether the broker has sent a plan of this model.
+    pub(super) fn has_plan_of(&self, model: &ModelName) -> bool {
+        self.plans.contains(model)
+    }
+
+    /// The wait for plans is over.
+    pub(super) fn plans_sent(&mut self) {
+        self.plans_due = None;
+        self.plans.clear();
     }
 
     /// The library has this message now.

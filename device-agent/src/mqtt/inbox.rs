@@ -50,6 +50,12 @@ impl Inbox {
         Inbox { keys, seen: Mutex::default() }
     }
 
+    /// The plan in an envelope that the device has kept; `None`: no trusted key signed it.
+    #[must_use]
+    pub fn kept_plan(&self, envelope: &Bytes) -> Option<Plan> {
+        open_plan(&self.keys, envelope).ok()
+    }
+
     /// What a message means for the device; `None` for one that was cleared.
     pub(super) fn open(
         &self,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use modelfleet_protocol::ids::ModelName;
 use tokio::sync::Notify;
 
-/// One retained message of the device.
+/// One message of the device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
     /// Online.
@@ -18,6 +18,20 @@ pub enum Item {
     State,
     /// The report of a model.
     Report(ModelName),
+    /// The signed plan of a model that the device took last: for a broker that has none.
+    HeldPlan(ModelName),
+}
+
+impl Item {
+    /// Whether the broker keeps the message.
+    pub(super) fn is_retained(&self) -> bool {
+        !matches!(self, Item::HeldPlan(_))
+    }
+
+    /// Whether the message belongs to the connection that it was sent on.
+    fn is_of_connection(&self) -> bool {
+        matches!(self, Item::Presence | Item::HeldPlan(_))
+    }
 }
 
 /// A message on its way.
@@ -111,10 +125,10 @@ impl Outbox {
         self.lock().messages.pop_first().map(|(_, message)| message)
     }
 
-    /// Takes a message back that was not acknowledged, unless a newer one has come. A presence belongs to its
+    /// Takes a message back that was not acknowledged, unless a newer one has come. A presence or a held plan belongs to its
     /// connection and is not taken back.
     pub(super) fn put_back(&self, message: Message) {
-        if message.item == Item::Presence {
+        if message.item.is_of_connection() {
             return;
         }
         match self.lock().messages.entry(message.item.clone()) {
@@ -124,6 +138,11 @@ impl Outbox {
             }
             Entry::Occupied(_) => {}
         }
+    }
+
+    /// Forgets the plans that wait: they were for the broker of a connection that is gone.
+    pub(super) fn drop_held_plans(&self) {
+        self.lock().messages.retain(|item, _| !matches!(item, Item::HeldPlan(_)));
     }
 
     /// Waits until something was put in.

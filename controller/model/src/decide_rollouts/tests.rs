@@ -21,6 +21,7 @@ use modelfleet_fleet::{Index, Key};
 mod first_sight;
 mod hostile;
 mod in_the_way;
+mod lost_plan;
 mod quiet;
 mod without_look;
 
@@ -158,6 +159,7 @@ impl Stage {
         let snapshot = Snapshot {
             objects: self.objects.clone(),
             plan: self.ledger.newest(&key).cloned(),
+            recalled: self.ledger.recalled(&key).cloned(),
             fleet: self.index.fleet(&key.0),
             link: self.link,
             recorded: None,

@@ -295,6 +295,11 @@ impl Run<'_> {
             let text = "Waiting for the broker, which does not answer. Devices keep the version that they run. Check the broker.";
             return Some(Reason::new(ReasonCode::BrokerUnavailable, text));
         }
+        if facts.plan_lost {
+            let text = "Waiting up to 15 minutes for a device to send the plan that it holds, because the broker and the \
+                statuses have lost what is in production. Devices keep the version that they run.";
+            return Some(Reason::new(ReasonCode::ViewIncomplete, text));
+        }
         if !facts.view_complete {
             let text = "Reading the retained device states from the broker; the rollout continues when all are read.";
             return Some(Reason::new(ReasonCode::ViewIncomplete, text));

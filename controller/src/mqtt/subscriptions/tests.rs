@@ -31,9 +31,10 @@ fn plans_come_first_and_then_the_fleets_that_are_wanted() {
     let wanted = fleets(&["a", "b"]);
     assert!(!subscriptions.is_complete(&wanted));
     let Some(Next::Subscribe(filters)) = subscriptions.next(&wanted, Instant::now()) else { panic!() };
-    assert_eq!(filters[..3], ["presence", "state", "report/+"].map(|c| format!("mf/1/a/device/+/+/{c}")));
-    assert_eq!(filters.len(), 6);
-    let (marker, _) = subscriptions.answered(&[true; 6], Instant::now());
+    let channels = ["presence", "state", "report/+", "held/+"];
+    assert_eq!(filters[..4], channels.map(|c| format!("mf/1/a/device/+/+/{c}")));
+    assert_eq!(filters.len(), 8);
+    let (marker, _) = subscriptions.answered(&[true; 8], Instant::now());
     assert_eq!(hears(&mut subscriptions, b"wake"), None);
     assert_eq!(hears(&mut subscriptions, b"1"), None, "the marker of the plans, once more");
     let heard = hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
@@ -41,7 +42,7 @@ fn plans_come_first_and_then_the_fleets_that_are_wanted() {
     assert!(subscriptions.is_complete(&wanted));
     assert_eq!(subscriptions.next(&wanted, Instant::now()), None);
     let Some(Next::Unsubscribe(gone)) = subscriptions.next(&fleets(&["b"]), Instant::now()) else { panic!() };
-    assert_eq!(gone.len(), 3);
+    assert_eq!(gone.len(), 4);
     assert!(
         matches!(subscriptions.next(&wanted, Instant::now()), Some(Next::Subscribe(_))),
         "it is wanted again"
@@ -53,7 +54,7 @@ fn what_is_refused_is_never_heard_and_asked_for_again_later() {
     let mut subscriptions = after_plans();
     let (wanted, now) = (fleets(&["a", "b"]), Instant::now());
     subscriptions.next(&wanted, now);
-    let (marker, refused) = subscriptions.answered(&[true, true, true, true, false, true], now);
+    let (marker, refused) = subscriptions.answered(&[true, true, true, true, true, false, true, true], now);
     assert_eq!(refused, ["mf/1/b/device/+/+/state"]);
     let heard = hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
     assert_eq!(heard, Some(Heard::Fleets(fleets(&["a"]).into_iter().collect())));
@@ -61,7 +62,7 @@ fn what_is_refused_is_never_heard_and_asked_for_again_later() {
     assert_eq!(subscriptions.next(&wanted, now), None);
     let Some(Next::Subscribe(again)) = subscriptions.next(&wanted, now + AGAIN) else { panic!() };
     assert!(again.iter().all(|filter| filter.starts_with("mf/1/b/")));
-    let (marker, _) = subscriptions.answered(&[true; 3], now);
+    let (marker, _) = subscriptions.answered(&[true; 4], now);
     hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
     assert!(subscriptions.is_complete(&wanted));
 }
@@ -109,7 +110,7 @@ fn many_fleets_are_asked_for_some_at_a_time() {
 fn what_is_retained_may_come_behind_the_marker() {
     let (mut subscriptions, wanted, now) = (after_plans(), fleets(&["a"]), Instant::now());
     let Some(Next::Subscribe(_)) = subscriptions.next(&wanted, now) else { panic!() };
-    let (marker, _) = subscriptions.answered(&[true; 3], now);
+    let (marker, _) = subscriptions.answered(&[true; 4], now);
     assert!(subscriptions.marked(marker.unwrap().to_string().as_bytes(), now));
     let late = now + QUIET / 2;
     subscriptions.retained(late);

@@ -1,0 +1,53 @@
+//! A plan that only devices still hold: the objects came back without their statuses, and the broker without its retained
+//! messages. Devices send the signed plan that they took last. Until it is here nothing is decided about the model, because a
+//! new plan without a stable version would take the last record of what is in production from the devices as well.
+//!
+//! The evidence is our own signature, never what a device says. What devices say is used for one thing: a plan older than
+//! the one that most of them took does not count before the wait is over, so that a device that kept an old plan cannot
+//! bring back what was in production then. The wait has a fixed end, so that no device can make it longer.
+
+use std::sync::Arc;
+
+use modelfleet_fleet::Fleet;
+use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::time::Time;
+
+use crate::decide_model::Snapshot;
+use crate::production::production;
+
+/// How long devices have to send the plan that they hold, after all that they retained was read, milliseconds. A device sends
+/// it within ten minutes of its connection.
+pub const WAIT_MS: u64 = 15 * 60_000;
+
+/// What becomes of a plan that may have to come back from devices.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recall {
+    /// The broker or the statuses know what is in production, or no device has taken a plan.
+    NotNeeded,
+    /// Nothing is decided until a device has sent it, or until then.
+    Waits(Time),
+    /// It was sent: what it says is in production, and rejected, counts as if the broker held it.
+    Found(Arc<Plan>),
+}
+
+/// Whether the plan of a model has to come back from devices, and whether it has.
+#[must_use]
+pub fn recall(snapshot: &Snapshot, now: Time) -> Recall {
+    let known = snapshot.plan.is_some() || !production(&snapshot.objects, None).entries().is_empty();
+    let Some(fleet) = snapshot.fleet.as_ref().filter(|_| !known) else { return Recall::NotNeeded };
+    let Some(told) = fleet.plan_told(&snapshot.key.1) else { return Recall::NotNeeded };
+    let until = deadline(fleet);
+    let over = until.is_some_and(|until| now >= until);
+    match &snapshot.recalled {
+        Some(plan) if over || (plan.order.epoch, plan.order.revision) >= told => {
+            Recall::Found(Arc::clone(plan))
+        }
+        _ if over => Recall::NotNeeded,
+        _ => Recall::Waits(until.unwrap_or(now.after_ms(WAIT_MS))),
+    }
+}
+
+/// The end of the wait; `None`: not all that devices retained was read, and nothing is decided anyway.
+fn deadline(fleet: &Fleet) -> Option<Time> {
+    fleet.complete_since().map(|since| since.after_ms(WAIT_MS))
+}
