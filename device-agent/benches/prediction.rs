@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use modelfleet_agent::admit::Loader;
 use modelfleet_agent::config::EngineName;
 use modelfleet_agent::fetch::Keys;
-use modelfleet_agent::host::engines;
+use modelfleet_agent::host::{Isolation, engines};
 use modelfleet_agent::serve::{Instance, Models, Reading};
 use modelfleet_agent::tensor::{Elements, NamedTensor};
 use modelfleet_agent_core::build::Build;
@@ -29,7 +29,10 @@ fn main() {
     let script = Command::new("bash").arg(root.join("onnxruntime.sh")).output().unwrap();
     let library = PathBuf::from(String::from_utf8(script.stdout).unwrap().trim());
     let build = Build::from(build(&std::fs::read(&path).unwrap()));
-    let loader = Loader::new(engines(&[EngineName::Onnxruntime], Some(&library), 1), Keys::default());
+    let loader = Loader::new(
+        engines(&[EngineName::Onnxruntime], Some(&library), 1, &Isolation::None),
+        Keys::default(),
+    );
     let ready = loader.ready(&path, &build).unwrap();
 
     let models = Models::remembering(4096);

@@ -3,7 +3,6 @@
 mod access;
 mod address;
 mod answer;
-mod binary;
 mod bodies;
 mod connection_limit;
 mod connections;

@@ -138,7 +138,7 @@ impl Device {
         let usage = self.probe.usage();
         let share = u128::from(usage.memory_bytes) * 1_000_000 / u128::from(self.memory_bytes.max(1));
         let memory_ppm = u32::try_from(share).unwrap_or(u32::MAX);
-        let mut inputs = Vec::new();
+        let mut inputs = self.ended_engines();
         for model in self.models.all() {
             for role in [Role::Live, Role::Shadow] {
                 inputs.extend(model.with_recorder(role, |recorder| {
@@ -161,6 +161,19 @@ impl Device {
         for input in inputs {
             self.feed(input).await;
         }
+    }
+
+    /// Builds that cannot answer any more, because the processes that ran them have ended. Told until they are replaced.
+    fn ended_engines(&self) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        for model in self.models.all() {
+            for instance in [model.live(), model.shadow()].into_iter().flatten() {
+                let Some(detail) = instance.ready.session.ended() else { continue };
+                let (model, digest) = (model.name().clone(), instance.build.digest);
+                inputs.push(Input::EngineEnded { model, digest, detail });
+            }
+        }
+        inputs
     }
 
     /// Closes the open windows and writes what is not on disk yet.
