@@ -12,6 +12,8 @@ use modelfleet_protocol::ids::{DeviceId, Namespace};
 use modelfleet_protocol::selector::{LABELS_MAX, Labels};
 use url::Url;
 
+use crate::http::Network;
+
 pub use files::{ConfigError, apart, plan_keys, read_file};
 pub use unreadable::{can_be_read, go_without};
 
@@ -60,6 +62,13 @@ pub struct CommonArgs {
     /// File with the certificate authorities to trust instead of the system's.
     #[arg(long, env = "MODELFLEET_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// Network that models may be downloaded from besides public addresses, such as 10.20.0.0/16; `private` for all private
+    /// networks and this machine. Link-local addresses are never used. May be given several times.
+    #[arg(long, env = "MODELFLEET_ALLOW_NETWORK", value_delimiter = ',', value_name = "NETWORK")]
+    pub allow_network: Vec<Network>,
+    /// Folder below which models with file:// addresses may lie. Without it, such models are not installed.
+    #[arg(long, env = "MODELFLEET_FILES_BELOW", value_name = "FOLDER")]
+    pub files_below: Option<PathBuf>,
     /// The shared library of ONNX Runtime. Without it, models run on rten only.
     #[arg(long, env = "MODELFLEET_ONNXRUNTIME", value_name = "FILE")]
     pub onnxruntime: Option<PathBuf>,

@@ -18,7 +18,7 @@ use crate::config::{CommonArgs, ConfigError, EngineName, IsolationName, plan_key
 use crate::device::Parts;
 use crate::engine::{Engine, Engines};
 use crate::fetch::{Fetcher, Keys, KeysError, TimeLimits};
-use crate::http::Client;
+use crate::http::{Client, Reach};
 use crate::mqtt::{Backoff, Credentials, Inbox, Settings};
 use crate::probe::{Probe, machine_bytes};
 use crate::store::Store;
@@ -48,6 +48,7 @@ pub struct Host {
     loader: Arc<Loader>,
     keys: Keys,
     client: Client,
+    files: Option<PathBuf>,
     limits: Limits,
     capabilities: Capabilities,
     connected: Arc<AtomicUsize>,
@@ -98,7 +99,8 @@ impl Host {
             inbox: Arc::new(Inbox::trusting(plan_keys(&args.plan_key)?)),
             loader: Arc::new(Loader::new(engines, keys.clone())),
             keys,
-            client: Client::new(tls),
+            files: args.files_below.clone(),
+            client: Client::new(tls, Reach(args.allow_network.clone())),
             limits,
             capabilities,
             connected: Arc::default(),
@@ -149,6 +151,7 @@ impl Host {
             fetcher: Fetcher {
                 blobs: store.dir().join("blobs"),
                 client: self.client.clone(),
+                files: self.files.clone(),
                 keys: self.keys.clone(),
                 time_limit: TimeLimits::default(),
                 durable: store.durable(),

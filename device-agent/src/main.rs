@@ -35,6 +35,8 @@ fn main() -> anyhow::Result<()> {
         }
     };
     inherited::keep_descriptors();
+    // State, models and temporary files are the agent's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     log::start(&args.common);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

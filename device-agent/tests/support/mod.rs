@@ -59,7 +59,7 @@ impl Agent {
             write_plan_key(&key);
         }
         command.args(["run", "--device", id, "--namespace", NAMESPACE, "--reconnect-max-s", "1"]);
-        command.args(["--reconnect-spread-s", "1"]);
+        command.args(["--reconnect-spread-s", "1", "--allow-network", "private", "--files-below", "/"]);
         command.args([
             "--broker",
             &broker.plain_url(),
