@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::fetch::Fetcher;
 use crate::mqtt::{Link, LinkEvent, Outbox};
 use crate::probe::Probe;
-use crate::serve::Models;
+use crate::serve::{Models, Problem};
 use crate::store::Store;
 use activation::{Admitted, Outcome};
 use disk_space::DiskSpace;
@@ -155,6 +155,7 @@ impl Device {
                 inputs.push(Input::Memory { exceeded });
             }
         }
+        self.models.set_problem(Problem::Clock, self.clock.past_all_plans().map(past_all_plans));
         if self.disk_space.is_available(self.store.dir()) {
             inputs.push(Input::RoomOnDisk);
         }
@@ -235,9 +236,11 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
     let name = parts.identity.device.to_string();
     let memory_bytes = parts.identity.capabilities.memory_bytes;
     let (agent, clock) = restore(&parts.store, parts.identity, parts.limits);
+    let clock = Arc::new(clock);
+    parts.certificate_time.follow(&clock);
     let mut device = Device {
         agent,
-        clock: Arc::new(clock),
+        clock,
         since: Instant::now(),
         store: Arc::new(parts.store),
         models,
@@ -304,6 +307,15 @@ async fn events(device: &mut Device, mut from: Sources, stop: &CancellationToken
             }
         }
     }
+}
+
+/// What is told of a clock by which all plans have expired.
+fn past_all_plans(by: Duration) -> String {
+    let hours = by.as_secs() / 3_600;
+    format!(
+        "by this device's clock all plans expired {hours} hours ago, so nothing new is installed; the installed models keep \
+         running. Check the clock; if it is right, check that the controller runs and reaches the broker"
+    )
 }
 
 async fn alarm(models: &Models, quiet_until: Instant) {

@@ -14,6 +14,7 @@ use modelfleet_protocol::statement::BareSignatures;
 use tracing::{info, warn};
 
 use crate::admit::Loader;
+use crate::clock::CertificateTime;
 use crate::config::{CommonArgs, ConfigError, EngineName, IsolationName, plan_keys};
 use crate::device::Parts;
 use crate::engine::{Engine, Engines};
@@ -47,6 +48,7 @@ pub struct Host {
     inbox: Arc<Inbox>,
     loader: Arc<Loader>,
     keys: Keys,
+    certificate_time: CertificateTime,
     client: Client,
     files: Option<PathBuf>,
     limits: Limits,
@@ -69,7 +71,8 @@ impl Host {
     /// # Errors
     /// If keys or certificates cannot be read. A missing engine is no error: the device reports that it has none.
     pub fn new(args: &CommonArgs, threads: usize, isolation: &Isolation) -> Result<Host, HostError> {
-        let tls = client_config(args.ca.as_deref())?;
+        let certificate_time = CertificateTime::default();
+        let tls = client_config(args.ca.as_deref(), certificate_time.clone())?;
         let bare = BareSignatures::allowed_if(args.allow_bare_signatures);
         let keys = Keys::read(&args.artifact_key, bare)?;
         let engines = engines(&args.engines, args.onnxruntime.as_deref(), threads, isolation);
@@ -99,6 +102,7 @@ impl Host {
             inbox: Arc::new(Inbox::trusting(plan_keys(&args.plan_key)?)),
             loader: Arc::new(Loader::new(engines, keys.clone())),
             keys,
+            certificate_time,
             files: args.files_below.clone(),
             client: Client::new(tls, Reach(args.allow_network.clone())),
             limits,
@@ -148,6 +152,7 @@ impl Host {
                 backoff: s.backoff,
             },
             inbox: self.inbox.clone(),
+            certificate_time: self.certificate_time.clone(),
             fetcher: Fetcher {
                 blobs: store.dir().join("blobs"),
                 client: self.client.clone(),

@@ -7,6 +7,7 @@ mod support;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use modelfleet_agent::clock::CertificateTime;
 use modelfleet_agent::fetch::{Again, FetchError, Fetcher, Keys, TimeLimits};
 use modelfleet_agent::http::{Client, HttpError, Network, Reach};
 use modelfleet_agent::tls::client_config;
@@ -43,7 +44,7 @@ fn depot(manners: Manners) -> Depot {
 }
 
 fn client(networks: &[Network]) -> Client {
-    Client::new(client_config(None).unwrap(), Reach(networks.to_vec()))
+    Client::new(client_config(None, CertificateTime::default()).unwrap(), Reach(networks.to_vec()))
 }
 
 impl Depot {
