@@ -6,6 +6,10 @@
 set -euo pipefail
 
 version=1.31.1
+# The wheels that the library is taken out of, by processor; they are taken whatever Python runs here.
+python=3.13
+sha256_x86_64=74a6a52994616c4d18b33db1e13c226333a70a6ba07480a5cab9c2a50dff1430
+sha256_aarch64=dcaedc50333876f3829ab966b242147f0e548229e29c36fe44622ecf748c25ee
 
 if [[ -n ${MODELFLEET_ONNXRUNTIME:-} ]]; then
     if [[ ! -r $MODELFLEET_ONNXRUNTIME ]]; then
@@ -33,6 +37,13 @@ if [[ ! -e $library ]]; then
             "or set MODELFLEET_ONNXRUNTIME to the library." >&2
         exit 1
     fi
+    machine=$(uname -m)
+    sha256=sha256_$machine
+    sha256=${!sha256:-}
+    if [[ -z $sha256 ]]; then
+        echo "There is no known ONNX Runtime $version for $machine. Set MODELFLEET_ONNXRUNTIME to a library." >&2
+        exit 1
+    fi
     mkdir -p "$cache"
     # One at a time; who comes second finds it there.
     exec 9>"$cache/lock"
@@ -40,8 +51,12 @@ if [[ ! -e $library ]]; then
     if [[ ! -e $library ]]; then
         fresh=$(mktemp -d "$cache/new.XXXXXX")
         trap 'rm -rf "$fresh"' EXIT
-        python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-            --dest "$fresh" "onnxruntime==$version" >&2
+        printf 'onnxruntime==%s --hash=sha256:%s\n' "$version" "$sha256" >"$fresh/wheel.txt"
+        # What has another hash is not taken, whoever sent it.
+        python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+            --python-version "$python" --implementation cp --abi "cp${python/./}" \
+            --platform "manylinux_2_28_$machine" --dest "$fresh" --requirement "$fresh/wheel.txt" >&2
+        rm "$fresh/wheel.txt"
         python3 - "$fresh" "$version" <<'PYTHON'
 import pathlib, sys, zipfile
 

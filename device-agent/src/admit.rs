@@ -75,8 +75,8 @@ pub enum Blame {
     Build,
     /// The bytes in the slot: they are missing or damaged, and can be downloaded again.
     Bytes,
-    /// The device's disk: the bytes cannot be read now.
-    Disk,
+    /// The device: its disk does not give the bytes now, or it cannot start a process for the model.
+    Device,
 }
 
 impl AdmitError {
@@ -91,6 +91,7 @@ impl AdmitError {
             AdmitError::Load(e) => e.code(),
             AdmitError::Signature(_) => FailureCode::SignatureMismatch,
             AdmitError::Run { source: RunError::Memory { .. }, .. } => FailureCode::MemoryShort,
+            AdmitError::Run { source: RunError::Ended { .. }, .. } => FailureCode::LoadRefused,
             AdmitError::SelfTest { .. } | AdmitError::Run { .. } | AdmitError::Trial(_) => {
                 FailureCode::SelfTestMismatch
             }
@@ -103,7 +104,7 @@ impl AdmitError {
     pub fn blame(&self) -> Blame {
         match self {
             AdmitError::Read { .. } if self.is_lost() => Blame::Bytes,
-            AdmitError::Read { .. } => Blame::Disk,
+            AdmitError::Read { .. } | AdmitError::Load(LoadError::NotStarted { .. }) => Blame::Device,
             AdmitError::Damaged(_) => Blame::Bytes,
             _ => Blame::Build,
         }
@@ -167,7 +168,7 @@ impl Ready {
                 let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
                 refused <= self.answered.load(Ordering::Relaxed)
             }
-            RunError::Engine { .. } | RunError::Output { .. } => false,
+            RunError::Engine { .. } | RunError::Ended { .. } | RunError::Output { .. } => false,
         }
     }
 }
@@ -205,7 +206,7 @@ impl Loader {
         };
         // The first request loads; the others wait here and share.
         let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ready) = place.upgrade() {
+        if let Some(ready) = place.upgrade().filter(|ready| ready.session.ended().is_none()) {
             // The same bytes may have been signed as another build.
             if !self.keys.is_empty() {
                 self.signed_bytes(path, build)?;
@@ -268,7 +269,7 @@ mod tests {
         assert_eq!(AdmitError::Damaged(Digest::of(b"x")).blame(), Blame::Bytes);
         for kind in [std::io::ErrorKind::PermissionDenied, std::io::ErrorKind::TimedOut] {
             let error = read(kind);
-            assert_eq!(error.blame(), Blame::Disk, "{error:?}");
+            assert_eq!(error.blame(), Blame::Device, "{error:?}");
             assert_eq!(error.failure().code, FailureCode::DiskUnreadable);
         }
         assert_eq!(AdmitError::from(SignatureError::Untrusted(0)).blame(), Blame::Build);

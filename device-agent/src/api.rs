@@ -3,7 +3,6 @@
 mod access;
 mod address;
 mod answer;
-mod binary;
 mod bodies;
 mod connection_limit;
 mod connections;
@@ -16,6 +15,7 @@ mod stuck;
 mod tracked_stream;
 mod versions;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +115,8 @@ pub async fn serve(
                     )));
                 }
                 let listener = UnixListener::bind(path).map_err(failed)?;
+                // For programs of the agent's group, and no others.
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
                 address::announce(dir, &format!("unix:{}", path.display()));
                 connections::serve(listener, service, stop).await;
             }

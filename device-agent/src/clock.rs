@@ -3,15 +3,23 @@
 //! Probation, expiry and windows are moments that outlive the process. A device without a battery for its
 //! clock starts in 1970; it then goes on from the last moment that it stored. A system clock that was far ahead
 //! for a while must not keep the device there: the stored moment gives way to a system clock that is as late as
-//! it must be at least, because a plan that the device obeys was signed before. Replay does not rest on this
-//! clock: plans are numbered.
+//! it must be at least, because a plan that the device obeys was signed before. The agent was built, and its plans were
+//! signed, before now: the clock never shows less, so that a device without a clock takes no plan that had expired by then.
+//! Replay does not rest on this clock: plans are numbered. TLS checks certificates by it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use modelfleet_agent_core::saved::Saved;
 use modelfleet_protocol::time::Time;
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
 
+/// When the agent was built.
+const BUILT: Time = Time(match u64::from_str_radix(env!("MODELFLEET_BUILT_S"), 10) {
+    Ok(seconds) => seconds * 1_000,
+    Err(_) => 0,
+});
 /// A system clock that is behind by less is not followed back: it is being corrected, and time goes on evenly.
 const BEHIND_MS: u64 = 60_000;
 /// Without a plan, a system clock must be behind for so long until it is believed.
@@ -24,22 +32,64 @@ impl Clock {
     /// A clock that goes on from `stored`, the last moment that was written to disk.
     #[must_use]
     pub fn starting_at(stored: Time) -> Clock {
-        Clock(Mutex::new(Reckoning::starting_at(stored, Instant::now())))
+        Clock(Mutex::new(Reckoning { built: BUILT, ..Reckoning::starting_at(stored, Instant::now()) }))
     }
 
     /// Takes from a record what the device knows of the time: its plans were signed before now.
     pub fn learn(&self, saved: &Saved) {
-        let issued = saved.models.values().filter_map(|kept| Some(kept.plan.as_ref()?.order.issued));
-        let issued = issued.max().filter(|&issued| issued > Time::ZERO);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).issued = issued;
+        let orders = || saved.models.values().filter_map(|kept| Some(kept.plan.as_ref()?.order));
+        let issued = orders().map(|order| order.issued).max().filter(|&issued| issued > Time::ZERO);
+        let mut reckoning = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reckoning.issued = issued;
+        reckoning.expires = orders().map(|order| order.expires).max();
+    }
+
+    /// For how long all plans that the device has have expired by this clock; `None` while one has not, or there is none.
+    /// Controllers sign plans again long before: either this clock is ahead, or no controller has reached the device.
+    pub fn past_all_plans(&self) -> Option<Duration> {
+        let now = self.now();
+        let expires = self.0.lock().unwrap_or_else(PoisonError::into_inner).expires?;
+        (now > expires).then(|| Duration::from_millis(now.since_ms(expires)))
     }
 
     /// This moment: the system's clock, or, where that is behind and cannot be believed, the last moment and
     /// the time that has passed since.
     pub fn now(&self) -> Time {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = Time(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).at(wall, Instant::now())
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).at(wall(), Instant::now())
+    }
+}
+
+/// What the system's clock reads.
+fn wall() -> Time {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The time by which TLS checks certificates: the device's, once it has a clock, and never before the agent was built.
+#[derive(Clone, Default)]
+pub struct CertificateTime(Arc<OnceLock<Arc<Clock>>>);
+
+impl CertificateTime {
+    /// Follows this clock. Devices of one process share their certificates and follow the first one's.
+    pub fn follow(&self, clock: &Arc<Clock>) {
+        self.0.get_or_init(|| clock.clone());
+    }
+
+    fn now(&self) -> Time {
+        self.0.get().map_or_else(|| wall().max(BUILT), |clock| clock.now())
+    }
+}
+
+impl std::fmt::Debug for CertificateTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CertificateTime({:?})", self.now())
+    }
+}
+
+impl TimeProvider for CertificateTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let Time(ms) = self.now();
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(ms)))
     }
 }
 
@@ -49,25 +99,35 @@ struct Reckoning {
     anchor: (Time, Instant),
     /// When the newest plan was signed.
     issued: Option<Time>,
+    /// When the last plan expires.
+    expires: Option<Time>,
+    /// When the agent was built.
+    built: Time,
     /// Since when the system's clock is behind.
     behind_since: Option<Instant>,
 }
 
 impl Reckoning {
     fn starting_at(stored: Time, tick: Instant) -> Reckoning {
-        Reckoning { anchor: (stored, tick), issued: None, behind_since: None }
+        let built = Time::ZERO;
+        Reckoning { anchor: (stored, tick), issued: None, expires: None, built, behind_since: None }
     }
 
     /// The moment to show when the system's clock reads `wall` and the monotonic clock `tick`.
     fn at(&mut self, wall: Time, tick: Instant) -> Time {
         let (shown, since) = self.anchor;
         let passed = tick.saturating_duration_since(since).as_millis();
-        let reckoned = shown.after_ms(u64::try_from(passed).unwrap_or(u64::MAX));
+        let mut reckoned = shown.after_ms(u64::try_from(passed).unwrap_or(u64::MAX));
+        let least = self.built.max(self.issued.unwrap_or_default());
+        if reckoned < least {
+            reckoned = least;
+            self.anchor = (least, tick);
+        }
         let behind = reckoned.since_ms(wall) > BEHIND_MS;
         let behind_since = behind.then(|| self.behind_since.unwrap_or(tick));
         let believed = behind_since.is_some_and(|since| match self.issued {
-            Some(issued) => wall >= issued,
-            None => tick.saturating_duration_since(since) >= BELIEVED_AFTER,
+            Some(_) => wall >= least,
+            None => wall >= least && tick.saturating_duration_since(since) >= BELIEVED_AFTER,
         });
         // Moving the anchor only with the wall keeps fractions of milliseconds from being dropped.
         if wall >= reckoned || believed {
@@ -170,6 +230,58 @@ mod tests {
         // Once it was not behind, it begins anew.
         let seen = [(0, TODAY, FAR_AHEAD), (4, ahead(4), ahead(4)), (6, minutes(6), ahead(6))];
         check(stored(FAR_AHEAD, None), &seen);
+    }
+
+    #[test]
+    fn the_clock_is_never_behind_the_agents_build_nor_a_signed_plan() {
+        let day = Time(DAY_MS);
+        let minute = |n: u64| TODAY.after_ms(n * 60_000);
+        // A new device whose clock starts in 1970, with and without a plan of later.
+        let built = Reckoning { built: TODAY, ..stored(Time::ZERO, None) };
+        check(
+            built,
+            &[(0, day, TODAY), (1, day, minute(1)), (600, day, minute(600)), (601, FAR_AHEAD, FAR_AHEAD)],
+        );
+        let issued = Some(TODAY.after_ms(DAY_MS));
+        let planned = Reckoning { built: TODAY, ..stored(Time::ZERO, issued) };
+        check(planned, &[(0, day, TODAY.after_ms(DAY_MS)), (1, TODAY, minute(1).after_ms(DAY_MS))]);
+        // A plan that arrives moves it, and it goes on from there.
+        let mut clock = Reckoning { built: TODAY, ..stored(Time::ZERO, None) };
+        let start = clock.anchor.1;
+        assert_eq!(clock.at(day, start), TODAY);
+        clock.issued = Some(TODAY.after_ms(HOUR_MS));
+        assert_eq!(clock.at(day, start), TODAY.after_ms(HOUR_MS));
+        assert_eq!(clock.at(day, start + Duration::from_secs(60)), minute(61));
+    }
+
+    #[test]
+    fn certificates_are_checked_by_the_device_and_never_by_a_clock_before_the_build() {
+        let time = CertificateTime::default();
+        let ms = |time: &CertificateTime| time.current_time().unwrap().as_secs() * 1_000;
+        assert!(BUILT > Time::ZERO && ms(&time) >= BUILT.0 / 1_000 * 1_000);
+        let stored = wall().after_ms(DAY_MS);
+        time.follow(&Arc::new(Clock::starting_at(stored)));
+        assert!(ms(&time) >= stored.0 / 1_000 * 1_000, "the system's clock is behind");
+    }
+
+    #[test]
+    fn a_clock_far_ahead_is_past_all_plans() {
+        let plan = |expires: u64| {
+            let text = format!(
+                r#"{{"namespace":"plant","model":"pump","epoch":1,"revision":1,"issued":1,"expires":{expires}}}"#
+            );
+            let kept = SavedModel {
+                plan: Some(Arc::new(serde_json::from_str(&text).unwrap())),
+                ..SavedModel::default()
+            };
+            Saved { models: [("pump".parse().unwrap(), kept)].into(), ..Saved::default() }
+        };
+        let clock = Clock::starting_at(Time::ZERO);
+        assert_eq!(clock.past_all_plans(), None, "there is none");
+        clock.learn(&plan(wall().0 + DAY_MS));
+        assert_eq!(clock.past_all_plans(), None);
+        clock.learn(&plan(wall().0 - DAY_MS));
+        assert!(clock.past_all_plans().unwrap() >= Duration::from_millis(DAY_MS));
     }
 
     #[test]

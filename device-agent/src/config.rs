@@ -12,6 +12,8 @@ use modelfleet_protocol::ids::{DeviceId, Namespace};
 use modelfleet_protocol::selector::{LABELS_MAX, Labels};
 use url::Url;
 
+use crate::http::Network;
+
 pub use files::{ConfigError, apart, plan_keys, read_file};
 pub use unreadable::{can_be_read, go_without};
 
@@ -29,7 +31,11 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Run the agent for this device.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
+    /// Run a model for an agent; agents start this by themselves.
+    #[cfg(feature = "onnxruntime")]
+    #[command(hide = true)]
+    EngineWorker(crate::engine::worker::WorkerArgs),
 }
 
 /// Settings that do not depend on the device.
@@ -56,6 +62,13 @@ pub struct CommonArgs {
     /// File with the certificate authorities to trust instead of the system's.
     #[arg(long, env = "MODELFLEET_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// Network that models may be downloaded from besides public addresses, such as 10.20.0.0/16; `private` for all private
+    /// networks and this machine. Link-local addresses are never used. May be given several times.
+    #[arg(long, env = "MODELFLEET_ALLOW_NETWORK", value_delimiter = ',', value_name = "NETWORK")]
+    pub allow_network: Vec<Network>,
+    /// Folder below which models with file:// addresses may lie. Without it, such models are not installed.
+    #[arg(long, env = "MODELFLEET_FILES_BELOW", value_name = "FOLDER")]
+    pub files_below: Option<PathBuf>,
     /// The shared library of ONNX Runtime. Without it, models run on rten only.
     #[arg(long, env = "MODELFLEET_ONNXRUNTIME", value_name = "FILE")]
     pub onnxruntime: Option<PathBuf>,
@@ -120,8 +133,15 @@ pub struct RunArgs {
     /// Origin of web pages that may call the local API, such as http://dashboard.local:3000. May be given several times.
     #[arg(long, env = "MODELFLEET_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
-    /// Memory limit of the process, in MiB. If a new build exceeds it, the device goes back to the build before. 0: no
-    /// limit.
+    /// Where ONNX Runtime runs models. In processes of their own, a model that crashes, hangs or takes too much memory
+    /// costs nothing else: the agent and the other models go on.
+    #[arg(long, env = "MODELFLEET_ENGINE_ISOLATION", default_value = "process")]
+    pub engine_isolation: IsolationName,
+    /// Memory that one model may allocate in its process, in MiB. 0: no limit. [default: half of the machine's]
+    #[arg(long, env = "MODELFLEET_ENGINE_MEMORY_LIMIT", value_name = "MIB")]
+    pub engine_memory_limit_mib: Option<u64>,
+    /// Memory limit of the agent with its models, in MiB. If a new build exceeds it, the device goes back to the build
+    /// before. 0: no limit.
     #[arg(long, env = "MODELFLEET_MEMORY_LIMIT", default_value_t = 0, value_name = "MIB")]
     pub memory_limit_mib: u64,
 }
@@ -189,6 +209,15 @@ pub enum EngineName {
     /// rten.
     Rten,
     /// No engine.
+    None,
+}
+
+/// Where an engine runs models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IsolationName {
+    /// Each in a process of its own.
+    Process,
+    /// All in the agent's process.
     None,
 }
 

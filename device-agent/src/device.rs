@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::fetch::Fetcher;
 use crate::mqtt::{HeldPlans, Link, LinkEvent, Outbox};
 use crate::probe::Probe;
-use crate::serve::Models;
+use crate::serve::{Models, Problem};
 use crate::store::Store;
 use activation::{Admitted, Outcome};
 use disk_space::DiskSpace;
@@ -138,7 +138,7 @@ impl Device {
         let usage = self.probe.usage();
         let share = u128::from(usage.memory_bytes) * 1_000_000 / u128::from(self.memory_bytes.max(1));
         let memory_ppm = u32::try_from(share).unwrap_or(u32::MAX);
-        let mut inputs = Vec::new();
+        let mut inputs = self.ended_engines();
         for model in self.models.all() {
             for role in [Role::Live, Role::Shadow] {
                 inputs.extend(model.with_recorder(role, |recorder| {
@@ -155,12 +155,26 @@ impl Device {
                 inputs.push(Input::Memory { exceeded });
             }
         }
+        self.models.set_problem(Problem::Clock, self.clock.past_all_plans().map(past_all_plans));
         if self.disk_space.is_available(self.store.dir()) {
             inputs.push(Input::RoomOnDisk);
         }
         for input in inputs {
             self.feed(input).await;
         }
+    }
+
+    /// Builds that cannot answer any more, because the processes that ran them have ended. Told until they are replaced.
+    fn ended_engines(&self) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        for model in self.models.all() {
+            for instance in [model.live(), model.shadow()].into_iter().flatten() {
+                let Some(detail) = instance.ready.session.ended() else { continue };
+                let (model, digest) = (model.name().clone(), instance.build.digest);
+                inputs.push(Input::EngineEnded { model, digest, detail });
+            }
+        }
+        inputs
     }
 
     /// Closes the open windows and writes what is not on disk yet.
@@ -225,9 +239,11 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
     let name = parts.identity.device.to_string();
     let memory_bytes = parts.identity.capabilities.memory_bytes;
     let (agent, clock) = restore(&parts.store, parts.identity, parts.limits);
+    let clock = Arc::new(clock);
+    parts.certificate_time.follow(&clock);
     let mut device = Device {
         agent,
-        clock: Arc::new(clock),
+        clock,
         since: Instant::now(),
         store: Arc::new(parts.store),
         models,
@@ -294,6 +310,15 @@ async fn events(device: &mut Device, mut from: Sources, stop: &CancellationToken
             }
         }
     }
+}
+
+/// What is told of a clock by which all plans have expired.
+fn past_all_plans(by: Duration) -> String {
+    let hours = by.as_secs() / 3_600;
+    format!(
+        "by this device's clock all plans expired {hours} hours ago, so nothing new is installed; the installed models keep \
+         running. Check the clock; if it is right, check that the controller runs and reaches the broker"
+    )
 }
 
 async fn alarm(models: &Models, quiet_until: Instant) {

@@ -5,13 +5,17 @@ pub mod onnxruntime;
 mod port;
 #[cfg(feature = "rten")]
 pub mod rten;
+#[cfg(feature = "onnxruntime")]
+pub mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use modelfleet_model_file::{NotCarried, ReadError};
 use modelfleet_protocol::model::{Format, ModelBuild};
 use modelfleet_protocol::state::{EngineInfo, FailureCode};
 
+use crate::probe::Processes;
 use crate::tensor::{ANSWER_BYTES_MAX, NamedTensor};
 pub use port::{Port, Ports};
 
@@ -73,6 +77,22 @@ pub enum LoadError {
         /// What it does not keep.
         detail: String,
     },
+    /// The model needs more memory than is allowed.
+    #[error("{engine} needs more memory for the model than it may use: {detail}")]
+    Memory {
+        /// The engine.
+        engine: String,
+        /// The engine's message.
+        detail: String,
+    },
+    /// The device cannot start a process for the model now.
+    #[error("{engine} was not started: {detail}")]
+    NotStarted {
+        /// The engine.
+        engine: String,
+        /// What the system said.
+        detail: String,
+    },
     /// The engine cannot load the model for another reason.
     #[error("{engine} cannot load the model: {detail}")]
     Refused {
@@ -94,6 +114,8 @@ impl LoadError {
             }
             LoadError::OpsetMissing { .. } => FailureCode::OpsetMissing,
             LoadError::OperatorMissing { .. } | LoadError::Inexact { .. } => FailureCode::OperatorMissing,
+            LoadError::Memory { .. } => FailureCode::MemoryShort,
+            LoadError::NotStarted { .. } => FailureCode::Unproven,
             LoadError::File(_) | LoadError::Refused { .. } => FailureCode::LoadRefused,
         }
     }
@@ -148,6 +170,14 @@ pub enum RunError {
         /// The engine's message.
         detail: String,
     },
+    /// The process that ran the model has ended. The session answers no more.
+    #[error("{engine} could not run the model: {detail}")]
+    Ended {
+        /// The engine.
+        engine: &'static str,
+        /// How it ended.
+        detail: String,
+    },
 }
 
 /// Checks the size of outputs before they are copied.
@@ -171,6 +201,11 @@ pub trait Engine: Send + Sync {
     /// memory it may take. `None`: any.
     fn open_max(&self) -> Option<usize>;
 
+    /// The processes that it runs models in, where those are not the agent's own.
+    fn processes(&self) -> Option<Arc<dyn Processes>> {
+        None
+    }
+
     /// Loads a model whose bytes are verified and whose file says that it has these inputs and outputs.
     ///
     /// # Errors
@@ -185,6 +220,25 @@ pub trait Session: Send + Sync {
     /// # Errors
     /// When an input does not fit, the engine fails or an output cannot be carried.
     fn run(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, RunError>;
+
+    /// As [`Session::run`]; an engine in a process of its own is ended when it takes longer.
+    ///
+    /// # Errors
+    /// As [`Session::run`], and when it takes longer.
+    fn run_within(&self, inputs: &[NamedTensor], within: Duration) -> Result<Vec<NamedTensor>, RunError> {
+        let _ = within;
+        self.run(inputs)
+    }
+
+    /// How the process ended that ran the model, if it was one of its own and has ended. Such a session answers no more.
+    fn ended(&self) -> Option<String> {
+        None
+    }
+
+    /// Memory that the model takes in a process of its own, bytes.
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// The engines of this process, in order of preference.
@@ -214,6 +268,12 @@ impl Engines {
     #[must_use]
     pub fn infos(&self) -> Vec<EngineInfo> {
         self.0.iter().map(|e| e.info()).collect()
+    }
+
+    /// The processes in which engines run models.
+    #[must_use]
+    pub fn processes(&self) -> Option<Arc<dyn Processes>> {
+        self.0.iter().find_map(|engine| engine.processes())
     }
 
     /// Loads a model on the first engine that takes it. The bytes must be verified.
@@ -296,7 +356,7 @@ fn reach(error: &LoadError) -> u8 {
         | LoadError::File(_) => 0,
         LoadError::FileNewer { .. } | LoadError::OpsetMissing { .. } => 1,
         LoadError::OperatorMissing { .. } | LoadError::Inexact { .. } => 2,
-        LoadError::Refused { .. } => 3,
+        LoadError::Memory { .. } | LoadError::NotStarted { .. } | LoadError::Refused { .. } => 3,
     }
 }
 

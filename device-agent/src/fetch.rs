@@ -46,6 +46,8 @@ pub struct Fetcher {
     pub blobs: PathBuf,
     /// Asks HTTP servers.
     pub client: Client,
+    /// Folder below which `file://` addresses may lie; none: they are refused.
+    pub files: Option<PathBuf>,
     /// Who may sign models; none: the digest alone decides.
     pub keys: Keys,
     /// How long a download may take.
@@ -126,7 +128,7 @@ impl Fetcher {
         let mut opened = if have == build.size_bytes && have > 0 {
             Opened::nothing(have)
         } else {
-            source.open(&self.client, have, build.size_bytes).await?
+            source.open(self, have, build.size_bytes).await?
         };
         let resumed = opened.start > 0 && opened.start == have;
         let mut file = OpenOptions::new();

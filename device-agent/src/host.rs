@@ -1,6 +1,6 @@
 //! What the devices of one process share: engines, keys, TLS and the broker's address.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,11 +14,12 @@ use modelfleet_protocol::statement::BareSignatures;
 use tracing::{info, warn};
 
 use crate::admit::Loader;
-use crate::config::{CommonArgs, ConfigError, EngineName, plan_keys};
+use crate::clock::CertificateTime;
+use crate::config::{CommonArgs, ConfigError, EngineName, IsolationName, plan_keys};
 use crate::device::Parts;
 use crate::engine::{Engine, Engines};
 use crate::fetch::{Fetcher, Keys, KeysError, TimeLimits};
-use crate::http::Client;
+use crate::http::{Client, Reach};
 use crate::mqtt::{Backoff, Credentials, Inbox, Settings};
 use crate::probe::{Probe, machine_bytes};
 use crate::store::Store;
@@ -47,7 +48,9 @@ pub struct Host {
     inbox: Arc<Inbox>,
     loader: Arc<Loader>,
     keys: Keys,
+    certificate_time: CertificateTime,
     client: Client,
+    files: Option<PathBuf>,
     limits: Limits,
     capabilities: Capabilities,
     connected: Arc<AtomicUsize>,
@@ -63,15 +66,16 @@ struct SettingsOfAll {
 }
 
 impl Host {
-    /// Sets up the shared parts. `threads`: the number of predictions that run at once.
+    /// Sets up the shared parts. `threads`: the number of predictions that run at once in this process.
     ///
     /// # Errors
     /// If keys or certificates cannot be read. A missing engine is no error: the device reports that it has none.
-    pub fn new(args: &CommonArgs, threads: usize) -> Result<Host, HostError> {
-        let tls = client_config(args.ca.as_deref())?;
+    pub fn new(args: &CommonArgs, threads: usize, isolation: &Isolation) -> Result<Host, HostError> {
+        let certificate_time = CertificateTime::default();
+        let tls = client_config(args.ca.as_deref(), certificate_time.clone())?;
         let bare = BareSignatures::allowed_if(args.allow_bare_signatures);
         let keys = Keys::read(&args.artifact_key, bare)?;
-        let engines = engines(&args.engines, args.onnxruntime.as_deref(), threads);
+        let engines = engines(&args.engines, args.onnxruntime.as_deref(), threads, isolation);
         let defaults = Limits::default();
         let limits = Limits {
             fetch_backoff_ms: args.fetch_backoff_ms,
@@ -98,7 +102,9 @@ impl Host {
             inbox: Arc::new(Inbox::trusting(plan_keys(&args.plan_key)?)),
             loader: Arc::new(Loader::new(engines, keys.clone())),
             keys,
-            client: Client::new(tls),
+            certificate_time,
+            files: args.files_below.clone(),
+            client: Client::new(tls, Reach(args.allow_network.clone())),
             limits,
             capabilities,
             connected: Arc::default(),
@@ -146,16 +152,18 @@ impl Host {
                 backoff: s.backoff,
             },
             inbox: self.inbox.clone(),
+            certificate_time: self.certificate_time.clone(),
             fetcher: Fetcher {
                 blobs: store.dir().join("blobs"),
                 client: self.client.clone(),
+                files: self.files.clone(),
                 keys: self.keys.clone(),
                 time_limit: TimeLimits::default(),
                 durable: store.durable(),
             },
             loader: self.loader.clone(),
             store,
-            probe,
+            probe: probe.with(self.loader.engines().processes()),
             memory_limit_bytes,
             predictions_remembered: PREDICTIONS_REMEMBERED,
             connected: self.connected.clone(),
@@ -163,11 +171,50 @@ impl Host {
     }
 }
 
-/// Opens the requested engines that are available. `threads`: the number of predictions that run at once.
+/// The program that is running.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// Where ONNX Runtime runs models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Each in a process of its own.
+    Process {
+        /// The agent's program.
+        program: PathBuf,
+        /// Memory that one may allocate, bytes; 0: no limit.
+        memory_limit_bytes: u64,
+    },
+    /// All in this process.
+    None,
+}
+
+impl Isolation {
+    /// As the settings say. Without a limit of its own, a model may take half of the machine's memory.
+    #[must_use]
+    pub fn of(name: IsolationName, memory_limit_mib: Option<u64>) -> Isolation {
+        let limit = memory_limit_mib.map(|mib| mib.saturating_mul(1024 * 1024));
+        match name {
+            IsolationName::Process => Isolation::Process {
+                program: OWN_PROGRAM.into(),
+                memory_limit_bytes: limit.unwrap_or_else(|| machine_bytes() / 2),
+            },
+            IsolationName::None => Isolation::None,
+        }
+    }
+}
+
+/// Opens the requested engines that are available. `threads`: the number of predictions that run at once in this process.
 #[must_use]
-pub fn engines(names: &[EngineName], onnxruntime: Option<&Path>, threads: usize) -> Engines {
+pub fn engines(
+    names: &[EngineName],
+    onnxruntime: Option<&Path>,
+    threads: usize,
+    isolation: &Isolation,
+) -> Engines {
     let open = |name: &EngineName| match name {
-        EngineName::Onnxruntime => onnxruntime.and_then(|library| open_onnxruntime(library, threads)),
+        EngineName::Onnxruntime => {
+            onnxruntime.and_then(|library| open_onnxruntime(library, threads, isolation))
+        }
         EngineName::Rten => open_rten(),
         EngineName::None => None,
     };
@@ -182,12 +229,42 @@ pub fn engines(names: &[EngineName], onnxruntime: Option<&Path>, threads: usize)
 }
 
 #[cfg(feature = "onnxruntime")]
-fn open_onnxruntime(library: &Path, threads: usize) -> Option<Arc<dyn Engine>> {
-    match crate::engine::onnxruntime::OnnxRuntime::open(library, threads) {
-        Ok(engine) => Some(Arc::new(engine)),
-        Err(error) => {
-            warn!(error = %crate::log::chain(&error), "ONNX Runtime cannot be used");
-            None
+fn open_onnxruntime(library: &Path, threads: usize, isolation: &Isolation) -> Option<Arc<dyn Engine>> {
+    use crate::engine::onnxruntime::OnnxRuntime;
+    use crate::engine::worker::{Settings, WorkerArgs, WorkerEngine};
+
+    let unusable = |error: &(dyn std::error::Error + 'static)| {
+        warn!(error = %crate::log::chain(error), "ONNX Runtime cannot be used");
+    };
+    match isolation {
+        Isolation::None => match OnnxRuntime::open(library, threads) {
+            Ok(engine) => {
+                if std::env::var_os("ORT_DISABLE_TELEMETRY").is_none() {
+                    warn!(
+                        "ONNX Runtime reports to its maker from this process; start it with ORT_DISABLE_TELEMETRY=1"
+                    );
+                }
+                Some(Arc::new(engine))
+            }
+            Err(error) => {
+                unusable(&error);
+                None
+            }
+        },
+        Isolation::Process { program, memory_limit_bytes } => {
+            let worker = WorkerArgs { library: library.to_owned(), memory_limit_bytes: *memory_limit_bytes };
+            match WorkerEngine::open(Settings { program: program.clone(), worker }) {
+                Ok(engine) => {
+                    if let Some(why) = engine.unconfined() {
+                        warn!(%why, "worker processes keep access to files and network; models must be trusted");
+                    }
+                    Some(Arc::new(engine))
+                }
+                Err(error) => {
+                    unusable(&error);
+                    None
+                }
+            }
         }
     }
 }
@@ -198,7 +275,7 @@ fn open_rten() -> Option<Arc<dyn Engine>> {
 }
 
 #[cfg(not(feature = "onnxruntime"))]
-fn open_onnxruntime(_library: &Path, _threads: usize) -> Option<Arc<dyn Engine>> {
+fn open_onnxruntime(_library: &Path, _threads: usize, _isolation: &Isolation) -> Option<Arc<dyn Engine>> {
     warn!("this agent was built without ONNX Runtime");
     None
 }

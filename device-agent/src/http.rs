@@ -3,6 +3,9 @@
 //! Written on hyper, which the agent has for its local API anyhow: a full client would add over a megabyte to a binary of
 //! seven, and a device needs one request at a time.
 
+mod reach;
+
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +20,9 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use url::Url;
+use url::{Host, Url};
+
+pub use reach::{Network, Reach};
 
 const REDIRECTS_MAX: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -42,6 +47,17 @@ pub enum HttpError {
         /// Why not.
         #[source]
         source: std::io::Error,
+    },
+    /// The name leads to an address that downloads may not reach.
+    #[error(
+        "{host} has the address {address}, which is not public; to download from there, start the agent with \
+         --allow-network {address} (link-local addresses are never used)"
+    )]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// Where it leads.
+        address: IpAddr,
     },
     /// The connection broke or the server spoke no HTTP.
     #[error("send the request to {host}")]
@@ -77,13 +93,14 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 #[derive(Clone)]
 pub struct Client {
     tls: TlsConnector,
+    reach: Arc<Reach>,
 }
 
 impl Client {
-    /// A client with these TLS settings.
+    /// A client with these TLS settings that connects to addresses within `reach` only.
     #[must_use]
-    pub fn new(tls: Arc<ClientConfig>) -> Client {
-        Client { tls: TlsConnector::from(tls) }
+    pub fn new(tls: Arc<ClientConfig>, reach: Reach) -> Client {
+        Client { tls: TlsConnector::from(tls), reach: Arc::new(reach) }
     }
 
     /// The answer to a GET of everything from `offset` on; redirects are followed.
@@ -141,9 +158,29 @@ impl Client {
         answer.await.map_err(|_| silent(ANSWER_TIMEOUT))?.map_err(broken)
     }
 
+    /// Where the host is. These very addresses are connected to: a name that leads elsewhere a moment later changes nothing.
+    async fn addresses(&self, url: &Url, named: &str) -> Result<Vec<SocketAddr>, HttpError> {
+        let port = url.port_or_known_default().unwrap_or_default();
+        let unreachable = |source| HttpError::Connect { host: named.to_owned(), source };
+        let found: Vec<SocketAddr> = match url.host() {
+            Some(Host::Ipv4(address)) => vec![(address, port).into()],
+            Some(Host::Ipv6(address)) => vec![(address, port).into()],
+            Some(Host::Domain(name)) => {
+                tokio::net::lookup_host((name, port)).await.map_err(unreachable)?.collect()
+            }
+            None => Vec::new(),
+        };
+        let allowed: Vec<_> = found.iter().copied().filter(|found| self.reach.allows(found.ip())).collect();
+        match found.first().filter(|_| allowed.is_empty()) {
+            Some(refused) => Err(HttpError::Unreachable { host: named.to_owned(), address: refused.ip() }),
+            None => Ok(allowed),
+        }
+    }
+
     async fn connect(&self, url: &Url, host: &str, named: &str) -> Result<Box<dyn Stream>, HttpError> {
         let unreachable = |source| HttpError::Connect { host: named.to_owned(), source };
-        let tcp = TcpStream::connect(named).await.map_err(unreachable)?;
+        let addresses = self.addresses(url, named).await?;
+        let tcp = TcpStream::connect(&addresses[..]).await.map_err(unreachable)?;
         match url.scheme() {
             "http" => Ok(Box::new(tcp)),
             "https" => {

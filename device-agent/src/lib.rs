@@ -12,6 +12,7 @@ pub mod engine;
 pub mod fetch;
 pub mod host;
 pub mod http;
+pub mod inherited;
 pub mod log;
 pub mod mqtt;
 pub mod probe;

@@ -9,12 +9,12 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use modelfleet_agent::config::{Cli, Command, RunArgs, can_be_read, go_without, labels};
 use modelfleet_agent::device::Device;
-use modelfleet_agent::host::Host;
+use modelfleet_agent::host::{Host, Isolation};
 use modelfleet_agent::mqtt::{Credentials, read_password};
 use modelfleet_agent::probe::Probe;
 use modelfleet_agent::serve::Problem;
 use modelfleet_agent::store::Store;
-use modelfleet_agent::{api, log, signal};
+use modelfleet_agent::{api, inherited, log, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -27,7 +27,16 @@ const SETTINGS_EVERY: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 fn main() -> anyhow::Result<()> {
-    let Command::Run(args) = Cli::parse().command;
+    let args = match Cli::parse().command {
+        Command::Run(args) => *args,
+        #[cfg(feature = "onnxruntime")]
+        Command::EngineWorker(args) => {
+            return modelfleet_agent::engine::worker::run(&args).context("run a model for the agent");
+        }
+    };
+    inherited::keep_descriptors();
+    // State, models and temporary files are the agent's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     log::start(&args.common);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -61,7 +70,8 @@ async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         (None, Some(username)) => Some(Credentials { username, password: String::new() }),
         (None, None) => None,
     };
-    let host = Host::new(&args.common, 1).context("set up the device")?;
+    let isolation = Isolation::of(args.engine_isolation, args.engine_memory_limit_mib);
+    let host = Host::new(&args.common, 1, &isolation).context("set up the device")?;
     let limit = args.memory_limit_mib.saturating_mul(1024 * 1024);
     let labels = labels(&args.label)?;
     let parts = host.parts(args.device.clone(), labels, store, credentials, Probe::shared_by(1), limit);

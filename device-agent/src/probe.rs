@@ -1,5 +1,6 @@
-//! What the process itself uses: memory and processor time.
+//! What the agent uses, with the processes that it has started: memory and processor time.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A share of processor time is measured over this time at least: over less, one prediction is a full core.
@@ -14,7 +15,15 @@ pub struct Usage {
     pub memory_bytes: u64,
 }
 
-/// Looks at the process.
+/// Processes that the agent has started.
+pub trait Processes: Send + Sync {
+    /// Their resident memory, bytes.
+    fn memory_bytes(&self) -> u64;
+    /// Their processor time, with that of those that have ended, nanoseconds.
+    fn cpu_nanos(&self) -> u64;
+}
+
+/// Looks at the process, and at those that it has started.
 pub struct Probe {
     /// Devices that share the process: each is charged its part.
     devices: u64,
@@ -23,6 +32,7 @@ pub struct Probe {
     seen: (Instant, u64),
     /// What was found then.
     cpu_ppm: u32,
+    others: Option<Arc<dyn Processes>>,
 }
 
 impl Probe {
@@ -34,7 +44,19 @@ impl Probe {
 
     fn measuring(devices: usize, over: Duration) -> Probe {
         let devices = u64::try_from(devices.max(1)).unwrap_or(1);
-        Probe { devices, over, seen: (Instant::now(), cpu_nanos()), cpu_ppm: 0 }
+        Probe { devices, over, seen: (Instant::now(), cpu_nanos()), cpu_ppm: 0, others: None }
+    }
+
+    /// The same, with these processes.
+    #[must_use]
+    pub fn with(mut self, others: Option<Arc<dyn Processes>>) -> Probe {
+        self.others = others;
+        self.seen = (Instant::now(), self.cpu_nanos());
+        self
+    }
+
+    fn cpu_nanos(&self) -> u64 {
+        cpu_nanos().saturating_add(self.others.as_ref().map_or(0, |others| others.cpu_nanos()))
     }
 
     /// Current memory use, and the share of processor time in the last second or more.
@@ -43,11 +65,12 @@ impl Probe {
         let now = Instant::now();
         let passed = now.duration_since(then);
         if passed >= self.over {
-            self.seen = (now, cpu_nanos());
+            self.seen = (now, self.cpu_nanos());
             let ppm = u128::from(self.seen.1.saturating_sub(before)) * 1_000_000 / passed.as_nanos().max(1);
             self.cpu_ppm = u32::try_from(ppm / u128::from(self.devices)).unwrap_or(u32::MAX);
         }
-        Usage { cpu_ppm: self.cpu_ppm, memory_bytes: resident_bytes() / self.devices }
+        let memory_bytes = resident_bytes() + self.others.as_ref().map_or(0, |others| others.memory_bytes());
+        Usage { cpu_ppm: self.cpu_ppm, memory_bytes: memory_bytes / self.devices }
     }
 }
 
@@ -60,9 +83,23 @@ fn cpu_nanos() -> u64 {
 /// Resident memory of this process in bytes; 0 if unknown.
 #[must_use]
 pub fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    resident_bytes_of(std::process::id())
+}
+
+/// Resident memory of a process in bytes; 0 if unknown.
+pub(crate) fn resident_bytes_of(pid: u32) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
     let pages: u64 = statm.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
     pages.saturating_mul(rustix::param::page_size() as u64)
+}
+
+/// Processor time of another process, nanoseconds; 0 if unknown.
+pub(crate) fn cpu_nanos_of(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before the fields may hold anything.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    ticks.saturating_mul(1_000_000_000) / rustix::param::clock_ticks_per_second().max(1)
 }
 
 /// Memory of the machine in bytes; 0 if unknown.

@@ -27,6 +27,10 @@ pub use models::{Models, Problem};
 pub use reading::{Reading, ReadingError};
 pub use run_permits::{RunPermit, RunPermits};
 
+/// A prediction hangs after so many times the time that it may take, and after the time below at the earliest.
+const HANGS_TIME_LIMITS: u32 = 4;
+const HANGS_LEAST: Duration = Duration::from_secs(1);
+
 /// Why a prediction has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum PredictError {
@@ -208,7 +212,10 @@ impl Model {
             return Ok(answer);
         }
         let start = Instant::now();
-        let outcome = instance.ready.session.run(case.inputs);
+        let outcome = instance.ready.session.run_within(case.inputs, hangs_after(case.time_limit));
+        if matches!(outcome, Err(RunError::Ended { .. })) {
+            self.alarmed.notify_one();
+        }
         let elapsed = start.elapsed();
         let booking = (case.key, nanos(elapsed));
         if case.counted.swap(true, Ordering::AcqRel) {
@@ -329,6 +336,12 @@ impl Instance {
         let outputs = self.reading.fallback_outputs(&self.build).ok_or(error)?;
         Ok(Answer { outputs, version: self.version(), fallback: true, ..Answer::default() })
     }
+}
+
+/// When a prediction that may take `time_limit` hangs. One that is only slow counts as a timeout, and is not worth the end
+/// of the process that runs the model.
+fn hangs_after(time_limit: Duration) -> Duration {
+    time_limit.saturating_mul(HANGS_TIME_LIMITS).max(HANGS_LEAST)
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -7,6 +7,7 @@ mod records;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -88,6 +89,7 @@ impl Store {
         if let Err(error) = fs::create_dir_all(dir) {
             return Err(at("make", dir)(error));
         }
+        keep_private(dir);
         let (lock, unwritable) = Lock::take(dir)?;
         let blobs = dir.join("blobs");
         let made = make_room_for_folder(&blobs).and_then(|()| fs::create_dir_all(&blobs)).err();
@@ -161,6 +163,17 @@ impl Store {
     }
 }
 
+/// Lets no other user into the folder: records and models are the agent's alone. A folder of another owner stays as it is.
+fn keep_private(dir: &Path) {
+    let open = |mode: u32| mode & 0o077 != 0;
+    let Ok(found) = fs::metadata(dir).map(|found| found.permissions()) else { return };
+    if open(found.mode())
+        && let Err(error) = fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+    {
+        warn!(path = %dir.display(), %error, "other users may read the device's folder");
+    }
+}
+
 /// Makes what was renamed in a folder survive a power cut.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(at("sync", dir))
@@ -175,6 +188,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), true).unwrap();
         (dir, store)
+    }
+
+    #[test]
+    fn the_folder_is_the_agents_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let _store = Store::open(dir.path(), true).unwrap();
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Tensors as the local API and the engines exchange them.
 
+pub(crate) mod bytes;
+
 use half::{bf16, f16};
 use modelfleet_protocol::model::Values;
 

@@ -7,6 +7,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::clock::CertificateTime;
+
 /// Why there are no TLS settings.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -24,11 +26,14 @@ pub enum TlsError {
     Setup(#[from] rustls::Error),
 }
 
-/// Settings that trust the certificates of `authorities`, or else those of the system.
+/// Settings that trust the certificates of `authorities`, or else those of the system, as long as they are valid by `time`.
 ///
 /// # Errors
 /// When the file cannot be read or holds something else.
-pub fn client_config(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn client_config(
+    authorities: Option<&Path>,
+    time: CertificateTime,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = authorities {
         let unreadable = |source| TlsError::Certificates { path: path.to_owned(), source };
@@ -40,6 +45,7 @@ pub fn client_config(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, Tl
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config =
+        ClientConfig::builder_with_details(provider, Arc::new(time)).with_safe_default_protocol_versions()?;
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }

@@ -7,8 +7,9 @@ mod support;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use modelfleet_agent::clock::CertificateTime;
 use modelfleet_agent::fetch::{Again, FetchError, Fetcher, Keys, TimeLimits};
-use modelfleet_agent::http::Client;
+use modelfleet_agent::http::{Client, HttpError, Network, Reach};
 use modelfleet_agent::tls::client_config;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::state::FailureCode;
@@ -32,13 +33,18 @@ fn depot(manners: Manners) -> Depot {
     let server = Server::start(HashMap::from([("/model".to_owned(), bytes())]), manners);
     let fetcher = Fetcher {
         blobs: dir.path().to_owned(),
-        client: Client::new(client_config(None).unwrap()),
+        client: client(&[Network::Private]),
+        files: None,
         keys: Keys::default(),
         time_limit: TimeLimits { stall: Duration::from_secs(5), total: Duration::from_secs(20) },
         durable: true,
     };
     let build = pump_build("1.0.0", &bytes(), format!("{}/model", server.url));
     Depot { dir, server, fetcher, build }
+}
+
+fn client(networks: &[Network]) -> Client {
+    Client::new(client_config(None, CertificateTime::default()).unwrap(), Reach(networks.to_vec()))
 }
 
 impl Depot {
@@ -237,4 +243,81 @@ async fn bytes_signed_as_one_version_of_one_model_are_not_taken_as_another() {
             assert_eq!(taken.is_ok(), bare_counts, "{taken:?}");
         }
     }
+}
+
+/// Whether a download failed because of the address that was to be connected to; which one.
+fn refused(error: &FetchError) -> Option<String> {
+    match error {
+        FetchError::Http(HttpError::Unreachable { address, .. }) => Some(address.to_string()),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_public_is_not_connected_to_by_number_nor_by_name() {
+    let mut depot = depot(Manners::default());
+    depot.fetcher.client = client(&[]);
+    let by_name = depot.build.uri.replace("127.0.0.1", "localhost");
+    let other_forms = ["127.1", "0x7f000001", "2130706433", "[::ffff:127.0.0.1]"];
+    let other_forms = other_forms.map(|form| depot.build.uri.replace("127.0.0.1", form));
+    for uri in other_forms.into_iter().chain([by_name, depot.build.uri.clone()]) {
+        depot.build.uri = uri;
+        let error = depot.fetch().await.unwrap_err();
+        assert!(refused(&error).is_some(), "{}: {error:?}", depot.build.uri);
+        assert_eq!((error.again(), error.code()), (Again::Later, FailureCode::DownloadExhausted));
+    }
+    assert_eq!(depot.server.requests(), 0);
+    depot.build.uri = "http://169.254.169.254/latest/meta-data".into();
+    depot.fetcher.client = client(&[Network::Private, "169.254.0.0/16".parse().unwrap()]);
+    assert_eq!(refused(&depot.fetch().await.unwrap_err()).unwrap(), "169.254.169.254");
+}
+
+#[tokio::test]
+async fn a_server_cannot_send_a_device_to_an_address_that_is_not_allowed() {
+    let depot = depot(Manners::default());
+    let elsewhere = depot.server.url.replace("127.0.0.1", "127.0.0.2");
+    let front = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/model", front.local_addr().unwrap());
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, _) = front.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]);
+        let answer =
+            format!("HTTP/1.1 302 Found\r\nLocation: {elsewhere}/model\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    let mut depot = depot;
+    depot.fetcher.client = client(&["127.0.0.1".parse().unwrap()]);
+    depot.fetch().await.unwrap();
+    depot.fetcher.forget(&depot.build.digest).await;
+    std::fs::remove_file(depot.dir.path().join(depot.build.digest.hex())).unwrap();
+    depot.build.uri = url;
+    assert_eq!(refused(&depot.fetch().await.unwrap_err()).unwrap(), "127.0.0.2");
+}
+
+#[tokio::test]
+async fn files_are_taken_from_below_one_folder_alone() {
+    let mut depot = depot(Manners::default());
+    let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = outside.path().join("model");
+    std::fs::write(&secret, bytes()).unwrap();
+    let link = inside.path().join("link");
+    std::os::unix::fs::symlink(&secret, &link).unwrap();
+    let uri = |path: &std::path::Path| format!("file://{}", path.display());
+    let around = inside.path().join("..").join(outside.path().file_name().unwrap()).join("model");
+    for (folder, path) in [
+        (None, &secret),
+        (Some(inside.path()), &secret),
+        (Some(inside.path()), &link),
+        (Some(inside.path()), &around),
+    ] {
+        depot.fetcher.files = folder.map(std::path::Path::to_owned);
+        depot.build.uri = uri(path);
+        let error = depot.fetch().await.unwrap_err();
+        assert!(matches!(error, FetchError::Outside { .. }), "{folder:?} {path:?}: {error:?}");
+        assert_eq!(error.again(), Again::Later);
+    }
+    depot.fetcher.files = Some(outside.path().to_owned());
+    depot.build.uri = uri(&secret);
+    depot.fetch().await.unwrap();
 }

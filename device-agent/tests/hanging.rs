@@ -25,7 +25,7 @@ struct Plant {
 }
 
 impl Plant {
-    fn new() -> Plant {
+    fn new(isolation: &str) -> Plant {
         let dir = tempfile::tempdir().unwrap();
         let broker = broker(dir.path());
         let runtime = onnxruntime();
@@ -33,7 +33,14 @@ impl Plant {
             HashMap::from([("/1.0.0".to_owned(), pump_model("1.0.0")), ("/2.0.0".to_owned(), endless())]);
         let server = Server::start(files, Manners::default());
         let console = Console::connect(&broker);
-        let more = ["--onnxruntime", runtime.to_str().unwrap(), "--prediction-timeout-ms", "300"];
+        let more = [
+            "--onnxruntime",
+            runtime.to_str().unwrap(),
+            "--prediction-timeout-ms",
+            "300",
+            "--engine-isolation",
+            isolation,
+        ];
         let agent = Agent::start("pump-001", &dir.path().join("a"), &broker, &more);
         Plant { agent, console, server, _broker: broker, _dir: dir }
     }
@@ -55,7 +62,12 @@ impl Plant {
 
 #[test]
 fn a_candidate_that_hangs_is_taken_back_and_the_stable_build_answers() {
-    let plant = Plant::new();
+    for isolation in ["process", "none"] {
+        a_candidate_hangs(&Plant::new(isolation));
+    }
+}
+
+fn a_candidate_hangs(plant: &Plant) {
     let stable = plant.build("1.0.0", &pump_model("1.0.0"));
     plant.console.publish_plan(&plan(1, Some(stable.clone()), None));
     plant.agent.predict(3);
@@ -70,8 +82,8 @@ fn a_candidate_that_hangs_is_taken_back_and_the_stable_build_answers() {
 }
 
 #[test]
-fn an_agent_whose_only_build_hangs_ends() {
-    let mut plant = Plant::new();
+fn an_agent_whose_only_build_hangs_in_its_own_process_ends() {
+    let mut plant = Plant::new("none");
     plant.console.publish_plan(&plan(1, Some(plant.endless()), None));
     wait("requests to hang", || (plant.infer() == 504).then_some(()));
     for _ in 0..4 {
@@ -79,4 +91,15 @@ fn an_agent_whose_only_build_hangs_ends() {
     }
     assert!(!plant.agent.wait_end(), "it asks to be started again");
     assert!(plant.agent.logged().contains("a new process is needed"), "{}", plant.agent.logged());
+}
+
+#[test]
+fn an_agent_whose_only_build_hangs_in_a_worker_goes_on_with_the_fallback() {
+    let plant = Plant::new("process");
+    plant.console.publish_plan(&plan(1, Some(plant.endless()), None));
+    wait("requests to hang", || (plant.infer() == 504).then_some(()));
+    // Its workers are ended one after the other, until the build is left.
+    wait("no build to answer", || (plant.infer() == 503).then_some(()));
+    let (live, _) = plant.agent.ask("GET", "/v2/health/live", "");
+    assert_eq!(live, 200);
 }

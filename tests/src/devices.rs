@@ -68,6 +68,8 @@ impl AgentSettings {
         // Seconds here stand for the minutes and hours of a real fleet.
         command.args(["--reconnect-max-s", "3", "--fetch-backoff-ms", "1000", "--stable-spread-ms", "2000"]);
         command.args(["--keep-alive-s", "5", "--reconnect-spread-s", "1"]);
+        // All of the plant is on this machine.
+        command.args(["--allow-network", "private", "--files-below", "/"]);
         command.arg("--plan-key").arg(&self.plan_key).arg("--onnxruntime").arg(&self.onnxruntime);
         if let Some(ca) = &self.broker_ca {
             command.arg("--ca").arg(ca);

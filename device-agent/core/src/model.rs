@@ -32,6 +32,7 @@ use crate::plan::desired::TargetKind;
 use crate::plan::orders::Orders;
 use crate::report::schedule::ReportSchedule;
 use crate::saved::{Active, Slot};
+use crate::serve::engine_ends::EngineEnds;
 use crate::serve::probation::ProvingTotals;
 use crate::serve::serving::Serving;
 use crate::serve::shadow::ShadowRun;
@@ -51,6 +52,8 @@ pub(crate) struct ManagedModel {
     serving: Serving,
     shadow: ShadowRun,
     totals: ProvingTotals,
+    /// Ends of the process that runs the active build.
+    engine_ends: EngineEnds,
     replies: ReplyDeadlines,
     /// The requests before this step.
     requests_before: Requests,
@@ -182,6 +185,10 @@ impl ManagedModel {
         let active_answers = active.is_some() && self.serving.current() == active;
         if self.shadow.is_running() || active_answers {
             self.totals.elapse(ctx.passed_ms);
+        }
+        self.shadow.elapse(ctx.passed_ms, ctx.limits);
+        if active_answers {
+            self.engine_ends.elapse(ctx.passed_ms, ctx.limits);
         }
         // The wait for a switch is not held against the build; it has a deadline of its own.
         let probation = self.active.as_mut().and_then(|active| active.probation.as_mut());

@@ -36,6 +36,8 @@ enum Event {
     Heard,
     Memory(bool),
     Lost(u8),
+    /// The engine's process ends under a build.
+    EngineEnded(u8),
     Crash,
     /// The process dies between two outputs of the next step that has more than so many.
     CrashWithin(usize),
@@ -87,6 +89,7 @@ fn events() -> impl Strategy<Value = Event> {
         2 => Just(Event::Heard),
         1 => any::<bool>().prop_map(Event::Memory),
         1 => (1_u8..5).prop_map(Event::Lost),
+        1 => (1_u8..5).prop_map(Event::EngineEnded),
         1 => Just(Event::Crash),
         2 => (0_usize..6).prop_map(Event::CrashWithin),
         1 => Just(Event::StopAndStart),
@@ -150,6 +153,11 @@ fn apply(world: &mut World, event: Event) {
                 world.serving = None;
             }
             let _ = world.feed(Input::SlotLost { digest: digest(n) });
+        }
+        Event::EngineEnded(n) => {
+            let (model, digest) = of(n);
+            world.serving.take_if(|serving| *serving == digest);
+            let _ = world.feed(Input::EngineEnded { model, digest, detail: "it crashed".into() });
         }
         Event::Crash => {
             world.crash();

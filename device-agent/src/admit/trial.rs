@@ -21,7 +21,7 @@ pub(super) fn run(loaded: &Loaded, build: &ModelBuild) -> Result<(), AdmitError>
     }
     let inputs: Option<Vec<NamedTensor>> = loaded.ports.inputs.iter().map(one_row).collect();
     match inputs.map(|inputs| loaded.session.run(&inputs)) {
-        Some(Err(error @ (RunError::Engine { .. } | RunError::Output { .. }))) => {
+        Some(Err(error @ (RunError::Engine { .. } | RunError::Ended { .. } | RunError::Output { .. }))) => {
             Err(AdmitError::Trial(error))
         }
         _ => Ok(()),

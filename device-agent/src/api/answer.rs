@@ -7,10 +7,10 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 use super::elements::Written;
-use super::request::Wanted;
-use super::{Refusal, binary, bodies};
+use super::request::{BINARY_HEADER, Wanted};
+use super::{Refusal, bodies};
 use crate::serve::Answer;
-use crate::tensor::NamedTensor;
+use crate::tensor::{NamedTensor, bytes};
 
 #[derive(Serialize)]
 struct JsonAnswer<'a> {
@@ -54,7 +54,7 @@ pub(super) fn write(model: &str, id: &str, answer: &Answer, wanted: &Wanted) -> 
     let mut output = |tensor: &'_ NamedTensor, as_bytes: bool| {
         let before = bytes.len();
         if as_bytes {
-            binary::write(&tensor.data, &mut bytes);
+            bytes::write(&tensor.data, &mut bytes);
         }
         as_bytes.then(|| Size { binary_data_size: bytes.len() - before })
     };
@@ -80,7 +80,7 @@ pub(super) fn write(model: &str, id: &str, answer: &Answer, wanted: &Wanted) -> 
     }
     let length = HeaderValue::from(json.len());
     let kind = (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    let headers = [kind, (HeaderName::from_static(binary::HEADER), length)];
+    let headers = [kind, (HeaderName::from_static(BINARY_HEADER), length)];
     let mut body = json;
     body.append(&mut bytes);
     Ok((StatusCode::OK, headers, Body::from(body)).into_response())

@@ -12,9 +12,9 @@ use modelfleet_agent_core::recorder::{Outcome, key};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::bodies::body;
-use super::request::{self, Asked};
+use super::request::{self, Asked, BINARY_HEADER};
 use super::versions::Wanted;
-use super::{Api, Refusal, answer, bad, binary};
+use super::{Api, Refusal, answer, bad};
 use crate::serve::{Answer, Instance, Model, PredictError, PredictionCall, RunPermit};
 use crate::tensor::NamedTensor;
 
@@ -101,9 +101,9 @@ fn plain(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// The length of the JSON before the tensors that are sent as bytes; `None` where all is JSON.
 fn json_len(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
-    let Some(value) = headers.get(binary::HEADER) else { return Ok(None) };
+    let Some(value) = headers.get(BINARY_HEADER) else { return Ok(None) };
     let length = value.to_str().ok().and_then(|text| text.parse().ok());
-    length.map(Some).ok_or_else(|| bad(format!("{} must be a number of bytes", binary::HEADER)))
+    length.map(Some).ok_or_else(|| bad(format!("{} must be a number of bytes", BINARY_HEADER)))
 }
 
 /// Predicts off the runtime's threads, and gives up in time. The engine cannot be stopped: a prediction that

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{binary, elements, python};
-use crate::tensor::{Elements, NamedTensor, elements_of};
+use super::{elements, python};
+use crate::tensor::{Elements, NamedTensor, bytes, elements_of};
 
+/// The header with the length of the JSON that stands before the bytes.
+pub(super) const BINARY_HEADER: &str = "inference-header-content-length";
 /// Most inputs of a request, and most outputs that it names.
 const TENSORS_MAX: usize = 32;
 /// Longest id of a prediction.
@@ -97,7 +99,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D)
 pub(super) fn read(body: &[u8], json_len: Option<usize>) -> Result<Asked, String> {
     let split = body.split_at_checked(json_len.unwrap_or(body.len()));
     let (json, mut bytes) = split
-        .ok_or_else(|| format!("{} gives more bytes than the {} of the body", binary::HEADER, body.len()))?;
+        .ok_or_else(|| format!("{} gives more bytes than the {} of the body", BINARY_HEADER, body.len()))?;
     let as_json;
     let unreadable = |e: serde_json::Error| format!("the request cannot be read: {e}");
     let request: JsonRequest<'_> = match serde_json::from_slice(json) {
@@ -152,7 +154,7 @@ impl JsonInput<'_> {
                     format!("binary_data_size is {size}, {} bytes are left in the body", bytes.len())
                 })?;
                 *bytes = rest;
-                binary::read(&self.datatype, own, count)?
+                bytes::read(&self.datatype, own, count)?
             }
             (None, Some(data)) => elements::read(&self.datatype, data, count)?,
             (Some(_), Some(_)) => return Err("it has both data and binary_data_size".into()),

@@ -59,7 +59,7 @@ mod tests {
                 line.extend(["--plan-key".to_owned(), key.display().to_string()]);
             }
             line.extend(["--password-file".to_owned(), password.display().to_string()]);
-            let Command::Run(args) = Cli::parse_from(line).command;
+            let Command::Run(args) = Cli::parse_from(line).command else { panic!("another command") };
             args
         };
         let mut some = args(&folder);

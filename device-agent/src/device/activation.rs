@@ -86,7 +86,9 @@ impl Device {
         if self.loads.is_awaited(&purpose, &build) {
             return;
         }
-        let live = self.models.entry(model).live().filter(|i| i.build.digest == build.digest);
+        self.admitted.retain(|admitted| admitted.ready.session.ended().is_none());
+        let same = |i: &Arc<Instance>| i.build.digest == build.digest && i.ready.session.ended().is_none();
+        let live = self.models.entry(model).live().filter(same);
         let admitted = self.admitted.iter().find(|admitted| admitted.is(model, &build.digest));
         match (live, admitted) {
             (Some(live), _) => self.put(model, role, &purpose, build, live.ready.clone()),
@@ -101,7 +103,9 @@ impl Device {
         self.loads.begin(purpose, build, move || {
             let before = crate::probe::resident_bytes();
             let ready = loader.ready(&path, &wanted);
-            let memory_bytes = crate::probe::resident_bytes().saturating_sub(before);
+            let own_bytes = crate::probe::resident_bytes().saturating_sub(before);
+            let elsewhere = ready.as_ref().map_or(0, |ready| ready.session.memory_bytes());
+            let memory_bytes = own_bytes.saturating_add(elsewhere);
             Outcome { ready, memory_bytes }
         });
     }
@@ -158,7 +162,7 @@ impl Device {
             }
             // The bytes are downloaded again; this says nothing about the build.
             Purpose::Admit(_) if blame == Blame::Bytes => self.pending.push_back(Input::SlotLost { digest }),
-            Purpose::Admit(model) | Purpose::Shadow(model) if blame == Blame::Disk => {
+            Purpose::Admit(model) | Purpose::Shadow(model) if blame == Blame::Device => {
                 self.pending.push_back(Input::Unreadable { model: model.clone(), digest, failure });
             }
             Purpose::Admit(model) | Purpose::Shadow(model) => {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use modelfleet_agent_core::interface::{Identity, Limits};
 
 use crate::admit::Loader;
+use crate::clock::CertificateTime;
 use crate::fetch::Fetcher;
 use crate::mqtt::{Inbox, Settings};
 use crate::probe::Probe;
@@ -23,6 +24,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Verifies messages that arrive.
     pub inbox: Arc<Inbox>,
+    /// The time by which TLS checks certificates; it follows the device's clock.
+    pub certificate_time: CertificateTime,
     /// Downloads builds.
     pub fetcher: Fetcher,
     /// Loads builds.

@@ -73,6 +73,16 @@ impl OnnxRuntime {
     /// # Errors
     /// When there is no such library, it is too old or it does not start.
     pub fn open(path: &Path, threads: usize) -> Result<OnnxRuntime, OpenError> {
+        let mut engine = OnnxRuntime::start(path, threads)?;
+        engine.describe();
+        Ok(engine)
+    }
+
+    /// Opens the shared library, without asking what it knows.
+    ///
+    /// # Errors
+    /// When there is no such library, it is too old or it does not start.
+    pub fn start(path: &Path, threads: usize) -> Result<OnnxRuntime, OpenError> {
         let shown = path.display().to_string();
         let library = |e: ort::LoadDynamicError| OpenError::Library { path: shown, detail: e.to_string() };
         let builder = ort::init_from(path).map_err(library)?;
@@ -80,19 +90,22 @@ impl OnnxRuntime {
         let mut environment = builder.with_name("modelfleet").with_telemetry(false).build().map_err(start)?;
         arena::bound(&mut environment, scratch_bytes(machine_bytes())).map_err(start)?;
         environment.set_log_level(LogLevel::Fatal);
-        let mut engine = OnnxRuntime { environment, info: EngineInfo::default(), threads: threads.max(1) };
+        let info = EngineInfo { name: NAME.into(), version: version(path), ..EngineInfo::default() };
+        Ok(OnnxRuntime { environment, info, threads: threads.max(1) })
+    }
+
+    /// Finds out which operator sets and which versions of the file format it knows.
+    pub fn describe(&mut self) {
         let opsets = OPSETS_ASKED.iter().filter_map(|&(domain, most)| {
             let known =
-                (1..=most).rev().find(|&v| engine.session(&probe(domain, v, PROBE_IR_VERSION)).is_ok())?;
+                (1..=most).rev().find(|&v| self.session(&probe(domain, v, PROBE_IR_VERSION)).is_ok())?;
             Some((domain.to_owned(), i64::from(known)))
         });
         let opsets = opsets.chain([("com.microsoft".to_owned(), 1)]).collect();
         let newest = (PROBE_IR_VERSION..=IR_VERSION_ASKED)
             .rev()
-            .find(|&version| engine.session(&probe("ai.onnx", PROBE_OPSET, version)).is_ok());
-        let ir_version = newest.map_or(0, i64::from);
-        engine.info = EngineInfo { name: NAME.into(), version: version(path), opsets, ir_version };
-        Ok(engine)
+            .find(|&version| self.session(&probe("ai.onnx", PROBE_OPSET, version)).is_ok());
+        (self.info.opsets, self.info.ir_version) = (opsets, newest.map_or(0, i64::from));
     }
 
     fn session(&self, bytes: &[u8]) -> Result<OrtSession, String> {
@@ -156,6 +169,8 @@ impl Engine for OnnxRuntime {
                 || detail.contains("No Op registered for")
             {
                 LoadError::OperatorMissing { engine, detail }
+            } else if lacks_memory(&detail) {
+                LoadError::Memory { engine, detail }
             } else {
                 LoadError::Refused { engine, detail }
             }
@@ -205,10 +220,16 @@ impl Session for Loaded {
     }
 }
 
+fn lacks_memory(detail: &str) -> bool {
+    ["bad_alloc", "smaller than requested bytes", "Failed to allocate memory"]
+        .iter()
+        .any(|words| detail.contains(words))
+}
+
 /// What an error of the engine speaks of. Its codes tell only a part of it; its words tell the rest.
 fn failed(error: ort::Error) -> RunError {
     let (engine, detail) = (NAME, error.message().to_owned());
-    if detail.contains("bad_alloc") || detail.contains("smaller than requested bytes") {
+    if lacks_memory(&detail) {
         RunError::Memory { engine, detail }
     } else if error.code() == ErrorCode::InvalidArgument || detail.contains("division by zero") {
         RunError::Values { engine, detail }

@@ -1,6 +1,6 @@
 //! Why a download failed, and when it is tried again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use modelfleet_protocol::ids::Digest;
@@ -42,6 +42,14 @@ pub enum FetchError {
         after: Duration,
         /// Bytes on disk.
         bytes: u64,
+    },
+    /// A file that does not lie where files may be taken from.
+    #[error("{} may not be read as a model: {}", path.display(), allowed(folder.as_deref()))]
+    Outside {
+        /// The file.
+        path: PathBuf,
+        /// The folder below which files may lie.
+        folder: Option<PathBuf>,
     },
     /// It took too long as a whole.
     #[error("the download is too slow: {bytes} bytes after {} s", after.as_secs())]
@@ -112,6 +120,8 @@ impl FetchError {
                 Again::Never
             }
             E::Http(HttpError::Address { .. }) => Again::Never,
+            // A person has to allow it, or to give the name another address.
+            E::Outside { .. } | E::Http(HttpError::Unreachable { .. }) => Again::Later,
             // Disks are emptied.
             E::DiskFull { .. } => Again::Later,
             // A store may still be filled. What it refuses takes a person: rights are mended, signed addresses
@@ -153,4 +163,11 @@ pub enum Again {
     Later,
     /// The same will come of it.
     Never,
+}
+
+fn allowed(folder: Option<&Path>) -> String {
+    match folder {
+        Some(folder) => format!("files lie below {}", folder.display()),
+        None => "to take models from a folder, start the agent with --files-below FOLDER".to_owned(),
+    }
 }

@@ -1,6 +1,6 @@
 //! Where bytes come from: an HTTP server or a file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -10,7 +10,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use url::Url;
 
-use super::{FetchError, disk};
+use super::{FetchError, Fetcher, disk};
 use crate::http::{Client, range_start};
 
 /// Bytes read from a file at once.
@@ -52,16 +52,26 @@ impl Source {
     }
 
     /// Opens the source at `offset`, or at its beginning where it cannot do that.
-    pub(super) async fn open(&self, client: &Client, offset: u64, size: u64) -> Result<Opened, FetchError> {
+    pub(super) async fn open(&self, fetcher: &Fetcher, offset: u64, size: u64) -> Result<Opened, FetchError> {
         match self {
             Source::File(path) => {
+                let path = &below(fetcher.files.as_deref(), path)?;
                 let mut file = File::open(path).await.map_err(disk("open", path))?;
                 file.seek(std::io::SeekFrom::Start(offset)).await.map_err(disk("seek", path))?;
                 Ok(Opened { start: offset, stream: Stream::File(file) })
             }
-            Source::Http(url) => open_http(client, url, offset, size).await,
+            Source::Http(url) => open_http(&fetcher.client, url, offset, size).await,
         }
     }
+}
+
+/// The file itself, if it lies below the folder for such files, wherever links lead.
+fn below(folder: Option<&Path>, path: &Path) -> Result<PathBuf, FetchError> {
+    let outside = || FetchError::Outside { path: path.to_owned(), folder: folder.map(Path::to_owned) };
+    let root = folder.ok_or_else(outside)?;
+    let root = root.canonicalize().map_err(disk("open", root))?;
+    let file = path.canonicalize().map_err(disk("open", path))?;
+    if file.starts_with(&root) { Ok(file) } else { Err(outside()) }
 }
 
 async fn open_http(client: &Client, url: &Url, offset: u64, size: u64) -> Result<Opened, FetchError> {

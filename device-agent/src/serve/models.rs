@@ -17,6 +17,8 @@ pub enum Problem {
     Record,
     /// Files of the settings cannot be read.
     Settings,
+    /// The clock says that all plans have expired.
+    Clock,
 }
 
 /// The models of one device.

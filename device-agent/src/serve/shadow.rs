@@ -7,7 +7,9 @@ use std::time::Instant;
 use modelfleet_agent_core::interface::Role;
 use modelfleet_agent_core::recorder::Outcome;
 
-use super::{Instance, Model, PredictionCall, nanos};
+use crate::engine::RunError;
+
+use super::{Instance, Model, PredictionCall, hangs_after, nanos};
 
 impl Model {
     /// The build in shadow.
@@ -24,9 +26,13 @@ impl Model {
         let stopped = instance.reading.filter(features).is_some();
         let start = Instant::now();
         let outcome = (!stopped).then(|| {
-            let outputs = instance.ready.session.run(case.inputs)?;
+            let within = hangs_after(case.time_limit);
+            let outputs = instance.ready.session.run_within(case.inputs, within)?;
             instance.complete(outputs)
         });
+        if matches!(outcome, Some(Err(RunError::Ended { .. }))) {
+            self.alarmed.notify_one();
+        }
         let elapsed = start.elapsed();
         if case.counted.swap(true, Ordering::AcqRel) {
             return;

@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used)] // Each test target uses its part.
 
 pub mod plant;
+pub mod processes;
 pub mod server;
 pub mod small_models;
 
@@ -58,7 +59,7 @@ impl Agent {
             write_plan_key(&key);
         }
         command.args(["run", "--device", id, "--namespace", NAMESPACE, "--reconnect-max-s", "1"]);
-        command.args(["--reconnect-spread-s", "1"]);
+        command.args(["--reconnect-spread-s", "1", "--allow-network", "private", "--files-below", "/"]);
         command.args([
             "--broker",
             &broker.plain_url(),
@@ -88,6 +89,10 @@ impl Agent {
     /// Waits until it has ended by itself; whether it ended well.
     pub fn wait_end(&mut self) -> bool {
         self.part.wait_end(LIMIT).unwrap().success()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.part.pid()
     }
 
     pub fn logged(&self) -> String {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use modelfleet_agent::device::Device;
-use modelfleet_agent::host::{Host, HostError};
+use modelfleet_agent::host::{Host, HostError, Isolation};
 use modelfleet_agent::log::chain;
 use modelfleet_agent::mqtt::Credentials;
 use modelfleet_agent::probe::Probe;
@@ -79,7 +79,7 @@ pub(crate) async fn run(mut args: LoadArgs, stop: CancellationToken) -> Result<(
     let known = args.passwords.as_ref().map(|path| read_passwords(path)).transpose()?;
     raise_file_limit(rows.len());
     args.common.reconnect_spread_s.get_or_insert(RECONNECT_SPREAD_S);
-    let host = Host::new(&args.common, args.threads)?;
+    let host = Host::new(&args.common, args.threads, &Isolation::None)?;
     let mut played = Vec::new();
     let mut tasks = JoinSet::new();
     for (index, row) in rows.iter().enumerate() {

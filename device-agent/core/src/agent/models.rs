@@ -124,6 +124,7 @@ impl ModelTable {
             | Input::Shadowing { model, .. }
             | Input::Switched { model, .. }
             | Input::SwitchFailed { model, .. }
+            | Input::EngineEnded { model, .. }
             | Input::WindowClosed { model, .. }
             | Input::TruthArrived { model, .. }
             | Input::Health { model, .. } => model,

@@ -120,6 +120,16 @@ pub enum Input {
         /// Why it does not answer.
         failure: Failure,
     },
+    /// The process in which an engine ran the build has ended, while the agent goes on: the build crashed it, hung, or took
+    /// too much memory. It does not answer any more, in whichever role it ran. Feeding it again does no harm.
+    EngineEnded {
+        /// The model.
+        model: ModelName,
+        /// The build.
+        digest: Digest,
+        /// How the process ended.
+        detail: String,
+    },
     /// The bytes of a build in a slot are missing or damaged.
     SlotLost {
         /// The build.

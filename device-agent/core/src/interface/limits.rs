@@ -14,10 +14,13 @@ pub struct Limits {
     /// After this pause, milliseconds, an attempt whose download failed, or a stable build that could not be installed,
     /// is tried again.
     pub long_pause_ms: u64,
-    /// Crashes on probation, or while loading, that count as a crash loop.
+    /// Crashes on probation, of the agent or of the engine's process, or while loading, that count as a crash loop.
     pub restarts_max: u32,
     /// Crashes of a confirmed build that is not stable, each soon after a start, that count as a crash loop.
     pub crashes_max: u32,
+    /// Ends of the engine's process that count as a crash loop of a build that is not on probation, the stable one
+    /// included, or of one in shadow: each before the build has run for [`Limits::steady_ms`] again.
+    pub engine_ends_max: u32,
     /// Power losses on probation after which the device goes back: the build may overload the machine.
     pub reboots_max: u32,
     /// After the process has run for so long, milliseconds, earlier crashes do not count any more.
@@ -65,6 +68,7 @@ impl Default for Limits {
             long_pause_ms: 24 * 3_600_000,
             restarts_max: 3,
             crashes_max: 5,
+            engine_ends_max: 5,
             reboots_max: 12,
             steady_ms: 10 * 60_000,
             connect_first_ms: 30_000,

@@ -23,6 +23,7 @@ impl ManagedModel {
             Input::SlotLost { digest } => self.slot_lost(digest, ctx),
             Input::Switched { digest, engine, .. } => self.switched(*digest, engine, ctx),
             Input::SwitchFailed { digest, failure, .. } => self.switch_failed(digest, failure.clone(), ctx),
+            Input::EngineEnded { digest, detail, .. } => self.engine_ended(digest, detail, ctx),
             Input::WindowClosed { digest, window_ms, window, .. } => {
                 self.window_closed(*digest, *window_ms, window, ctx);
             }

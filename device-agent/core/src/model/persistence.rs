@@ -15,6 +15,7 @@ use crate::persist::unsaved_windows::UnsavedWindows;
 use crate::plan::orders::Orders;
 use crate::report::schedule::ReportSchedule;
 use crate::saved::SavedModel;
+use crate::serve::engine_ends::EngineEnds;
 use crate::serve::probation::ProvingTotals;
 use crate::serve::serving::Serving;
 use crate::serve::shadow::ShadowRun;
@@ -63,6 +64,7 @@ impl ManagedModel {
             active,
             shadow: ShadowRun::default(),
             totals: ProvingTotals::default(),
+            engine_ends: EngineEnds::default(),
             replies: ReplyDeadlines::default(),
             requests_before: Requests::default(),
             memory_suspect: None,

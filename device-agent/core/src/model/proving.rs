@@ -11,6 +11,7 @@ use crate::agent::runs::Ending;
 use crate::interface::{Role, WakeReason};
 use crate::plan::desired::{Desired, TargetKind};
 use crate::saved::Active;
+use crate::serve::engine_ends::EngineEnds;
 use crate::serve::probation::{Finding, LOOK_MS, shortest_ms};
 
 impl ManagedModel {
@@ -82,6 +83,7 @@ impl ManagedModel {
     pub(super) fn make_active(&mut self, active: Option<Active>, ctx: &mut StepContext<'_>) {
         self.active = active;
         self.totals.reset();
+        self.engine_ends = EngineEnds::default();
         self.serving.forget_failures();
         ctx.changed();
     }
@@ -89,6 +91,9 @@ impl ManagedModel {
     /// Looks how the build on probation, and the one in shadow, are doing.
     pub(super) fn prove(&mut self, ctx: &mut StepContext<'_>) {
         self.prove_shadow(ctx);
+        if let Some(left_ms) = self.engine_ends.forgotten_in_ms(ctx.limits) {
+            ctx.wake_at(ctx.now.after_ms(left_ms), WakeReason::Steady);
+        }
         let Some(active) = &self.active else { return };
         let Some(probation) = &active.probation else { return };
         let answers = self.serving.current() == Some(active.digest);
@@ -142,6 +147,9 @@ impl ManagedModel {
     /// requests as a build on probation must answer. Requests may be rare: then it waits.
     fn prove_shadow(&mut self, ctx: &mut StepContext<'_>) {
         self.trust_shadow(ctx);
+        if let Some(left_ms) = self.shadow.engine_ends_forgotten_in_ms(ctx.limits) {
+            ctx.wake_at(ctx.now.after_ms(left_ms), WakeReason::Steady);
+        }
         let Some(digest) = self.shadow.build() else { return };
         let Some(target) = self.orders.target_of(&digest).cloned() else { return };
         let (errors, max_errors) = (self.totals.errors(), target.probation.max_errors);
@@ -231,6 +239,33 @@ impl ManagedModel {
         let Some(failure) = failure else { return false };
         self.revert(failure, ctx);
         true
+    }
+
+    /// The process that ran the build has ended. It is loaded again, unless it keeps ending: then the device goes back, from
+    /// a stable build as well. What it goes back to answers at once; without a build before, the fallback does.
+    pub(super) fn engine_ended(&mut self, digest: &Digest, detail: &str, ctx: &mut StepContext<'_>) {
+        if self.shadow.is(digest) {
+            let build = self.slots.build(digest);
+            if let Some(failure) = self.shadow.engine_ended(&self.name, build, detail, ctx) {
+                self.end_shadow(failure, ctx);
+            }
+        }
+        if !self.serving.engine_ended(digest) {
+            return;
+        }
+        ctx.log(format!("{} {digest}: does not answer: {detail}", self.name));
+        let Some(active) = self.active.as_mut().filter(|active| &active.digest == digest) else { return };
+        let in_time = active.probation.as_mut().filter(|probation| !probation.outlasted);
+        let failure = match in_time {
+            Some(probation) => {
+                ctx.save();
+                probation.count_engine_end(detail, ctx.limits)
+            }
+            None => self.engine_ends.count(detail, ctx.limits),
+        };
+        if let Some(failure) = failure {
+            self.revert(failure, ctx);
+        }
     }
 
     /// Whether crashes are held against the active build.

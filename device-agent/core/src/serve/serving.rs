@@ -14,6 +14,8 @@ use crate::saved::{Active, Slot};
 pub(crate) struct Serving {
     /// The build that answers, as the shell reports it.
     current: Option<Digest>,
+    /// The shell still holds a build whose process has ended, and fails with it.
+    holds_ended: bool,
     /// The switch that was requested and has not ended; `Some(None)`: to no build.
     switching: Option<Option<Digest>>,
     /// Failed switches to the active build, in a row.
@@ -84,7 +86,8 @@ impl Serving {
         slots: &SlotTable,
         ctx: &mut StepContext<'_>,
     ) {
-        if self.switching.unwrap_or(self.current) == want {
+        let must_let_go = self.holds_ended && self.switching.is_none();
+        if self.switching.unwrap_or(self.current) == want && !must_let_go {
             return;
         }
         if let Some(at) = self.retry_at {
@@ -128,9 +131,17 @@ impl Serving {
     /// The shell answers with this build. Returns whether that is another one than before.
     pub fn switched(&mut self, digest: Option<Digest>, ctx: &mut StepContext<'_>) -> bool {
         ctx.save_if(std::mem::take(&mut self.unfinished_loads) > 0);
+        self.holds_ended = false;
         let changed = self.current != digest;
         self.current = digest;
         changed
+    }
+
+    /// The process that ran the build has ended. Returns whether it was the one that answered.
+    pub fn engine_ended(&mut self, digest: &Digest) -> bool {
+        let answered = self.current.take_if(|current| current == digest).is_some();
+        self.holds_ended |= answered;
+        answered
     }
 
     /// The switch has ended, well or not. Returns whether it was requested.

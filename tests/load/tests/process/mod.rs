@@ -22,6 +22,7 @@ impl Fleet {
         write_plan_key(&key);
         let mut command = Command::new(program());
         command.args(["--namespace", NAMESPACE, "--broker", &broker.url(), "--stable-spread-ms", "0"]);
+        command.args(["--allow-network", "private", "--files-below", "/"]);
         command.arg("--devices").arg(pumps.join("devices.csv"));
         command.arg("--traffic").arg(pumps.join("traffic.csv"));
         command.arg("--dir").arg(dir.join("fleet")).arg("--plan-key").arg(key);

@@ -1,18 +1,15 @@
-//! Tensors as bytes: the protocol's extension for binary data. Elements stand one after the other in row-major order,
-//! little-endian; a text has its length in four bytes before it.
+//! Elements as bytes, as the Open Inference Protocol's extension for binary data has them: one after the other in row-major
+//! order, little-endian; a text has its length in four bytes before it.
 
 use half::{bf16, f16};
 
-use crate::tensor::Elements;
-
-/// The header with the length of the JSON that stands before the bytes.
-pub(super) const HEADER: &str = "inference-header-content-length";
+use super::Elements;
 
 /// Reads all bytes as elements of this datatype.
 ///
 /// # Errors
 /// When the datatype is none, or the bytes are not `count` elements of it.
-pub(super) fn read(datatype: &str, bytes: &[u8], count: usize) -> Result<Elements, String> {
+pub(crate) fn read(datatype: &str, bytes: &[u8], count: usize) -> Result<Elements, String> {
     macro_rules! read {
         ($kind:ident, $type:ty) => {{
             let (chunks, rest) = bytes.as_chunks::<{ size_of::<$type>() }>();
@@ -65,7 +62,7 @@ fn texts(mut bytes: &[u8], count: usize) -> Result<Vec<String>, String> {
 }
 
 /// Writes elements as bytes.
-pub(super) fn write(elements: &Elements, to: &mut Vec<u8>) {
+pub(crate) fn write(elements: &Elements, to: &mut Vec<u8>) {
     macro_rules! write {
         ($values:expr) => {
             $values.iter().for_each(|x| to.extend_from_slice(&x.to_le_bytes()))
