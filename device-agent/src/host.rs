@@ -132,6 +132,7 @@ impl Host {
                 device: device.clone(),
                 agent: env!("CARGO_PKG_VERSION").to_owned(),
                 labels,
+                card: None,
                 capabilities,
             },
             limits: self.limits,

@@ -5,6 +5,7 @@
 //! does not change.
 
 pub mod device;
+pub mod enrolment;
 pub mod fair;
 mod first_by_id;
 pub mod fleet;
@@ -26,6 +27,7 @@ pub mod unable;
 pub mod view;
 pub mod windows;
 
+pub use enrolment::Enrolment;
 pub use fleet::Fleet;
 pub use fleet_index::{Change, FleetIndex, Folded};
 pub use index::Index;

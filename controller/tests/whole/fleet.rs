@@ -213,6 +213,7 @@ impl Fleet {
             at: now(),
             agent: "test".into(),
             labels: device.labels.clone(),
+            card: None,
             capabilities: Capabilities::default(),
             models: vec![model],
         };

@@ -70,6 +70,7 @@ mod tests {
             device: "pump-001".parse().unwrap(),
             agent: String::new(),
             labels: BTreeMap::new(),
+            card: None,
             capabilities: Capabilities::default(),
         }
     }
