@@ -133,6 +133,7 @@ impl Host {
                 agent: env!("CARGO_PKG_VERSION").to_owned(),
                 labels,
                 card: None,
+                instance: rand::random::<u32>().max(1),
                 capabilities,
             },
             limits: self.limits,

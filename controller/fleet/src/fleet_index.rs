@@ -16,6 +16,7 @@ use modelfleet_protocol::state::{DeviceState, StateError};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::Channel;
 
+use crate::clones;
 use crate::device::{Device, Texts, is_newer};
 use crate::enrolment::{Enrolment, Standing};
 use crate::fleet::Fleet;
@@ -216,15 +217,28 @@ impl FleetIndex {
                 }
                 let presence: Presence =
                     serde_json::from_slice(payload).map_err(|e| format!("presence cannot be read: {e}"))?;
-                let device = Hashed::of(device);
-                self.admit(device)?;
-                let changed = self.take_presence(device, presence);
-                Ok(Folded::good(if changed { Change::Device } else { Change::Nothing }))
+                self.fold_presence(Hashed::of(device), presence, now)
             }
             Channel::Report(device, model) => {
                 self.fold_report(Hashed::of(device), model, payload, retained, now)
             }
         }
+    }
+
+    fn fold_presence(&mut self, device: Hashed<'_>, presence: Presence, now: Time) -> Result<Folded, String> {
+        self.admit(device)?;
+        let before = self.devices.get(device).and_then(|entry| entry.presence).map_or(0, |p| p.instance);
+        // As a rule a device connects with the start that is known, and no shard is copied for it.
+        let known = self.devices.shard(device).clones.remembers(device.id);
+        let fresh = presence.online && (known || presence.instance != before);
+        if fresh {
+            self.devices.shard_mut(device).clones.note(device.id, before, presence.instance, now);
+        }
+        let changed = self.take_presence(device, presence);
+        if fresh && self.devices.shard(device).clones.has(device.id, now) {
+            return self.leave_out(device, clones::TOLD.to_owned(), true);
+        }
+        Ok(Folded::good(if changed { Change::Device } else { Change::Nothing }))
     }
 
     fn fold_report(
@@ -263,6 +277,9 @@ impl FleetIndex {
         retained: bool,
         now: Time,
     ) -> Result<Folded, String> {
+        if self.devices.shard(device).clones.has(device.id, now) {
+            return self.leave_out(device, clones::TOLD.to_owned(), true);
+        }
         let problem = match self.enrolment.vouch(&self.namespace, &mut state, now) {
             Standing::LeftOut(reason) => return self.leave_out(device, reason, true),
             Standing::Claimed(problem) => problem,

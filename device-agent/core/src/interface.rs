@@ -45,6 +45,8 @@ pub struct Identity {
     pub labels: Labels,
     /// The device's card, if it has one: the labels are those of the card.
     pub card: Option<String>,
+    /// Drawn anew at each start of the agent.
+    pub instance: u32,
     /// The device's engines and memory.
     pub capabilities: Capabilities,
 }

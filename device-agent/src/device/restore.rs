@@ -71,6 +71,7 @@ mod tests {
             agent: String::new(),
             labels: BTreeMap::new(),
             card: None,
+            instance: 0,
             capabilities: Capabilities::default(),
         }
     }
