@@ -8,6 +8,7 @@ pub mod card;
 pub mod causes;
 pub mod draw;
 pub mod envelope;
+pub mod floor;
 pub mod ids;
 pub mod label;
 pub mod latency;
