@@ -2,6 +2,7 @@
 
 pub mod abort;
 pub mod completion;
+pub mod enrol;
 pub mod explain;
 pub mod history;
 pub mod judge;

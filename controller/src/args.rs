@@ -53,6 +53,13 @@ pub struct Settings {
     /// same flag to run such versions.
     #[arg(long, env = "MODELFLEET_ALLOW_BARE_SIGNATURES")]
     pub allow_bare_signatures: bool,
+    /// Public key that signs device cards (ed25519), as hexadecimal or base64 text or as a file; may be repeated. Devices with a
+    /// card have its labels, whatever else they say of themselves. Default: devices are believed.
+    #[arg(long = "enrolment-key", env = "MODELFLEET_ENROLMENT_KEYS", value_delimiter = ',')]
+    pub enrolment_keys: Vec<String>,
+    /// Leave devices without a valid card out of every rollout. The condition DevicesLeftOut says how many they are.
+    #[arg(long, env = "MODELFLEET_REQUIRE_ENROLLED", requires = "enrolment_keys")]
+    pub require_enrolled: bool,
     /// Folder below which file:// artifacts are read. Default: no file is read, because a user who may register versions
     /// could otherwise make the controller open any of its files.
     #[arg(long, env = "MODELFLEET_ARTIFACT_ROOT")]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use ed25519_dalek::VerifyingKey;
 use modelfleet_fleet::malformed::Malformed;
 use modelfleet_fleet::malformed::Named;
-use modelfleet_fleet::{FleetIndex, Ledger, Link, Room};
+use modelfleet_fleet::{Enrolment, FleetIndex, Ledger, Link, Room};
 use modelfleet_model::LastLooks;
 use modelfleet_model::decide_model::Recorded;
 use modelfleet_protocol::ids::{ModelName, Namespace};
@@ -32,6 +32,8 @@ pub struct Fleets {
     key: VerifyingKey,
     /// Looks are recorded.
     records: bool,
+    /// Whose word counts for the devices' labels.
+    enrolment: Enrolment,
 }
 
 /// One fleet behind its lock.
@@ -82,7 +84,14 @@ impl Fleets {
             fleet_max,
             key,
             records: false,
+            enrolment: Enrolment::default(),
         }
+    }
+
+    /// The same, with labels that an enrolment key vouches for.
+    #[must_use]
+    pub fn enrolling(self, enrolment: Enrolment) -> Fleets {
+        Fleets { enrolment, ..self }
     }
 
     /// The same, with looks recorded.
@@ -109,7 +118,7 @@ impl Fleets {
     fn fresh(&self, namespace: &Namespace) -> Fleet {
         let index = FleetIndex::new(namespace.clone(), Arc::clone(&self.room), self.fleet_max);
         let state = FleetState {
-            index,
+            index: index.enrolling(self.enrolment.clone()),
             ledger: Ledger::new(self.key),
             recorded: self.records.then(Arc::default),
             last_looks: BTreeMap::new(),

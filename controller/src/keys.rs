@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 
 /// Why a key cannot be used or made. No variant carries anything of the key.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,26 @@ pub fn read(path: &Path) -> Result<SigningKey, KeyError> {
     seed.map(|seed| SigningKey::from_bytes(&seed)).ok_or_else(|| KeyError::Form { path: path.to_owned() })
 }
 
+/// Reads a public key: the text itself, as hexadecimal digits or base64, or a file that holds it.
+///
+/// # Errors
+/// When it is neither a key nor a file with one.
+pub fn public(text: &str) -> Result<VerifyingKey, KeyError> {
+    if let Some(key) = public_from(text) {
+        return Ok(key);
+    }
+    let path = Path::new(text);
+    let held = std::fs::read_to_string(path);
+    let held = held.map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    public_from(&held).ok_or_else(|| KeyError::Form { path: path.to_owned() })
+}
+
+fn public_from(text: &str) -> Option<VerifyingKey> {
+    let text = text.trim();
+    let bytes = hex::decode(text).ok().or_else(|| STANDARD.decode(text).ok())?;
+    VerifyingKey::from_bytes(&bytes.try_into().ok()?).ok()
+}
+
 /// Makes a key: the seed goes to `path` (readable by its owner only), the public key to `path` with `.pub` added.
 /// Returns the public key in hexadecimal, as devices are given it.
 ///
@@ -82,6 +102,11 @@ mod tests {
         let path = dir.path().join("plan.key");
         let public = generate(&path).unwrap();
         assert_eq!(hex::encode(read(&path).unwrap().verifying_key().to_bytes()), public);
+        let file = dir.path().join("plan.key.pub").display().to_string();
+        for text in [&public, &file] {
+            assert_eq!(super::public(text).unwrap(), read(&path).unwrap().verifying_key());
+        }
+        assert!(matches!(super::public("no such file"), Err(KeyError::Read { .. })));
         assert!(matches!(generate(&path), Err(KeyError::Write { .. })));
         std::fs::write(&path, "too short").unwrap();
         assert!(matches!(read(&path), Err(KeyError::Form { .. })));

@@ -26,6 +26,7 @@ use modelfleet_controller::work::Work;
 use modelfleet_controller::write_cache::WriteCache;
 use modelfleet_controller::{keys, registry};
 use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_fleet::Enrolment;
 use modelfleet_model::epoch::later_epoch;
 use tokio_util::sync::CancellationToken;
 
@@ -149,6 +150,7 @@ async fn lead(
     let (rollouts, rollout_writer) = reflector::store::<Rollout>();
     let (versions, version_writer) = reflector::store::<ModelVersion>();
     let fleets = Fleets::new(signer.verifying_key(), settings.devices_max, settings.fleet_devices_max);
+    let fleets = fleets.enrolling(enrolment(&settings)?);
     let ctx = Arc::new(Context {
         client: clients.api,
         rollouts: rollouts.clone(),
@@ -255,6 +257,12 @@ fn broker_settings(settings: &Settings, identity: String) -> anyhow::Result<Brok
     };
     let (url, user) = (settings.mqtt_url.clone(), settings.mqtt_user.clone());
     Ok(BrokerSettings { url, user, password, ca_pem, identity, beat: mqtt::BEAT })
+}
+
+fn enrolment(settings: &Settings) -> anyhow::Result<Enrolment> {
+    let key = |text: &String| keys::public(text).with_context(|| format!("--enrolment-key {text}"));
+    let keys = settings.enrolment_keys.iter().map(key).collect::<anyhow::Result<_>>()?;
+    Ok(Enrolment { keys, required: settings.require_enrolled })
 }
 
 fn trust(settings: &Settings) -> anyhow::Result<Trust> {

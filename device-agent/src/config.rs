@@ -1,5 +1,6 @@
 //! The command line and the environment variables.
 
+mod card;
 mod files;
 mod unreadable;
 
@@ -14,6 +15,7 @@ use url::Url;
 
 use crate::http::Network;
 
+pub use card::{CardFileError, OwnCard, own_card};
 pub use files::{ConfigError, apart, plan_keys, read_file};
 pub use unreadable::{can_be_read, go_without};
 
@@ -117,6 +119,10 @@ pub struct RunArgs {
     /// A label of the device, KEY=VALUE. Give the option several times, or several labels separated by commas.
     #[arg(long, env = "MODELFLEET_LABELS", value_delimiter = ',', value_parser = label, value_name = "KEY=VALUE")]
     pub label: Vec<(String, String)>,
+    /// File with the device's card, which kubectl modelfleet enrol makes. The labels are then those of the card, and --label is
+    /// not used.
+    #[arg(long, env = "MODELFLEET_CARD", value_name = "FILE")]
+    pub card: Option<PathBuf>,
     /// User name for the broker. With a password file, the default is the device's id.
     #[arg(long, env = "MODELFLEET_USERNAME")]
     pub username: Option<String>,

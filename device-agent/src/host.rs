@@ -138,6 +138,8 @@ impl Host {
                 device: device.clone(),
                 agent: env!("CARGO_PKG_VERSION").to_owned(),
                 labels,
+                card: None,
+                instance: rand::random::<u32>().max(1),
                 capabilities,
             },
             limits: self.limits,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use modelfleet_agent::config::{Cli, Command, RunArgs, can_be_read, go_without, labels};
+use modelfleet_agent::config::{Cli, Command, RunArgs, can_be_read, go_without, labels, own_card};
 use modelfleet_agent::device::Device;
 use modelfleet_agent::host::{Host, Isolation};
 use modelfleet_agent::mqtt::{Credentials, read_password};
@@ -74,7 +74,18 @@ async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let host = Host::new(&args.common, 1, &isolation).context("set up the device")?;
     let limit = args.memory_limit_mib.saturating_mul(1024 * 1024);
     let labels = labels(&args.label)?;
-    let parts = host.parts(args.device.clone(), labels, store, credentials, Probe::shared_by(1), limit);
+    let mut parts = host.parts(args.device.clone(), labels, store, credentials, Probe::shared_by(1), limit);
+    let card = args.card.as_deref().map(|path| own_card(path, &args.common.namespace, &args.device));
+    match card.transpose() {
+        Ok(Some(card)) => {
+            (parts.identity.card, parts.identity.labels) = (Some(card.text), card.labels);
+        }
+        Ok(None) => {}
+        // A device that has installed models keeps answering; without its card it is told, and left out, at the controller.
+        Err(wrong) => {
+            error!(device = %args.device, error = modelfleet_agent::log::chain(&wrong), "no device card")
+        }
+    }
     let (models, device) = Device::start(parts, stop.clone());
     models.set_problem(Problem::Settings, without.clone());
     info!(device = %args.device, namespace = %args.common.namespace, "agent started");

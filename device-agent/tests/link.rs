@@ -58,7 +58,7 @@ impl Line {
         let (passed_on, events) = mpsc::channel(32);
         runtime.spawn(async move {
             while let Some(event) = told.recv().await {
-                let presence = Presence { online: false, since: Time::ZERO, connection: 1 };
+                let presence = Presence { online: false, since: Time::ZERO, connection: 1, instance: 0 };
                 match event {
                     LinkEvent::Connecting => will.send(presence).await.unwrap(),
                     other => passed_on.send(other).await.unwrap(),

@@ -116,6 +116,21 @@ pub fn open(trusted: &[VerifyingKey], payload_type: &str, bytes: &[u8]) -> Resul
     }
 }
 
+/// The payload of an envelope whose signatures are not looked at: for what its holder shows and need not believe.
+///
+/// # Errors
+/// When it is too large, not an envelope, or of another type.
+pub fn payload_unverified(payload_type: &str, bytes: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+    if bytes.len() > ENVELOPE_BYTES_MAX {
+        return Err(EnvelopeError::Size(bytes.len()));
+    }
+    let envelope: Envelope = serde_json::from_slice(bytes).map_err(EnvelopeError::Form)?;
+    if envelope.payload_type != payload_type {
+        return Err(EnvelopeError::Type(envelope.payload_type.chars().take(80).collect()));
+    }
+    STANDARD.decode(&envelope.payload).map_err(EnvelopeError::Base64)
+}
+
 /// Opens an envelope and reads the plan in it.
 ///
 /// # Errors

@@ -4,9 +4,11 @@
 
 pub mod admission;
 pub mod bins;
+pub mod card;
 pub mod causes;
 pub mod draw;
 pub mod envelope;
+pub mod floor;
 pub mod ids;
 pub mod label;
 pub mod latency;

@@ -15,6 +15,14 @@ pub struct Presence {
     pub since: Time,
     /// Counts the device's connects; a presence of a smaller one is stale.
     pub connection: u64,
+    /// Drawn anew at each start of the agent, so that two devices with one id are told from one; 0: not told.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub instance: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Presence {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::card::CARD_BYTES_MAX;
 use crate::ids::{DeviceId, Digest, ModelName};
 use crate::label::{self, LabelError};
 use crate::plan::Order;
@@ -33,6 +34,9 @@ pub struct DeviceState {
     /// Its labels, at most [`LABELS_MAX`].
     #[serde(default)]
     pub labels: Labels,
+    /// Its card, as an enrolment key has signed it; the labels are then those of the card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<String>,
     /// What it can run.
     #[serde(default)]
     pub capabilities: Capabilities,
@@ -297,6 +301,7 @@ impl DeviceState {
         let bound = |ok: bool, what| if ok { Ok(()) } else { Err(StateError::Content(what)) };
         bound(state.labels.len() <= LABELS_MAX, "it has too many labels")?;
         state.labels.iter().try_for_each(|(key, value)| label::check(key, value))?;
+        bound(state.card.as_ref().is_none_or(|card| card.len() <= CARD_BYTES_MAX), "its card is too long")?;
         bound(state.models.len() <= MODELS_MAX, "it has too many models")?;
         bound(state.capabilities.engines.len() <= 8, "it has too many engines")?;
         let details = state.models.iter().filter_map(|m| m.candidate.as_ref()?.failure.as_ref());

@@ -16,7 +16,9 @@ use modelfleet_protocol::state::{DeviceState, StateError};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::Channel;
 
+use crate::clones;
 use crate::device::{Device, Texts, is_newer};
+use crate::enrolment::{Enrolment, Standing};
 use crate::fleet::Fleet;
 use crate::future_windows;
 use crate::intern::{NONE, Number};
@@ -43,6 +45,7 @@ pub struct FleetIndex {
     complete_since: Option<Time>,
     room: Arc<Room>,
     fleet_max: usize,
+    enrolment: Enrolment,
 }
 
 /// What a message changed.
@@ -93,7 +96,15 @@ impl FleetIndex {
             complete_since: None,
             room,
             fleet_max,
+            enrolment: Enrolment::default(),
         }
+    }
+
+    /// The same, with labels that an enrolment key vouches for.
+    #[must_use]
+    pub fn enrolling(mut self, enrolment: Enrolment) -> FleetIndex {
+        self.enrolment = enrolment;
+        self
     }
 
     /// The fleet as it is now. It costs a few hundred pointers.
@@ -142,7 +153,8 @@ impl FleetIndex {
                 false
             }
             Gone::Fleet => {
-                *self = FleetIndex::new(self.namespace.clone(), Arc::clone(&self.room), self.fleet_max);
+                let fresh = FleetIndex::new(self.namespace.clone(), Arc::clone(&self.room), self.fleet_max);
+                *self = fresh.enrolling(self.enrolment.clone());
                 true
             }
         }
@@ -189,13 +201,11 @@ impl FleetIndex {
             }
             Channel::State(device) if payload.is_empty() => Ok(Folded::good(self.remove(Hashed::of(device)))),
             Channel::State(device) => match DeviceState::from_json(device, payload) {
-                Ok(state) => {
-                    let device = Hashed::of(device);
-                    self.admit(device)?;
-                    self.note_heard(if retained { now.min(state.at) } else { now });
-                    Ok(Folded::good(self.take_state(device, state)))
+                Ok(state) => self.fold_state(Hashed::of(device), state, retained, now),
+                Err(error) => {
+                    let beyond = matches!(error, StateError::Content(_) | StateError::Label(_));
+                    self.leave_out(Hashed::of(device), with_causes(&error), beyond)
                 }
-                Err(error) => self.leave_out(Hashed::of(device), &error),
             },
             Channel::Presence(_) | Channel::Report(..) if payload.is_empty() => {
                 Ok(Folded::good(Change::Nothing))
@@ -209,15 +219,28 @@ impl FleetIndex {
                 }
                 let presence: Presence =
                     serde_json::from_slice(payload).map_err(|e| format!("presence cannot be read: {e}"))?;
-                let device = Hashed::of(device);
-                self.admit(device)?;
-                let changed = self.take_presence(device, presence);
-                Ok(Folded::good(if changed { Change::Device } else { Change::Nothing }))
+                self.fold_presence(Hashed::of(device), presence, now)
             }
             Channel::Report(device, model) => {
                 self.fold_report(Hashed::of(device), model, payload, retained, now)
             }
         }
+    }
+
+    fn fold_presence(&mut self, device: Hashed<'_>, presence: Presence, now: Time) -> Result<Folded, String> {
+        self.admit(device)?;
+        let before = self.devices.get(device).and_then(|entry| entry.presence).map_or(0, |p| p.instance);
+        // As a rule a device connects with the start that is known, and no shard is copied for it.
+        let known = self.devices.shard(device).clones.remembers(device.id);
+        let fresh = presence.online && (known || presence.instance != before);
+        if fresh {
+            self.devices.shard_mut(device).clones.note(device.id, before, presence.instance, now);
+        }
+        let changed = self.take_presence(device, presence);
+        if fresh && self.devices.shard(device).clones.has(device.id, now) {
+            return self.leave_out(device, clones::TOLD.to_owned(), true);
+        }
+        Ok(Folded::good(if changed { Change::Device } else { Change::Nothing }))
     }
 
     fn fold_report(
@@ -249,11 +272,29 @@ impl FleetIndex {
         Ok(Folded { change, problem })
     }
 
-    /// A state that cannot be taken. One that breaks a bound makes the one before worthless: by which labels the device
-    /// is drawn is not known any more. What cannot be read at all says nothing, and the one before stays.
-    fn leave_out(&mut self, device: Hashed<'_>, error: &StateError) -> Result<Folded, String> {
-        let reason = with_causes(error);
-        let beyond = matches!(error, StateError::Content(_) | StateError::Label(_));
+    fn fold_state(
+        &mut self,
+        device: Hashed<'_>,
+        mut state: DeviceState,
+        retained: bool,
+        now: Time,
+    ) -> Result<Folded, String> {
+        if self.devices.shard(device).clones.has(device.id, now) {
+            return self.leave_out(device, clones::TOLD.to_owned(), true);
+        }
+        let problem = match self.enrolment.vouch(&self.namespace, &mut state, now) {
+            Standing::LeftOut(reason) => return self.leave_out(device, reason, true),
+            Standing::Claimed(problem) => problem,
+            Standing::Vouched => None,
+        };
+        self.admit(device)?;
+        self.note_heard(if retained { now.min(state.at) } else { now });
+        Ok(Folded { change: self.take_state(device, state), problem })
+    }
+
+    /// A state that cannot be taken. One that is `beyond` what may be makes the one before worthless: by which labels the
+    /// device is drawn is not known any more. What cannot be read at all says nothing, and the one before stays.
+    fn leave_out(&mut self, device: Hashed<'_>, reason: String, beyond: bool) -> Result<Folded, String> {
         let told = self.devices.get(device).is_some_and(|entry| entry.labels != NONE);
         if told && !beyond {
             return Err(reason);

@@ -4,7 +4,9 @@
 //! written message by message; a [`Fleet`] is a copy of it at one moment, which costs a few hundred pointers to take and
 //! does not change.
 
+mod clones;
 pub mod device;
+pub mod enrolment;
 pub mod fair;
 mod first_by_id;
 pub mod fleet;
@@ -26,6 +28,7 @@ pub mod unable;
 pub mod view;
 pub mod windows;
 
+pub use enrolment::Enrolment;
 pub use fleet::Fleet;
 pub use fleet_index::{Change, FleetIndex, Folded};
 pub use index::Index;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use modelfleet_protocol::ids::{DeviceId, Digest};
 
+use crate::clones::Clones;
 use crate::device::Device;
 use crate::left_out::LeftOut;
 
@@ -52,6 +53,8 @@ pub struct Shard {
     devices: Vec<Arc<Device>>,
     /// Those of them that are left out.
     pub(crate) left_out: LeftOut,
+    /// Those that have started anew.
+    pub(crate) clones: Clones,
 }
 
 impl Default for Shards {
@@ -153,6 +156,7 @@ impl Shards {
         let shard = Arc::make_mut(shard);
         shard.hashes.remove(at);
         shard.left_out.forget(device.id);
+        shard.clones.forget(device.id);
         self.devices -= 1;
         Some(shard.devices.remove(at))
     }

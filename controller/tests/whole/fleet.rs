@@ -158,7 +158,7 @@ impl Fleet {
             tokio::time::sleep(Duration::from_millis(50)).await;
             if self.fresh.swap(false, Ordering::SeqCst) {
                 for i in 0..self.devices.len() {
-                    let presence = Presence { online: true, since: now(), connection: now().0 };
+                    let presence = Presence { online: true, since: now(), connection: now().0, instance: 0 };
                     let channel = Channel::Presence(self.devices[i].id.clone());
                     self.publish(channel, serde_json::to_vec(&presence).unwrap()).await;
                     self.tell(i).await;
@@ -251,6 +251,7 @@ impl Fleet {
             at: now(),
             agent: "test".into(),
             labels: device.labels.clone(),
+            card: None,
             capabilities: Capabilities::default(),
             models: vec![model],
         };

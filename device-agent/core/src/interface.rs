@@ -43,6 +43,10 @@ pub struct Identity {
     pub agent: String,
     /// The device's labels.
     pub labels: Labels,
+    /// The device's card, if it has one: the labels are those of the card.
+    pub card: Option<String>,
+    /// Drawn anew at each start of the agent.
+    pub instance: u32,
     /// The device's engines and memory.
     pub capabilities: Capabilities,
 }

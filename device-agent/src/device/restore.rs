@@ -70,6 +70,8 @@ mod tests {
             device: "pump-001".parse().unwrap(),
             agent: String::new(),
             labels: BTreeMap::new(),
+            card: None,
+            instance: 0,
             capabilities: Capabilities::default(),
         }
     }

@@ -6,8 +6,8 @@ use modelfleet_protocol::envelope::ENVELOPE_BYTES_MAX;
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::report::REPORT_BYTES_MAX;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::LastWill;
-use rumqttc::v5::{ConnectionError, MqttOptions};
+use rumqttc::v5::mqttbytes::v5::{DisconnectReasonCode, LastWill};
+use rumqttc::v5::{ConnectionError, MqttOptions, StateError};
 use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
 
 use super::{Credentials, LinkError, Settings};
@@ -51,6 +51,12 @@ pub(super) fn plain(error: ConnectionError) -> LinkError {
         ConnectionError::ConnectionRefused(code) => {
             format!("the broker refused the connection: {code:?}").into()
         }
+        ConnectionError::MqttState(StateError::ServerDisconnect {
+            reason_code: DisconnectReasonCode::SessionTakenOver,
+            ..
+        }) => "the broker ended the connection, because another client has connected with this device's id; if this goes on, \
+               a second device uses the id: give one of them another --device and a --dir of its own"
+            .into(),
         other => other.into(),
     }
 }

@@ -469,6 +469,8 @@ fn identity(namespace: &Namespace, i: u32) -> Identity {
         namespace: namespace.clone(),
         device: format!("device-{i:02}").parse().expect("a name"),
         agent: "swarm".to_owned(),
+        card: None,
+        instance: 0,
         labels: [("site".to_owned(), format!("s{}", i % 3))].into(),
         capabilities: Capabilities {
             engines: vec![EngineInfo {

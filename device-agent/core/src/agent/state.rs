@@ -126,11 +126,15 @@ impl AgentState {
             Input::Connecting => {
                 let (connection, write) = self.connection.take();
                 ctx.save_if(write);
-                ctx.emit(Output::Connect { will: Presence { online: false, since: ctx.now, connection } });
+                let instance = ctx.identity.instance;
+                let will = Presence { online: false, since: ctx.now, connection, instance };
+                ctx.emit(Output::Connect { will });
             }
             Input::Connected { .. } => {
                 let connection = self.connection.last();
-                ctx.emit(Output::PublishPresence(Presence { online: true, since: ctx.now, connection }));
+                let instance = ctx.identity.instance;
+                let presence = Presence { online: true, since: ctx.now, connection, instance };
+                ctx.emit(Output::PublishPresence(presence));
                 ctx.publish();
                 self.runs.connected(ctx.now);
                 self.models.iter_mut().for_each(|model| model.broker_heard());

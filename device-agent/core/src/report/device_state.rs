@@ -23,6 +23,7 @@ pub(crate) fn compose(
         at: now,
         agent: identity.agent.clone(),
         labels: identity.labels.clone(),
+        card: identity.card.clone(),
         capabilities: identity.capabilities.clone(),
         models,
     };

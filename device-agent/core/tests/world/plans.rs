@@ -54,6 +54,8 @@ pub fn identity() -> Identity {
         namespace: "plant-a".parse().unwrap(),
         device: "pump-001".parse().unwrap(),
         agent: "0.1.0".to_owned(),
+        card: None,
+        instance: 0,
         labels: BTreeMap::from([("site".to_owned(), "north".to_owned())]),
         capabilities: Capabilities {
             engines: vec![engine],
