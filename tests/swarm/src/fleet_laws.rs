@@ -11,6 +11,7 @@ use modelfleet_rollout::{PauseCause, Phase, State};
 use serde_json::Value;
 
 use crate::api_server::{Place, Stored};
+use crate::faults::{Fault, Faults};
 use crate::laws::included;
 use crate::nature::Nature;
 
@@ -86,10 +87,10 @@ pub struct Known<'a> {
 }
 
 impl FleetLaws {
-    /// Nothing was written yet. `clocks_are_right`: whether times in statuses can be compared.
+    /// Nothing was written yet.
     #[must_use]
-    pub fn new(clocks_are_right: bool) -> FleetLaws {
-        FleetLaws { clocks_are_right, ..FleetLaws::default() }
+    pub fn new(faults: &Faults) -> FleetLaws {
+        FleetLaws { clocks_are_right: !faults.has(Fault::ControllerClocks), ..FleetLaws::default() }
     }
 
     /// A device lies from now on: which versions are proven is no law any more.

@@ -20,6 +20,7 @@ use crate::controller::ControllerEvent;
 pub use crate::device::Defect;
 use crate::device::{Device, DeviceEvent, Lent, Wish};
 use crate::faults::{Fault, Faults};
+use crate::habits::{Habit, Habits};
 use crate::laws::{self, Watched};
 use crate::network::{Fate, Network, Quality, Way, drawn};
 use crate::probes::Reached;
@@ -119,44 +120,44 @@ pub fn play(seed: u64) -> Outcome {
 /// Plays a seed with other faults than it draws.
 #[must_use]
 pub fn play_with(seed: u64, faults: Faults) -> Outcome {
-    World::new(seed, faults).run()
+    World::new(seed, faults, Habits::drawn_by(seed)).run()
+}
+
+/// The same with other habits of people than the seed draws.
+#[must_use]
+pub fn play_among(seed: u64, faults: Faults, habits: Habits) -> Outcome {
+    World::new(seed, faults, habits).run()
 }
 
 /// The same with a defect planted in every device's shell.
 #[must_use]
 pub fn play_with_defect(seed: u64, faults: Faults, defect: Defect) -> Outcome {
-    let mut world = World::new(seed, faults);
+    let mut world = World::new(seed, faults, Habits::drawn_by(seed));
     world.defect = Some(defect);
     world.run()
 }
 
 /// The same, and the story has all that goes into one device and comes out of it.
 #[must_use]
-pub fn play_watching(seed: u64, faults: Faults, device: &str) -> Outcome {
-    let mut world = World::new(seed, faults);
+pub fn play_watching(seed: u64, faults: Faults, habits: Habits, device: &str) -> Outcome {
+    let mut world = World::new(seed, faults, habits);
     let watched = world.devices.iter_mut().filter(|other| other.identity.device.as_str() == device);
     watched.for_each(|device| device.traced = true);
     world.run()
 }
 
 impl World {
-    fn new(seed: u64, faults: Faults) -> World {
+    fn new(seed: u64, faults: Faults, habits: Habits) -> World {
         let mut chance = Chance::fork(seed, 2);
         let namespace: Namespace = "plant".parse().expect("a DNS label");
-        let scale = Scale::of(seed, &mut chance);
+        let scale = Scale::of(seed, &mut chance).among(&habits);
         let name = |i| format!("model-{i}").parse().expect("a DNS label");
         let models: Vec<ModelName> = (0..scale.models).map(name).collect();
         let devices: Vec<Device> =
             (0..scale.devices).map(|i| Device::new(identity(&namespace, i), limits(&scale))).collect();
         let author = Author::new(namespace, &models, START);
-        let control = (seed >= CONTROLLED).then(|| {
-            Control::new(
-                &models,
-                scale.pace,
-                !faults.has(Fault::ControllerClocks),
-                &mut Chance::fork(seed, 3),
-            )
-        });
+        let control = (seed >= CONTROLLED)
+            .then(|| Control::new(&models, scale.pace, &habits, &faults, &mut Chance::fork(seed, 3)));
         let on = |fault, ppm| if faults.has(fault) { ppm } else { 0 };
         let network = Network::of(Quality {
             cut_ppm: on(Fault::Cuts, 10_000),
@@ -430,7 +431,7 @@ impl World {
         let said = self.author.act(self.schedule.now(), &mut self.chance);
         self.say(|| said);
         self.hand_over();
-        let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.between_ms / 3 * 2);
+        let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.acts_ms / 3 * 2);
         self.schedule.in_ms(wait_ms, Event::Author);
     }
 

@@ -47,6 +47,9 @@ impl Device {
         let Some(process) = self.process.as_mut().filter(|p| p.link.connection == Some(connection)) else {
             return wishes;
         };
+        if note != Note::Closed {
+            self.shown.values_mut().for_each(|shown| shown.heard = true);
+        }
         match note {
             Note::Accepted => {
                 wishes.push(Wish::Send(Frame::Subscribe(device_filters(&namespace, &id).to_vec())))

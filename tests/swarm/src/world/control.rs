@@ -16,8 +16,9 @@ use super::{Event, HOUR_MS, World};
 use crate::api_server::{ApiServer, Shared, Stored, locked};
 use crate::broker::{Connection, Frame, Note};
 use crate::controller::{Controller, ControllerEvent, ControllerLent, ControllerWish};
-use crate::faults::Fault;
+use crate::faults::{Fault, Faults};
 use crate::fleet_laws::{FleetLaws, Known, Moment, state};
+use crate::habits::Habits;
 use crate::network::drawn;
 use crate::operator::{Operator, Pace, has_ended, name};
 use crate::probes::{self, Reached};
@@ -49,13 +50,15 @@ impl Control {
     pub(super) fn new(
         models: &[ModelName],
         pace: Pace,
-        clocks_are_right: bool,
+        habits: &Habits,
+        faults: &Faults,
         chance: &mut Chance,
     ) -> Control {
         let key = SigningKey::from_bytes(&[7; 32]);
         let server = Shared::default();
         let mut operator = Operator::default();
         operator.pace = pace;
+        operator.habits = habits.clone();
         operator.begin(&server, models);
         locked(&server).stored.clear();
         let count = 1 + chance.below(3) as usize;
@@ -64,7 +67,7 @@ impl Control {
         Control {
             controllers,
             operator,
-            laws: FleetLaws::new(clocks_are_right),
+            laws: FleetLaws::new(faults),
             reached: Reached::new(),
             runtime: runtime.expect("a runtime of one thread needs nothing"),
             key,
@@ -392,7 +395,7 @@ impl World {
         self.say(|| said);
         self.hold_laws_of_writes(usize::MAX);
         self.plan_watches();
-        let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.between_ms);
+        let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.acts_ms);
         self.schedule.in_ms(wait_ms, Event::Operator);
     }
 
