@@ -145,8 +145,11 @@ impl Author {
     pub fn end_all(&mut self, now: Time) {
         for (model, mut line) in std::mem::take(&mut self.models) {
             // A plan may go on naming a candidate that it rejects: devices do not take it.
-            line.candidate =
-                line.candidate.filter(|candidate| line.rejected.contains(&candidate.build.digest));
+            let last = line.candidate.as_ref().map(|candidate| candidate.build.digest);
+            match last.filter(|_| line.versions % 2 == 0) {
+                Some(digest) => line.reject(digest),
+                None => line.candidate = None,
+            }
             self.sign(model, line, now);
         }
     }
@@ -294,6 +297,9 @@ impl Line {
     }
 
     fn reject(&mut self, digest: Digest) {
+        if self.rejected.contains(&digest) {
+            return;
+        }
         if self.rejected.len() >= REJECTED_MAX {
             self.rejected.remove(0);
         }

@@ -139,7 +139,9 @@ pub struct Shown {
     pub digest: Digest,
     /// Requests that it failed.
     pub errors: u64,
-    /// The broker has answered.
+    /// Since when it answers.
+    pub since: Time,
+    /// The broker has answered after a minute, and the connection was not lost since.
     pub heard: bool,
 }
 

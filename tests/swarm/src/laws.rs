@@ -12,6 +12,7 @@ use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::time::Time;
 
 use crate::device::{Deed, Device};
+use crate::nature::Nature;
 use crate::network::drawn;
 use crate::record_laws::{self, Records};
 
@@ -32,6 +33,9 @@ const SETTLES_WITHIN_MS: u64 = 45 * 60_000;
 /// Complete builds that a device keeps for one model: two slots, and one that is being put into one of them.
 const BUILDS_MAX: usize = 3;
 
+/// These laws are held so often, milliseconds.
+pub const LOOK_MS: u64 = 600_000;
+
 /// What is remembered of a device to hold laws over time.
 #[derive(Debug, Default)]
 pub struct Watched {
@@ -49,6 +53,8 @@ pub struct Watched {
     pub records: Records,
     /// What a record says that it must not keep saying, and since when.
     unsettled: BTreeMap<(ModelName, String), Time>,
+    /// How long it has answered with versions that do harm, milliseconds.
+    pub suffered_ms: BTreeMap<Digest, u64>,
     /// Messages that it sent in this hour.
     published: (u64, usize),
 }
@@ -225,6 +231,9 @@ pub fn at_rest(device: &Device, watched: &mut Watched, now: Time) -> Option<Stri
     match device.is_on() {
         true => watched.on_since = watched.on_since.or(Some(now)),
         false => watched.on_since = None,
+    }
+    for build in device.serving.values().filter(|build| Nature::of(build) == Nature::Harmful) {
+        *watched.suffered_ms.entry(build.digest).or_default() += LOOK_MS;
     }
     let orphans = device.orphans();
     watched.orphan_since.retain(|digest, _| orphans.contains(digest));

@@ -4,6 +4,7 @@
 //! everything is healed, and the fleet has to come to what the objects say. The same seed always plays alike.
 
 pub mod api_server;
+pub mod attempt_laws;
 pub mod author;
 pub mod broker;
 pub mod controller;
@@ -21,4 +22,5 @@ pub mod record_laws;
 pub mod scale;
 pub mod schedule;
 pub mod shrink;
+pub mod stage_laws;
 pub mod world;

@@ -20,7 +20,7 @@ pub struct Records {
     last: Option<Saved>,
     /// Proven builds that the last write took from their slots although there was room.
     dropped: BTreeSet<Digest>,
-    /// Builds that were confirmed on this device.
+    /// Builds that have proven themselves on this device.
     pub confirmed: BTreeSet<Digest>,
 }
 
@@ -42,15 +42,14 @@ impl Records {
         let before = self.last.replace(after);
         let after = self.last.as_ref()?;
         for (model, kept) in &after.models {
+            let proven = kept.slots.iter().filter(|slot| slot.proven).map(|slot| slot.build.digest);
+            self.confirmed.extend(proven);
             let old = before.as_ref().and_then(|before| before.models.get(model));
             let broken = old.and_then(|old| {
                 let lost = old.slots.iter().filter(|slot| slot.proven).map(|slot| slot.build.digest);
                 let lost = lost.filter(|digest| kept.slots.iter().all(|slot| slot.build.digest != *digest));
                 let room = kept.slots.len() < QUIET_BUILDS_MAX;
                 self.dropped.extend(lost.filter(|digest| room && !rejects(kept, digest)));
-                if confirms(old, kept) {
-                    self.confirmed.extend(kept.active.as_ref().map(|active| active.digest));
-                }
                 let answered = |digest: &Digest| device.answered.get(digest).copied().unwrap_or(0);
                 confirmed_too_soon(shown.get(model), answered, old, kept)
                     .or_else(|| begun_too_soon(device, old, kept, clock))

@@ -30,6 +30,10 @@ pub struct Scale {
     pub acts_ms: u64,
     /// After such a pause a device tries again what has failed for good, milliseconds.
     pub long_pause_ms: u64,
+    /// Chance of a million that a download fails, where downloads fail.
+    pub fetch_fails_ppm: u32,
+    /// Requests that a device's own probation of stable builds asks for.
+    pub stable_predictions: u64,
     /// How long stages of a rollout take.
     pub pace: Pace,
 }
@@ -54,6 +58,7 @@ impl Scale {
     pub fn of(seed: u64, chance: &mut Chance) -> Scale {
         let models = 1 + chance.below(3);
         let devices = 4 + chance.below(17);
+        let (fetch_fails_ppm, stable_predictions) = ([400_000, 960_000][(seed % 2) as usize], seed % 4 * 5);
         let controlled = seed >= CONTROLLED;
         let large = seed % CONTROLLED < LARGE_FIRST || seed.is_multiple_of(LARGE_EVERY);
         let hours = |trouble: u64, healing: u64, patience: u64, between: u64, long_pause: u64| Scale {
@@ -65,6 +70,8 @@ impl Scale {
             between_ms: between * HOUR_MS,
             acts_ms: between * HOUR_MS,
             long_pause_ms: long_pause * HOUR_MS,
+            fetch_fails_ppm,
+            stable_predictions,
             pace: if large {
                 Pace::default()
             } else {

@@ -2,6 +2,7 @@
 
 mod control;
 mod convergence;
+mod rollouts;
 mod strikes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use modelfleet_agent_core::interface::{Identity, Limits};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{ModelName, Namespace};
-use modelfleet_protocol::plan::Fetch;
+use modelfleet_protocol::plan::{Fetch, Probation};
 use modelfleet_protocol::state::{Capabilities, EngineInfo};
 use modelfleet_protocol::time::Time;
 
@@ -21,7 +22,7 @@ pub use crate::device::Defect;
 use crate::device::{Device, DeviceEvent, Lent, Wish};
 use crate::faults::{Fault, Faults};
 use crate::habits::{Habit, Habits};
-use crate::laws::{self, Watched};
+use crate::laws::{self, LOOK_MS, Watched};
 use crate::network::{Fate, Network, Quality, Way, drawn};
 use crate::probes::Reached;
 use crate::scale::Scale;
@@ -34,8 +35,6 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 const START: Time = Time(1_800_000_000_000);
 /// More events than this in one second are a loop that never ends.
 const EVENTS_MAX: u32 = 2_000;
-/// Laws of how a device is are held so often, milliseconds.
-const LOOK_MS: u64 = 600_000;
 /// A broker that lost a plan is given it again within this time, milliseconds.
 const REPUBLISH_MS: u64 = 60_000;
 
@@ -106,6 +105,7 @@ pub struct World {
     /// The order of the plan of each model since the fleet was healed, and since when.
     held: BTreeMap<ModelName, ((u64, u64), Time)>,
     healing: bool,
+    healed_at: Option<Time>,
     defect: Option<Defect>,
     story: Vec<String>,
     broken: Option<String>,
@@ -182,6 +182,7 @@ impl World {
             unlinked: BTreeSet::new(),
             held: BTreeMap::new(),
             healing: false,
+            healed_at: None,
             defect: None,
             story: Vec::new(),
             broken: None,
@@ -303,7 +304,7 @@ impl World {
         let mut lent = Lent {
             now: self.schedule.now(),
             kill_ppm: on(Fault::KillsInSteps, 1_000),
-            fetch_fails_ppm: on(Fault::DownloadsFail, 400_000),
+            fetch_fails_ppm: on(Fault::DownloadsFail, self.scale.fetch_fails_ppm),
             answer_lost_ppm: on(Fault::AnswersLost, 50_000),
             defect: self.defect,
             chance: &mut self.chance,
@@ -461,6 +462,7 @@ impl World {
         if self.healing {
             self.hold_followed();
         }
+        self.hold_rollouts();
         self.schedule.in_ms(LOOK_MS, Event::Look);
     }
 }
@@ -488,7 +490,9 @@ fn identity(namespace: &Namespace, i: u32) -> Identity {
 /// most of a run.
 fn limits(scale: &Scale) -> Limits {
     let fetch = Fetch { spread_ms: 60_000, ..Fetch::default() };
-    Limits { fetch, history_windows: 48, long_pause_ms: scale.long_pause_ms, ..Limits::default() }
+    let own = Limits::default();
+    let probation = Probation { min_predictions: scale.stable_predictions, ..own.probation };
+    Limits { fetch, probation, history_windows: 48, long_pause_ms: scale.long_pause_ms, ..own }
 }
 
 fn ahead(chance: &mut Chance, most_ms: u64) -> i64 {

@@ -130,7 +130,7 @@ impl Device {
         process.loaded.remove(&digest);
         if lent.defect != Some(Defect::KeepsWhatAnswered) || !self.serving.contains_key(&model) {
             self.serving.insert(model.clone(), build);
-            self.shown.insert(model.clone(), Shown { digest, errors: 0, heard: false });
+            self.shown.insert(model.clone(), Shown { digest, errors: 0, since: lent.now, heard: false });
             self.deeds.push(Deed::Serves(model.clone(), Some(digest)));
         }
         if !happens(lent.chance, lent.answer_lost_ppm) {
