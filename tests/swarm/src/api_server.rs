@@ -218,7 +218,7 @@ impl ApiServer {
         self.uids += 1;
         let created = serde_json::to_value(to_k8s(self.now)).unwrap_or_default();
         let meta = &mut object["metadata"];
-        meta["uid"] = json!(format!("00000000-0000-4000-8000-{:012}", self.uids));
+        meta["uid"] = json!(format!("{:08x}-0000-4000-8000-000000000000", self.uids));
         meta["generation"] = json!(1);
         meta["creationTimestamp"] = created;
         meta["namespace"] = json!("plant");

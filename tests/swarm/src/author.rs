@@ -12,7 +12,7 @@ use modelfleet_protocol::membership::{Bound, Clause, Membership};
 use modelfleet_protocol::metric::Metric;
 use modelfleet_protocol::model::{Fallback, Format, ModelBuild};
 use modelfleet_protocol::observe::{Indicator, Observe};
-use modelfleet_protocol::plan::{Candidate, Fetch, Mode, Order, Plan, Probation, to_json};
+use modelfleet_protocol::plan::{Candidate, Fetch, Mode, Order, Plan, Probation, REJECTED_MAX, to_json};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::{Channel, Topic};
 
@@ -28,6 +28,8 @@ const LIFETIME_MS: u64 = 30 * 24 * 3_600_000;
 pub struct Author {
     namespace: Namespace,
     key: SigningKey,
+    /// Grows with every other leader, whose revisions begin anew.
+    epoch: u64,
     revision: u64,
     models: BTreeMap<ModelName, Line>,
 }
@@ -35,7 +37,12 @@ pub struct Author {
 /// What is said of one model.
 struct Line {
     stable: ModelBuild,
+    /// What was stable before.
+    before: Option<ModelBuild>,
     candidate: Option<Candidate>,
+    /// A build that was taken back and not rejected: it may be tried again.
+    withdrawn: Option<ModelBuild>,
+    /// Oldest first.
     rejected: Vec<Digest>,
     versions: u64,
     /// The plan that was signed last.
@@ -56,12 +63,21 @@ impl Author {
     #[must_use]
     pub fn new(namespace: Namespace, models: &[ModelName], now: Time) -> Author {
         let key = SigningKey::from_bytes(&[7; 32]);
-        let mut author = Author { namespace, key, revision: 0, models: BTreeMap::new() };
+        let mut author = Author { namespace, key, epoch: 1, revision: 0, models: BTreeMap::new() };
         for model in models {
             let stable = build(model, 1, 0);
             let plan = author.write(model, &stable, None, &[], now);
             let sealed = author.seal(&plan);
-            let line = Line { stable, candidate: None, rejected: Vec::new(), versions: 1, plan, sealed };
+            let line = Line {
+                stable,
+                before: None,
+                candidate: None,
+                withdrawn: None,
+                rejected: Vec::new(),
+                versions: 1,
+                plan,
+                sealed,
+            };
             author.models.insert(model.clone(), line);
         }
         author
@@ -117,6 +133,9 @@ impl Author {
         let at = usize::try_from(chance.below(count)).unwrap_or(0);
         let Some(model) = self.models.keys().nth(at).cloned() else { return String::new() };
         let Some(mut line) = self.models.remove(&model) else { return String::new() };
+        if chance.below(8) == 0 {
+            (self.epoch, self.revision) = (self.epoch + 1, 0);
+        }
         let said = line.act(&model, now, chance);
         self.sign(model, line, now);
         said
@@ -125,7 +144,12 @@ impl Author {
     /// Ends every rollout: the stable version for everybody.
     pub fn end_all(&mut self, now: Time) {
         for (model, mut line) in std::mem::take(&mut self.models) {
-            line.candidate = None;
+            // A plan may go on naming a candidate that it rejects: devices do not take it.
+            let last = line.candidate.as_ref().map(|candidate| candidate.build.digest);
+            match last.filter(|_| line.versions % 2 == 0) {
+                Some(digest) => line.reject(digest),
+                None => line.candidate = None,
+            }
             self.sign(model, line, now);
         }
     }
@@ -149,8 +173,14 @@ impl Author {
         now: Time,
     ) -> Plan {
         self.revision += 1;
-        let order =
-            Order { epoch: 1, revision: self.revision, issued: now, expires: now.after_ms(LIFETIME_MS) };
+        let mut rejected = rejected.to_vec();
+        rejected.sort_unstable();
+        let order = Order {
+            epoch: self.epoch,
+            revision: self.revision,
+            issued: now,
+            expires: now.after_ms(LIFETIME_MS),
+        };
         Plan {
             namespace: self.namespace.clone(),
             model: model.clone(),
@@ -158,7 +188,7 @@ impl Author {
             stable: Some(stable.clone()),
             stable_for: Vec::new(),
             candidate,
-            rejected: rejected.to_vec(),
+            rejected,
             fetch: None,
             observe: Observe {
                 window_ms: WINDOW_MS,
@@ -177,26 +207,19 @@ impl Author {
 
 impl Line {
     fn act(&mut self, model: &ModelName, now: Time, chance: &mut Chance) -> String {
-        let Some(mut candidate) = self.candidate.take() else {
-            let minor = MINORS[usize::try_from(chance.below(8)).unwrap_or(0)];
-            let build = build(model, minor, self.versions);
-            self.versions += 1;
-            let said = format!("{model} {}: canary", build.version);
-            let rollout = format!("r-{}", self.versions);
-            self.candidate = Some(Candidate {
-                membership: membership(&rollout, 200_000),
-                rollout,
-                build,
-                admit: true,
-                mode: if chance.below(5) == 0 { Mode::Shadow } else { Mode::Live },
-                probation: Probation { timeout_ms: 3_600_000, min_predictions: 5, max_errors: 50 },
-                fetch: Fetch { spread_ms: 60_000, ..Fetch::default() },
-            });
-            return said;
+        let rejected = |candidate: &Candidate| self.rejected.contains(&candidate.build.digest);
+        let Some(mut candidate) = self.candidate.take().filter(|candidate| !rejected(candidate)) else {
+            return match self.before.take() {
+                Some(before) if chance.below(4) == 0 => self.roll_back_production(model, before),
+                before => {
+                    self.before = before;
+                    self.begin(model, chance)
+                }
+            };
         };
         let version = candidate.build.version.clone();
         let good = Nature::of(&candidate.build).is_good();
-        match chance.below(6) {
+        match chance.below(7) {
             // A version that ran beside goes live next.
             _ if good && candidate.mode == Mode::Shadow => {
                 candidate.mode = Mode::Live;
@@ -220,16 +243,68 @@ impl Line {
                 format!("{model} {version}: more devices")
             }
             3 | 4 if good => {
-                self.stable = candidate.build;
+                self.before = Some(std::mem::replace(&mut self.stable, candidate.build));
                 format!("{model} {version}: in production at {}", now.0)
             }
-            5 if good => format!("{model} {version}: taken back, not rejected"),
+            5 if good => {
+                self.withdrawn = Some(candidate.build);
+                format!("{model} {version}: taken back, not rejected")
+            }
+            6 if self.before.is_some() => {
+                self.reject(candidate.build.digest);
+                let before = self.before.take().unwrap_or_else(|| self.stable.clone());
+                format!(
+                    "{model} {version}: taken back and rejected; {}",
+                    self.roll_back_production(model, before)
+                )
+            }
             _ => {
-                self.rejected.push(candidate.build.digest);
-                self.rejected.sort_unstable();
+                self.reject(candidate.build.digest);
+                self.candidate = Some(candidate).filter(|_| chance.below(3) == 0);
                 format!("{model} {version}: taken back and rejected")
             }
         }
+    }
+
+    fn begin(&mut self, model: &ModelName, chance: &mut Chance) -> String {
+        let again = if chance.below(2) == 0 { self.withdrawn.take() } else { None };
+        let minor = MINORS[usize::try_from(chance.below(8)).unwrap_or(0)];
+        let build = again.unwrap_or_else(|| build(model, minor, self.versions));
+        self.versions += 1;
+        let said = format!("{model} {}: canary", build.version);
+        let rollout = format!("r-{}", self.versions);
+        let strict = chance.below(4) == 0;
+        self.candidate = Some(Candidate {
+            membership: membership(&rollout, 200_000),
+            rollout,
+            build,
+            admit: true,
+            mode: if chance.below(5) == 0 { Mode::Shadow } else { Mode::Live },
+            probation: match strict {
+                true => Probation { timeout_ms: 14_400_000, min_predictions: 200, max_errors: 15 },
+                false => Probation { timeout_ms: 3_600_000, min_predictions: 5, max_errors: 50 },
+            },
+            fetch: Fetch { spread_ms: 60_000, ..Fetch::default() },
+        });
+        said
+    }
+
+    /// What is in production does harm: the version before it is stable again.
+    fn roll_back_production(&mut self, model: &ModelName, before: ModelBuild) -> String {
+        let bad = std::mem::replace(&mut self.stable, before);
+        self.reject(bad.digest);
+        format!("{model} {}: taken out of production and rejected", bad.version)
+    }
+
+    fn reject(&mut self, digest: Digest) {
+        if self.rejected.contains(&digest) {
+            return;
+        }
+        if self.rejected.len() >= REJECTED_MAX {
+            self.rejected.remove(0);
+        }
+        self.rejected.push(digest);
+        self.withdrawn.take_if(|build| build.digest == digest);
     }
 }
 

@@ -114,7 +114,7 @@ struct Process {
 }
 
 /// What a device does that laws look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Deed {
     /// A build answers for a model now; `None`: none does.
     Serves(ModelName, Option<Digest>),
@@ -124,6 +124,25 @@ pub enum Deed {
     Publishes,
     /// The agent refused or accepted a plan of this epoch and revision.
     HeardPlan(ModelName, u64, u64),
+    /// It writes its control record; what answers then, and what that has shown.
+    Writes(Box<Saved>, BTreeMap<ModelName, Shown>),
+    /// It loads a build while the active one is on probation.
+    LoadsBeside(ModelName, Digest),
+    /// It deletes a build, whose bytes were there or not.
+    Deletes(Digest, bool),
+}
+
+/// What the build that answers has shown since it began to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The build.
+    pub digest: Digest,
+    /// Requests that it failed.
+    pub errors: u64,
+    /// Since when it answers.
+    pub since: Time,
+    /// The broker has answered after a minute, and the connection was not lost since.
+    pub heard: bool,
 }
 
 /// One device.
@@ -144,6 +163,10 @@ pub struct Device {
     process: Option<Process>,
     /// What answers, by model.
     pub serving: BTreeMap<ModelName, Build>,
+    /// What it has shown.
+    pub shown: BTreeMap<ModelName, Shown>,
+    /// Requests that builds have ever answered here.
+    pub answered: BTreeMap<Digest, u64>,
     /// What happened since the world looked last.
     pub deeds: Vec<Deed>,
     /// What its agent has asked for and told.
@@ -172,6 +195,8 @@ impl Device {
             run: 0,
             process: None,
             serving: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            answered: BTreeMap::new(),
             deeds: Vec::new(),
             reached: Reached::new(),
             traced: false,
@@ -179,6 +204,12 @@ impl Device {
             tidied: false,
             ends: 0,
         }
+    }
+
+    /// After such a pause it tries again what has failed for good, milliseconds.
+    #[must_use]
+    pub fn long_pause_ms(&self) -> u64 {
+        self.limits.long_pause_ms
     }
 
     /// Its name at the broker.
@@ -266,6 +297,7 @@ impl Device {
         let process = self.process.take()?;
         self.run += 1;
         self.ends += 1;
+        self.shown.clear();
         for (model, _) in std::mem::take(&mut self.serving) {
             self.deeds.push(Deed::Serves(model, None));
         }
@@ -315,8 +347,12 @@ impl Device {
             if answers {
                 let nature = Nature::of(build);
                 for _ in 0..REQUESTS_A_WINDOW {
-                    let errs = nature.errs(lent.chance);
-                    recorder.record(&prediction(self.lies.unwrap_or(errs)));
+                    let errs = self.lies.unwrap_or(nature.errs(lent.chance));
+                    recorder.record(&prediction(errs));
+                    *self.answered.entry(build.digest).or_default() += u64::from(!errs);
+                    if let Some(shown) = self.shown.get_mut(model).filter(|_| *role == Role::Live) {
+                        shown.errors += u64::from(errs);
+                    }
                 }
             }
             inputs.extend(recorder.tick(now));
@@ -411,7 +447,9 @@ impl Device {
 
     fn save_control(&mut self) -> bool {
         let Some(process) = &mut self.process else { return false };
-        let written = self.disk.write_control(&process.agent.saved());
+        let saved = process.agent.saved();
+        let written = self.disk.write_control(&saved);
+        self.deeds.push(Deed::Writes(Box::new(saved), self.shown.clone()));
         let failed_before = std::mem::replace(&mut process.unwritten, !written);
         match (written, failed_before) {
             (true, true) => process.pending.push_front(Input::Saved),

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use modelfleet_model::status::memory::Memory;
 use modelfleet_protocol::ids::{Digest, ModelName};
-use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::plan::{Candidate, Plan, REJECTED_MAX};
 use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{PauseCause, Phase, State};
 use serde_json::Value;
 
 use crate::api_server::{Place, Stored};
+use crate::attempt_laws::AttemptLaws;
+use crate::faults::{Fault, Faults};
 use crate::laws::included;
 use crate::nature::Nature;
+use crate::stage_laws;
 
 /// Most bytes of a status: DESIGN, section 4.
 const STATUS_BYTES_MAX: usize = 32 * 1024;
@@ -21,6 +24,9 @@ const STATUS_BYTES_MAX: usize = 32 * 1024;
 const WRITES_MAX: u32 = 400;
 /// Most writes of one object in an hour that change nothing: the status that is made differs from what is stored of it.
 const IDLE_WRITES_MAX: u32 = 20;
+
+/// Devices that do not exist: enough that a share of a tenth would take one of them.
+const NEWCOMERS: u32 = 40;
 
 /// What is remembered to hold laws over time.
 #[derive(Debug, Default)]
@@ -39,12 +45,17 @@ pub struct FleetLaws {
     taken_back: BTreeSet<String>,
     /// Digests that a stored status calls rejected by a rollout.
     rejected: BTreeSet<Digest>,
+    /// The same, of each model.
+    rejected_of: BTreeMap<ModelName, BTreeSet<Digest>>,
     /// Stages that were stored, by salt of the attempt: its number, its target, and devices that were unknown then.
     stages: BTreeMap<String, Stage>,
     /// Wall clocks of controllers are right, so that times in statuses can be compared.
     clocks_are_right: bool,
     /// Devices have lied: a bad version may seem good.
     lied: bool,
+    /// No fault is on.
+    calm: bool,
+    attempts: AttemptLaws,
     writes: BTreeMap<Place, Writes>,
 }
 
@@ -73,6 +84,12 @@ pub struct Moment<'a> {
     pub unknown: usize,
     /// The controller that wrote it has heard all that devices have retained.
     pub settled: bool,
+    /// Promotions of other versions of the model: the version, and its number for all devices.
+    pub promotions: &'a [(String, i64)],
+    /// Whether a device has ever confirmed a build.
+    pub confirmed: &'a dyn Fn(&Digest) -> bool,
+    /// The longest time that one device has suffered from a build beside devices that have not, milliseconds.
+    pub suffered_ms: &'a dyn Fn(&Digest) -> u64,
     /// When.
     pub now: Time,
 }
@@ -86,10 +103,11 @@ pub struct Known<'a> {
 }
 
 impl FleetLaws {
-    /// Nothing was written yet. `clocks_are_right`: whether times in statuses can be compared.
+    /// Nothing was written yet.
     #[must_use]
-    pub fn new(clocks_are_right: bool) -> FleetLaws {
-        FleetLaws { clocks_are_right, ..FleetLaws::default() }
+    pub fn new(faults: &Faults) -> FleetLaws {
+        let clocks_are_right = !faults.has(Fault::ControllerClocks);
+        FleetLaws { clocks_are_right, calm: faults.0.is_empty(), ..FleetLaws::default() }
     }
 
     /// A device lies from now on: which versions are proven is no law any more.
@@ -109,6 +127,11 @@ impl FleetLaws {
         if write.place.0 == "rollouts" && !spec["promote"].is_null() {
             self.promoted.insert((text(&spec["model"]), text(&spec["version"])));
         }
+        if write.place.0 == "rollouts"
+            && let Some(broken) = self.attempts.stored(write)
+        {
+            return Some(broken);
+        }
         if write.by.is_none() || status.is_null() {
             return None;
         }
@@ -123,8 +146,10 @@ impl FleetLaws {
             return Some(format!("the status of {name} has {bytes} bytes"));
         }
         match write.place.0.as_str() {
-            "modelversions" => self.version_stored(write),
-            "rollouts" => self.rollout_stored(write, moment),
+            "modelversions" => twice_numbered(write, moment).or_else(|| self.version_stored(write)),
+            "rollouts" => {
+                stage_laws::stored(write, moment, self.calm).or_else(|| self.rollout_stored(write, moment))
+            }
             _ => None,
         }
     }
@@ -155,6 +180,9 @@ impl FleetLaws {
         };
         if by_rollout(&write.after) {
             self.rejected.insert(digest);
+            if let Ok(model) = write.after["spec"]["model"].as_str().unwrap_or_default().parse() {
+                self.rejected_of.entry(model).or_default().insert(digest);
+            }
         } else if write.before.as_ref().is_some_and(|before| by_rollout(before)) {
             // A new retryToken lifts it, in one write that says so.
             if write.after["status"]["reason"] != "RejectionLifted"
@@ -261,6 +289,16 @@ impl FleetLaws {
         None
     }
 
+    /// A plan names every version that a rollout has rejected, but for what it gives to devices.
+    fn rejects_too_little(&self, plan: &Plan) -> Option<String> {
+        let named = |digest: &Digest| plan.builds().any(|build| build.digest == *digest);
+        let of_model = self.rejected_of.get(&plan.model)?;
+        let told = of_model.iter().filter(|digest| self.rejected.contains(digest) && !named(digest));
+        let missing = told.filter(|digest| !plan.rejected.contains(digest)).count();
+        (missing > 0 && plan.rejected.len() < REJECTED_MAX)
+            .then(|| format!("does not name {missing} of the builds that rollouts have rejected"))
+    }
+
     /// Holds the laws of a plan that is sent. One of a leader that was followed by another is refused by devices that have
     /// heard the other, and may say what was right before.
     pub fn sent(&mut self, plan: &Plan, devices: &[Known<'_>]) -> Option<String> {
@@ -269,6 +307,9 @@ impl FleetLaws {
             return None;
         }
         self.epoch = order.0;
+        if let Some(broken) = self.rejects_too_little(plan) {
+            return Some(format!("{}: plan {order:?} {broken}", plan.model));
+        }
         // One that admits nobody else leaves those who have begun as they are, also where its object is another by now.
         let candidate = plan.candidate.as_ref().filter(|candidate| candidate.admit)?;
         let salt = &candidate.membership.salt;
@@ -285,9 +326,18 @@ impl FleetLaws {
         if self.held.contains(salt) {
             return Some(format!("{model}: plan {order:?} offers {version}, and a person holds its rollout"));
         }
+        if let Some(broken) = self.attempts.sent(candidate) {
+            return Some(format!("{model}: plan {order:?}: {broken}"));
+        }
         let Some(stage) = self.stages.get(salt) else {
             return Some(format!("{model}: plan {order:?} offers {version}, and no status says so"));
         };
+        if stage.targets.iter().all(|target| !target.ends_with('%')) && takes_newcomers(candidate, devices) {
+            let targets = stage.targets.join(", ");
+            return Some(format!(
+                "{model}: plan {order:?} gives {version} to devices that join later, and its stages have {targets}"
+            ));
+        }
         let included =
             devices.iter().filter(|device| included(&candidate.membership, device.id, device.labels)).count();
         let most = stage.targets.iter().filter_map(|target| allowed(target, devices.len())).max()?;
@@ -298,6 +348,31 @@ impl FleetLaws {
             )
         })
     }
+}
+
+/// Two versions that were promoted one after the other have different numbers.
+fn twice_numbered(write: &Stored, moment: &Moment<'_>) -> Option<String> {
+    let number = number(&write.after)?;
+    let (other, _) =
+        moment.promotions.iter().find(|(name, other)| *other == number && *name != write.place.1)?;
+    Some(format!("{} was promoted with number {number}, and so was {other}", write.place.1))
+}
+
+/// The number of a version's promotion for all devices, while it is in production.
+#[must_use]
+pub fn number(version: &Value) -> Option<i64> {
+    let scopes = version["status"]["productionFor"].as_array()?;
+    let all = scopes.iter().find(|scope| scope["selector"] == "{}")?;
+    (version["status"]["stage"] == "Production").then(|| all["order"].as_i64()).flatten()
+}
+
+/// Whether devices that nobody knows yet would get the candidate.
+fn takes_newcomers(candidate: &Candidate, devices: &[Known<'_>]) -> bool {
+    let labels = devices.first().map(|device| device.labels.clone()).unwrap_or_default();
+    (0..NEWCOMERS).any(|i| {
+        let id = format!("newcomer-{i}").parse().expect("a name");
+        included(&candidate.membership, &id, &labels)
+    })
 }
 
 fn text(value: &Value) -> String {

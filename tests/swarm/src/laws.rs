@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use modelfleet_agent_core::interface::Identity;
-use modelfleet_agent_core::saved::SavedModel;
+use modelfleet_agent_core::saved::{Saved, SavedModel};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Clause, Membership, rank};
-use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::plan::{Order, Plan};
 use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::time::Time;
 
 use crate::device::{Deed, Device};
+use crate::nature::Nature;
 use crate::network::drawn;
+use crate::record_laws::{self, Records};
 
 /// A device that has the stable build of its plan answers within this time, milliseconds: loading takes seconds, and a
 /// damaged build is found only by trying it.
@@ -25,8 +27,14 @@ const TIDIED_WITHIN_MS: u64 = 24 * 3_600_000;
 /// A device that is on, in contact and well has done what a plan says within this time, milliseconds. Going back needs no
 /// download.
 const FOLLOWS_WITHIN_MS: u64 = 2 * 3_600_000;
+/// What a device has still to do about its record is done within this time, milliseconds: a lost answer of the shell costs ten
+/// minutes each.
+const SETTLES_WITHIN_MS: u64 = 45 * 60_000;
 /// Complete builds that a device keeps for one model: two slots, and one that is being put into one of them.
 const BUILDS_MAX: usize = 3;
+
+/// These laws are held so often, milliseconds.
+pub const LOOK_MS: u64 = 600_000;
 
 /// What is remembered of a device to hold laws over time.
 #[derive(Debug, Default)]
@@ -41,6 +49,12 @@ pub struct Watched {
     answered: BTreeSet<(ModelName, Digest)>,
     run: u64,
     on_since: Option<Time>,
+    /// What its records have shown.
+    pub records: Records,
+    /// What a record says that it must not keep saying, and since when.
+    unsettled: BTreeMap<(ModelName, String), Time>,
+    /// How long it has answered with versions that do harm, milliseconds.
+    pub suffered_ms: BTreeMap<Digest, u64>,
     /// Messages that it sent in this hour.
     published: (u64, usize),
 }
@@ -55,6 +69,28 @@ impl Watched {
     /// The device was made to forget what it knew.
     pub fn forgot(&mut self) {
         self.mute_since.clear();
+    }
+
+    /// What belongs to one run of its process begins anew with the next.
+    fn follow_run(&mut self, device: &Device) {
+        if self.run != device.run {
+            self.run = device.run;
+            self.mute_since.clear();
+            self.seen.clear();
+            self.on_since = None;
+            self.unsettled.clear();
+            self.records.restarted();
+        }
+    }
+
+    /// A device never goes back to an older plan.
+    fn goes_on(&mut self, model: &ModelName, seen: &Order) -> Option<String> {
+        let (order, before) = ((seen.epoch, seen.revision), self.seen.entry(model.clone()).or_default());
+        if order < *before {
+            return Some(format!("{model}: went from plan {before:?} back to plan {order:?}"));
+        }
+        *before = order;
+        None
     }
 
     /// Damages one build on disk.
@@ -87,8 +123,16 @@ pub fn of_deeds(device: &Device, watched: &mut Watched, deeds: Vec<Deed>, now: T
     if restless.is_some() {
         return restless;
     }
-    let activated = |deed: &Deed| matches!(deed, Deed::Serves(_, Some(_)));
-    let saved = deeds.iter().any(activated).then(|| device.saved()).flatten()?;
+    watched.follow_run(device);
+    let told = |deed: &Deed| matches!(deed, Deed::Serves(_, Some(_)) | Deed::HeardPlan(..));
+    let saved = deeds.iter().any(told).then(|| device.saved()).flatten();
+    let (deeds, others): (Vec<Deed>, Vec<Deed>) =
+        deeds.into_iter().partition(|deed| matches!(deed, Deed::Serves(_, Some(_))));
+    let broken = of_records(device, watched, others, saved.as_ref(), now);
+    if broken.is_some() {
+        return broken;
+    }
+    let saved = saved?;
     deeds.into_iter().find_map(|deed| {
         let Deed::Serves(model, Some(digest)) = deed else { return None };
         let kept = saved.models.get(&model)?;
@@ -112,6 +156,28 @@ pub fn of_deeds(device: &Device, watched: &mut Watched, deeds: Vec<Deed>, now: T
         let new = watched.answered.insert((model.clone(), digest));
         (new && !candidate.admit).then(|| format!("{model}: activated {digest}, which its plan holds back"))
     })
+}
+
+/// Holds the laws of what a device has written, deleted and heard.
+fn of_records(
+    device: &Device,
+    watched: &mut Watched,
+    deeds: Vec<Deed>,
+    saved: Option<&Saved>,
+    now: Time,
+) -> Option<String> {
+    let clock = device.clock(now);
+    let broken = deeds.into_iter().find_map(|deed| match deed {
+        Deed::Writes(record, shown) => watched.records.written(device, &shown, *record, clock),
+        Deed::Deletes(digest, sound) => watched.records.deleted(&digest, sound),
+        Deed::LoadsBeside(model, digest) => {
+            Some(format!("{model}: loads {digest} while the active build is on probation"))
+        }
+        Deed::HeardPlan(model, ..) => watched.goes_on(&model, &saved?.models.get(&model)?.seen),
+        _ => None,
+    });
+    watched.records.event_ended();
+    broken
 }
 
 /// The digest that forged plans name.
@@ -152,6 +218,7 @@ pub fn follows(device: &Device, watched: &Watched, plan: &Plan, since: Time, now
     }
     let Identity { device: id, labels, .. } = &device.identity;
     let candidate = plan.candidate.as_ref().filter(|candidate| candidate.build.digest == build.digest);
+    let candidate = candidate.filter(|candidate| !plan.rejected.contains(&candidate.build.digest));
     let given = candidate.is_some_and(|candidate| included(&candidate.membership, id, labels));
     (!given).then(|| {
         format!("{} {} answers, hours after a plan that does not give it", plan.model, build.version)
@@ -160,15 +227,13 @@ pub fn follows(device: &Device, watched: &Watched, plan: &Plan, since: Time, now
 
 /// Holds the laws of how a device is.
 pub fn at_rest(device: &Device, watched: &mut Watched, now: Time) -> Option<String> {
-    if watched.run != device.run {
-        watched.run = device.run;
-        watched.mute_since.clear();
-        watched.seen.clear();
-        watched.on_since = None;
-    }
+    watched.follow_run(device);
     match device.is_on() {
         true => watched.on_since = watched.on_since.or(Some(now)),
         false => watched.on_since = None,
+    }
+    for build in device.serving.values().filter(|build| Nature::of(build) == Nature::Harmful) {
+        *watched.suffered_ms.entry(build.digest).or_default() += LOOK_MS;
     }
     let orphans = device.orphans();
     watched.orphan_since.retain(|digest, _| orphans.contains(digest));
@@ -179,13 +244,19 @@ pub fn at_rest(device: &Device, watched: &mut Watched, now: Time) -> Option<Stri
         }
     }
     let saved = device.saved()?;
+    let mut unsettled = BTreeMap::new();
     for (model, kept) in &saved.models {
-        let (order, seen) =
-            ((kept.seen.epoch, kept.seen.revision), watched.seen.entry(model.clone()).or_default());
-        if order < *seen {
-            return Some(format!("{model}: went from plan {seen:?} back to plan {order:?}"));
+        if let Some(broken) = watched.goes_on(model, &kept.seen) {
+            return Some(broken);
         }
-        *seen = order;
+        if let Some(said) = record_laws::at_rest(device, kept) {
+            let said = (model.clone(), said);
+            let since = watched.unsettled.get(&said).copied().unwrap_or(now);
+            if now.since_ms(since) > SETTLES_WITHIN_MS {
+                return Some(format!("{model}: {}", said.1));
+            }
+            unsettled.insert(said, since);
+        }
         if kept.slots.len() > BUILDS_MAX {
             return Some(format!("{model}: keeps {} builds", kept.slots.len()));
         }
@@ -200,6 +271,7 @@ pub fn at_rest(device: &Device, watched: &mut Watched, now: Time) -> Option<Stri
             ));
         }
     }
+    watched.unsettled = unsettled;
     None
 }
 

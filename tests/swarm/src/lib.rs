@@ -4,6 +4,7 @@
 //! everything is healed, and the fleet has to come to what the objects say. The same seed always plays alike.
 
 pub mod api_server;
+pub mod attempt_laws;
 pub mod author;
 pub mod broker;
 pub mod controller;
@@ -11,12 +12,15 @@ pub mod device;
 pub mod disk;
 pub mod faults;
 pub mod fleet_laws;
+pub mod habits;
 pub mod laws;
 pub mod nature;
 pub mod network;
 pub mod operator;
 pub mod probes;
+pub mod record_laws;
 pub mod scale;
 pub mod schedule;
 pub mod shrink;
+pub mod stage_laws;
 pub mod world;

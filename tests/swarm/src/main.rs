@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use modelfleet_swarm::faults::Faults;
+use modelfleet_swarm::habits::Habits;
 use modelfleet_swarm::probes;
 use modelfleet_swarm::shrink::shrink;
-use modelfleet_swarm::world::{Outcome, play_watching, play_with};
+use modelfleet_swarm::world::{Outcome, play_among, play_watching};
 
 /// Plays devices, broker and plans under faults.
 #[derive(Parser)]
@@ -45,18 +46,29 @@ struct Arguments {
     /// With `--seed`: tells all that goes into this device and comes out of it.
     #[arg(long, requires = "seed")]
     watch: Option<String>,
-    /// With `--seed`: these faults instead of those that the seed draws; `none` for none.
-    #[arg(long, requires = "seed")]
+    /// These faults instead of those that a seed draws; `none` for none.
+    #[arg(long)]
     faults: Option<Faults>,
+    /// These habits of people instead of those that a seed draws; `none` for none.
+    #[arg(long)]
+    habits: Option<Habits>,
+}
+
+impl Arguments {
+    /// The faults and habits of a seed.
+    fn drawn(&self, seed: u64) -> (Faults, Habits) {
+        let faults = self.faults.clone().unwrap_or_else(|| Faults::drawn_by(seed));
+        (faults.without(&self.without), self.habits.clone().unwrap_or_else(|| Habits::drawn_by(seed)))
+    }
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some(seed) = arguments.seed {
-        let faults = arguments.faults.unwrap_or_else(|| Faults::drawn_by(seed));
-        let outcome = match arguments.watch {
-            Some(device) => play_watching(seed, faults, &device),
-            None => play_with(seed, faults),
+        let (faults, habits) = arguments.drawn(seed);
+        let outcome = match &arguments.watch {
+            Some(device) => play_watching(seed, faults, habits, device),
+            None => play_among(seed, faults, habits),
         };
         return tell(seed, &outcome);
     }
@@ -76,7 +88,8 @@ fn main() -> anyhow::Result<()> {
                     if over || (!arguments.all && failed.lock().is_ok_and(|failed| failed.is_some())) {
                         return;
                     }
-                    let outcome = play_with(seed, Faults::drawn_by(seed).without(&arguments.without));
+                    let (faults, habits) = arguments.drawn(seed);
+                    let outcome = play_among(seed, faults, habits);
                     if let (true, Ok(mut counts)) = (arguments.probes, counts.lock()) {
                         outcome.reached.iter().for_each(|name| *counts.entry(name.clone()).or_default() += 1);
                     }
@@ -106,8 +119,11 @@ fn main() -> anyhow::Result<()> {
     match failed.into_inner().ok().flatten() {
         Some(_) if arguments.all => anyhow::bail!("laws were broken"),
         Some(seed) => {
-            let (faults, outcome) = shrink(seed, Faults::drawn_by(seed).without(&arguments.without));
-            println!("repeat it: cargo run --release -p modelfleet-swarm -- --seed {seed} --faults {faults}");
+            let (faults, habits) = arguments.drawn(seed);
+            let (faults, outcome) = shrink(seed, faults, &habits);
+            println!(
+                "repeat it: cargo run --release -p modelfleet-swarm -- --seed {seed} --faults {faults} --habits {habits}"
+            );
             tell(seed, &outcome)
         }
         None => Ok(()),

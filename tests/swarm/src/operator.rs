@@ -8,7 +8,8 @@ use modelfleet_protocol::ids::{Digest, ModelName};
 use serde_json::{Value, json};
 
 use crate::api_server::{ApiServer, Shared, locked};
-use crate::nature::MINORS;
+use crate::habits::{Habit, Habits};
+use crate::nature::{MINORS, Nature};
 
 /// How long stages of a rollout take.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ const ROLLOUTS_MAX: usize = 4;
 pub struct Operator {
     /// How long stages take.
     pub pace: Pace,
+    /// What people do more often than others.
+    pub habits: Habits,
     versions: u64,
     /// What was applied last, by kind and name: the files of a repository.
     files: BTreeMap<(&'static str, String), Value>,
@@ -82,8 +85,17 @@ impl Operator {
         let model = &models[chance.below(count) as usize];
         let rollouts = rollouts_of(&locked(server), model);
         let under_way: Vec<&Value> = rollouts.iter().filter(|one| !has_ended(one)).collect();
-        if under_way.is_empty() || (under_way.len() < 3 && chance.below(8) == 0) {
+        let another = if self.habits.has(Habit::Queues) { 2 } else { 8 };
+        let ended: Vec<&Value> = rollouts.iter().filter(|one| phase_of(one) == "RolledBack").collect();
+        if self.habits.has(Habit::Retries) && !ended.is_empty() && chance.below(2) == 0 {
+            let at = chance.below(u32::try_from(ended.len()).unwrap_or(1)) as usize;
+            return self.retry(server, &name(ended[at]), chance);
+        }
+        if under_way.is_empty() || (under_way.len() < 3 && chance.below(another) == 0) {
             return self.begin_rollout(server, model, &rollouts, chance);
+        }
+        if self.habits.has(Habit::HandsOff) {
+            return "no user acts".to_owned();
         }
         let pick = |list: &[&Value], chance: &mut Chance| {
             let at = chance.below(u32::try_from(list.len()).unwrap_or(1)) as usize;
@@ -106,13 +118,7 @@ impl Operator {
                     }
                 })
             }
-            4 | 5 => {
-                let token = format!("again-{}", chance.below(1_000));
-                self.edit(server, &pick(&all, chance), "retries", |spec| {
-                    spec["retryToken"] = json!(token);
-                    spec["abort"] = json!(false);
-                })
-            }
+            4 | 5 => self.retry(server, &pick(&all, chance), chance),
             6 => {
                 let chosen = pick(&all, chance);
                 self.delete(server, "rollouts", &chosen);
@@ -130,13 +136,43 @@ impl Operator {
                 format!("a user deletes version {chosen}")
             }
             8 => self.edit(server, &pick(&under_way, chance), "breaks the spec of", |spec| {
-                spec["slos"][0]["threshold"] = json!("a lot");
+                set_threshold(spec, "a lot");
             }),
             9 => self.edit(server, &pick(&under_way, chance), "mends the spec of", |spec| {
-                spec["slos"][0]["threshold"] = json!("1%");
+                set_threshold(spec, "1%");
             }),
             _ => "no user acts".to_owned(),
         }
+    }
+
+    /// Somebody wants another attempt. Many clear `abort` with it, some do not.
+    fn retry(&mut self, server: &Shared, name: &str, chance: &mut Chance) -> String {
+        let token = format!("again-{}", chance.below(1_000));
+        let clears = !self.habits.has(Habit::Retries) || chance.below(2) == 0;
+        self.edit(server, name, "retries", |spec| {
+            spec["retryToken"] = json!(token);
+            if clears {
+                spec["abort"] = json!(false);
+            }
+        })
+    }
+
+    /// The version of a new rollout: another one, or one that was rejected before.
+    fn version_to_roll_out(&mut self, server: &Shared, model: &ModelName, chance: &mut Chance) -> String {
+        let rejected = |one: &&std::sync::Arc<Value>| {
+            one["spec"]["model"] == model.as_str() && one["status"]["stage"] == "Rejected"
+        };
+        let again = self.habits.has(Habit::RollsOutRejected) && chance.below(2) == 0;
+        let found =
+            locked(server).all("modelversions").find(rejected).map(|one| one["spec"]["version"].clone());
+        if let Some(Value::String(version)) = found.filter(|_| again) {
+            return version;
+        }
+        let minor = MINORS[chance.below(8) as usize];
+        let object = version(model, minor, self.versions);
+        let text = object["spec"]["version"].as_str().unwrap_or_default().to_owned();
+        self.apply(server, "modelversions", object);
+        text
     }
 
     fn begin_rollout(
@@ -151,15 +187,30 @@ impl Operator {
         {
             self.delete(server, "rollouts", &name(oldest));
         }
-        let minor = MINORS[chance.below(8) as usize];
-        let object = version(model, minor, self.versions);
-        let text = object["spec"]["version"].as_str().unwrap_or_default().to_owned();
+        let text = self.version_to_roll_out(server, model, chance);
+        let mut object = rollout(model, &text, self.pace, chance);
+        self.shape(&mut object["spec"], &text);
+        let wanted = name(&object);
+        if locked(server).get("rollouts", &wanted).is_some() {
+            object["metadata"]["name"] = json!(format!("{wanted}-{}", self.versions));
+        }
         self.versions += 1;
-        self.apply(server, "modelversions", object);
-        let object = rollout(model, &text, self.pace, chance);
         let said = format!("a user rolls out {model} {text}: {}", object["spec"]["stages"]);
         self.apply(server, "rollouts", object);
         said
+    }
+
+    /// What habits make of a rollout.
+    fn shape(&self, spec: &mut Value, version: &str) {
+        let minor = semver::Version::parse(version).map_or(0, |version| version.minor);
+        if self.habits.has(Habit::LongProbation) {
+            spec["probation"] = json!({"timeout": "12h", "minPredictions": 400});
+        }
+        if self.habits.has(Habit::NoObjectives) && Nature::of_minor(minor).is_good() {
+            spec["slos"] = json!([]);
+        } else if self.habits.has(Habit::TightObjectives) {
+            spec["slos"][0]["allowance"] = json!("0.01%");
+        }
     }
 
     fn edit(&mut self, server: &Shared, name: &str, what: &str, edit: impl FnOnce(&mut Value)) -> String {
@@ -185,7 +236,7 @@ impl Operator {
         for name in names {
             self.edit(server, &name, "resumes", |spec| {
                 spec["paused"] = json!(false);
-                spec["slos"][0]["threshold"] = json!("1%");
+                set_threshold(spec, "1%");
             });
         }
     }
@@ -216,10 +267,21 @@ pub fn name(object: &Value) -> String {
     object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
+fn phase_of(object: &Value) -> &str {
+    object["status"]["phase"].as_str().unwrap_or("new")
+}
+
+/// A rollout without objectives has none to edit.
+fn set_threshold(spec: &mut Value, text: &str) {
+    if let Some(slo) = spec["slos"].get_mut(0) {
+        slo["threshold"] = json!(text);
+    }
+}
+
 /// Whether a rollout's status says that it has ended, or that it was refused.
 #[must_use]
 pub fn has_ended(object: &Value) -> bool {
-    matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "RolledBack"))
+    matches!(phase_of(object), "Succeeded" | "RolledBack")
 }
 
 fn version(model: &ModelName, minor: u64, patch: u64) -> Value {

@@ -2,6 +2,7 @@
 
 use modelfleet_number::chance::Chance;
 
+use crate::habits::{Habit, Habits};
 use crate::operator::Pace;
 use crate::world::CONTROLLED;
 
@@ -23,20 +24,41 @@ pub struct Scale {
     pub healing_ms: u64,
     /// After so much of the healing people take back what is under way, milliseconds.
     pub patience_ms: u64,
-    /// Longest time between two strikes of one fault, and between two acts of people, milliseconds.
+    /// Longest time between two strikes of one fault, milliseconds.
     pub between_ms: u64,
+    /// Longest time between two acts of people, milliseconds.
+    pub acts_ms: u64,
     /// After such a pause a device tries again what has failed for good, milliseconds.
     pub long_pause_ms: u64,
+    /// Chance of a million that a download fails, where downloads fail.
+    pub fetch_fails_ppm: u32,
+    /// Requests that a device's own probation of stable builds asks for.
+    pub stable_predictions: u64,
     /// How long stages of a rollout take.
     pub pace: Pace,
 }
 
+/// Longest time between two acts of hasty people, milliseconds.
+const HASTY_MS: u64 = 600_000;
+
 impl Scale {
+    /// The same among people with these habits.
+    #[must_use]
+    pub fn among(self, habits: &Habits) -> Scale {
+        let short = Pace { bake_min: 20, max_wait_min: 40, window_min: 5 };
+        Scale {
+            acts_ms: if habits.has(Habit::Hasty) { HASTY_MS } else { self.acts_ms },
+            pace: if habits.has(Habit::ShortStages) { short } else { self.pace },
+            ..self
+        }
+    }
+
     /// The scale of a seed. Healing is long enough for what devices try again after their longest pause.
     #[must_use]
     pub fn of(seed: u64, chance: &mut Chance) -> Scale {
         let models = 1 + chance.below(3);
         let devices = 4 + chance.below(17);
+        let (fetch_fails_ppm, stable_predictions) = ([400_000, 960_000][(seed % 2) as usize], seed % 4 * 5);
         let controlled = seed >= CONTROLLED;
         let large = seed % CONTROLLED < LARGE_FIRST || seed.is_multiple_of(LARGE_EVERY);
         let hours = |trouble: u64, healing: u64, patience: u64, between: u64, long_pause: u64| Scale {
@@ -46,7 +68,10 @@ impl Scale {
             healing_ms: healing * HOUR_MS,
             patience_ms: patience * HOUR_MS,
             between_ms: between * HOUR_MS,
+            acts_ms: between * HOUR_MS,
             long_pause_ms: long_pause * HOUR_MS,
+            fetch_fails_ppm,
+            stable_predictions,
             pace: if large {
                 Pace::default()
             } else {

@@ -2,6 +2,7 @@
 
 mod control;
 mod convergence;
+mod rollouts;
 mod strikes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use modelfleet_agent_core::interface::{Identity, Limits};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{ModelName, Namespace};
-use modelfleet_protocol::plan::Fetch;
+use modelfleet_protocol::plan::{Fetch, Probation};
 use modelfleet_protocol::state::{Capabilities, EngineInfo};
 use modelfleet_protocol::time::Time;
 
@@ -20,7 +21,8 @@ use crate::controller::ControllerEvent;
 pub use crate::device::Defect;
 use crate::device::{Device, DeviceEvent, Lent, Wish};
 use crate::faults::{Fault, Faults};
-use crate::laws::{self, Watched};
+use crate::habits::{Habit, Habits};
+use crate::laws::{self, LOOK_MS, Watched};
 use crate::network::{Fate, Network, Quality, Way, drawn};
 use crate::probes::Reached;
 use crate::scale::Scale;
@@ -33,8 +35,6 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 const START: Time = Time(1_800_000_000_000);
 /// More events than this in one second are a loop that never ends.
 const EVENTS_MAX: u32 = 2_000;
-/// Laws of how a device is are held so often, milliseconds.
-const LOOK_MS: u64 = 600_000;
 /// A broker that lost a plan is given it again within this time, milliseconds.
 const REPUBLISH_MS: u64 = 60_000;
 
@@ -105,6 +105,7 @@ pub struct World {
     /// The order of the plan of each model since the fleet was healed, and since when.
     held: BTreeMap<ModelName, ((u64, u64), Time)>,
     healing: bool,
+    healed_at: Option<Time>,
     defect: Option<Defect>,
     story: Vec<String>,
     broken: Option<String>,
@@ -119,44 +120,44 @@ pub fn play(seed: u64) -> Outcome {
 /// Plays a seed with other faults than it draws.
 #[must_use]
 pub fn play_with(seed: u64, faults: Faults) -> Outcome {
-    World::new(seed, faults).run()
+    World::new(seed, faults, Habits::drawn_by(seed)).run()
+}
+
+/// The same with other habits of people than the seed draws.
+#[must_use]
+pub fn play_among(seed: u64, faults: Faults, habits: Habits) -> Outcome {
+    World::new(seed, faults, habits).run()
 }
 
 /// The same with a defect planted in every device's shell.
 #[must_use]
 pub fn play_with_defect(seed: u64, faults: Faults, defect: Defect) -> Outcome {
-    let mut world = World::new(seed, faults);
+    let mut world = World::new(seed, faults, Habits::drawn_by(seed));
     world.defect = Some(defect);
     world.run()
 }
 
 /// The same, and the story has all that goes into one device and comes out of it.
 #[must_use]
-pub fn play_watching(seed: u64, faults: Faults, device: &str) -> Outcome {
-    let mut world = World::new(seed, faults);
+pub fn play_watching(seed: u64, faults: Faults, habits: Habits, device: &str) -> Outcome {
+    let mut world = World::new(seed, faults, habits);
     let watched = world.devices.iter_mut().filter(|other| other.identity.device.as_str() == device);
     watched.for_each(|device| device.traced = true);
     world.run()
 }
 
 impl World {
-    fn new(seed: u64, faults: Faults) -> World {
+    fn new(seed: u64, faults: Faults, habits: Habits) -> World {
         let mut chance = Chance::fork(seed, 2);
         let namespace: Namespace = "plant".parse().expect("a DNS label");
-        let scale = Scale::of(seed, &mut chance);
+        let scale = Scale::of(seed, &mut chance).among(&habits);
         let name = |i| format!("model-{i}").parse().expect("a DNS label");
         let models: Vec<ModelName> = (0..scale.models).map(name).collect();
         let devices: Vec<Device> =
             (0..scale.devices).map(|i| Device::new(identity(&namespace, i), limits(&scale))).collect();
         let author = Author::new(namespace, &models, START);
-        let control = (seed >= CONTROLLED).then(|| {
-            Control::new(
-                &models,
-                scale.pace,
-                !faults.has(Fault::ControllerClocks),
-                &mut Chance::fork(seed, 3),
-            )
-        });
+        let control = (seed >= CONTROLLED)
+            .then(|| Control::new(&models, scale.pace, &habits, &faults, &mut Chance::fork(seed, 3)));
         let on = |fault, ppm| if faults.has(fault) { ppm } else { 0 };
         let network = Network::of(Quality {
             cut_ppm: on(Fault::Cuts, 10_000),
@@ -181,6 +182,7 @@ impl World {
             unlinked: BTreeSet::new(),
             held: BTreeMap::new(),
             healing: false,
+            healed_at: None,
             defect: None,
             story: Vec::new(),
             broken: None,
@@ -302,7 +304,7 @@ impl World {
         let mut lent = Lent {
             now: self.schedule.now(),
             kill_ppm: on(Fault::KillsInSteps, 1_000),
-            fetch_fails_ppm: on(Fault::DownloadsFail, 400_000),
+            fetch_fails_ppm: on(Fault::DownloadsFail, self.scale.fetch_fails_ppm),
             answer_lost_ppm: on(Fault::AnswersLost, 50_000),
             defect: self.defect,
             chance: &mut self.chance,
@@ -430,7 +432,7 @@ impl World {
         let said = self.author.act(self.schedule.now(), &mut self.chance);
         self.say(|| said);
         self.hand_over();
-        let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.between_ms / 3 * 2);
+        let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.acts_ms / 3 * 2);
         self.schedule.in_ms(wait_ms, Event::Author);
     }
 
@@ -460,6 +462,7 @@ impl World {
         if self.healing {
             self.hold_followed();
         }
+        self.hold_rollouts();
         self.schedule.in_ms(LOOK_MS, Event::Look);
     }
 }
@@ -489,7 +492,9 @@ fn identity(namespace: &Namespace, i: u32) -> Identity {
 /// most of a run.
 fn limits(scale: &Scale) -> Limits {
     let fetch = Fetch { spread_ms: 60_000, ..Fetch::default() };
-    Limits { fetch, history_windows: 48, long_pause_ms: scale.long_pause_ms, ..Limits::default() }
+    let own = Limits::default();
+    let probation = Probation { min_predictions: scale.stable_predictions, ..own.probation };
+    Limits { fetch, probation, history_windows: 48, long_pause_ms: scale.long_pause_ms, ..own }
 }
 
 fn ahead(chance: &mut Chance, most_ms: u64) -> i64 {

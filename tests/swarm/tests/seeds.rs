@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use modelfleet_swarm::faults::Faults;
+use modelfleet_swarm::habits::Habits;
 use modelfleet_swarm::probes;
 use modelfleet_swarm::shrink::shrink;
 use modelfleet_swarm::world::{CONTROLLED, Defect, play, play_with, play_with_defect};
@@ -50,7 +51,8 @@ fn every_law_holds_and_a_healed_fleet_comes_to_what_is_wanted() {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = play(*seed);
                     if outcome.broken.is_some() {
-                        let (faults, outcome) = shrink(*seed, Faults::drawn_by(*seed));
+                        let (faults, outcome) =
+                            shrink(*seed, Faults::drawn_by(*seed), &Habits::drawn_by(*seed));
                         panic!(
                             "cargo run --release -p modelfleet-swarm -- --seed {seed} --faults {faults}\n{}",
                             outcome.story.join("\n")

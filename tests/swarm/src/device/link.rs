@@ -13,6 +13,9 @@ use super::{Deed, Device, DeviceEvent, Lent, RECONNECT_MAX_MS, Wish};
 use crate::broker::{Connection, Frame, Note};
 use crate::network::drawn;
 
+/// A build has answered for so long before contact with the broker speaks for it, milliseconds.
+const SHORTEST_MS: u64 = 60_000;
+
 /// Which retained message is on its way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Item {
@@ -47,6 +50,10 @@ impl Device {
         let Some(process) = self.process.as_mut().filter(|p| p.link.connection == Some(connection)) else {
             return wishes;
         };
+        for shown in self.shown.values_mut() {
+            let long_enough = lent.now.since_ms(shown.since) >= SHORTEST_MS;
+            shown.heard = note != Note::Closed && (shown.heard || long_enough);
+        }
         match note {
             Note::Accepted => {
                 wishes.push(Wish::Send(Frame::Subscribe(device_filters(&namespace, &id).to_vec())))

@@ -7,7 +7,7 @@ use modelfleet_protocol::state::{Failure, FailureCode};
 use prost::Message as _;
 
 use super::link::Item;
-use super::{Deed, Defect, Device, DeviceEvent, LOAD_MAX_MS, Lent, Wish};
+use super::{Deed, Defect, Device, DeviceEvent, LOAD_MAX_MS, Lent, Shown, Wish};
 use crate::nature::Nature;
 use crate::network::{drawn, happens};
 
@@ -45,6 +45,7 @@ impl Device {
                 }
             }
             Output::CancelFetch { digest } | Output::Delete { digest } => {
+                self.deeds.push(Deed::Deletes(digest, self.disk.has(&digest)));
                 process.loaded.remove(&digest);
                 process.fetches.remove(&digest);
                 if lent.defect != Some(Defect::DeletesNothing) {
@@ -52,6 +53,11 @@ impl Device {
                 }
             }
             Output::Admit { build } => {
+                let saved = process.agent.saved();
+                let active = saved.models.get(&build.model).and_then(|kept| kept.active.as_ref());
+                if active.is_some_and(|active| active.probation.is_some() && active.digest != build.digest) {
+                    self.deeds.push(Deed::LoadsBeside(build.model.clone(), build.digest));
+                }
                 let answer = self.admit(&build, lent);
                 let told = lent.defect != Some(Defect::TellsNoLoad);
                 if told && !happens(lent.chance, lent.answer_lost_ppm) {
@@ -108,6 +114,7 @@ impl Device {
         let Some(process) = &mut self.process else { return };
         let Some(build) = build else {
             self.serving.remove(&model);
+            self.shown.remove(&model);
             self.deeds.push(Deed::Serves(model.clone(), None));
             return process.pending.push_back(Input::Switched { model, digest: None, engine: String::new() });
         };
@@ -123,6 +130,7 @@ impl Device {
         process.loaded.remove(&digest);
         if lent.defect != Some(Defect::KeepsWhatAnswered) || !self.serving.contains_key(&model) {
             self.serving.insert(model.clone(), build);
+            self.shown.insert(model.clone(), Shown { digest, errors: 0, since: lent.now, heard: false });
             self.deeds.push(Deed::Serves(model.clone(), Some(digest)));
         }
         if !happens(lent.chance, lent.answer_lost_ppm) {

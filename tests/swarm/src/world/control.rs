@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::envelope::open_plan;
-use modelfleet_protocol::ids::ModelName;
+use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::topic::{Channel, Topic};
 use modelfleet_rollout::Phase;
@@ -16,10 +16,12 @@ use super::{Event, HOUR_MS, World};
 use crate::api_server::{ApiServer, Shared, Stored, locked};
 use crate::broker::{Connection, Frame, Note};
 use crate::controller::{Controller, ControllerEvent, ControllerLent, ControllerWish};
-use crate::faults::Fault;
-use crate::fleet_laws::{FleetLaws, Known, Moment, state};
+use crate::faults::{Fault, Faults};
+use crate::fleet_laws::{FleetLaws, Known, Moment, number, state};
+use crate::habits::Habits;
+use crate::laws::Watched;
 use crate::network::drawn;
-use crate::operator::{Operator, Pace, has_ended, name};
+use crate::operator::{Operator, Pace, name};
 use crate::probes::{self, Reached};
 
 /// Longest time until a watch shows a change, milliseconds.
@@ -49,13 +51,15 @@ impl Control {
     pub(super) fn new(
         models: &[ModelName],
         pace: Pace,
-        clocks_are_right: bool,
+        habits: &Habits,
+        faults: &Faults,
         chance: &mut Chance,
     ) -> Control {
         let key = SigningKey::from_bytes(&[7; 32]);
         let server = Shared::default();
         let mut operator = Operator::default();
         operator.pace = pace;
+        operator.habits = habits.clone();
         operator.begin(&server, models);
         locked(&server).stored.clear();
         let count = 1 + chance.below(3) as usize;
@@ -64,7 +68,7 @@ impl Control {
         Control {
             controllers,
             operator,
-            laws: FleetLaws::new(clocks_are_right),
+            laws: FleetLaws::new(faults),
             reached: Reached::new(),
             runtime: runtime.expect("a runtime of one thread needs nothing"),
             key,
@@ -298,7 +302,23 @@ impl World {
             };
             let unknown = self.devices.len() - self.devices.iter().filter(told).count();
             let settled = write.by.is_none_or(|c| control.controllers[c].is_settled());
-            let moment = Moment { active: &active, unknown, settled, now: self.schedule.now() };
+            let promotions: Vec<(String, i64)> = locked(&control.server)
+                .all("modelversions")
+                .filter(|one| one["spec"]["model"] == model)
+                .filter_map(|one| Some((name(one), number(one)?)))
+                .collect();
+            let confirmed =
+                |digest: &Digest| self.watched.iter().any(|w| w.records.confirmed.contains(digest));
+            let suffered_ms = |digest: &Digest| longest_suffered_ms(&self.watched, digest);
+            let moment = Moment {
+                active: &active,
+                unknown,
+                settled,
+                promotions: &promotions,
+                confirmed: &confirmed,
+                suffered_ms: &suffered_ms,
+                now: self.schedule.now(),
+            };
             let broken = control.laws.stored(&write, &moment);
             if write.by.is_some() && write.place.0 == "rollouts" {
                 probes::note_status(&mut control.reached, &write.after["status"]);
@@ -392,7 +412,7 @@ impl World {
         self.say(|| said);
         self.hold_laws_of_writes(usize::MAX);
         self.plan_watches();
-        let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.between_ms);
+        let wait_ms = 60_000 + drawn(&mut self.chance, self.scale.acts_ms);
         self.schedule.in_ms(wait_ms, Event::Operator);
     }
 
@@ -417,19 +437,6 @@ impl World {
         open_plan(&[control.key.verifying_key()], payload).ok()
     }
 
-    /// What is wrong with the plan that the broker holds at the end.
-    fn plan_unconverged(&self, server: &ApiServer, plan: &Plan, epoch: u64) -> Option<String> {
-        let (model, of) = (&plan.model, plan.order.epoch);
-        if of != epoch {
-            return Some(format!("{model}: the plan is of epoch {of}, and the leader has epoch {epoch}"));
-        }
-        let stable = plan.stable.as_ref()?.version.to_string();
-        let object = server.get("modelversions", &format!("{model}-{stable}"))?;
-        let stage = &object["status"]["stage"];
-        (stage != "Production")
-            .then(|| format!("{model}: the plan calls {stable} stable, and its stage is {stage}"))
-    }
-
     /// A device lies from now on: what its reports prove may be wrong.
     pub(super) fn lied(&mut self) {
         if let Some(control) = &mut self.control {
@@ -445,43 +452,19 @@ impl World {
             version["spec"]["model"] == model.as_str() && version["status"]["stage"] == "Production"
         })
     }
-
-    /// What healed controllers have not come to.
-    pub(super) fn control_unconverged(&mut self) -> Option<String> {
-        let control = self.control.as_ref()?;
-        if !control.controllers.iter().any(Controller::leads) {
-            return Some("no controller leads".to_owned());
-        }
-        let open: Vec<String> = locked(&control.server)
-            .all("rollouts")
-            .filter(|one| !has_ended(one) && !is_refused(one))
-            .map(|one| format!("{} {} ({})", name(one), phase(one), one["status"]["message"]))
-            .collect();
-        if !open.is_empty() {
-            return Some(format!("rollouts that were aborted have not ended: {}", open.join("; ")));
-        }
-        let server = locked(&control.server);
-        let mut deleted =
-            server.all("rollouts").filter(|one| !one["metadata"]["deletionTimestamp"].is_null());
-        if let Some(deleted) = deleted.next() {
-            return Some(format!("{} was deleted and is still there", name(deleted)));
-        }
-        let epoch = control.controllers.iter().filter_map(Controller::epoch).max().unwrap_or(0);
-        let plans = self.models.iter().filter_map(|model| self.plan_at_broker(model));
-        plans.into_iter().find_map(|plan| self.plan_unconverged(&server, &plan, epoch))
-    }
 }
 
-fn phase(object: &Value) -> String {
+pub(super) fn phase(object: &Value) -> String {
     object["status"]["phase"].as_str().unwrap_or("new").to_owned()
-}
-
-/// One that was refused, or has never begun, and waits for an edit.
-fn is_refused(object: &Value) -> bool {
-    matches!(phase(object).as_str(), "Stalled" | "new") || object["status"]["stage"].is_null()
 }
 
 /// Whether a rollout is under way, by the state that decides.
 fn is_active(object: &Value) -> bool {
     state(object).is_some_and(|state| state.phase.is_active())
+}
+
+/// How long a device has suffered from a build, while at least two others have not.
+fn longest_suffered_ms(watched: &[Watched], digest: &Digest) -> u64 {
+    let times = || watched.iter().map(|watched| watched.suffered_ms.get(digest).copied().unwrap_or(0));
+    if times().filter(|ms| *ms == 0).count() < 2 { 0 } else { times().max().unwrap_or(0) }
 }

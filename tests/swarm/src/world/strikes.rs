@@ -1,6 +1,6 @@
 //! What faults do when they strike, and what heals them.
 
-use super::{DAY_MS, Event, HOUR_MS, Trouble, World, ahead};
+use super::{DAY_MS, Event, HOUR_MS, START, Trouble, World, ahead};
 use crate::api_server::locked;
 use crate::broker::Memory;
 use crate::faults::Fault;
@@ -86,6 +86,7 @@ impl World {
     /// Faults of controllers and of what they write to; none where an author writes the plans.
     fn strike_control(&mut self, fault: Fault) {
         let now = self.schedule.now();
+        let end = START.after_ms(self.scale.trouble_ms);
         let Some(control) = &mut self.control else { return };
         let c = drawn(&mut self.chance, control.controllers.len() as u64 - 1) as usize;
         match fault {
@@ -95,7 +96,8 @@ impl World {
                 self.schedule.in_ms(wait_ms, Event::Restore(c, Trouble::NoApi));
             }
             Fault::ControllerFreezes => {
-                let until = now.after_ms(drawn(&mut self.chance, 6 * HOUR_MS));
+                // What has happened meanwhile is planned for its end: that is not after the fleet is healed.
+                let until = now.after_ms(drawn(&mut self.chance, 6 * HOUR_MS)).min(end);
                 control.controllers[c].frozen_until = Some(until);
             }
             Fault::ControllerKills => {
@@ -163,6 +165,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.say(|| "healed".to_owned());
         self.healing = true;
+        self.healed_at = Some(self.schedule.now());
         self.network.quality = Quality::default();
         self.unlinked.clear();
         self.author.end_all(self.schedule.now());
