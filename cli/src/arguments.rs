@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterFlags;
 use crate::commands::{
-    abort, completion, explain, history, judge, keygen, lint, pause, plan, promote, resume, retry, simulate,
-    status,
+    abort, broker_acl, completion, explain, history, judge, keygen, lint, pause, plan, promote, resume,
+    retry, simulate, status,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -30,6 +30,8 @@ pub enum Command {
     Register(Box<RegisterArguments>),
     /// Create a pair of keys for signing models.
     Keygen(keygen::KeygenArguments),
+    /// Print the access rules of Mosquitto for the devices of a fleet.
+    BrokerAcl(broker_acl::BrokerAclArguments),
     /// Show the progress of a rollout, or wait for it to end.
     Status(status::StatusArguments),
     /// Explain the state of a rollout: verdicts and decisions with their numbers.
