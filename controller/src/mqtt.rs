@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::ids::Namespace;
 use modelfleet_protocol::topic::ROOT;
 use rumqttc::v5::mqttbytes::QoS;
@@ -24,7 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use progress::{Due, Progress};
-pub use settings::{BEAT, BrokerSettings};
+pub use settings::{BEAT, BrokerSettings, ClientCertificate, is_open};
 use subscriptions::{Heard, Next, Subscriptions};
 
 /// Most messages that wait to be sent.
@@ -71,6 +72,15 @@ pub enum MqttError {
     /// Not a broker address.
     #[error("broker address must be mqtt://host:port or mqtts://host:port")]
     ReadAddress,
+    /// The client certificate or its key cannot be read.
+    #[error("read {path} of the client certificate")]
+    ReadCertificate {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Too much waits to be sent.
     #[error("publish on {topic}: the outbox of {OUTBOX_MAX} messages is full")]
     Queue {
@@ -125,6 +135,7 @@ impl Outbox for Publisher {
 
 /// The connection, to be run.
 pub struct Broker {
+    settings: BrokerSettings,
     options: MqttOptions,
     client: Current,
     events: EventLoop,
@@ -156,7 +167,18 @@ pub fn prepare(settings: &BrokerSettings) -> Result<(Publisher, Broker), MqttErr
     let hears_all = false;
     Ok((
         publisher,
-        Broker { options, client, events, beat, progress, sync_topic, wanted, subscriptions, hears_all },
+        Broker {
+            settings: settings.clone(),
+            options,
+            client,
+            events,
+            beat,
+            progress,
+            sync_topic,
+            wanted,
+            subscriptions,
+            hears_all,
+        },
     ))
 }
 
@@ -241,6 +263,13 @@ impl Broker {
 
     /// Nothing of the connection that is lost is kept: no number, no message, no request.
     fn renew(&mut self) {
+        match settings::options(&self.settings) {
+            Ok(options) => self.options = options,
+            // The files may be in the middle of being replaced: with those before it is tried again.
+            Err(error) => {
+                tracing::warn!(error = with_causes(&error), "cannot read the client certificate again")
+            }
+        }
         let (client, events) = AsyncClient::new(self.options.clone(), OUTBOX_MAX);
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
         self.events = events;

@@ -35,6 +35,7 @@ impl Line {
             user: None,
             password: None,
             ca_pem: None,
+            client_certificate: None,
             identity: "test".into(),
             beat,
         };

@@ -22,7 +22,7 @@ use crate::http::Client;
 use crate::mqtt::{Backoff, Credentials, Inbox, Settings};
 use crate::probe::{Probe, machine_bytes};
 use crate::store::Store;
-use crate::tls::{TlsError, client_config};
+use crate::tls::{BrokerTls, ClientCertificate, TlsError, client_config};
 
 /// Why the shared parts cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub struct Host {
 struct SettingsOfAll {
     host: String,
     port: u16,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<Arc<BrokerTls>>,
     namespace: modelfleet_protocol::ids::Namespace,
     keep_alive: Duration,
     backoff: Backoff,
@@ -69,6 +69,9 @@ impl Host {
     /// If keys or certificates cannot be read. A missing engine is no error: the device reports that it has none.
     pub fn new(args: &CommonArgs, threads: usize) -> Result<Host, HostError> {
         let tls = client_config(args.ca.as_deref())?;
+        let certificate = args.client_cert.clone().zip(args.client_key.clone());
+        let certificate = certificate.map(|(certificate, key)| ClientCertificate { certificate, key });
+        let broker_tls = BrokerTls::new(args.ca.as_deref(), certificate)?;
         let bare = BareSignatures::allowed_if(args.allow_bare_signatures);
         let keys = Keys::read(&args.artifact_key, bare)?;
         let engines = engines(&args.engines, args.onnxruntime.as_deref(), threads);
@@ -88,7 +91,7 @@ impl Host {
         let settings = SettingsOfAll {
             host: args.broker.host.clone(),
             port: args.broker.port,
-            tls: args.broker.tls.then(|| tls.clone()),
+            tls: args.broker.tls.then(|| Arc::new(broker_tls)),
             namespace: args.namespace.clone(),
             keep_alive: Duration::from_secs(args.keep_alive_s),
             backoff: Backoff { most, spread, ..Backoff::default() },

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::certificate::issue;
+use crate::certificate::{Authority, issue};
 use modelfleet_protocol::broker_rights::mosquitto_block;
 use modelfleet_protocol::ids::{IdError, Namespace};
 
@@ -46,6 +46,43 @@ impl Broker {
         models: &[&str],
         devices: &[impl AsRef<str>],
     ) -> Result<Broker, PartError> {
+        Broker::under(dir, "mosquitto.conf", namespace, models, devices)
+    }
+
+    /// The same under the shipped settings for client certificates: those of the devices and of the controller are in
+    /// [`Broker::client_certificate`].
+    ///
+    /// # Errors
+    /// When Mosquitto is missing or does not start.
+    pub fn start_with_certificates(
+        dir: &Path,
+        namespace: &str,
+        models: &[&str],
+        devices: &[impl AsRef<str>],
+    ) -> Result<Broker, PartError> {
+        let failed = |source| PartError::File { what: "write", path: dir.to_owned(), source };
+        for folder in ["tls", "clients"] {
+            std::fs::create_dir_all(dir.join(folder)).map_err(failed)?;
+        }
+        let (of_devices, of_controllers) = (Authority::new()?, Authority::new()?);
+        of_devices.write(&dir.join("tls/devices-ca.crt"))?;
+        of_controllers.write(&dir.join("tls/controllers-ca.crt"))?;
+        let devices: Vec<&str> = devices.iter().map(AsRef::as_ref).collect();
+        let clients = devices.iter().map(|device| (&of_devices, *device));
+        for (authority, name) in clients.chain([(&of_controllers, CONTROLLER_USER)]) {
+            let [certificate, key] = client_files(dir, name);
+            authority.issue(name, &[], &certificate, &key)?;
+        }
+        Broker::under(dir, "mosquitto-certificates.conf", namespace, models, &devices)
+    }
+
+    fn under(
+        dir: &Path,
+        settings: &str,
+        namespace: &str,
+        models: &[&str],
+        devices: &[impl AsRef<str>],
+    ) -> Result<Broker, PartError> {
         let failed = |source| PartError::File { what: "write", path: dir.to_owned(), source };
         for folder in ["passwords", "secret", "tls", "modelfleet", "data"] {
             std::fs::create_dir_all(dir.join(folder)).map_err(failed)?;
@@ -76,7 +113,7 @@ impl Broker {
         }
         issue(&dir.join("tls"))?;
         let [port, tls_port, controller_port] = free_ports().map_err(failed)?;
-        let config = config(dir, port, tls_port, controller_port).map_err(failed)?;
+        let config = config(dir, settings, port, tls_port, controller_port).map_err(failed)?;
         std::fs::write(dir.join("mosquitto.conf"), config).map_err(failed)?;
         let part = Broker::launch(dir, port)?;
         let tls = Some(TlsPorts { devices: tls_port, controllers: controller_port });
@@ -177,6 +214,12 @@ impl Broker {
         std::fs::read_to_string(&path).map_err(|source| PartError::File { what: "read", path, source })
     }
 
+    /// The files with a client's certificate and its key, where the broker asks for certificates.
+    #[must_use]
+    pub fn client_certificate(&self, name: &str) -> [PathBuf; 2] {
+        client_files(&self.dir, name)
+    }
+
     /// The folder with a file for each user that holds its password.
     #[must_use]
     pub fn passwords(&self) -> PathBuf {
@@ -214,8 +257,8 @@ impl Broker {
 }
 
 /// The shipped settings with places and ports of this run, and a listener without TLS for tools by hand.
-fn config(dir: &Path, port: u16, devices: u16, controllers: u16) -> std::io::Result<String> {
-    let shipped = std::fs::read_to_string(root().join("manifests/broker/mosquitto.conf"))?;
+fn config(dir: &Path, settings: &str, port: u16, devices: u16, controllers: u16) -> std::io::Result<String> {
+    let shipped = std::fs::read_to_string(root().join("manifests/broker").join(settings))?;
     let dir = dir.display();
     let placed = shipped
         .replace("/etc/mosquitto/", &format!("{dir}/"))
@@ -235,6 +278,10 @@ fn access_rules(namespace: &str, models: &[&str], devices: &[&str]) -> Result<St
     let models = models.iter().map(|model| model.parse()).collect::<Result<Vec<_>, _>>().map_err(named)?;
     let block = |id: &&str| id.parse().map(|id| mosquitto_block(&namespace, &id, &models));
     devices.iter().map(block).collect::<Result<String, _>>().map_err(named)
+}
+
+fn client_files(dir: &Path, name: &str) -> [PathBuf; 2] {
+    ["crt", "key"].map(|kind| dir.join("clients").join(format!("{name}.{kind}")))
 }
 
 fn password() -> String {

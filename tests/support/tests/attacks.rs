@@ -34,6 +34,29 @@ impl Target {
         Target { broker, dir }
     }
 
+    /// The same with client certificates instead of passwords.
+    fn with_certificates() -> Target {
+        let dir = tempfile::tempdir().unwrap();
+        let broker =
+            Broker::start_with_certificates(dir.path(), FLEET, &[MODEL], &[ATTACKER, VICTIM]).unwrap();
+        Target { broker, dir }
+    }
+
+    /// How the owner of this certificate, or of none, connects at this address under a name and client id.
+    fn certified(&self, url: &str, owner: Option<&str>, name: &str) -> MqttOptions {
+        let mut options = self.options(url, name, name, None);
+        options.set_credentials(name, "anything");
+        let read = |path: &std::path::PathBuf| std::fs::read(path).unwrap();
+        let client_auth = owner.map(|owner| {
+            let [certificate, key] = self.broker.client_certificate(owner);
+            (read(&certificate), read(&key))
+        });
+        let ca = read(&self.dir.path().join("tls/ca.crt"));
+        let tls = TlsConfiguration::Simple { ca, alpn: None, client_auth };
+        options.set_transport(Transport::tls_with_config(tls));
+        options
+    }
+
     /// How this user connects at this address, with a client id and perhaps a last will on a topic.
     fn options(&self, url: &str, user: &str, client_id: &str, will: Option<&str>) -> MqttOptions {
         let port = url.rsplit(':').next().unwrap().parse().unwrap();
@@ -291,4 +314,28 @@ fn what_was_retained_is_there_after_a_restart() {
     let mut device = target.device(ATTACKER, ATTACKER, None);
     device.subscribe(&format!("mf/1/{FLEET}/plan/+"));
     assert!(matches!(device.next().unwrap(), Packet::Publish(message) if topic(&message) == plan));
+}
+
+#[test]
+fn a_certificate_is_worth_its_own_name_and_its_own_listener() {
+    let target = Target::with_certificates();
+    let (devices, controllers) = (target.broker.url(), target.broker.controller_url());
+    let mut victim = Session::open(target.certified(&devices, Some(VICTIM), VICTIM)).unwrap();
+    // The attacker names the victim as user and as client: the broker goes by its certificate.
+    let mut attacker = Session::open(target.certified(&devices, Some(ATTACKER), VICTIM)).unwrap();
+    assert!(is_taken(&attacker.publish(&of(ATTACKER, "state"), b"mine".to_vec(), true)));
+    assert_eq!(attacker.publish(&of(VICTIM, "state"), b"lie".to_vec(), true), REFUSED);
+    assert!(is_taken(&victim.publish(&of(VICTIM, "state"), b"well".to_vec(), true)), "it is still connected");
+    for (url, owner) in [
+        (&devices, None),
+        (&controllers, None),
+        (&controllers, Some(ATTACKER)),
+        (&devices, Some(CONTROLLER_USER)),
+    ] {
+        let refused = Session::open(target.certified(url, owner, VICTIM));
+        assert!(refused.is_err(), "{url} with the certificate of {owner:?}");
+    }
+    let mut controller =
+        Session::open(target.certified(&controllers, Some(CONTROLLER_USER), CONTROLLER_USER)).unwrap();
+    assert!(is_taken(&controller.publish(&format!("mf/1/{FLEET}/plan/{MODEL}"), b"signed".to_vec(), true)));
 }
