@@ -6,6 +6,7 @@
 //! After every connect the retained messages arrive first: plans, then the devices of the fleets that are asked for
 //! ([`subscriptions`]). Until those of a fleet are all there nothing is decided about it.
 
+mod late;
 mod progress;
 mod settings;
 pub mod subscriptions;
@@ -46,6 +47,8 @@ pub enum Feed<'a> {
         /// Nothing that was asked for is missing.
         all: bool,
     },
+    /// A retained message of this fleet came after it had been heard: the broker is not done with it. It is heard again later.
+    Unheard(&'a Namespace),
     /// The broker refuses subscriptions: what they would bring will not be heard.
     Denied {
         /// Which.
@@ -182,6 +185,11 @@ pub fn prepare(settings: &BrokerSettings) -> Result<(Publisher, Broker), MqttErr
     ))
 }
 
+/// The level of a topic that names the fleet.
+fn fleet_of(topic: &str) -> Option<&str> {
+    topic.strip_prefix(ROOT)?.strip_prefix('/')?.split('/').next()
+}
+
 impl Broker {
     /// Feeds `inbox` until `stop`; reconnects with a bounded backoff.
     pub async fn run(mut self, stop: CancellationToken, mut inbox: impl FnMut(Feed<'_>)) {
@@ -308,12 +316,22 @@ impl Broker {
                     if publish.retain {
                         self.progress.moved(Instant::now());
                         self.subscriptions.retained(Instant::now());
+                        self.late(topic, inbox);
                     }
                     inbox(Feed::Message { topic, payload: &publish.payload, retained: publish.retain });
                 }
                 Err(_) => inbox(Feed::Message { topic: "", payload: &publish.payload, retained: false }),
             },
             _ => {}
+        }
+    }
+
+    /// A retained message: of a fleet that was heard to its end it comes too late.
+    fn late(&mut self, topic: &str, inbox: &mut impl FnMut(Feed<'_>)) {
+        let Some(Ok(fleet)) = fleet_of(topic).map(str::parse::<Namespace>) else { return };
+        if self.subscriptions.late(&fleet, Instant::now()) {
+            self.hears_all = false;
+            inbox(Feed::Unheard(&fleet));
         }
     }
 
