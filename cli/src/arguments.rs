@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterFlags;
 use crate::commands::{
-    abort, completion, enrol, explain, history, judge, keygen, lint, pause, plan, promote, resume, retry,
-    simulate, status,
+    abort, broker_acl, completion, enrol, explain, history, judge, keygen, lint, pause, plan, promote,
+    resume, retry, simulate, status,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -32,6 +32,8 @@ pub enum Command {
     Keygen(keygen::KeygenArguments),
     /// Create signed device cards, which vouch for the labels of devices.
     Enrol(enrol::EnrolArguments),
+    /// Print the access rules of Mosquitto for the devices of a fleet.
+    BrokerAcl(broker_acl::BrokerAclArguments),
     /// Show the progress of a rollout, or wait for it to end.
     Status(status::StatusArguments),
     /// Explain the state of a rollout: verdicts and decisions with their numbers.

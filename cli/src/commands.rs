@@ -1,6 +1,7 @@
 //! The commands, one file each. `register` has its own folder.
 
 pub mod abort;
+pub mod broker_acl;
 pub mod completion;
 pub mod enrol;
 pub mod explain;

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
-    abort, completion, enrol, explain, history, judge, keygen, lint, pause, plan, promote, resume, retry,
-    simulate, status,
+    abort, broker_acl, completion, enrol, explain, history, judge, keygen, lint, pause, plan, promote,
+    resume, retry, simulate, status,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
@@ -45,6 +45,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Register(arguments) => register::run(cluster, &arguments).await?,
             Command::Keygen(arguments) => keygen::run(&arguments)?,
             Command::Enrol(arguments) => enrol::run(cluster, &arguments)?,
+            Command::BrokerAcl(arguments) => broker_acl::run(cluster, &arguments)?,
             Command::Status(arguments) => status::run(cluster, &arguments).await?,
             Command::Explain(arguments) => explain::run(cluster, &arguments).await?,
             Command::Pause(arguments) => pause::run(cluster, &arguments).await?,

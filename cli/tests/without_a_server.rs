@@ -104,3 +104,25 @@ fn an_answer_that_cannot_be_written_is_an_error() {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && error.contains("write the answer"), "{error}");
 }
+
+#[test]
+fn access_rules_of_devices_are_those_that_the_fleet_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("devices.csv");
+    std::fs::write(&list, "site,id\n# the first hall\nhall-7,pump-001\nhall-7,pump-002\n").unwrap();
+    let path = list.display().to_string();
+    let own = ["broker-acl", "--model", "pump-anomaly", "--devices", &path];
+    let (code, rules, error) = said(&[&own[..], &["-n", "plant-a", "pump-002"]].concat());
+    assert_eq!(code, Some(0), "{error}");
+    let users: Vec<&str> = rules.lines().filter(|line| line.starts_with("user ")).collect();
+    assert_eq!(users, ["user pump-001", "user pump-002"]);
+    assert!(rules.contains("topic write mf/1/plant-a/device/f0/pump-001/report/pump-anomaly\n"), "{rules}");
+    let written: Vec<&str> = rules.lines().filter(|line| line.starts_with("topic write")).collect();
+    assert!(written.len() == 6 && written.iter().all(|line| !line.contains(['+', '#'])), "{rules}");
+
+    refused(&own, &["--namespace"]);
+    std::fs::write(&list, "pump 001\n").unwrap();
+    refused(&[&own[..], &["-n", "plant-a"]].concat(), &["devices.csv, line 1", "pump 001"]);
+    std::fs::write(&list, "id\n").unwrap();
+    refused(&[&own[..], &["-n", "plant-a"]].concat(), &["names no device"]);
+}

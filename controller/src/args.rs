@@ -42,6 +42,13 @@ pub struct Settings {
     /// File with the certificates to trust at the broker (PEM). Default: the certificates of the system.
     #[arg(long, env = "MODELFLEET_MQTT_CA")]
     pub mqtt_ca: Option<PathBuf>,
+    /// File with the certificate by which the broker knows the controller, and those between it and the authority (PEM). Read
+    /// again for every connection.
+    #[arg(long, env = "MODELFLEET_MQTT_CLIENT_CERT", requires_all = ["mqtt_client_key", "mqtt_ca"])]
+    pub mqtt_client_cert: Option<PathBuf>,
+    /// File with the private key of the client certificate (PEM).
+    #[arg(long, env = "MODELFLEET_MQTT_CLIENT_KEY", requires = "mqtt_client_cert")]
+    pub mqtt_client_key: Option<PathBuf>,
     /// File with the key that signs plans: 32 bytes as hexadecimal digits or base64. `keygen` makes one.
     #[arg(long, env = "MODELFLEET_SIGNING_KEY_FILE")]
     pub signing_key_file: PathBuf,

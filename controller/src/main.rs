@@ -256,7 +256,15 @@ fn broker_settings(settings: &Settings, identity: String) -> anyhow::Result<Brok
         None => None,
     };
     let (url, user) = (settings.mqtt_url.clone(), settings.mqtt_user.clone());
-    Ok(BrokerSettings { url, user, password, ca_pem, identity, beat: mqtt::BEAT })
+    if password.is_some() && mqtt::is_open(&url) {
+        tracing::warn!(
+            "the password for the broker crosses the network in the clear; use mqtts:// and --mqtt-ca"
+        );
+    }
+    let certificate = settings.mqtt_client_cert.clone().zip(settings.mqtt_client_key.clone());
+    let client_certificate =
+        certificate.map(|(certificate, key)| mqtt::ClientCertificate { certificate, key });
+    Ok(BrokerSettings { url, user, password, ca_pem, client_certificate, identity, beat: mqtt::BEAT })
 }
 
 fn enrolment(settings: &Settings) -> anyhow::Result<Enrolment> {

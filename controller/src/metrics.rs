@@ -56,6 +56,8 @@ pub struct Metrics {
     pub evidence_to_plan_seconds: Histogram,
     /// Subscriptions that the broker refused.
     pub subscriptions_denied: Counter,
+    /// How often a fleet was found not to be heard to its end after it had counted as heard.
+    pub late_retained: Counter,
     /// Kinds that cannot be watched: since when, and why.
     broken_watches: Arc<Mutex<BTreeMap<String, (Instant, String)>>>,
     /// Since when the broker accepts connections and nothing of ours comes back on them.
@@ -155,6 +157,7 @@ impl Metrics {
             evidence_to_plan_seconds: seconds(),
             index_devices: Gauge::default(),
             subscriptions_denied: Counter::default(),
+            late_retained: Counter::default(),
             broken_watches: Arc::default(),
             stuck_since: Arc::default(),
             broker_connected: Gauge::default(),
@@ -200,6 +203,8 @@ impl Metrics {
         r.register("broker_settled", help, self.broker_settled.clone());
         let denied = self.subscriptions_denied.clone();
         r.register("broker_subscriptions_denied", "Subscriptions that the broker refused", denied);
+        let help = "How often retained messages of a fleet came after all seemed to be there";
+        r.register("broker_late_retained", help, self.late_retained.clone());
         r.register("leader", "1 while this process leads", self.leader.clone());
         let checks = self.artifact_checks.clone();
         r.register("artifact_checks", "Checks of artifacts by result", checks);

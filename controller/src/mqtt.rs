@@ -6,6 +6,7 @@
 //! After every connect the retained messages arrive first: plans, then the devices of the fleets that are asked for
 //! ([`subscriptions`]). Until those of a fleet are all there nothing is decided about it.
 
+mod late;
 mod progress;
 mod settings;
 pub mod subscriptions;
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::ids::Namespace;
 use modelfleet_protocol::topic::ROOT;
 use rumqttc::v5::mqttbytes::QoS;
@@ -24,7 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use progress::{Due, Progress};
-pub use settings::{BEAT, BrokerSettings};
+pub use settings::{BEAT, BrokerSettings, ClientCertificate, is_open};
 use subscriptions::{Heard, Next, Subscriptions};
 
 /// Most messages that wait to be sent.
@@ -45,6 +47,8 @@ pub enum Feed<'a> {
         /// Nothing that was asked for is missing.
         all: bool,
     },
+    /// A retained message of this fleet came after it had been heard: the broker is not done with it. It is heard again later.
+    Unheard(&'a Namespace),
     /// The broker refuses subscriptions: what they would bring will not be heard.
     Denied {
         /// Which.
@@ -71,6 +75,15 @@ pub enum MqttError {
     /// Not a broker address.
     #[error("broker address must be mqtt://host:port or mqtts://host:port")]
     ReadAddress,
+    /// The client certificate or its key cannot be read.
+    #[error("read {path} of the client certificate")]
+    ReadCertificate {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Too much waits to be sent.
     #[error("publish on {topic}: the outbox of {OUTBOX_MAX} messages is full")]
     Queue {
@@ -125,6 +138,7 @@ impl Outbox for Publisher {
 
 /// The connection, to be run.
 pub struct Broker {
+    settings: BrokerSettings,
     options: MqttOptions,
     client: Current,
     events: EventLoop,
@@ -156,8 +170,24 @@ pub fn prepare(settings: &BrokerSettings) -> Result<(Publisher, Broker), MqttErr
     let hears_all = false;
     Ok((
         publisher,
-        Broker { options, client, events, beat, progress, sync_topic, wanted, subscriptions, hears_all },
+        Broker {
+            settings: settings.clone(),
+            options,
+            client,
+            events,
+            beat,
+            progress,
+            sync_topic,
+            wanted,
+            subscriptions,
+            hears_all,
+        },
     ))
+}
+
+/// The level of a topic that names the fleet.
+fn fleet_of(topic: &str) -> Option<&str> {
+    topic.strip_prefix(ROOT)?.strip_prefix('/')?.split('/').next()
 }
 
 impl Broker {
@@ -241,6 +271,13 @@ impl Broker {
 
     /// Nothing of the connection that is lost is kept: no number, no message, no request.
     fn renew(&mut self) {
+        match settings::options(&self.settings) {
+            Ok(options) => self.options = options,
+            // The files may be in the middle of being replaced: with those before it is tried again.
+            Err(error) => {
+                tracing::warn!(error = with_causes(&error), "cannot read the client certificate again")
+            }
+        }
         let (client, events) = AsyncClient::new(self.options.clone(), OUTBOX_MAX);
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
         self.events = events;
@@ -279,12 +316,22 @@ impl Broker {
                     if publish.retain {
                         self.progress.moved(Instant::now());
                         self.subscriptions.retained(Instant::now());
+                        self.late(topic, inbox);
                     }
                     inbox(Feed::Message { topic, payload: &publish.payload, retained: publish.retain });
                 }
                 Err(_) => inbox(Feed::Message { topic: "", payload: &publish.payload, retained: false }),
             },
             _ => {}
+        }
+    }
+
+    /// A retained message: of a fleet that was heard to its end it comes too late.
+    fn late(&mut self, topic: &str, inbox: &mut impl FnMut(Feed<'_>)) {
+        let Some(Ok(fleet)) = fleet_of(topic).map(str::parse::<Namespace>) else { return };
+        if self.subscriptions.late(&fleet, Instant::now()) {
+            self.hears_all = false;
+            inbox(Feed::Unheard(&fleet));
         }
     }
 

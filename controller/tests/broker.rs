@@ -19,6 +19,8 @@ enum Told {
     PlansHeard,
     Moves,
     Retained,
+    Heard,
+    Unheard,
 }
 
 /// A controller's connection under way.
@@ -35,6 +37,7 @@ impl Line {
             user: None,
             password: None,
             ca_pem: None,
+            client_certificate: None,
             identity: "test".into(),
             beat,
         };
@@ -47,6 +50,8 @@ impl Line {
                 Feed::Lost(_) => Told::Lost,
                 Feed::PlansHeard => Told::PlansHeard,
                 Feed::Moves => Told::Moves,
+                Feed::Heard { fleets: [_, ..], .. } => Told::Heard,
+                Feed::Unheard(_) => Told::Unheard,
                 Feed::Message { retained: true, .. } => Told::Retained,
                 _ => return,
             };
@@ -60,6 +65,16 @@ impl Line {
     /// Waits until it tells this.
     async fn tells(&mut self, word: Told) {
         while self.tells_next().await != word {}
+    }
+
+    /// The next of these words.
+    async fn tells_next_of(&mut self, words: &[Told]) -> Told {
+        loop {
+            let told = self.tells_next().await;
+            if words.contains(&told) {
+                return told;
+            }
+        }
     }
 
     async fn tells_next(&mut self) -> Told {
@@ -160,4 +175,41 @@ async fn a_plan_that_comes_behind_the_marker_is_heard_before_plans_are_complete(
     let told = [line.tells_next().await, line.tells_next().await, line.tells_next().await];
     assert_eq!(told, [Told::Connected, Told::Moves, Told::Retained]);
     line.tells(Told::PlansHeard).await;
+}
+
+/// A broker that goes on with what it has retained long after it has answered everything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retained_message_after_a_fleet_was_heard_makes_it_unheard_until_it_is_quiet_again() {
+    let wire = Wire::start();
+    let mut line = Line::to(&wire, Duration::from_secs(30));
+    let mut peer = wire.accept(TERMS);
+    hears_plans(&mut peer);
+    line.tells(Told::PlansHeard).await;
+    line.publisher.subscribe_to(["plant".parse().unwrap()].into());
+    // The word that wakes the connection comes before or behind the subscription.
+    let mut marker = loop {
+        match peer.next() {
+            Some(Packet::Publish(wake)) => assert_eq!(&wake.payload[..], b"wake"),
+            Some(Packet::Subscribe(asked)) => {
+                peer.answer_subscription(asked.pkid, &vec![1; asked.filters.len()]);
+                break returns(&mut peer);
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    while &marker.payload[..] != b"quiet" {
+        marker = returns(&mut peer);
+    }
+    line.tells(Told::Heard).await;
+    let topic = "mf/1/plant/device/f0/pump-001/state".into();
+    let late = Publish { topic, retain: true, ..marker };
+    for seconds in [2, 4] {
+        peer.send_back(&late);
+        assert_eq!(line.tells_next_of(&[Told::Unheard, Told::Heard]).await, Told::Unheard);
+        let began = std::time::Instant::now();
+        while &returns(&mut peer).payload[..] != b"quiet" {}
+        assert_eq!(line.tells_next_of(&[Told::Unheard, Told::Heard]).await, Told::Heard);
+        let waited = began.elapsed().as_secs_f64();
+        assert!(waited > f64::from(seconds) - 0.5, "{waited} s of {seconds}");
+    }
 }

@@ -71,6 +71,13 @@ pub struct CommonArgs {
     /// Folder below which models with file:// addresses may lie. Without it, such models are not installed.
     #[arg(long, env = "MODELFLEET_FILES_BELOW", value_name = "FOLDER")]
     pub files_below: Option<PathBuf>,
+    /// File with the certificate by which the broker knows the device, and those between it and the authority (PEM). Read
+    /// again for every connection.
+    #[arg(long, env = "MODELFLEET_CLIENT_CERT", requires = "client_key", value_name = "FILE")]
+    pub client_cert: Option<PathBuf>,
+    /// File with the private key of the client certificate (PEM).
+    #[arg(long, env = "MODELFLEET_CLIENT_KEY", requires = "client_cert", value_name = "FILE")]
+    pub client_key: Option<PathBuf>,
     /// The shared library of ONNX Runtime. Without it, models run on rten only.
     #[arg(long, env = "MODELFLEET_ONNXRUNTIME", value_name = "FILE")]
     pub onnxruntime: Option<PathBuf>,
@@ -161,6 +168,16 @@ pub struct Broker {
     pub port: u16,
     /// Whether the connection is encrypted.
     pub tls: bool,
+}
+
+impl Broker {
+    /// Whether what is sent to the broker can be read on the way: it is not encrypted, and it leaves the machine.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let loopback = host.parse::<std::net::IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback());
+        !self.tls && !loopback
+    }
 }
 
 impl FromStr for Broker {
@@ -278,6 +295,11 @@ mod tests {
         assert_eq!((broker.port, broker.tls), (1883, false));
         let broker: Broker = "mqtts://broker.example:9000".parse().unwrap();
         assert_eq!((broker.port, broker.tls), (9000, true));
+        let open = |url: &str| url.parse::<Broker>().unwrap().is_open();
+        assert!(
+            ["mqtt://broker.example", "mqtt://10.0.0.7", "mqtt://localhost.example"].into_iter().all(open)
+        );
+        assert!(!["mqtt://localhost", "mqtt://127.0.0.1", "mqtt://[::1]", "mqtts://x"].into_iter().any(open));
         for bad in ["localhost:1883", "http://x", "mqtt://user:secret@x", "mqtt://"] {
             assert!(bad.parse::<Broker>().is_err(), "{bad}");
         }

@@ -23,7 +23,7 @@ use crate::http::{Client, Reach};
 use crate::mqtt::{Backoff, Credentials, Inbox, Settings};
 use crate::probe::{Probe, machine_bytes};
 use crate::store::Store;
-use crate::tls::{TlsError, client_config};
+use crate::tls::{BrokerTls, ClientCertificate, TlsError, client_config};
 
 /// Why the shared parts cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub struct Host {
 struct SettingsOfAll {
     host: String,
     port: u16,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<Arc<BrokerTls>>,
     namespace: modelfleet_protocol::ids::Namespace,
     keep_alive: Duration,
     backoff: Backoff,
@@ -73,6 +73,9 @@ impl Host {
     pub fn new(args: &CommonArgs, threads: usize, isolation: &Isolation) -> Result<Host, HostError> {
         let certificate_time = CertificateTime::default();
         let tls = client_config(args.ca.as_deref(), certificate_time.clone())?;
+        let certificate = args.client_cert.clone().zip(args.client_key.clone());
+        let certificate = certificate.map(|(certificate, key)| ClientCertificate { certificate, key });
+        let broker_tls = BrokerTls::new(args.ca.as_deref(), certificate_time.clone(), certificate)?;
         let bare = BareSignatures::allowed_if(args.allow_bare_signatures);
         let keys = Keys::read(&args.artifact_key, bare)?;
         let engines = engines(&args.engines, args.onnxruntime.as_deref(), threads, isolation);
@@ -92,7 +95,7 @@ impl Host {
         let settings = SettingsOfAll {
             host: args.broker.host.clone(),
             port: args.broker.port,
-            tls: args.broker.tls.then(|| tls.clone()),
+            tls: args.broker.tls.then(|| Arc::new(broker_tls)),
             namespace: args.namespace.clone(),
             keep_alive: Duration::from_secs(args.keep_alive_s),
             backoff: Backoff { most, spread, ..Backoff::default() },

@@ -16,7 +16,7 @@ use modelfleet_agent::serve::Problem;
 use modelfleet_agent::store::Store;
 use modelfleet_agent::{api, inherited, log, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// Threads for disk, loading and predictions of the local API, started on demand. The limit is high, because a model that
 /// hangs keeps some of them until the process ends.
@@ -70,6 +70,12 @@ async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         (None, Some(username)) => Some(Credentials { username, password: String::new() }),
         (None, None) => None,
     };
+    if args.common.broker.is_open() && credentials.is_some() {
+        warn!("the password for the broker crosses the network in the clear; use mqtts:// and --ca");
+    }
+    if !args.common.broker.tls && args.common.client_cert.is_some() {
+        warn!("the client certificate is not used, because the broker's address is not mqtts://");
+    }
     let isolation = Isolation::of(args.engine_isolation, args.engine_memory_limit_mib);
     let host = Host::new(&args.common, 1, &isolation).context("set up the device")?;
     let limit = args.memory_limit_mib.saturating_mul(1024 * 1024);

@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod bins;
+pub mod broker_rights;
 pub mod card;
 pub mod causes;
 pub mod draw;

@@ -43,7 +43,7 @@ impl ControllerSettings {
         let settings = ControllerSettings {
             dir: dir.to_owned(),
             kubeconfig,
-            broker_url: broker.url(),
+            broker_url: broker.controller_url(),
             broker_ca: broker.ca_file(),
             password_file: broker.password_file(CONTROLLER_USER),
             artifact_key,

@@ -84,7 +84,7 @@ impl Plant {
         install(&kubectl)?;
         say("MQTT broker, with a password for every device");
         let ids: Vec<String> = devices.iter().map(|d| d.id.clone()).collect();
-        let broker = Broker::start(&dir.join("broker"), &ids)?;
+        let broker = Broker::start(&dir.join("broker"), NAMESPACE, &[MODEL], &ids)?;
         let store = ArtifactServer::start(&dir.join("store"))?;
         let signing_key = dir.join("models.key");
         let public = dir.join("models.pub");

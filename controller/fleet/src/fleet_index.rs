@@ -171,6 +171,11 @@ impl FleetIndex {
         self.complete_since
     }
 
+    /// More of what its devices had retained has arrived after it counted as complete, and more may follow.
+    pub fn unsettle(&mut self) {
+        self.complete_since = None;
+    }
+
     /// The connection is new: nothing that devices have retained counts as heard.
     pub fn reconnect(&mut self) {
         self.complete_since = None;

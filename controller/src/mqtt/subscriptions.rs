@@ -12,6 +12,8 @@ use modelfleet_protocol::ids::Namespace;
 use modelfleet_protocol::topic::{ROOT, controller_filters};
 use tokio::time::Instant;
 
+use super::late::LateFleets;
+
 /// Most fleets that are subscribed to in one message.
 const AT_ONCE_MAX: usize = 64;
 /// After the marker no retained message may come for this long: of the brokers only Mosquitto sends all that it has retained
@@ -72,6 +74,8 @@ pub struct Subscriptions {
     markers: u64,
     plans: bool,
     fleets: BTreeSet<Namespace>,
+    /// Subscribed to, and not heard to their end although it seemed so.
+    late: LateFleets,
     /// Refused since `denied_at`.
     denied: BTreeSet<Namespace>,
     /// When the broker last refused anything, plans included.
@@ -88,6 +92,7 @@ impl Subscriptions {
             markers: 0,
             plans: false,
             fleets: BTreeSet::new(),
+            late: LateFleets::default(),
             denied: BTreeSet::new(),
             denied_at: None,
         }
@@ -112,13 +117,18 @@ impl Subscriptions {
             self.step = Step::Asked(Part::Plans);
             return Some(Next::Subscribe(self.filters(&Part::Plans)));
         }
-        let gone: Vec<Namespace> = self.fleets.difference(wanted).take(AT_ONCE_MAX).cloned().collect();
+        let subscribed = self.fleets.iter().chain(self.late.names());
+        let gone = subscribed.filter(|fleet| !wanted.contains(fleet)).take(AT_ONCE_MAX);
+        let gone: Vec<Namespace> = gone.cloned().collect();
         if !gone.is_empty() {
+            self.late.leave(&gone);
             self.fleets.retain(|fleet| !gone.contains(fleet));
             return Some(Next::Unsubscribe(self.filters(&Part::Fleets(gone))));
         }
-        let missing =
-            wanted.iter().filter(|fleet| !self.fleets.contains(fleet) && !self.denied.contains(fleet));
+        let is_known = |fleet: &Namespace| {
+            self.fleets.contains(fleet) || self.denied.contains(fleet) || self.late.has(fleet)
+        };
+        let missing = wanted.iter().filter(|fleet| !is_known(fleet));
         let missing: Vec<Namespace> = missing.take(AT_ONCE_MAX).cloned().collect();
         if missing.is_empty() {
             return None;
@@ -189,14 +199,25 @@ impl Subscriptions {
         }
     }
 
+    /// A message of this fleet has come that was retained before we subscribed. True when the fleet counted as heard to its end:
+    /// it does no longer, until no such message has come for a while. How long that is doubles each time.
+    pub fn late(&mut self, fleet: &Namespace, now: Instant) -> bool {
+        if self.late.goes_on(fleet, now) || !self.fleets.remove(fleet) {
+            return false;
+        }
+        self.late.begin(fleet.clone(), QUIET, now);
+        true
+    }
+
     /// When to send a message to ourselves, after which [`Subscriptions::quiet`] is asked; none: no such message is wanted,
     /// or one is on its way.
     #[must_use]
     pub fn quiet_at(&self) -> Option<Instant> {
-        match &self.step {
+        let step = match &self.step {
             Step::Quiet { since, asked: false, .. } => Some(*since + QUIET),
             _ => None,
-        }
+        };
+        step.into_iter().chain(self.late.quiet_at()).min()
     }
 
     /// That message has been sent.
@@ -204,6 +225,7 @@ impl Subscriptions {
         if let Step::Quiet { asked, .. } = &mut self.step {
             *asked = true;
         }
+        self.late.ask();
     }
 
     /// What has been heard to its end by now: the marker is back, and it was quiet for [`QUIET`].
@@ -219,9 +241,15 @@ impl Subscriptions {
                     Some(Heard::Fleets(fleets))
                 }
             },
-            other => {
+            mut other => {
+                // The message that came back was sent for a late fleet, or too early: another one is wanted.
+                if let Step::Quiet { asked, .. } = &mut other {
+                    *asked = false;
+                }
                 self.step = other;
-                None
+                let again = self.late.heard(now);
+                self.fleets.extend(again.iter().cloned());
+                (!again.is_empty()).then_some(Heard::Fleets(again))
             }
         }
     }

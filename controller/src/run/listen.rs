@@ -52,6 +52,7 @@ pub fn receive(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &Cancellatio
         }
         Feed::PlansHeard => plans_heard(ctx),
         Feed::Heard { fleets, all } => heard(ctx, fleets, all),
+        Feed::Unheard(namespace) => unheard(ctx, namespace),
         Feed::Denied { filters } => {
             ctx.metrics.subscriptions_denied.inc_by(filters.len() as u64);
             tracing::error!(
@@ -90,6 +91,21 @@ fn heard(ctx: &Context, complete: &[Namespace], all: bool) {
         tracing::info!(devices, "all retained messages have arrived");
     }
     complete.iter().for_each(|namespace| everything(ctx, Some(namespace)));
+}
+
+/// Nothing is decided about a fleet of which the broker is still sending what was retained.
+fn unheard(ctx: &Context, namespace: &Namespace) {
+    let Some(fleet) = ctx.fleets.get(namespace) else { return };
+    fleet.locked().index.unsettle();
+    ctx.fleets.set_link(|link| Link { settled: false, ..link });
+    ctx.metrics.link(true, false);
+    ctx.metrics.late_retained.inc();
+    tracing::warn!(
+        %namespace,
+        "the broker sent a retained message of this fleet after all seemed to be there, so its rollouts wait until it has sent \
+         no more for a while; try the broker with `modelfleet-controller check-broker`"
+    );
+    everything(ctx, Some(namespace));
 }
 
 fn message(

@@ -54,6 +54,7 @@ pub async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Brok
         user: None,
         password: None,
         ca_pem: None,
+        client_certificate: None,
         identity: "test".into(),
         beat: mqtt::BEAT,
     };

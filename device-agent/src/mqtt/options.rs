@@ -40,7 +40,7 @@ pub(super) fn options(s: &Settings, presence: String, will: &Presence) -> MqttOp
         options.set_credentials(username, password);
     }
     if let Some(tls) = &s.tls {
-        options.set_transport(Transport::Tls(TlsConfiguration::Rustls(tls.clone())));
+        options.set_transport(Transport::Tls(TlsConfiguration::Rustls(tls.for_connection())));
     }
     options
 }

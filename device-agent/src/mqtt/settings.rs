@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use modelfleet_protocol::ids::{DeviceId, Namespace};
 
+use crate::tls::BrokerTls;
+
 /// The broker's address and the device's account.
 #[derive(Clone)]
 pub struct Settings {
@@ -14,7 +16,7 @@ pub struct Settings {
     /// Port of the broker.
     pub port: u16,
     /// TLS, if the connection is encrypted.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    pub tls: Option<Arc<BrokerTls>>,
     /// User and password.
     pub credentials: Option<Credentials>,
     /// The fleet.

@@ -21,7 +21,7 @@ pub const DEVICES: [&str; 3] = ["pump-001", "pump-002", "watch-001"];
 
 /// A broker with the shipped access rules.
 pub fn broker(dir: &Path) -> Broker {
-    Broker::start(dir, &DEVICES).unwrap()
+    Broker::start(dir, NAMESPACE, &[MODEL], &DEVICES).unwrap()
 }
 
 /// ONNX Runtime's library.

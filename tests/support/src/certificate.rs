@@ -1,33 +1,74 @@
-//! A certificate authority of our own and the broker's certificate, so that plants speak TLS as real ones do.
+//! Certificate authorities of our own, so that plants speak TLS as real ones do.
 
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::part::PartError;
+
+/// Signs certificates.
+pub struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When its key cannot be made.
+    pub fn new() -> Result<Authority, PartError> {
+        let make = || {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate()?;
+            let pem = params.self_signed(&key)?.pem();
+            Ok(Authority { pem, issuer: Issuer::new(params, key) })
+        };
+        make().map_err(PartError::Certificate)
+    }
+
+    /// Writes its own certificate.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), PartError> {
+        write(path, &self.pem)
+    }
+
+    /// Writes a certificate with this common name and these host names, and its key.
+    ///
+    /// # Errors
+    /// When the key cannot be made or a file not be written.
+    pub fn issue(&self, name: &str, hosts: &[&str], certificate: &Path, key: &Path) -> Result<(), PartError> {
+        let make = || {
+            let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+            let mut params = CertificateParams::new(hosts)?;
+            params.distinguished_name.push(DnType::CommonName, name);
+            let key = KeyPair::generate()?;
+            Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
+        };
+        let (certificate_pem, key_pem) = make().map_err(PartError::Certificate)?;
+        write(certificate, &certificate_pem)?;
+        write(key, &key_pem)
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), PartError> {
+    std::fs::write(path, text).map_err(|source| PartError::File {
+        what: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
 
 /// Writes `ca.crt`, `tls.crt` and `tls.key` for this machine's loopback into `dir`.
 ///
 /// # Errors
 /// When a key cannot be made or a file not be written.
 pub fn issue(dir: &Path) -> Result<(), PartError> {
-    let [ca, certificate, key] = generate().map_err(PartError::Certificate)?;
-    for (name, pem) in [("ca.crt", ca), ("tls.crt", certificate), ("tls.key", key)] {
-        let path = dir.join(name);
-        std::fs::write(&path, pem).map_err(|source| PartError::File { what: "write", path, source })?;
-    }
-    Ok(())
-}
-
-/// PEM of the authority, of the server's certificate and of its key.
-fn generate() -> Result<[String; 3], rcgen::Error> {
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate()?;
-    let ca = authority.self_signed(&authority_key)?.pem();
-    let issuer = Issuer::new(authority, authority_key);
-    let key = KeyPair::generate()?;
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
-    Ok([ca, certificate.pem(), key.serialize_pem()])
+    let authority = Authority::new()?;
+    authority.write(&dir.join("ca.crt"))?;
+    let hosts = ["localhost", "127.0.0.1"];
+    authority.issue("broker", &hosts, &dir.join("tls.crt"), &dir.join("tls.key"))
 }

@@ -5,7 +5,7 @@
 
 pub mod api_server;
 pub mod broker;
-mod certificate;
+pub mod certificate;
 pub mod console;
 pub mod control_plane;
 pub mod endless_model;

@@ -27,3 +27,19 @@ pub fn program(name: &str) -> PathBuf {
 pub fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
+
+/// So many different ones.
+///
+/// # Errors
+/// When the system has none.
+pub fn free_ports<const COUNT: usize>() -> std::io::Result<[u16; COUNT]> {
+    let mut held = Vec::new();
+    let mut ports = [0; COUNT];
+    for port in &mut ports {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        *port = listener.local_addr()?.port();
+        // All are held until the last is known, so that none is given out twice.
+        held.push(listener);
+    }
+    Ok(ports)
+}

@@ -130,3 +130,38 @@ fn what_is_retained_may_come_behind_the_marker() {
     assert_eq!(subscriptions.quiet(late + QUIET), Some(Heard::Fleets(vec!["a".parse().unwrap()])));
     assert!(subscriptions.is_complete(&wanted));
 }
+
+#[test]
+fn a_fleet_of_which_more_comes_late_is_not_heard_until_it_is_quiet_for_twice_as_long_each_time() {
+    let mut subscriptions = after_plans();
+    let (wanted, now) = (fleets(&["a", "b"]), Instant::now());
+    let (a, b): (Namespace, Namespace) = ("a".parse().unwrap(), "b".parse().unwrap());
+    subscriptions.next(&wanted, now);
+    let (marker, _) = subscriptions.answered(&[true; 6], now);
+    assert!(!subscriptions.late(&a, now), "it is not heard yet");
+    hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
+    assert!(subscriptions.is_complete(&wanted));
+    let mut at = now + QUIET * 10;
+    for wait in [QUIET * 2, QUIET * 4, QUIET * 8, QUIET * 16, QUIET * 16] {
+        assert!(subscriptions.late(&a, at) && !subscriptions.late(&a, at), "told once");
+        assert!(!subscriptions.is_complete(&wanted) && subscriptions.is_complete(&fleets(&["b"])));
+        assert_eq!(subscriptions.next(&wanted, at), None, "it is subscribed to already");
+        // One more, a little later.
+        at += QUIET;
+        assert!(!subscriptions.late(&a, at));
+        assert_eq!(subscriptions.quiet_at(), Some(at + wait));
+        subscriptions.ask_quiet();
+        assert_eq!(subscriptions.quiet_at(), None, "one question at a time");
+        assert_eq!(subscriptions.quiet(at + wait / 2), None);
+        assert_eq!(subscriptions.quiet_at(), Some(at + wait), "what came back was too early");
+        at += wait;
+        assert_eq!(subscriptions.quiet(at), Some(Heard::Fleets(vec![a.clone()])));
+        assert!(subscriptions.is_complete(&wanted));
+    }
+    assert!(subscriptions.late(&b, at));
+    assert!(
+        matches!(subscriptions.next(&fleets(&["a"]), at), Some(Next::Unsubscribe(_))),
+        "no longer wanted"
+    );
+    assert_eq!(subscriptions.quiet_at(), None);
+}
