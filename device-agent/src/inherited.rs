@@ -1,4 +1,5 @@
-//! Descriptors that the agent was started with: whoever starts it may have left some open. They are not handed on.
+//! Descriptors that the agent was started with: the program that starts it may have left some open. They are not
+//! handed on.
 
 #![allow(unsafe_code)]
 

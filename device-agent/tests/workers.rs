@@ -32,7 +32,7 @@ fn turn() -> MutexGuard<'static, ()> {
 
 fn engines(memory_limit_bytes: u64) -> Engines {
     let worker = WorkerArgs { library: onnxruntime(), memory_limit_bytes };
-    let program = env!("CARGO_BIN_EXE_modelfleet-agent").into();
+    let program = support::program();
     let engine = WorkerEngine::open(Settings { program, worker }).unwrap();
     assert_eq!(engine.unconfined(), None, "this machine has filters of system calls");
     Engines::new(vec![Arc::new(engine)])
@@ -255,7 +255,7 @@ fn sessions_of_many_threads_take_turns() {
 fn a_library_that_is_none_is_told() {
     let _turn = turn();
     let worker = WorkerArgs { library: "/dev/null".into(), memory_limit_bytes: 0 };
-    let program = env!("CARGO_BIN_EXE_modelfleet-agent").into();
+    let program = support::program();
     let Err(error) = WorkerEngine::open(Settings { program, worker }) else { panic!("it is opened") };
     assert!(error.to_string().contains("/dev/null"), "{error}");
     let worker = WorkerArgs { library: onnxruntime(), memory_limit_bytes: 0 };

@@ -221,7 +221,8 @@ impl Reader {
             }
             (M::Node { .. }, 4) => text("an operator", NAME),
             (M::Node { .. }, 7) => text("an operator's domain", NAME),
-            (M::Node { .. }, 5) => enter(M::Attribute),
+            // A function's own attributes are those that its caller leaves out.
+            (M::Node { .. }, 5) | (M::Function, 11) => enter(M::Attribute),
             (M::Attribute, 5 | 10) | (M::SparseTensor { .. }, 2) => enter(M::Tensor { is_weight: false }),
             (M::Attribute, 6 | 11) => self.graph_inside(),
             (M::Tensor { is_weight: true }, 8) if length <= TEXT_BYTES_MAX => Ok(Content::Text),

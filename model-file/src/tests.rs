@@ -167,8 +167,11 @@ fn weights_in_other_files_are_refused_wherever_they_are() {
     ] {
         assert_eq!(read(&model(&[graph, output()])), Err(ReadError::ExternalWeights));
     }
-    let in_function = model_with(&[("", 17)], &[output()], &[field(25, &function)]);
-    assert_eq!(read(&in_function), Err(ReadError::ExternalWeights));
+    let in_default = [field(1, b"Own"), field(11, &field(5, &outside))].concat();
+    for function in [function, in_default] {
+        let in_function = model_with(&[("", 17)], &[output()], &[field(25, &function)]);
+        assert_eq!(read(&in_function), Err(ReadError::ExternalWeights));
+    }
     assert!(read(&model(&[field(5, &number(14, 0)), output()])).is_ok());
 }
 

@@ -29,6 +29,13 @@ pub fn onnxruntime() -> PathBuf {
     modelfleet_test_support::onnxruntime::onnxruntime().unwrap()
 }
 
+/// The agent's program: the one that was built with the test, or the one that `MODELFLEET_AGENT` names, such as that of the
+/// profile that ships.
+pub fn program() -> PathBuf {
+    let other = std::env::var_os("MODELFLEET_AGENT").map(PathBuf::from);
+    other.unwrap_or_else(|| env!("CARGO_BIN_EXE_modelfleet-agent").into())
+}
+
 /// A running agent; killed when it goes out of scope.
 pub struct Agent {
     pub id: DeviceId,
@@ -39,7 +46,7 @@ pub struct Agent {
 impl Agent {
     /// Starts `modelfleet-agent run`.
     pub fn start(id: &str, dir: &Path, broker: &Broker, more: &[&str]) -> Agent {
-        Agent::start_with(Command::new(env!("CARGO_BIN_EXE_modelfleet-agent")), id, dir, broker, more)
+        Agent::start_with(Command::new(program()), id, dir, broker, more)
     }
 
     /// Starts it so that its folder takes no writes, from root neither.
@@ -47,7 +54,7 @@ impl Agent {
         let mut command = Command::new("unshare");
         let mounted = r#"mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@""#;
         command.args(["-rm", "sh", "-c", mounted]).arg(dir.join("state"));
-        command.arg(env!("CARGO_BIN_EXE_modelfleet-agent"));
+        command.arg(program());
         Agent::start_with(command, id, dir, broker, more)
     }
 

@@ -140,7 +140,7 @@ impl Session for Remote {
             let mut worker = match self.worker.try_lock() {
                 Ok(worker) => worker,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                // It is at work; whoever waits for the answer finds out.
+                // It is at work; the request that waits for the answer finds out.
                 Err(TryLockError::WouldBlock) => return None,
             };
             let how = worker.ended()?;
