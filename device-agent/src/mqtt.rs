@@ -38,6 +38,8 @@ pub use settings::{Backoff, Credentials, Settings, read_password};
 
 /// After a connection that lasted this long, the next wait is short again.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
+/// After so many short connections in a row, the log says what may be behind them.
+const SHORT_CONNECTIONS_TOLD: u32 = 4;
 /// Longest time to close a connection in order.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -92,6 +94,7 @@ impl Link {
     /// Connects, again and again, until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut tries = 0;
+        let mut short = 0_u32;
         // After a power cut, all devices of a site start at one moment.
         if !pause(self.settings.backoff.at_start(rand::random()), &stop).await {
             return;
@@ -109,6 +112,12 @@ impl Link {
             let End::Lost { error, open } = self.connection(will, &stop).await else { return };
             if began.elapsed() > STEADY_AFTER {
                 tries = 0;
+            }
+            short = if open && began.elapsed() <= STEADY_AFTER { short.saturating_add(1) } else { 0 };
+            if short == SHORT_CONNECTIONS_TOLD {
+                // Not every broker says why it ends a connection: Mosquitto 2.0 closes it without a word.
+                let device = &self.settings.device;
+                warn!(%device, "the broker has ended {short} connections in a row soon after they were made; does a second device use this id?");
             }
             let backoff = self.settings.backoff;
             let random = rand::random();
