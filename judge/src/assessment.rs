@@ -1,5 +1,6 @@
 //! What the judge answers.
 
+use crate::sentence;
 use crate::state::StageState;
 
 /// One of four. Undecided never turns into Healthy by waiting alone.
@@ -149,6 +150,14 @@ pub struct FewProof {
     pub share_ppm: u64,
     /// A rise to this in any one stratum; `None`: there are no strata, or some are too small.
     pub stratum_ppm: Option<u64>,
+}
+
+impl FewProof {
+    /// In words: `20.00x on more than 1.8 % of the devices, and 3.20x in any one stratum`.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        sentence::few_proof(self)
+    }
 }
 
 /// Is there enough to say anything but harm?

@@ -63,6 +63,8 @@ fn many_long(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
+/// A rise to this is large: a verdict that rules out no smaller one says so.
+const LARGE_RISE_PPM: u64 = 2_000_000;
 /// Ratios above this are all the same to a person: a thousandfold.
 const FAR_PPM: u64 = 1_000_000_000;
 
@@ -153,7 +155,7 @@ pub fn slo(rule: &SloRule<'_>, record: &SloVerdict, tally: &Tally) -> Told {
     }
     // Beside harm that has ended it says nothing that a few devices are far worse: all of them were.
     let few = few(rule, record).filter(|_| !has_ended(record));
-    let mut sentence = match (few, conclusion(record)) {
+    let mut sentence = match (few, conclusion(rule, record)) {
         (Some(few), _) => few,
         (None, None) => counts,
         (None, Some(conclusion)) => format!("{conclusion}; {counts}"),
@@ -284,14 +286,19 @@ fn rare_percent(ppb: u64) -> String {
 
 /// What Healthy rules out of harm to a few devices or to one stratum.
 fn also(record: &SloVerdict) -> String {
-    let Some(FewProof { rise_ppm, share_ppm, stratum_ppm }) = record.few_proof else { return String::new() };
+    record.few_proof.as_ref().map_or_else(String::new, |proof| format!(", and so is {}", few_proof(proof)))
+}
+
+/// `20.00x on more than 1.8 % of the devices, and 3.20x in any one stratum`
+pub fn few_proof(proof: &FewProof) -> String {
+    let FewProof { rise_ppm, share_ppm, stratum_ppm } = *proof;
     let devices = (rise_ppm < u64::MAX).then(|| {
         let share = percent(share_ppm.div_ceil(1_000) * 1_000);
         format!("{} on more than {share} of the devices", times(rise_ppm))
     });
     let stratum = stratum_ppm.map(|rise| format!("{} in any one stratum", times(rise)));
     let all: Vec<String> = devices.into_iter().chain(stratum).collect();
-    if all.is_empty() { String::new() } else { format!(", and so is {}", all.join(", and ")) }
+    all.join(", and ")
 }
 
 /// A test found harm that does not last: see [`transient`].
@@ -300,8 +307,13 @@ fn has_ended(record: &SloVerdict) -> bool {
     found && record.verdict == Verdict::Undecided && !record.relative_harm && record.controls > 0
 }
 
+/// The stage has no margin of the user's, and harm that most people would mind is smaller than the one that it has ruled out.
+fn only_a_large_rise(rule: &SloRule<'_>, record: &SloVerdict) -> bool {
+    rule.margin_ppm.is_none() && record.margin_ppm >= LARGE_RISE_PPM
+}
+
 /// What the counts of a statistical SLO come to; nothing where they are the harm.
-fn conclusion(record: &SloVerdict) -> Option<String> {
+fn conclusion(rule: &SloRule<'_>, record: &SloVerdict) -> Option<String> {
     let rise = times(record.margin_ppm);
     Some(match record.verdict {
         Verdict::Degraded => return None,
@@ -311,6 +323,10 @@ fn conclusion(record: &SloVerdict) -> Option<String> {
                 "a rise to {rise} the rate before the new version is ruled out; a smaller rise may be due to the time of day"
             )
         }
+        Verdict::Healthy if only_a_large_rise(rule, record) => format!(
+            "only a rise to {rise} the expected rate or more is ruled out{}; a smaller one may have gone unseen",
+            also(record)
+        ),
         Verdict::Healthy => format!("a rise to {rise} the expected rate is ruled out{}", also(record)),
         Verdict::Undecided if record.relative_harm => {
             "worse than on devices without the new version, but within the allowance".to_owned()

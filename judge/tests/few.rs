@@ -136,3 +136,32 @@ fn nothing_is_found_in_an_unchanged_fleet() {
     });
     assert!(found.count() <= 3);
 }
+
+/// The planner says before a stage what the verdict says after it, where the devices are as planned.
+#[test]
+fn plan_and_verdict_rule_out_the_same() {
+    use modelfleet_judge::sizing::{FleetRates, StageSize, few_proof};
+    let rates = FleetRates { share_ppm: 100_000, sigma_milli: 0, dispersion_milli: 1_000, past_windows: 600 };
+    for (canaries, strata) in [(40_usize, 1_u16), (200, 1), (200, 4), (1_000, 4)] {
+        let size = StageSize {
+            fleet: 2_000,
+            canaries: canaries as u64,
+            controls: 2_000 - canaries as u64,
+            windows: 120,
+            reporting_ppm: 1_000_000,
+            looks: 6,
+            gates: 1,
+        };
+        let planned = few_proof(&size, &rates, u64::from(strata)).unwrap();
+        let answer = judged(&fleet(2_000, canaries, strata, 0.1), 0, 3);
+        assert_eq!(answer.verdict, Verdict::Healthy, "{}", answer.sentence);
+        let told = answer.per_slo[0].few_proof.unwrap();
+        let case = format!("{canaries} in {strata} strata: {planned:?} {told:?}");
+        assert_eq!((planned.share_ppm, planned.rise_ppm), (told.share_ppm, told.rise_ppm), "{case}");
+        assert_eq!(planned.stratum_ppm.is_some(), told.stratum_ppm.is_some(), "{case}");
+        // The worst of several strata is told; four of five times the planned rise is enough for one of them.
+        if let (Some(planned), Some(told)) = (planned.stratum_ppm, told.stratum_ppm) {
+            assert!((planned * 8 / 10..planned * 13 / 10).contains(&told), "{case}");
+        }
+    }
+}

@@ -64,6 +64,13 @@ fn no_harm_advances_only_at_the_end() {
     let end = judged(0, 6, |_| ());
     println!("{}", end.sentence);
     assert_eq!((end.verdict, end.advice), (Verdict::Healthy, Advice::Advance));
+    // Five devices with three bad windows between them: the sentence does not claim more than that can say.
+    let told = &end.sentence;
+    assert!(end.per_slo[0].margin_ppm >= 2_000_000, "{told}");
+    assert!(
+        told.starts_with("only a rise to ") && told.contains("a smaller one may have gone unseen"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -214,13 +214,6 @@ impl<'a> Fleet<'a> {
         text.parse().ok()
     }
 
-    /// What a slot's device has in common with its stratum: `site=north`.
-    pub fn stratum_labels(&self, slot: u32, spread_by: &[String]) -> String {
-        let labels = self.devices.get(slot as usize).map(|d| &self.tables.labels[usize::from(d.stratum)]);
-        let of = |key: &String| Some(format!("{key}={}", labels?.get(key)?));
-        spread_by.iter().filter_map(of).collect::<Vec<_>>().join(", ")
-    }
-
     /// A stage has opened, in which devices settle for so many windows after an activation.
     pub fn open_stage(&mut self, opened: Time, settling: u64) {
         let settling = if self.tables.settles { settling } else { 0 };

@@ -136,13 +136,13 @@ impl Judged {
         let mut assessment = answer.assessment;
         let id = |subject: &Subject| fleet.id(subject.number);
         let spread_by = &policy.stage(state.stage).spread_by;
-        let stratum = |subject: &Subject| fleet.stratum_labels(subject.number, spread_by);
-        put_names(&mut assessment, &self.arms, &Names { id: &id, stratum: &stratum });
         let labels = |subject: &Subject| {
             let device = fleet.devices.get(subject.number as usize)?;
             fleet.tables.labels.get(usize::from(device.stratum))
         };
-        let wording = Wording { shared: "", id: &id, labels: &labels };
+        let names = Names { id: &id, labels: &labels };
+        put_names(&mut assessment, &self.arms, names, spread_by);
+        let wording = Wording { shared: "", names };
         self.evidence = evidence(state, &self.arms, answer.looks, &assessment, &wording);
         self.final_look = answer.looks.is_final();
         self.on_exposure = assessment.verdict == judge::Verdict::Exposed;

@@ -133,6 +133,7 @@ pub fn sizing(
     let mut text = format!("{}, error budget {budget}\n\n", counted(devices, "device"));
     text.push_str(&table.render());
     text.push_str(LEGEND);
+    text.push_str(&also_ruled_out(&all));
     let found: Vec<Finds> = all.iter().flatten().filter_map(|row| row.finds).collect();
     text.push_str(&finds::notes(&found));
     text.push_str(&rules_of_thumb(setup, scenario));
@@ -159,8 +160,24 @@ AT RISK AFTER  if no device of the stage fails, at most this share of the remain
 FINDS          the smallest rise in the rate of bad events that is detected in four rollouts of five, if all devices of
                the stage have it; without controls: that pauses the rollout
 RULES OUT      the rise that is ruled out when the stage passes (95 % confidence): the stage's margin, or without one the
-               smallest margin that the judge can rule out; nothing: too few events, the stage passes without proof
+               smallest margin that the judge can rule out; nothing: too few events, the verdict is Exposed
 EVENTS/2x      bad windows expected in the stage / bad windows needed to detect a doubled rate
+";
+
+/// What a pass rules out of harm to a few devices, or to one stratum.
+fn also_ruled_out(all: &[Vec<Row>]) -> String {
+    let line = |row: &Row| {
+        let proof = row.few_proof.as_ref()?.in_words();
+        let objective = row.objective.as_ref().map_or_else(String::new, |name| format!(", {name}"));
+        Some(format!("  {}{objective}: {proof}\n", row.stage))
+    };
+    let lines: String = all.iter().flatten().filter_map(line).collect();
+    if lines.is_empty() { lines } else { format!("{ALSO}{lines}") }
+}
+
+const ALSO: &str = "
+RULES OUT speaks of all devices. Harm to a few is ruled out as follows when a stage passes in which no device got far worse
+than before (95 % confidence):
 ";
 
 /// What does not depend on the stages.

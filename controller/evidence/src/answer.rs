@@ -3,21 +3,17 @@
 use std::collections::BTreeSet;
 
 use modelfleet_judge::{Advice, Assessment, HardAction, Looks, Verdict as Judged};
-use modelfleet_protocol::ids::DeviceId;
-use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::state::FailureCode;
 use modelfleet_rollout::{Coverage, Evidence, HardStop, State, Verdict};
 
-use crate::{Arms, Subject};
+use crate::{Arms, Names};
 
 /// What a shell adds to the judge's sentences.
 pub struct Wording<'a> {
     /// The labels that the bad devices share, as a sentence; empty: none.
     pub shared: &'a str,
-    /// The id of a device in the arms.
-    pub id: &'a dyn Fn(&Subject) -> Option<DeviceId>,
-    /// The labels of a device in the arms.
-    pub labels: &'a dyn Fn(&Subject) -> Option<&'a Labels>,
+    /// What the devices in the arms are called.
+    pub names: Names<'a>,
 }
 
 /// What the core may believe of the current stage.
@@ -34,7 +30,7 @@ pub fn evidence(
     // Shown harm and what pauses go before; a stage that has its verdict needs its sites no more.
     let cut_off = arms.cut_off();
     let waits = answer.advice == Advice::Wait && cut_off.all.silent_canaries > 0;
-    let mut away = waits.then(|| cut_off.sentence(arms.subjects(), wording.labels));
+    let mut away = waits.then(|| cut_off.sentence(arms.subjects(), wording.names.labels));
     if !cut_off.holds_stage() {
         sentence.extend(away.take().map(|away| format!("; {away}")));
     }
@@ -77,7 +73,7 @@ fn hard_stop(arms: &Arms, answer: &Assessment, wording: &Wording<'_>) -> Option<
             statistics: stop.statistics.clone(),
         },
         HardAction::Quarantine(numbers) => HardStop::Quarantine {
-            devices: arms.to_set_aside(numbers).filter_map(wording.id).collect(),
+            devices: arms.to_set_aside(numbers).filter_map(wording.names.id).collect(),
             reason,
         },
     })

@@ -2,22 +2,35 @@
 
 use modelfleet_judge::{Assessment, Few, FewKind};
 use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::selector::Labels;
 
 use crate::{Arms, Subject};
 
-/// What the numbers in the judge's sentences are called.
+/// What people call the devices in the arms.
+#[derive(Clone, Copy)]
 pub struct Names<'a> {
-    /// The id of a device in the arms.
+    /// The id of a device.
     pub id: &'a dyn Fn(&Subject) -> Option<DeviceId>,
-    /// The labels of a stratum, by one of its devices; empty: it has none.
-    pub stratum: &'a dyn Fn(&Subject) -> String,
+    /// The labels of a device.
+    pub labels: &'a dyn Fn(&Subject) -> Option<&'a Labels>,
 }
 
-/// Puts names for the numbers of devices and strata into all sentences of an answer. What has no name keeps its number.
-pub fn put_names(assessment: &mut Assessment, arms: &Arms, names: &Names<'_>) {
+impl Names<'_> {
+    /// What the devices of a stratum have in common, by one of them: `site=north, model=a`. Empty where the stage is not
+    /// spread by labels, or they are not known.
+    fn stratum(&self, subject: &Subject, spread_by: &[String]) -> String {
+        let labels = (self.labels)(subject);
+        let of = |key: &String| Some(format!("{key}={}", labels?.get(key)?));
+        spread_by.iter().filter_map(of).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Puts names for the numbers of devices and strata into all sentences of an answer about a stage that is spread by these
+/// labels. What has no name keeps its number.
+pub fn put_names(assessment: &mut Assessment, arms: &Arms, names: Names<'_>, spread_by: &[String]) {
     let mut words: Vec<(String, String)> = Vec::new();
     for few in assessment.per_slo.iter().filter_map(|record| record.few.as_ref()) {
-        words.extend(of(few, arms, names));
+        words.extend(of(few, arms, names, spread_by));
     }
     // A longer number first: a shorter one may be its beginning.
     words.sort_by_key(|(number, _)| std::cmp::Reverse(number.len()));
@@ -32,7 +45,7 @@ pub fn put_names(assessment: &mut Assessment, arms: &Arms, names: &Names<'_>) {
     }
 }
 
-fn of(few: &Few, arms: &Arms, names: &Names<'_>) -> Vec<(String, String)> {
+fn of(few: &Few, arms: &Arms, names: Names<'_>, spread_by: &[String]) -> Vec<(String, String)> {
     let device = |number: &u32| {
         let subject = arms.subjects().iter().find(|subject| subject.number == *number)?;
         Some((format!("device {number}"), (names.id)(subject)?.to_string()))
@@ -40,7 +53,8 @@ fn of(few: &Few, arms: &Arms, names: &Names<'_>) -> Vec<(String, String)> {
     let mut words: Vec<(String, String)> = few.named.iter().filter_map(device).collect();
     if let FewKind::Stratum { number, .. } = few.kind {
         let subject = arms.subjects().iter().find(|subject| subject.stratum == number);
-        let labels = subject.map(names.stratum).filter(|labels| !labels.is_empty());
+        let labels =
+            subject.map(|subject| names.stratum(subject, spread_by)).filter(|labels| !labels.is_empty());
         words.extend(labels.map(|labels| (format!("in stratum {number}:"), format!("where {labels}:"))));
     }
     words

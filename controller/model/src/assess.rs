@@ -103,27 +103,15 @@ pub fn assess(judged: &Judged<'_>) -> Answer {
         judged.subjects.get(subject.place as usize).map(|subject| subject.id.clone())
     };
     let spread_by = &valid.policy.stage(state.stage).spread_by;
-    let stratum = |subject: &modelfleet_evidence::Subject| stratum_labels(judged, subject, spread_by);
-    put_names(&mut answer.assessment, &arms, &Names { id: &id, stratum: &stratum });
     let labels = |subject: &modelfleet_evidence::Subject| {
         let subject = judged.subjects.get(subject.place as usize)?;
         judged.fleet?.labels_numbered(subject.labels)
     };
-    let wording = Wording { shared: &shared, id: &id, labels: &labels };
+    let names = Names { id: &id, labels: &labels };
+    put_names(&mut answer.assessment, &arms, names, spread_by);
+    let wording = Wording { shared: &shared, names };
     let evidence = modelfleet_evidence::evidence(state, &arms, answer.looks, &answer.assessment, &wording);
     Answer { evidence, assessment: answer.assessment, looks: answer.looks, recorded }
-}
-
-/// What the devices of a stratum have in common: `site=north, model=a`. Empty where the stage is not spread by labels.
-fn stratum_labels(
-    judged: &Judged<'_>,
-    subject: &modelfleet_evidence::Subject,
-    spread_by: &[String],
-) -> String {
-    let number = judged.subjects.get(subject.place as usize).map(|subject| subject.labels);
-    let labels = number.and_then(|number| judged.fleet?.labels_numbered(number));
-    let of = |key: &String| labels.and_then(|labels| labels.get(key)).map(|value| format!("{key}={value}"));
-    spread_by.iter().filter_map(of).collect::<Vec<_>>().join(", ")
 }
 
 fn recorded(judged: &Judged<'_>, asked: &Asked<'_>) -> Option<Box<(LookMark, Record)>> {

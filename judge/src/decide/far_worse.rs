@@ -41,9 +41,14 @@ pub struct FarWorse {
 }
 
 impl FarWorse {
-    /// Of subjects ordered by stratum.
+    /// Of subjects ordered by stratum, if the candidate does no harm.
     pub fn of(subjects: &[Subject]) -> Self {
-        let marks = far::worse(subjects);
+        Self::if_harmful(subjects, 1.0)
+    }
+
+    /// The same, if the candidate makes each canary bad `times` as often.
+    pub fn if_harmful(subjects: &[Subject], times: f64) -> Self {
+        let marks = far::worse(subjects, times);
         let count = |arm: Arm| subjects.iter().zip(&marks).filter(|(s, m)| s.arm == arm && **m).count();
         let all_canaries = subjects.iter().filter(|s| s.arm == Arm::Canary).count();
         Self { canaries: count(Arm::Canary), controls: count(Arm::Control), all_canaries, marks }

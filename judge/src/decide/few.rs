@@ -11,7 +11,7 @@ use modelfleet_number::chance::Chance;
 use modelfleet_number::rounding::{from_ppb, ppb_up};
 
 /// Of fewer canaries a few are so large a part that the test of all of them sees it.
-pub const FEWEST_CANARIES: usize = 20;
+const FEWEST_CANARIES: u64 = 20;
 /// Canaries, and controls, that the tests use; of more, a random part.
 const MOST_CANARIES: usize = 16_000;
 const MOST_CONTROLS: usize = 4_000;
@@ -20,6 +20,16 @@ const DEVICES: u32 = 1;
 const STRATA: u32 = 2;
 /// Nothing is Healthy while a test of these is as significant as that; a harmless candidate waits this often at the most.
 const HELD_BACK: f64 = 0.002;
+
+/// Whether a stage of so many devices has these tests.
+pub const fn are_tested(canaries: u64, controls: u64) -> bool {
+    controls > 0 && canaries >= FEWEST_CANARIES
+}
+
+/// What is left of a rule's share for harm to all canaries.
+pub const fn left_for_all(whole: Spending, canaries: u64, controls: u64) -> Spending {
+    if are_tested(canaries, controls) { whole.main() } else { whole }
+}
 
 /// Both tests on the same subjects.
 struct Found {

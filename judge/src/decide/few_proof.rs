@@ -38,7 +38,7 @@ fn rise_seen(subjects: &[Subject]) -> Option<f64> {
     let bars: Vec<(f64, f64, f64)> = subjects
         .chunk_by(|a, b| a.stratum == b.stratum)
         .flat_map(|group| {
-            let common = common(group);
+            let common = common(group, 1.0);
             let ours = group.iter().filter(|s| s.arm == Arm::Canary);
             ours.map(move |s| (s, common)).collect::<Vec<_>>()
         })

@@ -19,6 +19,8 @@ const COARSEST_PPM: u64 = 100_000_000;
 /// Chance per stage that a harmless candidate is not below the default margin, and that it seems worse than its
 /// controls or its past; it then waits.
 const HELD_BACK: f64 = 0.002;
+/// Times that a margin is widened before that of all devices is taken.
+const WIDENED: usize = 8;
 /// Effective bad windows (counts over dispersion) below which an arm has too few events to rule anything out: of
 /// twelve expected at least one comes, as surely as a harmless candidate is below the default margin.
 const FEW_EVENTS: f64 = 12.0;
@@ -101,17 +103,45 @@ fn gates(observations: &Observations<'_>) -> usize {
 
 /// What is ruled out beside devices that are far worse than before: by the others alone where those are a handful, else
 /// by all of them and by the others alike.
+///
+/// To leave out the worst devices makes harm to all look smaller, since it makes more canaries than controls far worse. So
+/// the margin holds only if it is also ruled out by the devices that would not be far worse if the candidate were as bad as
+/// the margin: then both arms lose as many. A margin of the user's that is not ruled out like that is not ruled out; one
+/// that the stage chose becomes as wide as it has to be.
 fn beside(of: Comparison<'_>, beyond: f64, state: &SloState) -> Ruling {
     let by = |subjects: &[Subject]| rule_out(Comparison { subjects, ..of }, beyond, state);
     if of.far.is_empty() {
         return by(of.subjects);
     }
     let others = by(&of.far.others(of.subjects));
-    if of.far.is_handful() {
+    if !of.far.is_handful() {
+        let all = by(of.subjects);
+        return Ruling { ruled_out: all.ruled_out && others.ruled_out, ..all };
+    }
+    if others.margin_ppm == u64::MAX || !others.ruled_out {
         return others;
     }
-    let all = by(of.subjects);
-    Ruling { ruled_out: all.ruled_out && others.ruled_out, ..all }
+    let margin_ppm = as_wide_as_ruled_out(of.subjects, others.margin_ppm, beyond);
+    match of.rule.margin_ppm {
+        Some(asked) => Ruling { ruled_out: margin_ppm <= asked, ..others },
+        None => Ruling { margin_ppm, ruled_out: margin_ppm < u64::MAX },
+    }
+}
+
+/// The smallest rise from `margin_ppm` on that is ruled out by the devices that are not far worse than it would make them.
+fn as_wide_as_ruled_out(subjects: &[Subject], margin_ppm: u64, beyond: f64) -> u64 {
+    let high_ppm = |subjects: &[Subject]| Ratio::of(subjects).map_or(u64::MAX, |r| ppm(r.high(beyond)));
+    let mut margin_ppm = margin_ppm;
+    for _ in 0..WIDENED {
+        let far = FarWorse::if_harmful(subjects, margin_ppm as f64 * 1e-6);
+        let high_ppm = if far.is_handful() { high_ppm(&far.others(subjects)) } else { high_ppm(subjects) };
+        if high_ppm <= margin_ppm {
+            return margin_ppm;
+        }
+        margin_ppm = high_ppm;
+    }
+    // More canaries are left out by a smaller margin only.
+    margin_ppm.max(high_ppm(subjects))
 }
 
 /// The smallest rise that a harmless candidate is below at a look that may miss a harmful one with this chance, where

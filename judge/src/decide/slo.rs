@@ -128,8 +128,9 @@ fn test(looks: Looks, subjects: &[Subject], whole: Spending, seed: u64, state: &
     let left = |part: Spending| Spending {
         share_ppb: part.share_ppb.min(whole.share_ppb.saturating_sub(state.few_spent_ppb)),
     };
-    let few = !alone && canaries >= few::FEWEST_CANARIES;
-    let spending = left(if few { whole.main() } else { whole });
+    let (ours, others) = (canaries as u64, (subjects.len() - canaries) as u64);
+    let few = few::are_tested(ours, others);
+    let spending = left(few::left_for_all(whole, ours, others));
     let exact = |spending, state: &mut SloState| exact_layer::test(subjects, spending, looks, seed, state);
     let any_time = |part, state: &mut SloState| {
         // Exposure that differs a little averages out over many devices; a past that one arm lacks does not.

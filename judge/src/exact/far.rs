@@ -6,6 +6,7 @@
 //! who has the candidate, and judged by their number.
 
 use crate::exact::change::Subject;
+use crate::observations::Arm;
 use modelfleet_number::beta;
 
 /// A device is far worse when its bad events come at least three times as often as expected, and less than twice as often
@@ -16,34 +17,44 @@ const FEWEST_BAD: f64 = 5.0;
 /// Times that devices are told apart and what is common to the others is found anew.
 const TURNS: usize = 3;
 
-/// Which subjects are far worse than their own past and the changes common to their stratum let expect; in the order of
-/// the subjects. Both arms together say what is common, so that a random pick of canaries leaves the answer as it is.
+/// Which subjects are far worse than their own past and the changes common to their stratum let expect, if the candidate
+/// makes each canary bad `times` as often; in the order of the subjects. Both arms together say what is common, so that
+/// a random pick of canaries leaves the answer as it is when the candidate does just that.
 ///
 /// Given all of a device's bad windows, those since the stage opened are a binomial part whose share depends on the rise
 /// alone (Przyborowski & Wilenski, Biometrika 1940); so a short past makes no device far worse.
-pub fn worse(subjects: &[Subject]) -> Vec<bool> {
+pub fn worse(subjects: &[Subject], times: f64) -> Vec<bool> {
     let mut marks = Vec::with_capacity(subjects.len());
     for group in subjects.chunk_by(|a, b| a.stratum == b.stratum) {
-        let common = common(group);
-        marks.extend(group.iter().map(|s| is_worse(s, s.bad, common)));
+        let common = common(group, times);
+        marks.extend(group.iter().map(|s| is_worse(s, s.bad, common * rise(s, times))));
     }
     marks
 }
 
+/// What the candidate does to a device.
+const fn rise(subject: &Subject, times: f64) -> f64 {
+    match subject.arm {
+        Arm::Canary => times,
+        Arm::Control => 1.0,
+    }
+}
+
 /// What is common to the devices of a stratum since the stage opened that are not far worse themselves, as a multiple of
-/// their usual rates.
-pub fn common(stratum: &[Subject]) -> f64 {
+/// their usual rates, if the candidate makes each canary bad `times` as often.
+pub fn common(stratum: &[Subject], times: f64) -> f64 {
+    let usual = |s: &Subject| rise(s, times) * s.known * s.usual;
     let (mut bad, mut expected) = (0.0, 0.0);
     for s in stratum {
         bad += s.bad;
-        expected += s.known * s.usual;
+        expected += usual(s);
     }
     let mut common = (bad + 0.5) / (expected + 0.5);
     for _ in 0..TURNS {
         let (mut far_bad, mut far_expected) = (0.0, 0.0);
-        for s in stratum.iter().filter(|s| is_worse(s, s.bad, common)) {
+        for s in stratum.iter().filter(|s| is_worse(s, s.bad, common * rise(s, times))) {
             far_bad += s.bad;
-            far_expected += s.known * s.usual;
+            far_expected += usual(s);
         }
         let without = (bad - far_bad + 0.5) / (expected - far_expected + 0.5);
         if without == common {

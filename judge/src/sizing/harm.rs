@@ -1,6 +1,7 @@
 //! The smallest harm that a stage can show, and the smallest that it can rule out.
 
-use crate::decide::margin;
+use crate::budget::Spending;
+use crate::decide::{few, margin};
 use crate::exact::ratio::{LEAST_DISPERSION, MOST_DISPERSION_ALONE, Ratio};
 use crate::sizing::breaks::Breaks;
 use crate::sizing::fleet_rates::FleetRates;
@@ -31,7 +32,7 @@ fn dispersion(size: &StageSize, rates: &FleetRates) -> f64 {
     if own > 0.0 { own } else { 1.0 + size.windows as f64 / past }
 }
 
-/// Chance, in parts per million, that a stage with `share_ppb` of error budget for this SLO shows a rise of
+/// Chance, in parts per million, that a stage with `share_ppb` of error budget for this test shows a rise of
 /// all canaries to `ratio_ppm` by its last look.
 pub fn power_ppm(size: &StageSize, rates: &FleetRates, share_ppb: u64, ratio_ppm: u64) -> u64 {
     let (canary, control) = events(size, rates);
@@ -56,7 +57,7 @@ pub fn power_ppm(size: &StageSize, rates: &FleetRates, share_ppb: u64, ratio_ppm
     ppm(sum / f64::from(POINTS))
 }
 
-/// The smallest rise that a stage shows with this power and that breaks the allowance as surely, as ratio in parts per
+/// The smallest rise that a stage with `share_ppb` of error budget for this SLO shows with this power and that breaks the allowance as surely, as ratio in parts per
 /// million; `u64::MAX` when not even a hundredfold rise is seen, or so few devices can show none at all.
 pub fn smallest_harm_ppm(
     size: &StageSize,
@@ -71,9 +72,10 @@ pub fn smallest_harm_ppm(
     let at = |look: u64| StageSize { windows: (size.windows * look / looks).max(1), ..*size };
     let looks: Vec<(StageSize, Breaks)> =
         (1..=looks).rev().map(|look| (at(look), Breaks::new(&at(look), rates, allowance_ppm))).collect();
+    let for_all_ppb = few::left_for_all(Spending { share_ppb }, size.canaries, size.controls).share_ppb;
     let enough = |ratio: u64| {
         looks.iter().any(|(size, breaks)| {
-            power_ppm(size, rates, share_ppb, ratio) >= with_power_ppm
+            power_ppm(size, rates, for_all_ppb, ratio) >= with_power_ppm
                 && ppm(breaks.chance(ratio as f64 * 1e-6)) >= with_power_ppm
         })
     };

@@ -1,6 +1,7 @@
 //! What the exact test of a stage can reach at all: of few devices even the worst outcome is no rare draw.
 
 use crate::budget::{Budget, Looks, Spending};
+use crate::decide::few;
 use libm::{exp, lgamma};
 use modelfleet_number::rounding::from_ppb;
 
@@ -14,15 +15,18 @@ pub(crate) fn rarest(canaries: u64, controls: u64) -> f64 {
 }
 
 /// What one planned look may use of a share of the error budget.
-fn level(share_ppb: u64, looks: u16) -> f64 {
+fn level(share: Spending, looks: u16) -> f64 {
     let looks = looks.max(1);
-    from_ppb(Spending { share_ppb }.cumulative_ppb(Looks { reached: 1, planned: looks }))
+    from_ppb(share.cumulative_ppb(Looks { reached: 1, planned: looks }))
 }
 
 /// Whether harm can be shown at all with so many canaries and controls, where a rule has `share_ppb` of the error budget
-/// in the stage. Where it cannot, even canaries that are bad in every window, and controls in none, cause no rollback.
+/// in the stage (of which a part is for harm to a few devices where there are many). Where it cannot, even canaries that are bad in every window, and controls in none, cause no rollback.
 pub fn can_show(canaries: u64, controls: u64, share_ppb: u64, looks: u16) -> bool {
-    canaries > 0 && controls > 0 && rarest(canaries, controls) <= level(share_ppb, looks)
+    canaries > 0 && controls > 0 && {
+        let share = few::left_for_all(Spending { share_ppb }, canaries, controls);
+        rarest(canaries, controls) <= level(share, looks)
+    }
 }
 
 /// The fewest canaries of a fleet with which harm can be shown; `None`: no number of them can.
@@ -81,7 +85,10 @@ pub fn unreachable(canaries: u64, controls: u64, share_ppb: u64, looks: u16) -> 
     let fleet = canaries.saturating_add(controls);
     let once =
         |chance: f64| if chance > 0.0 { format!("once in {:.0}", 1.0 / chance) } else { "never".to_owned() };
-    let (seen, asked) = (once(rarest(canaries, controls)), once(level(share_ppb, looks)));
+    let (seen, asked) = (
+        once(rarest(canaries, controls)),
+        once(level(few::left_for_all(Spending { share_ppb }, canaries, controls), looks)),
+    );
     let cure = match fewest_canaries(fleet, share_ppb, looks) {
         Some(fewest) if canaries <= controls => format!("give this stage {fewest} devices or more"),
         Some(fewest) => format!("leave {fewest} devices or more without the version"),
@@ -159,5 +166,14 @@ mod tests {
             |fleet| can_show(2, fleet - 2, SHARE_PPB, 6) && !can_show(2, fleet - 3, SHARE_PPB, 6)
         ));
         assert_eq!(fewest_fleet(5, 0, 6), None);
+    }
+
+    /// From twenty canaries on a quarter of the share is for harm to a few devices.
+    #[test]
+    fn what_is_for_a_few_devices_shows_no_harm_to_all() {
+        let share = 335_000_000;
+        assert!(can_show(19, 1, share, 6), "one of 20 draws");
+        assert!(!can_show(20, 1, share, 6), "one of 21 draws, with three quarters of the share");
+        assert!(can_show(20, 1, share * 4 / 3, 6));
     }
 }

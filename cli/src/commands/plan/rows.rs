@@ -1,10 +1,12 @@
 //! The rows of the plan: what a stage can prove about an objective.
 
+use std::collections::BTreeSet;
+
 use modelfleet_evidence::LookPlan;
 use modelfleet_judge::sizing::{
-    FleetRates, NO_CONTROLS, StageProof, StageSize, events_to_decision, prove, remaining_bound_ppm,
+    FleetRates, NO_CONTROLS, StageProof, StageSize, events_to_decision, few_proof, prove, remaining_bound_ppm,
 };
-use modelfleet_judge::{JudgedBy, OnBreach};
+use modelfleet_judge::{FewProof, JudgedBy, OnBreach};
 use modelfleet_protocol::selector::{Labels, Selector};
 use modelfleet_rollout::{Policy, Stage};
 use modelfleet_simulation::{Effort, Objective, Scenario, Setup, StagePower};
@@ -35,6 +37,8 @@ pub(super) struct Row {
     pub warning: String,
     /// What it finds; nothing without an objective that a test decides about.
     pub finds: Option<Finds>,
+    /// Which harm to a few devices or to one stratum a pass rules out.
+    pub few_proof: Option<FewProof>,
     /// How many devices are watched for how long.
     pub watched: Watched,
     cells: Vec<String>,
@@ -64,11 +68,16 @@ pub(super) fn rows(
     let (size, windows) = stage_size(setup, scenario, policy, index);
     let gates: Vec<&Objective> = setup.objectives.iter().filter(|o| is_gate(o)).collect();
     let share_ppb = stage_warnings::share_ppb(setup, index as usize, gates.len());
+    let strata = strata(scenario, stage);
     // Windows that never count, those in which a device settles, and those whose labels are still to come, lengthen the stage.
     let late = gates.iter().map(|objective| objective.late_windows).max().unwrap_or(0);
     let known = windows.saturating_add(unjudged(setup, stage)).saturating_add(late);
     let time = span(i64::try_from(known.saturating_mul(setup.window_ms())).unwrap_or(i64::MAX));
-    let row = |objective: Option<&str>, proof: [String; 5], finds: Option<Finds>, warning: String| {
+    let row = |objective: Option<&str>,
+               proof: [String; 5],
+               finds: Option<Finds>,
+               few_proof,
+               warning: String| {
         let objective_cell = objective.unwrap_or(if gates.is_empty() { "-" } else { "each" });
         let [risk, found, rules_out, events, looks] = proof;
         let (devices, controls) = (size.canaries.to_string(), size.controls.to_string());
@@ -81,12 +90,12 @@ pub(super) fn rows(
             devices: size.canaries,
             time_ms: windows.saturating_mul(setup.window_ms()),
         };
-        Row { stage: name, objective, warning, finds, watched, cells }
+        Row { stage: name, objective, warning, finds, few_proof, watched, cells }
     };
     let none = || "-".to_owned();
     if gates.is_empty() {
         let risk = remaining_bound_ppm(size.fleet, size.canaries, 0, CONFIDENCE_PPM);
-        return vec![row(None, [percent(risk), none(), none(), none(), none()], None, String::new())];
+        return vec![row(None, [percent(risk), none(), none(), none(), none()], None, None, String::new())];
     }
     let mut different: Vec<(&Objective, FleetRates)> = Vec::new();
     for objective in gates.iter().copied() {
@@ -108,6 +117,7 @@ pub(super) fn rows(
         let input = (setup, scenario, policy);
         let found = finds(input, index, objective, (&size, &rates), share_ppb, effort);
         let cells = proof_cells(&size, &rates, &proof, found, share_ppb);
+        let few = few_proof(&size, &rates, strata);
         let could_hold_back = setup.parts.holdback_ppm == 0 && index == policy.last_stage();
         let warning = match proof.warning.as_str() {
             NO_CONTROLS if could_hold_back && size.fleet >= LEAST_TO_HOLD_BACK => {
@@ -118,7 +128,7 @@ pub(super) fn rows(
             _ => misses(found).unwrap_or(proof.warning),
         };
         let warning = late(objective).unwrap_or(warning);
-        row((!for_all).then_some(objective.name.as_str()), cells, Some(found), warning)
+        row((!for_all).then_some(objective.name.as_str()), cells, Some(found), few, warning)
     });
     rows.collect()
 }
@@ -197,6 +207,16 @@ fn stage_size(setup: &Setup, scenario: &Scenario, policy: &Policy, index: u32) -
         gates: setup.objectives.iter().filter(|o| o.on_breach != OnBreach::Observe).count() as u16,
     };
     (size, windows)
+}
+
+/// Strata that the judge tells apart in a stage: as many as the labels of its `spreadBy` have values together.
+fn strata(scenario: &Scenario, stage: &Stage) -> u64 {
+    let fitting = scenario.fleet.strata.iter().filter(|stratum| stage.selector.matches(&stratum.labels));
+    let values = fitting.map(|stratum| {
+        let of = |label: &String| stratum.labels.get(label);
+        stage.spread_by.iter().map(of).collect::<Vec<_>>()
+    });
+    values.collect::<BTreeSet<_>>().len().max(1) as u64
 }
 
 /// Devices of the scenario that a stage can draw from.

@@ -100,6 +100,27 @@ fn devices_that_a_selector_leaves_out_do_not_count() {
     assert!(text.contains("broad    each        25        25"), "{text}");
 }
 
+/// What a pass rules out of harm to a few devices, and to one site where the stage is spread by sites.
+#[test]
+fn harm_to_a_few_that_a_pass_rules_out_is_told() {
+    let mut setup = setup();
+    let mut scenario = scenario(0.2);
+    scenario.fleet.devices = 2_000;
+    let site = |name: &str| StratumShare {
+        labels: [("site".to_owned(), name.to_owned())].into(),
+        share: 1.0,
+        rate_factor: 1.0,
+    };
+    scenario.fleet.strata = vec![site("north"), site("south")];
+    let text = plan(&setup, &scenario).unwrap();
+    let line = |text: &str| text.lines().find(|line| line.starts_with("  broad: ")).unwrap().to_owned();
+    assert!(line(&text).contains("x on more than 0.4 % of the devices"), "{text}");
+    assert!(!text.contains("stratum"), "{text}");
+    setup.parts.stages[1].spread_by = vec!["site".to_owned()];
+    let text = plan(&setup, &scenario).unwrap();
+    assert!(line(&text).ends_with("x in any one stratum"), "{text}");
+}
+
 #[test]
 fn a_last_stage_for_all_is_told_how_to_keep_controls() {
     let mut setup = setup();

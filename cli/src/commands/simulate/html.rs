@@ -82,7 +82,7 @@ fn named_shares(report: &Report<'_>, summary: &Summary) -> Vec<Bar> {
         bar("incident", "incident", summary.incident),
         bar("undecided", "undecided", summary.undecided),
         bar("held", "held", summary.held),
-        bar("without proof", "onExposure", summary.on_exposure),
+        bar("exposed", "onExposure", summary.on_exposure),
     ]
 }
 

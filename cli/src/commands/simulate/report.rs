@@ -83,7 +83,10 @@ impl Report<'_> {
             (("undecided", "a stage was still undecided at its deadline"), summary.undecided),
             (("held", "still waiting for a person or for devices at the end"), summary.held),
             (
-                ("without proof", "a stage had too few events to rule anything out, and passed"),
+                (
+                    "exposed",
+                    "a stage had too few events to rule out a rise, and passed on the windows seen: verdict Exposed",
+                ),
                 summary.on_exposure,
             ),
         ] {

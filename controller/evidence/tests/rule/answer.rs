@@ -1,7 +1,7 @@
 use std::cell::Cell;
 
 use modelfleet_evidence::{
-    Facts, Measured, Question, Wording, device_number, evidence, merged_window, stage_seed, verdict,
+    Facts, Measured, Names, Question, Wording, device_number, evidence, merged_window, stage_seed, verdict,
 };
 use modelfleet_judge::{
     Advice, Arm, Assessment, Counts, HardAction, HardRule, HardStop, Looks, OnBreach, SilenceRule, SloRule,
@@ -154,24 +154,18 @@ fn only_what_is_shown_is_told_as_good_or_bad() {
     let told = advices.map(|advice| verdict(advice, Judged::Exposed));
     assert_eq!(told, [Verdict::Degraded, Verdict::Exposed, Verdict::Undecided, Verdict::Undecided]);
     let arms = gathered(&[]);
-    let none = Wording { shared: "", id: &|_| None, labels: &|_| None };
+    let names = Names { id: &|_| None, labels: &|_| None };
     let state = State { attempt: 2, stage: 1, ..State::default() };
     let looks = |reached| Looks { reached, planned: 6 };
     let pausing =
         Assessment { advice: Advice::Pause, sentence: "it is worse".into(), spent_ppb: 9, ..assessment() };
-    let told = evidence(&state, &arms, looks(5), &pausing, &Wording { shared: "All 3 are a=b", ..none });
+    let told = evidence(&state, &arms, looks(5), &pausing, &Wording { shared: "All 3 are a=b", names });
     assert_eq!((told.attempt, told.stage, told.spent_ppb, told.final_look), (2, 1, 9, false));
     assert_eq!(told.pause.as_deref(), Some("it is worse. All 3 are a=b"));
     assert_eq!((told.incident, told.hard_stop), (None, None));
     assert_eq!(told.coverage, Coverage::Met);
     let waiting = Assessment { advice: Advice::Wait, ..pausing };
-    let told = evidence(
-        &state,
-        &arms,
-        looks(6),
-        &waiting,
-        &Wording { shared: "", id: &|_| None, labels: &|_| None },
-    );
+    let told = evidence(&state, &arms, looks(6), &waiting, &Wording { shared: "", names });
     assert_eq!((told.pause, told.final_look, told.sentence.as_str()), (None, true, "it is worse"));
 }
 
@@ -201,7 +195,7 @@ fn the_devices_to_set_aside_are_named_once_and_their_failure_by_its_name() {
         asked.set(asked.get() + 1);
         format!("pump-{}", subject.number).parse().ok()
     };
-    let wording = Wording { shared: "", id: &id, labels: &|_| None };
+    let wording = Wording { shared: "", names: Names { id: &id, labels: &|_| None } };
     let told = evidence(&State::default(), &arms, Looks { reached: 0, planned: 6 }, &answer, &wording);
     let expected = modelfleet_rollout::HardStop::Quarantine {
         devices: vec!["pump-1".parse().unwrap()],
