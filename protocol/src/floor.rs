@@ -1,4 +1,4 @@
-//! Security floors: versions of a model that no device may run any more, whoever sends them.
+//! Security floors: versions of a model that no device may run any more.
 //!
 //! A rollback goes to any version from the floor on. Floors only rise: what was forbidden once stays forbidden, also on a
 //! device that hears an older list later.

@@ -193,7 +193,7 @@ fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationTo
     }
 }
 
-/// A device has sent the plan that it holds, because the broker has none. Our own signature counts, whoever sends it.
+/// A device has sent the plan that it holds, because the broker has none. Our own signature counts, not which device sends it.
 fn held_plan_arrived(ctx: &Context, key: &Key, payload: &[u8]) {
     let Some(fleet) = ctx.fleets.get(&key.0) else { return };
     let mut fleet = fleet.locked();
