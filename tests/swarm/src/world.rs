@@ -20,7 +20,7 @@ use crate::controller::ControllerEvent;
 pub use crate::device::Defect;
 use crate::device::{Device, DeviceEvent, Lent, Wish};
 use crate::faults::{Fault, Faults};
-use crate::habits::{Habit, Habits};
+use crate::habits::Habits;
 use crate::laws::{self, LOOK_MS, Watched};
 use crate::network::{Fate, Network, Quality, Way, drawn};
 use crate::probes::Reached;

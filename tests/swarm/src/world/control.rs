@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::{Event, HOUR_MS, World};
-use crate::api_server::{ApiServer, Shared, Stored, locked};
+use crate::api_server::{Shared, Stored, locked};
 use crate::broker::{Connection, Frame, Note};
 use crate::controller::{Controller, ControllerEvent, ControllerLent, ControllerWish};
 use crate::faults::{Fault, Faults};
