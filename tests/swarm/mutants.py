@@ -88,7 +88,7 @@ MUTANTS = [
     ("C", "a rollback ends while reachable devices run the version", BACK, "blind.is_none() && left.near == 0 && !left.nobody_back", "blind.is_none()"),
     ("C", "it is decided before all that devices retained was heard", RUN, "!facts.view_complete", "!facts.view_complete && facts.deleted"),
     ("C", "it is decided on counts of the last look", RUN, "facts.counts_are_old", "facts.counts_are_old && facts.deleted"),
-    ("C", "evidence of another attempt is heard", RUN, "self.evidence.attempt == self.state.attempt", "self.evidence.attempt <= self.state.attempt"),
+    ("C", "a promotion that was set before an attempt counts in it", ENDED, "promote_stale: run.intent.promote.clone()", None),
     ("C", "a rejected version may be rolled out", RUN, "self.state.rejection.is_some_and(|rejection| rejection.lifted)", None),
     ("C", "any retryToken begins a new attempt, over and over", ENDED, "token.is_some() && *token != run.state.retry_token", "token.is_some()"),
     ("C", "a new attempt begins while abort is set", ENDED, "!run.intent.abort", None),
@@ -99,7 +99,7 @@ MUTANTS = [
     ("C", "a new leader does not sign the plan anew", LEDGER, "of == epoch && same_content(plan, wanted)", "same_content(plan, wanted)"),
     ("C", "a plan with other content counts as sent", LEDGER, "of == epoch && same_content(plan, wanted)", "of == epoch"),
     ("C", "the highest revision is the last one that was heard", LEDGER, "revision.max(*highest)", "revision"),
-    ("C", "the revision of a plan that was heard is not noted", LEDGER, "self.raise(key, order.revision)", "drop(key)"),
+    ("C", "a plan does not name what was rejected", MODEL_PLAN, "fresh.take(REJECTED_MAX)", "fresh.take(0)"),
     ("C", "a plan that does not come back is not sent again", LEDGER, "now.since_ms(sent.at) >= ECHO_MAX_MS", "now.since_ms(sent.at) == u64::MAX"),
     ("C", "what was sent before the connection was lost counts as held", LEDGER, "self.entries.clear()", "self.entries.retain(|_, entry| entry.sent.is_some() || entry.held.is_some())"),
     ("C", "two rollouts of a model are under way", QUEUE, "phase if phase.is_active() => Rank::Active", None),
@@ -127,7 +127,7 @@ MUTANTS = [
     ("A", "rejected builds stay on the disk", SLOTS, "retention == Retention::None || no_room", "no_room"),
     ("A", "errors on probation are not held against a build", PROBATION, "errors > max_errors", "errors > max_errors.saturating_add(1_000_000)"),
     ("A", "a build is confirmed without contact to the broker", PROBATION, "healthy && long_enough && self.heard", "healthy && long_enough"),
-    ("A", "a build is confirmed whether it answers or not", PROBATION, "answers && answered >= min_predictions", "answered >= min_predictions"),
+    ("A", "a build is confirmed before it has answered enough requests", PROBATION, "answers && answered >= min_predictions", "answers"),
     ("A", "attempts are told apart by their build alone", ATTEMPTS, "self.attempt.rollout == rollout && &self.attempt.digest == digest", "&self.attempt.digest == digest"),
 ]
 # Where the expression stands in a longer text that makes it unique: the text, the expression, what stands in its place.
@@ -138,7 +138,53 @@ IN_CONTEXT = {
     "two rollouts of a model are under way": ("phase.is_active()", "phase.is_active() && self.deleted", 0),
     "it is decided on counts of the last look": ("facts.counts_are_old", "(facts.counts_are_old && facts.deleted)", 0),
     "a rollback keeps no other rollout waiting": ("self.overdue", "(self.overdue || self.phase == Phase::RollingBack)", 0),
+    "a promotion that was set before an attempt counts in it": ("run.intent.promote.clone()", "None", 0),
     "a promoted build is not noted as proven": ("self.slots.set_proven(&digest, true)", "()", 0),
+}
+
+LARGE = CONTROLLED
+HANDS_OFF = "--faults none --habits ShortStages,HandsOff"
+RETRIES = "--faults none --habits Retries,Hasty"
+# Where a defect is met soon: the first seed, and options of the program. Others play the seeds of their kind as they are drawn.
+HINTS = {
+    "a count that takes all known devices becomes a bound on ranks": (CONTROLLED + SMALL, "--faults none --habits none"),
+    "a rejected build may be wanted": (SMALL, "--faults OffForHours,DownloadsFail"),
+    "a plan of an older leader replaces a newer one": (SMALL, "--faults BrokerGoesBack --habits Hasty"),
+    "any other plan replaces the newest": (SMALL, "--faults BrokerGoesBack --habits Hasty"),
+    "the verdict Degraded is not heard": (LARGE, HANDS_OFF),
+    "harm that was shown is not kept": (LARGE, HANDS_OFF),
+    "harm is told as undecided": (LARGE, HANDS_OFF),
+    "too many failed devices do not pause a rollout": (LARGE, HANDS_OFF),
+    "half of the bake time is enough": (LARGE, "--faults none --habits NoObjectives,HandsOff"),
+    "a stage without a confirmed device may be left": (CONTROLLED + SMALL, "--faults none --habits LongProbation,ShortStages"),
+    "a device that activated counts as confirmed": (CONTROLLED + SMALL, "--faults none --habits LongProbation,ShortStages"),
+    "a stage without a verdict may be left": (CONTROLLED + SMALL, "--faults none --habits TightObjectives,ShortStages,HandsOff"),
+    "what speaks neither for nor against a version is a pass": (CONTROLLED + SMALL, "--faults none --habits TightObjectives,ShortStages,HandsOff"),
+    "a stage has no deadline": (CONTROLLED + SMALL, "--faults none --habits TightObjectives,ShortStages,HandsOff"),
+    "a rejected version may be rolled out": (LARGE, "--faults none --habits RollsOutRejected,ShortStages,HandsOff"),
+    "a plan does not name what was rejected": (LARGE, HANDS_OFF),
+    "any retryToken begins a new attempt, over and over": (CONTROLLED + SMALL, RETRIES),
+    "a new attempt begins while abort is set": (CONTROLLED + SMALL, RETRIES),
+    "a new attempt has the name of the one before": (CONTROLLED + SMALL, RETRIES),
+    "a promotion that was set before an attempt counts in it": (CONTROLLED + SMALL, RETRIES),
+    "a new leader does not sign the plan anew": (CONTROLLED + SMALL, "--faults ControllerKills --habits HandsOff"),
+    "a rollback keeps no other rollout waiting": (CONTROLLED + SMALL, "--faults OffForHours,Partitions --habits Queues,Hasty"),
+    "of several rollouts that have ended any speaks for the plan": (CONTROLLED + SMALL, "--faults none --habits Hasty"),
+    "a promotion gets the number of the one before": (CONTROLLED + SMALL, "--faults none --habits NoObjectives,ShortStages,HandsOff"),
+    "the oldest promotion counts": (CONTROLLED + SMALL, "--faults ControllerKillsInSteps --habits NoObjectives,ShortStages,HandsOff"),
+    "a second build is loaded while the first proves itself": (SMALL, "--faults RecordsRot --habits Hasty"),
+    "an attempt that has ended begins again at once": (SMALL, "--faults DownloadsFail"),
+    "a rejected build keeps running": (SMALL, "--faults OffForHours --habits Hasty"),
+    "a failed build still counts as proven": (SMALL, "--faults none"),
+    "a device goes back to a build that was not proven": (SMALL, "--faults Kills"),
+    "a device goes back to a rejected build": (SMALL, "--faults none --habits Hasty"),
+    "a device keeps three builds and more": (SMALL, "--faults RecordsRot --habits Hasty"),
+    "what a device goes back to is deleted": (SMALL, "--faults none"),
+    "rejected builds stay on the disk": (SMALL, "--faults none --habits Hasty"),
+    "errors on probation are not held against a build": (SMALL, "--faults Liars"),
+    "a build is confirmed without contact to the broker": (SMALL, "--faults none"),
+    "a build is confirmed before it has answered enough requests": (SMALL, "--faults none"),
+    "attempts are told apart by their build alone": (SMALL, "--faults none --habits Hasty"),
 }
 
 
@@ -209,42 +255,48 @@ def bounded():
     resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_SECONDS, PROCESSOR_SECONDS + 1))
 
 
-def play(program, number, first, seeds, seconds):
-    """How many seeds were played until a law was broken, and which; (seeds, None) where none was."""
+def run(program, number, seed, options):
+    """Plays one seed; what was broken, or None."""
+    environment = dict(os.environ, MODELFLEET_MUTANT=str(number), RUST_BACKTRACE="0")
+    command = [program, "--seed", str(seed), *options.split()]
+    played = subprocess.run(command, env=environment, capture_output=True, text=True, preexec_fn=bounded)
+    if played.returncode < 0:
+        return f"does not come to its end in {PROCESSOR_SECONDS} s of processor time"
+    if not played.returncode:
+        return None
+    said = played.stderr.strip()
+    law = re.search(r"Error: seed \d+: (.*)", said) or re.search(r"panicked at [^\n]*\n(.*)", said)
+    return law.group(1) if law else said[-200:]
+
+
+def play(program, number, first, options, seeds, seconds):
+    """How many seeds were played until a law was broken that holds without the defect, and which; (seeds, None) for none."""
     began, played = time.monotonic(), 0
     while played < seeds and time.monotonic() - began < seconds:
         seed = first + played
-        command = [program, "--seed", str(seed)]
-        environment = dict(os.environ, MODELFLEET_MUTANT=str(number), RUST_BACKTRACE="0")
         played += 1
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, preexec_fn=bounded)
-        if run.returncode < 0:
-            return played, f"seed {seed}: does not come to its end in {PROCESSOR_SECONDS} s of processor time"
-        if run.returncode:
-            said = run.stderr.strip()
-            law = re.search(r"Error: (seed .*)", said) or re.search(r"panicked at [^\n]*\n(.*)", said)
-            return played, law.group(1) if law else said[-200:]
+        law = run(program, number, seed, options)
+        if law and run(program, 0, seed, options):
+            print(f"seed {seed} {options} breaks a law without any defect", file=sys.stderr)
+        elif law:
+            return played, law
     return played, None
 
 
-def killed(program, number, kind, seeds, seconds):
+def killed(program, number, kind, meaning, seeds, seconds):
     """The row's cells: the law that noticed, and how many seeds that took."""
-    order = [("controllers", CONTROLLED + SMALL), ("author", 1)]
-    order = order if kind == "C" else order[::-1]
-    told, shares = [], (0.75, 0.25)
-    for (name, first), share in zip(order, shares):
-        played, law = play(program, number, first, seeds, seconds * share)
-        told.append(f"{played} ({name})")
-        if law:
-            law = re.sub(r"^seed \d+: ", "", law).replace("|", "\\|")
-            return law[:160], " + ".join(told)
-    return None, " + ".join(told)
+    drawn = CONTROLLED + SMALL if kind == "C" else SMALL
+    first, options = HINTS.get(meaning, (drawn, ""))
+    played, law = play(program, number, first, options, seeds, seconds)
+    told = f"{played} | `{f'--from {first} {options}'.strip()}`"
+    return law and law.replace("|", "\\|")[:160], told
 
 
 def main():
     """Plants, compiles, plays and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="defects whose meaning contains this")
+    parser.add_argument("--numbers", default="", help="defects with these numbers, separated by commas")
     parser.add_argument("--seconds", type=float, default=60, help="bound for one defect")
     parser.add_argument("--seeds", type=int, default=10_000, help="bound for one defect")
     parser.add_argument("--dir", help="folder of the copy; kept")
@@ -255,18 +307,18 @@ def main():
     try:
         plant(folder)
         program = compiled(folder, target)
-        played, law = play(program, 0, CONTROLLED + SMALL, 10, 60)
-        if law:
+        if law := run(program, 0, CONTROLLED + SMALL, ""):
             sys.exit(f"a law is broken without any defect: {law}")
         rows, survivors = [], []
         for number, (kind, meaning, file, _, _) in enumerate(MUTANTS, 1):
-            if arguments.only not in meaning:
+            numbers = [int(one) for one in arguments.numbers.split(",") if one]
+            if arguments.only not in meaning or (numbers and number not in numbers):
                 continue
-            law, told = killed(program, number, kind, arguments.seeds, arguments.seconds)
+            law, told = killed(program, number, kind, meaning, arguments.seeds, arguments.seconds)
             row = f"| {meaning} | `{file}` | {law or '**survives**'} | {told} |"
             (rows if law else survivors).append(row)
             print(row, flush=True)
-        if not arguments.only:
+        if not arguments.only and not arguments.numbers:
             TABLE.write_text(document(rows, survivors, arguments.seconds))
         print(f"{len(rows)} killed, {len(survivors)} survive")
     finally:
@@ -276,12 +328,17 @@ def main():
 
 def document(rows, survivors, seconds):
     """The table with what it means."""
-    head = "| planted defect | in | law that noticed | seeds played |\n|---|---|---|---|"
+    head = "| planted defect | in | law that noticed | seeds played | options |\n|---|---|---|---|---|"
     return f"""# The swarm: planted defects and the laws that notice them
 
 Each line changes one expression of a pure core. `tests/swarm/mutants.py` plants all of them in a copy of the tree, compiles
-once, and plays seeds with one defect at a time until a law is broken: those with an author of plans from seed 1 on, those with
-controllers from seed {CONTROLLED + SMALL} on. {seconds:.0f} seconds of one core are the bound for one defect. {len(rows)} of {len(rows) + len(survivors)} were noticed.
+once, and plays seeds with one defect at a time until a law is broken that holds for the same seed without the defect. The
+options are those of the program: `MODELFLEET_MUTANT` apart, `modelfleet-swarm --seeds 1000` with them plays the same seeds. {seconds:.0f}
+seconds of one core beside other work are the bound for one defect. {len(rows)} of {len(rows) + len(survivors)} were noticed.
+
+Some defects of an earlier list could change nothing and were replaced: evidence carries the attempt that asked for it, so that of
+another is never offered; every leader has an epoch of its own, so that a revision that was heard from another need not be noted;
+and contact with the broker counts only while a build answers, so that the second question whether it does is the same.
 
 {head}
 {chr(10).join(rows)}

@@ -88,8 +88,6 @@ pub struct Moment<'a> {
     pub promotions: &'a [(String, i64)],
     /// Whether a device has ever confirmed a build.
     pub confirmed: &'a dyn Fn(&Digest) -> bool,
-    /// The longest time that one device has suffered from a build beside devices that have not, milliseconds.
-    pub suffered_ms: &'a dyn Fn(&Digest) -> u64,
     /// When.
     pub now: Time,
 }

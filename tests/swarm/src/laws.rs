@@ -12,7 +12,6 @@ use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::time::Time;
 
 use crate::device::{Deed, Device};
-use crate::nature::Nature;
 use crate::network::drawn;
 use crate::record_laws::{self, Records};
 
@@ -53,8 +52,6 @@ pub struct Watched {
     pub records: Records,
     /// What a record says that it must not keep saying, and since when.
     unsettled: BTreeMap<(ModelName, String), Time>,
-    /// How long it has answered with versions that do harm, milliseconds.
-    pub suffered_ms: BTreeMap<Digest, u64>,
     /// Messages that it sent in this hour.
     published: (u64, usize),
 }
@@ -231,9 +228,6 @@ pub fn at_rest(device: &Device, watched: &mut Watched, now: Time) -> Option<Stri
     match device.is_on() {
         true => watched.on_since = watched.on_since.or(Some(now)),
         false => watched.on_since = None,
-    }
-    for build in device.serving.values().filter(|build| Nature::of(build) == Nature::Harmful) {
-        *watched.suffered_ms.entry(build.digest).or_default() += LOOK_MS;
     }
     let orphans = device.orphans();
     watched.orphan_since.retain(|digest, _| orphans.contains(digest));

@@ -1,6 +1,8 @@
 //! How large and how long a run is.
 
+use modelfleet_agent_core::interface::Limits;
 use modelfleet_number::chance::Chance;
+use modelfleet_protocol::plan::{Fetch, Probation};
 
 use crate::habits::{Habit, Habits};
 use crate::operator::Pace;
@@ -42,6 +44,16 @@ pub struct Scale {
 const HASTY_MS: u64 = 600_000;
 
 impl Scale {
+    /// As shipped, but for the spread of downloads, the length of histories and, in short runs, the longest pause, which would be
+    /// most of a run.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let fetch = Fetch { spread_ms: 60_000, ..Fetch::default() };
+        let own = Limits::default();
+        let probation = Probation { min_predictions: self.stable_predictions, ..own.probation };
+        Limits { fetch, probation, history_windows: 48, long_pause_ms: self.long_pause_ms, ..own }
+    }
+
     /// The same among people with these habits.
     #[must_use]
     pub fn among(self, habits: &Habits) -> Scale {

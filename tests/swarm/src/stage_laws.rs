@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use crate::api_server::Stored;
 use crate::fleet_laws::{Moment, state};
-use crate::nature::Nature;
 
 /// Failed devices of a stage, more than which pause it: 5 %, rounded up, of the largest simulated fleet.
 const FAILED_MAX: i64 = 1;
@@ -26,7 +25,7 @@ pub fn stored(write: &Stored, moment: &Moment<'_>, calm: bool) -> Option<String>
     let broken = passed_untold(write, &old, &new, moment);
     let broken =
         broken.or_else(|| if calm { failures_go_on(before, &write.after, &old, &new) } else { None });
-    let broken = broken.or_else(|| if calm { harm_not_found(write, &old, &new, moment) } else { None });
+    let broken = broken.or_else(|| if calm { harm_not_heard(&write.after, &new) } else { None });
     broken.map(|broken| format!("{name} {broken}"))
 }
 
@@ -67,26 +66,14 @@ fn failures_go_on(before: &Value, after: &Value, old: &State, new: &State) -> Op
         .then(|| format!("continues although {failed} devices of its stage have failed"))
 }
 
-/// Harm that devices have suffered for most of a stage, beside devices that have not, is found.
-fn harm_not_found(write: &Stored, old: &State, new: &State, moment: &Moment<'_>) -> Option<String> {
-    let minor = semver::Version::parse(&new.version).map_or(0, |version| version.minor);
-    let undecided = |state: &State| {
-        let back = state.rollback.as_ref().is_some_and(|rollback| rollback.cause == Cause::Undecided);
-        back || state.phase == Phase::Paused(PauseCause::Undecided)
-    };
-    if Nature::of_minor(minor) != Nature::Harmful || undecided(old) || !undecided(new) {
-        return None;
-    }
-    let stage = write.after["spec"]["stages"].get(new.stage as usize)?;
-    let most_ms = (minutes(&stage["bake"])? + minutes(&stage["maxWait"])?) * 60_000;
-    let suffered_ms = (moment.suffered_ms)(&digest(write)?);
-    (suffered_ms > most_ms / 3 * 2).then(|| {
-        let minutes = suffered_ms / 60_000;
-        format!(
-            "ends a stage as undecided, and devices have suffered from {} for {minutes} minutes",
-            new.version
-        )
-    })
+/// A rollout on which the judge has shown harm goes back, and says so.
+fn harm_not_heard(after: &Value, new: &State) -> Option<String> {
+    let mut verdicts = after["status"]["verdicts"].as_array()?.iter();
+    let harmful = verdicts.find(|verdict| verdict["verdict"] == "Degraded")?;
+    let undecided = new.rollback.as_ref().is_some_and(|rollback| rollback.cause == Cause::Undecided);
+    let waits = matches!(new.phase, Phase::Progressing | Phase::Paused(PauseCause::Undecided)) || undecided;
+    (waits && new.harm.is_none())
+        .then(|| format!("does not go back although its verdict on {} is Degraded", harmful["slo"]))
 }
 
 /// A stage that neither passes nor fails ends at its deadline.

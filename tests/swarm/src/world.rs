@@ -8,10 +8,9 @@ mod strikes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use modelfleet_agent_core::interface::{Identity, Limits};
+use modelfleet_agent_core::interface::Identity;
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{ModelName, Namespace};
-use modelfleet_protocol::plan::{Fetch, Probation};
 use modelfleet_protocol::state::{Capabilities, EngineInfo};
 use modelfleet_protocol::time::Time;
 
@@ -21,7 +20,7 @@ use crate::controller::ControllerEvent;
 pub use crate::device::Defect;
 use crate::device::{Device, DeviceEvent, Lent, Wish};
 use crate::faults::{Fault, Faults};
-use crate::habits::{Habit, Habits};
+use crate::habits::Habits;
 use crate::laws::{self, LOOK_MS, Watched};
 use crate::network::{Fate, Network, Quality, Way, drawn};
 use crate::probes::Reached;
@@ -154,7 +153,7 @@ impl World {
         let name = |i| format!("model-{i}").parse().expect("a DNS label");
         let models: Vec<ModelName> = (0..scale.models).map(name).collect();
         let devices: Vec<Device> =
-            (0..scale.devices).map(|i| Device::new(identity(&namespace, i), limits(&scale))).collect();
+            (0..scale.devices).map(|i| Device::new(identity(&namespace, i), scale.limits())).collect();
         let author = Author::new(namespace, &models, START);
         let control = (seed >= CONTROLLED)
             .then(|| Control::new(&models, scale.pace, &habits, &faults, &mut Chance::fork(seed, 3)));
@@ -486,15 +485,6 @@ fn identity(namespace: &Namespace, i: u32) -> Identity {
             arch: "aarch64".to_owned(),
         },
     }
-}
-
-/// As shipped, but for the spread of downloads, the length of histories and, in short runs, the longest pause, which would be
-/// most of a run.
-fn limits(scale: &Scale) -> Limits {
-    let fetch = Fetch { spread_ms: 60_000, ..Fetch::default() };
-    let own = Limits::default();
-    let probation = Probation { min_predictions: scale.stable_predictions, ..own.probation };
-    Limits { fetch, probation, history_windows: 48, long_pause_ms: scale.long_pause_ms, ..own }
 }
 
 fn ahead(chance: &mut Chance, most_ms: u64) -> i64 {

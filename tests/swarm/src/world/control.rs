@@ -13,13 +13,12 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::{Event, HOUR_MS, World};
-use crate::api_server::{ApiServer, Shared, Stored, locked};
+use crate::api_server::{Shared, Stored, locked};
 use crate::broker::{Connection, Frame, Note};
 use crate::controller::{Controller, ControllerEvent, ControllerLent, ControllerWish};
 use crate::faults::{Fault, Faults};
 use crate::fleet_laws::{FleetLaws, Known, Moment, number, state};
 use crate::habits::Habits;
-use crate::laws::Watched;
 use crate::network::drawn;
 use crate::operator::{Operator, Pace, name};
 use crate::probes::{self, Reached};
@@ -301,7 +300,9 @@ impl World {
                 self.broker.retained(&topic.name()).is_some()
             };
             let unknown = self.devices.len() - self.devices.iter().filter(told).count();
-            let settled = write.by.is_none_or(|c| control.controllers[c].is_settled());
+            // One that was killed with this write has nothing to be asked any more.
+            let knows = |c: usize| !control.controllers[c].leads() || control.controllers[c].is_settled();
+            let settled = write.by.is_none_or(knows);
             let promotions: Vec<(String, i64)> = locked(&control.server)
                 .all("modelversions")
                 .filter(|one| one["spec"]["model"] == model)
@@ -309,14 +310,12 @@ impl World {
                 .collect();
             let confirmed =
                 |digest: &Digest| self.watched.iter().any(|w| w.records.confirmed.contains(digest));
-            let suffered_ms = |digest: &Digest| longest_suffered_ms(&self.watched, digest);
             let moment = Moment {
                 active: &active,
                 unknown,
                 settled,
                 promotions: &promotions,
                 confirmed: &confirmed,
-                suffered_ms: &suffered_ms,
                 now: self.schedule.now(),
             };
             let broken = control.laws.stored(&write, &moment);
@@ -461,10 +460,4 @@ pub(super) fn phase(object: &Value) -> String {
 /// Whether a rollout is under way, by the state that decides.
 fn is_active(object: &Value) -> bool {
     state(object).is_some_and(|state| state.phase.is_active())
-}
-
-/// How long a device has suffered from a build, while at least two others have not.
-fn longest_suffered_ms(watched: &[Watched], digest: &Digest) -> u64 {
-    let times = || watched.iter().map(|watched| watched.suffered_ms.get(digest).copied().unwrap_or(0));
-    if times().filter(|ms| *ms == 0).count() < 2 { 0 } else { times().max().unwrap_or(0) }
 }
