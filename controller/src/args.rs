@@ -19,6 +19,15 @@ pub struct Cli {
 pub enum Command {
     /// Runs the controller.
     Run(Box<Settings>),
+    /// Tries a broker and prints a table of what it does. Ends with 1 if it lacks something that Modelfleet needs.
+    CheckBroker {
+        /// Where the broker is, and by what it knows us.
+        #[command(flatten)]
+        broker: BrokerArgs,
+        /// Retained messages to try it with. They are small, below a topic of the controller, and cleared at the end.
+        #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        messages: u32,
+    },
     /// Makes the key that signs plans: writes OUT and OUT.pub, and prints the public key.
     Keygen {
         /// File for the secret key; it must not exist.
@@ -27,9 +36,9 @@ pub enum Command {
     },
 }
 
-/// How to run.
+/// Where the broker is, and by what it knows us.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct BrokerArgs {
     /// Address of the broker: mqtt://host:1883, or mqtts://host:8883 for TLS.
     #[arg(long, env = "MODELFLEET_MQTT_URL", default_value = "mqtt://127.0.0.1:1883")]
     pub mqtt_url: String,
@@ -49,6 +58,14 @@ pub struct Settings {
     /// File with the private key of the client certificate (PEM).
     #[arg(long, env = "MODELFLEET_MQTT_CLIENT_KEY", requires = "mqtt_client_cert")]
     pub mqtt_client_key: Option<PathBuf>,
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Where the broker is, and by what it knows us.
+    #[command(flatten)]
+    pub broker: BrokerArgs,
     /// File with the key that signs plans: 32 bytes as hexadecimal digits or base64. `keygen` makes one.
     #[arg(long, env = "MODELFLEET_SIGNING_KEY_FILE")]
     pub signing_key_file: PathBuf,

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use kube::Client;
 use kube::runtime::reflector::{self, store::Writer};
-use modelfleet_controller::args::{Cli, Command, Settings};
+use modelfleet_controller::args::{BrokerArgs, Cli, Command, Settings};
 use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::Context;
 use modelfleet_controller::fleets::Fleets;
@@ -43,16 +43,31 @@ fn main() -> anyhow::Result<()> {
             println!("{}", keys::generate(&out)?);
             return Ok(());
         }
+        Command::CheckBroker { broker, messages } => return check_broker(&broker, messages),
         Command::Run(settings) => *settings,
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube_runtime=warn"));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
-    let provider = rustls::crypto::ring::default_provider();
-    if provider.install_default().is_err() {
-        anyhow::bail!("a cryptography provider is installed already");
-    }
+    use_ring()?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(start(settings))
+}
+
+fn use_ring() -> anyhow::Result<()> {
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    anyhow::ensure!(installed.is_ok(), "a cryptography provider is installed already");
+    Ok(())
+}
+
+fn check_broker(broker: &BrokerArgs, messages: u32) -> anyhow::Result<()> {
+    use_ring()?;
+    let settings = broker_settings(broker, "check".to_owned())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let findings = runtime.block_on(mqtt::check::check(&settings, messages as usize));
+    let findings = findings.context("try the broker")?;
+    print!("{}", mqtt::check::table(&findings));
+    anyhow::ensure!(mqtt::check::is_enough(&findings), "this broker lacks what Modelfleet needs");
+    Ok(())
 }
 
 async fn start(settings: Settings) -> anyhow::Result<()> {
@@ -144,7 +159,7 @@ async fn lead(
 ) -> anyhow::Result<()> {
     // Whatever ends these tasks ends the process, and the next leader goes on.
     let _end = stop.clone().drop_guard();
-    let (publisher, broker) = mqtt::prepare(&broker_settings(&settings, identity)?)?;
+    let (publisher, broker) = mqtt::prepare(&broker_settings(&settings.broker, identity)?)?;
     let clock = Clock::system();
     let signer = keys::read(&settings.signing_key_file)?;
     let (rollouts, rollout_writer) = reflector::store::<Rollout>();
@@ -242,7 +257,7 @@ async fn end(mut tasks: tokio::task::JoinSet<()>) -> Result<(), tokio::task::Joi
     Ok(())
 }
 
-fn broker_settings(settings: &Settings, identity: String) -> anyhow::Result<BrokerSettings> {
+fn broker_settings(settings: &BrokerArgs, identity: String) -> anyhow::Result<BrokerSettings> {
     let password = match &settings.mqtt_password_file {
         Some(path) => {
             let text = std::fs::read_to_string(path);

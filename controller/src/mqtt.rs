@@ -6,6 +6,7 @@
 //! After every connect the retained messages arrive first: plans, then the devices of the fleets that are asked for
 //! ([`subscriptions`]). Until those of a fleet are all there nothing is decided about it.
 
+pub mod check;
 mod late;
 mod progress;
 mod settings;
