@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use modelfleet_agent::config::{Cli, Command, RunArgs, can_be_read, go_without, labels, own_card};
+use modelfleet_agent::config::{
+    Cli, Command, CommonArgs, RunArgs, can_be_read, go_without, labels, own_card,
+};
 use modelfleet_agent::device::Device;
 use modelfleet_agent::host::{Host, Isolation};
 use modelfleet_agent::mqtt::{Credentials, read_password};
@@ -70,12 +72,7 @@ async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         (None, Some(username)) => Some(Credentials { username, password: String::new() }),
         (None, None) => None,
     };
-    if args.common.broker.is_open() && credentials.is_some() {
-        warn!("the password for the broker crosses the network in the clear; use mqtts:// and --ca");
-    }
-    if !args.common.broker.tls && args.common.client_cert.is_some() {
-        warn!("the client certificate is not used, because the broker's address is not mqtts://");
-    }
+    warn_of_open_connection(&args.common, credentials.is_some());
     let isolation = Isolation::of(args.engine_isolation, args.engine_memory_limit_mib);
     let host = Host::new(&args.common, 1, &isolation).context("set up the device")?;
     let limit = args.memory_limit_mib.saturating_mul(1024 * 1024);
@@ -127,6 +124,15 @@ async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         }
         () = wait, if without.is_some() => Ok(()),
         () = overdue(&stop) => anyhow::bail!("the agent did not stop within {} s", STOP_TIMEOUT.as_secs()),
+    }
+}
+
+fn warn_of_open_connection(settings: &CommonArgs, has_password: bool) {
+    if settings.broker.is_open() && has_password {
+        warn!("the password for the broker crosses the network in the clear; use mqtts:// and --ca");
+    }
+    if !settings.broker.tls && settings.client_cert.is_some() {
+        warn!("the client certificate is not used, because the broker's address is not mqtts://");
     }
 }
 
