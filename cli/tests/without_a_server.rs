@@ -118,7 +118,7 @@ fn access_rules_of_devices_are_those_that_the_fleet_needs() {
     assert_eq!(users, ["user pump-001", "user pump-002"]);
     assert!(rules.contains("topic write mf/1/plant-a/device/f0/pump-001/report/pump-anomaly\n"), "{rules}");
     let written: Vec<&str> = rules.lines().filter(|line| line.starts_with("topic write")).collect();
-    assert!(written.len() == 6 && written.iter().all(|line| !line.contains(['+', '#'])), "{rules}");
+    assert!(written.len() == 8 && written.iter().all(|line| !line.contains(['+', '#'])), "{rules}");
 
     refused(&own, &["--namespace"]);
     std::fs::write(&list, "pump 001\n").unwrap();

@@ -17,8 +17,9 @@ const ID_COLUMNS: [&str; 2] = ["id", "device"];
 /// The command line of `broker-acl`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints a block of rules for each device: it may write its presence, its state and one report for each \
-                        --model, and read the fleet's plans and trust document and its own override. Every level of what \
+    after_help = "Prints a block of rules for each device: it may write its presence, its state, and one report and one \
+                        held plan for each --model, and read the fleet's plans and trust document and its own override. \
+                        Every level of what \
                         it may write is given, so that a stolen login can retain one message of each kind and no more.\n\n\
                         Make the file anew when a device or a model is added, and send Mosquitto the signal HUP. The user \
                         name of a device at the broker, or the common name of its certificate, must be its id."

@@ -215,7 +215,8 @@ fn a_last_will_on_the_topic_of_another_device_is_not_published() {
 fn a_login_retains_one_message_of_each_kind_and_nothing_on_invented_topics() {
     let target = Target::start();
     let mut attacker = target.device(ATTACKER, ATTACKER, None);
-    let own = [of(ATTACKER, "presence"), of(ATTACKER, "state"), of(ATTACKER, &format!("report/{MODEL}"))];
+    let own = ["presence", "state", &format!("report/{MODEL}"), &format!("held/{MODEL}")]
+        .map(|end| of(ATTACKER, end));
     for topic in &own {
         assert!(is_taken(&attacker.publish(topic, b"mine".to_vec(), true)), "{topic}");
     }
@@ -225,6 +226,7 @@ fn a_login_retains_one_message_of_each_kind_and_nothing_on_invented_topics() {
         root.replace(FLEET, "plant-b") + "state",
         root.replace("/f0/", "/f1/") + "state",
         of(ATTACKER, "report/invented"),
+        of(ATTACKER, "held/invented"),
         of(ATTACKER, "report/pump-anomaly/deeper"),
         of(ATTACKER, "diary"),
         of(ATTACKER, "override"),

@@ -137,7 +137,7 @@ fn a_fleet_of_which_more_comes_late_is_not_heard_until_it_is_quiet_for_twice_as_
     let (wanted, now) = (fleets(&["a", "b"]), Instant::now());
     let (a, b): (Namespace, Namespace) = ("a".parse().unwrap(), "b".parse().unwrap());
     subscriptions.next(&wanted, now);
-    let (marker, _) = subscriptions.answered(&[true; 6], now);
+    let (marker, _) = subscriptions.answered(&[true; 8], now);
     assert!(!subscriptions.late(&a, now), "it is not heard yet");
     hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
     assert!(subscriptions.is_complete(&wanted));
