@@ -54,6 +54,25 @@ fn a_build_on_probation_leaves_the_answers_to_the_one_before_until_the_record_ca
     assert_eq!(world.serving, Some(digest(2)));
 }
 
+#[test]
+fn a_build_that_has_proven_itself_answers_when_it_becomes_stable_although_nothing_can_be_written() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(1), Some(candidate(2, "r")), &[]));
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)), "it has proven itself");
+    world.plan(plan(3, Some(1), None, &[]));
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(1)));
+    world.full = true;
+    world.feed(Input::SlotLost { digest: digest(1) });
+    world.answer_all();
+    assert_eq!(world.serving, None, "the bytes of the stable build are gone");
+    world.plan(plan(4, Some(2), None, &[]));
+    world.pass(120_000);
+    world.answer_all();
+    assert_eq!(world.serving, Some(digest(2)));
+}
+
 /// A device that has nothing but candidate 3, which it is about to answer with, and whose disk takes no writes as the
 /// plan rejects it.
 fn rejected_while_its_switch_is_under_way() -> (World, Vec<Output>) {

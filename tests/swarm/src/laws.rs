@@ -9,6 +9,7 @@ use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Clause, Membership, rank};
 use modelfleet_protocol::plan::{Order, Plan};
 use modelfleet_protocol::selector::Labels;
+use modelfleet_protocol::state::FailureCode;
 use modelfleet_protocol::time::Time;
 
 use crate::device::{Deed, Device};
@@ -211,6 +212,17 @@ pub fn follows(device: &Device, watched: &Watched, plan: &Plan, since: Time, now
     }
     // A plan without a stable build takes only what it rejects: a device keeps what it has proven.
     if plan.stable.is_none() && !plan.rejected.contains(&build.digest) {
+        return None;
+    }
+    // After many downloads that failed it tries again after a long pause.
+    let pauses = |kept: &SavedModel| {
+        kept.attempts.iter().any(|record| {
+            let failure = record.attempt.failure.as_ref().map(|failure| failure.code);
+            let stable = record.attempt.rollout.is_empty() && record.retry_at.is_some();
+            stable && failure == Some(FailureCode::DownloadExhausted)
+        })
+    };
+    if device.saved()?.models.get(&plan.model).is_some_and(pauses) {
         return None;
     }
     let Identity { device: id, labels, .. } = &device.identity;

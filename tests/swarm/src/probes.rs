@@ -112,10 +112,6 @@ pub const RARE: &[(&str, &str)] = &[
         "failure DigestMismatch",
         "not within 2 000 seeds: the simulated shell tells it only where bytes vanish between admission and switch",
     ),
-    (
-        "failure DownloadExhausted",
-        "not within 2 000 seeds: most runs are shorter than all tries of a download",
-    ),
     ("failure DiskUnreadable", "the simulated disk is full or rotten, and always readable"),
 ];
 

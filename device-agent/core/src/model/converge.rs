@@ -18,13 +18,18 @@ impl ManagedModel {
     pub(super) fn converge(&mut self, ctx: &mut StepContext<'_>) {
         let Some(target) = self.orders.target().cloned() else { return };
         let digest = target.build.digest;
-        if self.orders.rejects(&digest) || !ctx.writable {
+        if self.orders.rejects(&digest) {
+            return;
+        }
+        let proven_stable = target.kind == TargetKind::Stable && self.slots.is_proven(&digest);
+        // A build that has proven itself needs no record to answer, and without an active build nothing else does.
+        if !(ctx.writable || (proven_stable && self.active.is_none())) {
             return;
         }
         if self.is_active(&digest) {
             return self.adopt(&target, ctx);
         }
-        if target.kind == TargetKind::Stable && self.slots.is_proven(&digest) {
+        if proven_stable {
             return self.make_active(Some(Active::since(ctx.now, digest)), ctx);
         }
         if !self.may_try(&target, ctx) {
