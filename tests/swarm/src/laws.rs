@@ -9,7 +9,7 @@ use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Clause, Membership, rank};
 use modelfleet_protocol::plan::{Order, Plan};
 use modelfleet_protocol::selector::Labels;
-use modelfleet_protocol::state::FailureCode;
+use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 
 use crate::device::{Deed, Device};
@@ -214,12 +214,13 @@ pub fn follows(device: &Device, watched: &Watched, plan: &Plan, since: Time, now
     if plan.stable.is_none() && !plan.rejected.contains(&build.digest) {
         return None;
     }
-    // After many downloads that failed it tries again after a long pause.
+    // After many downloads that failed it tries again after a long pause, and then needs some time anew.
     let pauses = |kept: &SavedModel| {
-        kept.attempts.iter().any(|record| {
+        kept.attempts.iter().filter(|record| record.attempt.rollout.is_empty()).any(|record| {
             let failure = record.attempt.failure.as_ref().map(|failure| failure.code);
-            let stable = record.attempt.rollout.is_empty() && record.retry_at.is_some();
-            stable && failure == Some(FailureCode::DownloadExhausted)
+            let under_way = record.attempt.phase < Phase::Activated && record.fetches == 0;
+            let again = under_way && device.clock(now).since_ms(record.attempt.since) < FOLLOWS_WITHIN_MS;
+            again || (record.retry_at.is_some() && failure == Some(FailureCode::DownloadExhausted))
         })
     };
     if device.saved()?.models.get(&plan.model).is_some_and(pauses) {
