@@ -84,3 +84,37 @@ fn an_older_state_is_read() {
     let state = StageState::from_text(old).unwrap();
     assert_eq!((state.spent_ppb(), state.slos[0].degraded, state.slos[0].threshold_ppb), (4_000, true, 88));
 }
+
+/// A few canaries, all of whose windows are bad, beside a few controls without a bad one: too few events for a proof, and
+/// nothing that passes.
+#[test]
+fn canaries_that_are_bad_throughout_do_not_pass_on_exposure() {
+    for (canaries, controls, windows, history) in
+        [(2, 4, 3, 0), (3, 3, 2, 0), (3, 3, 2, 6), (6, 0, 3, 6), (4, 2, 5, 12)]
+    {
+        let counts: Vec<[SloCounts; 1]> = (0..canaries + controls)
+            .map(|id| {
+                let post = Counts::new(windows, if id < canaries { windows } else { 0 });
+                [SloCounts { history: Counts::new(history, 0), post }]
+            })
+            .collect();
+        let arm = |id: u64| if id < canaries { Arm::Canary } else { Arm::Control };
+        let devices: Vec<_> = (0..canaries + controls)
+            .zip(&counts)
+            .map(|(id, counts)| DeviceOutcome::new(u32::try_from(id).unwrap(), 0, arm(id), counts))
+            .collect();
+        let observations = Observations {
+            slos: &[SloRule::statistical("errors", 20_000)],
+            devices: &devices,
+            merged: &[],
+            needs: Needs { min_devices: 1, min_windows: 2, min_reporting_ppm: 0 },
+            hard: HardRule::default(),
+            silence: SilenceRule::default(),
+            budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 3 },
+            looks: Looks { reached: 6, planned: 6 },
+            seed: 1,
+        };
+        let judged = assess(&observations, &StageState::new());
+        assert_ne!(judged.advice, Advice::Advance, "{canaries} and {controls}: {}", judged.sentence);
+    }
+}

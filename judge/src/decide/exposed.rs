@@ -7,6 +7,8 @@ use modelfleet_number::gamma;
 
 /// Chance that the rate is above its limit all the same.
 const BEYOND: f64 = 0.05;
+/// Chance of as many bad windows where nothing is wrong, below which they speak against a candidate.
+const HARDLY_EVER: f64 = 0.01;
 
 /// From the canaries' windows of this stage and of those before. Exact (Garwood, *Biometrika* 1936): so few bad windows
 /// come in a twentieth of cases where the share is at the limit; without one the limit is three over the windows (Hanley &
@@ -14,11 +16,32 @@ const BEYOND: f64 = 0.05;
 pub fn of(rule: &SloRule<'_>, tally: &Tally, earlier: Counts) -> Exposure {
     let canary = tally.canary.plus(earlier);
     let high = gamma::lower_inverse(canary.bad() as f64 + 1.0, 1.0 - BEYOND) / canary.known.max(1) as f64;
-    let usual = tally.canary_history.plus(tally.control_history).plus(tally.control);
+    let usual = usual(tally);
     let share = usual.bad() as f64 / usual.known.max(1) as f64;
     let rise_ppm = if share > 0.0 { modelfleet_number::rounding::ppm(high / share) } else { u64::MAX };
     let high_ppb = modelfleet_number::rounding::ppb_up(high.min(1.0));
     Exposure { canary, high_ppb, rise_ppm, lacking: lacking(rule, tally, earlier) }
+}
+
+/// Whether canaries break the allowance so plainly that few events are no excuse: most of them do, most controls do not, and
+/// so many bad windows hardly ever come where the share is the allowance, or what was usual with one bad window more. That is
+/// no proof of harm: the stage waits.
+pub fn speaks_against(rule: &SloRule<'_>, tally: &Tally) -> bool {
+    let most = |over: u32, of: u32| u64::from(over) * 2 > u64::from(of);
+    let alone = most(tally.canaries_over, tally.canaries) && !most(tally.controls_over, tally.controls);
+    let (bad, known) = (tally.canary.bad(), tally.canary.known);
+    if !alone || bad == 0 {
+        return false;
+    }
+    let usual = usual(tally);
+    let usual = (usual.bad() as f64 + 1.0) / (usual.known as f64 + 1.0);
+    let low = gamma::lower_inverse(bad as f64, HARDLY_EVER) / known.max(1) as f64;
+    low > usual.max(f64::from(rule.allowance_ppm) * 1e-6)
+}
+
+/// What devices did before the stage, and what controls do.
+fn usual(tally: &Tally) -> Counts {
+    tally.canary_history.plus(tally.control_history).plus(tally.control)
 }
 
 /// What the rule asks for and is not reached: windows of canaries, and bad windows of all.

@@ -7,8 +7,9 @@ use modelfleet_number::chance::Chance;
 use modelfleet_protocol::envelope::open_plan;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::plan::Plan;
+use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::{Channel, Topic};
-use modelfleet_rollout::Phase;
+use modelfleet_rollout::{Phase, State};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -288,10 +289,11 @@ impl World {
         };
         for write in writes {
             let Some(control) = &mut self.control else { return };
+            let now = self.schedule.now();
             let model = write.after["spec"]["model"].clone();
             let active: Vec<String> = locked(&control.server)
                 .all("rollouts")
-                .filter(|one| one["spec"]["model"] == model && is_active(one))
+                .filter(|one| one["spec"]["model"] == model && is_active(one, now))
                 .map(|one| name(one))
                 .collect();
             let told = |device: &&crate::device::Device| {
@@ -326,6 +328,13 @@ impl World {
             if write.by.is_some() && write.place.0 == "rollouts" && before.as_ref() != Some(&after) {
                 let message = write.after["status"]["message"].as_str().unwrap_or_default().to_owned();
                 self.say(|| format!("rollout {}: {after} ({message})", write.place.1));
+            }
+            let index = |object: &Value| object["status"]["stage"]["index"].as_u64();
+            let entered =
+                index(&write.after).filter(|now| write.before.as_deref().and_then(index) < Some(*now));
+            if let Some(entered) = entered.filter(|entered| *entered > 0) {
+                let why = write.after["status"]["verdicts"][0]["sentence"].as_str().unwrap_or_default();
+                self.say(|| format!("rollout {}: enters stage {entered} ({why})", write.place.1));
             }
             let stage = |object: &Value| object["status"]["stage"].as_str().unwrap_or("new").to_owned();
             let (before, after) = (write.before.as_ref().map(|object| stage(object)), stage(&write.after));
@@ -457,7 +466,8 @@ pub(super) fn phase(object: &Value) -> String {
     object["status"]["phase"].as_str().unwrap_or("new").to_owned()
 }
 
-/// Whether a rollout is under way, by the state that decides.
-fn is_active(object: &Value) -> bool {
-    state(object).is_some_and(|state| state.phase.is_active())
+/// Whether a rollout is under way, by the state that decides. A rollback whose deadline is over keeps no other waiting.
+fn is_active(object: &Value, now: Time) -> bool {
+    let late = |state: &State| state.rollback.as_ref().is_some_and(|rollback| rollback.deadline <= now);
+    state(object).is_some_and(|state| state.phase.is_active() && !late(&state))
 }
