@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use modelfleet_protocol::topic::Channel;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -113,8 +114,8 @@ const PHASES: [&str; 8] = [
     "Succeeded",
     "Stalled",
 ];
-/// What messages of the broker are about.
-const CHANNELS: [&str; 6] = ["plan", "presence", "state", "report", "override", "unknown"];
+/// What a message is counted as whose topic is none of ours.
+pub const UNKNOWN_CHANNEL: &str = "unknown";
 /// Denominators of [`RolloutNumbers::devices`].
 const DENOMINATORS: [&str; 10] = [
     "eligible",
@@ -147,9 +148,10 @@ impl Metrics {
             decisions: Family::default(),
             reconcile_seconds: seconds(),
             reconcile_errors: Family::default(),
-            by_channel: CHANNELS
-                .iter()
-                .map(|channel| (*channel, messages.get_or_create(&label("channel", channel)).clone()))
+            by_channel: Channel::NAMES
+                .into_iter()
+                .chain([UNKNOWN_CHANNEL])
+                .map(|channel| (channel, messages.get_or_create(&label("channel", channel)).clone()))
                 .collect(),
             messages,
             malformed: Counter::default(),
@@ -297,7 +299,7 @@ impl Metrics {
         self.stuck_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a message from the broker; `channel` is one of `CHANNELS`.
+    /// Counts a message from the broker; `channel` is one of [`Channel::NAMES`], or [`UNKNOWN_CHANNEL`].
     pub fn message(&self, channel: &str) {
         if let Some((_, counter)) = self.by_channel.iter().find(|(name, _)| *name == channel) {
             counter.inc();

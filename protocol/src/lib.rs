@@ -9,7 +9,6 @@ pub mod card;
 pub mod causes;
 pub mod draw;
 pub mod envelope;
-pub mod floor;
 pub mod ids;
 pub mod label;
 pub mod latency;

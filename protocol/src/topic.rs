@@ -35,6 +35,25 @@ pub enum Channel {
     HeldPlan(DeviceId, ModelName),
 }
 
+impl Channel {
+    /// What channels are called in logs and metrics.
+    pub const NAMES: [&'static str; 6] = ["plan", "presence", "state", "report", "override", "held"];
+
+    /// What the channel is called: one of [`Channel::NAMES`].
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        let [plan, presence, state, report, order, held] = Channel::NAMES;
+        match self {
+            Channel::Plan(_) => plan,
+            Channel::Presence(_) => presence,
+            Channel::State(_) => state,
+            Channel::Report(..) => report,
+            Channel::Override(_) => order,
+            Channel::HeldPlan(..) => held,
+        }
+    }
+}
+
 /// Why a topic is not one of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
@@ -131,6 +150,7 @@ mod tests {
     fn every_topic_reads_back() {
         let (id, model): (DeviceId, ModelName) =
             ("pump-001".parse().unwrap(), "pump-anomaly".parse().unwrap());
+        let mut names = Vec::new();
         for channel in [
             Channel::Plan(model.clone()),
             Channel::Presence(id.clone()),
@@ -141,7 +161,9 @@ mod tests {
         ] {
             let topic = Topic { namespace: "plant-a".parse().unwrap(), channel };
             assert_eq!(Topic::parse(&topic.name()).unwrap(), topic);
+            names.push(topic.channel.name());
         }
+        assert_eq!(names, Channel::NAMES);
     }
 
     #[test]

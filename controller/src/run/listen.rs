@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Scope;
 use crate::context::Context;
 use crate::fleets::FleetState;
+use crate::metrics::UNKNOWN_CHANNEL;
 use crate::mqtt::{Broker, Feed};
 use modelfleet_fleet::ledger::Key;
 use modelfleet_fleet::{Change, Link, Source};
@@ -117,14 +118,7 @@ fn message(
     leave: &CancellationToken,
 ) {
     let parsed = Topic::parse(topic);
-    let channel = parsed.as_ref().map_or("unknown", |topic| match topic.channel {
-        Channel::Plan(_) => "plan",
-        Channel::Presence(_) => "presence",
-        Channel::State(_) => "state",
-        Channel::Report(..) => "report",
-        Channel::Override(_) => "override",
-        Channel::HeldPlan(..) => "held",
-    });
+    let channel = parsed.as_ref().map_or(UNKNOWN_CHANNEL, |topic| topic.channel.name());
     ctx.metrics.message(channel);
     let Topic { namespace, channel } = match parsed {
         Ok(parsed) => parsed,
