@@ -118,9 +118,6 @@ async fn apply_owner(
     let Some(outcome) = decision.plan_owner.map(|at| &decision.rollouts[at]) else {
         return OwnerStored::Stored;
     };
-    if outcome.begins() && !store_ended(ctx, decision, now, tally).await {
-        return OwnerStored::Not;
-    }
     let order = numbers(ctx, key, &decision.plan, now);
     let applied = apply_one(ctx, &decision.objects, outcome, order, now).await;
     let refused = applied.as_ref().is_err_and(Error::is_refusal);
@@ -129,17 +126,6 @@ async fn apply_owner(
         None if refused && outcome.goes_back() => OwnerStored::GoesBack,
         None => OwnerStored::Not,
     }
-}
-
-/// Stores what ends with this decision, before another rollout begins in its place: of one model no two are under way in what
-/// is stored either. False when the API server will not have it; both are then decided again.
-async fn store_ended(ctx: &Context, decision: &ModelDecision, now: Time, tally: &mut Tally) -> bool {
-    for outcome in decision.rollouts.iter().filter(|outcome| outcome.ends()) {
-        if tally.note(apply_one(ctx, &decision.objects, outcome, None, now).await).is_none() {
-            return false;
-        }
-    }
-    true
 }
 
 /// Stores one decision. A conflict means that another write was faster: the object is read anew for the next try.

@@ -216,7 +216,7 @@ impl Link {
                     return Err("the broker refused a subscription".into());
                 }
                 flight.stage = Stage::Open;
-                flight.wait_for_plans(HeldPlans::wait(rand::random()));
+                flight.wait_for_plans(HeldPlans::wait(self.settings.backoff.spread, rand::random()));
                 self.tell(LinkEvent::Connected).await;
                 self.heard(flight).await;
                 self.send(client, flight);
@@ -261,11 +261,9 @@ impl Link {
 
     /// The broker has sent the plans that it has: those of other models it gets from the device, once a connection.
     fn send_held_plans(&self, flight: &mut Flight) {
-        for model in self.held.models().into_iter().filter(|model| !flight.has_plan_of(model)) {
-            if let Some(envelope) = self.held.of(&model) {
-                info!(device = %self.settings.device, %model, "the broker has no plan of this model, so the device sends the one that it holds");
-                self.outbox.put(Item::HeldPlan(model), envelope.to_vec());
-            }
+        for (model, envelope) in self.held.to_send(Instant::now(), |model| !flight.has_plan_of(model)) {
+            info!(device = %self.settings.device, %model, "the broker has no plan of this model, so the device sends the one that it holds");
+            self.outbox.put(Item::HeldPlan(model), envelope.to_vec());
         }
         flight.plans_sent();
     }

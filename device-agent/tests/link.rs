@@ -5,13 +5,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use modelfleet_agent::mqtt::{Backoff, HeldPlans, Inbox, Item, Link, LinkEvent, Outbox, Settings};
+use modelfleet_protocol::envelope::{PLAN_TYPE, seal};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
 use modelfleet_test_support::pump_plan::{MODEL, NAMESPACE};
 use modelfleet_test_support::wait::LIMIT;
 use modelfleet_test_support::wire::{Terms, Wire};
-use rumqttc::v5::mqttbytes::v5::Packet;
+use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +33,11 @@ struct Line {
 impl Line {
     /// Connects a device to the broker; `outbox` is what it has to say.
     fn to(wire: &Wire, outbox: Outbox) -> Line {
+        Line::trusting(wire, outbox, Vec::new(), HeldPlans::none())
+    }
+
+    /// The same for a device that trusts these keys.
+    fn trusting(wire: &Wire, outbox: Outbox, keys: Vec<VerifyingKey>, held: HeldPlans) -> Line {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.unwrap();
         let (outbox, stop) = (Arc::new(outbox), CancellationToken::new());
@@ -49,8 +56,8 @@ impl Line {
                 backoff,
             },
             outbox: outbox.clone(),
-            inbox: Arc::new(Inbox::trusting(Vec::new())),
-            held: Arc::new(HeldPlans::none()),
+            inbox: Arc::new(Inbox::trusting(keys)),
+            held: Arc::new(held),
             events: sender,
             wills,
         };
@@ -114,7 +121,7 @@ fn nothing_is_said_before_the_subscription_stands() {
     let mut peer = wire.accept(Terms::default());
     let (number, _) = peer.subscription();
     // A message of the broker: what is answered to it would come after anything that was sent before.
-    let topic = format!("mf/1/{NAMESPACE}/plan/{MODEL}");
+    let topic = plan_topic();
     let length = 2 + topic.len() + 2 + 1;
     let head = [0x32, length as u8, 0, topic.len() as u8];
     peer.send(&[&head[..], topic.as_bytes(), &[0, 7, 0]].concat());
@@ -180,4 +187,48 @@ fn an_acknowledgement_out_of_order_and_a_cut_leave_a_device_that_publishes() {
     peer.answer_subscription(number, &GRANTED);
     line.outbox.put(Item::State, b"state".to_vec());
     while &peer.message().payload[..] != b"state" {}
+}
+
+/// A broker that has lost its memory, and a controller that has lost what is in production, get the signed plan back from the
+/// device, byte for byte. What no trusted key signed is not kept.
+#[test]
+fn a_broker_without_plans_gets_the_one_that_the_device_holds() {
+    let (wire, dir) = (Wire::start(), tempfile::tempdir().unwrap());
+    let (key, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+    let sealed = |key: &SigningKey, revision: u64| {
+        let plan = format!(
+            r#"{{"namespace":"{NAMESPACE}","model":"{MODEL}","epoch":1,"revision":{revision},"issued":0,"expires":9}}"#
+        );
+        seal(key, PLAN_TYPE, plan.as_bytes())
+    };
+    let inbox = Inbox::trusting(vec![key.verifying_key()]);
+    let held = HeldPlans::open(dir.path(), |bytes| inbox.kept_plan(bytes));
+    let line = Line::trusting(&wire, Outbox::default(), vec![key.verifying_key()], held);
+    let mut peer = wire.accept(Terms::default());
+    peer.grant_subscription();
+    for (key, revision) in [(&key, 1), (&key, 2), (&other, 3)] {
+        let payload = sealed(key, revision);
+        peer.send_back(&Publish {
+            topic: plan_topic().into(),
+            payload: payload.into(),
+            ..Publish::default()
+        });
+    }
+    // It is answered to behind the plans.
+    line.outbox.put(Item::State, b"state".to_vec());
+    peer.message();
+    assert!(peer.next_within(Duration::from_secs(4)).is_none(), "the broker has a plan");
+    drop(peer);
+
+    let mut peer = wire.accept(Terms::default());
+    peer.grant_subscription();
+    let began = Instant::now();
+    let message = peer.message();
+    assert!(began.elapsed() >= Duration::from_secs(1), "a broker that has a plan has time to send it");
+    assert!(!message.retain && message.topic.ends_with(&format!("/pump-001/held/{MODEL}").into_bytes()));
+    assert_eq!(&message.payload[..], sealed(&key, 2));
+}
+
+fn plan_topic() -> String {
+    format!("mf/1/{NAMESPACE}/plan/{MODEL}")
 }

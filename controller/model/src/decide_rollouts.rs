@@ -186,18 +186,6 @@ impl RolloutOutcome {
         self.result.as_ref().map_or(self.phase_before, |decided| decided.memory.state.phase)
     }
 
-    /// Whether it begins with this decision.
-    #[must_use]
-    pub fn begins(&self) -> bool {
-        !self.phase_before.is_active() && self.phase().is_active()
-    }
-
-    /// Whether it was under way and ends with this decision: another one may begin once that is stored.
-    #[must_use]
-    pub fn ends(&self) -> bool {
-        self.phase_before.is_active() && !self.phase().is_active()
-    }
-
     /// Whether devices go back, or have gone: that is never refused.
     #[must_use]
     pub fn goes_back(&self) -> bool {

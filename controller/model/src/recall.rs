@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 
-use modelfleet_fleet::Fleet;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 
@@ -36,18 +35,15 @@ pub fn recall(snapshot: &Snapshot, now: Time) -> Recall {
     let known = snapshot.plan.is_some() || !production(&snapshot.objects, None).entries().is_empty();
     let Some(fleet) = snapshot.fleet.as_ref().filter(|_| !known) else { return Recall::NotNeeded };
     let Some(told) = fleet.plan_told(&snapshot.key.1) else { return Recall::NotNeeded };
-    let until = deadline(fleet);
-    let over = until.is_some_and(|until| now >= until);
+    // Not all that devices retained was read: nothing is decided anyway.
+    let Some(since) = fleet.complete_since() else { return Recall::Waits(now.after_ms(WAIT_MS)) };
+    // A clock that was set back by more than the wait does not make it longer.
+    let over = now.since_ms(since) >= WAIT_MS || since.since_ms(now) >= WAIT_MS;
     match &snapshot.recalled {
         Some(plan) if over || (plan.order.epoch, plan.order.revision) >= told => {
             Recall::Found(Arc::clone(plan))
         }
         _ if over => Recall::NotNeeded,
-        _ => Recall::Waits(until.unwrap_or(now.after_ms(WAIT_MS))),
+        _ => Recall::Waits(since.after_ms(WAIT_MS)),
     }
-}
-
-/// The end of the wait; `None`: not all that devices retained was read, and nothing is decided anyway.
-fn deadline(fleet: &Fleet) -> Option<Time> {
-    fleet.complete_since().map(|since| since.after_ms(WAIT_MS))
 }

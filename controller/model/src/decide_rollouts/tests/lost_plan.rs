@@ -91,6 +91,11 @@ fn the_wait_ends_after_a_quarter_of_an_hour() {
     assert!(!waits(&decision) && decision.wake_at.is_none());
     assert_eq!(Stage::stage_of(&decision, "1.1.0"), VersionStage::Verified);
 
+    // The clock was months ahead when all was read, and is right again.
+    let mut stage = rebuilt().took("d1", (7, 3));
+    stage.index.complete(&key().0, NOW.after_ms(90 * 86_400_000));
+    assert!(!waits(&stage.decision()));
+
     // What has come by then counts, however old it is.
     let mut stage = rebuilt().took("d1", (7, 3));
     assert!(stage.sends((6, 9), &SigningKey::from_bytes(&[7; 32])));
