@@ -148,11 +148,15 @@ pub fn open_stage<'a>(
         grown.clauses.push(fresh);
         grown.clauses.len() - 1
     });
-    // A bound that lets in all that are known now would let in most of those that join later.
+    let named: usize = grown.clauses.iter().map(|c| c.devices.len()).sum();
+    // A bound that lets in all that are known now would let in most of those that join later. A count takes as many as can be
+    // named instead: fewer than were asked for, and never more.
+    let counts_all = matches!(share.devices, Target::Count(_)) && target == pool;
+    let members: usize = strata.iter().map(Pool::members).sum();
+    let target = if counts_all { target.min(members + NAMED_MAX.saturating_sub(named)) } else { target };
     let takes_part = target < pool || share.devices.open_bound() != Bound::ALL;
-    if target <= NAMED_MAX && takes_part {
+    if counts_all || (target <= NAMED_MAX && takes_part) {
         let counts = share_out(&strata, target);
-        let named: usize = grown.clauses.iter().map(|c| c.devices.len()).sum();
         let more: usize =
             strata.iter().zip(&counts).map(|(s, &count)| count.saturating_sub(s.members())).sum();
         if named + more <= NAMED_MAX {

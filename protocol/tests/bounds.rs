@@ -99,6 +99,26 @@ fn a_count_that_takes_all_known_devices_lets_in_none_of_those_that_join_later() 
     assert_eq!(target(Target::Ppm(500_000), &fleet[..1].to_vec()), 1);
 }
 
+/// A count above what can be named one by one: 70 devices are known when a stage of 100 is drawn, and 1 000 join later.
+#[test]
+fn a_count_that_is_too_large_to_name_and_takes_all_known_devices_lets_in_no_others_either() {
+    let fleet = fleet(1_070, |i| vec![("site", ["a", "b", "c"][i % 3].to_owned())]);
+    let known: Fleet = fleet[..70].to_vec();
+    let drawn = open(&empty(), &share(None, &["site"], Target::Count(100)), &known);
+    assert_eq!((members(&drawn, &known), members(&drawn, &fleet)), (NAMED_MAX, NAMED_MAX));
+    // A stage before it has named some.
+    let canary = open(&empty(), &share(None, &[], Target::Count(20)), &known);
+    let second = open(&canary, &share(None, &["site"], Target::Count(100)), &known);
+    assert!(second.grew_from(&canary));
+    assert_eq!((members(&second, &known), members(&second, &fleet)), (NAMED_MAX, NAMED_MAX));
+    assert_fits(&second);
+    // A stage before it is a share, which those that join later have a part in; the count adds none of them.
+    let known: Fleet = fleet[..200].to_vec();
+    let half = open(&empty(), &share(None, &[], Target::Ppm(500_000)), &known);
+    let second = open(&half, &share(None, &[], Target::Count(300)), &known);
+    assert_eq!(members(&second, &fleet) - members(&half, &fleet), NAMED_MAX);
+}
+
 #[test]
 fn a_label_with_a_value_for_each_device_fits() {
     let fleet = fleet(5_000, |i| vec![("serial", format!("{i:06}"))]);

@@ -68,7 +68,7 @@ MUTANTS = [
     ("C", "a device that was set aside stays a member", MEMBERSHIP, "self.exclude.contains(device)", "self.exclude.contains(device) && self.salt.is_empty()"),
     ("A", "devices above the bound are members", MEMBERSHIP, "rank < self.bound_for(&stratum_key(&self.spread_by, labels)).0", "rank / 2 < self.bound_for(&stratum_key(&self.spread_by, labels)).0"),
     ("C", "members of earlier stages are not counted towards a stage", DRAW, "target.saturating_sub(counts.iter().sum())", "target"),
-    ("C", "a count that takes all known devices becomes a bound on ranks", DRAW, "target < pool || share.devices.open_bound() != Bound::ALL", "target < pool"),
+    ("C", "a count that takes all known devices becomes a bound on ranks", DRAW, "counts_all || (target <= NAMED_MAX && takes_part)", "!counts_all && target < pool && target <= NAMED_MAX"),
     ("C", "a share is twice as large", DRAW, "u128::from(ppm.min(1_000_000))", "u128::from(ppm.saturating_mul(2).min(1_000_000))"),
     ("A", "a rejected build may be wanted", PLAN, "!self.rejected.contains(&build.digest)", "!self.rejected.is_empty() || self.rejected.is_empty()"),
     ("C", "a plan of an older leader replaces a newer one", PLAN, "(self.epoch, self.revision) > (seen.epoch, seen.revision)", "self.revision > seen.revision"),
