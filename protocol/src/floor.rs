@@ -59,6 +59,23 @@ impl SecurityFloors {
         }
     }
 
+    /// The lowest version of a model that may run, if there is one.
+    #[must_use]
+    pub fn of_model(&self, model: &ModelName) -> Option<&Version> {
+        self.0.get(model)
+    }
+
+    /// Models and their lowest versions.
+    pub fn iter(&self) -> impl Iterator<Item = (&ModelName, &Version)> {
+        self.0.iter()
+    }
+
+    /// Whether there are no more than [`FLOORS_MAX`].
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.0.len() <= FLOORS_MAX
+    }
+
     /// Passes if the build may run.
     ///
     /// # Errors

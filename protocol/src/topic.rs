@@ -30,6 +30,8 @@ pub enum Channel {
     Report(DeviceId, ModelName),
     /// Pin, hold or release one device (controller, retained).
     Override(DeviceId),
+    /// Which keys count in the fleet (controller, retained).
+    Trust,
     /// The signed plan for one model that the device took last, byte for byte; sent when the broker has none (device, not
     /// retained).
     HeldPlan(DeviceId, ModelName),
@@ -65,6 +67,7 @@ impl Topic {
             Channel::State(id) => format!("{}/state", device_root(ns, id)),
             Channel::Report(id, model) => format!("{}/report/{model}", device_root(ns, id)),
             Channel::Override(id) => format!("{}/override", device_root(ns, id)),
+            Channel::Trust => format!("{ROOT}/{ns}/trust"),
             Channel::HeldPlan(id, model) => format!("{}/held/{model}", device_root(ns, id)),
         }
     }
@@ -82,6 +85,7 @@ impl Topic {
         let namespace: Namespace = levels.next().ok_or(TopicError::Foreign)?.parse()?;
         let levels: Vec<&str> = levels.collect();
         let channel = match levels.as_slice() {
+            ["trust"] => Channel::Trust,
             ["plan", model] => Channel::Plan(model.parse()?),
             ["device", sh, id, "presence"] => Channel::Presence(device(sh, id)?),
             ["device", sh, id, "state"] => Channel::State(device(sh, id)?),
@@ -117,6 +121,12 @@ pub fn controller_filters(namespace: &Namespace) -> [String; 4] {
         .map(|channel| format!("{ROOT}/{namespace}/device/+/+/{channel}"))
 }
 
+/// What a device subscribes to that follows a trust document, besides [`device_filters`].
+#[must_use]
+pub fn trust_filter(namespace: &Namespace) -> String {
+    Topic { namespace: namespace.clone(), channel: Channel::Trust }.name()
+}
+
 /// What a device subscribes to: every plan of its namespace, and its own override.
 #[must_use]
 pub fn device_filters(namespace: &Namespace, device: &DeviceId) -> [String; 2] {
@@ -138,6 +148,7 @@ mod tests {
             Channel::Report(id.clone(), model.clone()),
             Channel::Override(id.clone()),
             Channel::HeldPlan(id, model),
+            Channel::Trust,
         ] {
             let topic = Topic { namespace: "plant-a".parse().unwrap(), channel };
             assert_eq!(Topic::parse(&topic.name()).unwrap(), topic);

@@ -124,6 +124,7 @@ fn message(
         Channel::Report(..) => "report",
         Channel::Override(_) => "override",
         Channel::HeldPlan(..) => "held",
+        Channel::Trust => "trust",
     });
     ctx.metrics.message(channel);
     let Topic { namespace, channel } = match parsed {
