@@ -1,7 +1,7 @@
 //! Which topics a device may write and read, for the access rules of a broker.
 
 use crate::ids::{DeviceId, ModelName, Namespace};
-use crate::topic::{Channel, ROOT, Topic, device_filters};
+use crate::topic::{Channel, Topic, device_filters, trust_filter};
 
 /// What a device may do with a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub fn device_rights(namespace: &Namespace, device: &DeviceId, models: &[ModelNa
     let reports = models.iter().flat_map(of_model);
     let own = [Channel::Presence(device.clone()), Channel::State(device.clone())];
     let writes = own.into_iter().chain(reports).map(|channel| (Right::Write, topic(channel)));
-    let reads = device_filters(namespace, device).into_iter().chain([format!("{ROOT}/{namespace}/trust")]);
+    let reads = device_filters(namespace, device).into_iter().chain([trust_filter(namespace)]);
     writes.chain(reads.map(|filter| (Right::Read, filter))).collect()
 }
 

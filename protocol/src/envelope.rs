@@ -2,6 +2,10 @@
 //!
 //! The payload is not looked at before a signature over it is found good.
 
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -18,6 +22,8 @@ pub const OVERRIDE_TYPE: &str = "application/vnd.modelfleet.override.v1+json";
 /// Most bytes of an envelope: a plan in base64 and its signatures.
 pub const ENVELOPE_BYTES_MAX: usize = PLAN_BYTES_MAX / 3 * 4 + 8 * 1024;
 const SIGNATURES_MAX: usize = 8;
+/// Most signatures of an envelope that needs several.
+pub const SIGNERS_MAX: usize = 16;
 
 #[derive(Serialize, Deserialize)]
 struct Envelope {
@@ -49,6 +55,9 @@ pub enum EnvelopeError {
     /// Not base64.
     #[error("payload of the envelope is not base64")]
     Base64(#[source] base64::DecodeError),
+    /// More signatures than an envelope may have.
+    #[error("envelope has more than {SIGNERS_MAX} signatures")]
+    Signatures,
     /// No signature of a trusted key over this payload.
     #[error("no trusted key signed the envelope ({trusted} trusted, {found} signatures)")]
     Untrusted {
@@ -57,15 +66,84 @@ pub enum EnvelopeError {
         /// How many signatures the envelope has.
         found: usize,
     },
+    /// Fewer keys signed than have to.
+    #[error("{found} of the {of} keys signed the envelope; {needed} have to")]
+    TooFew {
+        /// How many have to sign.
+        needed: usize,
+        /// How many may.
+        of: usize,
+        /// How many did.
+        found: usize,
+    },
     /// The signed payload is not what it should be.
     #[error("signed payload")]
     Payload(#[from] PlanError),
 }
 
-/// Short name of a key: the first eight bytes of its SHA-256, in hexadecimal.
-#[must_use]
-pub fn key_id(key: &VerifyingKey) -> String {
-    hex::encode(&Sha256::digest(key.as_bytes())[..8])
+/// Short name of a key: the first eight bytes of its SHA-256, written as 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyId([u8; 8]);
+
+/// Not the short name of a key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a key id, which has 16 hexadecimal digits")]
+pub struct KeyIdError(String);
+
+impl KeyId {
+    /// The short name of a key.
+    #[must_use]
+    pub fn of(key: &VerifyingKey) -> KeyId {
+        let mut id = [0; 8];
+        id.copy_from_slice(&Sha256::digest(key.as_bytes())[..8]);
+        KeyId(id)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = KeyIdError;
+    fn from_str(text: &str) -> Result<KeyId, KeyIdError> {
+        let mut id = [0; 8];
+        match hex::decode_to_slice(text, &mut id) {
+            Ok(()) => Ok(KeyId(id)),
+            Err(_) => Err(KeyIdError(text.chars().take(80).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for KeyId {
+    type Error = KeyIdError;
+    fn try_from(text: String) -> Result<KeyId, KeyIdError> {
+        text.parse()
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(id: KeyId) -> String {
+        id.to_string()
+    }
+}
+
+/// What a trusted key signed, and which one it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed<T> {
+    /// What was signed.
+    pub what: T,
+    /// The key that signed it.
+    pub by: KeyId,
 }
 
 /// Pre-authentication encoding of DSSE v1: what is signed.
@@ -77,23 +155,41 @@ fn encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 /// Wraps and signs a payload.
 #[must_use]
 pub fn seal(key: &SigningKey, payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let sig = key.sign(&encoding(payload_type, payload));
-    let envelope = Envelope {
+    let signatures = vec![signature(key, payload_type, payload)];
+    written(&Envelope {
         payload_type: payload_type.to_owned(),
         payload: STANDARD.encode(payload),
-        signatures: vec![SignatureEntry {
-            keyid: key_id(&key.verifying_key()),
-            sig: STANDARD.encode(sig.to_bytes()),
-        }],
-    };
-    serde_json::to_vec(&envelope).expect("three texts are always JSON")
+        signatures,
+    })
 }
 
-/// Returns the payload of an envelope that one of the trusted keys signed.
+fn signature(key: &SigningKey, payload_type: &str, payload: &[u8]) -> SignatureEntry {
+    let sig = key.sign(&encoding(payload_type, payload));
+    let keyid = KeyId::of(&key.verifying_key()).to_string();
+    SignatureEntry { keyid, sig: STANDARD.encode(sig.to_bytes()) }
+}
+
+fn written(envelope: &Envelope) -> Vec<u8> {
+    serde_json::to_vec(envelope).expect("three texts are always JSON")
+}
+
+/// Adds the signature of one more key; one that this key has made before is replaced.
 ///
 /// # Errors
-/// When it is too large, not an envelope, of another type, or not signed by a trusted key.
-pub fn open(trusted: &[VerifyingKey], payload_type: &str, bytes: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+/// When it is too large, not an envelope, of another type, or has all the signatures that it may have.
+pub fn add_signature(key: &SigningKey, payload_type: &str, bytes: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+    let (mut envelope, payload) = parsed(payload_type, bytes)?;
+    let own = signature(key, payload_type, &payload);
+    envelope.signatures.retain(|entry| entry.keyid != own.keyid);
+    if envelope.signatures.len() >= SIGNERS_MAX {
+        return Err(EnvelopeError::Signatures);
+    }
+    envelope.signatures.push(own);
+    Ok(written(&envelope))
+}
+
+/// The envelope, and its payload, which no signature vouches for yet.
+fn parsed(payload_type: &str, bytes: &[u8]) -> Result<(Envelope, Vec<u8>), EnvelopeError> {
     if bytes.len() > ENVELOPE_BYTES_MAX {
         return Err(EnvelopeError::Size(bytes.len()));
     }
@@ -102,17 +198,85 @@ pub fn open(trusted: &[VerifyingKey], payload_type: &str, bytes: &[u8]) -> Resul
         return Err(EnvelopeError::Type(envelope.payload_type.chars().take(80).collect()));
     }
     let payload = STANDARD.decode(&envelope.payload).map_err(EnvelopeError::Base64)?;
+    Ok((envelope, payload))
+}
+
+/// An envelope that several keys sign. Its payload is handed out to those who name the keys that have to have signed it.
+pub struct ManySigned {
+    payload: Vec<u8>,
+    signed: Vec<u8>,
+    signatures: Vec<(String, Signature)>,
+}
+
+impl ManySigned {
+    /// Reads the envelope, and nothing of its payload.
+    ///
+    /// # Errors
+    /// When it is too large, not an envelope, of another type, or has too many signatures.
+    pub fn read(payload_type: &str, bytes: &[u8]) -> Result<ManySigned, EnvelopeError> {
+        let (envelope, payload) = parsed(payload_type, bytes)?;
+        if envelope.signatures.len() > SIGNERS_MAX {
+            return Err(EnvelopeError::Signatures);
+        }
+        let read = |entry: SignatureEntry| {
+            let raw = STANDARD.decode(&entry.sig).ok()?;
+            Some((entry.keyid, Signature::from_slice(&raw).ok()?))
+        };
+        let signatures = envelope.signatures.into_iter().filter_map(read).collect();
+        Ok(ManySigned { signed: encoding(payload_type, &payload), payload, signatures })
+    }
+
+    /// Which of these keys have signed, each once. A signature is tried with the key that it names and with no other.
+    #[must_use]
+    pub fn signers(&self, keys: &[VerifyingKey]) -> BTreeSet<KeyId> {
+        let has_signed = |key: &VerifyingKey| {
+            let id = KeyId::of(key).to_string();
+            let mut own = self.signatures.iter().filter(|(name, _)| *name == id);
+            own.next().is_some_and(|(_, sig)| key.verify_strict(&self.signed, sig).is_ok())
+        };
+        keys.iter().filter(|key| has_signed(key)).map(KeyId::of).collect()
+    }
+
+    /// The payload, if at least `threshold` of these keys have signed it.
+    ///
+    /// # Errors
+    /// When fewer have, or the threshold is 0.
+    pub fn payload(&self, keys: &[VerifyingKey], threshold: usize) -> Result<&[u8], EnvelopeError> {
+        let found = self.signers(keys).len();
+        if threshold > 0 && found >= threshold {
+            Ok(&self.payload)
+        } else {
+            Err(EnvelopeError::TooFew { needed: threshold.max(1), of: keys.len(), found })
+        }
+    }
+}
+
+/// Returns the payload of an envelope that one of the trusted keys signed.
+///
+/// # Errors
+/// When it is too large, not an envelope, of another type, or not signed by a trusted key.
+pub fn open(trusted: &[VerifyingKey], payload_type: &str, bytes: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+    open_signed(trusted, payload_type, bytes).map(|signed| signed.what)
+}
+
+fn open_signed(
+    trusted: &[VerifyingKey],
+    payload_type: &str,
+    bytes: &[u8],
+) -> Result<Signed<Vec<u8>>, EnvelopeError> {
+    let (envelope, payload) = parsed(payload_type, bytes)?;
     let signed = encoding(payload_type, &payload);
-    let good = |entry: &SignatureEntry| {
-        let Ok(raw) = STANDARD.decode(&entry.sig) else { return false };
-        let Ok(sig) = Signature::from_slice(&raw) else { return false };
-        trusted.iter().any(|key| key.verify_strict(&signed, &sig).is_ok())
+    let signer = |entry: &SignatureEntry| {
+        let raw = STANDARD.decode(&entry.sig).ok()?;
+        let sig = Signature::from_slice(&raw).ok()?;
+        trusted.iter().find(|key| key.verify_strict(&signed, &sig).is_ok())
     };
-    if envelope.signatures.iter().take(SIGNATURES_MAX).any(good) {
-        Ok(payload)
-    } else {
-        let (trusted, found) = (trusted.len(), envelope.signatures.len());
-        Err(EnvelopeError::Untrusted { trusted, found })
+    match envelope.signatures.iter().take(SIGNATURES_MAX).find_map(signer) {
+        Some(key) => Ok(Signed { what: payload, by: KeyId::of(key) }),
+        None => {
+            let (trusted, found) = (trusted.len(), envelope.signatures.len());
+            Err(EnvelopeError::Untrusted { trusted, found })
+        }
     }
 }
 
@@ -121,14 +285,7 @@ pub fn open(trusted: &[VerifyingKey], payload_type: &str, bytes: &[u8]) -> Resul
 /// # Errors
 /// When it is too large, not an envelope, or of another type.
 pub fn payload_unverified(payload_type: &str, bytes: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
-    if bytes.len() > ENVELOPE_BYTES_MAX {
-        return Err(EnvelopeError::Size(bytes.len()));
-    }
-    let envelope: Envelope = serde_json::from_slice(bytes).map_err(EnvelopeError::Form)?;
-    if envelope.payload_type != payload_type {
-        return Err(EnvelopeError::Type(envelope.payload_type.chars().take(80).collect()));
-    }
-    STANDARD.decode(&envelope.payload).map_err(EnvelopeError::Base64)
+    parsed(payload_type, bytes).map(|(_, payload)| payload)
 }
 
 /// Opens an envelope and reads the plan in it.
@@ -136,7 +293,16 @@ pub fn payload_unverified(payload_type: &str, bytes: &[u8]) -> Result<Vec<u8>, E
 /// # Errors
 /// As [`open`] and [`Plan::from_json`].
 pub fn open_plan(trusted: &[VerifyingKey], bytes: &[u8]) -> Result<Plan, EnvelopeError> {
-    Ok(Plan::from_json(&open(trusted, PLAN_TYPE, bytes)?)?)
+    open_signed_plan(trusted, bytes).map(|signed| signed.what)
+}
+
+/// The same, with the key that signed it.
+///
+/// # Errors
+/// As [`open`] and [`Plan::from_json`].
+pub fn open_signed_plan(trusted: &[VerifyingKey], bytes: &[u8]) -> Result<Signed<Plan>, EnvelopeError> {
+    let Signed { what, by } = open_signed(trusted, PLAN_TYPE, bytes)?;
+    Ok(Signed { what: Plan::from_json(&what)?, by })
 }
 
 /// Opens an envelope and reads the override in it.
@@ -144,7 +310,18 @@ pub fn open_plan(trusted: &[VerifyingKey], bytes: &[u8]) -> Result<Plan, Envelop
 /// # Errors
 /// As [`open`], and when it is not an override of at most 16 models with an order that can be.
 pub fn open_override(trusted: &[VerifyingKey], bytes: &[u8]) -> Result<Override, EnvelopeError> {
-    let payload = open(trusted, OVERRIDE_TYPE, bytes)?;
+    open_signed_override(trusted, bytes).map(|signed| signed.what)
+}
+
+/// The same, with the key that signed it.
+///
+/// # Errors
+/// As [`open_override`].
+pub fn open_signed_override(
+    trusted: &[VerifyingKey],
+    bytes: &[u8],
+) -> Result<Signed<Override>, EnvelopeError> {
+    let Signed { what: payload, by } = open_signed(trusted, OVERRIDE_TYPE, bytes)?;
     let order: Override = serde_json::from_slice(&payload).map_err(PlanError::Json)?;
     if order.models.len() > 16 {
         return Err(PlanError::Content("an override of too many models").into());
@@ -152,5 +329,5 @@ pub fn open_override(trusted: &[VerifyingKey], bytes: &[u8]) -> Result<Override,
     if !order.order.is_bounded() {
         return Err(PlanError::Content("its epoch or its revision is too high").into());
     }
-    Ok(order)
+    Ok(Signed { what: order, by })
 }

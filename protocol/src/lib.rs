@@ -9,6 +9,7 @@ pub mod card;
 pub mod causes;
 pub mod draw;
 pub mod envelope;
+pub mod floor;
 pub mod ids;
 pub mod label;
 pub mod latency;
@@ -26,6 +27,7 @@ pub mod statement;
 pub mod texts;
 pub mod time;
 pub mod topic;
+pub mod trust;
 pub mod window;
 
 /// Messages generated from `proto/`; the committed file is compared with the contract in a test.

@@ -30,6 +30,8 @@ pub enum Channel {
     Report(DeviceId, ModelName),
     /// Pin, hold or release one device (controller, retained).
     Override(DeviceId),
+    /// Which keys count in the fleet (controller, retained).
+    Trust,
     /// The signed plan for one model that the device took last, byte for byte; sent when the broker has none (device, not
     /// retained).
     HeldPlan(DeviceId, ModelName),
@@ -37,12 +39,12 @@ pub enum Channel {
 
 impl Channel {
     /// What channels are called in logs and metrics.
-    pub const NAMES: [&'static str; 6] = ["plan", "presence", "state", "report", "override", "held"];
+    pub const NAMES: [&'static str; 7] = ["plan", "presence", "state", "report", "override", "held", "trust"];
 
     /// What the channel is called: one of [`Channel::NAMES`].
     #[must_use]
     pub fn name(&self) -> &'static str {
-        let [plan, presence, state, report, order, held] = Channel::NAMES;
+        let [plan, presence, state, report, order, held, trust] = Channel::NAMES;
         match self {
             Channel::Plan(_) => plan,
             Channel::Presence(_) => presence,
@@ -50,6 +52,7 @@ impl Channel {
             Channel::Report(..) => report,
             Channel::Override(_) => order,
             Channel::HeldPlan(..) => held,
+            Channel::Trust => trust,
         }
     }
 }
@@ -84,6 +87,7 @@ impl Topic {
             Channel::State(id) => format!("{}/state", device_root(ns, id)),
             Channel::Report(id, model) => format!("{}/report/{model}", device_root(ns, id)),
             Channel::Override(id) => format!("{}/override", device_root(ns, id)),
+            Channel::Trust => format!("{ROOT}/{ns}/trust"),
             Channel::HeldPlan(id, model) => format!("{}/held/{model}", device_root(ns, id)),
         }
     }
@@ -101,6 +105,7 @@ impl Topic {
         let namespace: Namespace = levels.next().ok_or(TopicError::Foreign)?.parse()?;
         let levels: Vec<&str> = levels.collect();
         let channel = match levels.as_slice() {
+            ["trust"] => Channel::Trust,
             ["plan", model] => Channel::Plan(model.parse()?),
             ["device", sh, id, "presence"] => Channel::Presence(device(sh, id)?),
             ["device", sh, id, "state"] => Channel::State(device(sh, id)?),
@@ -136,6 +141,12 @@ pub fn controller_filters(namespace: &Namespace) -> [String; 4] {
         .map(|channel| format!("{ROOT}/{namespace}/device/+/+/{channel}"))
 }
 
+/// What a device subscribes to that follows a trust document, besides [`device_filters`].
+#[must_use]
+pub fn trust_filter(namespace: &Namespace) -> String {
+    Topic { namespace: namespace.clone(), channel: Channel::Trust }.name()
+}
+
 /// What a device subscribes to: every plan of its namespace, and its own override.
 #[must_use]
 pub fn device_filters(namespace: &Namespace, device: &DeviceId) -> [String; 2] {
@@ -158,6 +169,7 @@ mod tests {
             Channel::Report(id.clone(), model.clone()),
             Channel::Override(id.clone()),
             Channel::HeldPlan(id, model),
+            Channel::Trust,
         ] {
             let topic = Topic { namespace: "plant-a".parse().unwrap(), channel };
             assert_eq!(Topic::parse(&topic.name()).unwrap(), topic);

@@ -73,7 +73,7 @@ MUTANTS = [
     ("A", "a rejected build may be wanted", PLAN, "!self.rejected.contains(&build.digest)", "!self.rejected.is_empty() || self.rejected.is_empty()"),
     ("C", "a plan of an older leader replaces a newer one", PLAN, "(self.epoch, self.revision) > (seen.epoch, seen.revision)", "self.revision > seen.revision"),
     ("A", "any other plan replaces the newest", PLAN, "(self.epoch, self.revision) > (seen.epoch, seen.revision)", "(self.epoch, self.revision) != (seen.epoch, seen.revision)"),
-    ("A", "a plan that no trusted key signed is opened", ENVELOPE, "trusted.iter().any(|key| key.verify_strict(&signed, &sig).is_ok())", "!trusted.is_empty() && sig.to_bytes() == sig.to_bytes()"),
+    ("A", "a plan that no trusted key signed is opened", ENVELOPE, "trusted.iter().find(|key| key.verify_strict(&signed, &sig).is_ok())", "trusted.iter().find(|_| sig.to_bytes() == sig.to_bytes())"),
     ("C", "an abort is not heard", ACTIVE, "run.intent.abort", "run.intent.abort && run.now.0 == 0"),
     ("C", "a deletion is not heard", ACTIVE, "run.intent.deleted()", "run.intent.deleted() && run.now.0 == 0"),
     ("C", "a pause by a person is not heard", ACTIVE, "run.intent.paused", "run.intent.paused && run.now.0 == 0"),

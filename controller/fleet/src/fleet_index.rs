@@ -201,7 +201,7 @@ impl FleetIndex {
             return Ok(Folded::good(Change::Nothing));
         }
         match channel {
-            Channel::Plan(_) | Channel::Override(_) | Channel::HeldPlan(..) => {
+            Channel::Plan(_) | Channel::Override(_) | Channel::HeldPlan(..) | Channel::Trust => {
                 Ok(Folded::good(Change::Nothing))
             }
             Channel::State(device) if payload.is_empty() => Ok(Folded::good(self.remove(Hashed::of(device)))),
