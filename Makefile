@@ -7,12 +7,12 @@
 KEEP ?=
 SHELL := /bin/bash
 
-.PHONY: demo test install build check unit swarm examples e2e manifests
+.PHONY: demo test install build check unit gitops swarm examples e2e manifests
 
 demo: install
 	tests/demo.sh $(if $(KEEP),--keep)
 
-test: install check unit examples e2e
+test: install check unit gitops examples e2e
 
 install:
 	tests/install.sh
@@ -27,6 +27,10 @@ check:
 # With a thousand seeds of the simulated world with faults, which take about four minutes on two quiet cores.
 unit:
 	MODELFLEET_SWARM_SEEDS=1000 cargo test --workspace --features real-parts --locked
+
+# What Argo CD, Flux and Helm make of our objects.
+gitops:
+	cd tests/gitops && go test ./...
 
 # The seeds alone.
 swarm:
