@@ -75,6 +75,12 @@ metrics! {
         reading: Quantile { ppm: 500_000 },
         breach: "slow answers", label: "P50 latency", prometheus: "latency_p50",
     }
+    /// 90th percentile of the time of a prediction in a window.
+    LatencyP90 {
+        unit: Duration, worse: Above, needs: Nothing,
+        reading: Quantile { ppm: 900_000 },
+        breach: "slow answers", label: "P90 latency", prometheus: "latency_p90",
+    }
     /// 95th percentile of the time of a prediction in a window.
     LatencyP95 {
         unit: Duration, worse: Above, needs: Nothing,
