@@ -237,3 +237,38 @@ fn closed_windows_outlast_an_orderly_stop_and_long_ones_a_loss_of_power() {
         assert_eq!(reported(&mut world, window_ms), expected, "{window_ms} ms, stopped: {stops}");
     }
 }
+
+/// A candidate of one model must not take the stable build of another away from the device.
+#[test]
+fn crashes_are_held_against_a_candidate_before_they_are_against_a_stable_build_of_another_model() {
+    let mut world = World::with_stable();
+    world.plan(other(1, 1, true));
+    world.pass(3_600_000);
+    world.answer_all();
+    world.plan(plan(2, Some(2), None, &[]));
+    world.pass(120_000);
+    world.answer_all();
+    let saved = |world: &World, model: &ModelName| world.agent.saved().models.get(model).cloned().unwrap();
+    let active = |world: &World, model: &ModelName| saved(world, model).active.map(|active| active.digest);
+    assert!(world.kept().active.unwrap().probation.is_some(), "the new stable build proves itself");
+    assert_eq!(active(&world, &named(1)), Some(digest(40)));
+    for _ in 0..world.limits.restarts_max {
+        world.crash();
+        world.answer_all();
+    }
+    let ended = |world: &World, model: &ModelName| {
+        let attempts = saved(world, model).attempts;
+        attempts.last().and_then(|record| record.attempt.failure.as_ref().map(|failure| failure.code))
+    };
+    assert_eq!((active(&world, &named(1)), ended(&world, &named(1))), (None, Some(FailureCode::CrashLoop)));
+    assert_eq!(active(&world, &model()), Some(digest(2)), "nothing was held against it");
+    // It goes on without the candidate: now the stable build is the suspect.
+    for _ in 0..world.limits.restarts_max {
+        world.crash();
+        world.answer_all();
+    }
+    assert_eq!(
+        (active(&world, &model()), ended(&world, &model())),
+        (Some(digest(1)), Some(FailureCode::CrashLoop))
+    );
+}

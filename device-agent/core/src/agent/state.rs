@@ -14,6 +14,7 @@ use super::models::ModelTable;
 use super::runs::ProcessRuns;
 use crate::download::turns;
 use crate::interface::{Identity, Input, Limits, Moment, Output, Record, Step, WakeReason};
+use crate::model::ManagedModel;
 use crate::persist::record_writes::RecordWrites;
 use crate::persist::sequence::Sequence;
 use crate::report::device_state;
@@ -152,10 +153,12 @@ impl AgentState {
 
     fn started(&mut self, boot: Option<String>, ctx: &mut StepContext<'_>) {
         let ending = self.runs.begin(boot, ctx);
+        // A crash has one cause. What no plan has called stable yet is held responsible first, also for another model's build.
+        let blames_stable = !self.models.iter().any(ManagedModel::has_crash_suspect);
         let mut left = false;
         for model in self.models.iter_mut() {
             model.update_evidence_basis(ctx);
-            left |= model.process_restarted(ending, ctx);
+            left |= model.process_restarted(ending, blames_stable, ctx);
         }
         if left {
             self.runs.crash_cause_removed();

@@ -10,7 +10,7 @@ use crate::agent::context::StepContext;
 use crate::agent::runs::Ending;
 use crate::interface::{Role, WakeReason};
 use crate::plan::desired::{Desired, TargetKind};
-use crate::saved::Active;
+use crate::saved::{Active, AttemptRecord};
 use crate::serve::engine_ends::EngineEnds;
 use crate::serve::probation::{Finding, LOOK_MS, shortest_ms};
 
@@ -211,8 +211,27 @@ impl ManagedModel {
         }
     }
 
+    /// Whether a build that no plan has called stable may have ended the process: it proves itself, or was being loaded.
+    pub fn has_crash_suspect(&self) -> bool {
+        let is_candidate = |digest: &Digest| !self.slots.is_stable(digest);
+        let in_time =
+            |active: &Active| active.probation.as_ref().is_some_and(|probation| !probation.outlasted);
+        let proves =
+            self.active.as_ref().is_some_and(|active| is_candidate(&active.digest) && in_time(active));
+        let loads = |record: &AttemptRecord| {
+            record.admissions > 0 && !record.has_ended() && is_candidate(&record.attempt.digest)
+        };
+        proves || self.attempts.iter().any(loads)
+    }
+
     /// The process has started again. Returns whether the device goes back because of how the last run ended.
-    pub fn process_restarted(&mut self, ending: Ending, ctx: &mut StepContext<'_>) -> bool {
+    /// `blames_stable`: a crash is held against a stable build that proves itself.
+    pub fn process_restarted(
+        &mut self,
+        ending: Ending,
+        blames_stable: bool,
+        ctx: &mut StepContext<'_>,
+    ) -> bool {
         self.attempts.forget_unless(|record| {
             !(record.attempt.rollout.is_empty() && record.attempt.phase == Phase::Incompatible)
         });
@@ -234,6 +253,7 @@ impl ManagedModel {
         let failure = match ending {
             Ending::First | Ending::Stopped => None,
             Ending::PowerLost => active.count_power_loss(ctx),
+            Ending::Crashed if stable && !blames_stable => None,
             Ending::Crashed => active.count_crash(stable, ctx),
         };
         let Some(failure) = failure else { return false };
