@@ -160,7 +160,7 @@ impl IntoResponse for Refusal {
 impl From<PredictError> for Refusal {
     fn from(error: PredictError) -> Refusal {
         let status = match &error {
-            PredictError::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
+            PredictError::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
             PredictError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             PredictError::Refused { .. }
             | PredictError::Run {
