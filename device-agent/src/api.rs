@@ -10,7 +10,7 @@ mod elements;
 mod infer;
 mod metadata;
 mod python;
-mod request;
+pub mod request;
 mod stuck;
 mod tracked_stream;
 mod versions;
