@@ -175,11 +175,6 @@ pub fn is_newer(order: (u64, Time), kept: Option<(u64, Time)>) -> bool {
     kept.is_none_or(|kept| order.0 > kept.0 || (order.0 < kept.0 && order.1 > kept.1))
 }
 
-/// The version of the trust document that a device says it holds; `None`: it was set up without root keys.
-fn trust_version(_state: &DeviceState) -> Option<u64> {
-    None
-}
-
 impl Device {
     /// A device of which nothing is known yet.
     #[must_use]
@@ -259,12 +254,20 @@ impl Device {
 
     /// Takes over a newer state.
     pub fn take_state(&mut self, state: DeviceState, texts: &mut Texts) {
-        let trust = trust_version(&state);
-        let DeviceState { device: _, sequence, at, agent: _, labels, card: _, capabilities, models, .. } =
-            state;
+        let DeviceState {
+            device: _,
+            sequence,
+            at,
+            agent: _,
+            labels,
+            card: _,
+            trust_version,
+            capabilities,
+            models,
+        } = state;
         texts.labels.replace(&mut self.labels, labels);
         texts.capabilities.replace(&mut self.capabilities, capabilities);
-        match trust {
+        match trust_version {
             Some(version) => texts.trust.replace(&mut self.trust, version),
             None => texts.trust.release(std::mem::replace(&mut self.trust, NONE)),
         }

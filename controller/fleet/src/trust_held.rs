@@ -66,3 +66,46 @@ impl Fleet {
         held
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use modelfleet_protocol::time::Time;
+    use modelfleet_protocol::topic::Channel;
+    use serde_json::json;
+
+    use super::*;
+    use crate::managed::Source;
+    use crate::{FleetIndex, Room};
+
+    #[test]
+    fn devices_are_counted_by_the_document_that_they_say_they_hold() {
+        let mut index = FleetIndex::new("plant".parse().unwrap(), Arc::new(Room::new(99)), 99);
+        index.note(&"m".parse().unwrap(), Source::Plan);
+        let mut tell = |device: &str, sequence: u64, trust: Option<u64>, online: bool| {
+            let mut state = json!({ "device": device, "sequence": sequence, "at": sequence, "agent": "t" });
+            if let Some(version) = trust {
+                state["trustVersion"] = version.into();
+            }
+            let id = || device.parse().unwrap();
+            index.fold(&Channel::State(id()), state.to_string().as_bytes(), false, Time(9));
+            let presence = json!({ "online": online, "since": 1, "connection": sequence, "instance": 7 });
+            index.fold(&Channel::Presence(id()), presence.to_string().as_bytes(), false, Time(9));
+            index.fleet()
+        };
+        for (device, trust) in [("a", Some(3)), ("b", Some(2)), ("c", Some(9)), ("d", Some(0)), ("e", None)] {
+            tell(device, 1, trust, true);
+        }
+        let fleet = tell("f", 1, Some(3), false);
+        let one = Counts { current: 1, earlier: 1, later: 1, none: 1, without_roots: 1 };
+        let away = Counts { current: 1, ..Counts::default() };
+        assert_eq!(fleet.trust_held(3), TrustHeld { connected: one, away, latest: 9 });
+        assert_eq!((one.total(), one.behind()), (5, 2));
+        // A device that follows is counted anew, and one that lost its root keys too.
+        tell("b", 2, Some(3), true);
+        let fleet = tell("a", 2, None, true);
+        let after = Counts { current: 1, earlier: 0, later: 1, none: 1, without_roots: 2 };
+        assert_eq!(fleet.trust_held(3).connected, after);
+    }
+}
