@@ -77,6 +77,7 @@ fn look(index: &Index, now: Time) -> OtherPlan {
         scope: &selector,
         selector: &selector,
         membership: &membership,
+        set_aside: &[],
         drawn: None,
         probation_ms: 600_000,
         silent_after_ms: 3_000,

@@ -158,6 +158,7 @@ impl World {
             scope: &everything,
             selector: &stage.selector,
             membership: &self.membership,
+            set_aside: &[],
             drawn: Some(self.state.stage),
             probation_ms: 600_000,
             silent_after_ms: self.valid.silent_after_ms,
