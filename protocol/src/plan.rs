@@ -212,7 +212,7 @@ impl Plan {
     /// # Errors
     /// Names the first bound that is broken.
     pub fn check(&self) -> Result<(), PlanError> {
-        use crate::membership::{CLAUSES_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
+        use crate::membership::{CLAUSES_MAX, EXCLUDED_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
         let bound = |ok: bool, what| if ok { Ok(()) } else { Err(PlanError::Content(what)) };
         bound(self.order.is_bounded(), "its epoch or its revision is too high")?;
         bound(self.rejected.len() <= REJECTED_MAX, "it has too many rejected digests")?;
@@ -229,7 +229,7 @@ impl Plan {
         let Some(candidate) = &self.candidate else { return Ok(()) };
         let m = &candidate.membership;
         bound(m.clauses.len() <= CLAUSES_MAX, "its membership has too many clauses")?;
-        bound(m.exclude.len() <= NAMED_MAX, "its membership excludes too many devices")?;
+        bound(m.exclude.len() <= EXCLUDED_MAX, "its membership excludes too many devices")?;
         bound(m.clauses.iter().all(|c| c.strata.len() <= STRATA_MAX), "its membership has too many strata")?;
         bound(
             m.clauses.iter().all(|c| c.devices.len() <= CLAUSES_MAX * NAMED_MAX),
@@ -256,8 +256,13 @@ impl Plan {
     /// The stable build of a device with these labels: the first that is in production for it and not rejected.
     #[must_use]
     pub fn stable_of(&self, labels: &Labels) -> Option<&ModelBuild> {
+        self.stables_of(labels).next()
+    }
+
+    /// The builds that are in production for a device with these labels and not rejected; the one that it shall run first.
+    pub fn stables_of(&self, labels: &Labels) -> impl Iterator<Item = &ModelBuild> {
         let own = self.stable_for.iter().filter(|own| own.selector.matches(labels)).map(|own| &own.build);
-        own.chain(&self.stable).find(|build| self.allows(build))
+        own.chain(&self.stable).filter(|build| self.allows(build))
     }
 
     /// Every build that the plan describes: the candidate's last.
