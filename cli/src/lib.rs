@@ -22,4 +22,5 @@ pub mod stage_warnings;
 pub mod table;
 pub mod tls;
 pub mod units;
+pub mod version_difference;
 pub mod yaml_file;
