@@ -12,7 +12,7 @@ use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::state::Capabilities;
 use modelfleet_protocol::time::Time;
 
-pub use inputs::{Input, Retry};
+pub use inputs::{FetchedDetails, Input, Retry};
 pub use limits::Limits;
 pub use outputs::{Output, Record, RecordingTarget, Role};
 

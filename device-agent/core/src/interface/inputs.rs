@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use modelfleet_protocol::details::Details;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::overrides::Override;
@@ -53,6 +54,8 @@ pub enum Input {
     Fetched {
         /// The build.
         digest: Digest,
+        /// The content of the details file that the build names, if it names one.
+        details: Option<FetchedDetails>,
     },
     /// The download failed.
     FetchFailed {
@@ -179,6 +182,15 @@ pub enum Input {
     },
     /// The time of [`crate::interface::Step::wake`] has come. Feeding it early does no harm.
     Wake,
+}
+
+/// The content of a build's details file, verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FetchedDetails {
+    /// Digest of the file.
+    pub file: Digest,
+    /// What is in it.
+    pub details: Arc<Details>,
 }
 
 /// Whether another try may succeed.

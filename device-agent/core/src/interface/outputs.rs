@@ -32,8 +32,8 @@ pub enum Output {
         /// The report.
         report: Box<Report>,
     },
-    /// Download the bytes and verify digest and signature; continues a partial download. At most one download runs at a
-    /// time.
+    /// Download the bytes and verify digest and signature; continues a partial download. The details file that the build
+    /// names belongs to it. At most one download runs at a time.
     Fetch {
         /// The build.
         build: Build,
