@@ -16,3 +16,4 @@ pub mod resume;
 pub mod retry;
 pub mod simulate;
 pub mod status;
+pub mod trust;

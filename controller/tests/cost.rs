@@ -87,6 +87,7 @@ fn cost_of_a_device_is_bounded() {
         candidate: digest,
         scope: &selector,
         selector: &selector,
+        watch_by: &[],
         membership: &membership,
         drawn: Some(0),
         probation_ms: 600_000,

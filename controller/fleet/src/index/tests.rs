@@ -166,6 +166,7 @@ fn lens<'a>(
         candidate: digest,
         scope: &parts.1,
         selector: &parts.1,
+        watch_by: &[],
         membership,
         drawn: Some(0),
         probation_ms: 600_000,
