@@ -10,6 +10,7 @@ pub mod epoch;
 pub mod events;
 pub mod inputs;
 pub mod interventions;
+pub mod known_devices;
 pub mod objects;
 pub mod plan;
 pub mod production;
