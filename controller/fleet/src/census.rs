@@ -9,7 +9,7 @@ use modelfleet_protocol::time::Time;
 
 /// How long missing devices are waited for, after all that the broker retained seemed to be there, milliseconds. Devices send
 /// their state again when they connect to a broker that has lost it.
-pub const WAIT_MS: u64 = 6 * 3_600_000;
+pub const WAIT_MS: u64 = 3_600_000;
 /// A fleet is far smaller when more than this share of it is missing: one tenth.
 const MISSING_SHARE: u64 = 10;
 /// Fewer missing devices than this are no sign of a broker that lost something.
