@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::cluster::ClusterFlags;
 use crate::commands::{
     abort, broker_acl, completion, enrol, explain, history, judge, keygen, lint, pause, plan, promote,
-    resume, retry, simulate, status, trust,
+    resume, retry, set_aside, simulate, status, trust,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -50,6 +50,8 @@ pub enum Command {
     Abort(abort::AbortArguments),
     /// Start a rolled-back or aborted rollout again.
     Retry(retry::RetryArguments),
+    /// Leave devices out of a rollout, for example broken ones that hold it up, or take them in again.
+    SetAside(set_aside::SetAsideArguments),
     /// List the versions of a model with stage, digest, author and age.
     History(history::HistoryArguments),
     /// Check files of Rollouts and ModelVersions without a server.

@@ -14,6 +14,7 @@ pub mod plan;
 pub mod promote;
 pub mod resume;
 pub mod retry;
+pub mod set_aside;
 pub mod simulate;
 pub mod status;
 pub mod trust;

@@ -7,7 +7,7 @@ use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
     abort, broker_acl, completion, enrol, explain, history, judge, keygen, lint, pause, plan, promote,
-    resume, retry, simulate, status, trust,
+    resume, retry, set_aside, simulate, status, trust,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
@@ -54,6 +54,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Promote(arguments) => promote::run(cluster, &arguments).await?,
             Command::Abort(arguments) => abort::run(cluster, &arguments).await?,
             Command::Retry(arguments) => retry::run(cluster, &arguments).await?,
+            Command::SetAside(arguments) => set_aside::run(cluster, &arguments).await?,
             Command::History(arguments) => history::run(cluster, &arguments).await?,
             Command::Lint(arguments) => lint::run(&arguments)?,
             Command::Plan(arguments) => plan::run(&arguments)?,

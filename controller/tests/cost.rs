@@ -89,6 +89,7 @@ fn cost_of_a_device_is_bounded() {
         selector: &selector,
         watch_by: &[],
         membership: &membership,
+        set_aside: &[],
         drawn: Some(0),
         probation_ms: 600_000,
         silent_after_ms: 3000,

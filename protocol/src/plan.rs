@@ -213,7 +213,7 @@ impl Plan {
     /// # Errors
     /// Names the first bound that is broken.
     pub fn check(&self) -> Result<(), PlanError> {
-        use crate::membership::{CLAUSES_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
+        use crate::membership::{CLAUSES_MAX, EXCLUDED_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
         let bound = |ok: bool, what| if ok { Ok(()) } else { Err(PlanError::Content(what)) };
         bound(self.order.is_bounded(), "its epoch or its revision is too high")?;
         bound(self.rejected.len() <= REJECTED_MAX, "it has too many rejected digests")?;
@@ -230,7 +230,7 @@ impl Plan {
         let Some(candidate) = &self.candidate else { return Ok(()) };
         let m = &candidate.membership;
         bound(m.clauses.len() <= CLAUSES_MAX, "its membership has too many clauses")?;
-        bound(m.exclude.len() <= NAMED_MAX, "its membership excludes too many devices")?;
+        bound(m.exclude.len() <= EXCLUDED_MAX, "its membership excludes too many devices")?;
         bound(m.clauses.iter().all(|c| c.strata.len() <= STRATA_MAX), "its membership has too many strata")?;
         bound(
             m.clauses.iter().all(|c| c.devices.len() <= CLAUSES_MAX * NAMED_MAX),

@@ -19,6 +19,7 @@ impl Setup {
             rollout: "simulated".to_owned(),
             uid: String::new(),
             version: "1.0.0".to_owned(),
+            set_aside: Vec::new(),
             stages,
             on_undecided: OnUndecided::Hold,
             rollback: RollbackPolicy::Automatic,

@@ -142,7 +142,7 @@ impl Judged {
         };
         let names = Names { id: &id, labels: &labels };
         put_names(&mut assessment, &self.arms, names, stage);
-        let wording = Wording { shared: "", names };
+        let wording = Wording { shared: "", set_aside: None, names };
         self.evidence = evidence(state, &self.arms, answer.looks, &assessment, &wording);
         self.final_look = answer.looks.is_final();
         self.on_exposure = assessment.verdict == judge::Verdict::Exposed;

@@ -13,7 +13,7 @@ pub fn count(view: &mut FleetView, facts: &Facts, moment: &Moment) {
     let (runs, exposed) = (facts.runs(), facts.is_exposed());
     let lost = !facts.online || !facts.is_heard(moment);
     view.matching += one(facts.matching);
-    let was_member = facts.member || facts.set_aside;
+    let was_member = facts.member || facts.set_aside || (facts.set_aside_by_user && facts.was_drawn);
     view.unmarked += one(was_member && facts.online && !runs && facts.phase.is_none());
     let other = facts.arm() == Some(Arm::Control);
     view.others += one(other);

@@ -11,6 +11,11 @@ pub struct Facts {
     pub member: bool,
     /// It was set aside because it failed: no member any more, and its failure still counts.
     pub set_aside: bool,
+    /// A user has set it aside: it is in no arm, and counts in nothing that a stage has or lacks. What it runs of the
+    /// candidate counts until it has gone back.
+    pub set_aside_by_user: bool,
+    /// Of a device that a user has set aside: the draw has let it in.
+    pub was_drawn: bool,
     /// The current stage's selector matches it.
     pub matching: bool,
     /// It is connected.
@@ -61,7 +66,7 @@ impl Facts {
     #[must_use]
     #[inline]
     pub fn arm(&self) -> Option<Arm> {
-        if self.is_incompatible() {
+        if self.is_incompatible() || self.set_aside_by_user {
             return None;
         }
         if self.member || self.set_aside {
@@ -82,7 +87,7 @@ impl Facts {
     #[must_use]
     #[inline]
     pub fn is_active(&self) -> bool {
-        self.runs() && !self.set_aside
+        self.runs() && !self.set_aside && !self.set_aside_by_user
     }
 
     /// It is a canary that runs the candidate and was not set aside.
@@ -200,6 +205,6 @@ impl Facts {
     #[must_use]
     #[inline]
     pub fn is_awaited(&self) -> bool {
-        self.online && !self.set_aside && !self.has_ended()
+        self.online && !self.set_aside && !self.set_aside_by_user && !self.has_ended()
     }
 }

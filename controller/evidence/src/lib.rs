@@ -38,7 +38,7 @@ pub use count::count;
 pub use facts::{Facts, Moment};
 pub use looks::{LookPlan, Progress, Reported};
 pub use merged::{MERGED_WINDOWS_MAX, Measured, SAMPLE_MAX, merged_window};
-pub use names::{Names, put_names};
+pub use names::{Names, put_names, set_aside_command};
 pub use question::{Answer, Asked, Question, device_number, stage_seed};
 pub use sites::{CutOff, SITE_LABELS, sites};
 pub use watched::watched;

@@ -1,6 +1,8 @@
 //! The judge knows devices and strata by number; people know them by id and by label.
 
-use modelfleet_judge::{Assessment, Few, FewKind};
+use std::collections::BTreeSet;
+
+use modelfleet_judge::{Assessment, Few, FewKind, Verdict};
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::selector::Labels;
 
@@ -45,6 +47,27 @@ pub fn put_names(assessment: &mut Assessment, arms: &Arms, names: Names<'_>, sta
             }
         }
     }
+}
+
+/// The command that sets aside the few devices that hold a stage up, as far as the sentences name them; `None`: none is
+/// named, or what holds the stage up is not theirs.
+#[must_use]
+pub fn set_aside_command(
+    rollout: &str,
+    assessment: &Assessment,
+    arms: &Arms,
+    names: Names<'_>,
+) -> Option<String> {
+    let held = assessment.per_slo.iter().filter(|record| record.verdict == Verdict::Undecided);
+    let few = held.filter(|record| !record.relative_harm).filter_map(|record| record.few.as_ref());
+    let numbers = few.filter(|few| few.kind == FewKind::Devices).flat_map(|few| &few.named);
+    let id = |number: &u32| {
+        let subject = arms.subjects().iter().find(|subject| subject.number == *number)?;
+        (names.id)(subject)
+    };
+    let ids: BTreeSet<DeviceId> = numbers.filter_map(id).collect();
+    let ids: Vec<&str> = ids.iter().map(DeviceId::as_str).collect();
+    (!ids.is_empty()).then(|| format!("kubectl modelfleet set-aside {rollout} {}", ids.join(" ")))
 }
 
 fn of(few: &Few, arms: &Arms, names: Names<'_>, stage: &Stage) -> Vec<(String, String)> {

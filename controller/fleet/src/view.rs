@@ -42,8 +42,10 @@ pub struct Lens<'a> {
     pub selector: &'a Selector,
     /// Labels in whose values the current stage looks for harm.
     pub watch_by: &'a [String],
-    /// Who was drawn so far, quarantined devices excluded.
+    /// Who was drawn so far, quarantined devices and those that a user has set aside excluded.
     pub membership: &'a Membership,
+    /// Those that a user has set aside, ordered: they count nowhere but in what still runs the candidate.
+    pub set_aside: &'a [DeviceId],
     /// The stage that the membership was drawn for.
     pub drawn: Option<u32>,
     /// Probation takes so long, milliseconds: one that runs longer and is not confirmed was asked too seldom.
@@ -143,9 +145,10 @@ impl Fleet {
             let entry = device.model(model);
             let facts = facts(lens, &own, id, device, entry, set);
             count(&mut survey.view, &facts, &moment);
-            survey.eligible += u64::from(set.in_scope);
-            survey.online += u64::from(set.in_scope && facts.online);
-            if set.in_scope && facts.online {
+            let in_scope = set.in_scope && !facts.set_aside_by_user;
+            survey.eligible += u64::from(in_scope);
+            survey.online += u64::from(in_scope && facts.online);
+            if in_scope && facts.online {
                 survey.other_plan.note(id, self.holds(lens, id, device, entry));
             }
             if facts.is_exposed() && facts.online {
@@ -168,6 +171,9 @@ impl Fleet {
         for (_, device) in self.devices.devices() {
             let Some(labels) = self.texts.labels.get(device.labels) else { continue };
             let (id, online) = (&device.id, device.presence.is_some_and(|p| p.online));
+            if lens.set_aside.binary_search(id).is_ok() {
+                continue;
+            }
             let matching = lens.selector.matches(labels);
             let member = u64::from(lens.membership.includes(id, labels));
             let in_scope = lens.scope.matches(labels);
@@ -233,11 +239,14 @@ fn facts(
     let is_own = |a: &DeviceAttempt| Some(a.rollout) == own.attempt && Some(a.digest) == own.candidate;
     let attempt = entry.and_then(|e| e.attempt).filter(is_own);
     let report = entry.and_then(|e| e.report.as_ref());
-    let set_aside = lens.membership.exclude.contains(id);
+    let by_user = lens.set_aside.binary_search(id).is_ok();
+    let excluded = lens.membership.exclude.contains(id);
     Facts {
-        member: !set_aside && included(lens.membership, id, set),
-        set_aside,
-        matching: set.matching,
+        member: !by_user && !excluded && included(lens.membership, id, set),
+        set_aside: excluded && !by_user,
+        set_aside_by_user: by_user,
+        was_drawn: by_user && included(lens.membership, id, set),
+        matching: set.matching && !by_user,
         online: device.presence.is_some_and(|p| p.online),
         known: entry.is_some_and(DeviceModel::says_anything),
         answers: own.candidate.is_some() && entry.is_some_and(|e| Some(e.running) == own.candidate),

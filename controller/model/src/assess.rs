@@ -4,7 +4,7 @@ mod bad_devices;
 
 use modelfleet_evidence::{
     Arms, Asked, LookPlan, Measured, Moment, Names, Question, StageWindows, Wording, merged_window,
-    put_names, stage_seed,
+    put_names, set_aside_command, stage_seed,
 };
 use modelfleet_judge as judge;
 use modelfleet_judge::record::Record;
@@ -109,7 +109,8 @@ pub fn assess(judged: &Judged<'_>) -> Answer {
     };
     let names = Names { id: &id, labels: &labels };
     put_names(&mut answer.assessment, &arms, names, stage);
-    let wording = Wording { shared: &shared, names };
+    let set_aside = set_aside_command(&parts.rollout, &answer.assessment, &arms, names);
+    let wording = Wording { shared: &shared, set_aside, names };
     let evidence = modelfleet_evidence::evidence(state, &arms, answer.looks, &answer.assessment, &wording);
     Answer { evidence, assessment: answer.assessment, looks: answer.looks, recorded }
 }

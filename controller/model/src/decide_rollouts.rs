@@ -289,7 +289,7 @@ impl Shared<'_> {
     ) -> Decided {
         let view = plan_view(&valid.policy, &memory.state);
         let mut membership = membership.filter(|stored| stored.salt == view.salt).unwrap_or_default();
-        membership.exclude.clone_from(&memory.state.quarantined);
+        membership.exclude = valid.policy.excluded(&memory.state);
         let quick = urgent.then(|| self.decide_by_last_look(&valid, &memory, &view, &intent)).flatten();
         let (mut decision, seen, answer) = quick.unwrap_or_else(|| {
             let whole = self.link.settled && intent.facts.missing.is_none();
@@ -301,7 +301,7 @@ impl Shared<'_> {
             let evidence = answer.as_ref().map_or_else(Evidence::default, |a| a.evidence.clone());
             (self.decide(&valid, &memory, seen.as_ref(), &evidence, intent), seen.map(Arc::new), answer)
         });
-        membership.exclude.clone_from(&decision.state.quarantined);
+        membership.exclude = valid.policy.excluded(&decision.state);
         for action in &decision.actions {
             if let Action::OpenStage { salt, share, .. } = action {
                 membership = self.draw(membership, salt, share, self.builds.get(&decision.state.version));

@@ -144,7 +144,7 @@ fn canary(phase: Phase) -> State {
         started_at: Some(begun),
         stage_opened_at: Some(begun),
         phase_since: begun,
-        drawn: Some(Drawn { stage: 0, target: valid.policy.stage(0).target, at: begun }),
+        drawn: Some(Drawn { stage: 0, target: valid.policy.stage(0).target, at: begun, set_aside: 0 }),
         ..State::default()
     }
 }

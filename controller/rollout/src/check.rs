@@ -172,6 +172,7 @@ mod tests {
             rollout: "r".to_owned(),
             uid: "u".to_owned(),
             version: "1.0.0".to_owned(),
+            set_aside: Vec::new(),
             stages: vec![stage],
             on_undecided: crate::OnUndecided::Hold,
             rollback: RollbackPolicy::Automatic,

@@ -176,7 +176,7 @@ prop_compose! {
         let state = &mut world.state;
         *state = State { phase, attempt, stage, version: "1.1.0".to_owned(), ..State::default() };
         state.stage_opened_at = opened.map(ago);
-        state.drawn = drawn.map(|(stage, at)| Drawn { stage, target: policy.target(stage), at: ago(at) });
+        state.drawn = drawn.map(|(stage, at)| Drawn { stage, target: policy.target(stage), at: ago(at), set_aside: 0 });
         state.clock.running_since = running.map(ago);
         state.approval_asked_at = asked.map(ago);
         state.breach_waived = waived;

@@ -194,6 +194,10 @@ fn set(world: &mut World, rest: &str) {
         "promote" => world.intent.promote = text,
         "retryToken" => world.intent.retry_token = text,
         "onUndecided" => policy(world, &format!("onUndecided {value}")),
+        "setAside" => {
+            let ids = text.iter().flat_map(|ids| ids.split(' '));
+            world.parts.set_aside = ids.map(|id| id.parse().expect("a device")).collect();
+        }
         _ => panic!("unknown field {rest:?}"),
     }
 }

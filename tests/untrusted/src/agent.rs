@@ -6,7 +6,8 @@ use std::sync::Arc;
 use modelfleet_agent_core::agent::Agent;
 use modelfleet_agent_core::interface::{Identity, Input, Limits, Output};
 use modelfleet_agent_core::saved::{Saved, SavedModel};
-use modelfleet_protocol::envelope::{OVERRIDE_TYPE, open_override, seal};
+use modelfleet_agent_core::trust::TrustAnchor;
+use modelfleet_protocol::envelope::{KeyId, OVERRIDE_TYPE, Signed, open_signed_override, seal};
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::state::{Capabilities, DeviceState, EngineInfo};
@@ -25,6 +26,7 @@ fn identity() -> Identity {
         namespace: "plant-a".parse().expect("a valid name"),
         device: "pump-001".parse().expect("a valid id"),
         agent: "0.1.0".to_owned(),
+        trust: TrustAnchor::default(),
         card: None,
         instance: 1,
         labels: BTreeMap::from([("age".to_owned(), "old".to_owned())]),
@@ -137,7 +139,9 @@ pub fn signed_plan(bytes: &[u8]) -> bool {
     let mut newer = plan.clone();
     newer.order.revision = newer.order.revision.saturating_add(1);
     newer.candidate = None;
-    live(Saved::default(), &BTreeMap::new(), vec![Input::Plan(Arc::new(plan)), Input::Plan(Arc::new(newer))]);
+    let by = KeyId::of(&trusted_key().verifying_key());
+    let signed = |plan| Input::Plan(Signed { what: Arc::new(plan), by });
+    live(Saved::default(), &BTreeMap::new(), vec![signed(plan), signed(newer)]);
     true
 }
 
@@ -145,7 +149,9 @@ pub fn signed_plan(bytes: &[u8]) -> bool {
 #[must_use]
 pub fn override_of(bytes: &[u8]) -> bool {
     let signed = seal(&trusted_key(), OVERRIDE_TYPE, bytes);
-    let Ok(order) = open_override(&[trusted_key().verifying_key()], &signed) else { return false };
-    live(Saved::default(), &BTreeMap::new(), vec![Input::Override(Box::new(order))]);
+    let Ok(Signed { what, by }) = open_signed_override(&[trusted_key().verifying_key()], &signed) else {
+        return false;
+    };
+    live(Saved::default(), &BTreeMap::new(), vec![Input::Override(Signed { what: Box::new(what), by })]);
     true
 }

@@ -53,6 +53,7 @@ fn policy() -> Policy {
         rollout: "r".into(),
         uid: "u".into(),
         version: "1.0.0".into(),
+        set_aside: Vec::new(),
         stages: vec![first, last],
         on_undecided: OnUndecided::Hold,
         rollback: RollbackPolicy::Automatic,
@@ -162,13 +163,19 @@ fn only_what_is_shown_is_told_as_good_or_bad() {
     let looks = |reached| Looks { reached, planned: 6 };
     let pausing =
         Assessment { advice: Advice::Pause, sentence: "it is worse".into(), spent_ppb: 9, ..assessment() };
-    let told = evidence(&state, &arms, looks(5), &pausing, &Wording { shared: "All 3 are a=b", names });
+    let told = evidence(
+        &state,
+        &arms,
+        looks(5),
+        &pausing,
+        &Wording { shared: "All 3 are a=b", set_aside: None, names },
+    );
     assert_eq!((told.attempt, told.stage, told.spent_ppb, told.final_look), (2, 1, 9, false));
     assert_eq!(told.pause.as_deref(), Some("it is worse. All 3 are a=b"));
     assert_eq!((told.incident, told.hard_stop), (None, None));
     assert_eq!(told.coverage, Coverage::Met);
     let waiting = Assessment { advice: Advice::Wait, ..pausing };
-    let told = evidence(&state, &arms, looks(6), &waiting, &Wording { shared: "", names });
+    let told = evidence(&state, &arms, looks(6), &waiting, &Wording { shared: "", set_aside: None, names });
     assert_eq!((told.pause, told.final_look, told.sentence.as_str()), (None, true, "it is worse"));
 }
 
@@ -198,7 +205,7 @@ fn the_devices_to_set_aside_are_named_once_and_their_failure_by_its_name() {
         asked.set(asked.get() + 1);
         format!("pump-{}", subject.number).parse().ok()
     };
-    let wording = Wording { shared: "", names: Names { id: &id, labels: &|_| None } };
+    let wording = Wording { shared: "", set_aside: None, names: Names { id: &id, labels: &|_| None } };
     let told = evidence(&State::default(), &arms, Looks { reached: 0, planned: 6 }, &answer, &wording);
     let expected = modelfleet_rollout::HardStop::Quarantine {
         devices: vec!["pump-1".parse().unwrap()],

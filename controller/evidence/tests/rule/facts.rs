@@ -26,6 +26,34 @@ fn members_and_devices_that_were_set_aside_are_canaries() {
     assert!(!set_aside.is_active() && !set_aside.is_awaited() && set_aside.has_tried());
 }
 
+/// Whatever it does: it is in neither arm, holds nothing up and counts in nothing but what still runs the candidate.
+#[test]
+fn a_device_that_a_user_set_aside_counts_nowhere_but_in_what_still_runs_the_candidate() {
+    let by_user = |facts: Facts| Facts {
+        set_aside_by_user: true,
+        was_drawn: facts.member,
+        member: false,
+        matching: false,
+        ..facts
+    };
+    let failed = at(Phase::Failed, Some(FailureCode::LoadRefused));
+    for device in [facts(), failed, at(Phase::Confirmed, None), Facts { set_aside: false, ..failed }] {
+        let device = by_user(device);
+        assert_eq!(device.arm(), None);
+        assert!(!device.is_awaited() && !device.is_active());
+        let view = view(device);
+        assert_eq!((view.members, view.eligible, view.failed, view.unreachable), (0, 0, 0, 0));
+        assert_eq!((view.matching, view.others), (0, 0));
+    }
+    let runs = view(by_user(at(Phase::Confirmed, None)));
+    assert_eq!((runs.still_exposed, runs.exposed_ever), (1, 1), "a way back waits for it");
+    let away = view(by_user(Facts { online: false, ..at(Phase::Confirmed, None) }));
+    assert_eq!((away.still_exposed, away.still_exposed_unreachable), (0, 1));
+    let forgot = view(by_user(Facts { member: true, ..facts() }));
+    assert_eq!(forgot.unmarked, 1, "it was drawn, and has lost its records");
+    assert_eq!(view(by_user(facts())).unmarked, 0, "it was never drawn");
+}
+
 #[test]
 fn devices_that_have_nothing_to_do_with_the_candidate_are_controls() {
     assert_eq!(facts().arm(), Some(Arm::Control));

@@ -107,6 +107,7 @@ fn a_report_that_counts_otherwise_says_nothing_of_how_far_a_stage_is() {
         selector: &selector,
         watch_by: &[],
         membership: &membership,
+        set_aside: &[],
         drawn: Some(0),
         probation_ms: 600_000,
         silent_after_ms: 3000,

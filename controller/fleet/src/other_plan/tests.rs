@@ -78,6 +78,7 @@ fn look(index: &Index, now: Time) -> OtherPlan {
         selector: &selector,
         watch_by: &[],
         membership: &membership,
+        set_aside: &[],
         drawn: None,
         probation_ms: 600_000,
         silent_after_ms: 3_000,

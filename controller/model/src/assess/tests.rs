@@ -159,6 +159,7 @@ impl World {
             selector: &stage.selector,
             watch_by: &stage.watch_by,
             membership: &self.membership,
+            set_aside: &[],
             drawn: Some(self.state.stage),
             probation_ms: 600_000,
             silent_after_ms: self.valid.silent_after_ms,

@@ -69,6 +69,7 @@ impl Shared<'_> {
             selector: &stage.selector,
             watch_by: &stage.watch_by,
             membership,
+            set_aside: &valid.policy.parts().set_aside,
             drawn: state.drawn.filter(|_| membership.salt == plan.salt).map(|drawn| drawn.stage),
             probation_ms: plan.probation.timeout_ms,
             silent_after_ms: valid.silent_after_ms,

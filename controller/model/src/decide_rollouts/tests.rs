@@ -24,6 +24,7 @@ mod hostile;
 mod in_the_way;
 mod lost_plan;
 mod quiet;
+mod set_aside;
 mod without_look;
 
 const NOW: Time = Time(1_000_000_000);
@@ -191,7 +192,7 @@ fn progressing() -> State {
         prior: Production::of_all("1.0.0"),
         started_at: Some(Time(5)),
         stage_opened_at: Some(Time(6)),
-        drawn: Some(Drawn { stage: 1, target: Target::Ppm(100_000), at: Time(6) }),
+        drawn: Some(Drawn { stage: 1, target: Target::Ppm(100_000), at: Time(6), set_aside: 0 }),
         phase_since: Time(6),
         log: VecDeque::new(),
         ..State::default()

@@ -25,7 +25,7 @@ fn full_state() -> State {
         prior: Production::of_all("1.1.0").with(&north(), "1.1.1"),
         started_at: Some(Time(1_000)),
         stage_opened_at: Some(Time(2_000)),
-        drawn: Some(Drawn { stage: 1, target: Target::AllBut(20_000), at: Time(2_000) }),
+        drawn: Some(Drawn { stage: 1, target: Target::AllBut(20_000), at: Time(2_000), set_aside: 0 }),
         clock: StageClock { banked_ms: 77, running_since: Some(Time(3_000)) },
         approval_asked_at: Some(Time(4_000)),
         phase_since: Time(5_000),

@@ -216,7 +216,7 @@ fn breach(run: &Run) -> Option<(PauseCause, String)> {
     (run.view_is_current() && failed > most).then(|| {
         let text = sentences(&[
             &format!("paused because {failed} of {} failed, and at most {most} may", many(drawn, "device")),
-            "see status.failures, then repair the devices, raise maxFailed, or set abort: true to roll back",
+            "see status.failures, then repair the devices, set them aside (kubectl modelfleet set-aside), raise maxFailed, or set abort: true to roll back",
         ]);
         (PauseCause::TooManyFailed, text)
     })

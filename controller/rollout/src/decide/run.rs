@@ -118,8 +118,11 @@ impl Run<'_> {
         if !advancing || !self.is_current() || self.blind().is_some() {
             return;
         }
-        let mut fresh: Vec<_> =
-            devices.iter().filter(|d| !self.state.quarantined.contains(d)).cloned().collect();
+        let mut fresh: Vec<_> = devices
+            .iter()
+            .filter(|d| !self.state.quarantined.contains(d) && !self.policy.sets_aside(d))
+            .cloned()
+            .collect();
         fresh.sort();
         fresh.dedup();
         fresh.truncate(QUARANTINED_MAX.saturating_sub(self.state.quarantined.len()));

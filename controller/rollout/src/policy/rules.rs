@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use modelfleet_protocol::draw::Target;
-use modelfleet_protocol::membership::SPREAD_MAX;
+use modelfleet_protocol::membership::{SET_ASIDE_MAX, SPREAD_MAX};
 use modelfleet_protocol::observe::INDICATORS_MAX;
 use modelfleet_protocol::plan::{Mode, SPREAD_MS_MAX, WINDOW_MS_MIN};
 
@@ -26,6 +26,12 @@ pub(super) fn check(parts: &PolicyParts) -> Result<(), PolicyError> {
     }
     check_order(&parts.stages)?;
     check_modes(&parts.stages)?;
+    let aside = parts.set_aside.len();
+    rule(aside <= SET_ASIDE_MAX, spec("setAside"), || {
+        format!("names {aside} devices; set aside at most {SET_ASIDE_MAX}")
+    })?;
+    let is_ordered = parts.set_aside.windows(2).all(|pair| pair[0] < pair[1]);
+    rule(is_ordered, spec("setAside"), || "names a device twice".to_owned())?;
     ppm(parts.holdback_ppm, 0, 500_000, spec("holdback"))?;
     ppm(parts.error_budget_ppm, 1, 500_000, spec("errorBudget"))?;
     time(parts.probation.timeout_ms, 1, spec("probation.timeout"))?;

@@ -44,6 +44,7 @@ pub fn parts() -> PolicyParts {
         rollout: "pump-1-1-0".to_owned(),
         uid: "u1".to_owned(),
         version: "1.1.0".to_owned(),
+        set_aside: Vec::new(),
         stages: vec![
             stage("canary", Target::Ppm(25_000), 5),
             stage("early", Target::Ppm(100_000), 10),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use modelfleet_agent_core::interface::{Input, Output};
 use modelfleet_agent_core::saved::Saved;
 use modelfleet_protocol::card::Card;
-use modelfleet_protocol::envelope::{PLAN_TYPE, seal};
+use modelfleet_protocol::envelope::{KeyId, PLAN_TYPE, Signed, seal};
 use modelfleet_protocol::generated::{Bins, Counters, Latency, Report, Tally, Window};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::membership::{Bound, Clause, Membership};
@@ -148,7 +148,7 @@ fn trust_document() -> Vec<u8> {
         plan_keys: vec![other(1).into()],
         artifact_keys: Vec::new(),
         enrolment_keys: vec![other(2).into()],
-        revoked: vec![modelfleet_protocol::envelope::KeyId::of(&other(3))],
+        revoked: vec![KeyId::of(&other(3))],
         floors: Default::default(),
     };
     serde_json::to_vec(&document).expect("a document is JSON")
@@ -194,7 +194,9 @@ pub fn entries() -> Vec<Entry> {
             window: Box::new(WindowSummary::from(&window)),
         }
     };
-    let mut told: Vec<Input> = plans.iter().take(2).cloned().map(Arc::new).map(Input::Plan).collect();
+    let by = KeyId::of(&trusted_key().verifying_key());
+    let signed = |plan: Plan| Input::Plan(Signed { what: Arc::new(plan), by });
+    let mut told: Vec<Input> = plans.iter().take(2).cloned().map(signed).collect();
     told.extend((0..6).map(|ahead| summary(ISSUED.0 / MINUTE_MS + ahead)));
     let (agent, outputs) = lived(Saved::default(), &BTreeMap::new(), told);
     let state = outputs.iter().rev().find_map(|output| match output {
