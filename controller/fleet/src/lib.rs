@@ -4,6 +4,7 @@
 //! written message by message; a [`Fleet`] is a copy of it at one moment, which costs a few hundred pointers to take and
 //! does not change.
 
+pub mod census;
 mod clones;
 pub mod device;
 pub mod enrolment;

@@ -47,7 +47,7 @@ impl Shared<'_> {
         memory: &Memory,
         membership: &Membership,
         plan: &PlanView,
-        judged: bool,
+        (judged, whole): (bool, bool),
     ) -> (Option<FleetReading>, Option<Answer>) {
         let state = &memory.state;
         let build = self.builds.get(if state.version.is_empty() { &plan.version } else { &state.version });
@@ -80,7 +80,7 @@ impl Shared<'_> {
             plan: self.snapshot.plan.as_deref(),
             now: self.now,
         };
-        let asks = sampling.is_some() && state.stage_opened_at.is_some() && self.link.settled;
+        let asks = sampling.is_some() && state.stage_opened_at.is_some() && whole;
         let Survey { mut view, eligible, online, subjects, failures, exposed, other_plan } =
             fleet.survey(&lens, asks);
         // Once a device runs it, that none can is no question any more.
@@ -106,7 +106,7 @@ impl Shared<'_> {
         };
         let answer = asks.then(|| assess(&judged));
         let omitted = fleet.omitted();
-        let (whole, unable_why) = (self.link.settled, unable.why);
+        let unable_why = unable.why;
         let seen = FleetReading {
             whole,
             view,

@@ -39,7 +39,7 @@ impl ManagedModel {
         if !self.may_try(&target, ctx) {
             return;
         }
-        let on_disk = self.slots.contains(&digest);
+        let on_disk = self.slots.holds(&target.build);
         let Some(record) = self.attempts.at_mut(&target) else { return };
         let able =
             admission::check(&ctx.identity.labels, &ctx.identity.capabilities, &target.build, target.mode);
@@ -156,6 +156,7 @@ impl ManagedModel {
         if self.admission.is_loaded(&digest) {
             return self.activate(target, ctx);
         }
+        let Some(build) = self.slots.build(&digest) else { return };
         let Some(record) = self.attempts.at_mut(target) else { return };
         if let Some(at) = record.retry_at.map(|at| not_later_than(now, at, ctx.limits.fetch_backoff_max_ms))
             && at > now
@@ -172,7 +173,7 @@ impl ManagedModel {
         record.admissions += 1;
         ctx.save();
         self.admission.request(digest);
-        ctx.emit(Output::Admit { build: target.build.clone() });
+        ctx.emit(Output::Admit { build });
     }
 
     fn activate(&mut self, target: &Target, ctx: &mut StepContext<'_>) {
@@ -181,7 +182,8 @@ impl ManagedModel {
         if target.is_shadow() {
             self.totals.reset();
             self.memory_suspect = Some((Role::Shadow, ctx.now));
-            self.shadow.start(&self.name, target.build.clone(), ctx);
+            let build = self.slots.build(&digest).unwrap_or_else(|| target.build.clone());
+            self.shadow.start(&self.name, build, ctx);
             // A build that was confirmed in shadow stays so when the agent starts again.
             let record = self.attempts.at_mut(target);
             if let Some(record) = record.filter(|record| record.attempt.phase != Phase::Confirmed) {
@@ -242,13 +244,16 @@ impl ManagedModel {
 
     /// Deletes partial downloads whose attempts have ended.
     pub(super) fn drop_partial_downloads(&mut self, ctx: &mut StepContext<'_>) {
-        let (orders, attempts) = (&self.orders, &self.attempts);
+        let (orders, attempts, slots) = (&self.orders, &self.attempts, &self.slots);
         let needed = |digest: &Digest| {
             let open =
                 |record: &AttemptRecord| record.is_open() && !record.failed_with(FailureCode::DiskFull);
             orders.target_of(digest).is_some_and(|target| attempts.at(target).is_none_or(open))
         };
-        let keep = |digest: &Digest| !orders.bars(digest) && (orders.is_unchanged() || needed(digest));
+        // To drop a download deletes its bytes, and a slot may hold these: then only the details file was missing.
+        let keep = |digest: &Digest| {
+            slots.contains(digest) || (!orders.bars(digest) && (orders.is_unchanged() || needed(digest)))
+        };
         self.download.drop_partial(keep, ctx);
     }
 
@@ -285,7 +290,7 @@ impl ManagedModel {
         if ended || under_way || self.is_active(&digest) {
             return None;
         }
-        let on_disk = self.slots.contains(&digest);
+        let on_disk = self.slots.holds(&target.build);
         let obstacle = if !ctx.writable {
             Obstacle::DiskReadOnly
         } else if ctx.now >= target.expires {
