@@ -396,8 +396,11 @@ fn without_a_build_above_the_floor_none_answers_and_the_device_says_why() {
         let failure = attempt.failure.unwrap();
         assert_eq!((world.serving, state.running), (None, None));
         assert_eq!((attempt.phase, failure.code), (Phase::Incompatible, FailureCode::VersionForbidden));
-        let why = world.agent.why_none_answers(&model()).unwrap();
-        assert!(why.contains("versions below 1.3.0 are forbidden for good"), "{why}");
+        let [(wanted, why)] = &world.agent.forbidden()[..] else { panic!("{:?}", world.agent.forbidden()) };
+        assert!(
+            wanted.digest == digest(2) && why.contains("versions below 1.3.0 are forbidden for good"),
+            "{why}"
+        );
     };
     story(&alone, told);
     // Offline too, from the first moment.
@@ -411,7 +414,7 @@ fn without_a_build_above_the_floor_none_answers_and_the_device_says_why() {
     // It comes back with the next plan.
     story(&[&alone[..], &[Told(FIRST, stable(2, 3)), Settle]].concat(), |world| {
         runs(3)(world);
-        assert_eq!(world.agent.why_none_answers(&model()), None);
+        assert_eq!(world.agent.forbidden(), []);
     });
 }
 
