@@ -176,10 +176,15 @@ impl Device {
         self.explain_what_is_forbidden();
     }
 
-    /// Programs on the device are told why a model does not answer, if its floor forbids every build that it has.
+    /// Programs on the device are told why a model does not answer, if its floor forbids the build that is wanted.
     fn explain_what_is_forbidden(&self) {
+        let forbidden = self.agent.forbidden();
+        for (build, _) in &forbidden {
+            // After a restart, no build may have answered yet.
+            let _ = self.models.entry(&build.model);
+        }
         for model in self.models.all() {
-            model.set_forbidden(self.agent.why_none_answers(model.name()));
+            model.set_forbidden(forbidden.iter().find(|(build, _)| build.model == *model.name()));
         }
     }
 
@@ -294,6 +299,7 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
     };
     device.follow_trust();
     device.feed(Input::Started { boot: boot() }).await;
+    device.explain_what_is_forbidden();
     let over_link = CancellationToken::new();
     let connection = tokio::spawn(connection.run(over_link.clone()));
     let outcome = events(&mut device, Sources { link, jobs: job_events, loads: load_events }, &stop).await;

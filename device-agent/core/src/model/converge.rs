@@ -10,6 +10,7 @@ use super::ManagedModel;
 use crate::agent::context::StepContext;
 use crate::download::schedule::not_later_than;
 use crate::interface::{Output, Role, WakeReason};
+use crate::plan::build::Build;
 use crate::plan::desired::{Target, TargetKind};
 use crate::report::waits::{LOOK_AGAIN_MS, Obstacle, Wait};
 use crate::saved::{Active, AttemptRecord, ProbationProgress};
@@ -82,11 +83,12 @@ impl ManagedModel {
         ctx.changed();
     }
 
-    /// Why no build is to answer, if the floor is the reason.
-    pub fn why_none_answers(&self) -> Option<String> {
-        let record = self.attempts.at(self.orders.target()?).filter(|_| self.active.is_none())?;
-        let failure = record.attempt.failure.as_ref()?;
-        (failure.code == FailureCode::VersionForbidden).then(|| failure.detail.clone())
+    /// The build that is wanted, and why it may not run, if no build answers because the floor forbids it.
+    pub fn forbidden(&self) -> Option<(Build, String)> {
+        let target = self.orders.target().filter(|_| self.active.is_none())?;
+        let failure = self.attempts.at(target)?.attempt.failure.as_ref()?;
+        let is_forbidden = failure.code == FailureCode::VersionForbidden;
+        is_forbidden.then(|| (target.build.clone(), failure.detail.clone()))
     }
 
     /// The build that is wanted is active already: it was promoted, or another attempt has the same build.
