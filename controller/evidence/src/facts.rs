@@ -38,6 +38,9 @@ pub struct Facts {
     pub since: Time,
     /// When its newest report arrived; zero before the first.
     pub heard_at: Time,
+    /// Of a device that contact is lost with: whether it was away at this time of day before ([`crate::away_by_rhythm`]); `None`:
+    /// it has not been watched for a day.
+    pub by_rhythm: Option<bool>,
 }
 
 /// When devices are looked at.
@@ -174,6 +177,13 @@ impl Facts {
         let asked_at = if self.other_windows { moment.planned_at } else { Time::ZERO };
         let since = self.heard_at.max(asked_at).max(moment.connected_since);
         moment.now.since_ms(since) <= moment.silent_after_ms
+    }
+
+    /// Contact is lost with it: it is not connected, or not heard any more.
+    #[must_use]
+    #[inline]
+    pub fn is_lost(&self, moment: &Moment) -> bool {
+        !self.online || !self.is_heard(moment)
     }
 
     /// It runs the candidate longer than probation takes and is not confirmed: too few requests were asked of it.

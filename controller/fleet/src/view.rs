@@ -143,7 +143,11 @@ impl Fleet {
             let id = &device.id;
             let Some(set) = sets.get(device.labels as usize).and_then(Option::as_ref) else { continue };
             let entry = device.model(model);
-            let facts = facts(lens, &own, id, device, entry, set);
+            let mut facts = facts(lens, &own, id, device, entry, set);
+            if facts.is_lost(&moment) {
+                let report = entry.and_then(|e| e.report.as_ref());
+                facts.by_rhythm = report.and_then(|report| report.away_by_rhythm(lens.now));
+            }
             count(&mut survey.view, &facts, &moment);
             let in_scope = set.in_scope && !facts.set_aside_by_user;
             survey.eligible += u64::from(in_scope);
@@ -257,6 +261,7 @@ fn facts(
         code: attempt.and_then(|a| a.code),
         since: attempt.map_or(Time::ZERO, |a| a.since),
         heard_at: report.map_or(Time::ZERO, |r| r.heard),
+        by_rhythm: None,
     }
 }
 

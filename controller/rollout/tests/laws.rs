@@ -67,6 +67,7 @@ fn counts() -> impl Strategy<Value = FleetView> {
         lost: n[20],
         others: n[21],
         others_lost: n[22],
+        ..FleetView::default()
     })
 }
 
