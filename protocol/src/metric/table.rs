@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Needs::{Confidence, Nothing, Profile, Ranges, Truth};
 use super::Reading::{self, Highest, Quantile};
-use super::Unit::{Duration, Number, PerYear, Share};
+use super::Unit::{Duration, Number, PerSecond, PerYear, Share};
 use super::Worse::{Above, Below};
 use super::{Distance, Entry};
 use crate::bins::{kl_micros, psi_micros};
@@ -63,6 +63,10 @@ fn twice_right_alarms_and_errors(c: &Counters) -> u64 {
     twice_right_alarms(c).saturating_add(c.false_positive).saturating_add(c.false_negative)
 }
 
+fn completed(c: &Counters) -> u64 {
+    c.requests.saturating_sub(c.errors).saturating_sub(c.timeouts)
+}
+
 fn right(c: &Counters) -> u64 {
     c.true_positive.saturating_add(c.true_negative)
 }
@@ -79,6 +83,12 @@ metrics! {
         unit: Share, worse: Above, needs: Nothing,
         reading: ratio(|c| c.timeouts, |c| c.requests),
         breach: "too many timeouts", label: "timeouts", prometheus: "prediction_timeouts",
+    }
+    /// Predictions that one device completed in a second, by the model or the fallback: neither failed nor timed out.
+    Throughput {
+        unit: PerSecond, worse: Below, needs: Nothing,
+        reading: Reading::Rate { count: completed, per_ms: 1_000 },
+        breach: "too few predictions", label: "throughput", prometheus: "predictions",
     }
     /// Median time of a prediction in a window.
     LatencyP50 {
