@@ -21,6 +21,7 @@ pub mod restore;
 pub mod retention;
 pub mod rollout_release;
 pub mod rollout_status;
+pub mod security_floor;
 pub mod shared_labels;
 pub mod status;
 pub mod version_claims;

@@ -12,6 +12,7 @@ use modelfleet_spec::Valid;
 use super::{Sampling, Shared};
 use crate::assess::{Answer, Judged, Recording, assess};
 use crate::status::memory::Memory;
+use crate::status::trust::TrustReading;
 use modelfleet_fleet::left_out::Omitted;
 use modelfleet_fleet::other_plan::OtherPlan;
 use modelfleet_fleet::view::{FailedDevice, Lens, Survey};
@@ -36,6 +37,8 @@ pub struct FleetReading {
     pub omitted: Omitted,
     /// Connected devices that hold another plan than the newest.
     pub other_plan: OtherPlan,
+    /// The trust document that counts, and how many devices hold it.
+    pub trust: TrustReading,
     /// Why devices cannot run the candidate, while none runs it.
     pub unable_why: String,
 }
@@ -106,6 +109,9 @@ impl Shared<'_> {
         };
         let answer = asks.then(|| assess(&judged));
         let omitted = fleet.omitted();
+        let document = self.snapshot.trust.clone();
+        let held = document.as_ref().map(|document| fleet.trust_held(document.version)).unwrap_or_default();
+        let trust = TrustReading { document, held };
         let unable_why = unable.why;
         let seen = FleetReading {
             whole,
@@ -116,6 +122,7 @@ impl Shared<'_> {
             exposed,
             omitted,
             other_plan,
+            trust,
             unable_why,
         };
         (Some(seen), answer)

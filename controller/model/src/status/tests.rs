@@ -8,6 +8,7 @@ use modelfleet_rollout::{
     Breach, Cause, Drawn, Figures, Harm, Passed, PassedStage, Production, Rejection, Rollback, StageClock,
 };
 
+use super::trust::TrustReading;
 use super::*;
 use modelfleet_fleet::other_plan::Holds;
 use modelfleet_spec::{Problem, validate};
@@ -262,6 +263,7 @@ fn a_device_that_nothing_is_known_of_is_not_back() {
             failures: &[],
             omitted: &omitted,
             other_plan: &other_plan,
+            trust: &TrustReading::default(),
         };
         told_of(state, None, Time(9_000), Some(seen)).rollback.unwrap().remaining
     };
@@ -339,6 +341,7 @@ fn devices_that_do_not_take_the_plan_are_a_condition_until_they_do() {
             failures: &[],
             omitted: &omitted,
             other_plan,
+            trust: &TrustReading::default(),
         };
         let inputs = StatusInputs {
             valid: &valid,
