@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterFlags;
 use crate::commands::{
-    abort, broker_acl, completion, enrol, explain, history, judge, keygen, lint, pause, plan, promote,
-    resume, retry, set_aside, simulate, status,
+    abort, broker_acl, completion, enrol, explain, history, hold, judge, keygen, lint, pause, pin, plan,
+    promote, release, resume, retire, retry, set_aside, simulate, status,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -50,6 +50,14 @@ pub enum Command {
     Retry(retry::RetryArguments),
     /// Leave devices out of a rollout, for example broken ones that hold it up, or take them in again.
     SetAside(set_aside::SetAsideArguments),
+    /// Let one device run a version of your choice, whatever its plan says.
+    Pin(pin::PinArguments),
+    /// Let one device keep what it runs, whatever its plan says.
+    Hold(hold::HoldArguments),
+    /// Let one device follow its plans again.
+    Release(release::ReleaseArguments),
+    /// Take a device that is gone for good out of the fleet, or take it back.
+    Retire(retire::RetireArguments),
     /// List the versions of a model with stage, digest, author and age.
     History(history::HistoryArguments),
     /// Check files of Rollouts and ModelVersions without a server.

@@ -246,7 +246,17 @@ impl Device {
 
     /// Takes over a newer state.
     pub fn take_state(&mut self, state: DeviceState, texts: &mut Texts) {
-        let DeviceState { device: _, sequence, at, agent: _, labels, card: _, capabilities, models } = state;
+        let DeviceState {
+            device: _,
+            sequence,
+            at,
+            agent: _,
+            labels,
+            card: _,
+            capabilities,
+            models,
+            overridden: _,
+        } = state;
         texts.labels.replace(&mut self.labels, labels);
         texts.capabilities.replace(&mut self.capabilities, capabilities);
         self.state = (sequence, at);

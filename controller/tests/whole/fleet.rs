@@ -254,6 +254,7 @@ impl Fleet {
             card: None,
             capabilities: Capabilities::default(),
             models: vec![model],
+            overridden: None,
         };
         let channel = Channel::State(device.id.clone());
         self.publish(channel, serde_json::to_vec(&state).unwrap()).await;

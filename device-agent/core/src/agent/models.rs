@@ -80,12 +80,19 @@ impl ModelTable {
         }
     }
 
+    /// The models for which the device goes by an override and not by the plan.
+    pub fn directed(&self) -> Vec<ModelName> {
+        self.iter().filter(|model| model.is_directed()).map(|model| model.name().clone()).collect()
+    }
+
     pub fn take_override(&mut self, order: &Override, seen: &mut Order, ctx: &mut StepContext<'_>) {
         if !intake::accepts_override(order, seen, ctx) {
             return;
         }
         *seen = order.order;
         ctx.save();
+        // The controller waits to be told that it was taken, also where nothing changes by it.
+        ctx.publish();
         for named in order.models.iter().filter(|named| named.action != OverrideAction::Release) {
             let _ = self.get_or_add(&named.model, ctx);
         }

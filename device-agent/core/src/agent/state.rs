@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::plan::Order;
 use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::state::Overridden;
 use modelfleet_protocol::time::Time;
 
 use super::context::{Effects, StepContext, passed_ms};
@@ -179,7 +180,14 @@ impl AgentState {
             let (sequence, write) = self.state_sequence.take();
             save |= write;
             let models = self.models.iter().map(|model| model.state()).collect();
-            let state = device_state::compose(identity, sequence, now.wall, self.payload_bytes_max, models);
+            let told = || Overridden {
+                epoch: self.override_seen.epoch,
+                revision: self.override_seen.revision,
+                models: self.models.directed(),
+            };
+            let overridden = (self.override_seen != Order::default()).then(told);
+            let most_bytes = self.payload_bytes_max;
+            let state = device_state::compose(identity, sequence, now.wall, most_bytes, models, overridden);
             outputs.push(Output::PublishState(Box::new(state)));
         } else if publish {
             self.publish = true;

@@ -1,6 +1,6 @@
 //! The state: what a device says about itself.
 
-use modelfleet_protocol::state::{DeviceState, ModelState, Phase, STATE_BYTES_MAX};
+use modelfleet_protocol::state::{DeviceState, ModelState, Overridden, Phase, STATE_BYTES_MAX};
 use modelfleet_protocol::time::Time;
 
 use crate::interface::Identity;
@@ -16,6 +16,7 @@ pub(crate) fn compose(
     now: Time,
     payload_bytes_max: usize,
     models: Vec<ModelState>,
+    overridden: Option<Overridden>,
 ) -> DeviceState {
     let state = DeviceState {
         device: identity.device.clone(),
@@ -26,6 +27,7 @@ pub(crate) fn compose(
         card: identity.card.clone(),
         capabilities: identity.capabilities.clone(),
         models,
+        overridden,
     };
     fitted(state, payload_bytes_max.min(STATE_BYTES_MAX))
 }
