@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::cluster::ClusterFlags;
 use crate::commands::{
     abort, broker_acl, completion, enrol, explain, history, hold, judge, keygen, lint, pause, pin, plan,
-    promote, release, resume, retire, retry, set_aside, simulate, status,
+    promote, release, resume, retire, retry, set_aside, simulate, status, trust,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -32,6 +32,8 @@ pub enum Command {
     Keygen(keygen::KeygenArguments),
     /// Create signed device cards, which vouch for the labels of devices.
     Enrol(enrol::EnrolArguments),
+    /// Create, change and sign the trust document, which says which keys count in a fleet.
+    Trust(Box<trust::TrustArguments>),
     /// Print the access rules of Mosquitto for the devices of a fleet.
     BrokerAcl(broker_acl::BrokerAclArguments),
     /// Show the progress of a rollout, or wait for it to end.

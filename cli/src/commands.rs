@@ -21,3 +21,4 @@ pub mod retry;
 pub mod set_aside;
 pub mod simulate;
 pub mod status;
+pub mod trust;

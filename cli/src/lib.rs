@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod commands;
 pub mod decimal;
 pub mod device_order;
+pub mod key_file;
 pub mod manifest;
 pub mod outcome;
 pub mod printing;

@@ -7,7 +7,7 @@ use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
     abort, broker_acl, completion, enrol, explain, history, hold, judge, keygen, lint, pause, pin, plan,
-    promote, release, resume, retire, retry, set_aside, simulate, status,
+    promote, release, resume, retire, retry, set_aside, simulate, status, trust,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
@@ -45,6 +45,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Register(arguments) => register::run(cluster, &arguments).await?,
             Command::Keygen(arguments) => keygen::run(&arguments)?,
             Command::Enrol(arguments) => enrol::run(cluster, &arguments)?,
+            Command::Trust(arguments) => trust::run(cluster, &arguments)?,
             Command::BrokerAcl(arguments) => broker_acl::run(cluster, &arguments)?,
             Command::Status(arguments) => status::run(cluster, &arguments).await?,
             Command::Explain(arguments) => explain::run(cluster, &arguments).await?,

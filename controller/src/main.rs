@@ -17,6 +17,8 @@ use modelfleet_controller::device_orders::{self, DeviceOrders};
 use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::http::{self, Shown, Stand};
 use modelfleet_controller::lease::Election;
+use modelfleet_controller::lease::fence::{FencedOutbox, fenced_client};
+use modelfleet_controller::lease::tenure::Tenure;
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::{self, BrokerSettings};
 use modelfleet_controller::records::Records;
@@ -92,8 +94,11 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     tracing::info!(epoch, identity, "leads");
     shown.metrics.leader.set(1);
     let seen = Arc::new(AtomicU64::new(0));
-    let term = Term { epoch, seen: Arc::clone(&seen) };
-    let clients = Clients { api: client, watch: Client::try_from(config).context("reach the API server")? };
+    let term = Term { epoch, seen: Arc::clone(&seen), tenure: election.tenure() };
+    let clients = Clients {
+        api: leaders_client(config.clone(), election.tenure())?,
+        watch: Client::try_from(config).context("reach the API server")?,
+    };
     let lead = tokio::spawn(lead(settings, identity, clients, term, shown, stop.clone()));
     let held = election.hold(epoch, &seen, &stop).await;
     stop.cancel();
@@ -133,7 +138,16 @@ struct Clients {
 }
 
 /// A client whose calls end: one that hangs would keep its model waiting.
-fn api_client(mut config: kube::Config) -> anyhow::Result<Client> {
+fn api_client(config: kube::Config) -> anyhow::Result<Client> {
+    Client::try_from(with_limits(config)).context("reach the API server")
+}
+
+/// The same for what a leader writes.
+fn leaders_client(config: kube::Config, tenure: Tenure) -> anyhow::Result<Client> {
+    fenced_client(with_limits(config), tenure).context("reach the API server")
+}
+
+fn with_limits(mut config: kube::Config) -> kube::Config {
     config.connect_timeout = Some(API_TIMEOUT);
     config.read_timeout = Some(API_TIMEOUT);
     config.write_timeout = Some(API_TIMEOUT);
@@ -141,13 +155,14 @@ fn api_client(mut config: kube::Config) -> anyhow::Result<Client> {
     config.reset_reader_on_write = true;
     // What failed is decided again, and that is the better repetition.
     config.default_retry = false;
-    Client::try_from(config).context("reach the API server")
+    config
 }
 
 /// The time of one leader.
 struct Term {
     epoch: u64,
     seen: Arc<AtomicU64>,
+    tenure: Tenure,
 }
 
 /// Everything that only a leader does. Ends with `stop`.
@@ -177,7 +192,7 @@ async fn lead(
             Some(_) => fleets.recording(),
             None => fleets,
         },
-        publisher: Arc::new(publisher),
+        publisher: Arc::new(FencedOutbox::new(publisher, term.tenure)),
         signer,
         epoch: term.epoch,
         seen_epoch: term.seen,

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::lease::fence::NotLeading;
 use progress::{Due, Progress};
 pub use settings::{BEAT, BrokerSettings, ClientCertificate, is_open};
 use subscriptions::{Heard, Next, Subscriptions};
@@ -84,6 +85,15 @@ pub enum MqttError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// This process may lead no longer.
+    #[error("publish on {topic}")]
+    NotLeading {
+        /// Where it was going.
+        topic: String,
+        /// Why not.
+        #[source]
+        source: NotLeading,
     },
     /// Too much waits to be sent.
     #[error("publish on {topic}: the outbox of {OUTBOX_MAX} messages is full")]

@@ -87,6 +87,7 @@ fn cost_of_a_device_is_bounded() {
         candidate: digest,
         scope: &selector,
         selector: &selector,
+        watch_by: &[],
         membership: &membership,
         set_aside: &[],
         drawn: Some(0),

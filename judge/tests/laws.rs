@@ -48,6 +48,7 @@ impl Case {
             .map(|d| DeviceOutcome {
                 id: d.id,
                 stratum: d.stratum,
+                watched: [0; WATCHED_MAX],
                 arm: if d.canary { Arm::Canary } else { Arm::Control },
                 attempted: d.attempted,
                 active: d.active,

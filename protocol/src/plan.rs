@@ -256,8 +256,13 @@ impl Plan {
     /// The stable build of a device with these labels: the first that is in production for it and not rejected.
     #[must_use]
     pub fn stable_of(&self, labels: &Labels) -> Option<&ModelBuild> {
+        self.stables_of(labels).next()
+    }
+
+    /// The builds that are in production for a device with these labels and not rejected; the one that it shall run first.
+    pub fn stables_of(&self, labels: &Labels) -> impl Iterator<Item = &ModelBuild> {
         let own = self.stable_for.iter().filter(|own| own.selector.matches(labels)).map(|own| &own.build);
-        own.chain(&self.stable).find(|build| self.allows(build))
+        own.chain(&self.stable).filter(|build| self.allows(build))
     }
 
     /// Every build that the plan describes: the candidate's last.

@@ -1,7 +1,7 @@
 //! The devices as the evidence rule takes them: what each would have said by now, in the controller's words.
 
 use modelfleet_evidence::{Device, Facts, Moment, Progress};
-use modelfleet_judge::{Arm, Counts};
+use modelfleet_judge::{Arm, Counts, WATCHED_MAX};
 use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 
@@ -111,6 +111,11 @@ impl Device for Observed<'_> {
     #[inline]
     fn stratum(&self) -> u16 {
         self.observer.fleet.compared[usize::from(self.device().stratum)]
+    }
+
+    #[inline]
+    fn watched(&self) -> [u16; WATCHED_MAX] {
+        self.observer.fleet.watched[usize::from(self.device().stratum)]
     }
 
     #[inline]

@@ -64,6 +64,7 @@ impl Setup {
             target,
             selector: Selector::default(),
             spread_by: Vec::new(),
+            watch_by: Vec::new(),
             bake_ms: bake_windows * HOUR_MS,
             approval: Approval::Automatic,
             limits: Limits {

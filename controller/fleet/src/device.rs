@@ -253,6 +253,7 @@ impl Device {
             agent: _,
             labels,
             card: _,
+            trust_version: _,
             capabilities,
             models,
             overridden: _,

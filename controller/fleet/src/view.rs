@@ -6,7 +6,7 @@
 //! about a device is `controller/evidence`'s.
 
 use modelfleet_evidence::{Facts, Moment, count};
-use modelfleet_judge::{Arm, Counts};
+use modelfleet_judge::{Arm, Counts, WATCHED_MAX};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Membership, rank};
 use modelfleet_protocol::plan::Plan;
@@ -40,6 +40,8 @@ pub struct Lens<'a> {
     pub scope: &'a Selector,
     /// Which devices the current stage draws from.
     pub selector: &'a Selector,
+    /// Labels in whose values the current stage looks for harm.
+    pub watch_by: &'a [String],
     /// Who was drawn so far, quarantined devices and those that a user has set aside excluded.
     pub membership: &'a Membership,
     /// Those that a user has set aside, ordered: they count nowhere but in what still runs the candidate. Nor do devices that
@@ -77,6 +79,8 @@ pub struct Subject<'a> {
     pub arm: Arm,
     /// Its stratum; see [`modelfleet_evidence::compared`].
     pub stratum: u16,
+    /// Its values of the labels that the stage watches; see [`modelfleet_evidence::watched`].
+    pub watched: [u16; WATCHED_MAX],
     /// Where it is; see [`modelfleet_evidence::sites`].
     pub site: u16,
     /// Number of its label set; see [`Fleet::labels_numbered`].
@@ -274,8 +278,8 @@ fn subject<'a>(
     let of_arm = |r: &&DeviceReport| (Some(r.digest) == own.candidate) == (arm == Arm::Canary);
     let activated = entry.map_or(Time::ZERO, |e| e.began(own.candidate));
     let report = report.filter(of_arm);
-    let (stratum, site) = (set.stratum, set.site);
-    Some(Subject { id: &device.id, number, arm, stratum, site, labels, facts, activated, report })
+    let (stratum, watched, site) = (set.stratum, set.watched, set.site);
+    Some(Subject { id: &device.id, number, arm, stratum, watched, site, labels, facts, activated, report })
 }
 
 impl<'a> Subject<'a> {
@@ -312,6 +316,10 @@ impl modelfleet_evidence::Device for Counted<'_> {
 
     fn stratum(&self) -> u16 {
         self.subject.stratum
+    }
+
+    fn watched(&self) -> [u16; WATCHED_MAX] {
+        self.subject.watched
     }
 
     fn site(&self) -> u16 {

@@ -157,6 +157,7 @@ mod tests {
             target: Target::Ppm(1_000_000),
             selector: Selector::default(),
             spread_by: vec![],
+            watch_by: vec![],
             bake_ms: 0,
             approval: crate::Approval::Automatic,
             limits,

@@ -42,7 +42,7 @@ pub use intent::{Facts, Intent, Queue, UNCONFIRMED_MAX, VersionFact};
 pub use moves::{Move, PhaseKind, after};
 pub use policy::{
     Amount, Approval, Limits, OnUndecided, Policy, PolicyError, PolicyParts, RollbackPolicy,
-    SETTLING_WINDOWS, STAGES_MAX, Stage, StandIn,
+    SETTLING_WINDOWS, STAGES_MAX, Stage, StandIn, WATCH_MAX,
 };
 pub use production::{Production, Proven, SELECTORS_BYTES_MAX};
 pub use reason::{Reason, ReasonCode};

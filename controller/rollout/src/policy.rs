@@ -17,6 +17,9 @@ pub use stand_in::StandIn;
 /// Most stages of a rollout: each may need a clause of its own in the membership.
 pub const STAGES_MAX: usize = CLAUSES_MAX;
 
+/// Most labels that a stage watches.
+pub const WATCH_MAX: usize = 4;
+
 /// Windows after its warm-up in which a device settles after a change of models, where a spec does not say how many.
 pub const SETTLING_WINDOWS: u64 = 5;
 
@@ -81,6 +84,8 @@ pub struct Stage {
     pub selector: Selector,
     /// Labels over whose values it spreads.
     pub spread_by: Vec<String>,
+    /// Labels in whose values harm is looked for, whatever it spreads over.
+    pub watch_by: Vec<String>,
     /// Time it is watched at least, milliseconds; pauses and times without contact do not count.
     pub bake_ms: u64,
     /// Whether a person must agree before the stage begins.

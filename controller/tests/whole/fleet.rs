@@ -252,6 +252,7 @@ impl Fleet {
             agent: "test".into(),
             labels: device.labels.clone(),
             card: None,
+            trust_version: None,
             capabilities: Capabilities::default(),
             models: vec![model],
             overridden: None,

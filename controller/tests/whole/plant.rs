@@ -54,14 +54,28 @@ impl Plant {
         let key = keys::read(&dir.path().join("plan.key")).unwrap().verifying_key();
         let broker = Broker::start_open_durable(dir.path()).unwrap();
         let http_port = free_port().unwrap();
-        let controller = controller(dir.path(), &namespace, &broker.url(), http_port);
+        let controller = controller(dir.path(), &namespace, &broker.url(), http_port, "test");
         Plant { client, namespace, http_port, key, controller, broker, dir }
     }
 
     /// Kills the controller, as a power cut would, and starts another.
     pub fn restart_controller(&mut self) {
         self.controller.kill();
-        self.controller = controller(self.dir.path(), &self.namespace, &self.broker.url(), self.http_port);
+        self.controller =
+            controller(self.dir.path(), &self.namespace, &self.broker.url(), self.http_port, "test");
+    }
+
+    /// Another controller of the same fleet, under this name among the replicas.
+    pub fn beside(&self, identity: &str) -> Part {
+        let http_port = free_port().unwrap();
+        controller(self.dir.path(), &self.namespace, &self.broker.url(), http_port, identity)
+    }
+
+    /// Who leads.
+    pub async fn leader(&self) -> Option<String> {
+        let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
+            Api::namespaced(self.client.clone(), &own_namespace(&self.namespace));
+        leases.get_opt("modelfleet-controller").await.unwrap()?.spec?.holder_identity
     }
 
     /// Loses what is named: the broker's memory, the Lease. The controller is killed before, and started after `meanwhile`.
@@ -78,7 +92,8 @@ impl Plant {
             leases.delete("modelfleet-controller", &DeleteParams::default()).await.unwrap();
         }
         meanwhile(self).await;
-        self.controller = controller(self.dir.path(), &self.namespace, &self.broker.url(), self.http_port);
+        self.controller =
+            controller(self.dir.path(), &self.namespace, &self.broker.url(), self.http_port, "test");
     }
 
     /// Registers a version with real bytes in a file.
@@ -310,7 +325,7 @@ impl Plant {
     }
 
     /// Looks until there is something, at most for this long.
-    async fn eventually<T>(&self, what: &str, most: Duration, look: impl AsyncFn() -> Option<T>) -> T {
+    pub async fn eventually<T>(&self, what: &str, most: Duration, look: impl AsyncFn() -> Option<T>) -> T {
         let start = Instant::now();
         loop {
             if let Some(found) = look().await {
@@ -350,15 +365,15 @@ impl Drop for Plant {
     }
 }
 
-fn controller(dir: &Path, namespace: &str, broker: &str, http_port: u16) -> Part {
+fn controller(dir: &Path, namespace: &str, broker: &str, http_port: u16, identity: &str) -> Part {
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelfleet-controller"));
     command.env("KUBECONFIG", api_server::kubeconfig()).arg("run").args(["--mqtt-url", broker]);
     command.arg("--signing-key-file").arg(dir.join("plan.key"));
     command.args(["--http-addr", &format!("127.0.0.1:{http_port}")]);
     command.args(["--namespace", namespace, "--lease-namespace", &own_namespace(namespace)]);
     // A fixed name: a process that was killed need not wait for its own lease.
-    command.args(["--identity", "test"]);
+    command.args(["--identity", identity]);
     // Versions are registered with files of the test's own folder.
     command.arg("--artifact-root").arg(dir);
-    Part::start("controller", dir, &mut command).unwrap()
+    Part::start(&format!("controller-{identity}"), dir, &mut command).unwrap()
 }

@@ -40,6 +40,7 @@ impl Device {
             Output::PublishReport { model, report } => {
                 self.outbox.put(Item::Report(model), report.encode_to_vec());
             }
+            Output::AskForPlans => self.outbox.ask_for_plans(),
             Output::Fetch { build, fetch } => self.start_fetch(build, fetch),
             Output::PauseFetch { digest } => self.pause_fetch(&digest).await,
             Output::CancelFetch { digest } => {

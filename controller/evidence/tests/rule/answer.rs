@@ -1,16 +1,18 @@
 use std::cell::Cell;
+use std::sync::LazyLock;
 
 use modelfleet_evidence::{
-    Facts, Measured, Names, Question, Wording, device_number, evidence, merged_window, stage_seed, verdict,
+    Facts, Measured, Names, Question, Wording, device_number, evidence, merged_window, put_names, stage_seed,
+    verdict,
 };
 use modelfleet_judge::{
-    Advice, Arm, Assessment, Counts, HardAction, HardRule, HardStop, Looks, OnBreach, SilenceRule, SloRule,
-    StageState, Verdict as Judged,
+    Advice, Arm, Assessment, Counts, Few, FewKind, HardAction, HardRule, HardStop, Looks, OnBreach,
+    SilenceRule, SloRule, SloVerdict, StageState, Verdict as Judged,
 };
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::observe::Observe;
 use modelfleet_protocol::plan::{Fetch, Mode, Probation};
-use modelfleet_protocol::selector::Selector;
+use modelfleet_protocol::selector::{Labels, Selector};
 use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
@@ -26,6 +28,7 @@ pub fn rollout_stage(bake_ms: u64, min_windows: u32) -> Stage {
         target: Target::Ppm(1_000_000),
         selector: Selector::default(),
         spread_by: Vec::new(),
+        watch_by: Vec::new(),
         bake_ms,
         approval: Approval::Automatic,
         limits: Limits {
@@ -211,3 +214,30 @@ fn the_devices_to_set_aside_are_named_once_and_their_failure_by_its_name() {
     assert_eq!((told.hard_stop, asked.get()), (Some(expected), 1));
     assert_eq!(SilenceRule::default().on_breach, OnBreach::RollBack, "as the rest of this file takes it");
 }
+
+#[test]
+fn a_watched_group_is_told_by_its_label() {
+    let arms = gathered(&[canary(1, OPENED), canary(2, OPENED), control(3), control(4)]);
+    let watched: Vec<_> = arms.outcomes().iter().map(|outcome| outcome.watched[1]).collect();
+    assert_eq!(watched, [2, 1, 2, 1]);
+    let kind = FewKind::Watched { label: 1, value: 2, canary: Counts::new(9, 3), control: Counts::new(9, 0) };
+    let few = Some(Few { kind, found: true, canaries: 0, controls: 0, named: vec![] });
+    let sentence = "too many errors in group 1/2: bad in 33 %".to_owned();
+    let before = assessment();
+    let record = SloVerdict { few, sentence: sentence.clone(), ..before.silence.clone().unwrap() };
+    let mut answer = Assessment { per_slo: vec![record], sentence, ..before };
+    let labels = |subject: &modelfleet_evidence::Subject| {
+        let odd = subject.number % 2 == 1;
+        Some(if odd { &*LABELS[0] } else { &*LABELS[1] })
+    };
+    let names = Names { id: &|_| None, labels: &labels };
+    let stage = Stage { watch_by: vec!["site".into(), "firmware".into()], ..rollout_stage(60_000, 5) };
+    put_names(&mut answer, &arms, names, &stage);
+    let told = "too many errors where firmware=7.1: bad in 33 %";
+    assert_eq!((answer.sentence.as_str(), answer.per_slo[0].sentence.as_str()), (told, told));
+}
+
+static LABELS: [LazyLock<Labels>; 2] = [
+    LazyLock::new(|| [("firmware".to_owned(), "7.1".to_owned())].into()),
+    LazyLock::new(|| [("firmware".to_owned(), "7.2".to_owned())].into()),
+];

@@ -105,6 +105,7 @@ fn a_report_that_counts_otherwise_says_nothing_of_how_far_a_stage_is() {
         candidate: Digest::of(b"candidate"),
         scope: &selector,
         selector: &selector,
+        watch_by: &[],
         membership: &membership,
         set_aside: &[],
         drawn: Some(0),

@@ -166,6 +166,7 @@ fn lens<'a>(
         candidate: digest,
         scope: &parts.1,
         selector: &parts.1,
+        watch_by: &[],
         membership,
         set_aside: &[],
         drawn: Some(0),

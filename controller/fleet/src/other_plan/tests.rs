@@ -76,6 +76,7 @@ fn look(index: &Index, now: Time) -> OtherPlan {
         candidate: Digest::of(b"b"),
         scope: &selector,
         selector: &selector,
+        watch_by: &[],
         membership: &membership,
         set_aside: &[],
         drawn: None,

@@ -157,6 +157,7 @@ impl World {
             candidate: Digest::of(CANDIDATE.as_bytes()),
             scope: &everything,
             selector: &stage.selector,
+            watch_by: &stage.watch_by,
             membership: &self.membership,
             set_aside: &[],
             drawn: Some(self.state.stage),

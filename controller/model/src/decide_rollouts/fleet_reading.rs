@@ -67,6 +67,7 @@ impl Shared<'_> {
             candidate,
             scope: &valid.scope,
             selector: &stage.selector,
+            watch_by: &stage.watch_by,
             membership,
             set_aside: &valid.policy.parts().set_aside,
             drawn: state.drawn.filter(|_| membership.salt == plan.salt).map(|drawn| drawn.stage),

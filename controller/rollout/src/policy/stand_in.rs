@@ -91,6 +91,7 @@ fn stage(name: String, deadline_ms: Option<u64>, selector: Selector) -> Stage {
         target: Target::Ppm(1_000_000),
         selector,
         spread_by: Vec::new(),
+        watch_by: Vec::new(),
         bake_ms: 0,
         approval: Approval::Automatic,
         limits: Limits {

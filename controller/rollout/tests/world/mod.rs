@@ -21,6 +21,7 @@ pub fn stage(name: &str, target: Target, min_devices: u64) -> Stage {
         target,
         selector: Selector::default(),
         spread_by: vec![],
+        watch_by: vec![],
         bake_ms: 10 * MINUTE,
         approval: Approval::Automatic,
         limits: Limits {

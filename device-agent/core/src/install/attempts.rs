@@ -23,6 +23,10 @@ impl AttemptLog {
         self.records.clone()
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &AttemptRecord> {
+        self.records.iter()
+    }
+
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut AttemptRecord> {
         self.records.iter_mut()
     }

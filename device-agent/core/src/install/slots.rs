@@ -6,16 +6,18 @@
 //! | on probation, or never stable | the build to go back to | waits for the end of the probation, unless there is no build to go back to |
 //! | stable and proven | the build that is wanted; else the last that ran well | is downloaded, and takes the place |
 //!
-//! During a switch both the old and the new build count as active. A rejected build holds no slot. Nothing is downloaded
+//! During a switch both the old and the new build count as active. A build that may not run holds no slot. Nothing is downloaded
 //! before there is a slot for it, so a build that is wanted is never deleted again.
 
 use std::sync::Arc;
 
 use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 
 use crate::plan::build::Build;
+use crate::plan::orders::Orders;
 use crate::saved::Slot;
 
 /// Builds per model.
@@ -39,13 +41,13 @@ pub(crate) struct SlotUses<'a> {
     pub wanted: Option<Digest>,
     /// The build to go back to.
     pub way_back: Option<Digest>,
-    pub rejected: &'a [Digest],
+    pub orders: &'a Orders,
 }
 
 /// How important it is to keep a build on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Retention {
-    /// Rejected and unused: deleted in any case.
+    /// It may not run, and is unused: deleted in any case.
     None,
     /// Neither proven nor wanted: stays while there is room.
     Low,
@@ -70,6 +72,10 @@ impl SlotTable {
 
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    pub fn builds(&self) -> impl Iterator<Item = &ModelBuild> {
+        self.slots.iter().map(|slot| &*slot.build)
     }
 
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
@@ -157,18 +163,13 @@ impl SlotTable {
         }
     }
 
-    /// The build to go back to from `active`: it has come through probation here, and no plan has rejected it. The plan's
+    /// The build to go back to from `active`: it has come through probation here, and may run. The plan's
     /// stable build comes first.
-    pub fn way_back(
-        &self,
-        active: Option<&Digest>,
-        stable: Option<&Digest>,
-        rejected: &[Digest],
-    ) -> Option<&Slot> {
+    pub fn way_back(&self, active: Option<&Digest>, orders: &Orders) -> Option<&Slot> {
         self.slots
             .iter()
-            .filter(|s| Some(&s.build.digest) != active && s.proven && !rejected.contains(&s.build.digest))
-            .max_by_key(|s| (Some(&s.build.digest) == stable, s.stable))
+            .filter(|s| Some(&s.build.digest) != active && s.proven && !orders.bars(&s.build.digest))
+            .max_by_key(|s| (Some(s.build.digest) == orders.stable(), s.stable))
     }
 
     /// The build that ran before `candidate`.
@@ -205,7 +206,7 @@ impl SlotTable {
         let settled = uses.active.is_some_and(|active| self.is_stable(&active) && self.is_proven(&active));
         if [uses.active, uses.serving, uses.switching].contains(&digest) {
             Retention::Active
-        } else if uses.rejected.contains(&slot.build.digest) {
+        } else if uses.orders.bars(&slot.build.digest) {
             Retention::None
         } else if uses.way_back == digest && !settled {
             Retention::WayBack

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use modelfleet_protocol::envelope::Signed;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::overrides::Override;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::state::Failure;
+use modelfleet_protocol::trust::TrustDocument;
 use modelfleet_protocol::window::WindowSummary;
 
 /// An event, or the result of an output.
@@ -37,11 +39,13 @@ pub enum Input {
     /// The broker answered (an acknowledged publish, a ping): the connection works in both directions. Feeding it too
     /// often does no harm.
     BrokerHeard,
-    /// A plan whose signature was verified.
-    Plan(Arc<Plan>),
-    /// An override whose signature was verified. A cleared topic is not an override: a device is released only by a signed
-    /// order.
-    Override(Box<Override>),
+    /// A plan whose signature was verified, and the key that made it.
+    Plan(Signed<Arc<Plan>>),
+    /// An override whose signature was verified, and the key that made it. A cleared topic is not an override: a device is
+    /// released only by a signed order.
+    Override(Signed<Box<Override>>),
+    /// A trust document whose signatures were verified. Feeding it again does no harm.
+    Trust(Arc<TrustDocument>),
     /// Progress of the running download.
     FetchProgress {
         /// The build.

@@ -32,6 +32,9 @@ pub enum Output {
         /// The report.
         report: Box<Report>,
     },
+    /// Ask the broker for its plans and overrides once more: of those that it has sent, some may be accepted now. Without a
+    /// connection there is nothing to do, because the next one brings them all.
+    AskForPlans,
     /// Download the bytes and verify digest and signature; continues a partial download. At most one download runs at a
     /// time.
     Fetch {

@@ -2,6 +2,7 @@
 //! wanted is stopped and deleted.
 
 use modelfleet_protocol::admission;
+use modelfleet_protocol::floor::BelowFloor;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 
@@ -20,6 +21,9 @@ impl ManagedModel {
         let digest = target.build.digest;
         if self.orders.rejects(&digest) {
             return;
+        }
+        if let Err(below) = ctx.trust.allows(&target.build) {
+            return self.refuse_forbidden(&target, &below, ctx);
         }
         let proven_stable = target.kind == TargetKind::Stable && self.slots.is_proven(&digest);
         // A build that has proven itself needs no record to answer, and without an active build nothing else does.
@@ -63,6 +67,26 @@ impl ManagedModel {
         } else if on_disk && !self.on_probation() && ctx.may_load {
             self.load(&target, ctx);
         }
+    }
+
+    /// The floor forbids the build that is wanted. The device says so; its attempt can never succeed.
+    fn refuse_forbidden(&mut self, target: &Target, below: &BelowFloor, ctx: &mut StepContext<'_>) {
+        let (record, _) = self.attempts.find_or_begin(&target.attempt, target.build.digest, ctx.now);
+        if record.has_ended() && record.retry_at.is_none() {
+            return;
+        }
+        record.retry_at = None;
+        let failure = Failure::new(FailureCode::VersionForbidden, below.to_string());
+        record.end(Phase::Incompatible, Some(failure), ctx.now);
+        ctx.log(format!("{}: {below}", self.name));
+        ctx.changed();
+    }
+
+    /// Why no build is to answer, if the floor is the reason.
+    pub fn why_none_answers(&self) -> Option<String> {
+        let record = self.attempts.at(self.orders.target()?).filter(|_| self.active.is_none())?;
+        let failure = record.attempt.failure.as_ref()?;
+        (failure.code == FailureCode::VersionForbidden).then(|| failure.detail.clone())
     }
 
     /// The build that is wanted is active already: it was promoted, or another attempt has the same build.
@@ -173,7 +197,7 @@ impl ManagedModel {
     /// Stops work for a build that is no longer wanted.
     pub(super) fn drop_stale_work(&mut self, ctx: &mut StepContext<'_>) {
         let orders = &self.orders;
-        let target = orders.target().filter(|target| !orders.rejects(&target.build.digest)).cloned();
+        let target = orders.target().filter(|target| !orders.bars(&target.build.digest)).cloned();
         let wanted = |digest: &Digest| target.as_ref().is_some_and(|target| &target.build.digest == digest);
         self.download.pause_unless(wanted, ctx);
         if let Some(cancelled) = self.admission.drop_unwanted(&self.name, wanted, ctx) {
@@ -182,7 +206,7 @@ impl ManagedModel {
         let unchanged = orders.is_unchanged();
         let stays_in_shadow = |digest: &Digest| {
             let wanted_in_shadow = wanted(digest) && target.as_ref().is_some_and(|t| t.is_shadow());
-            (unchanged && !orders.rejects(digest)) || wanted_in_shadow
+            (unchanged && !orders.bars(digest)) || wanted_in_shadow
         };
         if let Some(digest) = self.shadow.build().filter(|digest| !stays_in_shadow(digest)) {
             self.shadow.stop(&self.name, ctx);
@@ -224,7 +248,7 @@ impl ManagedModel {
                 |record: &AttemptRecord| record.is_open() && !record.failed_with(FailureCode::DiskFull);
             orders.target_of(digest).is_some_and(|target| attempts.at(target).is_none_or(open))
         };
-        let keep = |digest: &Digest| !orders.rejects(digest) && (orders.is_unchanged() || needed(digest));
+        let keep = |digest: &Digest| !orders.bars(digest) && (orders.is_unchanged() || needed(digest));
         self.download.drop_partial(keep, ctx);
     }
 
@@ -265,7 +289,7 @@ impl ManagedModel {
         let obstacle = if !ctx.writable {
             Obstacle::DiskReadOnly
         } else if ctx.now >= target.expires {
-            Obstacle::PlanExpired
+            if ctx.trust.has_expired(ctx.now) { Obstacle::TrustExpired } else { Obstacle::PlanExpired }
         } else if self.on_probation() && (on_disk || !self.slots.has_room(&self.slot_uses())) {
             Obstacle::OtherProbation
         } else if on_disk && !ctx.may_load {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::plan::Plan;
-use modelfleet_protocol::selector::Labels;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The description of a build. It may be part of a plan that many agents share (in the simulated world), so that a
@@ -28,12 +27,6 @@ impl Build {
     #[must_use]
     pub fn stable(plan: &Arc<Plan>) -> Option<Build> {
         plan.stable.is_some().then(|| Build(Source::Stable(Arc::clone(plan))))
-    }
-
-    /// The build of a plan that is stable for devices with these labels.
-    #[must_use]
-    pub fn stable_of(plan: &Arc<Plan>, labels: &Labels) -> Option<Build> {
-        Build::in_plan(plan, &plan.stable_of(labels)?.digest)
     }
 
     /// The candidate build of a plan.

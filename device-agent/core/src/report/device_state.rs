@@ -15,6 +15,7 @@ pub(crate) fn compose(
     sequence: u64,
     now: Time,
     payload_bytes_max: usize,
+    trust_version: Option<u64>,
     models: Vec<ModelState>,
     overridden: Option<Overridden>,
 ) -> DeviceState {
@@ -25,6 +26,7 @@ pub(crate) fn compose(
         agent: identity.agent.clone(),
         labels: identity.labels.clone(),
         card: identity.card.clone(),
+        trust_version,
         capabilities: identity.capabilities.clone(),
         models,
         overridden,

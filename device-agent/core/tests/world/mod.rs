@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use modelfleet_agent_core::agent::Agent;
-use modelfleet_agent_core::interface::{Input, Limits, Moment, Output, Record, Retry, Step};
+use modelfleet_agent_core::interface::{Identity, Input, Limits, Moment, Output, Record, Retry, Step};
 use modelfleet_agent_core::saved::{Saved, SavedModel};
+use modelfleet_agent_core::trust::TrustAnchor;
 use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::plan::Plan;
@@ -23,6 +24,7 @@ pub use plans::*;
 #[derive(Clone)]
 pub struct World {
     pub agent: Agent,
+    pub identity: Identity,
     pub now: Time,
     /// The clock that nobody sets: a test that changes `now` sets the other one.
     pub steady_ms: u64,
@@ -64,10 +66,17 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
+        World::trusting(TrustAnchor::default())
+    }
+
+    /// A new device that was set up with these keys.
+    pub fn trusting(trust: TrustAnchor) -> World {
         let limits = Limits::default();
-        let agent = Agent::new(identity(), limits, Saved::default(), &BTreeMap::new());
+        let identity = Identity { trust, ..identity() };
+        let agent = Agent::new(identity.clone(), limits, Saved::default(), &BTreeMap::new());
         let mut world = World {
             agent,
+            identity,
             now: START,
             steady_ms: 0,
             wake: None,
@@ -337,7 +346,7 @@ impl World {
         self.failing = false;
         self.restarts += 1;
         self.died_connected = self.connected;
-        self.agent = Agent::new(identity(), self.limits, self.disk.clone(), &self.windows);
+        self.agent = Agent::new(self.identity.clone(), self.limits, self.disk.clone(), &self.windows);
         // As the shell tidies its folder when it starts.
         let named = self.agent.digests();
         self.files.retain(|digest| named.contains(digest));
@@ -355,7 +364,7 @@ impl World {
     }
 
     pub fn plan(&mut self, plan: Plan) -> Vec<Output> {
-        self.feed(Input::Plan(Arc::new(plan)))
+        self.feed(Input::Plan(signed(Arc::new(plan))))
     }
 
     /// A minute goes by, the build answers, and the broker is heard.

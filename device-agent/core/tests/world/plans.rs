@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use modelfleet_agent_core::interface::Identity;
+use modelfleet_agent_core::trust::TrustAnchor;
+use modelfleet_protocol::envelope::{KeyId, Signed};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::membership::{Bound, Clause, Membership};
 use modelfleet_protocol::metric::Metric;
@@ -14,6 +16,21 @@ use modelfleet_protocol::time::Time;
 
 pub const START: Time = Time(1_800_000_000_000);
 pub const WINDOW_MS: u64 = 60_000;
+
+/// What the tests' one controller has signed.
+pub fn signed<T>(what: T) -> Signed<T> {
+    signed_by(1, what)
+}
+
+/// The name of a plan key.
+pub fn key(n: u8) -> KeyId {
+    format!("{n:016x}").parse().unwrap()
+}
+
+/// What this key has signed.
+pub fn signed_by<T>(n: u8, what: T) -> Signed<T> {
+    Signed { what, by: key(n) }
+}
 
 pub fn model() -> ModelName {
     "pump-anomaly".parse().unwrap()
@@ -54,6 +71,7 @@ pub fn identity() -> Identity {
         namespace: "plant-a".parse().unwrap(),
         device: "pump-001".parse().unwrap(),
         agent: "0.1.0".to_owned(),
+        trust: TrustAnchor::default(),
         card: None,
         instance: 0,
         labels: BTreeMap::from([("site".to_owned(), "north".to_owned())]),

@@ -1,0 +1,165 @@
+//! The table of metrics. A new metric is an entry here, and a counter where no window has what it is read from.
+
+use serde::{Deserialize, Serialize};
+
+use super::Needs::{Confidence, Nothing, Profile, Ranges, Truth};
+use super::Reading::{self, Highest, Quantile};
+use super::Unit::{Duration, Number, Share};
+use super::Worse::{Above, Below};
+use super::{Distance, Entry};
+use crate::bins::{kl_micros, psi_micros};
+use crate::generated::Counters;
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])+ $name:ident { $($field:ident: $value:expr),+ $(,)? })+) => {
+        /// A metric of one model on one device over one window.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Metric {
+            $($(#[doc = $doc])+ $name,)+
+            /// A metric of a newer controller: never known here.
+            #[serde(other)]
+            Unknown,
+        }
+
+        /// Every metric, in the order of the names.
+        pub static TABLE: &[Entry] = &[
+            $(Entry {
+                metric: Metric::$name,
+                name: stringify!($name),
+                doc: concat!($($doc),+),
+                $($field: $value),+
+            }),+
+        ];
+    };
+}
+
+const fn ratio(part: fn(&Counters) -> u64, whole: fn(&Counters) -> u64) -> Reading {
+    Reading::Ratio { part, whole }
+}
+
+/// Cases that ground truth calls positive.
+fn positive(c: &Counters) -> u64 {
+    c.true_positive.saturating_add(c.false_negative)
+}
+
+/// Cases that ground truth calls negative.
+fn negative(c: &Counters) -> u64 {
+    c.true_negative.saturating_add(c.false_positive)
+}
+
+/// Cases whose ground truth is known.
+fn known(c: &Counters) -> u64 {
+    positive(c).saturating_add(negative(c))
+}
+
+fn right(c: &Counters) -> u64 {
+    c.true_positive.saturating_add(c.true_negative)
+}
+
+metrics! {
+    /// Share of predictions that failed.
+    ErrorRate {
+        unit: Share, worse: Above, needs: Nothing,
+        reading: ratio(|c| c.errors, |c| c.requests),
+        breach: "too many errors", label: "errors", prometheus: "prediction_errors",
+    }
+    /// Share of predictions that were not ready in time.
+    TimeoutRate {
+        unit: Share, worse: Above, needs: Nothing,
+        reading: ratio(|c| c.timeouts, |c| c.requests),
+        breach: "too many timeouts", label: "timeouts", prometheus: "prediction_timeouts",
+    }
+    /// Median time of a prediction in a window.
+    LatencyP50 {
+        unit: Duration, worse: Above, needs: Nothing,
+        reading: Quantile { ppm: 500_000 },
+        breach: "slow answers", label: "P50 latency", prometheus: "latency_p50",
+    }
+    /// 90th percentile of the time of a prediction in a window.
+    LatencyP90 {
+        unit: Duration, worse: Above, needs: Nothing,
+        reading: Quantile { ppm: 900_000 },
+        breach: "slow answers", label: "P90 latency", prometheus: "latency_p90",
+    }
+    /// 95th percentile of the time of a prediction in a window.
+    LatencyP95 {
+        unit: Duration, worse: Above, needs: Nothing,
+        reading: Quantile { ppm: 950_000 },
+        breach: "slow answers", label: "P95 latency", prometheus: "latency_p95",
+    }
+    /// 99th percentile of the time of a prediction in a window.
+    LatencyP99 {
+        unit: Duration, worse: Above, needs: Nothing,
+        reading: Quantile { ppm: 990_000 },
+        breach: "slow answers", label: "P99 latency", prometheus: "latency_p99",
+    }
+    /// Share of negative cases that the model called positive, from ground truth.
+    FalsePositiveRate {
+        unit: Share, worse: Above, needs: Truth,
+        reading: ratio(|c| c.false_positive, negative),
+        breach: "too many false alarms", label: "false alarms", prometheus: "false_positives",
+    }
+    /// Share of positive cases that the model did not call positive, from ground truth.
+    MissedDetectionRate {
+        unit: Share, worse: Above, needs: Truth,
+        reading: ratio(|c| c.false_negative, positive),
+        breach: "too many missed detections", label: "missed detections", prometheus: "missed_detections",
+    }
+    /// Share of predictions that ground truth confirmed.
+    Accuracy {
+        unit: Share, worse: Below, needs: Truth,
+        reading: ratio(right, known),
+        breach: "too few correct answers", label: "accuracy", prometheus: "accuracy",
+    }
+    /// Share of answers with a confidence below `baseline.confidence.lowBelow`.
+    LowConfidenceRate {
+        unit: Share, worse: Above, needs: Confidence,
+        reading: ratio(|c| c.low_confidence, |c| c.requests),
+        breach: "too many answers with low confidence", label: "low confidence", prometheus: "low_confidence",
+    }
+    /// Share of input values that were missing.
+    MissingFeatureRate {
+        unit: Share, worse: Above, needs: Nothing,
+        reading: ratio(|c| c.missing, |c| c.readings),
+        breach: "too many missing input values", label: "missing inputs", prometheus: "missing_readings",
+    }
+    /// Share of input values outside the expected range.
+    OutOfRangeRate {
+        unit: Share, worse: Above, needs: Ranges,
+        reading: ratio(|c| c.out_of_range, |c| c.readings),
+        breach: "too many input values out of range", label: "inputs out of range",
+        prometheus: "out_of_range_readings",
+    }
+    /// Population stability index of a feature against the baseline: the sum over bins of
+    /// (actual - expected) ln(actual / expected).
+    FeaturePsi {
+        unit: Number, worse: Above, needs: Profile,
+        reading: Reading::Distance(Distance { kept_as: 1, between: psi_micros }),
+        breach: "drift", label: "PSI of inputs", prometheus: "feature_psi",
+    }
+    /// Kullback-Leibler divergence of a feature against the baseline, in nats: the sum over bins of
+    /// actual ln(actual / expected).
+    FeatureKl {
+        unit: Number, worse: Above, needs: Profile,
+        reading: Reading::Distance(Distance { kept_as: 2, between: kl_micros }),
+        breach: "drift", label: "KL divergence of inputs", prometheus: "feature_kl",
+    }
+    /// Share of processor time that the agent and the model use: the highest of a window.
+    CpuUsage {
+        unit: Share, worse: Above, needs: Nothing,
+        reading: Highest(|w| u64::from(w.cpu_ppm)),
+        breach: "too much CPU time", label: "CPU", prometheus: "device_cpu_usage",
+    }
+    /// Share of memory that the agent and the model use: the highest of a window.
+    MemoryUsage {
+        unit: Share, worse: Above, needs: Nothing,
+        reading: Highest(|w| u64::from(w.memory_ppm)),
+        breach: "too much memory", label: "memory", prometheus: "device_memory_usage",
+    }
+    /// Share of the observed time in which the model could answer.
+    Availability {
+        unit: Share, worse: Below, needs: Nothing,
+        reading: ratio(|c| c.available_ms, |c| c.observed_ms),
+        breach: "too little availability", label: "availability", prometheus: "availability",
+    }
+}
