@@ -55,7 +55,8 @@ pub async fn apply(
     show(ctx, &rollout, &after);
     let seen = outcome.result.as_ref().ok().and_then(|decided| decided.seen.as_ref());
     if let Some(seen) = seen.filter(|seen| seen.whole) {
-        ctx.metrics.show_fleet(&rollout_labels(&rollout), seen.omitted.count, seen.other_plan.count);
+        let (left_out, other_plan) = (seen.omitted.count, seen.other_plan.count);
+        ctx.metrics.show_fleet(&rollout_labels(&rollout), left_out, other_plan, seen.wrong_clocks.count);
     }
     send_status(ctx, &rollout, after, now).await
 }
@@ -149,6 +150,7 @@ fn show(ctx: &Context, rollout: &Rollout, status: &RolloutStatus) {
             ("confirmed", counts.confirmed),
             ("failed", counts.failed),
             ("incompatible", counts.incompatible),
+            ("own_trouble", counts.own_trouble),
             ("silent", counts.silent_after_activation),
             ("unreachable", counts.unreachable),
         ],

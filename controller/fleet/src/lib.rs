@@ -27,6 +27,7 @@ pub mod shards;
 pub mod unable;
 pub mod view;
 pub mod windows;
+pub mod wrong_clocks;
 
 pub use enrolment::Enrolment;
 pub use fleet::Fleet;
