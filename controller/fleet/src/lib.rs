@@ -31,6 +31,7 @@ pub mod trust_held;
 pub mod unable;
 pub mod view;
 pub mod windows;
+pub mod wrong_clocks;
 
 pub use enrolment::Enrolment;
 pub use fleet::Fleet;
