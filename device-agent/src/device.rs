@@ -358,8 +358,8 @@ fn past_trust(document: &TrustDocument, now: Time) -> String {
     let hours = now.since_ms(document.expires) / 3_600_000;
     format!(
         "by this device's clock version {} of the trust document expired {hours} hours ago, so nothing new is installed; the \
-         installed models keep running. Check the clock; if it is right, sign a new document with `kubectl modelfleet trust \
-         sign`",
+         installed models keep running. Check the clock; if it is right, make a new document with `kubectl modelfleet trust \
+         renew`",
         document.version
     )
 }
