@@ -9,7 +9,6 @@ use modelfleet_agent_core::trust::RootKeys;
 use modelfleet_protocol::overrides::OverrideAction;
 use modelfleet_protocol::plan::{EPOCH_MAX, Order, REVISION_MAX};
 use modelfleet_protocol::state::Phase;
-use modelfleet_protocol::time::Time;
 use modelfleet_protocol::trust::{KEYS_MAX, TrustDocument};
 use world::rotation::Step::{Days, Override as Order_, Settle, Trust};
 use world::rotation::*;
