@@ -153,6 +153,13 @@ impl DeviceReport {
         texts.plans.release(self.plan);
     }
 
+    /// Whether the device, which is away now, was away at this time of day before.
+    #[must_use]
+    pub fn away_by_rhythm(&self, now: Time) -> Option<bool> {
+        let known = |first, end| self.windows.known(first, end);
+        modelfleet_evidence::away_by_rhythm(now, u64::from(self.window_ms), known)
+    }
+
     /// Whether its windows are of this length.
     #[must_use]
     pub fn has_windows_of(&self, window_ms: u64) -> bool {
@@ -264,6 +271,7 @@ impl Device {
             trust_version,
             capabilities,
             models,
+            overridden: _,
         } = state;
         texts.labels.replace(&mut self.labels, labels);
         texts.capabilities.replace(&mut self.capabilities, capabilities);

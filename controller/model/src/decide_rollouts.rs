@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use modelfleet_crds::ResourceExt;
 use modelfleet_crds::Rollout;
+use modelfleet_fleet::census::{Missing, WAIT_MS};
 use modelfleet_fleet::windows::Counting;
 use modelfleet_fleet::{Fleet, Link};
 use modelfleet_judge::StageState;
@@ -17,8 +18,8 @@ use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Action, Decision, Evidence, Facts, FleetView, Intent, Phase, PlanView, Production, Queue, State,
-    VersionFact, decide, plan_view,
+    Action, Decision, Evidence, Facts, FleetView, Intent, MissingDevices, Phase, PlanView, Production, Queue,
+    State, VersionFact, decide, plan_view,
 };
 use modelfleet_spec::{Problem, Valid, silent_after_ms};
 
@@ -26,6 +27,7 @@ use crate::assess::Answer;
 use crate::decide_model::Snapshot;
 use crate::inputs::{RolloutInput, Spec};
 use crate::interventions::intervenes;
+use crate::known_devices;
 use crate::objects::ModelObjects;
 use crate::production;
 use crate::queue::{Entry, others_wait, places};
@@ -217,13 +219,27 @@ impl Shared<'_> {
         };
         let mut intent = self.intent(&rollout, &memory.state, place);
         intent.facts.unreadable = problem.as_ref().map(ToString::to_string);
+        let missing = self.missing(&rollout, &valid).filter(|_| looks);
+        if missing.is_some() {
+            (intent.facts.view_complete, intent.facts.missing) = (false, missing);
+        }
         intent.facts.prior_forbidden =
             self.floor.forbids_way_back(memory.state.prior.of(valid.policy.scope()));
         let urgent = looks && intervenes(&rollout.spec, intent.deleted(), &memory.state);
         let mut decided = self.decided(valid, memory, membership, intent, (looks, urgent));
         decided.problem = problem;
         decided.restored = restored;
+        let until = missing.map(|missing| missing.until);
+        decided.decision.wake_at = decided.decision.wake_at.into_iter().chain(until).min();
         RolloutOutcome { rollout, result: Ok(Box::new(decided)), phase_before }
+    }
+
+    /// The devices that are to be waited for before anything is decided.
+    fn missing(&self, rollout: &Rollout, valid: &Valid) -> Option<MissingDevices> {
+        let fleet = self.snapshot.fleet.as_ref().filter(|_| self.link.settled)?;
+        let Missing { known, seen, enough, until } =
+            known_devices::missing(self.objects, rollout, &valid.scope, fleet, self.now)?;
+        Some(MissingDevices { known, seen, enough, wait_ms: WAIT_MS, until })
     }
 
     fn intent(
@@ -258,6 +274,7 @@ impl Shared<'_> {
                 broker_connected: self.link.connected,
                 view_complete: self.link.settled && !self.recalling,
                 plan_lost: self.recalling,
+                missing: None,
                 unable_why: String::new(),
                 heard_at: heard_at.map(|at| at.max(sent_at.unwrap_or(at))),
                 silent_by_plan_ms: plan
@@ -282,9 +299,10 @@ impl Shared<'_> {
         membership.exclude = valid.policy.excluded(&memory.state);
         let quick = urgent.then(|| self.decide_by_last_look(&valid, &memory, &view, &intent)).flatten();
         let (mut decision, seen, answer) = quick.unwrap_or_else(|| {
+            let whole = self.link.settled && intent.facts.missing.is_none();
             let judged = intent.facts.unreadable.is_none();
             let (seen, answer) = match looks {
-                true => self.look(&valid, &memory, &membership, &view, judged),
+                true => self.look(&valid, &memory, &membership, &view, (judged, whole)),
                 false => (None, None),
             };
             let evidence = answer.as_ref().map_or_else(Evidence::default, |a| a.evidence.clone());

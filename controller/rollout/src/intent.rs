@@ -24,6 +24,21 @@ pub struct Intent {
     pub facts: Facts,
 }
 
+/// Devices that are missing of those that a rollout selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingDevices {
+    /// Known before.
+    pub known: u64,
+    /// Known now.
+    pub seen: u64,
+    /// With so many the rollout goes on.
+    pub enough: u64,
+    /// How long they are waited for in all, milliseconds.
+    pub wait_ms: u64,
+    /// From then on the rollout goes on with those that there are.
+    pub until: Time,
+}
+
 /// What the shell observed beside the fleet. The default is a controller that has seen nothing yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -51,6 +66,8 @@ pub struct Facts {
     /// The view is not complete because broker and statuses have lost what is in production, and a device is still to send
     /// the plan that says it.
     pub plan_lost: bool,
+    /// The view is not complete because many devices are missing that were known before this controller started.
+    pub missing: Option<MissingDevices>,
     /// When any device of the fleet was last heard; `None` before the first.
     pub heard_at: Option<Time>,
     /// Why devices cannot run the build, with how many, for people; empty while nothing is known of that.

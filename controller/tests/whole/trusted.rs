@@ -163,7 +163,7 @@ impl Plant {
     /// Waits until the controller has ended by itself.
     fn wait_ended(&mut self) -> String {
         wait("the controller to end", || (!self.controller.is_running()).then_some(()));
-        self.log()
+        self.controller.log()
     }
 }
 
@@ -238,7 +238,7 @@ async fn a_plan_key_is_replaced_and_a_thief_of_the_old_one_stops_no_device() {
     plant.wait_held("1.2.0", 3).await;
     assert_eq!(plant.retained(Channel::Trust).await, third);
     assert!(plant.controller.is_running());
-    assert!(plant.log().contains("a newer trust document counts"), "{}", plant.log());
+    assert!(plant.controller.log().contains("a newer trust document counts"), "{}", plant.controller.log());
     assert!(plant.metrics().contains("modelfleet_trust_document_version{"), "{}", plant.metrics());
 }
 

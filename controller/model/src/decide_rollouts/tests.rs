@@ -18,6 +18,7 @@ use modelfleet_fleet::Source;
 use modelfleet_fleet::ledger::Ledger;
 use modelfleet_fleet::{Index, Key};
 
+mod fewer_devices;
 mod first_sight;
 mod hostile;
 mod in_the_way;

@@ -169,7 +169,7 @@ fn with(next: Next, reason: Reason) -> Next {
 fn contact_lost(run: &Run) -> Option<String> {
     let fleet = run.fleet;
     let allowed = run.stage().limits.max_unreachable.of(fleet.activated);
-    let lost = run.view_is_current() && fleet.lost > allowed && fleet.has_lost_most();
+    let lost = run.view_is_current() && fleet.out_of_contact() > allowed && fleet.has_lost_most();
     if !lost || run.state.breach_waived {
         return None;
     }
@@ -180,7 +180,7 @@ fn contact_lost(run: &Run) -> Option<String> {
     let text = sentences(&[
         &format!(
             "paused because contact is lost with {} of {} that run version {}{others}",
-            fleet.lost,
+            fleet.out_of_contact(),
             many(fleet.activated, "device"),
             run.state.version
         ),
@@ -245,7 +245,7 @@ fn breach(run: &Run) -> Option<(PauseCause, String)> {
 
 fn breached(run: &mut Run) -> Option<Next> {
     let evidence = run.evidence;
-    let lost = run.fleet.lost > 0 && run.fleet.has_lost_most();
+    let lost = run.fleet.has_lost_most();
     if run.is_current() && evidence.incident.is_none() && evidence.pause.is_none() && !lost {
         run.state.breach_waived = false;
     }

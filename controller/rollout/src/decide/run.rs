@@ -7,7 +7,7 @@ use crate::check::Broken;
 use crate::decision::{Action, EventKind};
 use crate::evidence::{Evidence, HardStop};
 use crate::fleet::FleetView;
-use crate::intent::{Intent, VersionFact};
+use crate::intent::{Intent, MissingDevices, VersionFact};
 use crate::moves::{Move, after};
 use crate::policy::{Policy, Stage};
 use crate::reason::{Reason, ReasonCode};
@@ -305,6 +305,9 @@ impl Run<'_> {
                 statuses have lost what is in production. Devices keep the version that they run.";
             return Some(Reason::new(ReasonCode::ViewIncomplete, text));
         }
+        if let Some(missing) = &facts.missing {
+            return Some(Reason::new(ReasonCode::DevicesMissing, devices_missing(missing)));
+        }
         if !facts.view_complete {
             let text = "Reading the retained device states from the broker; the rollout continues when all are read.";
             return Some(Reason::new(ReasonCode::ViewIncomplete, text));
@@ -366,4 +369,15 @@ impl Run<'_> {
         let heartbeat = self.now.after_ms(most);
         Some(times.filter(|t| *t > self.now).fold(heartbeat, Time::min))
     }
+}
+
+fn devices_missing(missing: &MissingDevices) -> String {
+    let MissingDevices { known, seen, enough, wait_ms, until: _ } = missing;
+    let wait = span(*wait_ms);
+    format!(
+        "Waiting for devices: the broker sent the states of {seen} that this rollout selects, and {known} were known before the \
+         controller connected. Devices send their state when they connect. The rollout continues with {enough}, and at the latest \
+         {wait} after all seemed to be there. If the others are gone for good, set the annotation \
+         modelfleet.io/fewer-devices: \"{seen}\" on this rollout; if not, try the broker with check-broker."
+    )
 }
