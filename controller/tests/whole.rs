@@ -11,6 +11,8 @@ mod fencing;
 mod fleet;
 #[path = "whole/plant.rs"]
 mod plant;
+#[path = "whole/trusted.rs"]
+mod trusted;
 
 use std::time::Duration;
 

@@ -47,6 +47,22 @@ pub struct DeviceState {
     /// One entry for each model that it has or has been told of, at most [`MODELS_MAX`].
     #[serde(default)]
     pub models: Vec<ModelState>,
+    /// The override that it took last; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Overridden>,
+}
+
+/// The override that a device took last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overridden {
+    /// Epoch of the override.
+    pub epoch: u64,
+    /// Revision of the override.
+    pub revision: u64,
+    /// The models for which the device goes by it and not by the plan, at most [`MODELS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelName>,
 }
 
 /// What a device can run.
@@ -248,15 +264,24 @@ impl FailureCode {
         )
     }
 
+    /// Whether it is the device's own trouble, which says nothing about the model: it leaves the denominator until the device
+    /// is well again.
+    #[must_use]
+    pub fn is_own_trouble(self) -> bool {
+        use FailureCode as F;
+        matches!(self, F::DiskFull | F::DiskUnreadable | F::Unproven)
+    }
+
     /// Whether it speaks against the model and not against the way there: the judge's hard stops.
+    ///
+    /// Bytes that are not those of the plan, or that a trusted key has not signed, are refused before anything runs. They say
+    /// what a store, a network or a device's keys are like: one that serves bytes must not be able to have a version rejected.
     #[must_use]
     pub fn is_hard_stop(self) -> bool {
         use FailureCode as F;
         matches!(
             self,
-            F::DigestMismatch
-                | F::SignatureInvalid
-                | F::LoadRefused
+            F::LoadRefused
                 | F::SelfTestMismatch
                 | F::SignatureMismatch
                 | F::ProbationErrors
@@ -310,6 +335,8 @@ impl DeviceState {
         state.labels.iter().try_for_each(|(key, value)| label::check(key, value))?;
         bound(state.card.as_ref().is_none_or(|card| card.len() <= CARD_BYTES_MAX), "its card is too long")?;
         bound(state.models.len() <= MODELS_MAX, "it has too many models")?;
+        let told = state.overridden.as_ref();
+        bound(told.is_none_or(|told| told.models.len() <= MODELS_MAX), "its override has too many models")?;
         bound(state.capabilities.engines.len() <= 8, "it has too many engines")?;
         let details = state.models.iter().filter_map(|m| m.candidate.as_ref()?.failure.as_ref());
         bound(details.clone().all(|f| f.detail.len() <= DETAIL_MAX), "the detail of a failure is too long")?;
@@ -335,5 +362,53 @@ impl Failure {
             detail.truncate(end);
         }
         Failure { code, detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whose fault each code is: one line for each, so that a new code is given a place.
+    #[test]
+    fn every_code_is_the_fault_of_one() {
+        use FailureCode as F;
+        let of_the_model = [
+            F::LoadRefused,
+            F::SelfTestMismatch,
+            F::SignatureMismatch,
+            F::ProbationErrors,
+            F::ProbationTimeout,
+            F::CrashLoop,
+            F::MemoryExceeded,
+        ];
+        let unable = [
+            F::EngineMissing,
+            F::OpsetMissing,
+            F::OperatorMissing,
+            F::MemoryShort,
+            F::LabelMissing,
+            F::FormatUnknown,
+        ];
+        let own_trouble = [F::DiskFull, F::DiskUnreadable, F::Unproven];
+        // Of the store, the network, the site or the device's keys: told and counted, and no reason to go back.
+        let of_the_way =
+            [F::DigestMismatch, F::SignatureInvalid, F::DownloadExhausted, F::ContactLost, F::Unknown];
+        let place = |code: F| (code.is_hard_stop(), code.is_incompatibility(), code.is_own_trouble());
+        for code in of_the_model {
+            assert_eq!(place(code), (true, false, false), "{code:?}");
+        }
+        for code in unable {
+            assert_eq!(place(code), (false, true, false), "{code:?}");
+        }
+        for code in own_trouble {
+            assert_eq!(place(code), (false, false, true), "{code:?}");
+        }
+        for code in of_the_way {
+            assert_eq!(place(code), (false, false, false), "{code:?}");
+        }
+        // The last one, so that the lists hold all.
+        let all = of_the_model.len() + unable.len() + own_trouble.len() + of_the_way.len();
+        assert_eq!(all, F::Unknown as usize + 1);
     }
 }

@@ -10,6 +10,7 @@ use modelfleet_protocol::ids::{DeviceId, Digest};
 use crate::clones::Clones;
 use crate::device::Device;
 use crate::left_out::LeftOut;
+use crate::wrong_clocks::Clocks;
 
 /// How many shards there are.
 pub const SHARDS: usize = 256;
@@ -33,6 +34,10 @@ impl Hashed<'_> {
         Hashed { id, hash: u32::from_be_bytes([a, b, c, d]) }
     }
 
+    pub(crate) fn number(self) -> IdHash {
+        self.hash
+    }
+
     fn shard(self) -> usize {
         (self.hash >> 24) as usize
     }
@@ -53,6 +58,8 @@ pub struct Shard {
     devices: Vec<Arc<Device>>,
     /// Those of them that are left out.
     pub(crate) left_out: LeftOut,
+    /// Those whose clocks are wrong.
+    pub(crate) clocks: Clocks,
     /// Those that have started anew.
     pub(crate) clones: Clones,
 }
@@ -156,6 +163,7 @@ impl Shards {
         let shard = Arc::make_mut(shard);
         shard.hashes.remove(at);
         shard.left_out.forget(device.id);
+        shard.clocks.forget(device.id);
         shard.clones.forget(device.id);
         self.devices -= 1;
         Some(shard.devices.remove(at))

@@ -44,7 +44,8 @@ pub struct Lens<'a> {
     pub watch_by: &'a [String],
     /// Who was drawn so far, quarantined devices and those that a user has set aside excluded.
     pub membership: &'a Membership,
-    /// Those that a user has set aside, ordered: they count nowhere but in what still runs the candidate.
+    /// Those that a user has set aside, ordered: they count nowhere but in what still runs the candidate. Nor do devices that
+    /// run the model by an order of their own.
     pub set_aside: &'a [DeviceId],
     /// The stage that the membership was drawn for.
     pub drawn: Option<u32>,
@@ -92,7 +93,7 @@ pub struct Subject<'a> {
     pub report: Option<&'a DeviceReport>,
 }
 
-/// A failed device, for people.
+/// A device that failed, or that has trouble of its own, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedDevice {
     /// Which.
@@ -137,13 +138,22 @@ impl Fleet {
             candidate: self.texts.digests.find(&lens.candidate),
         };
         let (sets, moment) = (self.label_sets(lens), lens.moment());
+        let directed = self.directed(lens.model);
         // A list of a million that grows by doubling is copied over and over.
         survey.subjects.reserve_exact(if arms { self.len() } else { 0 });
         for (number, device) in self.devices.devices() {
             let id = &device.id;
             let Some(set) = sets.get(device.labels as usize).and_then(Option::as_ref) else { continue };
             let entry = device.model(model);
-            let facts = facts(lens, &own, id, device, entry, set);
+            let by_order = directed.binary_search(&(number, id)).is_ok();
+            let aside = by_order || lens.set_aside.binary_search(id).is_ok();
+            let facts = facts(lens, &own, (id, aside), device, entry, set);
+            // No plan takes from it what it runs by an order of its own, so no way back waits for it.
+            let mut facts = Facts { stays: facts.stays || by_order, ..facts };
+            if facts.is_lost(&moment) {
+                let report = entry.and_then(|e| e.report.as_ref());
+                facts.by_rhythm = report.and_then(|report| report.away_by_rhythm(lens.now));
+            }
             count(&mut survey.view, &facts, &moment);
             let in_scope = set.in_scope && !facts.set_aside_by_user;
             survey.eligible += u64::from(in_scope);
@@ -154,7 +164,7 @@ impl Fleet {
             if facts.is_exposed() && facts.online {
                 keep_first(&mut survey.exposed, UNCONFIRMED_MAX, id, |known| known, || id.clone());
             }
-            let failed = (facts.member || facts.set_aside) && facts.has_failed();
+            let failed = (facts.member || facts.set_aside) && (facts.has_failed() || facts.has_own_trouble());
             if let (true, Some(code)) = (failed, facts.code) {
                 let made = || FailedDevice { device: id.clone(), code, at: facts.since };
                 keep_first(&mut survey.failures, FAILURES_MAX, id, |known| &known.device, made);
@@ -229,7 +239,7 @@ impl Lens<'_> {
 fn facts(
     lens: &Lens<'_>,
     own: &Own,
-    id: &DeviceId,
+    (id, by_user): (&DeviceId, bool),
     device: &Device,
     entry: Option<&DeviceModel>,
     set: &LabelSet,
@@ -239,7 +249,6 @@ fn facts(
     let is_own = |a: &DeviceAttempt| Some(a.rollout) == own.attempt && Some(a.digest) == own.candidate;
     let attempt = entry.and_then(|e| e.attempt).filter(is_own);
     let report = entry.and_then(|e| e.report.as_ref());
-    let by_user = lens.set_aside.binary_search(id).is_ok();
     let excluded = lens.membership.exclude.contains(id);
     Facts {
         member: !by_user && !excluded && included(lens.membership, id, set),
@@ -257,6 +266,7 @@ fn facts(
         code: attempt.and_then(|a| a.code),
         since: attempt.map_or(Time::ZERO, |a| a.since),
         heard_at: report.map_or(Time::ZERO, |r| r.heard),
+        by_rhythm: None,
     }
 }
 

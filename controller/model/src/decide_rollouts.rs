@@ -31,7 +31,7 @@ use crate::known_devices;
 use crate::objects::ModelObjects;
 use crate::production;
 use crate::queue::{Entry, others_wait, places};
-use crate::restore;
+use crate::security_floor::Floor;
 use crate::status::memory::Memory;
 use crate::status::time::from_k8s;
 
@@ -91,6 +91,7 @@ struct Shared<'a> {
     snapshot: &'a Snapshot,
     objects: &'a ModelObjects,
     builds: &'a BTreeMap<String, ModelBuild>,
+    floor: Floor<'a>,
     production: Production,
     link: Link,
     recalling: bool,
@@ -118,12 +119,15 @@ pub(crate) fn decide_rollouts(
     now: Time,
 ) -> (Vec<RolloutOutcome>, Option<Sampling>) {
     let production = production::production(objects, held);
-    let mut entries: Vec<Entry> = rollouts.iter().map(|read| entry(objects, &production, read)).collect();
+    let floor = Floor::of(snapshot.trust.as_deref(), &snapshot.key.1);
+    let mut entries: Vec<Entry> =
+        rollouts.iter().map(|read| entry(objects, floor, &production, read)).collect();
     let states = rollouts.iter().map(|read| &read.memory.state);
     let any_active = states.clone().any(|state| state.phase.is_active());
     let last_ended = states.filter(|s| s.phase.is_terminal()).map(|s| s.figures.ended_at).max().flatten();
     let link = snapshot.link.of_fleet(snapshot.fleet.as_ref().and_then(Fleet::complete_since));
-    let mut shared = Shared { snapshot, objects, builds, production, link, recalling, sampling: None, now };
+    let mut shared =
+        Shared { snapshot, objects, builds, floor, production, link, recalling, sampling: None, now };
     // Rollouts under way first, then those that have ended, the last one first: one that begins to go back right now goes
     // before all that wait.
     let mut order: Vec<(usize, RolloutInput)> = rollouts.into_iter().enumerate().collect();
@@ -157,12 +161,12 @@ pub(crate) fn decide_rollouts(
 
 /// A rollout that cannot start, because its spec or its version is wrong or a plan has no room for it, keeps no other rollout
 /// waiting.
-fn entry(objects: &ModelObjects, production: &Production, read: &RolloutInput) -> Entry {
+fn entry(objects: &ModelObjects, floor: Floor<'_>, production: &Production, read: &RolloutInput) -> Entry {
     let created = read.rollout.metadata.creation_timestamp.as_ref();
     let spec = &read.rollout.spec;
     let state = &read.memory.state;
-    let may_start = match restore::fact(objects, &read.rollout, state, &spec.version) {
-        VersionFact::Missing | VersionFact::Unverifiable(_) => false,
+    let may_start = match floor.fact(objects, &read.rollout, state, &spec.version) {
+        VersionFact::Missing | VersionFact::Unverifiable(_) | VersionFact::Forbidden(_) => false,
         VersionFact::Rejected { at, .. } | VersionFact::Doubtful { at, .. } => {
             !state.is_refused(at, spec.retry_token.as_deref())
         }
@@ -219,6 +223,8 @@ impl Shared<'_> {
         if missing.is_some() {
             (intent.facts.view_complete, intent.facts.missing) = (false, missing);
         }
+        intent.facts.prior_forbidden =
+            self.floor.forbids_way_back(memory.state.prior.of(valid.policy.scope()));
         let urgent = looks && intervenes(&rollout.spec, intent.deleted(), &memory.state);
         let mut decided = self.decided(valid, memory, membership, intent, (looks, urgent));
         decided.problem = problem;
@@ -257,9 +263,10 @@ impl Shared<'_> {
             promote: spec.promote.clone(),
             retry_token: spec.retry_token.clone(),
             facts: Facts {
-                version: restore::fact(self.objects, rollout, state, version),
+                version: self.floor.fact(self.objects, rollout, state, version),
                 production: self.production.clone(),
                 prior_gone: state.prior.entries().iter().any(|one| !self.builds.contains_key(&one.version)),
+                prior_forbidden: String::new(),
                 queue,
                 others_wait,
                 deleted: rollout.metadata.deletion_timestamp.is_some(),

@@ -6,6 +6,7 @@
 pub mod assess;
 pub mod decide_model;
 pub mod decide_rollouts;
+pub mod device_order;
 pub mod epoch;
 pub mod events;
 pub mod inputs;
@@ -21,6 +22,7 @@ pub mod restore;
 pub mod retention;
 pub mod rollout_release;
 pub mod rollout_status;
+pub mod security_floor;
 pub mod shared_labels;
 pub mod status;
 pub mod version_claims;

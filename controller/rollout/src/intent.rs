@@ -48,6 +48,8 @@ pub struct Facts {
     pub production: Production,
     /// Nothing is known any more of a build to go back to: neither its object nor the plan has it.
     pub prior_gone: bool,
+    /// Why devices may not go back to what they had before: the trust document forbids it. Empty: they may.
+    pub prior_forbidden: String,
     /// The rollout of the same model that goes first; `None` when it is this one's turn. One that has ended is taken
     /// back behind one that waits, but not while one is under way.
     pub queue: Option<Queue>,
@@ -89,6 +91,8 @@ pub enum VersionFact {
     Registered,
     /// The check failed; why.
     Unverifiable(String),
+    /// The trust document forbids it for good; why, and what to do.
+    Forbidden(String),
     /// Digest and signature were checked.
     Verified,
     /// It is the stable version of some devices, or of all.

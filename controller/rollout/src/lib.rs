@@ -51,5 +51,5 @@ pub use state::{
     Breach, Cause, Drawn, Figures, Harm, LOG_MAX, LOG_MESSAGE_MAX, LogEntry, Passed, PassedStage, PauseCause,
     Phase, QUARANTINED_MAX, Rollback, State,
 };
-pub use text::{apart, clip};
+pub use text::{apart, clip, many, sentences};
 pub use view::{PlanView, Speaks, plan_view};

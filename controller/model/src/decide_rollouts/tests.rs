@@ -148,7 +148,7 @@ impl Stage {
         });
         let plan: Plan = serde_json::from_value(plan).unwrap();
         let sealed = seal(&self.signer, PLAN_TYPE, &to_json(&plan));
-        assert_eq!(self.ledger.take(&key(), &sealed), Some(1));
+        assert_eq!(self.ledger.take(&key(), &sealed).map(|taken| taken.epoch), Some(1));
         self
     }
 
@@ -163,6 +163,7 @@ impl Stage {
             plan: self.ledger.newest(&key).cloned(),
             recalled: self.ledger.recalled(&key).cloned(),
             fleet: self.index.fleet(&key.0),
+            trust: None,
             link: self.link,
             recorded: None,
             last_looks: Arc::new(self.last_looks.clone()),

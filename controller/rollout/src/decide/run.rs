@@ -167,8 +167,9 @@ impl Run<'_> {
                     facts.version = VersionFact::Verified;
                 }
             }
-            // A check that failed is not a rollout's word that a retry token lifts.
-            Action::MarkRejected { .. } if matches!(facts.version, VersionFact::Unverifiable(_)) => {}
+            // A check that failed and a floor are not a rollout's word that a retry token lifts.
+            Action::MarkRejected { .. }
+                if matches!(facts.version, VersionFact::Unverifiable(_) | VersionFact::Forbidden(_)) => {}
             Action::MarkRejected { message, .. } => {
                 facts.version = VersionFact::Rejected { reason: message.clone(), at: self.now };
             }
@@ -274,6 +275,7 @@ impl Run<'_> {
         let version = &self.state.version;
         match &self.intent.facts.version {
             VersionFact::Unverifiable(why) => Some(format!("version {version} failed its check: {why}")),
+            VersionFact::Forbidden(why) => Some(format!("version {version} {why}")),
             VersionFact::Rejected { reason, .. } => {
                 let lifted = self.state.rejection.is_some_and(|rejection| rejection.lifted);
                 let say = || format!("version {version} was rejected: {reason}");

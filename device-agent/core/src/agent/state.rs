@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_protocol::plan::Order;
 use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::state::Overridden;
 use modelfleet_protocol::time::Time;
 
 use super::context::{Effects, StepContext, passed_ms};
@@ -16,6 +18,7 @@ use crate::interface::{Identity, Input, Limits, Moment, Output, Record, Step, Wa
 use crate::model::ManagedModel;
 use crate::persist::record_writes::RecordWrites;
 use crate::persist::sequence::Sequence;
+use crate::plan::build::Build;
 use crate::report::device_state;
 use crate::saved::{SAVED_VERSION, Saved, SeenOrders};
 use crate::trust::TrustRules;
@@ -210,6 +213,13 @@ impl AgentState {
             let (sequence, write) = self.state_sequence.take();
             save |= write;
             let models = self.models.iter().map(|model| model.state()).collect();
+            let newest = self.override_seen.newest;
+            let told = || Overridden {
+                epoch: newest.epoch,
+                revision: newest.revision,
+                models: self.models.directed(),
+            };
+            let overridden = (newest != Order::default()).then(told);
             let state = device_state::compose(
                 identity,
                 sequence,
@@ -217,6 +227,7 @@ impl AgentState {
                 self.payload_bytes_max,
                 trust.version(),
                 models,
+                overridden,
             );
             outputs.push(Output::PublishState(Box::new(state)));
         } else if publish {
@@ -258,8 +269,8 @@ impl AgentState {
         self.models.get(model).map_or_else(Vec::new, |model| model.windows_record())
     }
 
-    pub fn why_none_answers(&self, model: &ModelName) -> Option<String> {
-        self.models.get(model)?.why_none_answers()
+    pub fn forbidden(&self) -> Vec<(Build, String)> {
+        self.models.iter().filter_map(|model| model.forbidden()).collect()
     }
 
     /// Builds whose bytes are needed, complete or partial.

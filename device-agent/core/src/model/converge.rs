@@ -2,7 +2,6 @@
 //! wanted is stopped and deleted.
 
 use modelfleet_protocol::admission;
-use modelfleet_protocol::floor::BelowFloor;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 
@@ -67,26 +66,6 @@ impl ManagedModel {
         } else if on_disk && !self.on_probation() && ctx.may_load {
             self.load(&target, ctx);
         }
-    }
-
-    /// The floor forbids the build that is wanted. The device says so; its attempt can never succeed.
-    fn refuse_forbidden(&mut self, target: &Target, below: &BelowFloor, ctx: &mut StepContext<'_>) {
-        let (record, _) = self.attempts.find_or_begin(&target.attempt, target.build.digest, ctx.now);
-        if record.has_ended() && record.retry_at.is_none() {
-            return;
-        }
-        record.retry_at = None;
-        let failure = Failure::new(FailureCode::VersionForbidden, below.to_string());
-        record.end(Phase::Incompatible, Some(failure), ctx.now);
-        ctx.log(format!("{}: {below}", self.name));
-        ctx.changed();
-    }
-
-    /// Why no build is to answer, if the floor is the reason.
-    pub fn why_none_answers(&self) -> Option<String> {
-        let record = self.attempts.at(self.orders.target()?).filter(|_| self.active.is_none())?;
-        let failure = record.attempt.failure.as_ref()?;
-        (failure.code == FailureCode::VersionForbidden).then(|| failure.detail.clone())
     }
 
     /// The build that is wanted is active already: it was promoted, or another attempt has the same build.
