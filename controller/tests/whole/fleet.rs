@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
 use modelfleet_controller::clock::Clock;
-use modelfleet_protocol::envelope::open_plan;
+use modelfleet_protocol::envelope::{open_override, open_plan};
 use modelfleet_protocol::generated::{Counters, History, Report, Tally, Window};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName, Namespace};
+use modelfleet_protocol::overrides::{Override, OverrideAction};
 use modelfleet_protocol::plan::{Order, Plan, Wanted};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::state::{
-    Attempt, Capabilities, DeviceState, Failure, FailureCode, ModelState, Phase, Running,
+    Attempt, Capabilities, DeviceState, Failure, FailureCode, ModelState, Overridden, Phase, Running,
 };
 use modelfleet_protocol::topic::{Channel, Topic};
 use prost::Message as _;
@@ -43,6 +44,9 @@ pub struct Fleet {
     fresh: Arc<AtomicBool>,
     /// Every plan that came, newest last.
     pub plans: Arc<Mutex<Vec<Plan>>>,
+    overrides: Arc<Mutex<BTreeMap<DeviceId, Override>>>,
+    /// The version that each device runs.
+    pub running: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 /// The signed plan that came last. A broker that sends none within two seconds gets it from some devices.
@@ -88,6 +92,7 @@ struct Device {
     attempt: Option<Attempt>,
     stable: Option<Digest>,
     seen: Order,
+    overridden: Option<Override>,
     reported: u64,
 }
 
@@ -100,7 +105,9 @@ impl Fleet {
         let (client, mut events) = AsyncClient::new(options, 4096);
         let (plan, plans) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(Vec::new())));
         let (newest, all, subscriber) = (Arc::clone(&plan), Arc::clone(&plans), client.clone());
-        let filter = format!("mf/1/{namespace}/plan/+");
+        let filters = [format!("mf/1/{namespace}/plan/+"), format!("mf/1/{namespace}/device/+/+/override")];
+        let overrides = Arc::new(Mutex::new(BTreeMap::new()));
+        let orders = Arc::clone(&overrides);
         let fresh = Arc::new(AtomicBool::new(false));
         let connected = Arc::clone(&fresh);
         let held = Held::new(namespace, model, count.min(3), client.clone());
@@ -109,10 +116,16 @@ impl Fleet {
                 match events.poll().await {
                     Ok(Event::Incoming(Packet::ConnAck(_))) => {
                         held.connected();
-                        subscriber.try_subscribe(filter.clone(), QoS::AtLeastOnce).unwrap();
+                        for filter in &filters {
+                            subscriber.try_subscribe(filter.clone(), QoS::AtLeastOnce).unwrap();
+                        }
                         connected.store(true, Ordering::SeqCst);
                     }
                     Ok(Event::Incoming(Packet::Publish(message))) => {
+                        if let Ok(order) = open_override(&[key], &message.payload) {
+                            orders.lock().unwrap().insert(order.device.clone(), order);
+                            continue;
+                        }
                         let Ok(plan) = open_plan(&[key], &message.payload) else { continue };
                         held.came(&message.payload);
                         all.lock().unwrap().push(plan.clone());
@@ -133,6 +146,7 @@ impl Fleet {
             attempt: None,
             stable: None,
             seen: Order::default(),
+            overridden: None,
             reported: 0,
         };
         Fleet {
@@ -144,6 +158,8 @@ impl Fleet {
             plan,
             fresh,
             plans,
+            overrides,
+            running: Arc::default(),
         }
     }
 
@@ -167,6 +183,7 @@ impl Fleet {
             let plan = self.plan.lock().unwrap().clone();
             let Some(plan) = plan else { continue };
             for i in 0..self.devices.len() {
+                self.obey(i).await;
                 self.follow(i, &plan).await;
                 self.report(i, &plan).await;
             }
@@ -178,8 +195,33 @@ impl Fleet {
         self.client.publish(topic, QoS::AtLeastOnce, true, payload).await.unwrap();
     }
 
+    /// Takes the override that came last, and says so.
+    async fn obey(&mut self, i: usize) {
+        let device = &mut self.devices[i];
+        let Some(order) = self.overrides.lock().unwrap().get(&device.id).cloned() else { return };
+        let seen = device.overridden.as_ref().map(|seen| seen.order).unwrap_or_default();
+        if !order.order.replaces(&seen) {
+            return;
+        }
+        for named in &order.models {
+            if let OverrideAction::Pin(build) = &named.action {
+                let (digest, version) = (build.digest, build.version.clone());
+                let running =
+                    Running { digest, version, activated: now(), confirmed: true, engine: "Rten".into() };
+                device.running = Some((running, String::new()));
+            }
+        }
+        // What the plan says is worked out anew once nothing is ordered.
+        device.seen = Order::default();
+        device.overridden = Some(order);
+        self.tell(i).await;
+    }
+
     async fn follow(&mut self, i: usize, plan: &Plan) {
         let device = &mut self.devices[i];
+        if device.overridden.as_ref().is_some_and(|order| !order.models.is_empty()) {
+            return;
+        }
         if !plan.order.replaces(&device.seen) {
             return;
         }
@@ -237,6 +279,8 @@ impl Fleet {
     async fn tell(&mut self, i: usize) {
         let device = &mut self.devices[i];
         device.sequence += 1;
+        let version = device.running.as_ref().map(|(running, _)| running.version.to_string());
+        self.running.lock().unwrap().insert(device.id.to_string(), version.unwrap_or_default());
         let model = ModelState {
             model: self.model.clone(),
             plan: device.seen,
@@ -255,7 +299,11 @@ impl Fleet {
             trust_version: None,
             capabilities: Capabilities::default(),
             models: vec![model],
-            overridden: None,
+            overridden: device.overridden.as_ref().map(|order| Overridden {
+                epoch: order.order.epoch,
+                revision: order.order.revision,
+                models: order.models.iter().map(|named| named.model.clone()).collect(),
+            }),
         };
         let channel = Channel::State(device.id.clone());
         self.publish(channel, serde_json::to_vec(&state).unwrap()).await;
