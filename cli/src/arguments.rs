@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterFlags;
 use crate::commands::{
-    abort, broker_acl, completion, enrol, explain, history, hold, judge, keygen, lint, pause, pin, plan,
-    promote, release, resume, retire, retry, set_aside, simulate, status, trust,
+    abort, broker_acl, completion, diff, enrol, explain, history, hold, judge, keygen, lineage, lint, pause,
+    pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -62,6 +62,10 @@ pub enum Command {
     Retire(retire::RetireArguments),
     /// List the versions of a model with stage, digest, author and age.
     History(history::HistoryArguments),
+    /// Compare two versions of a model: inputs, outputs, metrics, features, needs and origin.
+    Diff(diff::DiffArguments),
+    /// Show where versions come from, which rollouts carried them, and where they run now.
+    Lineage(lineage::LineageArguments),
     /// Check files of Rollouts and ModelVersions without a server.
     Lint(lint::LintArguments),
     /// Show what each stage of a rollout can prove, before it starts.

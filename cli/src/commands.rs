@@ -3,12 +3,14 @@
 pub mod abort;
 pub mod broker_acl;
 pub mod completion;
+pub mod diff;
 pub mod enrol;
 pub mod explain;
 pub mod history;
 pub mod hold;
 pub mod judge;
 pub mod keygen;
+pub mod lineage;
 pub mod lint;
 pub mod pause;
 pub mod pin;

@@ -6,12 +6,12 @@ use anyhow::Result;
 use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
-    abort, broker_acl, completion, enrol, explain, history, hold, judge, keygen, lint, pause, pin, plan,
-    promote, release, resume, retire, retry, set_aside, simulate, status, trust,
+    abort, broker_acl, completion, diff, enrol, explain, history, hold, judge, keygen, lineage, lint, pause,
+    pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
-use modelfleet_cli::{printing, register, tls};
+use modelfleet_cli::{printing, register, telemetry, tls};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -37,6 +37,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<Outcome> {
+    if let Command::Register(_) = &arguments.command {
+        telemetry::switch_off()?;
+    }
     tls::use_ring();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let cluster = &arguments.cluster;
@@ -60,6 +63,8 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Retire(arguments) => retire::run(cluster, &arguments).await?,
             Command::SetAside(arguments) => set_aside::run(cluster, &arguments).await?,
             Command::History(arguments) => history::run(cluster, &arguments).await?,
+            Command::Diff(arguments) => diff::run(cluster, &arguments).await?,
+            Command::Lineage(arguments) => lineage::run(cluster, &arguments).await?,
             Command::Lint(arguments) => lint::run(&arguments)?,
             Command::Plan(arguments) => plan::run(&arguments)?,
             Command::Simulate(arguments) => simulate::run(&arguments)?,

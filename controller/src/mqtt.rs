@@ -202,6 +202,12 @@ fn fleet_of(topic: &str) -> Option<&str> {
 }
 
 impl Broker {
+    /// The same, with trust documents heard.
+    #[must_use]
+    pub fn with_trust(self) -> Broker {
+        Broker { subscriptions: self.subscriptions.with_trust(), ..self }
+    }
+
     /// Feeds `inbox` until `stop`; reconnects with a bounded backoff.
     pub async fn run(mut self, stop: CancellationToken, mut inbox: impl FnMut(Feed<'_>)) {
         let mut backoff = BACKOFF_MIN;

@@ -13,6 +13,8 @@ mod fleet;
 mod plant;
 #[path = "whole/single_devices.rs"]
 mod single_devices;
+#[path = "whole/trusted.rs"]
+mod trusted;
 
 use std::time::Duration;
 

@@ -85,7 +85,8 @@ pub struct CommonArgs {
     /// again for every connection.
     #[arg(long, env = "MODELFLEET_CLIENT_CERT", requires = "client_key", value_name = "FILE")]
     pub client_cert: Option<PathBuf>,
-    /// File with the private key of the client certificate (PEM).
+    /// File with the private key of the client certificate (PEM). Or, in an agent with the feature pkcs11, the address of a key
+    /// in a token: `pkcs11:token=LABEL;object=LABEL?module-path=LIBRARY&pin-source=FILE`.
     #[arg(long, env = "MODELFLEET_CLIENT_KEY", requires = "client_cert", value_name = "FILE")]
     pub client_key: Option<PathBuf>,
     /// The shared library of ONNX Runtime. Without it, models run on rten only.

@@ -154,10 +154,14 @@ impl Model {
         self.live.load_full()
     }
 
-    /// Sets why no build may answer; `None`: one may.
-    pub fn set_forbidden(&self, why: Option<String>) {
-        if self.forbidden.load().as_deref() != why.as_ref() {
-            self.forbidden.store(why.map(Arc::new));
+    /// Sets which build should answer and why it may not; `None`: one may. Its fallback is used if no build has answered.
+    pub fn set_forbidden(&self, forbidden: Option<&(Build, String)>) {
+        let why = forbidden.map(|(_, why)| why);
+        if self.forbidden.load().as_deref() != why {
+            self.forbidden.store(why.cloned().map(Arc::new));
+        }
+        if let Some((build, _)) = forbidden.filter(|_| self.last.load().is_none()) {
+            self.last.store(Some(Arc::new(build.clone())));
         }
     }
 

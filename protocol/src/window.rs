@@ -3,7 +3,7 @@
 use crate::bins::Bins;
 use crate::generated::Counters;
 use crate::latency::LatencyHistogram;
-use crate::metric::{Metric, Reading};
+use crate::metric::{Metric, Reading, rate_micros};
 use crate::model::Profile;
 use crate::observe::Indicator;
 
@@ -107,6 +107,11 @@ impl WindowSummary {
             Reading::Ratio { part, whole } => {
                 let (part, whole) = (part(&self.counters), whole(&self.counters));
                 ratio_micros(part, whole).map(|value| (value, whole))
+            }
+            Reading::Rate { count, per_ms } => {
+                let observed_ms = self.counters.observed_ms;
+                let value = rate_micros(count(&self.counters), per_ms, observed_ms);
+                value.map(|value| (value, observed_ms))
             }
             Reading::Quantile { ppm } => {
                 self.latency.quantile(ppm).map(|value| (value, self.latency.count()))

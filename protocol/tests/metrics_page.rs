@@ -30,6 +30,8 @@ fn unit(entry: &Entry) -> &'static str {
     match entry.unit {
         Unit::Share => "share of the whole; a threshold is a percentage or a decimal number",
         Unit::Number => "number without a unit; a threshold is a decimal number",
+        Unit::PerSecond => "per second, on one device; a threshold is a decimal number",
+        Unit::PerYear => "per year of 365 days, on one device; a threshold is a decimal number",
         Unit::Duration => "duration; a threshold is a duration such as `500ms`",
     }
 }
@@ -37,6 +39,11 @@ fn unit(entry: &Entry) -> &'static str {
 fn merges(entry: &Entry) -> String {
     match entry.reading {
         Reading::Ratio { .. } => "both counts of the ratio add up".to_owned(),
+        Reading::Rate { .. } => {
+            "counts and observed times add up; over devices the mean, in which the highest counts as the \
+                                 second highest"
+                .to_owned()
+        }
         Reading::Quantile { ppm } => {
             format!(
                 "the histograms of latencies add up, and the value that {} % of the requests do not exceed is read from the sum",

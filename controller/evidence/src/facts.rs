@@ -38,6 +38,9 @@ pub struct Facts {
     pub since: Time,
     /// When its newest report arrived; zero before the first.
     pub heard_at: Time,
+    /// Of a device that contact is lost with: whether it was away at this time of day before ([`crate::away_by_rhythm`]); `None`:
+    /// it has not been watched for a day.
+    pub by_rhythm: Option<bool>,
 }
 
 /// When devices are looked at.
@@ -62,11 +65,11 @@ impl Facts {
     ///
     /// A member is a canary; so is a device that was set aside: without it, failures that come one by one would never be
     /// tested together. A device that the stage could draw from and that has nothing to do with the candidate is a
-    /// control. A device that cannot run the build is neither.
+    /// control. A device that cannot run the build, or that has trouble of its own, is neither.
     #[must_use]
     #[inline]
     pub fn arm(&self) -> Option<Arm> {
-        if self.is_incompatible() || self.set_aside_by_user {
+        if self.is_incompatible() || self.has_own_trouble() || self.set_aside_by_user {
             return None;
         }
         if self.member || self.set_aside {
@@ -115,6 +118,15 @@ impl Facts {
         }
     }
 
+    /// Its own trouble keeps it from the build, such as a full disk: no failure of the model. It counts again when it is well.
+    /// One that was set aside stays the failure that it was.
+    #[must_use]
+    #[inline]
+    pub fn has_own_trouble(&self) -> bool {
+        let told = self.has_ended() && self.code.is_some_and(FailureCode::is_own_trouble);
+        told && !self.set_aside && !self.is_unproven()
+    }
+
     /// It tried and could not, or went back by itself.
     #[must_use]
     #[inline]
@@ -133,7 +145,7 @@ impl Facts {
     #[must_use]
     #[inline]
     pub fn has_failed(&self) -> bool {
-        self.has_ended() && !self.is_unproven()
+        self.has_ended() && !self.is_unproven() && !self.has_own_trouble()
     }
 
     /// The failure that speaks against the model. A device that was set aside stays failed, whatever it says of itself
@@ -174,6 +186,13 @@ impl Facts {
         let asked_at = if self.other_windows { moment.planned_at } else { Time::ZERO };
         let since = self.heard_at.max(asked_at).max(moment.connected_since);
         moment.now.since_ms(since) <= moment.silent_after_ms
+    }
+
+    /// Contact is lost with it: it is not connected, or not heard any more.
+    #[must_use]
+    #[inline]
+    pub fn is_lost(&self, moment: &Moment) -> bool {
+        !self.online || !self.is_heard(moment)
     }
 
     /// It runs the candidate longer than probation takes and is not confirmed: too few requests were asked of it.

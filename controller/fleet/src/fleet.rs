@@ -17,6 +17,7 @@ use crate::left_out::Omitted;
 use crate::merged::Samples;
 use crate::shards::{Hashed, IdHash, Shards};
 use crate::single_devices::Directed;
+use crate::wrong_clocks::WrongClocks;
 
 /// The devices of one namespace as they are at one moment. It costs a few hundred pointers to take and to clone, however
 /// many devices there are, and does not change: a decision by it needs no lock.
@@ -27,6 +28,7 @@ pub struct Fleet {
     pub(crate) samples: BTreeMap<Number, Arc<Samples>>,
     pub(crate) heard_at: Option<Time>,
     pub(crate) complete_since: Option<Time>,
+    pub(crate) removed: u64,
     pub(crate) directed: Directed,
 }
 
@@ -47,6 +49,12 @@ impl Fleet {
     #[must_use]
     pub fn omitted(&self) -> Omitted {
         Omitted::of(self.devices.shards().map(|shard| &shard.left_out))
+    }
+
+    /// The devices whose clocks are wrong.
+    #[must_use]
+    pub fn wrong_clocks(&self) -> WrongClocks {
+        WrongClocks::of(self.devices.shards().map(|shard| &shard.clocks))
     }
 
     /// The report samples of a model that is being rolled out.
@@ -80,6 +88,12 @@ impl Fleet {
     #[must_use]
     pub fn complete_since(&self) -> Option<Time> {
         self.complete_since
+    }
+
+    /// Devices that were removed since we connected, by clearing their state.
+    #[must_use]
+    pub fn removed(&self) -> u64 {
+        self.removed
     }
 
     /// When any device was last heard; `None` before the first.
@@ -137,6 +151,13 @@ impl Fleet {
         let matching: Vec<_> = matching.collect();
         let any = matching.iter().any(|(_, able)| *able);
         matching.into_iter().filter(|(_, able)| *able || !any).map(|(candidate, _)| candidate).collect()
+    }
+
+    /// How many devices have labels that a selector matches. Looks at label sets, not at devices.
+    #[must_use]
+    pub fn selected(&self, selector: &Selector) -> u64 {
+        let matching = self.texts.labels.iter().filter(|(_, labels, _)| selector.matches(labels));
+        matching.map(|(_, _, holders)| u64::from(holders)).sum()
     }
 
     /// By number of the label set: whether a selector matches it.

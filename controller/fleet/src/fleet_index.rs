@@ -28,6 +28,7 @@ use crate::room::Room;
 use crate::shards::{Hashed, Shards};
 use crate::single_devices::SingleDevices;
 use crate::windows::Counting;
+use crate::wrong_clocks::Offset;
 
 /// Most bytes of a presence message.
 const PRESENCE_BYTES_MAX: usize = 1024;
@@ -44,6 +45,8 @@ pub struct FleetIndex {
     heard_at: Option<Time>,
     /// Since when all that its devices had retained when we subscribed has arrived.
     complete_since: Option<Time>,
+    /// Devices whose state was cleared since we connected.
+    removed: u64,
     room: Arc<Room>,
     fleet_max: usize,
     enrolment: Enrolment,
@@ -96,6 +99,7 @@ impl FleetIndex {
             samples: BTreeMap::new(),
             heard_at: None,
             complete_since: None,
+            removed: 0,
             room,
             fleet_max,
             enrolment: Enrolment::default(),
@@ -137,6 +141,7 @@ impl FleetIndex {
             samples: self.samples.clone(),
             heard_at: self.heard_at,
             complete_since: self.complete_since,
+            removed: self.removed,
             directed: Arc::clone(self.single.directed()),
         }
     }
@@ -203,7 +208,7 @@ impl FleetIndex {
     /// The connection is new: nothing that devices have retained counts as heard.
     pub fn reconnect(&mut self) {
         self.single.reconnect();
-        self.complete_since = None;
+        (self.complete_since, self.removed) = (None, 0);
     }
 
     /// Folds a device's message. `retained`: it lay at the broker before we connected. Plans and overrides are not for the
@@ -346,6 +351,10 @@ impl FleetIndex {
         self.admit(device)?;
         self.note_heard(if retained { now.min(state.at) } else { now });
         self.single.note_told(device.id, state.overridden.take());
+        // What lay at the broker says what the clock was like when it was sent.
+        if !retained {
+            self.note_clock(device, Offset::of(state.at, now));
+        }
         Ok(Folded { change: self.take_state(device, state), problem })
     }
 
@@ -385,6 +394,7 @@ impl FleetIndex {
 
     fn remove(&mut self, device: Hashed<'_>) -> Change {
         let Some(gone) = self.devices.remove(device) else { return Change::Nothing };
+        self.removed = self.removed.saturating_add(u64::from(gone.labels != NONE));
         gone.release(&mut self.texts);
         self.room.give_back(1);
         self.samples.values_mut().for_each(|samples| Samples::remove(samples, device.id));
@@ -451,6 +461,13 @@ impl FleetIndex {
             Samples::take(samples, device.id, report);
         }
         Ok(true)
+    }
+
+    fn note_clock(&mut self, device: Hashed<'_>, offset: Option<Offset>) {
+        // As a rule a clock is right and was, and no shard is copied for it.
+        if offset.is_some() || self.devices.shard(device).clocks.has(device.id) {
+            self.devices.shard_mut(device).clocks.note(device.id, offset);
+        }
     }
 
     fn note_heard(&mut self, at: Time) {

@@ -4,6 +4,7 @@
 //! written message by message; a [`Fleet`] is a copy of it at one moment, which costs a few hundred pointers to take and
 //! does not change.
 
+pub mod census;
 mod clones;
 pub mod device;
 pub mod enrolment;
@@ -25,9 +26,12 @@ pub mod other_plan;
 pub mod room;
 pub mod shards;
 pub mod single_devices;
+pub mod trust;
+pub mod trust_held;
 pub mod unable;
 pub mod view;
 pub mod windows;
+pub mod wrong_clocks;
 
 pub use enrolment::Enrolment;
 pub use fleet::Fleet;
@@ -39,3 +43,4 @@ pub use malformed::Malformed;
 pub use managed::{Managed, Source};
 pub use room::Room;
 pub use single_devices::SingleDevices;
+pub use trust::Trust;

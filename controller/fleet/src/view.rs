@@ -93,7 +93,7 @@ pub struct Subject<'a> {
     pub report: Option<&'a DeviceReport>,
 }
 
-/// A failed device, for people.
+/// A device that failed, or that has trouble of its own, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedDevice {
     /// Which.
@@ -149,7 +149,11 @@ impl Fleet {
             let aside = by_order || lens.set_aside.binary_search(id).is_ok();
             let facts = facts(lens, &own, (id, aside), device, entry, set);
             // No plan takes from it what it runs by an order of its own, so no way back waits for it.
-            let facts = Facts { stays: facts.stays || by_order, ..facts };
+            let mut facts = Facts { stays: facts.stays || by_order, ..facts };
+            if facts.is_lost(&moment) {
+                let report = entry.and_then(|e| e.report.as_ref());
+                facts.by_rhythm = report.and_then(|report| report.away_by_rhythm(lens.now));
+            }
             count(&mut survey.view, &facts, &moment);
             let in_scope = set.in_scope && !facts.set_aside_by_user;
             survey.eligible += u64::from(in_scope);
@@ -160,7 +164,7 @@ impl Fleet {
             if facts.is_exposed() && facts.online {
                 keep_first(&mut survey.exposed, UNCONFIRMED_MAX, id, |known| known, || id.clone());
             }
-            let failed = (facts.member || facts.set_aside) && facts.has_failed();
+            let failed = (facts.member || facts.set_aside) && (facts.has_failed() || facts.has_own_trouble());
             if let (true, Some(code)) = (failed, facts.code) {
                 let made = || FailedDevice { device: id.clone(), code, at: facts.since };
                 keep_first(&mut survey.failures, FAILURES_MAX, id, |known| &known.device, made);
@@ -262,6 +266,7 @@ fn facts(
         code: attempt.and_then(|a| a.code),
         since: attempt.map_or(Time::ZERO, |a| a.since),
         heard_at: report.map_or(Time::ZERO, |r| r.heard),
+        by_rhythm: None,
     }
 }
 

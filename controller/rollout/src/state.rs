@@ -220,6 +220,8 @@ pub enum Cause {
     Superseded,
     /// No device of the stage can run it. Not rejected: other devices may.
     NobodyCanRun,
+    /// The trust document forbids the version. Not rejected: no harm was shown, and no retry token lifts it.
+    VersionForbidden,
 }
 
 /// How a stage was left.
@@ -334,6 +336,7 @@ impl Cause {
             Cause::Deleted => "Deleted",
             Cause::Superseded => "Superseded",
             Cause::NobodyCanRun => "NobodyCanRun",
+            Cause::VersionForbidden => "VersionForbidden",
         }
     }
 }

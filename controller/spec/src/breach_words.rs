@@ -22,6 +22,8 @@ pub(crate) fn limit(indicator: &Indicator) -> String {
         Unit::Duration => format!("{} ms", decimal(indicator.threshold, 1_000_000)),
         Unit::Number => decimal(indicator.threshold, 1_000_000),
         Unit::Share => format!("{} %", decimal(indicator.threshold, 10_000)),
+        Unit::PerSecond => format!("{} per second", decimal(indicator.threshold, 1_000_000)),
+        Unit::PerYear => format!("{} a year", decimal(indicator.threshold, 1_000_000)),
     }
 }
 

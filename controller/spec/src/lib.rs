@@ -4,6 +4,7 @@
 //! is rolled out.
 
 mod breach_words;
+pub mod builds;
 mod floors;
 mod objective;
 mod problem;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use modelfleet_protocol::ids::{Digest, ModelName};
 
 use crate::interface::{Identity, Input, Limits, Moment, Step};
+use crate::plan::build::Build;
 use crate::saved::Saved;
 use crate::trust::TrustRules;
 use modelfleet_protocol::trust::TrustDocument;
@@ -87,10 +88,11 @@ impl Agent {
         self.state.saved_windows(model)
     }
 
-    /// Why no build of this model answers, if the trust document's floor is the reason.
+    /// Models of which no build answers, because the trust document's floor forbids the one that is wanted: that build, and
+    /// why it may not run.
     #[must_use]
-    pub fn why_none_answers(&self, model: &ModelName) -> Option<String> {
-        self.state.why_none_answers(model)
+    pub fn forbidden(&self) -> Vec<(Build, String)> {
+        self.state.forbidden()
     }
 
     /// Builds whose bytes are needed, complete or partial. The shell may delete all others when it starts.

@@ -14,7 +14,7 @@ use modelfleet_protocol::time::Time;
 
 use crate::trust::TrustAnchor;
 
-pub use inputs::{Input, Retry};
+pub use inputs::{FetchedDetails, Input, Retry};
 pub use limits::Limits;
 pub use outputs::{Output, Record, RecordingTarget, Role};
 

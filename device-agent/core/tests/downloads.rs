@@ -323,7 +323,7 @@ fn a_download_that_nobody_wants_any_more_leaves_a_build_that_answers_its_bytes()
     world.plan(plan(3, Some(1), None, &[]));
     // It was through as it was stopped.
     world.files.insert(digest(2));
-    world.feed(Input::Fetched { digest: digest(2) });
+    world.feed(Input::Fetched { digest: digest(2), details: None });
     assert!(world.files.contains(&digest(2)), "it answers still");
     world.answer_all();
     assert_eq!((world.serving, world.files.len()), (Some(digest(1)), 1));

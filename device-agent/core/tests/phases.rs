@@ -116,7 +116,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Override: hold", orders(OverrideAction::Hold)),
         ("Override: release", orders(OverrideAction::Release)),
         ("FetchProgress", Input::FetchProgress { digest: d, bytes: 600 }),
-        ("Fetched", Input::Fetched { digest: d }),
+        ("Fetched", Input::Fetched { digest: d, details: None }),
         ("FetchFailed: later", retry(Retry::Later)),
         ("FetchFailed: never", retry(Retry::Never)),
         ("RoomOnDisk", Input::RoomOnDisk),

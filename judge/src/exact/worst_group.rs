@@ -141,6 +141,8 @@ mod tests {
     use crate::exact::groups;
     use crate::observations::Arm;
 
+    type Test = fn(&[Subject], &[Group], &[f64], f64, u64) -> Option<Worst>;
+
     /// Devices that scatter far, in groups of unlike sizes, in one stratum or in three.
     fn picked(seed: u64, strata: u32) -> (Vec<Subject>, Vec<f64>) {
         let mut luck = Chance::new(seed);
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn a_random_pick_is_seldom_significant() {
         for (strata, level) in [(1, 0.05), (3, 0.05), (1, 0.01)] {
-            let below = |test: fn(&[Subject], &[Group], &[f64], f64, u64) -> Option<Worst>| {
+            let below = |test: Test| {
                 let hit = |seed: &u64| {
                     let (subjects, changes) = picked(*seed, strata);
                     let groups = groups::of(&subjects);

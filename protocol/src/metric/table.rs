@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Needs::{Confidence, Nothing, Profile, Ranges, Truth};
 use super::Reading::{self, Highest, Quantile};
-use super::Unit::{Duration, Number, Share};
+use super::Unit::{Duration, Number, PerSecond, PerYear, Share};
 use super::Worse::{Above, Below};
 use super::{Distance, Entry};
 use crate::bins::{kl_micros, psi_micros};
@@ -33,6 +33,9 @@ macro_rules! metrics {
     };
 }
 
+/// A year of 365 days.
+const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+
 const fn ratio(part: fn(&Counters) -> u64, whole: fn(&Counters) -> u64) -> Reading {
     Reading::Ratio { part, whole }
 }
@@ -52,6 +55,18 @@ fn known(c: &Counters) -> u64 {
     positive(c).saturating_add(negative(c))
 }
 
+fn twice_right_alarms(c: &Counters) -> u64 {
+    c.true_positive.saturating_mul(2)
+}
+
+fn twice_right_alarms_and_errors(c: &Counters) -> u64 {
+    twice_right_alarms(c).saturating_add(c.false_positive).saturating_add(c.false_negative)
+}
+
+fn completed(c: &Counters) -> u64 {
+    c.requests.saturating_sub(c.errors).saturating_sub(c.timeouts)
+}
+
 fn right(c: &Counters) -> u64 {
     c.true_positive.saturating_add(c.true_negative)
 }
@@ -68,6 +83,12 @@ metrics! {
         unit: Share, worse: Above, needs: Nothing,
         reading: ratio(|c| c.timeouts, |c| c.requests),
         breach: "too many timeouts", label: "timeouts", prometheus: "prediction_timeouts",
+    }
+    /// Predictions that one device completed in a second, by the model or the fallback: neither failed nor timed out.
+    Throughput {
+        unit: PerSecond, worse: Below, needs: Nothing,
+        reading: Reading::Rate { count: completed, per_ms: 1_000 },
+        breach: "too few predictions", label: "throughput", prometheus: "predictions",
     }
     /// Median time of a prediction in a window.
     LatencyP50 {
@@ -97,7 +118,7 @@ metrics! {
     FalsePositiveRate {
         unit: Share, worse: Above, needs: Truth,
         reading: ratio(|c| c.false_positive, negative),
-        breach: "too many false alarms", label: "false alarms", prometheus: "false_positives",
+        breach: "too many false alarms", label: "false alarms", prometheus: "false_positive",
     }
     /// Share of positive cases that the model did not call positive, from ground truth.
     MissedDetectionRate {
@@ -110,6 +131,49 @@ metrics! {
         unit: Share, worse: Below, needs: Truth,
         reading: ratio(right, known),
         breach: "too few correct answers", label: "accuracy", prometheus: "accuracy",
+    }
+    /// Share of positive answers that ground truth confirmed: TP / (TP + FP).
+    Precision {
+        unit: Share, worse: Below, needs: Truth,
+        reading: ratio(|c| c.true_positive, |c| c.true_positive.saturating_add(c.false_positive)),
+        breach: "too many of the alarms are false", label: "precision", prometheus: "precision",
+    }
+    /// Share of positive cases that the model called positive, from ground truth: TP / (TP + FN).
+    Recall {
+        unit: Share, worse: Below, needs: Truth,
+        reading: ratio(|c| c.true_positive, positive),
+        breach: "too few cases detected", label: "recall", prometheus: "recall",
+    }
+    /// Harmonic mean of precision and recall, from ground truth: 2 TP / (2 TP + FP + FN).
+    F1 {
+        unit: Share, worse: Below, needs: Truth,
+        reading: ratio(twice_right_alarms, twice_right_alarms_and_errors),
+        breach: "too low an F1 score", label: "F1 score", prometheus: "f1",
+    }
+    /// Share of negative cases that the model called negative, from ground truth: TN / (TN + FP).
+    Specificity {
+        unit: Share, worse: Below, needs: Truth,
+        reading: ratio(|c| c.true_negative, negative),
+        breach: "too low a specificity", label: "specificity", prometheus: "specificity",
+    }
+    /// False alarms of one device in a year, from ground truth: those that are known by now, over the time that was observed.
+    FalsePositivesPerYear {
+        unit: PerYear, worse: Above, needs: Truth,
+        reading: Reading::Rate { count: |c| c.false_positive, per_ms: YEAR_MS },
+        breach: "too many false alarms a year", label: "false alarms a year", prometheus: "false_positives",
+    }
+    /// Share of predictions that the fallback answered, because a pre-filter kept the row from the model or the model could
+    /// not answer.
+    FallbackRate {
+        unit: Share, worse: Above, needs: Nothing,
+        reading: ratio(|c| c.fallback, |c| c.requests),
+        breach: "too many answers of the fallback", label: "fallback answers", prometheus: "fallback_answers",
+    }
+    /// Share of requests that were refused, because their inputs have another type, shape or name than the model takes.
+    RefusedRate {
+        unit: Share, worse: Above, needs: Nothing,
+        reading: ratio(|c| c.refused, |c| c.requests.saturating_add(c.refused)),
+        breach: "too many requests of the wrong type", label: "refused requests", prometheus: "refused_requests",
     }
     /// Share of answers with a confidence below `baseline.confidence.lowBelow`.
     LowConfidenceRate {

@@ -66,6 +66,7 @@ pub fn pump_build(version: &str, bytes: &[u8], uri: String) -> ModelBuild {
         device_labels: Default::default(),
         inputs: vec![tensor("features", "FP32", &[-1, 7])],
         outputs: vec![tensor("label", "INT64", &[-1, 1])],
+        details: None,
         self_test: Vec::new(),
         profile: None,
         decision: Some(Decision {

@@ -41,7 +41,7 @@ fn identity() -> Identity {
 /// What the shell answers where all goes well.
 fn answer(output: &Output) -> Option<Input> {
     Some(match output {
-        Output::Fetch { build, .. } => Input::Fetched { digest: build.digest },
+        Output::Fetch { build, .. } => Input::Fetched { digest: build.digest, details: None },
         Output::Admit { build } => Input::Admitted {
             model: build.model.clone(),
             digest: build.digest,

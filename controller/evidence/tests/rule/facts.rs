@@ -4,7 +4,7 @@ use modelfleet_protocol::time::Time;
 use modelfleet_rollout::FleetView;
 
 use super::{OPENED, facts, moment};
-use modelfleet_evidence::{Facts, Moment, count};
+use modelfleet_evidence::{Facts, Moment, away_by_rhythm, count};
 
 fn at(phase: Phase, code: Option<FailureCode>) -> Facts {
     Facts { member: true, phase: Some(phase), code, ..facts() }
@@ -85,14 +85,35 @@ fn failures_of_the_model_are_told_from_those_of_the_way_there() {
     let failed = at(Phase::Failed, Some(FailureCode::LoadRefused));
     assert!(failed.has_failed() && !failed.is_awaited());
     assert_eq!(failed.hard_failure(), Some(FailureCode::LoadRefused));
-    let on_the_way = at(Phase::Failed, Some(FailureCode::DiskFull));
-    assert!(on_the_way.has_failed());
-    assert_eq!(on_the_way.hard_failure(), None);
+    for code in [FailureCode::DownloadExhausted, FailureCode::DigestMismatch, FailureCode::SignatureInvalid] {
+        let on_the_way = at(Phase::Failed, Some(code));
+        assert!(on_the_way.has_failed(), "{code:?}");
+        assert_eq!(on_the_way.hard_failure(), None, "{code:?}");
+    }
     let unproven = at(Phase::Reverted, Some(FailureCode::Unproven));
     assert!(unproven.is_unproven() && !unproven.has_failed());
     assert_eq!((view(unproven).unproven, view(unproven).failed), (1, 0));
     let late = at(Phase::Confirmed, Some(FailureCode::CrashLoop));
     assert_eq!(late.hard_failure(), None, "its attempt has not ended");
+}
+
+#[test]
+fn a_device_with_trouble_of_its_own_is_in_neither_arm_and_no_failure_until_it_is_well() {
+    for code in [FailureCode::DiskFull, FailureCode::DiskUnreadable, FailureCode::Unproven] {
+        let device = at(Phase::Failed, Some(code));
+        assert!(device.has_own_trouble() && !device.has_failed(), "{code:?}");
+        assert_eq!((device.arm(), device.hard_failure()), (None, None), "{code:?}");
+        let view = view(device);
+        let counts = (view.members, view.own_trouble, view.eligible, view.failed, view.unproven);
+        assert_eq!(counts, (1, 1, 0, 0, 0), "{code:?}");
+        assert_eq!(at(Phase::Downloading, Some(code)).arm(), Some(Arm::Canary), "{code:?}: it tries again");
+        // What it did under the version before counts on: no device leaves a failure behind by filling its disk.
+        let set_aside = Facts { member: false, set_aside: true, ..device };
+        assert_eq!(
+            (set_aside.arm(), set_aside.hard_failure()),
+            (Some(Arm::Canary), Some(FailureCode::Unknown))
+        );
+    }
 }
 
 #[test]
@@ -224,4 +245,69 @@ fn contact_is_lost_with_devices_that_are_not_connected_or_not_heard() {
     assert_eq!((others(idle), others(Facts { online: false, ..idle })), ((1, 0), (1, 1)));
     assert_eq!(others(heard), (0, 0), "it runs the candidate");
     assert_eq!(others(Facts { matching: false, ..idle }), (0, 0), "the stage could not have drawn it");
+}
+
+/// Devices with hourly windows, 200 with the candidate: the counts at this hour, counted from a midnight. `on`: whether a device
+/// runs in a window; each has run its build from window `since` on.
+fn fleet_at(hour: u64, since: u64, others: u32, on: impl Fn(u32, u64) -> bool) -> FleetView {
+    const HOUR_MS: u64 = 3_600_000;
+    let now = Time(hour * HOUR_MS + 5 * 60_000);
+    let moment = Moment { now, silent_after_ms: HOUR_MS, ..moment() };
+    let mut view = FleetView::default();
+    for number in 0..200 + others {
+        let online = on(number, hour);
+        let is_canary = number < 200;
+        let phase = is_canary.then_some(Phase::Confirmed);
+        let mut facts = Facts { member: is_canary, phase, online, heard_at: now, ..facts() };
+        if facts.is_lost(&moment) {
+            facts.by_rhythm = away_by_rhythm(now, HOUR_MS, |first, end| {
+                (first.max(since)..end.min(hour)).filter(|window| on(number, *window)).count() as u64
+            });
+        }
+        count(&mut view, &facts, &moment);
+    }
+    view
+}
+
+const DAY: u64 = 24;
+
+fn is_night(hour: u64) -> bool {
+    hour % DAY >= 22 || hour % DAY < 8
+}
+
+#[test]
+fn a_fleet_that_is_off_for_ten_hours_a_night_has_lost_no_contact() {
+    let lost = |hour: u64| fleet_at(hour, 0, 0, |_, hour| !is_night(hour)).has_lost_most();
+    assert!((3 * DAY..5 * DAY).all(|hour| !lost(hour)));
+    // On its first night no device tells that it is a night: the stage pauses once, and goes on in the morning.
+    let first: Vec<bool> = (9..2 * DAY + 9)
+        .map(|hour| fleet_at(hour, 9, 0, |_, hour| !is_night(hour)).has_lost_most())
+        .collect();
+    assert_eq!(first.iter().filter(|lost| **lost).count(), 10, "the ten hours of the first night");
+    assert!(first[(DAY - 1) as usize..].iter().all(|lost| !lost), "and none of the second");
+}
+
+#[test]
+fn most_canaries_lost_at_noon_are_lost_whatever_their_nights() {
+    let noon = 4 * DAY + 12;
+    for (nights, percent, others) in [(false, 60, 100), (true, 60, 100), (true, 90, 0)] {
+        let crashed = |number: u32, hour: u64| number < 2 * percent && hour >= noon;
+        let on = |number: u32, hour: u64| !(crashed(number, hour) || nights && is_night(hour));
+        assert!(!fleet_at(noon - 1, 0, others, on).has_lost_most());
+        let view = fleet_at(noon, 0, others, on);
+        assert!(view.has_lost_most(), "five minutes past noon: {view:?}");
+        assert_eq!((view.out_of_contact(), view.away_by_rhythm), (u64::from(2 * percent), 0));
+        assert!(fleet_at(noon + DAY + 3, 0, others, on).has_lost_most(), "a day later as well");
+    }
+}
+
+/// A device that has the candidate since today tells no rhythm; those that had it before do.
+#[test]
+fn new_devices_are_away_at_night_as_the_others_are() {
+    let on = |number: u32, hour: u64| !is_night(hour) && (number < 40 || hour >= 5 * DAY + 9);
+    let night = fleet_at(5 * DAY + 23, 0, 0, on);
+    assert_eq!((night.lost, night.lost_untold, night.away_by_rhythm), (160, 160, 40));
+    assert!(!night.has_lost_most(), "{night:?}");
+    let crashed = |number: u32, hour: u64| on(number, hour) && hour < 5 * DAY + 14;
+    assert!(fleet_at(5 * DAY + 15, 0, 0, crashed).has_lost_most(), "in the afternoon all are lost");
 }

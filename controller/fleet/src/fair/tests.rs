@@ -74,6 +74,7 @@ fn one_device_moves_no_value_further_than_its_share_whatever_it_counts() {
             );
         }
         assert!(of(&liar, Metric::Accuracy).unwrap().0 >= 940_000, "{loud}");
+        assert_eq!(of(&liar, Metric::FalsePositivesPerYear).unwrap().0, 0, "{loud}");
         assert!(of(&liar, Metric::Availability).unwrap().0 >= 940_000, "{loud}");
         // One in twenty in the wrong bin is some drift, and no more than that.
         let psi = of(&liar, Metric::FeaturePsi).unwrap().0;

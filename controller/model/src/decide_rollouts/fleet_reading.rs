@@ -5,6 +5,7 @@ use modelfleet_protocol::draw::{Share, open_stage};
 use modelfleet_protocol::ids::{DeviceId, Digest};
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::plan::Order;
 use modelfleet_protocol::selector::Selector;
 use modelfleet_rollout::{FleetView, Phase, PlanView};
 use modelfleet_spec::Valid;
@@ -12,10 +13,12 @@ use modelfleet_spec::Valid;
 use super::{Sampling, Shared};
 use crate::assess::{Answer, Judged, Recording, assess};
 use crate::status::memory::Memory;
+use crate::status::trust::TrustReading;
 use modelfleet_fleet::left_out::Omitted;
 use modelfleet_fleet::other_plan::OtherPlan;
 use modelfleet_fleet::view::{FailedDevice, Lens, Survey};
 use modelfleet_fleet::windows::Counting;
+use modelfleet_fleet::wrong_clocks::WrongClocks;
 
 /// What was seen of the fleet.
 #[derive(Clone, Debug)]
@@ -34,8 +37,14 @@ pub struct FleetReading {
     pub exposed: Vec<DeviceId>,
     /// Devices of the fleet whose state cannot be taken.
     pub omitted: Omitted,
+    /// Order and lifetime of the newest plan.
+    pub plan_order: Option<Order>,
+    /// Devices of the fleet whose clocks are wrong.
+    pub wrong_clocks: WrongClocks,
     /// Connected devices that hold another plan than the newest.
     pub other_plan: OtherPlan,
+    /// The trust document that counts, and how many devices hold it.
+    pub trust: TrustReading,
     /// Why devices cannot run the candidate, while none runs it.
     pub unable_why: String,
 }
@@ -47,7 +56,7 @@ impl Shared<'_> {
         memory: &Memory,
         membership: &Membership,
         plan: &PlanView,
-        judged: bool,
+        (judged, whole): (bool, bool),
     ) -> (Option<FleetReading>, Option<Answer>) {
         let state = &memory.state;
         let build = self.builds.get(if state.version.is_empty() { &plan.version } else { &state.version });
@@ -80,7 +89,7 @@ impl Shared<'_> {
             plan: self.snapshot.plan.as_deref(),
             now: self.now,
         };
-        let asks = sampling.is_some() && state.stage_opened_at.is_some() && self.link.settled;
+        let asks = sampling.is_some() && state.stage_opened_at.is_some() && whole;
         let Survey { mut view, eligible, online, subjects, failures, exposed, other_plan } =
             fleet.survey(&lens, asks);
         // Once a device runs it, that none can is no question any more.
@@ -105,8 +114,11 @@ impl Shared<'_> {
             moment: lens.moment(),
         };
         let answer = asks.then(|| assess(&judged));
-        let omitted = fleet.omitted();
-        let (whole, unable_why) = (self.link.settled, unable.why);
+        let (omitted, wrong_clocks) = (fleet.omitted(), fleet.wrong_clocks());
+        let document = self.snapshot.trust.clone();
+        let held = document.as_ref().map(|document| fleet.trust_held(document.version)).unwrap_or_default();
+        let trust = TrustReading { document, held };
+        let unable_why = unable.why;
         let seen = FleetReading {
             whole,
             view,
@@ -115,7 +127,10 @@ impl Shared<'_> {
             failures,
             exposed,
             omitted,
+            plan_order: self.snapshot.plan.as_ref().map(|plan| plan.order),
+            wrong_clocks,
             other_plan,
+            trust,
             unable_why,
         };
         (Some(seen), answer)

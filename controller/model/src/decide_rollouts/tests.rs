@@ -18,6 +18,7 @@ use modelfleet_fleet::Source;
 use modelfleet_fleet::ledger::Ledger;
 use modelfleet_fleet::{Index, Key};
 
+mod fewer_devices;
 mod first_sight;
 mod hostile;
 mod in_the_way;
@@ -147,7 +148,7 @@ impl Stage {
         });
         let plan: Plan = serde_json::from_value(plan).unwrap();
         let sealed = seal(&self.signer, PLAN_TYPE, &to_json(&plan));
-        assert_eq!(self.ledger.take(&key(), &sealed), Some(1));
+        assert_eq!(self.ledger.take(&key(), &sealed).map(|taken| taken.epoch), Some(1));
         self
     }
 
@@ -162,6 +163,7 @@ impl Stage {
             plan: self.ledger.newest(&key).cloned(),
             recalled: self.ledger.recalled(&key).cloned(),
             fleet: self.index.fleet(&key.0),
+            trust: None,
             link: self.link,
             recorded: None,
             last_looks: Arc::new(self.last_looks.clone()),

@@ -180,7 +180,11 @@ impl World {
             }
             Action::MarkRejected { message, .. } => {
                 // The first rejection stays, with its time, and so does a check that failed.
-                if !matches!(facts.version, VersionFact::Rejected { .. } | VersionFact::Unverifiable(_)) {
+                let stays = matches!(
+                    facts.version,
+                    VersionFact::Rejected { .. } | VersionFact::Unverifiable(_) | VersionFact::Forbidden(_)
+                );
+                if !stays {
                     facts.version = VersionFact::Rejected { reason: message.clone(), at: now };
                 }
             }

@@ -139,9 +139,10 @@ impl ModelTable {
             | Input::SlotLost { .. } => {
                 return self.iter_mut().for_each(|model| model.apply_outcome(&input, ctx));
             }
-            Input::Fetched { digest } => {
+            Input::Fetched { digest, details } => {
                 let mut wanted = false;
-                self.iter_mut().for_each(|model| wanted |= model.download_finished(digest, ctx));
+                self.iter_mut()
+                    .for_each(|model| wanted |= model.download_finished(digest, details.as_ref(), ctx));
                 if !wanted {
                     ctx.emit(Output::Delete { digest: *digest });
                 }

@@ -18,6 +18,7 @@ use crate::interface::{Identity, Input, Limits, Moment, Output, Record, Step, Wa
 use crate::model::ManagedModel;
 use crate::persist::record_writes::RecordWrites;
 use crate::persist::sequence::Sequence;
+use crate::plan::build::Build;
 use crate::report::device_state;
 use crate::saved::{SAVED_VERSION, Saved, SeenOrders};
 use crate::trust::TrustRules;
@@ -268,8 +269,8 @@ impl AgentState {
         self.models.get(model).map_or_else(Vec::new, |model| model.windows_record())
     }
 
-    pub fn why_none_answers(&self, model: &ModelName) -> Option<String> {
-        self.models.get(model)?.why_none_answers()
+    pub fn forbidden(&self) -> Vec<(Build, String)> {
+        self.models.iter().filter_map(|model| model.forbidden()).collect()
     }
 
     /// Builds whose bytes are needed, complete or partial.

@@ -94,6 +94,11 @@ impl SlotTable {
         self.get(digest).is_some()
     }
 
+    /// Whether all that this description of a build names is on disk: its bytes, and its details file if it has one.
+    pub fn holds(&self, build: &Build) -> bool {
+        self.get(&build.digest).is_some_and(|slot| build.completed_from(&slot.build).is_some())
+    }
+
     /// The description of a build on disk.
     pub fn build(&self, digest: &Digest) -> Option<Build> {
         self.get(digest).map(|slot| slot.build.clone())
@@ -107,11 +112,14 @@ impl SlotTable {
         self.get(digest).is_some_and(|slot| slot.stable)
     }
 
-    /// Adds a build whose download is complete. Does nothing if it is there already.
+    /// Adds a build whose download is complete. If its bytes are there already, only its description changes.
     pub fn add(&mut self, build: Build, stable: bool) {
-        if !self.contains(&build.digest) {
-            let (engine, activated) = (String::new(), Time::ZERO);
-            self.slots.push(Slot { build, stable, proven: false, engine, activated });
+        match self.get_mut(&build.digest) {
+            Some(slot) => slot.build = build,
+            None => {
+                let (engine, activated) = (String::new(), Time::ZERO);
+                self.slots.push(Slot { build, stable, proven: false, engine, activated });
+            }
         }
     }
 
@@ -154,10 +162,12 @@ impl SlotTable {
         changed
     }
 
-    /// Takes the descriptions of builds from the newest plan, so that older plans can be freed.
+    /// Takes the descriptions of builds from the newest plan, so that older plans can be freed. A description that names
+    /// another details file comes with that file: until then the build keeps the one that it was tested by.
     pub fn describe_from(&mut self, plan: &Arc<Plan>) {
         for slot in &mut self.slots {
-            if let Some(build) = Build::in_plan(plan, &slot.build.digest) {
+            let described = Build::in_plan(plan, &slot.build.digest);
+            if let Some(build) = described.and_then(|build| build.completed_from(&slot.build)) {
                 slot.build = build;
             }
         }

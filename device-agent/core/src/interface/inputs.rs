@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use modelfleet_protocol::details::Details;
 use modelfleet_protocol::envelope::Signed;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::ids::{Digest, ModelName};
@@ -57,6 +58,8 @@ pub enum Input {
     Fetched {
         /// The build.
         digest: Digest,
+        /// The content of the details file that the build names, if it names one.
+        details: Option<FetchedDetails>,
     },
     /// The download failed.
     FetchFailed {
@@ -183,6 +186,15 @@ pub enum Input {
     },
     /// The time of [`crate::interface::Step::wake`] has come. Feeding it early does no harm.
     Wake,
+}
+
+/// The content of a build's details file, verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FetchedDetails {
+    /// Digest of the file.
+    pub file: Digest,
+    /// What is in it.
+    pub details: Arc<Details>,
 }
 
 /// Whether another try may succeed.

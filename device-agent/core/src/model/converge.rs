@@ -2,7 +2,6 @@
 //! wanted is stopped and deleted.
 
 use modelfleet_protocol::admission;
-use modelfleet_protocol::floor::BelowFloor;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 
@@ -39,7 +38,7 @@ impl ManagedModel {
         if !self.may_try(&target, ctx) {
             return;
         }
-        let on_disk = self.slots.contains(&digest);
+        let on_disk = self.slots.holds(&target.build);
         let Some(record) = self.attempts.at_mut(&target) else { return };
         let able =
             admission::check(&ctx.identity.labels, &ctx.identity.capabilities, &target.build, target.mode);
@@ -67,26 +66,6 @@ impl ManagedModel {
         } else if on_disk && !self.on_probation() && ctx.may_load {
             self.load(&target, ctx);
         }
-    }
-
-    /// The floor forbids the build that is wanted. The device says so; its attempt can never succeed.
-    fn refuse_forbidden(&mut self, target: &Target, below: &BelowFloor, ctx: &mut StepContext<'_>) {
-        let (record, _) = self.attempts.find_or_begin(&target.attempt, target.build.digest, ctx.now);
-        if record.has_ended() && record.retry_at.is_none() {
-            return;
-        }
-        record.retry_at = None;
-        let failure = Failure::new(FailureCode::VersionForbidden, below.to_string());
-        record.end(Phase::Incompatible, Some(failure), ctx.now);
-        ctx.log(format!("{}: {below}", self.name));
-        ctx.changed();
-    }
-
-    /// Why no build is to answer, if the floor is the reason.
-    pub fn why_none_answers(&self) -> Option<String> {
-        let record = self.attempts.at(self.orders.target()?).filter(|_| self.active.is_none())?;
-        let failure = record.attempt.failure.as_ref()?;
-        (failure.code == FailureCode::VersionForbidden).then(|| failure.detail.clone())
     }
 
     /// The build that is wanted is active already: it was promoted, or another attempt has the same build.
@@ -156,6 +135,7 @@ impl ManagedModel {
         if self.admission.is_loaded(&digest) {
             return self.activate(target, ctx);
         }
+        let Some(build) = self.slots.build(&digest) else { return };
         let Some(record) = self.attempts.at_mut(target) else { return };
         if let Some(at) = record.retry_at.map(|at| not_later_than(now, at, ctx.limits.fetch_backoff_max_ms))
             && at > now
@@ -172,7 +152,7 @@ impl ManagedModel {
         record.admissions += 1;
         ctx.save();
         self.admission.request(digest);
-        ctx.emit(Output::Admit { build: target.build.clone() });
+        ctx.emit(Output::Admit { build });
     }
 
     fn activate(&mut self, target: &Target, ctx: &mut StepContext<'_>) {
@@ -181,7 +161,8 @@ impl ManagedModel {
         if target.is_shadow() {
             self.totals.reset();
             self.memory_suspect = Some((Role::Shadow, ctx.now));
-            self.shadow.start(&self.name, target.build.clone(), ctx);
+            let build = self.slots.build(&digest).unwrap_or_else(|| target.build.clone());
+            self.shadow.start(&self.name, build, ctx);
             // A build that was confirmed in shadow stays so when the agent starts again.
             let record = self.attempts.at_mut(target);
             if let Some(record) = record.filter(|record| record.attempt.phase != Phase::Confirmed) {
@@ -242,13 +223,16 @@ impl ManagedModel {
 
     /// Deletes partial downloads whose attempts have ended.
     pub(super) fn drop_partial_downloads(&mut self, ctx: &mut StepContext<'_>) {
-        let (orders, attempts) = (&self.orders, &self.attempts);
+        let (orders, attempts, slots) = (&self.orders, &self.attempts, &self.slots);
         let needed = |digest: &Digest| {
             let open =
                 |record: &AttemptRecord| record.is_open() && !record.failed_with(FailureCode::DiskFull);
             orders.target_of(digest).is_some_and(|target| attempts.at(target).is_none_or(open))
         };
-        let keep = |digest: &Digest| !orders.bars(digest) && (orders.is_unchanged() || needed(digest));
+        // To drop a download deletes its bytes, and a slot may hold these: then only the details file was missing.
+        let keep = |digest: &Digest| {
+            slots.contains(digest) || (!orders.bars(digest) && (orders.is_unchanged() || needed(digest)))
+        };
         self.download.drop_partial(keep, ctx);
     }
 
@@ -285,7 +269,7 @@ impl ManagedModel {
         if ended || under_way || self.is_active(&digest) {
             return None;
         }
-        let on_disk = self.slots.contains(&digest);
+        let on_disk = self.slots.holds(&target.build);
         let obstacle = if !ctx.writable {
             Obstacle::DiskReadOnly
         } else if ctx.now >= target.expires {

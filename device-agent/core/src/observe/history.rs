@@ -153,7 +153,9 @@ impl PastWindow {
             Reading::Distance(distance) => {
                 self.distance(distance.kept_as, indicator.feature.as_deref(), profile)?
             }
-            Reading::Ratio { .. } | Reading::Highest(_) => return self.summary().is_bad(indicator, profile),
+            Reading::Ratio { .. } | Reading::Rate { .. } | Reading::Highest(_) => {
+                return self.summary().is_bad(indicator, profile);
+            }
         };
         (samples >= indicator.min_samples).then(|| indicator.metric.is_beyond(value, indicator.threshold))
     }

@@ -3,6 +3,7 @@
 
 mod asked;
 mod plans;
+pub mod rotation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -190,7 +191,8 @@ impl World {
             }
             Output::Fetch { build, .. } => {
                 self.parts.insert(build.digest);
-                self.pending.push(Input::Fetched { digest: build.digest });
+                let details = build.details.as_ref().map(fetched_details);
+                self.pending.push(Input::Fetched { digest: build.digest, details });
             }
             Output::PauseFetch { digest } | Output::CancelFetch { digest } => {
                 if matches!(output, Output::CancelFetch { .. }) {
@@ -198,7 +200,7 @@ impl World {
                     self.parts.remove(digest);
                     self.files.remove(digest);
                 }
-                self.pending.retain(|p| !matches!(p, Input::Fetched { digest: d } if d == digest));
+                self.pending.retain(|p| !matches!(p, Input::Fetched { digest: d, .. } if d == digest));
             }
             Output::Admit { build } if self.lost.contains(&build.digest) => {
                 self.pending.push(Input::SlotLost { digest: build.digest });
@@ -211,6 +213,7 @@ impl World {
             }
             Output::Admit { build } => {
                 assert!(self.files.contains(&build.digest), "admitted without its bytes");
+                assert!(build.is_complete(), "admitted without its self-test");
                 self.pending.push(Input::Admitted {
                     model: build.model.clone(),
                     digest: build.digest,
@@ -254,7 +257,7 @@ impl World {
     pub fn answer(&mut self, n: usize) -> Vec<Output> {
         let input = self.pending.remove(n);
         match &input {
-            Input::Fetched { digest } => {
+            Input::Fetched { digest, .. } => {
                 if self.files.insert(*digest) {
                     self.downloads.push(*digest);
                 }
@@ -281,7 +284,7 @@ impl World {
     pub fn refuse_with(&mut self, n: usize, fetch: FailureCode, retry: Retry) -> Vec<Output> {
         let failure = |code| Failure::new(code, "no");
         match self.pending.remove(n) {
-            Input::Fetched { digest } => {
+            Input::Fetched { digest, .. } => {
                 self.feed(Input::FetchFailed { digest, failure: failure(fetch), retry })
             }
             Input::Admitted { model, digest, .. } => {

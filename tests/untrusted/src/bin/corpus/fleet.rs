@@ -44,6 +44,7 @@ fn build(minor: u64) -> ModelBuild {
         device_labels: BTreeMap::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
+        details: None,
         self_test: Vec::new(),
         profile: None,
         decision: None,
