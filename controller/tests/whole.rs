@@ -11,6 +11,8 @@ mod fencing;
 mod fleet;
 #[path = "whole/plant.rs"]
 mod plant;
+#[path = "whole/single_devices.rs"]
+mod single_devices;
 #[path = "whole/trusted.rs"]
 mod trusted;
 
