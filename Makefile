@@ -7,12 +7,12 @@
 KEEP ?=
 SHELL := /bin/bash
 
-.PHONY: demo test install build check unit swarm examples e2e manifests
+.PHONY: demo test install build check unit swarm examples monitoring e2e manifests
 
 demo: install
 	tests/demo.sh $(if $(KEEP),--keep)
 
-test: install check unit examples e2e
+test: install check unit examples monitoring e2e
 
 install:
 	tests/install.sh
@@ -34,6 +34,10 @@ swarm:
 
 examples:
 	tests/examples.sh
+
+# Rules, alerts and dashboards by the real promtool, amtool and Prometheus.
+monitoring:
+	cargo test --locked -p modelfleet-tests --features prometheus --test monitoring
 
 e2e:
 	tests/e2e.sh

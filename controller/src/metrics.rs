@@ -16,6 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::model_metrics::ModelMetrics;
+
 /// Labels by name; every metric has a fixed list of names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Labels(pub Vec<(&'static str, String)>);
@@ -70,6 +72,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// Artifact checks by result.
     pub artifact_checks: Family<Labels, Counter>,
+    /// What devices measured.
+    pub models: ModelMetrics,
 }
 
 impl Default for Metrics {
@@ -136,8 +140,11 @@ impl Metrics {
     pub fn new() -> Metrics {
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
         let messages: Family<Labels, Counter> = Family::default();
+        let mut registry = Registry::with_prefix("modelfleet");
+        let models = ModelMetrics::new(&mut registry);
         let metrics = Metrics {
-            registry: Arc::new(Mutex::new(Registry::with_prefix("modelfleet"))),
+            registry: Arc::new(Mutex::new(registry)),
+            models,
             info: Family::default(),
             phase: Family::default(),
             stage: Family::default(),
@@ -324,6 +331,7 @@ impl Metrics {
         for phase in PHASES {
             self.phase.remove(&at.with(&[("phase", phase)]));
         }
+        self.models.forget(at);
         self.stage.remove(&at.with(&[]));
         self.spent.remove(&at.with(&[]));
         self.left_out.remove(&at.with(&[]));

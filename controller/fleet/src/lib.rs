@@ -4,6 +4,8 @@
 //! written message by message; a [`Fleet`] is a copy of it at one moment, which costs a few hundred pointers to take and
 //! does not change.
 
+pub mod arm_values;
+pub mod arrivals;
 mod clones;
 pub mod device;
 pub mod enrolment;
@@ -28,6 +30,7 @@ pub mod unable;
 pub mod view;
 pub mod windows;
 
+pub use arrivals::Arrived;
 pub use enrolment::Enrolment;
 pub use fleet::Fleet;
 pub use fleet_index::{Change, FleetIndex, Folded};

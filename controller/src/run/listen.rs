@@ -142,6 +142,9 @@ fn message(
     }
     evidence(ctx, &namespace, &fleet, &folded.change);
     drop(fleet);
+    if let (Some(arrived), Channel::Report(_, model)) = (&folded.arrived, &channel) {
+        ctx.metrics.models.arrived(&(namespace, model.clone()), arrived);
+    }
     if let Some(problem) = &folded.problem {
         malformed(ctx, topic, problem);
     }
