@@ -27,6 +27,7 @@ pub mod records;
 pub mod registry;
 pub mod retry;
 pub mod run;
+pub mod trust;
 pub mod verify_artifact;
 pub mod work;
 pub mod write_cache;

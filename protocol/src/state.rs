@@ -37,6 +37,10 @@ pub struct DeviceState {
     /// Its card, as an enrolment key has signed it; the labels are then those of the card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<String>,
+    /// Version of the trust document that it follows; 0: it was set up with root keys and has no document yet; absent: it was
+    /// set up without root keys, so that no trust document protects it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_version: Option<u64>,
     /// What it can run.
     #[serde(default)]
     pub capabilities: Capabilities,
@@ -220,6 +224,8 @@ pub enum FailureCode {
     FormatUnknown,
     /// The device's disk did not give the bytes that it holds, time and again. Says nothing about the model.
     DiskUnreadable,
+    /// Its version is below the security floor of the trust document.
+    VersionForbidden,
     /// A code of a newer agent.
     #[serde(other)]
     Unknown,
@@ -238,6 +244,7 @@ impl FailureCode {
                 | F::MemoryShort
                 | F::LabelMissing
                 | F::FormatUnknown
+                | F::VersionForbidden
         )
     }
 

@@ -26,6 +26,7 @@ pub struct Fleet {
     pub(crate) samples: BTreeMap<Number, Arc<Samples>>,
     pub(crate) heard_at: Option<Time>,
     pub(crate) complete_since: Option<Time>,
+    pub(crate) removed: u64,
 }
 
 impl Fleet {
@@ -80,6 +81,12 @@ impl Fleet {
         self.complete_since
     }
 
+    /// Devices that were removed since we connected, by clearing their state.
+    #[must_use]
+    pub fn removed(&self) -> u64 {
+        self.removed
+    }
+
     /// When any device was last heard; `None` before the first.
     #[must_use]
     pub fn heard_at(&self) -> Option<Time> {
@@ -110,6 +117,13 @@ impl Fleet {
         let matching: Vec<_> = matching.collect();
         let any = matching.iter().any(|(_, able)| *able);
         matching.into_iter().filter(|(_, able)| *able || !any).map(|(candidate, _)| candidate).collect()
+    }
+
+    /// How many devices have labels that a selector matches. Looks at label sets, not at devices.
+    #[must_use]
+    pub fn selected(&self, selector: &Selector) -> u64 {
+        let matching = self.texts.labels.iter().filter(|(_, labels, _)| selector.matches(labels));
+        matching.map(|(_, _, holders)| u64::from(holders)).sum()
     }
 
     /// By number of the label set: whether a selector matches it.

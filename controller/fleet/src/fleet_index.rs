@@ -44,6 +44,8 @@ pub struct FleetIndex {
     heard_at: Option<Time>,
     /// Since when all that its devices had retained when we subscribed has arrived.
     complete_since: Option<Time>,
+    /// Devices whose state was cleared since we connected.
+    removed: u64,
     room: Arc<Room>,
     fleet_max: usize,
     enrolment: Enrolment,
@@ -97,6 +99,7 @@ impl FleetIndex {
             samples: BTreeMap::new(),
             heard_at: None,
             complete_since: None,
+            removed: 0,
             room,
             fleet_max,
             enrolment: Enrolment::default(),
@@ -119,6 +122,7 @@ impl FleetIndex {
             samples: self.samples.clone(),
             heard_at: self.heard_at,
             complete_since: self.complete_since,
+            removed: self.removed,
         }
     }
 
@@ -181,7 +185,7 @@ impl FleetIndex {
 
     /// The connection is new: nothing that devices have retained counts as heard.
     pub fn reconnect(&mut self) {
-        self.complete_since = None;
+        (self.complete_since, self.removed) = (None, 0);
     }
 
     /// Folds a device's message. `retained`: it lay at the broker before we connected. Plans and overrides are not for the
@@ -338,6 +342,7 @@ impl FleetIndex {
 
     fn remove(&mut self, device: Hashed<'_>) -> Change {
         let Some(gone) = self.devices.remove(device) else { return Change::Nothing };
+        self.removed = self.removed.saturating_add(u64::from(gone.labels != NONE));
         gone.release(&mut self.texts);
         self.room.give_back(1);
         self.samples.values_mut().for_each(|samples| Samples::remove(samples, device.id));

@@ -6,6 +6,7 @@
 
 pub mod arm_values;
 pub mod arrivals;
+pub mod census;
 mod clones;
 pub mod device;
 pub mod enrolment;
@@ -26,6 +27,8 @@ pub mod merged;
 pub mod other_plan;
 pub mod room;
 pub mod shards;
+pub mod trust;
+pub mod trust_held;
 pub mod unable;
 pub mod view;
 pub mod windows;
@@ -40,3 +43,4 @@ pub use link::Link;
 pub use malformed::Malformed;
 pub use managed::{Managed, Source};
 pub use room::Room;
+pub use trust::Trust;

@@ -19,7 +19,7 @@ use modelfleet_protocol::plan::{Order, Plan, PlanError};
 use modelfleet_protocol::state::{DeviceState, Failure, FailureCode, MODELS_MAX};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
-use world::{START, World, build, candidate, digest, identity, model, plan};
+use world::{START, World, build, candidate, digest, identity, model, plan, signed};
 
 fn named(n: usize) -> ModelName {
     format!("other-{n:03}").parse().unwrap()
@@ -38,7 +38,7 @@ fn other(n: usize, revision: u64, wanted: bool) -> Plan {
 fn order(revision: u64, model: ModelName, action: OverrideAction) -> Input {
     let order = Order { epoch: 1, revision, issued: Time(0), expires: Time(u64::MAX) };
     let (id, models) = (identity(), vec![ModelOverride { model, action }]);
-    Input::Override(Box::new(Override { namespace: id.namespace, device: id.device, order, models }))
+    Input::Override(signed(Box::new(Override { namespace: id.namespace, device: id.device, order, models })))
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_unit_that_nothing_is_left_of_makes_room_and_its_plans_stay_known() {
     world.plan(plan(1, Some(1), None, &[]));
     let saved = world.agent.saved();
     assert!(saved.models.contains_key(&model()) && !saved.models.contains_key(&named(3)));
-    assert_eq!(saved.seen[&named(3)].revision, 6);
+    assert_eq!(saved.seen[&named(3)].newest.revision, 6);
     world.crash();
     world.connect();
     world.plan(other(3, 5, true));
@@ -158,7 +158,7 @@ fn windows_of_less_than_a_second_boundless_fetches_and_long_names_are_refused() 
         world.plan(refused);
         world.connect();
         let running = world.state.as_ref().unwrap().model(&model()).and_then(|m| m.running.as_ref());
-        assert_eq!((world.kept().seen.revision, running.map(|r| r.digest)), (1, Some(digest(1))));
+        assert_eq!((world.kept().seen.newest.revision, running.map(|r| r.digest)), (1, Some(digest(1))));
     }
 }
 
@@ -182,7 +182,7 @@ fn a_state_always_has_the_size_of_a_state() {
         let c = plan.candidate.as_mut().unwrap();
         c.rollout = "production/rollout-of-the-month-1".to_owned();
         c.build.digest = digest(n as u8);
-        feed(Input::Plan(Arc::new(plan)));
+        feed(Input::Plan(signed(Arc::new(plan))));
         let failure = Failure::new(FailureCode::SignatureInvalid, "Node (\"conv\\1\")\n".repeat(40));
         feed(Input::FetchFailed { digest: digest(n as u8), failure, retry: Retry::Never });
     }
@@ -236,4 +236,39 @@ fn closed_windows_outlast_an_orderly_stop_and_long_ones_a_loss_of_power() {
         }
         assert_eq!(reported(&mut world, window_ms), expected, "{window_ms} ms, stopped: {stops}");
     }
+}
+
+/// A candidate of one model must not take the stable build of another away from the device.
+#[test]
+fn crashes_are_held_against_a_candidate_before_they_are_against_a_stable_build_of_another_model() {
+    let mut world = World::with_stable();
+    world.plan(other(1, 1, true));
+    world.pass(3_600_000);
+    world.answer_all();
+    world.plan(plan(2, Some(2), None, &[]));
+    world.pass(120_000);
+    world.answer_all();
+    let saved = |world: &World, model: &ModelName| world.agent.saved().models.get(model).cloned().unwrap();
+    let active = |world: &World, model: &ModelName| saved(world, model).active.map(|active| active.digest);
+    assert!(world.kept().active.unwrap().probation.is_some(), "the new stable build proves itself");
+    assert_eq!(active(&world, &named(1)), Some(digest(40)));
+    for _ in 0..world.limits.restarts_max {
+        world.crash();
+        world.answer_all();
+    }
+    let ended = |world: &World, model: &ModelName| {
+        let attempts = saved(world, model).attempts;
+        attempts.last().and_then(|record| record.attempt.failure.as_ref().map(|failure| failure.code))
+    };
+    assert_eq!((active(&world, &named(1)), ended(&world, &named(1))), (None, Some(FailureCode::CrashLoop)));
+    assert_eq!(active(&world, &model()), Some(digest(2)), "nothing was held against it");
+    // It goes on without the candidate: now the stable build is the suspect.
+    for _ in 0..world.limits.restarts_max {
+        world.crash();
+        world.answer_all();
+    }
+    assert_eq!(
+        (active(&world, &model()), ended(&world, &model())),
+        (Some(digest(1)), Some(FailureCode::CrashLoop))
+    );
 }

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct HeldPlans {
     /// `None`: nothing is kept, because many devices live in one process.
     dir: Option<PathBuf>,
     kept: Mutex<BTreeMap<ModelName, Kept>>,
+    /// Version of the trust document under which they were looked at.
+    checked_under: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
@@ -57,13 +60,24 @@ impl HeldPlans {
                 kept.insert(model, Kept { order: plan.order, sent: None });
             }
         }
-        HeldPlans { dir: Some(dir.to_owned()), kept: Mutex::new(kept) }
+        HeldPlans { dir: Some(dir.to_owned()), kept: Mutex::new(kept), checked_under: AtomicU64::new(0) }
+    }
+
+    /// The keys of this version of the trust document count: a plan that `open` finds signed by none of them is not kept any
+    /// more. Each version is looked at once.
+    pub fn check_again(&self, version: u64, open: impl Fn(&Bytes) -> Option<Plan>) {
+        let Some(dir) = &self.dir else { return };
+        if self.checked_under.swap(version, Ordering::Relaxed) == version {
+            return;
+        }
+        self.lock()
+            .retain(|model, _| read(&dir.join(model.as_str())).is_some_and(|bytes| open(&bytes).is_some()));
     }
 
     /// Keeps nothing.
     #[must_use]
     pub fn none() -> HeldPlans {
-        HeldPlans { dir: None, kept: Mutex::default() }
+        HeldPlans { dir: None, kept: Mutex::default(), checked_under: AtomicU64::new(0) }
     }
 
     /// How long a device waits after its subscription before it sends its plans. `spread`: of the reconnects of the fleet;
@@ -187,6 +201,21 @@ mod tests {
         fs::write(dir.path().join("other"), envelope(&plan("pump", 1))).unwrap();
         fs::write(dir.path().join("large"), vec![b' '; ENVELOPE_BYTES_MAX + 1]).unwrap();
         assert!(all(&opened(dir.path()), Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn a_plan_whose_key_counts_no_more_gives_way_to_an_older_one_of_another_key() {
+        let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let held = opened(dir.path());
+        keep(&held, "pump", u64::MAX);
+        keep(&held, "fan", 1);
+        let counts = |bytes: &Bytes| {
+            serde_json::from_slice(bytes).ok().filter(|plan: &Plan| plan.order.revision < u64::MAX)
+        };
+        held.check_again(1, counts);
+        assert_eq!(all(&held, now).len(), 1, "the fan's");
+        keep(&held, "pump", 7);
+        assert_eq!(all(&held, now), [("pump".to_owned(), envelope(&plan("pump", 7)))]);
     }
 
     #[test]

@@ -387,7 +387,7 @@ impl Device {
             retry,
         };
         let input = match good {
-            true if self.disk.write_build(digest) => Input::Fetched { digest },
+            true if self.disk.write_build(digest) => Input::Fetched { digest, details: None },
             true => failed(FailureCode::DiskFull, "no room", Retry::Never),
             false => failed(FailureCode::DownloadExhausted, "connection lost", Retry::Later),
         };

@@ -10,12 +10,12 @@ use crate::agent::context::StepContext;
 use crate::agent::runs::Ending;
 use crate::interface::{Role, WakeReason};
 use crate::plan::desired::{Desired, TargetKind};
-use crate::saved::Active;
+use crate::saved::{Active, AttemptRecord};
 use crate::serve::engine_ends::EngineEnds;
 use crate::serve::probation::{Finding, LOOK_MS, shortest_ms};
 
 impl ManagedModel {
-    /// A rejected build never answers. A build that no plan has called stable answers only while it is wanted.
+    /// A build that may not run never answers. A build that no plan has called stable answers only while it is wanted.
     pub(super) fn leave_unwanted(&mut self, ctx: &mut StepContext<'_>) {
         let Some(active) = &self.active else { return };
         let digest = active.digest;
@@ -25,15 +25,21 @@ impl ManagedModel {
             Desired::Run(target) if target.build.digest == digest => !target.is_shadow() || stable,
             Desired::Run(_) | Desired::Nothing => stable,
         };
-        let rejected = self.orders.rejects(&digest);
-        if wanted && !rejected {
+        let (barred, forbidden) = (self.orders.bars(&digest), self.orders.forbids(&digest));
+        if wanted && !barred {
             return;
         }
         let rollout = active.rollout.clone();
         let pinned = self.orders.target().is_some_and(|target| target.kind == TargetKind::Pin);
-        let reason = if rejected { "the plan rejects it" } else { "the plan does not want it any more" };
+        let reason = match (barred, forbidden) {
+            (_, true) => "its version is below the security floor of the trust document",
+            (true, false) => "the plan rejects it",
+            (false, false) => "the plan does not want it any more",
+        };
         ctx.log(format!("{} {digest}: going back, because {reason}", self.name));
-        if rollout.is_empty() || (pinned && !rejected) {
+        if forbidden {
+            self.end_forbidden(&rollout, digest, ctx);
+        } else if rollout.is_empty() || (pinned && !barred) {
             // No attempt has ended: a released pin, or a stable build that returns, starts again.
             self.attempts.forget(&rollout, &digest);
         } else {
@@ -41,6 +47,14 @@ impl ManagedModel {
             record.end(Phase::RolledBack, None, ctx.now);
         }
         self.go_back(ctx);
+    }
+
+    /// The floor forbids a build that has answered: its attempt can never succeed again.
+    fn end_forbidden(&mut self, rollout: &str, digest: Digest, ctx: &mut StepContext<'_>) {
+        let below = self.slots.get(&digest).and_then(|slot| ctx.trust.allows(&slot.build).err());
+        let told = below.map_or_else(String::new, |below| below.to_string());
+        let (record, _) = self.attempts.find_or_begin(rollout, digest, ctx.now);
+        record.end(Phase::Incompatible, Some(Failure::new(FailureCode::VersionForbidden, told)), ctx.now);
     }
 
     /// The active build has failed: its attempt ends, and the device goes back.
@@ -211,8 +225,27 @@ impl ManagedModel {
         }
     }
 
+    /// Whether a build that no plan has called stable may have ended the process: it proves itself, or was being loaded.
+    pub fn has_crash_suspect(&self) -> bool {
+        let is_candidate = |digest: &Digest| !self.slots.is_stable(digest);
+        let in_time =
+            |active: &Active| active.probation.as_ref().is_some_and(|probation| !probation.outlasted);
+        let proves =
+            self.active.as_ref().is_some_and(|active| is_candidate(&active.digest) && in_time(active));
+        let loads = |record: &AttemptRecord| {
+            record.admissions > 0 && !record.has_ended() && is_candidate(&record.attempt.digest)
+        };
+        proves || self.attempts.iter().any(loads)
+    }
+
     /// The process has started again. Returns whether the device goes back because of how the last run ended.
-    pub fn process_restarted(&mut self, ending: Ending, ctx: &mut StepContext<'_>) -> bool {
+    /// `blames_stable`: a crash is held against a stable build that proves itself.
+    pub fn process_restarted(
+        &mut self,
+        ending: Ending,
+        blames_stable: bool,
+        ctx: &mut StepContext<'_>,
+    ) -> bool {
         self.attempts.forget_unless(|record| {
             !(record.attempt.rollout.is_empty() && record.attempt.phase == Phase::Incompatible)
         });
@@ -234,6 +267,7 @@ impl ManagedModel {
         let failure = match ending {
             Ending::First | Ending::Stopped => None,
             Ending::PowerLost => active.count_power_loss(ctx),
+            Ending::Crashed if stable && !blames_stable => None,
             Ending::Crashed => active.count_crash(stable, ctx),
         };
         let Some(failure) = failure else { return false };

@@ -15,6 +15,7 @@ pub(crate) fn compose(
     sequence: u64,
     now: Time,
     payload_bytes_max: usize,
+    trust_version: Option<u64>,
     models: Vec<ModelState>,
 ) -> DeviceState {
     let state = DeviceState {
@@ -24,6 +25,7 @@ pub(crate) fn compose(
         agent: identity.agent.clone(),
         labels: identity.labels.clone(),
         card: identity.card.clone(),
+        trust_version,
         capabilities: identity.capabilities.clone(),
         models,
     };
