@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterFlags;
 use crate::commands::{
-    abort, broker_acl, completion, diff, enrol, explain, history, judge, keygen, lineage, lint, pause, plan,
-    promote, resume, retry, set_aside, simulate, status, trust,
+    abort, broker_acl, completion, diff, enrol, explain, history, hold, judge, keygen, lineage, lint, pause,
+    pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -52,6 +52,14 @@ pub enum Command {
     Retry(retry::RetryArguments),
     /// Leave devices out of a rollout, for example broken ones that hold it up, or take them in again.
     SetAside(set_aside::SetAsideArguments),
+    /// Let one device run a version of your choice, whatever its plan says.
+    Pin(pin::PinArguments),
+    /// Let one device keep what it runs, whatever its plan says.
+    Hold(hold::HoldArguments),
+    /// Let one device follow its plans again.
+    Release(release::ReleaseArguments),
+    /// Take a device that is gone for good out of the fleet, or take it back.
+    Retire(retire::RetireArguments),
     /// List the versions of a model with stage, digest, author and age.
     History(history::HistoryArguments),
     /// Compare two versions of a model: inputs, outputs, metrics, features, needs and origin.

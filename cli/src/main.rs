@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
-    abort, broker_acl, completion, diff, enrol, explain, history, judge, keygen, lineage, lint, pause, plan,
-    promote, resume, retry, set_aside, simulate, status, trust,
+    abort, broker_acl, completion, diff, enrol, explain, history, hold, judge, keygen, lineage, lint, pause,
+    pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
@@ -54,6 +54,10 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Promote(arguments) => promote::run(cluster, &arguments).await?,
             Command::Abort(arguments) => abort::run(cluster, &arguments).await?,
             Command::Retry(arguments) => retry::run(cluster, &arguments).await?,
+            Command::Pin(arguments) => pin::run(cluster, &arguments).await?,
+            Command::Hold(arguments) => hold::run(cluster, &arguments).await?,
+            Command::Release(arguments) => release::run(cluster, &arguments).await?,
+            Command::Retire(arguments) => retire::run(cluster, &arguments).await?,
             Command::SetAside(arguments) => set_aside::run(cluster, &arguments).await?,
             Command::History(arguments) => history::run(cluster, &arguments).await?,
             Command::Diff(arguments) => diff::run(cluster, &arguments).await?,

@@ -68,6 +68,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Fleet {
+    /// The fleet, locked, unless it is locked already.
+    #[must_use]
+    pub fn try_locked(&self) -> Option<MutexGuard<'_, FleetState>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// The fleet, locked. A thread that panicked with the lock has left it whole: each message replaces entries, it never
     /// leaves one half written.
     pub fn locked(&self) -> MutexGuard<'_, FleetState> {

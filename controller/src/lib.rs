@@ -12,6 +12,7 @@ pub mod apply;
 pub mod args;
 pub mod clock;
 pub mod context;
+pub mod device_orders;
 pub mod error;
 pub mod fleets;
 pub mod http;

@@ -14,6 +14,7 @@ use kube::runtime::reflector::{self, store::Writer};
 use modelfleet_controller::args::{BrokerArgs, Cli, Command, Settings};
 use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::Context;
+use modelfleet_controller::device_orders::{self, DeviceOrders};
 use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::http::{self, Shown, Stand};
 use modelfleet_controller::lease::Election;
@@ -29,7 +30,7 @@ use modelfleet_controller::verify_artifact;
 use modelfleet_controller::work::Work;
 use modelfleet_controller::write_cache::WriteCache;
 use modelfleet_controller::{keys, registry};
-use modelfleet_crds::{ModelVersion, Rollout};
+use modelfleet_crds::{DeviceOrder, ModelVersion, Rollout};
 use modelfleet_fleet::{Enrolment, Trust};
 use modelfleet_model::epoch::later_epoch;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const HOUR_MS: u64 = 3_600_000;
 /// Longest time for one answer of the API server.
+const ORDERS_WAIT: Duration = Duration::from_secs(10);
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> anyhow::Result<()> {
@@ -214,6 +216,7 @@ async fn lead(
         seen_epoch: term.seen,
         plan_lifetime_ms: settings.plan_lifetime_hours.saturating_mul(HOUR_MS),
         work: Work::new(clock.clone()),
+        orders: DeviceOrders::default(),
         clock,
         metrics: shown.metrics.clone(),
         records: settings.record_dir.as_deref().map(Records::open).transpose()?,
@@ -224,11 +227,16 @@ async fn lead(
         names => Scope::Namespaces(names.to_vec()),
     };
     let checks = CheckQueue::default();
-    let writers = (rollout_writer, version_writer);
+    let (_, order_writer) = reflector::store::<DeviceOrder>();
+    let writers = (rollout_writer, version_writer, order_writer);
     let (watches, all) = watch(&ctx, &clients.watch, &scope, writers, &checks, &stop);
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         _ = async { tokio::join!(all[0].cancelled(), all[1].cancelled()) } => {}
+    }
+    // Retired devices are known before their messages come. Where the kind is not installed yet, nothing else waits for it.
+    if tokio::time::timeout(ORDERS_WAIT, all[2].cancelled()).await.is_err() {
+        tracing::warn!("the orders of single devices are not there yet; is the CRD DeviceOrder installed?");
     }
     let epochs = rollouts.state();
     let epochs = epochs.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.epoch));
@@ -254,9 +262,12 @@ async fn lead(
             look.await;
         }
     });
+    let orders = device_orders::run(Arc::clone(&ctx), stop.clone());
+    let orders = tokio::spawn(run::vital(stop.clone(), orders));
     run::work(Arc::clone(&ctx), stop).await;
     end(watches).await.context("a watch")?;
     listener.await.context("the broker's task")?;
+    orders.await.context("the task of single devices")?;
     registry.await.context("the registry's task")?;
     look.await.context("the task that looks at the trust file")?;
     match ctx.fleets.trust_end() {
@@ -303,16 +314,16 @@ fn trust_document(settings: &Settings) -> anyhow::Result<Option<(TrustFiles, Tru
     Ok(Some((files, trust)))
 }
 
-/// Watches rollouts and model versions; with the tasks come the words that all there were at the start were handed on.
+/// Watches rollouts, model versions and orders of single devices; with the tasks come the words that all there were at the start were handed on.
 fn watch(
     ctx: &Arc<Context>,
     client: &Client,
     scope: &Scope,
-    (rollouts, versions): (Writer<Rollout>, Writer<ModelVersion>),
+    (rollouts, versions, orders): (Writer<Rollout>, Writer<ModelVersion>, Writer<DeviceOrder>),
     checks: &CheckQueue,
     stop: &CancellationToken,
-) -> (tokio::task::JoinSet<()>, [CancellationToken; 2]) {
-    let all = [CancellationToken::new(), CancellationToken::new()];
+) -> (tokio::task::JoinSet<()>, [CancellationToken; 3]) {
+    let all = std::array::from_fn(|_| CancellationToken::new());
     let of = Arc::clone(ctx);
     let changed = move |rollout: &Rollout, gone| run::rollout_changed(&of, rollout, gone);
     let health = || ctx.metrics.clone();
@@ -320,9 +331,13 @@ fn watch(
     let (of, asked) = (Arc::clone(ctx), checks.clone());
     let changed = move |version: &ModelVersion, gone| run::version_changed(&of, &asked, version, gone);
     let versions = run::watch(client.clone(), scope.clone(), health(), versions, all[1].clone(), changed);
+    let of = Arc::clone(ctx);
+    let changed = move |order: &DeviceOrder, gone| device_orders::order_changed(&of, order, gone);
+    let orders = run::watch(client.clone(), scope.clone(), health(), orders, all[2].clone(), changed);
     let mut watches = tokio::task::JoinSet::new();
     watches.spawn(run::vital(stop.clone(), rollouts));
     watches.spawn(run::vital(stop.clone(), versions));
+    watches.spawn(run::vital(stop.clone(), orders));
     (watches, all)
 }
 

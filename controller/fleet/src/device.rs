@@ -271,6 +271,7 @@ impl Device {
             trust_version,
             capabilities,
             models,
+            overridden: _,
         } = state;
         texts.labels.replace(&mut self.labels, labels);
         texts.capabilities.replace(&mut self.capabilities, capabilities);

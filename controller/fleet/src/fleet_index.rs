@@ -9,7 +9,7 @@ use std::sync::Arc;
 use modelfleet_evidence::SAMPLE_MAX;
 use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::generated::Report;
-use modelfleet_protocol::ids::{Digest, ModelName, Namespace};
+use modelfleet_protocol::ids::{DeviceId, Digest, ModelName, Namespace};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::report;
 use modelfleet_protocol::state::{DeviceState, StateError};
@@ -27,6 +27,7 @@ use crate::managed::{Gone, Managed, Source};
 use crate::merged::{ENDED_SAMPLE_MAX, Samples};
 use crate::room::Room;
 use crate::shards::{Hashed, Shards};
+use crate::single_devices::SingleDevices;
 use crate::windows::Counting;
 
 /// Most bytes of a presence message.
@@ -49,6 +50,7 @@ pub struct FleetIndex {
     room: Arc<Room>,
     fleet_max: usize,
     enrolment: Enrolment,
+    single: SingleDevices,
 }
 
 /// What a message changed.
@@ -103,7 +105,26 @@ impl FleetIndex {
             room,
             fleet_max,
             enrolment: Enrolment::default(),
+            single: SingleDevices::default(),
         }
+    }
+
+    /// The devices that have an order of their own.
+    #[must_use]
+    pub fn single(&self) -> &SingleDevices {
+        &self.single
+    }
+
+    /// The same, to change.
+    pub fn single_mut(&mut self) -> &mut SingleDevices {
+        &mut self.single
+    }
+
+    /// A device is gone for good: nothing of it counts any more, whatever it says. Returns whether it was known.
+    pub fn retire(&mut self, device: &DeviceId, cleared_at: Option<Time>) -> bool {
+        self.single.retire(device, cleared_at);
+        self.single.note_told(device, None);
+        self.remove(Hashed::of(device)) != Change::Nothing
     }
 
     /// The same, with labels that an enrolment key vouches for.
@@ -123,6 +144,7 @@ impl FleetIndex {
             heard_at: self.heard_at,
             complete_since: self.complete_since,
             removed: self.removed,
+            directed: Arc::clone(self.single.directed()),
         }
     }
 
@@ -161,7 +183,9 @@ impl FleetIndex {
             }
             Gone::Fleet => {
                 let fresh = FleetIndex::new(self.namespace.clone(), Arc::clone(&self.room), self.fleet_max);
+                let single = std::mem::take(&mut self.single);
                 *self = fresh.enrolling(self.enrolment.clone());
+                self.single = single;
                 true
             }
         }
@@ -185,6 +209,7 @@ impl FleetIndex {
 
     /// The connection is new: nothing that devices have retained counts as heard.
     pub fn reconnect(&mut self) {
+        self.single.reconnect();
         (self.complete_since, self.removed) = (None, 0);
     }
 
@@ -205,6 +230,9 @@ impl FleetIndex {
         now: Time,
     ) -> Result<Folded, String> {
         if self.managed.is_empty() {
+            return Ok(Folded::good(Change::Nothing));
+        }
+        if !payload.is_empty() && self.is_of_retired(channel, payload, retained, now) {
             return Ok(Folded::good(Change::Nothing));
         }
         match channel {
@@ -237,6 +265,29 @@ impl FleetIndex {
                 self.fold_report(Hashed::of(device), model, payload, retained, now)
             }
         }
+    }
+
+    /// Whether a message is of a device that is retired: then it counts nowhere, and only that it came is noted.
+    fn is_of_retired(&mut self, channel: &Channel, payload: &[u8], retained: bool, now: Time) -> bool {
+        let (Channel::Presence(device) | Channel::State(device) | Channel::Report(device, _)) = channel
+        else {
+            return false;
+        };
+        if self.single.retired(device).is_none() {
+            return false;
+        }
+        let (at, speaks) = match channel {
+            Channel::State(_) => {
+                DeviceState::from_json(device, payload).map_or((Time::ZERO, false), |s| (s.at, true))
+            }
+            Channel::Presence(_) => serde_json::from_slice::<Presence>(payload)
+                .map_or((Time::ZERO, false), |presence| (presence.since, presence.online)),
+            // With a report comes a state that says the same.
+            _ => (Time::ZERO, false),
+        };
+        // What comes now was said now, whatever the device's clock says.
+        let at = if retained { at } else { at.max(now) };
+        self.single.note_heard(device, at, speaks)
     }
 
     fn fold_presence(&mut self, device: Hashed<'_>, presence: Presence, now: Time) -> Result<Folded, String> {
@@ -303,6 +354,7 @@ impl FleetIndex {
         };
         self.admit(device)?;
         self.note_heard(if retained { now.min(state.at) } else { now });
+        self.single.note_told(device.id, state.overridden.take());
         Ok(Folded { change: self.take_state(device, state), problem, arrived: None })
     }
 

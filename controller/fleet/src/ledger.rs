@@ -13,7 +13,7 @@ use modelfleet_protocol::time::Time;
 pub type Key = (Namespace, ModelName);
 
 /// A plan that the broker did not send back for so long is sent again, milliseconds.
-const ECHO_MAX_MS: u64 = 5_000;
+pub(crate) const ECHO_MAX_MS: u64 = 5_000;
 
 /// The plans that the broker holds.
 pub struct Ledger {

@@ -44,7 +44,8 @@ pub struct Lens<'a> {
     pub watch_by: &'a [String],
     /// Who was drawn so far, quarantined devices and those that a user has set aside excluded.
     pub membership: &'a Membership,
-    /// Those that a user has set aside, ordered: they count nowhere but in what still runs the candidate.
+    /// Those that a user has set aside, ordered: they count nowhere but in what still runs the candidate. Nor do devices that
+    /// run the model by an order of their own.
     pub set_aside: &'a [DeviceId],
     /// The stage that the membership was drawn for.
     pub drawn: Option<u32>,
@@ -137,13 +138,18 @@ impl Fleet {
             candidate: self.texts.digests.find(&lens.candidate),
         };
         let (sets, moment) = (self.label_sets(lens), lens.moment());
+        let directed = self.directed(lens.model);
         // A list of a million that grows by doubling is copied over and over.
         survey.subjects.reserve_exact(if arms { self.len() } else { 0 });
         for (number, device) in self.devices.devices() {
             let id = &device.id;
             let Some(set) = sets.get(device.labels as usize).and_then(Option::as_ref) else { continue };
             let entry = device.model(model);
-            let mut facts = facts(lens, &own, id, device, entry, set);
+            let by_order = directed.binary_search(&(number, id)).is_ok();
+            let aside = by_order || lens.set_aside.binary_search(id).is_ok();
+            let facts = facts(lens, &own, (id, aside), device, entry, set);
+            // No plan takes from it what it runs by an order of its own, so no way back waits for it.
+            let mut facts = Facts { stays: facts.stays || by_order, ..facts };
             if facts.is_lost(&moment) {
                 let report = entry.and_then(|e| e.report.as_ref());
                 facts.by_rhythm = report.and_then(|report| report.away_by_rhythm(lens.now));
@@ -233,7 +239,7 @@ impl Lens<'_> {
 fn facts(
     lens: &Lens<'_>,
     own: &Own,
-    id: &DeviceId,
+    (id, by_user): (&DeviceId, bool),
     device: &Device,
     entry: Option<&DeviceModel>,
     set: &LabelSet,
@@ -243,7 +249,6 @@ fn facts(
     let is_own = |a: &DeviceAttempt| Some(a.rollout) == own.attempt && Some(a.digest) == own.candidate;
     let attempt = entry.and_then(|e| e.attempt).filter(is_own);
     let report = entry.and_then(|e| e.report.as_ref());
-    let by_user = lens.set_aside.binary_search(id).is_ok();
     let excluded = lens.membership.exclude.contains(id);
     Facts {
         member: !by_user && !excluded && included(lens.membership, id, set),

@@ -6,6 +6,7 @@
 pub mod assess;
 pub mod decide_model;
 pub mod decide_rollouts;
+pub mod device_order;
 pub mod epoch;
 pub mod events;
 pub mod inputs;

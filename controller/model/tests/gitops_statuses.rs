@@ -125,6 +125,7 @@ fn looked_at(rollout: Rollout, running: &str) -> Rollout {
         link: Link { connected: true, settled: true, since: Time(1) },
         recorded: None,
         last_looks: Arc::default(),
+        trust: None,
     };
     let decision = decide_model(&snapshot, NOW);
     let mut rollout = (*rollout).clone();
@@ -228,7 +229,7 @@ fn versions() -> Vec<(&'static str, ModelVersion)> {
         let object = version("1.1.0", &status);
         let mut told = (*object).clone();
         let mut status = told.status.clone().unwrap_or_default();
-        status.conditions = version_conditions(&told, &status, None, NOW);
+        status.conditions = version_conditions(&told, &status, Vec::new(), NOW);
         told.status = Some(status);
         told
     };

@@ -140,13 +140,21 @@ fn message(
     }
     let Some(fleet) = ctx.fleets.get(&namespace) else { return };
     let mut fleet = fleet.locked();
+    if let Channel::Override(device) = &channel {
+        let ours = [ctx.signer.verifying_key()];
+        fleet.index.single_mut().take(&ours, &namespace, device, payload);
+    }
     let devices = fleet.index.len();
     let folded = fleet.index.fold(&channel, payload, retained, ctx.now());
     if fleet.index.len() != devices {
         ctx.metrics.devices(ctx.fleets.devices());
     }
     evidence(ctx, &namespace, &fleet, &folded.change);
+    ctx.orders.ask(&namespace, fleet.index.single_mut().take_touched());
     drop(fleet);
+    if let (Channel::State(device), true) = (&channel, folded.change != Change::Nothing) {
+        ctx.orders.ask_if_named(&namespace, device);
+    }
     if let (Some(arrived), Channel::Report(_, model)) = (&folded.arrived, &channel) {
         ctx.metrics.models.arrived(&(namespace, model.clone()), arrived);
     }
@@ -271,7 +279,13 @@ fn everything(ctx: &Context, of: Option<&Namespace>) {
         None => ctx.fleets.all(),
     };
     for (namespace, fleet) in fleets {
-        let models: Vec<ModelName> = fleet.locked().index.managed().models().cloned().collect();
+        let (models, devices) = {
+            let index = &fleet.locked().index;
+            let models: Vec<ModelName> = index.managed().models().cloned().collect();
+            (models, index.single().with_overrides())
+        };
+        ctx.orders.ask_all(&namespace, None);
+        ctx.orders.ask(&namespace, devices);
         models.into_iter().for_each(|model| ctx.work.now((namespace.clone(), model)));
     }
 }

@@ -316,6 +316,7 @@ impl Fleet {
             trust_version: *self.trust.lock().unwrap(),
             capabilities: Capabilities::default(),
             models: vec![model],
+            overridden: None,
         };
         let channel = Channel::State(device.id.clone());
         self.publish(channel, serde_json::to_vec(&state).unwrap()).await;

@@ -150,6 +150,11 @@ impl ManagedModel {
         self.retarget(ctx);
     }
 
+    /// Whether an override says what runs, and not the plan.
+    pub fn is_directed(&self) -> bool {
+        self.orders.directive().is_some()
+    }
+
     /// Takes over what an override says of this model; `None`: the plan applies again.
     pub fn take_override(&mut self, named: Option<&ModelOverride>, order: &Order, ctx: &mut StepContext<'_>) {
         if self.orders.take_override(&self.name, named, order) {

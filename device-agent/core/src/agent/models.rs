@@ -85,6 +85,11 @@ impl ModelTable {
         }
     }
 
+    /// The models for which the device goes by an override and not by the plan.
+    pub fn directed(&self) -> Vec<ModelName> {
+        self.iter().filter(|model| model.is_directed()).map(|model| model.name().clone()).collect()
+    }
+
     pub fn take_override(
         &mut self,
         order: Signed<Box<Override>>,
@@ -97,6 +102,8 @@ impl ModelTable {
         let Signed { what: order, by } = order;
         seen.accept(order.order, by, ctx.trust);
         ctx.save();
+        // The controller waits to be told that it was taken, also where nothing changes by it.
+        ctx.publish();
         for named in order.models.iter().filter(|named| named.action != OverrideAction::Release) {
             let _ = self.get_or_add(&named.model, ctx);
         }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_protocol::plan::Order;
 use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::state::Overridden;
 use modelfleet_protocol::time::Time;
 
 use super::context::{Effects, StepContext, passed_ms};
@@ -211,6 +213,13 @@ impl AgentState {
             let (sequence, write) = self.state_sequence.take();
             save |= write;
             let models = self.models.iter().map(|model| model.state()).collect();
+            let newest = self.override_seen.newest;
+            let told = || Overridden {
+                epoch: newest.epoch,
+                revision: newest.revision,
+                models: self.models.directed(),
+            };
+            let overridden = (newest != Order::default()).then(told);
             let state = device_state::compose(
                 identity,
                 sequence,
@@ -218,6 +227,7 @@ impl AgentState {
                 self.payload_bytes_max,
                 trust.version(),
                 models,
+                overridden,
             );
             outputs.push(Output::PublishState(Box::new(state)));
         } else if publish {

@@ -1,6 +1,6 @@
 //! The state: what a device says about itself.
 
-use modelfleet_protocol::state::{DeviceState, ModelState, Phase, STATE_BYTES_MAX};
+use modelfleet_protocol::state::{DeviceState, ModelState, Overridden, Phase, STATE_BYTES_MAX};
 use modelfleet_protocol::time::Time;
 
 use crate::interface::Identity;
@@ -17,6 +17,7 @@ pub(crate) fn compose(
     payload_bytes_max: usize,
     trust_version: Option<u64>,
     models: Vec<ModelState>,
+    overridden: Option<Overridden>,
 ) -> DeviceState {
     let state = DeviceState {
         device: identity.device.clone(),
@@ -28,6 +29,7 @@ pub(crate) fn compose(
         trust_version,
         capabilities: identity.capabilities.clone(),
         models,
+        overridden,
     };
     fitted(state, payload_bytes_max.min(STATE_BYTES_MAX))
 }
