@@ -57,7 +57,8 @@ pub async fn apply(
     show(ctx, &rollout, &after);
     let seen = outcome.result.as_ref().ok().and_then(|decided| decided.seen.as_ref());
     if let Some(seen) = seen.filter(|seen| seen.whole) {
-        ctx.metrics.show_fleet(&rollout_labels(&rollout), seen.omitted.count, seen.other_plan.count);
+        let (left_out, other_plan) = (seen.omitted.count, seen.other_plan.count);
+        ctx.metrics.show_fleet(&rollout_labels(&rollout), left_out, other_plan, seen.wrong_clocks.count);
         if let Some(document) = &seen.trust.document {
             let namespace = rollout.namespace().unwrap_or_default();
             ctx.metrics.trust.show(&namespace, document, &seen.trust.held);
@@ -178,6 +179,7 @@ fn show(ctx: &Context, rollout: &Rollout, status: &RolloutStatus) {
             ("confirmed", counts.confirmed),
             ("failed", counts.failed),
             ("incompatible", counts.incompatible),
+            ("own_trouble", counts.own_trouble),
             ("silent", counts.silent_after_activation),
             ("unreachable", counts.unreachable),
         ],

@@ -29,6 +29,7 @@ use crate::room::Room;
 use crate::shards::{Hashed, Shards};
 use crate::single_devices::SingleDevices;
 use crate::windows::Counting;
+use crate::wrong_clocks::Offset;
 
 /// Most bytes of a presence message.
 const PRESENCE_BYTES_MAX: usize = 1024;
@@ -355,6 +356,10 @@ impl FleetIndex {
         self.admit(device)?;
         self.note_heard(if retained { now.min(state.at) } else { now });
         self.single.note_told(device.id, state.overridden.take());
+        // What lay at the broker says what the clock was like when it was sent.
+        if !retained {
+            self.note_clock(device, Offset::of(state.at, now));
+        }
         Ok(Folded { change: self.take_state(device, state), problem, arrived: None })
     }
 
@@ -468,6 +473,13 @@ impl FleetIndex {
             Samples::take(samples, device.id, report);
         }
         Ok(true)
+    }
+
+    fn note_clock(&mut self, device: Hashed<'_>, offset: Option<Offset>) {
+        // As a rule a clock is right and was, and no shard is copied for it.
+        if offset.is_some() || self.devices.shard(device).clocks.has(device.id) {
+            self.devices.shard_mut(device).clocks.note(device.id, offset);
+        }
     }
 
     fn note_heard(&mut self, at: Time) {

@@ -33,6 +33,7 @@ pub mod trust_held;
 pub mod unable;
 pub mod view;
 pub mod windows;
+pub mod wrong_clocks;
 
 pub use arrivals::Arrived;
 pub use enrolment::Enrolment;

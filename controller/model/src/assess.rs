@@ -132,8 +132,7 @@ fn recorded(judged: &Judged<'_>, asked: &Asked<'_>) -> Option<Box<(LookMark, Rec
     if last == Some(&mark) {
         return None;
     }
-    let record = Record::of(asked.place, asked.observations, asked.before, asked.assessment);
-    Some(Box::new((mark, record)))
+    Some(Box::new((mark, asked.record())))
 }
 
 fn rule(objective: &Objective, window_ms: u64) -> SloRule<'_> {

@@ -71,7 +71,7 @@ pub fn status(fill: &Fill) -> Value {
         "stageSummary": "2/4 early-adopter", "updated": "20/200", "verdictSummary": "Degraded",
         "counts": {
             "eligible": 200, "reachable": 187, "offered": 20, "downloaded": 19, "activated": 19, "confirmed": 18,
-            "failed": 1, "incompatible": 0, "silentAfterActivation": 0, "unreachable": 1,
+            "failed": 1, "incompatible": 0, "ownTrouble": 0, "silentAfterActivation": 0, "unreachable": 1,
         },
         "membership": {
             "salt": "5d41402abc4b2a76",

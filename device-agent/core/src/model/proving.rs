@@ -49,14 +49,6 @@ impl ManagedModel {
         self.go_back(ctx);
     }
 
-    /// The floor forbids a build that has answered: its attempt can never succeed again.
-    fn end_forbidden(&mut self, rollout: &str, digest: Digest, ctx: &mut StepContext<'_>) {
-        let below = self.slots.get(&digest).and_then(|slot| ctx.trust.allows(&slot.build).err());
-        let told = below.map_or_else(String::new, |below| below.to_string());
-        let (record, _) = self.attempts.find_or_begin(rollout, digest, ctx.now);
-        record.end(Phase::Incompatible, Some(Failure::new(FailureCode::VersionForbidden, told)), ctx.now);
-    }
-
     /// The active build has failed: its attempt ends, and the device goes back.
     pub(super) fn revert(&mut self, failure: Failure, ctx: &mut StepContext<'_>) {
         let Some(active) = &self.active else { return };
