@@ -14,7 +14,7 @@ pub use membership::{Membership, MembershipClause, Stratum};
 pub use progress::{DeviceCounts, RolloutPhase, StageProgress};
 pub use recovery::{Figures, RollbackProgress};
 pub use trust::{TrustCounts, TrustProgress};
-pub use verdict::{Measured, MeasuredValue, Verdict, VerdictJudgedBy, VerdictKind};
+pub use verdict::{Verdict, VerdictJudgedBy, VerdictKind};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;

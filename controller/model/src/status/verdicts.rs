@@ -1,10 +1,8 @@
 //! The judge's answer for people.
 
-use modelfleet_crds::rollout::status::{
-    MarginBasis, Measured, MeasuredValue, StageMargin, Verdict, VerdictJudgedBy, VerdictKind,
-};
+use modelfleet_crds::rollout::status::{MarginBasis, StageMargin, Verdict, VerdictJudgedBy, VerdictKind};
 use modelfleet_judge::{Assessment, SloVerdict, Verdict as Judged};
-use modelfleet_protocol::metric::{self, Measured as Value};
+use modelfleet_protocol::metric;
 use modelfleet_protocol::observe::Indicator;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Stage, clip};
@@ -15,8 +13,7 @@ use modelfleet_spec::Valid;
 
 const SENTENCE_MAX: usize = 200;
 const VERDICTS_MAX: usize = 16;
-const MEASURED_TEXT_MAX: usize = 160;
-const MEASURED_VALUE_MAX: usize = 32;
+const MEASURED_MAX: usize = 160;
 /// A ratio above this is one to next to nothing: it is left out.
 const FAR_PPM: u64 = 1_000_000_000;
 /// The name of the verdict on silence, which no objective can have: theirs are DNS labels.
@@ -75,24 +72,12 @@ fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
     }
 }
 
-fn measured(asked: &Indicator, values: ObjectiveValue) -> Option<Measured> {
+/// What was measured, and on how many devices that rests.
+fn measured(asked: &Indicator, values: ObjectiveValue) -> Option<String> {
     let canaries = values.canaries?;
-    let unit = asked.metric.unit();
-    let text = |value| cut(&unit.text(value), MEASURED_VALUE_MAX);
-    let value = |measured: &Value| MeasuredValue {
-        value: text(measured.value),
-        low: measured.interval.map(|(low, _)| text(low)),
-        high: measured.interval.map(|(_, high)| text(high)),
-        devices: i64::from(measured.devices),
-        samples: signed(measured.samples),
-    };
-    let controls = values.controls.as_ref();
-    Some(Measured {
-        text: clip(&metric::sentence(asked.metric, &canaries, controls, asked.threshold), MEASURED_TEXT_MAX),
-        canaries: value(&canaries),
-        controls: controls.map(value),
-        bound: text(asked.threshold),
-    })
+    let told = metric::sentence(asked.metric, &canaries, values.controls.as_ref(), asked.threshold);
+    let controls = values.controls.map_or_else(String::new, |c| format!(", {} controls", c.devices));
+    Some(clip(&format!("{told}; {} devices{controls}", canaries.devices), MEASURED_MAX))
 }
 
 /// The conclusion, then the statistics as a sentence of their own, which goes first where room is short.

@@ -33,10 +33,13 @@ pub struct Verdict {
     #[schemars(length(max = 24))]
     pub threshold: Option<String>,
 
-    /// What devices measured, over their newest windows: the metric itself, where `value` is the share of windows outside the
-    /// limit. Of at most 512 devices with the version and 512 without it, taken at random. Absent while nothing is known.
+    /// What devices measured over their newest windows, with a 95 % interval, beside the devices without the version and the
+    /// limit, and how many devices that rests on: at most 512 with the version and 512 without it, taken at random. Absent
+    /// while nothing is known. Example: `P95 latency 612 ms (600 to 625), controls 480 ms, at most 500 ms; 20 devices, 60
+    /// controls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub measured: Option<Measured>,
+    #[schemars(length(max = 160))]
+    pub measured: Option<String>,
 
     /// Estimate of the rate of harm with the version divided by the rate without it. Example: `2.1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,57 +79,6 @@ pub struct Verdict {
     /// When it was given. Example: `2026-08-01T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Time>,
-}
-
-/// What devices measured.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Measured {
-    /// The values as a sentence, at most 160 characters. Example: `P95 latency 612 ms (600 to 625), controls 480 ms, at most
-    /// 500 ms`.
-    #[schemars(length(max = 160))]
-    pub text: String,
-
-    /// The devices with the version.
-    pub canaries: MeasuredValue,
-
-    /// The devices without it. Absent where there are none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub controls: Option<MeasuredValue>,
-
-    /// The limit in the unit of the metric. Example: `500 ms`.
-    #[schemars(length(max = 32))]
-    pub bound: String,
-}
-
-/// A value of a metric over some devices.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MeasuredValue {
-    /// The value with its unit. Example: `612 ms`.
-    #[schemars(length(max = 32))]
-    pub value: String,
-
-    /// Lower end of its 95 % interval. Absent with fewer than three devices, and for distances. Example: `600 ms`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    pub low: Option<String>,
-
-    /// Upper end of it. Example: `625 ms`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    pub high: Option<String>,
-
-    /// Devices that it rests on. Example: `20`.
-    #[serde(default)]
-    #[schemars(range(min = 0))]
-    pub devices: i64,
-
-    /// Samples that it rests on: requests, readings, cases whose truth is known, or milliseconds of observation. Example:
-    /// `48000`.
-    #[serde(default)]
-    #[schemars(range(min = 0))]
-    pub samples: i64,
 }
 
 /// The verdict in one word.
