@@ -188,6 +188,21 @@ impl Samples {
         fit(arm, ARM_BYTES_MAX);
     }
 
+    /// Calls `visit` for each device of an arm, with the time of its activation and its windows, oldest first.
+    pub(crate) fn each_device(
+        &self,
+        arm: Arm,
+        mut visit: impl FnMut(Time, &mut dyn Iterator<Item = &WindowSummary>),
+    ) {
+        let devices = match arm {
+            Arm::Canary => &self.canaries,
+            Arm::Control => &self.controls,
+        };
+        for device in devices.values() {
+            visit(device.activated, &mut device.windows.iter().map(|window| &window.summary));
+        }
+    }
+
     /// The last windows of an arm merged over its devices, by index: of each device from the window on that `first` says for
     /// the time of its activation.
     #[must_use]
