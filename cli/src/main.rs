@@ -48,7 +48,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Register(arguments) => register::run(cluster, &arguments).await?,
             Command::Keygen(arguments) => keygen::run(&arguments)?,
             Command::Enrol(arguments) => enrol::run(cluster, &arguments)?,
-            Command::Trust(arguments) => trust::run(cluster, &arguments)?,
+            Command::Trust(arguments) => trust::run(cluster, &arguments).await?,
             Command::BrokerAcl(arguments) => broker_acl::run(cluster, &arguments)?,
             Command::Status(arguments) => status::run(cluster, &arguments).await?,
             Command::Explain(arguments) => explain::run(cluster, &arguments).await?,

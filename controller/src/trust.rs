@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::run::everything;
 
 /// How often the file is looked at: Kubernetes brings a changed ConfigMap or Secret within a minute or so.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -169,6 +170,8 @@ pub async fn watch(ctx: Arc<Context>, files: TrustFiles, stop: CancellationToken
         };
         if file != last {
             took(&ctx, &file, "the trust file", &stop);
+            // Fleets get it, and what it changes is decided.
+            everything(&ctx, None);
             last = file;
         }
     }
