@@ -9,9 +9,10 @@ mod versions;
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use modelfleet_crds::{Rollout, RolloutStatus};
+use modelfleet_crds::{ModelVersion, Rollout, RolloutStatus};
 use modelfleet_model::ModelObjects;
-use modelfleet_model::decide_rollouts::RolloutOutcome;
+use modelfleet_model::decide_rollouts::{Decided, RolloutOutcome};
+use modelfleet_model::objects::key_of;
 use modelfleet_model::rollout_status::rollout_status;
 use modelfleet_model::status;
 use modelfleet_model::status::problem::{minimal, tell_refused};
@@ -23,6 +24,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::error::Error;
 use crate::metrics::{RolloutLabels, RolloutNumbers};
+use crate::model_metrics::ArmNames;
 
 pub use events::{announce, tell_events};
 pub use finalizer::let_go;
@@ -61,6 +63,9 @@ pub async fn apply(
             let namespace = rollout.namespace().unwrap_or_default();
             ctx.metrics.trust.show(&namespace, document, &seen.trust.held);
         }
+    }
+    if let Ok(decided) = &outcome.result {
+        show_values(ctx, objects, &rollout, decided);
     }
     send_status(ctx, &rollout, after, now).await
 }
@@ -136,6 +141,26 @@ async fn write_status(ctx: &Context, rollout: &Rollout, status: &RolloutStatus) 
     let patched =
         rollouts(ctx, rollout).patch_status(&rollout.name_any(), &params, &Patch::Apply(patch)).await;
     patched.map_err(|e| Error::kubernetes(format!("status of rollout {}", full_name(rollout)), e))
+}
+
+/// Shows what devices measured, and tells which versions there are.
+fn show_values(ctx: &Context, objects: &ModelObjects, rollout: &Rollout, decided: &Decided) {
+    if let Some(key) = key_of(rollout.namespace(), &rollout.spec.model) {
+        let digest = |version: &ModelVersion| version.spec.artifact.digest.parse().ok();
+        let versions = objects.versions.iter();
+        let named = versions.filter_map(|(version, object)| Some((digest(object)?, version.clone())));
+        ctx.metrics.models.name_versions(&key, named);
+    }
+    let Some(answer) = &decided.answer else { return };
+    let state = &decided.memory.state;
+    let mut prior = state.prior.entries().iter().map(|one| one.version.as_str());
+    let first = prior.next().unwrap_or("none");
+    let names = ArmNames {
+        model: &rollout.spec.model,
+        version: &state.version,
+        controls: if prior.all(|version| version == first) { first } else { "several" },
+    };
+    ctx.metrics.models.show(&rollout_labels(rollout), names, &answer.values.last_windows);
 }
 
 fn show(ctx: &Context, rollout: &Rollout, status: &RolloutStatus) {

@@ -16,6 +16,7 @@ use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::Context;
 use modelfleet_controller::device_orders::{self, DeviceOrders};
 use modelfleet_controller::fleets::Fleets;
+use modelfleet_controller::http::reviewed::Reviewed;
 use modelfleet_controller::http::{self, Shown, Stand};
 use modelfleet_controller::lease::Election;
 use modelfleet_controller::lease::fence::{FencedOutbox, fenced_client};
@@ -81,12 +82,17 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(on_signal(stop.clone()));
     let shown = Shown { metrics: Metrics::new(), stand: Arc::default() };
     // The server outlives `stop` a little: the last scrape sees the end.
-    let serve = http::serve(settings.http_addr, shown.clone(), stop.clone());
+    let open = settings.metrics_tls.is_none();
+    let serve = http::serve(settings.http_addr, shown.clone(), open, stop.clone());
     let server = tokio::spawn(run::vital(stop.clone(), serve));
     // Before anything waits: what is wrong with the files is told at once.
     trust_document(&settings)?;
     let config = kube::Config::infer().await.context("find the API server")?;
     let client = api_client(config.clone())?;
+    let reviewed = reviewed(&settings).map(|at| {
+        let serve = http::reviewed::serve(at, shown.clone(), client.clone(), stop.clone());
+        tokio::spawn(run::vital(stop.clone(), serve))
+    });
     let identity = settings.identity.clone().unwrap_or_else(own_name);
     let mut election = Election::new(client.clone(), &settings.lease_namespace, &identity, Clock::system())
         .above(settings.epoch_above);
@@ -108,12 +114,22 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     stop.cancel();
     let led = lead.await.context("the leader's tasks")?;
     server.await.context("the http server")??;
+    if let Some(reviewed) = reviewed {
+        reviewed.await.context("the server of the metrics")??;
+    }
     held.context("this process no longer leads and ends")?;
     anyhow::ensure!(
         seen.load(Ordering::Relaxed) == 0,
         "the broker has plans of a later leader; start again to lead with a higher epoch"
     );
     led
+}
+
+/// Where metrics are served over TLS, if they are.
+fn reviewed(settings: &Settings) -> Option<Reviewed> {
+    let files = settings.metrics_cert.clone().zip(settings.metrics_key.clone());
+    let (certificate, key) = files?;
+    Some(Reviewed { address: settings.metrics_tls?, certificate, key })
 }
 
 /// Waits until the API server answers; false when `stop` came first.

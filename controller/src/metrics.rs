@@ -22,6 +22,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use trust::TrustMetrics;
 
+use crate::model_metrics::ModelMetrics;
+
 /// Labels by name; every metric has a fixed list of names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Labels(pub Vec<(&'static str, String)>);
@@ -81,6 +83,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// Artifact checks by result.
     pub artifact_checks: Family<Labels, Counter>,
+    /// What devices measured.
+    pub models: ModelMetrics,
 }
 
 impl Default for Metrics {
@@ -148,8 +152,11 @@ impl Metrics {
     pub fn new() -> Metrics {
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
         let messages: Family<Labels, Counter> = Family::default();
+        let mut registry = Registry::with_prefix("modelfleet");
+        let models = ModelMetrics::new(&mut registry);
         let metrics = Metrics {
-            registry: Arc::new(Mutex::new(Registry::with_prefix("modelfleet"))),
+            registry: Arc::new(Mutex::new(registry)),
+            models,
             info: Family::default(),
             phase: Family::default(),
             stage: Family::default(),
@@ -367,6 +374,7 @@ impl Metrics {
         for phase in PHASES {
             self.phase.remove(&at.with(&[("phase", phase)]));
         }
+        self.models.forget(at);
         self.stage.remove(&at.with(&[]));
         self.spent.remove(&at.with(&[]));
         self.left_out.remove(&at.with(&[]));

@@ -16,6 +16,7 @@ use modelfleet_protocol::state::{DeviceState, StateError};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::Channel;
 
+use crate::arrivals::Arrived;
 use crate::clones;
 use crate::device::{Device, Texts, is_newer};
 use crate::enrolment::{Enrolment, Standing};
@@ -73,11 +74,13 @@ pub struct Folded {
     pub change: Change,
     /// What is wrong with it, if anything.
     pub problem: Option<String>,
+    /// The windows of a report that were not known before.
+    pub arrived: Option<Box<Arrived>>,
 }
 
 impl Folded {
     fn good(change: Change) -> Folded {
-        Folded { change, problem: None }
+        Folded { change, problem: None, arrived: None }
     }
 }
 
@@ -216,7 +219,7 @@ impl FleetIndex {
     pub fn fold(&mut self, channel: &Channel, payload: &[u8], retained: bool, now: Time) -> Folded {
         match self.try_fold(channel, payload, retained, now) {
             Ok(folded) => folded,
-            Err(problem) => Folded { change: Change::Nothing, problem: Some(problem) },
+            Err(problem) => Folded { change: Change::Nothing, problem: Some(problem), arrived: None },
         }
     }
 
@@ -321,6 +324,8 @@ impl FleetIndex {
         let heard = if retained { now.min(Time(report.sent_at_ms)) } else { now };
         self.admit(device)?;
         self.note_heard(heard);
+        // What lay at the broker before we connected was counted when it came, by this process or the one before.
+        let arrived = Arrived::of(&report, self.reported_end(device, model)).map(Box::new);
         let changed = self.take_report(device, model, &report, heard)?;
         let most = modelfleet_evidence::AHEAD_MAX;
         let problem = (ahead > 0).then(|| {
@@ -330,7 +335,7 @@ impl FleetIndex {
             )
         });
         let change = if changed { Change::Model(model.clone()) } else { Change::Nothing };
-        Ok(Folded { change, problem })
+        Ok(Folded { change, problem, arrived: arrived.filter(|_| changed && !retained) })
     }
 
     fn fold_state(
@@ -355,7 +360,7 @@ impl FleetIndex {
         if !retained {
             self.note_clock(device, Offset::of(state.at, now));
         }
-        Ok(Folded { change: self.take_state(device, state), problem })
+        Ok(Folded { change: self.take_state(device, state), problem, arrived: None })
     }
 
     /// A state that cannot be taken. One that is `beyond` what may be makes the one before worthless: by which labels the
@@ -372,7 +377,7 @@ impl FleetIndex {
         let known = self.devices.get_mut(device).is_some_and(|entry| entry.forget_labels(&mut self.texts));
         let news = self.devices.shard_mut(device).left_out.note(device.id, &reason);
         let change = if known || news { Change::Device } else { Change::Nothing };
-        Ok(Folded { change, problem: Some(reason) })
+        Ok(Folded { change, problem: Some(reason), arrived: None })
     }
 
     fn admit(&mut self, device: Hashed<'_>) -> Result<(), String> {
@@ -434,6 +439,13 @@ impl FleetIndex {
             entry.presence = Some(presence);
         }
         true
+    }
+
+    /// One past the last window that a device has reported of a model.
+    fn reported_end(&self, device: Hashed<'_>, model: &ModelName) -> u64 {
+        let number = self.texts.models.find(model);
+        let kept = number.zip(self.devices.get(device)).and_then(|(number, entry)| entry.model(number));
+        kept.and_then(|kept| kept.report.as_ref()).map_or(0, |report| report.windows.end())
     }
 
     fn take_report(

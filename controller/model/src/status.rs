@@ -107,6 +107,7 @@ pub fn status_from(inputs: &StatusInputs<'_>, before: Option<&RolloutStatus>) ->
     conditions.extend(restored(inputs, before));
     let stage_name = |clause: usize| policy.stage(u32::try_from(clause).unwrap_or(0)).name.clone();
     let judged = inputs.answer.map(|answer| &answer.assessment);
+    let values = inputs.answer.map_or(&[][..], |answer| &answer.values.objectives);
     let now = inputs.now;
     RolloutStatus {
         observed_generation: inputs.generation,
@@ -130,7 +131,7 @@ pub fn status_from(inputs: &StatusInputs<'_>, before: Option<&RolloutStatus>) ->
             .then(|| membership::to_field(inputs.membership, stage_name)),
         judge: Some(judge(inputs, before)),
         verdicts: match judged {
-            Some(judged) => verdicts::verdicts(inputs.valid, judged, &before.verdicts, now),
+            Some(judged) => verdicts::verdicts(inputs.valid, judged, values, &before.verdicts, now),
             None => before.verdicts.clone(),
         },
         decisions: state.log.iter().map(decision).collect(),

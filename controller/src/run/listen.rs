@@ -158,6 +158,9 @@ fn message(
     if let (Channel::State(device), true) = (&channel, folded.change != Change::Nothing) {
         ctx.orders.ask_if_named(&namespace, device);
     }
+    if let (Some(arrived), Channel::Report(_, model)) = (&folded.arrived, &channel) {
+        ctx.metrics.models.arrived(&(namespace, model.clone()), arrived);
+    }
     if let Some(problem) = &folded.problem {
         malformed(ctx, topic, problem);
     }

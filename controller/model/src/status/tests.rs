@@ -325,7 +325,7 @@ fn the_verdict_on_silence_has_a_name_that_no_objective_can_have() {
         seed: 1,
     };
     let (_, valid) = valid();
-    let told = verdicts::verdicts(&valid, &assess(&evidence, &StageState::new()), &[], Time(1));
+    let told = verdicts::verdicts(&valid, &assess(&evidence, &StageState::new()), &[], &[], Time(1));
     assert!(told.iter().all(|verdict| verdict.slo == "(silence)"), "{told:?}");
     assert!(!told.is_empty());
 }
