@@ -204,19 +204,7 @@ async fn lead(
     let (versions, version_writer) = reflector::store::<ModelVersion>();
     let fleets = Fleets::new(signer.verifying_key(), settings.devices_max, settings.fleet_devices_max);
     let fleets = fleets.enrolling(enrolment(&settings)?);
-    let document = trust_document(&settings)?;
-    if let Some((_, trust)) = &document {
-        tracing::info!(version = trust.document().version, "a trust document says which keys count");
-    } else {
-        tracing::warn!(
-            "no trust document: a stolen plan key cannot be replaced without touching each device; make one with: kubectl \
-             modelfleet trust init"
-        );
-    }
-    let (trust_files, fleets) = match document {
-        Some((files, trust)) => (Some(files), fleets.trusting(trust)),
-        None => (None, fleets),
-    };
+    let (trust_files, fleets) = trusting(&settings, fleets)?;
     let ctx = Arc::new(Context {
         client: clients.api,
         rollouts: rollouts.clone(),
@@ -272,12 +260,7 @@ async fn lead(
     let listener = tokio::spawn(run::vital(stop.clone(), listen));
     let registry = registry::run(Arc::clone(&ctx), publishers, checks, stop.clone());
     let registry = tokio::spawn(run::vital(stop.clone(), registry));
-    let look = trust_files.map(|files| trust_document::watch(Arc::clone(&ctx), files, stop.clone()));
-    let look = tokio::spawn(async move {
-        if let Some(look) = look {
-            look.await;
-        }
-    });
+    let look = tokio::spawn(trust_document::watch(Arc::clone(&ctx), trust_files, stop.clone()));
     let orders = device_orders::run(Arc::clone(&ctx), stop.clone());
     let orders = tokio::spawn(run::vital(stop.clone(), orders));
     run::work(Arc::clone(&ctx), stop).await;
@@ -289,6 +272,23 @@ async fn lead(
     match ctx.fleets.trust_end() {
         Some(end) => Err(end.clone().into()),
         None => Ok(()),
+    }
+}
+
+/// The fleets with the trust document, and the files to look at again, if there are some.
+fn trusting(settings: &Settings, fleets: Fleets) -> anyhow::Result<(Option<TrustFiles>, Fleets)> {
+    match trust_document(settings)? {
+        Some((files, trust)) => {
+            tracing::info!(version = trust.document().version, "a trust document says which keys count");
+            Ok((Some(files), fleets.trusting(trust)))
+        }
+        None => {
+            tracing::warn!(
+                "no trust document: a stolen plan key cannot be replaced without touching each device; make one with: kubectl \
+                 modelfleet trust init"
+            );
+            Ok((None, fleets))
+        }
     }
 }
 

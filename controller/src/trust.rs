@@ -152,8 +152,10 @@ impl TrustEnd {
     }
 }
 
-/// Looks at the trust file until `stop`, and takes it when it has changed. One that cannot be used changes nothing.
-pub async fn watch(ctx: Arc<Context>, files: TrustFiles, stop: CancellationToken) {
+/// Looks at the trust file until `stop`, and takes it when it has changed. One that cannot be used changes nothing; without files
+/// there is nothing to look at.
+pub async fn watch(ctx: Arc<Context>, files: Option<TrustFiles>, stop: CancellationToken) {
+    let Some(files) = files else { return };
     let mut last: Vec<u8> = Vec::new();
     loop {
         tokio::select! {
