@@ -159,3 +159,20 @@ proptest! {
         prop_assert_eq!(world.serving, Some(digest(6)), "{:#?}", world.kept());
     }
 }
+
+/// Two pins leave two builds behind that no plan has called stable: the device leaves both, and does not go from one to the
+/// other.
+#[test]
+fn after_two_pins_a_device_comes_to_rest_on_the_plans_build() {
+    let mut world = World::trusting(anchor());
+    world.connect();
+    for (revision, n) in [(1, 3), (2, 1)] {
+        let _ = take(&mut world, Order_(1, revision, OverrideAction::Pin(Box::new(build(n)))));
+        world.settle();
+        assert_eq!(world.serving, Some(digest(n)));
+    }
+    let _ = take(&mut world, Order_(1, 3, OverrideAction::Release));
+    let _ = take(&mut world, told(1, stable(1, 6)));
+    world.settle();
+    assert_eq!(world.serving, Some(digest(6)));
+}

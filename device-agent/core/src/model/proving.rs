@@ -19,12 +19,7 @@ impl ManagedModel {
     pub(super) fn leave_unwanted(&mut self, ctx: &mut StepContext<'_>) {
         let Some(active) = &self.active else { return };
         let digest = active.digest;
-        let stable = self.slots.is_stable(&digest);
-        let wanted = match self.orders.desired() {
-            Desired::Unchanged => true,
-            Desired::Run(target) if target.build.digest == digest => !target.is_shadow() || stable,
-            Desired::Run(_) | Desired::Nothing => stable,
-        };
+        let wanted = self.is_wanted_live(&digest);
         let (barred, forbidden) = (self.orders.bars(&digest), self.orders.forbids(&digest));
         if wanted && !barred {
             return;
@@ -80,9 +75,19 @@ impl ManagedModel {
         }
     }
 
-    /// Makes the last good build active; without one, none, and the fallback answers.
+    /// Whether a build that may run is to answer: it is the one that is wanted, or a plan has called it stable.
+    fn is_wanted_live(&self, digest: &Digest) -> bool {
+        let stable = self.slots.is_stable(digest);
+        match self.orders.desired() {
+            Desired::Unchanged => true,
+            Desired::Run(target) if target.build.digest == *digest => !target.is_shadow() || stable,
+            Desired::Run(_) | Desired::Nothing => stable,
+        }
+    }
+
+    /// Makes the last good build active, if it would not be left at once; without one, none, and the fallback answers.
     pub(super) fn go_back(&mut self, ctx: &mut StepContext<'_>) {
-        let last_good = self.way_back().map(|slot| slot.build.digest);
+        let last_good = self.way_back().map(|slot| slot.build.digest).filter(|d| self.is_wanted_live(d));
         self.make_active(last_good.map(|digest| Active::since(ctx.now, digest)), ctx);
     }
 
