@@ -66,7 +66,7 @@ pub fn sentence(metric: Metric, canaries: &Measured, controls: Option<&Measured>
     };
     let mut text = format!("{label} {}{}", unit.text(canaries.value), interval(canaries));
     if let Some(controls) = controls {
-        text += &format!(", controls {}{}", unit.text(controls.value), interval(controls));
+        text += &format!(", controls {}", unit.text(controls.value));
     }
     let bound = if metric.bad_below() { "at least" } else { "at most" };
     text + &format!(", {bound} {}", unit.text(threshold))

@@ -76,8 +76,8 @@ fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
 fn measured(asked: &Indicator, values: ObjectiveValue) -> Option<String> {
     let canaries = values.canaries?;
     let told = metric::sentence(asked.metric, &canaries, values.controls.as_ref(), asked.threshold);
-    let controls = values.controls.map_or_else(String::new, |c| format!(", {} controls", c.devices));
-    Some(clip(&format!("{told}; {} devices{controls}", canaries.devices), MEASURED_MAX))
+    let controls = values.controls.map_or_else(String::new, |c| format!(" and {}", c.devices));
+    Some(clip(&format!("{told}; {}{controls} devices", canaries.devices), MEASURED_MAX))
 }
 
 /// The conclusion, then the statistics as a sentence of their own, which goes first where room is short.
