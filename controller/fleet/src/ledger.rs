@@ -22,7 +22,7 @@ pub struct Ledger {
     /// The highest revision that devices may have seen. It outlives what the broker holds: devices refuse a lower
     /// one, so a topic that another client overwrote or a broker that lost its memory must not set it back.
     highest: BTreeMap<Key, u64>,
-    /// The newest plan that a device has sent back, where the broker holds none.
+    /// The newest plan that a device has sent back, where the broker holds none or an older one.
     recalled: BTreeMap<Key, Arc<Plan>>,
 }
 
@@ -101,26 +101,26 @@ impl Ledger {
         Some(order.epoch)
     }
 
-    /// A device has sent the plan that it holds. True for one that is ours, while the broker holds none, and that is newer
-    /// than what other devices have sent.
+    /// A device has sent the plan that it holds. True for one that is ours, and that is newer than what the broker holds and
+    /// other devices have sent.
     pub fn recall(&mut self, key: &Key, payload: &[u8]) -> bool {
-        if self.newest(key).is_some() {
-            return false;
-        }
         let plan = open_plan(&self.trusted, payload).ok();
         let plan = plan.filter(|plan| (&plan.namespace, &plan.model) == (&key.0, &key.1));
-        let before = self.recalled.get(key).map(|plan| plan.order);
-        let Some(plan) = plan.filter(|plan| before.is_none_or(|before| plan.order.replaces(&before))) else {
+        let known = [self.newest(key), self.recalled.get(key)].into_iter().flatten().map(|plan| plan.order);
+        let known: Vec<Order> = known.collect();
+        let Some(plan) = plan.filter(|plan| known.iter().all(|known| plan.order.replaces(known))) else {
             return false;
         };
+        self.raise(key, plan.order.revision);
         self.recalled.insert(key.clone(), Arc::new(plan));
         true
     }
 
-    /// The newest plan of a model that a device has sent back, while the broker holds none.
+    /// The newest plan of a model that a device has sent back, while the broker holds none or an older one.
     #[must_use]
     pub fn recalled(&self, key: &Key) -> Option<&Arc<Plan>> {
-        self.recalled.get(key).filter(|_| self.newest(key).is_none())
+        let newest = self.newest(key);
+        self.recalled.get(key).filter(|plan| newest.is_none_or(|newest| plan.order.replaces(&newest.order)))
     }
 
     /// The newest plan of a model: the one that was sent last, else the one that the broker holds.

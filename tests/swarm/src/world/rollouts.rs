@@ -101,6 +101,14 @@ impl World {
         if let Some(old) = self.old_plan() {
             return Some(old);
         }
+        let all = (self.fleet_size(), 0);
+        let seen = control.controllers.iter().filter_map(Controller::fleet_seen);
+        if let Some((devices, omitted)) = seen.filter(|seen| *seen != all).next() {
+            return Some(format!(
+                "the leader knows {devices} devices of {} and leaves out {omitted}",
+                self.fleet_size()
+            ));
+        }
         let plans = self.models.iter().filter_map(|model| self.plan_at_broker(model));
         plans.into_iter().find_map(|plan| World::plan_unconverged(&server, &plan))
     }
