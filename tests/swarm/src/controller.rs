@@ -25,7 +25,7 @@ use modelfleet_controller::run;
 use modelfleet_crds::{ModelVersion, Rollout};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::causes::with_causes;
-use modelfleet_protocol::ids::{ModelName, Namespace};
+use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
 use modelfleet_protocol::time::Time;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -217,13 +217,13 @@ impl Controller {
         Some(fleet.labelled().count())
     }
 
-    /// How many devices it knows, and how many of them it leaves out; `None` while it does not lead or has not heard all.
+    /// How many devices it knows, and those that it leaves out; `None` while it does not lead or has not heard all.
     #[must_use]
-    pub fn fleet_seen(&self) -> Option<(usize, u64)> {
+    pub fn fleet_seen(&self) -> Option<(usize, Vec<(DeviceId, String)>)> {
         let leader = self.leader().filter(|_| self.is_settled())?;
         let fleet = leader.ctx.fleets.named(&"plant".parse().expect("a DNS label"));
         let fleet = fleet.locked().index.fleet();
-        Some((fleet.len(), fleet.omitted().count))
+        Some((fleet.len(), fleet.omitted().named))
     }
 
     fn leader(&self) -> Option<&Leader> {

@@ -86,7 +86,7 @@ impl ManagedModel {
         let Some(record) = self.attempts.at_mut(&target) else { return };
         let waits = record.download_failed(failure, retry, ctx);
         // Where nothing else can run, a day is too long.
-        if !waits || (record.has_ended() && self.slots.has_no_other_proven(digest)) {
+        if !waits || (record.has_ended() && self.has_nothing_but(digest)) {
             self.retry_stable_later(&target.attempt, digest, ctx);
         }
     }

@@ -64,7 +64,7 @@ impl ManagedModel {
         if !rollout.is_empty() {
             return;
         }
-        let alone = self.slots.has_no_other_proven(digest);
+        let alone = self.has_nothing_but(digest);
         if let Some(record) = self.attempts.find_mut(rollout, digest) {
             // If nothing else can run, the pause is that between two downloads.
             let limits = ctx.limits;
@@ -72,6 +72,12 @@ impl ManagedModel {
             let jitter_ms = ctx.jitter("long pause", pause_ms / 4);
             record.retry_at = Some(ctx.now.after_ms(pause_ms).after_ms(jitter_ms));
         }
+    }
+
+    /// Whether the device has no build that answers while this one does not: none has proven itself, or those that have were
+    /// taken back.
+    pub(super) fn has_nothing_but(&self, digest: &Digest) -> bool {
+        self.active.is_none() || self.slots.has_no_other_proven(digest)
     }
 
     /// Makes the last good build active; without one, none, and the fallback answers.

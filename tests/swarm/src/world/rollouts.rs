@@ -101,11 +101,11 @@ impl World {
         if let Some(old) = self.old_plan() {
             return Some(old);
         }
-        let all = (self.fleet_size(), 0);
-        let seen = control.controllers.iter().filter_map(Controller::fleet_seen);
-        if let Some((devices, omitted)) = seen.filter(|seen| *seen != all).next() {
+        let all = (self.fleet_size(), Vec::new());
+        let mut seen = control.controllers.iter().filter_map(Controller::fleet_seen);
+        if let Some((devices, omitted)) = seen.find(|seen| *seen != all) {
             return Some(format!(
-                "the leader knows {devices} devices of {} and leaves out {omitted}",
+                "the leader knows {devices} devices of {} and leaves out {omitted:?}",
                 self.fleet_size()
             ));
         }
