@@ -7,12 +7,12 @@
 KEEP ?=
 SHELL := /bin/bash
 
-.PHONY: demo test install build check unit swarm examples e2e manifests
+.PHONY: demo test install build check unit gitops swarm examples e2e manifests sbom fuzz
 
 demo: install
 	tests/demo.sh $(if $(KEEP),--keep)
 
-test: install check unit examples e2e
+test: install check unit gitops examples e2e
 
 install:
 	tests/install.sh
@@ -23,20 +23,34 @@ check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	$$(tests/cargo_deny.sh) --locked --all-features check bans licenses sources
+	packaging/sbom.py target/sbom
 
 # With a thousand seeds of the simulated world with faults, which take about four minutes on two quiet cores.
 unit:
 	MODELFLEET_SWARM_SEEDS=1000 cargo test --workspace --features real-parts --locked
 
+# What Argo CD, Flux and Helm make of our objects.
+gitops:
+	cd tests/gitops && go test ./...
+
 # The seeds alone.
 swarm:
 	MODELFLEET_SWARM_SEEDS=1000 cargo test --locked -p modelfleet-swarm --test seeds
+
+# libFuzzer on every reader of what a stranger wrote, some seconds each; it needs a nightly compiler. The tests try the same
+# functions with a fixed chance on any compiler.
+fuzz:
+	tests/fuzz.sh $(or $(SECONDS_EACH),60)
 
 examples:
 	tests/examples.sh
 
 e2e:
 	tests/e2e.sh
+
+# What is linked into each program that ships, as CycloneDX.
+sbom:
+	packaging/sbom.py target/sbom
 
 manifests:
 	cargo run -p modelfleet-crds --bin crdgen -- --out manifests/crds

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterFlags;
 use crate::commands::{
-    abort, broker_acl, completion, enrol, explain, history, judge, keygen, lint, pause, plan, promote,
-    resume, retry, simulate, status,
+    abort, broker_acl, completion, diff, enrol, explain, history, hold, judge, keygen, lineage, lint, pause,
+    pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -32,6 +32,8 @@ pub enum Command {
     Keygen(keygen::KeygenArguments),
     /// Create signed device cards, which vouch for the labels of devices.
     Enrol(enrol::EnrolArguments),
+    /// Create, change and sign the trust document, which says which keys count in a fleet.
+    Trust(Box<trust::TrustArguments>),
     /// Print the access rules of Mosquitto for the devices of a fleet.
     BrokerAcl(broker_acl::BrokerAclArguments),
     /// Show the progress of a rollout, or wait for it to end.
@@ -48,8 +50,22 @@ pub enum Command {
     Abort(abort::AbortArguments),
     /// Start a rolled-back or aborted rollout again.
     Retry(retry::RetryArguments),
+    /// Leave devices out of a rollout, for example broken ones that hold it up, or take them in again.
+    SetAside(set_aside::SetAsideArguments),
+    /// Let one device run a version of your choice, whatever its plan says.
+    Pin(pin::PinArguments),
+    /// Let one device keep what it runs, whatever its plan says.
+    Hold(hold::HoldArguments),
+    /// Let one device follow its plans again.
+    Release(release::ReleaseArguments),
+    /// Take a device that is gone for good out of the fleet, or take it back.
+    Retire(retire::RetireArguments),
     /// List the versions of a model with stage, digest, author and age.
     History(history::HistoryArguments),
+    /// Compare two versions of a model: inputs, outputs, metrics, features, needs and origin.
+    Diff(diff::DiffArguments),
+    /// Show where versions come from, which rollouts carried them, and where they run now.
+    Lineage(lineage::LineageArguments),
     /// Check files of Rollouts and ModelVersions without a server.
     Lint(lint::LintArguments),
     /// Show what each stage of a rollout can prove, before it starts.

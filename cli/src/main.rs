@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
-    abort, broker_acl, completion, enrol, explain, history, judge, keygen, lint, pause, plan, promote,
-    resume, retry, simulate, status,
+    abort, broker_acl, completion, diff, enrol, explain, history, hold, judge, keygen, lineage, lint, pause,
+    pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
@@ -45,6 +45,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Register(arguments) => register::run(cluster, &arguments).await?,
             Command::Keygen(arguments) => keygen::run(&arguments)?,
             Command::Enrol(arguments) => enrol::run(cluster, &arguments)?,
+            Command::Trust(arguments) => trust::run(cluster, &arguments)?,
             Command::BrokerAcl(arguments) => broker_acl::run(cluster, &arguments)?,
             Command::Status(arguments) => status::run(cluster, &arguments).await?,
             Command::Explain(arguments) => explain::run(cluster, &arguments).await?,
@@ -53,7 +54,14 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Promote(arguments) => promote::run(cluster, &arguments).await?,
             Command::Abort(arguments) => abort::run(cluster, &arguments).await?,
             Command::Retry(arguments) => retry::run(cluster, &arguments).await?,
+            Command::Pin(arguments) => pin::run(cluster, &arguments).await?,
+            Command::Hold(arguments) => hold::run(cluster, &arguments).await?,
+            Command::Release(arguments) => release::run(cluster, &arguments).await?,
+            Command::Retire(arguments) => retire::run(cluster, &arguments).await?,
+            Command::SetAside(arguments) => set_aside::run(cluster, &arguments).await?,
             Command::History(arguments) => history::run(cluster, &arguments).await?,
+            Command::Diff(arguments) => diff::run(cluster, &arguments).await?,
+            Command::Lineage(arguments) => lineage::run(cluster, &arguments).await?,
             Command::Lint(arguments) => lint::run(&arguments)?,
             Command::Plan(arguments) => plan::run(&arguments)?,
             Command::Simulate(arguments) => simulate::run(&arguments)?,

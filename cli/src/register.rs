@@ -7,6 +7,7 @@ pub mod agreement;
 pub mod arguments;
 mod cell;
 mod credentials;
+mod details;
 pub mod inputs;
 pub mod interface;
 pub mod lineage;
@@ -28,11 +29,13 @@ pub mod version_spec;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use modelfleet_crds::ModelVersion;
 use modelfleet_crds::model_version::{Engine, FeatureBaseline};
 use modelfleet_model_file::IR_VERSION_KNOWN;
-use modelfleet_protocol::ids::IdError;
+use modelfleet_protocol::ids::{Digest, IdError};
 use modelfleet_protocol::statement::Statement;
+use modelfleet_spec::Problem;
 
 use crate::cluster::{Cluster, ClusterError, ClusterFlags};
 use crate::manifest::{self, ManifestError};
@@ -43,7 +46,7 @@ use inputs::{FilledInput, InputsError};
 use model_file::{ModelFile, ModelFileError};
 use report::{Registration, Report};
 use rows::Rows;
-use store::{Store, Upload};
+use store::{Content, Store, Upload};
 use version_spec::ModelFacts;
 
 /// Why a file was not registered.
@@ -87,6 +90,9 @@ pub enum RegisterError {
     /// The flags make no ModelVersion.
     #[error(transparent)]
     Spec(#[from] version_spec::SpecError),
+    /// Devices could not read the self-test or the baseline.
+    #[error("write the details file for devices")]
+    Details(#[source] Problem),
     /// The lineage is none.
     #[error(transparent)]
     Lineage(#[from] lineage::LineageError),
@@ -123,6 +129,9 @@ pub async fn run(flags: &ClusterFlags, arguments: &RegisterArguments) -> Result<
     let store = Store::open(&arguments.store, arguments.public_url.as_deref())?;
     let mut report = Report::default();
     let mut wanted = model_version(arguments, &file, &store, &mut report)?;
+    let details = details::file(&wanted.spec).map_err(RegisterError::Details)?;
+    let uri = |digest: &Digest| store.uri(&arguments.name, &arguments.version, digest, Content::Details);
+    wanted.spec.artifact.details = details.as_ref().map(|bytes| details::named(bytes, uri));
     if !store.reaches_devices {
         report.note(
             "devices can only download over http(s) or from a folder; set --public-url for this store"
@@ -131,7 +140,10 @@ pub async fn run(flags: &ClusterFlags, arguments: &RegisterArguments) -> Result<
     }
     if arguments.dry_run || arguments.upload_only {
         wanted.metadata.namespace.clone_from(&flags.namespace);
-        let upload = if arguments.upload_only { Some(put(&store, arguments, &file).await?) } else { None };
+        let upload = match arguments.upload_only {
+            true => Some(put(&store, arguments, &file, details).await?),
+            false => None,
+        };
         let output = arguments.output.unwrap_or(manifest::Output::Yaml);
         report.print_notes();
         report.print_upload(upload);
@@ -142,8 +154,14 @@ pub async fn run(flags: &ClusterFlags, arguments: &RegisterArguments) -> Result<
     let api = cluster.api::<ModelVersion>();
     let found = registry::find(&api, &wanted).await?;
     // What is registered may name another store, which is none of this command's business.
-    let same_place = found.as_ref().is_none_or(|found| found.spec.artifact == wanted.spec.artifact);
-    let upload = if same_place { Some(put(&store, arguments, &file).await?) } else { None };
+    let (same_place, same_details) = found.as_ref().map_or((true, true), |found| {
+        let (has, wants) = (&found.spec.artifact, &wanted.spec.artifact);
+        (has.uri == wants.uri, has.details == wants.details)
+    });
+    let upload = match same_place {
+        true => Some(put(&store, arguments, &file, details.filter(|_| same_details)).await?),
+        false => None,
+    };
     let registered = match found {
         Some(object) => registry::Registered { object, unchanged: true },
         None => registry::create(&api, &wanted).await?,
@@ -165,8 +183,13 @@ async fn put(
     store: &Store,
     arguments: &RegisterArguments,
     file: &ModelFile,
+    details: Option<Bytes>,
 ) -> Result<Upload, store::StoreError> {
-    store.put_if_absent(&arguments.name, &arguments.version, &file.digest, file.bytes.clone()).await
+    let (name, version) = (&arguments.name, &arguments.version);
+    if let Some(details) = details {
+        store.put_if_absent(name, version, details, Content::Details).await?;
+    }
+    store.put_if_absent(name, version, file.bytes.clone(), Content::Model).await
 }
 
 fn model_version(
@@ -176,7 +199,7 @@ fn model_version(
     report: &mut Report,
 ) -> Result<ModelVersion, RegisterError> {
     let mut facts = ModelFacts {
-        uri: store.uri(&arguments.name, &arguments.version, &file.digest),
+        uri: store.uri(&arguments.name, &arguments.version, &file.digest, Content::Model),
         size_bytes: i64::try_from(file.bytes.len()).unwrap_or(i64::MAX),
         ir_version: file.header.ir_version,
         signature: file.signature.clone(),

@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, ClusterError, FIELD_MANAGER, send};
 use crate::printing::AnswerError;
 
 /// The fields that hold what a person wants.
-const INTENT_FIELDS: [&str; 4] = ["paused", "abort", "promote", "retryToken"];
+const INTENT_FIELDS: [&str; 5] = ["paused", "abort", "promote", "retryToken", "setAside"];
 
 /// Why the change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub fn not_ended(rollout: &Rollout, verb: &'static str) -> Result<(), IntentErro
     Ok(())
 }
 
-/// Applies a merge patch and says what it changed, one line for each field.
+/// Applies a merge patch and says what it changed, one line for each field; `dry_run`: asks the API server what it would do.
 ///
 /// # Errors
 /// When the API server refuses or does not answer.
@@ -71,10 +71,12 @@ pub async fn apply(
     before: &Rollout,
     verb: &'static str,
     patch: Value,
+    dry_run: bool,
 ) -> Result<(Rollout, String), IntentError> {
     let name = before.metadata.name.clone().unwrap_or_default();
     let doing = format!("{verb} rollout {name} in namespace {}", cluster.namespace);
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let parameters =
+        PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), dry_run, ..PatchParams::default() };
     let api = cluster.api::<Rollout>();
     let after = send(&doing, "rollouts", api.patch(&name, &parameters, &Patch::Merge(patch))).await?;
     let text = changes(before, &after);

@@ -1,10 +1,10 @@
 //! A Rollout as planner and simulator take it: read as the controller reads it, with what a rollout without devices needs.
 
-use modelfleet_crds::Metric;
 use modelfleet_crds::Rollout;
 use modelfleet_crds::rollout::Slo;
 use modelfleet_crds::text::BoundValue;
 use modelfleet_judge::{HardRule, SilenceRule};
+use modelfleet_protocol::metric::Reading;
 use modelfleet_simulation::{Controls, Objective, Rule, Setup};
 use modelfleet_spec::{Problem, Valid, validate};
 
@@ -59,16 +59,11 @@ fn breach_share_ppm(field: &str, slo: &Slo) -> Result<u32, Problem> {
         }
         BoundValue::Milliseconds(_) => 0,
     };
-    Ok(match slo.metric {
-        Metric::LatencyP95 => 50_000,
-        Metric::LatencyP99 => 10_000,
-        Metric::Accuracy | Metric::Availability => WHOLE_PPM - share,
-        Metric::LatencyP50
-        | Metric::FeaturePsi
-        | Metric::FeatureKl
-        | Metric::CpuUsage
-        | Metric::MemoryUsage => WHOLE_PPM / 2,
-        _ => share,
+    Ok(match slo.metric.entry().map(|entry| entry.reading) {
+        Some(Reading::Quantile { ppm }) => WHOLE_PPM - ppm,
+        Some(Reading::Ratio { .. }) if slo.metric.bad_below() => WHOLE_PPM - share,
+        Some(Reading::Ratio { .. }) => share,
+        Some(Reading::Rate { .. } | Reading::Distance(_) | Reading::Highest(_)) | None => WHOLE_PPM / 2,
     })
 }
 

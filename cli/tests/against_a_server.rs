@@ -110,6 +110,12 @@ fn the_same_file_twice_is_one_version_and_another_file_is_refused() {
         code == 0 && said.contains("1.0.0     Registered") && said.contains("kubectl-modelfleet"),
         "{said}"
     );
+    let (code, said, _) = server.modelfleet(&["lineage", "pump-anomaly", "1.0.0"]);
+    assert!(code == 0 && said.contains(&digest) && said.contains("on no device that is known"), "{said}");
+    let (code, said, _) = server.modelfleet(&["diff", "pump-anomaly", "1.0.0", "1.0.0"]);
+    assert!(code == 0 && said.contains("are the same but for their number"), "{said}");
+    let (code, _, error) = server.modelfleet(&["diff", "pump-anomaly", "1.0.0", "7.0.0"]);
+    assert!(code == 1 && error.contains("has no version 7.0.0"), "{error}");
     let (code, _, error) = server.modelfleet(&["history", "pump"]);
     assert!(code == 1 && error.contains("no version"), "{error}");
 }

@@ -26,7 +26,7 @@ use crate::metrics::{RolloutLabels, RolloutNumbers};
 
 pub use events::{announce, tell_events};
 pub use finalizer::let_go;
-pub use versions::write_status as write_version_status;
+pub use versions::{tell_floors, write_status as write_version_status};
 
 /// Our name as a field manager: one for everything that this controller writes.
 pub const MANAGER: &str = "modelfleet-controller";
@@ -56,6 +56,10 @@ pub async fn apply(
     let seen = outcome.result.as_ref().ok().and_then(|decided| decided.seen.as_ref());
     if let Some(seen) = seen.filter(|seen| seen.whole) {
         ctx.metrics.show_fleet(&rollout_labels(&rollout), seen.omitted.count, seen.other_plan.count);
+        if let Some(document) = &seen.trust.document {
+            let namespace = rollout.namespace().unwrap_or_default();
+            ctx.metrics.trust.show(&namespace, document, &seen.trust.held);
+        }
     }
     send_status(ctx, &rollout, after, now).await
 }

@@ -82,8 +82,16 @@ pub struct Settings {
     #[arg(long = "enrolment-key", env = "MODELFLEET_ENROLMENT_KEYS", value_delimiter = ',')]
     pub enrolment_keys: Vec<String>,
     /// Leave devices without a valid card out of every rollout. The condition DevicesLeftOut says how many they are.
-    #[arg(long, env = "MODELFLEET_REQUIRE_ENROLLED", requires = "enrolment_keys")]
+    #[arg(long, env = "MODELFLEET_REQUIRE_ENROLLED")]
     pub require_enrolled: bool,
+    /// The trust file, as `kubectl modelfleet trust append` writes it. It says which keys count, for all fleets or for the one
+    /// that it names, and is read again when it changes. Default: there is none, and a stolen plan key cannot be replaced without
+    /// touching each device.
+    #[arg(long, env = "MODELFLEET_TRUST_DOCUMENT", requires = "trust_root")]
+    pub trust_document: Option<PathBuf>,
+    /// The root file, as `kubectl modelfleet trust init` writes it: the root keys that sign the trust document.
+    #[arg(long, env = "MODELFLEET_TRUST_ROOT", requires = "trust_document")]
+    pub trust_root: Option<PathBuf>,
     /// Folder below which file:// artifacts are read. Default: no file is read, because a user who may register versions
     /// could otherwise make the controller open any of its files.
     #[arg(long, env = "MODELFLEET_ARTIFACT_ROOT")]

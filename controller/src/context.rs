@@ -12,6 +12,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::device_orders::DeviceOrders;
 use crate::fleets::Fleets;
 use crate::metrics::Metrics;
 use crate::mqtt::Outbox;
@@ -45,6 +46,8 @@ pub struct Context {
     pub clock: Clock,
     /// What wants to be reconciled.
     pub work: Work,
+    /// Orders of single devices.
+    pub orders: DeviceOrders,
     /// Numbers for Prometheus.
     pub metrics: Metrics,
     /// Where looks are recorded, if they are.

@@ -4,18 +4,22 @@
 //! no fleet waits for another one's look, and none for its own. The list of fleets has a lock that is held to find one in it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use ed25519_dalek::VerifyingKey;
 use modelfleet_fleet::malformed::Malformed;
 use modelfleet_fleet::malformed::Named;
-use modelfleet_fleet::{Enrolment, FleetIndex, Ledger, Link, Room};
+use modelfleet_fleet::trust::{Followed, TrustTopic, plan_keys};
+use modelfleet_fleet::{Enrolment, FleetIndex, Ledger, Link, Room, Trust};
 use modelfleet_model::LastLooks;
 use modelfleet_model::decide_model::Recorded;
+use modelfleet_protocol::envelope::KeyId;
 use modelfleet_protocol::ids::{ModelName, Namespace};
+use modelfleet_protocol::trust::{PublicKey, TrustDocument};
 
 use crate::context::compute;
 use crate::mqtt::Outbox;
+use crate::trust::TrustEnd;
 
 /// All fleets.
 pub struct Fleets {
@@ -28,8 +32,12 @@ pub struct Fleets {
     room: Arc<Room>,
     /// Most devices of one fleet.
     fleet_max: usize,
-    /// Plans signed by it are ours.
+    /// The key that signs our plans.
     key: VerifyingKey,
+    /// The trust document that counts; `None`: none does, and plans by our own key alone are ours.
+    trust: RwLock<Option<Trust>>,
+    /// Why this process has to end after a change of the trust document.
+    trust_end: OnceLock<TrustEnd>,
     /// Looks are recorded.
     records: bool,
     /// Whose word counts for the devices' labels.
@@ -47,6 +55,8 @@ pub struct FleetState {
     pub index: FleetIndex,
     /// Plans at the broker.
     pub ledger: Ledger,
+    /// The trust document at the broker.
+    pub trust_topic: TrustTopic,
     /// What was recorded last, by namespace and rollout; `None`: nothing is recorded.
     pub recorded: Option<Arc<Recorded>>,
     /// What was seen at the last look at each model.
@@ -58,6 +68,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Fleet {
+    /// The fleet, locked, unless it is locked already.
+    #[must_use]
+    pub fn try_locked(&self) -> Option<MutexGuard<'_, FleetState>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// The fleet, locked. A thread that panicked with the lock has left it whole: each message replaces entries, it never
     /// leaves one half written.
     pub fn locked(&self) -> MutexGuard<'_, FleetState> {
@@ -83,6 +103,8 @@ impl Fleets {
             room: Arc::new(Room::new(devices_max)),
             fleet_max,
             key,
+            trust: RwLock::default(),
+            trust_end: OnceLock::new(),
             records: false,
             enrolment: Enrolment::default(),
         }
@@ -92,6 +114,12 @@ impl Fleets {
     #[must_use]
     pub fn enrolling(self, enrolment: Enrolment) -> Fleets {
         Fleets { enrolment, ..self }
+    }
+
+    /// The same, with a trust document.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Fleets {
+        Fleets { trust: RwLock::new(Some(trust)), ..self }
     }
 
     /// The same, with looks recorded.
@@ -118,8 +146,9 @@ impl Fleets {
     fn fresh(&self, namespace: &Namespace) -> Fleet {
         let index = FleetIndex::new(namespace.clone(), Arc::clone(&self.room), self.fleet_max);
         let state = FleetState {
-            index: index.enrolling(self.enrolment.clone()),
-            ledger: Ledger::new(self.key),
+            index: index.enrolling(self.enrolment_of(namespace)),
+            ledger: self.ledger(namespace),
+            trust_topic: TrustTopic::default(),
             recorded: self.records.then(Arc::default),
             last_looks: BTreeMap::new(),
         };
@@ -136,7 +165,80 @@ impl Fleets {
     /// Whether a plan is ours.
     #[must_use]
     pub fn is_ours(&self, key: &modelfleet_fleet::Key, payload: &[u8]) -> bool {
-        Ledger::new(self.key).take(key, payload).is_some()
+        self.ledger(&key.0).take(key, payload).is_some()
+    }
+
+    /// The key that signs our plans.
+    #[must_use]
+    pub fn own_key(&self) -> KeyId {
+        KeyId::of(&self.key)
+    }
+
+    fn ledger(&self, namespace: &Namespace) -> Ledger {
+        let mut ledger = Ledger::new(self.key);
+        if let Some(document) = self.trust_of(namespace) {
+            ledger.trust(plan_keys(&document).into());
+        }
+        ledger
+    }
+
+    /// Whose word counts for the labels of a fleet's devices: that of the keys in the trust document, where there is one.
+    fn enrolment_of(&self, namespace: &Namespace) -> Enrolment {
+        match self.trust_of(namespace) {
+            Some(document) => Enrolment {
+                keys: document.enrolment_keys.iter().map(PublicKey::verifying).collect(),
+                required: self.enrolment.required,
+            },
+            None => self.enrolment.clone(),
+        }
+    }
+
+    fn trust(&self) -> RwLockReadGuard<'_, Option<Trust>> {
+        self.trust.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The trust document that counts for a fleet.
+    #[must_use]
+    pub fn trust_of(&self, namespace: &Namespace) -> Option<Arc<TrustDocument>> {
+        self.trust().as_ref().and_then(|trust| trust.of(namespace)).cloned()
+    }
+
+    /// The trust file that the broker shall hold for a fleet.
+    #[must_use]
+    pub fn trust_file_of(&self, namespace: &Namespace) -> Option<Arc<[u8]>> {
+        self.trust()
+            .as_ref()
+            .filter(|trust| trust.of(namespace).is_some())
+            .map(|trust| Arc::clone(trust.file()))
+    }
+
+    /// Takes a trust file, of the disk or of the broker. A newer one counts at once: for plans that the broker holds, too. `None`:
+    /// this controller was given no trust document. When it cannot go on with the new one, [`Fleets::trust_end`] says why.
+    pub fn take_trust(&self, file: &[u8]) -> Option<Followed> {
+        let (followed, before, after) = {
+            let mut trust = self.trust.write().unwrap_or_else(PoisonError::into_inner);
+            let trust = trust.as_mut()?;
+            let before = Arc::clone(trust.document());
+            let followed = trust.take(file);
+            (followed, before, Arc::clone(trust.document()))
+        };
+        if matches!(followed, Followed::Newer) {
+            if let Some(end) = TrustEnd::of(&before, &after, self.own_key()) {
+                let _ = self.trust_end.set(end);
+            }
+            for (namespace, fleet) in self.all() {
+                if let Some(document) = self.trust_of(&namespace) {
+                    fleet.locked().ledger.trust(plan_keys(&document).into());
+                }
+            }
+        }
+        Some(followed)
+    }
+
+    /// Why this process has to end after a change of the trust document.
+    #[must_use]
+    pub fn trust_end(&self) -> Option<&TrustEnd> {
+        self.trust_end.get()
     }
 
     /// A fleet came or went: the broker is asked for the devices of those that there are, and of no others. To be called

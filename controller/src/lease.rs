@@ -5,6 +5,9 @@
 //! leader of the past, and a restarted one may begin its revisions anew. Holders are judged by our own clock (since when do
 //! we see the same renewal), not by theirs.
 
+pub mod fence;
+pub mod tenure;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,6 +24,7 @@ use modelfleet_model::epoch::next_epoch;
 use modelfleet_model::status::time::to_k8s;
 
 use modelfleet_protocol::causes::with_causes;
+use tenure::Tenure;
 
 /// A leader that was not seen for so long may be replaced.
 const LEASE: Duration = Duration::from_secs(15);
@@ -57,6 +61,7 @@ pub struct Election {
     /// The holder's last renewal, and since when we see it.
     seen: Option<(String, Option<MicroTime>, Instant)>,
     clock: Clock,
+    tenure: Tenure,
     /// A holder that was not seen to renew for so long may be replaced.
     lease: Duration,
     /// An epoch that a user wants this process to be above.
@@ -68,7 +73,14 @@ impl Election {
     #[must_use]
     pub fn new(client: Client, namespace: &str, identity: &str, clock: Clock) -> Election {
         let (api, identity) = (Api::namespaced(client, namespace), identity.to_owned());
-        Election { api, identity, seen: None, clock, lease: LEASE, above: None }
+        let tenure = Tenure::new(clock.clone(), RENEW_DEADLINE);
+        Election { api, identity, seen: None, clock, tenure, lease: LEASE, above: None }
+    }
+
+    /// Until when this process may write.
+    #[must_use]
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.clone()
     }
 
     /// The same, with a lease of another length.
@@ -109,6 +121,13 @@ impl Election {
     /// # Errors
     /// When another process holds the Lease or was faster, or the API server refuses or is away.
     pub async fn try_acquire(&mut self) -> Result<u64, LeaseError> {
+        let asked_at = self.tenure.moment();
+        let epoch = self.acquired().await?;
+        self.tenure.renewed(asked_at);
+        Ok(epoch)
+    }
+
+    async fn acquired(&mut self) -> Result<u64, LeaseError> {
         let Some(lease) = self.api.get_opt(NAME).await.map_err(sort)? else {
             return self.create().await;
         };
@@ -188,12 +207,14 @@ impl Election {
     /// # Errors
     /// When it is held by another process by now, or the API server refuses or is away.
     pub async fn renew(&self, epoch: u64) -> Result<(), LeaseError> {
+        let asked_at = self.tenure.moment();
         let mut lease = self.api.get(NAME).await.map_err(sort)?;
         self.own(&lease, epoch)?;
         if let Some(spec) = &mut lease.spec {
             spec.renew_time = Some(self.micro_time());
         }
         self.api.replace(NAME, &PostParams::default(), &lease).await.map_err(sort)?;
+        self.tenure.renewed(asked_at);
         Ok(())
     }
 
@@ -218,7 +239,10 @@ impl Election {
             let left = RENEW_DEADLINE.saturating_sub(good.elapsed());
             match tokio::time::timeout(left, self.renew(epoch)).await {
                 Ok(Ok(())) => good = Instant::now(),
-                Ok(Err(error @ LeaseError::Held(_))) => return Err(error),
+                Ok(Err(error @ LeaseError::Held(_))) => {
+                    self.tenure.end();
+                    return Err(error);
+                }
                 Ok(Err(error)) if good.elapsed() >= RENEW_DEADLINE => return Err(error),
                 Ok(Err(error)) => tracing::warn!(error = with_causes(&error), "lease not renewed"),
                 Err(_) => return Err(LeaseError::Slow),
@@ -231,6 +255,8 @@ impl Election {
     /// # Errors
     /// When it is held by another process by now, or the API server refuses or is away.
     pub async fn release(&self, epoch: u64, seen: u64) -> Result<(), LeaseError> {
+        // What still runs writes nothing beside the next leader, which decides it again.
+        self.tenure.end();
         let mut lease = self.api.get(NAME).await.map_err(sort)?;
         self.own(&lease, epoch)?;
         if let Some(spec) = &mut lease.spec {

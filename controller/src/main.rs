@@ -1,6 +1,7 @@
 //! Arguments, clients, run.
 
 use modelfleet_protocol::causes::with_causes;
+use modelfleet_protocol::envelope::KeyId;
 use modelfleet_protocol::statement::BareSignatures;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,20 +14,24 @@ use kube::runtime::reflector::{self, store::Writer};
 use modelfleet_controller::args::{BrokerArgs, Cli, Command, Settings};
 use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::Context;
+use modelfleet_controller::device_orders::{self, DeviceOrders};
 use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::http::{self, Shown, Stand};
 use modelfleet_controller::lease::Election;
+use modelfleet_controller::lease::fence::{FencedOutbox, fenced_client};
+use modelfleet_controller::lease::tenure::Tenure;
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::{self, BrokerSettings};
 use modelfleet_controller::records::Records;
 use modelfleet_controller::registry::check_queue::CheckQueue;
 use modelfleet_controller::run::{self, Scope};
-use modelfleet_controller::verify_artifact::Trust;
+use modelfleet_controller::trust::{self as trust_document, TrustEnd, TrustFiles};
+use modelfleet_controller::verify_artifact;
 use modelfleet_controller::work::Work;
 use modelfleet_controller::write_cache::WriteCache;
 use modelfleet_controller::{keys, registry};
-use modelfleet_crds::{ModelVersion, Rollout};
-use modelfleet_fleet::Enrolment;
+use modelfleet_crds::{DeviceOrder, ModelVersion, Rollout};
+use modelfleet_fleet::{Enrolment, Trust};
 use modelfleet_model::epoch::later_epoch;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +40,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const HOUR_MS: u64 = 3_600_000;
 /// Longest time for one answer of the API server.
+const ORDERS_WAIT: Duration = Duration::from_secs(10);
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> anyhow::Result<()> {
@@ -77,6 +83,8 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     // The server outlives `stop` a little: the last scrape sees the end.
     let serve = http::serve(settings.http_addr, shown.clone(), stop.clone());
     let server = tokio::spawn(run::vital(stop.clone(), serve));
+    // Before anything waits: what is wrong with the files is told at once.
+    trust_document(&settings)?;
     let config = kube::Config::infer().await.context("find the API server")?;
     let client = api_client(config.clone())?;
     let identity = settings.identity.clone().unwrap_or_else(own_name);
@@ -90,8 +98,11 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     tracing::info!(epoch, identity, "leads");
     shown.metrics.leader.set(1);
     let seen = Arc::new(AtomicU64::new(0));
-    let term = Term { epoch, seen: Arc::clone(&seen) };
-    let clients = Clients { api: client, watch: Client::try_from(config).context("reach the API server")? };
+    let term = Term { epoch, seen: Arc::clone(&seen), tenure: election.tenure() };
+    let clients = Clients {
+        api: leaders_client(config.clone(), election.tenure())?,
+        watch: Client::try_from(config).context("reach the API server")?,
+    };
     let lead = tokio::spawn(lead(settings, identity, clients, term, shown, stop.clone()));
     let held = election.hold(epoch, &seen, &stop).await;
     stop.cancel();
@@ -131,7 +142,16 @@ struct Clients {
 }
 
 /// A client whose calls end: one that hangs would keep its model waiting.
-fn api_client(mut config: kube::Config) -> anyhow::Result<Client> {
+fn api_client(config: kube::Config) -> anyhow::Result<Client> {
+    Client::try_from(with_limits(config)).context("reach the API server")
+}
+
+/// The same for what a leader writes.
+fn leaders_client(config: kube::Config, tenure: Tenure) -> anyhow::Result<Client> {
+    fenced_client(with_limits(config), tenure).context("reach the API server")
+}
+
+fn with_limits(mut config: kube::Config) -> kube::Config {
     config.connect_timeout = Some(API_TIMEOUT);
     config.read_timeout = Some(API_TIMEOUT);
     config.write_timeout = Some(API_TIMEOUT);
@@ -139,13 +159,14 @@ fn api_client(mut config: kube::Config) -> anyhow::Result<Client> {
     config.reset_reader_on_write = true;
     // What failed is decided again, and that is the better repetition.
     config.default_retry = false;
-    Client::try_from(config).context("reach the API server")
+    config
 }
 
 /// The time of one leader.
 struct Term {
     epoch: u64,
     seen: Arc<AtomicU64>,
+    tenure: Tenure,
 }
 
 /// Everything that only a leader does. Ends with `stop`.
@@ -160,12 +181,26 @@ async fn lead(
     // Whatever ends these tasks ends the process, and the next leader goes on.
     let _end = stop.clone().drop_guard();
     let (publisher, broker) = mqtt::prepare(&broker_settings(&settings.broker, identity)?)?;
+    let broker = if settings.trust_document.is_some() { broker.with_trust() } else { broker };
     let clock = Clock::system();
     let signer = keys::read(&settings.signing_key_file)?;
     let (rollouts, rollout_writer) = reflector::store::<Rollout>();
     let (versions, version_writer) = reflector::store::<ModelVersion>();
     let fleets = Fleets::new(signer.verifying_key(), settings.devices_max, settings.fleet_devices_max);
     let fleets = fleets.enrolling(enrolment(&settings)?);
+    let document = trust_document(&settings)?;
+    if let Some((_, trust)) = &document {
+        tracing::info!(version = trust.document().version, "a trust document says which keys count");
+    } else {
+        tracing::warn!(
+            "no trust document: a stolen plan key cannot be replaced without touching each device; make one with: kubectl \
+             modelfleet trust init"
+        );
+    }
+    let (trust_files, fleets) = match document {
+        Some((files, trust)) => (Some(files), fleets.trusting(trust)),
+        None => (None, fleets),
+    };
     let ctx = Arc::new(Context {
         client: clients.api,
         rollouts: rollouts.clone(),
@@ -175,12 +210,13 @@ async fn lead(
             Some(_) => fleets.recording(),
             None => fleets,
         },
-        publisher: Arc::new(publisher),
+        publisher: Arc::new(FencedOutbox::new(publisher, term.tenure)),
         signer,
         epoch: term.epoch,
         seen_epoch: term.seen,
         plan_lifetime_ms: settings.plan_lifetime_hours.saturating_mul(HOUR_MS),
         work: Work::new(clock.clone()),
+        orders: DeviceOrders::default(),
         clock,
         metrics: shown.metrics.clone(),
         records: settings.record_dir.as_deref().map(Records::open).transpose()?,
@@ -191,11 +227,16 @@ async fn lead(
         names => Scope::Namespaces(names.to_vec()),
     };
     let checks = CheckQueue::default();
-    let writers = (rollout_writer, version_writer);
+    let (_, order_writer) = reflector::store::<DeviceOrder>();
+    let writers = (rollout_writer, version_writer, order_writer);
     let (watches, all) = watch(&ctx, &clients.watch, &scope, writers, &checks, &stop);
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         _ = async { tokio::join!(all[0].cancelled(), all[1].cancelled()) } => {}
+    }
+    // Retired devices are known before their messages come. Where the kind is not installed yet, nothing else waits for it.
+    if tokio::time::timeout(ORDERS_WAIT, all[2].cancelled()).await.is_err() {
+        tracing::warn!("the orders of single devices are not there yet; is the CRD DeviceOrder installed?");
     }
     let epochs = rollouts.state();
     let epochs = epochs.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.epoch));
@@ -210,27 +251,79 @@ async fn lead(
         return Ok(());
     }
     // Objects before devices: what is rolled out says which reports are kept whole.
-    let trust = Arc::new(trust(&settings)?);
+    let publishers = Arc::new(publishers(&settings)?);
     let listen = run::listen(Arc::clone(&ctx), broker, scope, stop.clone());
     let listener = tokio::spawn(run::vital(stop.clone(), listen));
-    let registry = registry::run(Arc::clone(&ctx), trust, checks, stop.clone());
+    let registry = registry::run(Arc::clone(&ctx), publishers, checks, stop.clone());
     let registry = tokio::spawn(run::vital(stop.clone(), registry));
-    run::work(ctx, stop).await;
+    let look = trust_files.map(|files| trust_document::watch(Arc::clone(&ctx), files, stop.clone()));
+    let look = tokio::spawn(async move {
+        if let Some(look) = look {
+            look.await;
+        }
+    });
+    let orders = device_orders::run(Arc::clone(&ctx), stop.clone());
+    let orders = tokio::spawn(run::vital(stop.clone(), orders));
+    run::work(Arc::clone(&ctx), stop).await;
     end(watches).await.context("a watch")?;
     listener.await.context("the broker's task")?;
-    registry.await.context("the registry's task")
+    orders.await.context("the task of single devices")?;
+    registry.await.context("the registry's task")?;
+    look.await.context("the task that looks at the trust file")?;
+    match ctx.fleets.trust_end() {
+        Some(end) => Err(end.clone().into()),
+        None => Ok(()),
+    }
 }
 
-/// Watches rollouts and model versions; with the tasks come the words that all there were at the start were handed on.
+/// The trust document and its files, if there is one. Our plan key has to be one of those that it names, and flags must not
+/// leave out what they protected before.
+fn trust_document(settings: &Settings) -> anyhow::Result<Option<(TrustFiles, Trust)>> {
+    let Some((document, roots)) = settings.trust_document.clone().zip(settings.trust_root.clone()) else {
+        anyhow::ensure!(
+            !settings.require_enrolled || !settings.enrolment_keys.is_empty(),
+            "--require-enrolled needs keys that sign device cards: give --enrolment-key, or a trust document with --trust-document"
+        );
+        return Ok(None);
+    };
+    let files = TrustFiles { document, roots };
+    let trust = files.read()?;
+    let key = KeyId::of(&keys::read(&settings.signing_key_file)?.verifying_key());
+    let document = trust.document();
+    if let Some(end) = TrustEnd::of_key(document, key) {
+        return Err(end.into());
+    }
+    for (flag, given, named) in [
+        ("artifact-key", &settings.artifact_keys, document.artifact_keys.len()),
+        ("enrolment-key", &settings.enrolment_keys, document.enrolment_keys.len()),
+    ] {
+        anyhow::ensure!(
+            given.is_empty() || named > 0,
+            "the trust document names no key for --{flag}, which would count for nothing: put the key into the next document \
+             (kubectl modelfleet trust add --{flag}), then take the flag away"
+        );
+        if !given.is_empty() {
+            tracing::warn!("--{flag} counts only for fleets that the trust document is not for");
+        }
+    }
+    anyhow::ensure!(
+        !settings.require_enrolled || !document.enrolment_keys.is_empty(),
+        "--require-enrolled needs keys that sign device cards, and the trust document names none: kubectl modelfleet trust add \
+         --enrolment-key"
+    );
+    Ok(Some((files, trust)))
+}
+
+/// Watches rollouts, model versions and orders of single devices; with the tasks come the words that all there were at the start were handed on.
 fn watch(
     ctx: &Arc<Context>,
     client: &Client,
     scope: &Scope,
-    (rollouts, versions): (Writer<Rollout>, Writer<ModelVersion>),
+    (rollouts, versions, orders): (Writer<Rollout>, Writer<ModelVersion>, Writer<DeviceOrder>),
     checks: &CheckQueue,
     stop: &CancellationToken,
-) -> (tokio::task::JoinSet<()>, [CancellationToken; 2]) {
-    let all = [CancellationToken::new(), CancellationToken::new()];
+) -> (tokio::task::JoinSet<()>, [CancellationToken; 3]) {
+    let all = std::array::from_fn(|_| CancellationToken::new());
     let of = Arc::clone(ctx);
     let changed = move |rollout: &Rollout, gone| run::rollout_changed(&of, rollout, gone);
     let health = || ctx.metrics.clone();
@@ -238,9 +331,13 @@ fn watch(
     let (of, asked) = (Arc::clone(ctx), checks.clone());
     let changed = move |version: &ModelVersion, gone| run::version_changed(&of, &asked, version, gone);
     let versions = run::watch(client.clone(), scope.clone(), health(), versions, all[1].clone(), changed);
+    let of = Arc::clone(ctx);
+    let changed = move |order: &DeviceOrder, gone| device_orders::order_changed(&of, order, gone);
+    let orders = run::watch(client.clone(), scope.clone(), health(), orders, all[2].clone(), changed);
     let mut watches = tokio::task::JoinSet::new();
     watches.spawn(run::vital(stop.clone(), rollouts));
     watches.spawn(run::vital(stop.clone(), versions));
+    watches.spawn(run::vital(stop.clone(), orders));
     (watches, all)
 }
 
@@ -288,7 +385,7 @@ fn enrolment(settings: &Settings) -> anyhow::Result<Enrolment> {
     Ok(Enrolment { keys, required: settings.require_enrolled })
 }
 
-fn trust(settings: &Settings) -> anyhow::Result<Trust> {
+fn publishers(settings: &Settings) -> anyhow::Result<verify_artifact::Trust> {
     let cloud = |name: &str| ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|prefix| name.starts_with(prefix));
     let from_environment = std::env::vars().filter(|(name, _)| cloud(name));
     let lower = |(name, value): (String, String)| (name.to_ascii_lowercase(), value);
@@ -297,7 +394,7 @@ fn trust(settings: &Settings) -> anyhow::Result<Trust> {
     let keys =
         settings.artifact_keys.iter().map(|key| publisher_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
     let bare = BareSignatures::allowed_if(settings.allow_bare_signatures);
-    Ok(Trust { store_options, keys, bare, artifact_root: settings.artifact_root.clone() })
+    Ok(verify_artifact::Trust { store_options, keys, bare, artifact_root: settings.artifact_root.clone() })
 }
 
 /// A publisher's key: the base64 text itself, or a minisign file with a comment in its first line.

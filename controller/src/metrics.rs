@@ -3,6 +3,8 @@
 //! Labels are bounded: namespaces, rollouts and models that exist, and words of ours. A device is never a label.
 //! What belongs to a rollout goes with it.
 
+mod trust;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +17,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+pub use trust::TrustMetrics;
 
 /// Labels by name; every metric has a fixed list of names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +44,8 @@ pub struct Metrics {
     left_out: Family<Labels, Gauge>,
     other_plan: Family<Labels, Gauge>,
     spent: Family<Labels, Gauge>,
+    /// The trust document of each fleet.
+    pub trust: TrustMetrics,
     /// Decisions by kind of event.
     pub decisions: Family<Labels, Counter>,
     /// Duration of reconciles.
@@ -145,6 +151,7 @@ impl Metrics {
             left_out: Family::default(),
             other_plan: Family::default(),
             spent: Family::default(),
+            trust: TrustMetrics::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
             reconcile_errors: Family::default(),
@@ -188,6 +195,7 @@ impl Metrics {
             "Error budget spent, in millionths of probability of a false rollback",
             self.spent.clone(),
         );
+        self.trust.register(&mut r);
         r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();
         r.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration);

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::lease::fence::NotLeading;
 use progress::{Due, Progress};
 pub use settings::{BEAT, BrokerSettings, ClientCertificate, is_open};
 use subscriptions::{Heard, Next, Subscriptions};
@@ -84,6 +85,15 @@ pub enum MqttError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// This process may lead no longer.
+    #[error("publish on {topic}")]
+    NotLeading {
+        /// Where it was going.
+        topic: String,
+        /// Why not.
+        #[source]
+        source: NotLeading,
     },
     /// Too much waits to be sent.
     #[error("publish on {topic}: the outbox of {OUTBOX_MAX} messages is full")]
@@ -192,6 +202,12 @@ fn fleet_of(topic: &str) -> Option<&str> {
 }
 
 impl Broker {
+    /// The same, with trust documents heard.
+    #[must_use]
+    pub fn with_trust(self) -> Broker {
+        Broker { subscriptions: self.subscriptions.with_trust(), ..self }
+    }
+
     /// Feeds `inbox` until `stop`; reconnects with a bounded backoff.
     pub async fn run(mut self, stop: CancellationToken, mut inbox: impl FnMut(Feed<'_>)) {
         let mut backoff = BACKOFF_MIN;

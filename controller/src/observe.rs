@@ -5,8 +5,13 @@ use std::sync::Arc;
 
 use modelfleet_fleet::Key;
 use modelfleet_model::{ModelObjects, Snapshot};
+use modelfleet_protocol::plan::REVISION_MAX;
 
 use crate::context::Context;
+
+/// A status that tells of so many plans was written while a thief of the plan key had signed the last numbers that there are. They
+/// bind no later leader, whose epoch is higher.
+const IMPLAUSIBLE: u64 = REVISION_MAX / 2;
 
 /// Observes one model. The fleet's lock is held to copy out.
 #[must_use]
@@ -16,13 +21,14 @@ pub fn observe(ctx: &Context, key: &Key) -> Snapshot {
     let link = ctx.fleets.link();
     let fleet = ctx.fleets.named(&key.0);
     let mut fleet = fleet.locked();
-    fleet.ledger.raise(key, objects.highest_revision());
+    fleet.ledger.raise(key, Some(objects.highest_revision()).filter(|told| *told < IMPLAUSIBLE).unwrap_or(0));
     Snapshot {
         key: key.clone(),
         objects,
         plan: fleet.ledger.newest(key).cloned(),
         recalled: fleet.ledger.recalled(key).cloned(),
         fleet: (!fleet.index.managed().is_empty()).then(|| fleet.index.fleet()),
+        trust: ctx.fleets.trust_of(&key.0),
         link,
         recorded: fleet.recorded.clone(),
         last_looks: fleet.last_looks.get(&key.1).map(Arc::clone).unwrap_or_default(),

@@ -18,6 +18,7 @@ use crate::context::{Context, compute, unless};
 use crate::error::Error;
 use crate::observe::observe;
 use crate::publish::{Published, numbers, publish};
+use crate::trust;
 use tally::Tally;
 
 /// The longest that a reconcile may take: one that hangs would keep its model waiting for good.
@@ -62,6 +63,10 @@ pub async fn reconcile_at(ctx: &Context, key: &Key, now: Time) -> Result<Done, E
     let (held, objects) = (held.as_deref(), &decision.objects);
     tally.wake(decision.wake_at);
     // Apply: what keeps needed objects, then the rollout that the plan is for.
+    match trust::publish(ctx, &key.0, now) {
+        Ok(wake) => tally.wake(wake),
+        Err(error) => tally.fail(error),
+    }
     tally.fail_each(marks::restore(ctx, objects, &decision.to_restore, now).await);
     tally.fail_each(in_use::hold(ctx, objects, &decision.rollouts, held).await);
     let owner = apply_owner(ctx, key, &decision, now, &mut tally).await;
@@ -72,6 +77,7 @@ pub async fn reconcile_at(ctx: &Context, key: &Key, now: Time) -> Result<Done, E
     finish(ctx, key, &stored, published, now, &mut tally).await;
     tally.fail_each(marks::keep(ctx, objects, &stored).await);
     tally.fail_each(in_use::settle(ctx, objects, &stored, held, now).await);
+    tally.fail_each(apply::tell_floors(ctx, &decision.floor_told, now).await);
     tally.done(|wake| Done { wake, sent: published.sent, empty: objects.is_empty(), interrupted: false })
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use minisign_verify::PublicKey;
 use modelfleet_crds::ModelVersion;
 use modelfleet_crds::model_version::{ModelVersionStatus, VersionStage};
 use tokio::task::{Id, JoinSet};
@@ -25,6 +26,7 @@ use check_queue::CheckQueue;
 use check_schedule::CheckSchedule;
 use modelfleet_model::status::time::{cut, to_k8s};
 use modelfleet_model::version_facts::stage;
+use modelfleet_protocol::trust::ArtifactKey;
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
@@ -73,6 +75,7 @@ async fn examine(ctx: &Context, trust: &Trust, name: &Name, attempts: u32) -> Op
     if !needs_check(&object) {
         return None;
     }
+    let trust = &by_document(ctx, trust, &name.0);
     let result = check(trust, &object.spec).await;
     let word = match &result {
         Ok(()) => "Verified",
@@ -99,6 +102,17 @@ async fn examine(ctx: &Context, trust: &Trust, name: &Name, attempts: u32) -> Op
             Some(BACKOFF_MIN)
         }
     }
+}
+
+/// The publishers' keys of the trust document, where there is one for the fleet, in the place of those of the flags.
+fn by_document(ctx: &Context, trust: &Trust, namespace: &str) -> Trust {
+    let document = namespace.parse().ok().and_then(|fleet| ctx.fleets.trust_of(&fleet));
+    let Some(document) = document else { return trust.clone() };
+    let read = |key: &ArtifactKey| {
+        PublicKey::from_base64(key.as_str())
+            .expect("the reader of the document holds the form of minisign's keys")
+    };
+    Trust { keys: document.artifact_keys.iter().map(read).collect(), ..trust.clone() }
 }
 
 fn recheck(attempts: u32) -> Duration {
@@ -133,7 +147,8 @@ async fn write(
             // Without a key no signature was checked.
             let message = match trust.keys.is_empty() {
                 true => format!(
-                    "Size ({bytes} bytes) and digest are right. Signatures are not checked, because no --artifact-key is set."
+                    "Size ({bytes} bytes) and digest are right. Signatures are not checked, because neither the trust document nor --artifact-key \
+                     names a publisher's key."
                 ),
                 false => format!("Size ({bytes} bytes), digest and signature are right."),
             };

@@ -4,6 +4,7 @@
 //! A user who may register a version reads these messages, and the controller can reach more than such a user. So a status
 //! never holds what a store answered, nor what a file is if it is not the registered one.
 
+mod details;
 mod format;
 mod place;
 mod signatures;
@@ -88,7 +89,7 @@ fn refuse<T>(reason: &'static str, message: String) -> Result<T, CheckError> {
 }
 
 fn forbid<T>(uri: &str, why: Forbidden) -> Result<T, CheckError> {
-    refuse("UriForbidden", format!("spec.artifact.uri {uri:?}: {why}; register a new version"))
+    refuse("UriForbidden", format!("the address {uri:?}: {why}; register a new version"))
 }
 
 /// Sorts a store's error into words of ours. The error itself, which may quote an answer, is for the log alone.
@@ -168,7 +169,8 @@ async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), 
         let good = verifiers.iter_mut().filter_map(|(verifier, s)| verifier.finalize().is_ok().then_some(*s));
         signatures::check_statements(trust, spec, &good.collect::<Vec<_>>())?;
     }
-    format::check(spec, reader)
+    format::check(spec, reader)?;
+    details::check(trust, spec).await
 }
 
 async fn open(
@@ -176,10 +178,7 @@ async fn open(
     uri: &str,
 ) -> Result<futures::stream::BoxStream<'static, object_store::Result<bytes::Bytes>>, CheckError> {
     let Ok(url) = url::Url::parse(uri) else {
-        return refuse(
-            "UriInvalid",
-            format!("spec.artifact.uri {uri:?} is not a URI; register a new version"),
-        );
+        return refuse("UriInvalid", format!("the address {uri:?} is not a URI; register a new version"));
     };
     let (store, path) = store(trust, uri, &url).await?;
     let get = tokio::time::timeout(SILENCE_MAX, store.get(&path)).await;

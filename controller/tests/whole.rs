@@ -5,10 +5,14 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test may end where it stands")]
 
+#[path = "whole/fencing.rs"]
+mod fencing;
 #[path = "whole/fleet.rs"]
 mod fleet;
 #[path = "whole/plant.rs"]
 mod plant;
+#[path = "whole/trusted.rs"]
+mod trusted;
 
 use std::time::Duration;
 

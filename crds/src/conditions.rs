@@ -19,12 +19,19 @@ pub const STALLED: &str = "Stalled";
 /// Size, digest and header of a version's file were checked, and the signature if the controller has publishers' keys.
 pub const VERIFIED: &str = "Verified";
 
+/// An order of one device is at the broker.
+pub const SENT: &str = "Sent";
+/// The device has taken its order.
+pub const TAKEN: &str = "Taken";
+/// A device that was retired has been heard again.
+pub const HEARD_AGAIN: &str = "HeardAgain";
+
 /// The schema of `status.conditions`: the standard type, with a bound on every string, which the generated
 /// one lacks.
 pub(crate) fn condition_list(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "maxItems": 10,
+        "maxItems": 16,
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["type"],
         "items": {

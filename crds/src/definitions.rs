@@ -1,10 +1,10 @@
-//! The two CustomResourceDefinitions, as they are installed.
+//! The CustomResourceDefinitions, as they are installed.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::{ModelVersion, Rollout};
+use crate::{DeviceOrder, ModelVersion, Rollout};
 
 /// First line of every generated file.
 pub const HEADER: &str = "# generated; do not edit\n";
@@ -12,7 +12,7 @@ pub const HEADER: &str = "# generated; do not edit\n";
 /// All definitions, in the order in which they are installed.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![polished(ModelVersion::crd()), polished(Rollout::crd())]
+    vec![polished(ModelVersion::crd()), polished(Rollout::crd()), polished(DeviceOrder::crd())]
 }
 
 /// Name and text of the file of a definition.

@@ -1,4 +1,4 @@
-//! `ModelVersion` and `Rollout`: the Kubernetes types of Modelfleet, their schema and their rules.
+//! `ModelVersion`, `Rollout` and `DeviceOrder`: the Kubernetes types of Modelfleet, their schema and their rules.
 //!
 //! The crate holds no client and decides nothing. What a field means is written at the field, and `kubectl
 //! explain` prints the same words. Strings with a form of their own (durations, percents, decimals) have
@@ -6,6 +6,7 @@
 
 pub mod conditions;
 pub mod definitions;
+pub mod device_order;
 pub mod metric;
 pub mod model_version;
 pub mod rollout;
@@ -13,6 +14,7 @@ mod rules;
 pub mod selector;
 pub mod text;
 
+pub use device_order::{DeviceOrder, DeviceOrderSpec, DeviceOrderStatus};
 /// Names and other metadata of an object, without a client.
 pub use kube::ResourceExt;
 pub use metric::Metric;

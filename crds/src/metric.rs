@@ -1,61 +1,51 @@
-//! The metrics that an objective or a baseline can name.
+//! The metrics that an objective or a baseline can name: those of the protocol's table.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use kube::core::Rule;
+use modelfleet_protocol::metric::{Entry, Needs, TABLE};
+use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// A metric of a model, as devices measure it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Metric {
-    /// Share of predictions that failed.
-    ErrorRate,
-    /// Share of predictions that were not ready in time.
-    TimeoutRate,
-    /// Median time of a prediction in a window.
-    LatencyP50,
-    /// 95th percentile of the time of a prediction in a window.
-    LatencyP95,
-    /// 99th percentile of the time of a prediction in a window.
-    LatencyP99,
-    /// Share of negative cases that the model called positive, from ground truth.
-    FalsePositiveRate,
-    /// Share of positive cases that the model did not call positive, from ground truth.
-    MissedDetectionRate,
-    /// Share of predictions that ground truth confirmed. Higher is better.
-    Accuracy,
-    /// Share of answers with a confidence below `baseline.confidence.lowBelow`.
-    LowConfidenceRate,
-    /// Share of input values that were missing.
-    MissingFeatureRate,
-    /// Share of input values outside the expected range.
-    OutOfRangeRate,
-    /// Population stability index of a feature against the baseline.
-    FeaturePsi,
-    /// Kullback-Leibler divergence of a feature against the baseline.
-    FeatureKl,
-    /// Share of processor time that the agent and the model use.
-    CpuUsage,
-    /// Share of memory that the agent and the model use.
-    MemoryUsage,
-    /// Share of prediction requests that the model itself answered. Higher is better.
-    Availability,
+pub use modelfleet_protocol::metric::Metric;
+
+/// The schema of a metric's name: every one of the table.
+pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
+    let names: Vec<&str> = TABLE.iter().map(|entry| entry.name).collect();
+    json_schema!({ "type": "string", "enum": names })
 }
 
-impl Metric {
-    /// Whether the limit is a duration.
-    #[must_use]
-    pub fn is_latency(self) -> bool {
-        matches!(self, Self::LatencyP50 | Self::LatencyP95 | Self::LatencyP99)
-    }
+/// A limit of a duration is a duration, and a limit of anything else is a number.
+pub(crate) fn bound_fits_metric() -> Rule {
+    let durations = literals(&names(|entry| entry.metric.is_duration()));
+    Rule::new(format!(
+        "(self.metric in {durations} && self.relativeTo == 'None') == self.threshold.endsWith('s')"
+    ))
+    .message(
+        "threshold must be a duration such as 500ms for a latency, and a percentage or decimal number such as 1% \
+         or 0.01 for every other metric and with relativeTo Baseline",
+    )
+}
 
-    /// Whether a value below the limit, not above it, is a breach.
-    #[must_use]
-    pub fn higher_is_better(self) -> bool {
-        matches!(self, Self::Accuracy | Self::Availability)
-    }
+/// A feature is named where the metric is about one.
+pub(crate) fn feature_fits_metric() -> Rule {
+    only_with("feature", &names(|entry| entry.metric.of_feature()))
+}
 
-    /// Whether it is about one input feature.
-    #[must_use]
-    pub fn is_per_feature(self) -> bool {
-        matches!(self, Self::FeaturePsi | Self::FeatureKl)
-    }
+/// Labels come late where the metric needs them.
+pub(crate) fn labels_fit_metric() -> Rule {
+    only_with("labelDelay", &names(|entry| entry.needs == Needs::Truth))
+}
+
+fn only_with(field: &str, names: &[&str]) -> Rule {
+    let (last, before) = names.split_last().map_or(("", &[][..]), |(last, before)| (*last, before));
+    let message = format!("{field} is only allowed with metric {} or {last}", before.join(", "));
+    Rule::new(format!("!has(self.{field}) || self.metric in {}", literals(names))).message(message.as_str())
+}
+
+fn names(wanted: impl Fn(&Entry) -> bool) -> Vec<&'static str> {
+    TABLE.iter().filter(|entry| wanted(entry)).map(|entry| entry.name).collect()
+}
+
+/// A list of texts as CEL writes it.
+fn literals(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    format!("[{}]", quoted.join(", "))
 }

@@ -13,7 +13,7 @@ mod self_test;
 mod signature;
 mod status;
 
-pub use artifact::{Artifact, ModelFormat};
+pub use artifact::{Artifact, DetailsFile, ModelFormat};
 pub use baseline::{Baseline, BaselineMetric, ConfidenceBaseline, FeatureBaseline, MissingPolicy};
 pub use lineage::Lineage;
 pub use pipeline::{Comparison, Decision, Fallback, FallbackAction, Pipeline, PositiveWhen, PreFilter};

@@ -22,7 +22,7 @@ pub use status::RolloutStatus;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{DNS_LABEL, RuleText, SEMVER};
+use crate::rules::{DEVICE_IDS, DNS_LABEL, RuleText, SEMVER};
 use crate::selector::DeviceSelector;
 use crate::text::Percent;
 
@@ -175,6 +175,19 @@ pub struct RolloutSpec {
     #[schemars(length(min = 1, max = 63))]
     pub promote: Option<String>,
 
+    /// Devices that this rollout leaves out, by id, at most 64: they run what they ran before, and count in no verdict, no
+    /// number of devices and no limit. Devices that are added while the rollout goes on go back, and what failed on them
+    /// counts no more. `kubectl modelfleet set-aside` edits the list; the controller never does. Default: none. Example:
+    /// `[pump-017, pump-044]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 64)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    #[x_kube(validation = DEVICE_IDS)]
+    pub set_aside: Vec<String>,
+
     /// Any text of at most 64 characters. A new text starts a new attempt of a rollout that was rolled back or aborted,
     /// and lifts the rejection of its version. Default: none. Example: `2026-08-01-after-sensor-fix`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,6 +215,7 @@ impl RolloutSpec {
             paused: false,
             abort: false,
             promote: None,
+            set_aside: Vec::new(),
             retry_token: None,
         }
     }

@@ -10,6 +10,18 @@ pub(crate) const DNS_LABEL: RuleText = (
      at most 63 characters, such as pump-anomaly",
 );
 
+/// The id of a device, as it stands in topics.
+pub(crate) const DEVICE_ID: RuleText = (
+    "self.matches('^[a-z0-9][a-z0-9._-]*$')",
+    "must be a device id: 1 to 64 of a-z, 0-9, '-', '.' and '_', beginning with a letter or digit, such as pump-017",
+);
+
+/// Ids of devices, as they stand in topics.
+pub(crate) const DEVICE_IDS: RuleText = (
+    "self.all(id, id.matches('^[a-z0-9][a-z0-9._-]*$'))",
+    "every device id must have 1 to 64 of a-z, 0-9, '-', '.' and '_', beginning with a letter or digit, such as pump-017",
+);
+
 /// Semantic versioning 2.0.0.
 pub(crate) const SEMVER: RuleText = (
     r"self.matches('^(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)(-[0-9A-Za-z-]+(\\.[0-9A-Za-z-]+)*)?(\\+[0-9A-Za-z-]+(\\.[0-9A-Za-z-]+)*)?$')",

@@ -10,7 +10,7 @@ mod elements;
 mod infer;
 mod metadata;
 mod python;
-mod request;
+pub mod request;
 mod stuck;
 mod tracked_stream;
 mod versions;
@@ -160,7 +160,7 @@ impl IntoResponse for Refusal {
 impl From<PredictError> for Refusal {
     fn from(error: PredictError) -> Refusal {
         let status = match &error {
-            PredictError::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
+            PredictError::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
             PredictError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             PredictError::Refused { .. }
             | PredictError::Run {

@@ -35,10 +35,12 @@ impl Clock {
         Clock(Mutex::new(Reckoning { built: BUILT, ..Reckoning::starting_at(stored, Instant::now()) }))
     }
 
-    /// Takes from a record what the device knows of the time: its plans were signed before now.
+    /// Takes from a record what the device knows of the time: its plans and its trust document were signed before now.
     pub fn learn(&self, saved: &Saved) {
         let orders = || saved.models.values().filter_map(|kept| Some(kept.plan.as_ref()?.order));
-        let issued = orders().map(|order| order.issued).max().filter(|&issued| issued > Time::ZERO);
+        let document = saved.trust.as_ref().map(|kept| kept.document.issued);
+        let signed = orders().map(|order| order.issued).chain(document);
+        let issued = signed.max().filter(|&issued| issued > Time::ZERO);
         let mut reckoning = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         reckoning.issued = issued;
         reckoning.expires = orders().map(|order| order.expires).max();
@@ -97,7 +99,7 @@ impl TimeProvider for CertificateTime {
 struct Reckoning {
     /// A moment that was shown, and when that was on the monotonic clock.
     anchor: (Time, Instant),
-    /// When the newest plan was signed.
+    /// When the newest plan, or the trust document, was signed.
     issued: Option<Time>,
     /// When the last plan expires.
     expires: Option<Time>,

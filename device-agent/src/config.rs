@@ -16,7 +16,7 @@ use url::Url;
 use crate::http::Network;
 
 pub use card::{CardFileError, OwnCard, own_card};
-pub use files::{ConfigError, apart, plan_keys, read_file};
+pub use files::{ConfigError, apart, plan_keys, read_file, root_keys};
 pub use unreadable::{can_be_read, go_without};
 
 /// The Modelfleet device agent. It runs models on a device as the signed plans of the controller say, and serves
@@ -50,11 +50,21 @@ pub struct CommonArgs {
     #[arg(long, env = "MODELFLEET_NAMESPACE", default_value = "default")]
     pub namespace: Namespace,
     /// File with an ed25519 public key, hexadecimal or base64. The agent follows only plans signed by one of these keys.
-    /// Give the option several times, or several files separated by commas.
-    #[arg(long, env = "MODELFLEET_PLAN_KEY", required = true, value_name = "FILE")]
+    /// Give the option several times, or several files separated by commas. With --trust-root it may be left out: these keys
+    /// then count until the device has its first trust document, which names the keys that count from there on.
+    #[arg(long, env = "MODELFLEET_PLAN_KEY", required_unless_present = "trust_root", value_name = "FILE")]
     pub plan_key: Vec<PathBuf>,
+    /// File with the root keys and how many of them have to sign, {"keys":["HEX",...],"threshold":N}, which kubectl
+    /// modelfleet trust init makes. The agent then follows the trust documents that these keys sign: plan keys are replaced
+    /// and revoked without touching the device. Without it, no trust document protects the device.
+    #[arg(long, env = "MODELFLEET_TRUST_ROOT", value_name = "FILE")]
+    pub trust_root: Option<PathBuf>,
+    /// The file of the root keys cannot be read now, so a document that was followed before counts on.
+    #[arg(skip)]
+    pub trust_root_unreadable: bool,
     /// File with a minisign public key. If any is given, the agent runs only models signed by one of these keys; without
-    /// it, model signatures are not checked. Give the option several times, or several files separated by commas.
+    /// it, model signatures are not checked. Keys that a trust document names take their place. Give the option several
+    /// times, or several files separated by commas.
     #[arg(long, env = "MODELFLEET_ARTIFACT_KEY", value_name = "FILE")]
     pub artifact_key: Vec<PathBuf>,
     /// Run also models whose signature covers the bytes only and does not say which model and version they are. With it,
@@ -75,7 +85,8 @@ pub struct CommonArgs {
     /// again for every connection.
     #[arg(long, env = "MODELFLEET_CLIENT_CERT", requires = "client_key", value_name = "FILE")]
     pub client_cert: Option<PathBuf>,
-    /// File with the private key of the client certificate (PEM).
+    /// File with the private key of the client certificate (PEM). Or, in an agent with the feature pkcs11, the address of a key
+    /// in a token: `pkcs11:token=LABEL;object=LABEL?module-path=LIBRARY&pin-source=FILE`.
     #[arg(long, env = "MODELFLEET_CLIENT_KEY", requires = "client_cert", value_name = "FILE")]
     pub client_key: Option<PathBuf>,
     /// The shared library of ONNX Runtime. Without it, models run on rten only.

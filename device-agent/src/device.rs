@@ -18,6 +18,7 @@ use modelfleet_agent_core::interface::{Input, Moment, Output, Record, Role, Step
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
+use modelfleet_protocol::trust::TrustDocument;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -155,12 +156,35 @@ impl Device {
                 inputs.push(Input::Memory { exceeded });
             }
         }
+        self.explain_what_is_forbidden();
+        let trust = self.agent.trust().filter(|document| document.has_expired(now));
+        self.models.set_problem(Problem::Trust, trust.map(|document| past_trust(document, now)));
         self.models.set_problem(Problem::Clock, self.clock.past_all_plans().map(past_all_plans));
         if self.disk_space.is_available(self.store.dir()) {
             inputs.push(Input::RoomOnDisk);
         }
         for input in inputs {
             self.feed(input).await;
+        }
+    }
+
+    /// The trust document may be another one: its artifact keys count in place of those of the settings.
+    fn follow_trust(&self) {
+        if let Some(document) = self.agent.trust() {
+            self.fetcher.keys.replace_by(&document.artifact_keys);
+        }
+        self.explain_what_is_forbidden();
+    }
+
+    /// Programs on the device are told why a model does not answer, if its floor forbids the build that is wanted.
+    fn explain_what_is_forbidden(&self) {
+        let forbidden = self.agent.forbidden();
+        for (build, _) in &forbidden {
+            // After a restart, no build may have answered yet.
+            let _ = self.models.entry(&build.model);
+        }
+        for model in self.models.all() {
+            model.set_forbidden(forbidden.iter().find(|(build, _)| build.model == *model.name()));
         }
     }
 
@@ -208,6 +232,7 @@ impl Device {
             }
             _ => {}
         }
+        let is_trust = matches!(event, LinkEvent::Trust(_));
         let input = match event {
             LinkEvent::Connecting => Input::Connecting,
             LinkEvent::Connected => Input::Connected { payload_bytes_max: self.outbox.payload_bytes_max() },
@@ -215,8 +240,12 @@ impl Device {
             LinkEvent::Heard => Input::BrokerHeard,
             LinkEvent::Plan(plan) => Input::Plan(plan),
             LinkEvent::Override(order) => Input::Override(order),
+            LinkEvent::Trust(document) => Input::Trust(document),
         };
         self.feed(input).await;
+        if is_trust {
+            self.follow_trust();
+        }
     }
 }
 
@@ -226,6 +255,10 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
     let (loads, load_events) = mpsc::channel(EVENTS_MAX);
     let (wills, will_events) = mpsc::channel(1);
     let outbox = Arc::new(Outbox::default());
+    let memory_bytes = parts.identity.capabilities.memory_bytes;
+    let name = parts.identity.device.to_string();
+    let (agent, clock) = restore(&parts.store, parts.identity, parts.limits);
+    parts.inbox.go_on_from(agent.saved().trust.as_ref());
     let open = |envelope: &bytes::Bytes| parts.inbox.kept_plan(envelope);
     let held = parts.store.plans().map_or_else(HeldPlans::none, |dir| HeldPlans::open(&dir, open));
     let connection = Link {
@@ -236,9 +269,6 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
         events: link_events,
         wills: will_events,
     };
-    let name = parts.identity.device.to_string();
-    let memory_bytes = parts.identity.capabilities.memory_bytes;
-    let (agent, clock) = restore(&parts.store, parts.identity, parts.limits);
     let clock = Arc::new(clock);
     parts.certificate_time.follow(&clock);
     let mut device = Device {
@@ -267,7 +297,9 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
         connected: parts.connected,
         name,
     };
+    device.follow_trust();
     device.feed(Input::Started { boot: boot() }).await;
+    device.explain_what_is_forbidden();
     let over_link = CancellationToken::new();
     let connection = tokio::spawn(connection.run(over_link.clone()));
     let outcome = events(&mut device, Sources { link, jobs: job_events, loads: load_events }, &stop).await;
@@ -318,6 +350,17 @@ fn past_all_plans(by: Duration) -> String {
     format!(
         "by this device's clock all plans expired {hours} hours ago, so nothing new is installed; the installed models keep \
          running. Check the clock; if it is right, check that the controller runs and reaches the broker"
+    )
+}
+
+/// What is told of a trust document that has expired.
+fn past_trust(document: &TrustDocument, now: Time) -> String {
+    let hours = now.since_ms(document.expires) / 3_600_000;
+    format!(
+        "by this device's clock version {} of the trust document expired {hours} hours ago, so nothing new is installed; the \
+         installed models keep running. Check the clock; if it is right, sign a new document with `kubectl modelfleet trust \
+         sign`",
+        document.version
     )
 }
 

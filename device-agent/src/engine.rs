@@ -294,7 +294,7 @@ impl Engines {
         build: &ModelBuild,
         without: &[String],
     ) -> Result<Loaded, LoadError> {
-        if build.format != Format::Onnx {
+        if !matches!(build.format, Format::Onnx | Format::OnnxWithDetails) {
             return Err(LoadError::FormatUnknown);
         }
         let header = modelfleet_model_file::read(bytes)?;

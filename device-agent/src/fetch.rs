@@ -1,5 +1,6 @@
 //! Downloads builds to the disk. A download continues where it stopped, and is verified before the model is parsed.
 
+mod details;
 mod error;
 mod source;
 mod verify;
@@ -39,6 +40,13 @@ impl Default for TimeLimits {
     }
 }
 
+/// A file that is to be downloaded, as the signed plan names it.
+struct Wanted<'a> {
+    uri: &'a str,
+    digest: Digest,
+    size_bytes: u64,
+}
+
 /// Fetches builds into one folder.
 #[derive(Clone)]
 pub struct Fetcher {
@@ -70,65 +78,77 @@ impl Fetcher {
         if build.size_bytes > SIZE_BYTES_MAX {
             return Err(FetchError::Size(build.size_bytes));
         }
+        let wanted = Wanted { uri: &build.uri, digest: build.digest, size_bytes: build.size_bytes };
         let target = self.blobs.join(build.digest.hex());
-        let part = self.blobs.join(format!("{}.part", build.digest.hex()));
-        for place in [&target, &part] {
-            make_room_for_file(place).map_err(disk("make room at", place))?;
-        }
-        if !self.is_there(build, &target).await? {
-            let total = self.time_limit.total + Duration::from_secs(rate_seconds(build, bytes_per_second));
-            let work = self.download(build, &part, bytes_per_second, &progress);
-            let outcome = tokio::time::timeout(total, work).await;
-            outcome.unwrap_or_else(|_| {
-                let bytes = std::fs::metadata(&part).map_or(0, |m| m.len());
-                Err(FetchError::TooSlow { after: total, bytes })
-            })?;
+        make_room_for_file(&target).map_err(disk("make room at", &target))?;
+        if self.is_there(&wanted, &target).await? {
+            self.keys.check_file(&target, build).await?;
+        } else {
+            let part = self.fetch_part(&wanted, bytes_per_second, &progress).await?;
             self.keys.check_file(&part, build).await?;
             self.publish(&part, &target).await?;
         }
         Ok(target)
     }
 
+    /// Downloads a file and checks its digest. Returns the path of its bytes, which have not got their name yet.
+    async fn fetch_part(
+        &self,
+        wanted: &Wanted<'_>,
+        bytes_per_second: u64,
+        progress: &impl Fn(u64),
+    ) -> Result<PathBuf, FetchError> {
+        let part = self.part(&wanted.digest);
+        make_room_for_file(&part).map_err(disk("make room at", &part))?;
+        let total = self.time_limit.total + Duration::from_secs(rate_seconds(wanted, bytes_per_second));
+        let work = self.download(wanted, &part, bytes_per_second, progress);
+        let outcome = tokio::time::timeout(total, work).await;
+        outcome.unwrap_or_else(|_| {
+            let bytes = std::fs::metadata(&part).map_or(0, |m| m.len());
+            Err(FetchError::TooSlow { after: total, bytes })
+        })?;
+        Ok(part)
+    }
+
+    fn part(&self, digest: &Digest) -> PathBuf {
+        self.blobs.join(format!("{}.part", digest.hex()))
+    }
+
     /// Drops what an unfinished download has left.
     pub async fn forget(&self, digest: &Digest) {
-        let part = self.blobs.join(format!("{}.part", digest.hex()));
         // Nothing there is as good as deleted.
-        let _ = fs::remove_file(part).await;
+        let _ = fs::remove_file(self.part(digest)).await;
     }
 
     /// Whether the verified bytes are there and still whole.
-    async fn is_there(&self, build: &ModelBuild, target: &Path) -> Result<bool, FetchError> {
+    async fn is_there(&self, wanted: &Wanted<'_>, target: &Path) -> Result<bool, FetchError> {
         match fs::metadata(target).await {
-            Ok(found) if found.len() == build.size_bytes => {}
+            Ok(found) if found.len() == wanted.size_bytes => {}
             Ok(_) => return Ok(false),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(e) => return Err(disk("look at", target)(e)),
         }
         let (hash, _) = verify::hash_file(target).await?;
-        if verify::digest(hash) != build.digest {
-            return Ok(false);
-        }
-        self.keys.check_file(target, build).await?;
-        Ok(true)
+        Ok(verify::digest(hash) == wanted.digest)
     }
 
     async fn download(
         &self,
-        build: &ModelBuild,
+        wanted: &Wanted<'_>,
         part: &Path,
         bytes_per_second: u64,
         progress: &impl Fn(u64),
     ) -> Result<(), FetchError> {
-        let source = Source::parse(&build.uri)?;
+        let source = Source::parse(wanted.uri)?;
         let mut have = fs::metadata(part).await.map_or(0, |m| m.len());
-        if have > build.size_bytes {
+        if have > wanted.size_bytes {
             have = 0;
         }
-        room(&self.blobs, build.size_bytes - have)?;
-        let mut opened = if have == build.size_bytes && have > 0 {
+        room(&self.blobs, wanted.size_bytes - have)?;
+        let mut opened = if have == wanted.size_bytes && have > 0 {
             Opened::nothing(have)
         } else {
-            source.open(self, have, build.size_bytes).await?
+            source.open(self, have, wanted.size_bytes).await?
         };
         let resumed = opened.start > 0 && opened.start == have;
         let mut file = OpenOptions::new();
@@ -139,7 +159,7 @@ impl Fetcher {
         let arrived: Result<(), FetchError> = async {
             let start = Instant::now();
             let before = bytes;
-            while bytes <= build.size_bytes {
+            while bytes <= wanted.size_bytes {
                 let next = tokio::time::timeout(self.time_limit.stall, opened.chunk()).await;
                 let stalled = |_| FetchError::Stalled { after: self.time_limit.stall, bytes };
                 let chunk = next.map_err(stalled)?;
@@ -162,20 +182,20 @@ impl Fetcher {
         if self.durable {
             file.sync_all().await.map_err(disk("sync", part))?;
         }
-        if bytes < build.size_bytes && opened.cut_short() {
+        if bytes < wanted.size_bytes && opened.cut_short() {
             let source = "the connection ended early".into();
             return Err(FetchError::Cut { bytes, source });
         }
         let found = verify::digest(hash);
-        if found == build.digest && bytes == build.size_bytes {
+        if found == wanted.digest && bytes == wanted.size_bytes {
             return Ok(());
         }
         // Wrong bytes are no start for a later try.
-        self.forget(&build.digest).await;
+        self.forget(&wanted.digest).await;
         if resumed {
             return Err(FetchError::ResumedMismatch);
         }
-        Err(FetchError::DigestMismatch { expected: build.digest, size: build.size_bytes, found, bytes })
+        Err(FetchError::DigestMismatch { expected: wanted.digest, size: wanted.size_bytes, found, bytes })
     }
 
     async fn publish(&self, part: &Path, target: &Path) -> Result<(), FetchError> {
@@ -188,8 +208,8 @@ impl Fetcher {
     }
 }
 
-fn rate_seconds(build: &ModelBuild, bytes_per_second: u64) -> u64 {
-    build.size_bytes.checked_div(bytes_per_second).unwrap_or(0).saturating_mul(2)
+fn rate_seconds(wanted: &Wanted<'_>, bytes_per_second: u64) -> u64 {
+    wanted.size_bytes.checked_div(bytes_per_second).unwrap_or(0).saturating_mul(2)
 }
 
 pub(crate) fn disk(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FetchError {

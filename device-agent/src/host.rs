@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use modelfleet_agent_core::interface::{Identity, Limits};
+use modelfleet_agent_core::trust::{Keyring, RootKeys, TrustAnchor};
+use modelfleet_protocol::envelope::KeyId;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::plan::Fetch;
 use modelfleet_protocol::selector::Labels;
@@ -15,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::admit::Loader;
 use crate::clock::CertificateTime;
-use crate::config::{CommonArgs, ConfigError, EngineName, IsolationName, plan_keys};
+use crate::config::{CommonArgs, ConfigError, EngineName, IsolationName, plan_keys, root_keys};
 use crate::device::Parts;
 use crate::engine::{Engine, Engines};
 use crate::fetch::{Fetcher, Keys, KeysError, TimeLimits};
@@ -46,6 +48,7 @@ const PREDICTIONS_REMEMBERED: usize = 4096;
 pub struct Host {
     settings: SettingsOfAll,
     inbox: Arc<Inbox>,
+    trust: TrustAnchor,
     loader: Arc<Loader>,
     keys: Keys,
     certificate_time: CertificateTime,
@@ -76,6 +79,12 @@ impl Host {
         let certificate = args.client_cert.clone().zip(args.client_key.clone());
         let certificate = certificate.map(|(certificate, key)| ClientCertificate { certificate, key });
         let broker_tls = BrokerTls::new(args.ca.as_deref(), certificate_time.clone(), certificate)?;
+        let start_keys = plan_keys(&args.plan_key)?;
+        let roots = match &args.trust_root {
+            Some(path) => RootKeys::Known(root_keys(path)?),
+            None if args.trust_root_unreadable => RootKeys::Unreadable,
+            None => RootKeys::None,
+        };
         let bare = BareSignatures::allowed_if(args.allow_bare_signatures);
         let keys = Keys::read(&args.artifact_key, bare)?;
         let engines = engines(&args.engines, args.onnxruntime.as_deref(), threads, isolation);
@@ -102,7 +111,8 @@ impl Host {
         };
         Ok(Host {
             settings,
-            inbox: Arc::new(Inbox::trusting(plan_keys(&args.plan_key)?)),
+            inbox: Arc::new(Inbox::with(Keyring::new(roots.clone(), start_keys.clone()))),
+            trust: TrustAnchor { roots, start_keys: start_keys.iter().map(KeyId::of).collect() },
             loader: Arc::new(Loader::new(engines, keys.clone())),
             keys,
             certificate_time,
@@ -141,6 +151,7 @@ impl Host {
                 device: device.clone(),
                 agent: env!("CARGO_PKG_VERSION").to_owned(),
                 labels,
+                trust: self.trust.clone(),
                 card: None,
                 instance: rand::random::<u32>().max(1),
                 capabilities,

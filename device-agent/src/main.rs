@@ -58,7 +58,8 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let store = Store::open(&args.dir, true).context("open the device's folder")?;
-    let files = (args.common.plan_key.clone(), args.password_file.clone());
+    let others = args.password_file.iter().chain(&args.common.trust_root).cloned().collect();
+    let files: (_, Vec<PathBuf>) = (args.common.plan_key.clone(), others);
     // A device that has installed models keeps answering without a file that is missing.
     let without = if store.is_lived_in() { go_without(&mut args) } else { None };
     if let Some(told) = &without {
@@ -112,7 +113,7 @@ async fn run(mut args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     };
     let back = Cell::new(false);
     let wait = async {
-        settings_back(&files.0, files.1.as_ref()).await;
+        settings_back(&files.0, &files.1).await;
         back.set(true);
         stop.cancel();
         std::future::pending::<()>().await;
@@ -137,8 +138,8 @@ fn warn_of_open_connection(settings: &CommonArgs, has_password: bool) {
 }
 
 /// Waits until the settings that could not be read can be read.
-async fn settings_back(plan_keys: &[PathBuf], password: Option<&PathBuf>) {
-    while !can_be_read(plan_keys, password) {
+async fn settings_back(plan_keys: &[PathBuf], others: &[PathBuf]) {
+    while !can_be_read(plan_keys, others) {
         tokio::time::sleep(SETTINGS_EVERY).await;
     }
 }

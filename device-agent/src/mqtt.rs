@@ -13,10 +13,12 @@ mod settings;
 use std::sync::Arc;
 use std::time::Duration;
 
+use modelfleet_protocol::envelope::Signed;
 use modelfleet_protocol::overrides::Override;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::presence::Presence;
-use modelfleet_protocol::topic::{Channel, Topic, device_filters};
+use modelfleet_protocol::topic::{Channel, Topic, device_filters, trust_filter};
+use modelfleet_protocol::trust::TrustDocument;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Packet, PubAckReason, SubscribeReasonCode};
@@ -43,6 +45,8 @@ const SHORT_CONNECTIONS_TOLD: u32 = 4;
 /// Longest time to close a connection in order.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Filters of plans and overrides in a subscription.
+const ORDERS: usize = 2;
 /// The broker may take this many keep-alive intervals to acknowledge a message.
 const ALIVE_PER_ACKNOWLEDGEMENT: u32 = 3;
 
@@ -57,10 +61,12 @@ pub enum LinkEvent {
     Disconnected,
     /// The broker answered.
     Heard,
-    /// A plan whose signature was verified.
-    Plan(Arc<Plan>),
-    /// An override whose signature was verified.
-    Override(Box<Override>),
+    /// A plan whose signature was verified, and the key that made it.
+    Plan(Signed<Arc<Plan>>),
+    /// An override whose signature was verified, and the key that made it.
+    Override(Signed<Box<Override>>),
+    /// The trust document that is followed; the device may know it.
+    Trust(Arc<TrustDocument>),
 }
 
 /// The connection of one device.
@@ -156,6 +162,7 @@ impl Link {
             AsyncClient::new(options(&self.settings, self.presence(), &will), REQUESTS_MAX);
         let mut flight = Flight::default();
         self.outbox.drop_held_plans();
+        let _ = self.outbox.take_ask_for_plans(); // A new connection brings them all.
         let time_limit = self.settings.keep_alive * ALIVE_PER_ACKNOWLEDGEMENT;
         let lost = 'connection: loop {
             // The library's future is never dropped half way: it may be in the middle of a connect or write.
@@ -202,18 +209,13 @@ impl Link {
             Event::Incoming(Packet::ConnAck(ack)) => {
                 let limit = ack.properties.and_then(|p| p.max_packet_size);
                 self.outbox.keep_to(limit.map_or(usize::MAX, |bytes| bytes as usize));
-                let filters = device_filters(&self.settings.namespace, &self.settings.device);
-                let filters = filters.map(|path| Filter::new(path, QoS::AtLeastOnce));
-                client.try_subscribe_many(filters)?;
+                client.try_subscribe_many(self.filters())?;
                 flight.stage = Stage::accepted();
             }
             Event::Incoming(Packet::SubAck(ack)) => {
-                let refused = |code: &SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
-                if ack.return_codes.iter().any(refused) {
-                    // A device that receives no plans does not count as connected.
-                    let device = &self.settings.device;
-                    warn!(%device, codes = ?ack.return_codes, "the broker refused a subscription; check that the account may read plans and overrides");
-                    return Err("the broker refused a subscription".into());
+                self.subscribed(&ack.return_codes)?;
+                if flight.stage == Stage::Open {
+                    return Ok(()); // It was asked for its plans once more.
                 }
                 flight.stage = Stage::Open;
                 flight.wait_for_plans(HeldPlans::wait(self.settings.backoff.spread, rand::random()));
@@ -238,14 +240,27 @@ impl Link {
                 let own = (&self.settings.namespace, &self.settings.device);
                 match self.inbox.open(own, &topic, &message.payload) {
                     Ok(Some(event)) => {
-                        if let LinkEvent::Plan(plan) = &event {
-                            self.held.keep(plan, &message.payload);
-                            flight.plan_came(plan);
+                        match &event {
+                            LinkEvent::Plan(Signed { what: plan, .. }) => {
+                                self.held.keep(plan, &message.payload);
+                                flight.plan_came(plan);
+                            }
+                            LinkEvent::Trust(document) => {
+                                self.held
+                                    .check_again(document.version, |envelope| self.inbox.kept_plan(envelope));
+                                if flight.followed(document.version) {
+                                    self.outbox.ask_for_plans();
+                                }
+                            }
+                            _ => {}
                         }
                         self.tell(event).await;
                     }
                     Ok(None) => {}
                     Err(error) => {
+                        if error.is_of_key() {
+                            flight.refused_for_key(self.inbox.trust_version());
+                        }
                         let device = &self.settings.device;
                         let (topic, begins) = (excerpt(&message.topic), excerpt(&message.payload));
                         let bytes = message.payload.len();
@@ -257,6 +272,43 @@ impl Link {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What the device subscribes to; the trust document first, because it says which plans count.
+    fn filters(&self) -> Vec<Filter> {
+        let (namespace, device) = (&self.settings.namespace, &self.settings.device);
+        let trust = self.inbox.follows_trust().then(|| trust_filter(namespace));
+        let paths = trust.into_iter().chain(device_filters(namespace, device));
+        paths.map(|path| Filter::new(path, QoS::AtLeastOnce)).collect()
+    }
+
+    /// The broker has answered a subscription. Plans and overrides come last in each of them. A device that receives none
+    /// does not count as connected; one that receives no trust document goes on with the one that it holds.
+    fn subscribed(&self, codes: &[SubscribeReasonCode]) -> Result<(), LinkError> {
+        let refused = |code: &SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
+        let device = &self.settings.device;
+        let trust = codes.len().saturating_sub(ORDERS);
+        if codes.iter().skip(trust).any(refused) {
+            warn!(%device, ?codes, "the broker refused a subscription; check that the account may read plans and overrides");
+            return Err("the broker refused a subscription".into());
+        }
+        if codes.iter().any(refused) {
+            warn!(%device, ?codes, "the broker refused the subscription to the trust document, so the device follows no new one; check that the account may read it");
+        }
+        Ok(())
+    }
+
+    /// Asks the broker for its plans and overrides once more, if there is a reason.
+    fn ask_for_plans(&self, client: &AsyncClient) {
+        if !self.outbox.take_ask_for_plans() {
+            return;
+        }
+        let filters = device_filters(&self.settings.namespace, &self.settings.device);
+        let filters = filters.map(|path| Filter::new(path, QoS::AtLeastOnce));
+        if let Err(error) = client.try_subscribe_many(filters) {
+            debug!(%error, "the MQTT client's queue is full");
+            self.outbox.ask_for_plans();
+        }
     }
 
     /// The broker has sent the plans that it has: those of other models, and newer ones, it gets from the device, once a
@@ -271,6 +323,10 @@ impl Link {
 
     /// Passes messages to the MQTT client, as far as there is room.
     fn send(&self, client: &AsyncClient, flight: &mut Flight) {
+        if flight.stage != Stage::Open {
+            return;
+        }
+        self.ask_for_plans(client);
         while flight.len() < IN_FLIGHT_MAX {
             let Some(message) = self.outbox.take() else { return };
             let topic = self.topic_of(&message.item);

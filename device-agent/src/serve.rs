@@ -35,8 +35,13 @@ const HANGS_LEAST: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum PredictError {
     /// No build answers for this model now.
-    #[error("no version of {0} is running now")]
-    NotReady(ModelName),
+    #[error("no version of {model} is running now{}", because(why.as_deref()))]
+    NotReady {
+        /// The model.
+        model: ModelName,
+        /// Why none may run, if that is known.
+        why: Option<Arc<String>>,
+    },
     /// The request does not fit the model, or the engine cannot process its values.
     #[error("{model} {version} cannot answer this request")]
     Refused {
@@ -124,15 +129,17 @@ pub struct Model {
     recorders: [Mutex<Observed>; 2],
     /// The last build that answered. Its fallback is used while no build answers.
     last: ArcSwapOption<Build>,
+    /// Why no build may answer, if none may.
+    forbidden: ArcSwapOption<String>,
     /// Notified at once when a prediction fails.
     alarmed: Arc<Notify>,
 }
 
 impl Model {
     fn new(name: ModelName, remembered: usize, alarmed: Arc<Notify>) -> Model {
-        let (live, shadow, last) = Default::default();
+        let (live, shadow, last, forbidden) = Default::default();
         let recorders = [(); 2].map(|()| Mutex::new(Observed::remembering(remembered)));
-        Model { name, live, shadow, recorders, last, alarmed }
+        Model { name, live, shadow, recorders, last, forbidden, alarmed }
     }
 
     /// The model's name.
@@ -145,6 +152,23 @@ impl Model {
     #[must_use]
     pub fn live(&self) -> Option<Arc<Instance>> {
         self.live.load_full()
+    }
+
+    /// Sets which build should answer and why it may not; `None`: one may. Its fallback is used if no build has answered.
+    pub fn set_forbidden(&self, forbidden: Option<&(Build, String)>) {
+        let why = forbidden.map(|(_, why)| why);
+        if self.forbidden.load().as_deref() != why {
+            self.forbidden.store(why.cloned().map(Arc::new));
+        }
+        if let Some((build, _)) = forbidden.filter(|_| self.last.load().is_none()) {
+            self.last.store(Some(Arc::new(build.clone())));
+        }
+    }
+
+    /// The error while no build answers.
+    #[must_use]
+    pub fn not_ready(&self) -> PredictError {
+        PredictError::NotReady { model: self.name.clone(), why: self.forbidden.load_full() }
     }
 
     /// Whether a build runs in this role.
@@ -301,7 +325,7 @@ impl Model {
             _ => None,
         };
         self.count(Role::Live, None, (key, 0), Outcome::Fallback, &[]);
-        let (values, name) = values.ok_or_else(|| PredictError::NotReady(self.name.clone()))?;
+        let (values, name) = values.ok_or_else(|| self.not_ready())?;
         let outputs = last.as_ref().map(|build| vec![reading::constant(build, &name, values)]);
         let outputs = outputs.unwrap_or_default();
         Ok(Answer { outputs, fallback: true, ..Answer::default() })
@@ -336,6 +360,10 @@ impl Instance {
         let outputs = self.reading.fallback_outputs(&self.build).ok_or(error)?;
         Ok(Answer { outputs, version: self.version(), fallback: true, ..Answer::default() })
     }
+}
+
+fn because(why: Option<&String>) -> String {
+    why.map_or_else(String::new, |why| format!(": {why}"))
 }
 
 /// When a prediction that may take `time_limit` hangs. One that is only slow counts as a timeout, and is not worth the end

@@ -1,5 +1,8 @@
 //! The TLS settings that MQTT and downloads share, and the certificate by which a broker knows the device.
 
+#[cfg(feature = "pkcs11")]
+pub mod token;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +15,9 @@ use tracing::warn;
 use crate::log::chain;
 
 use crate::clock::CertificateTime;
+
+/// How the address of a key in a token begins.
+const TOKEN_SCHEME: &str = "pkcs11:";
 
 /// Why there are no TLS settings.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,13 @@ pub enum TlsError {
         #[source]
         source: rustls::pki_types::pem::Error,
     },
+    /// The key in a token cannot be used.
+    #[cfg(feature = "pkcs11")]
+    #[error("use the client key in a token")]
+    Token(#[from] token::TokenError),
+    /// The key is in a token, and this agent opens none.
+    #[error("the client key is in a token, and this agent was built without the feature pkcs11")]
+    NoTokens,
     /// A certificate is not acceptable, or the provider lacks something.
     #[error("set up TLS")]
     Setup(#[from] rustls::Error),
@@ -85,7 +98,7 @@ pub fn client_config(
 pub struct ClientCertificate {
     /// The certificate, and those between it and the authority.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// Its private key, or the address of a key in a token (`pkcs11:...`).
     pub key: PathBuf,
 }
 
@@ -133,9 +146,25 @@ impl BrokerTls {
     }
 
     fn with_certificate(&self, files: &ClientCertificate) -> Result<ClientConfig, TlsError> {
+        if let Some(address) = files.key.to_str().filter(|text| text.starts_with(TOKEN_SCHEME)) {
+            return self.with_token(files, address);
+        }
         let unreadable = |source| TlsError::Key { path: files.key.clone(), source };
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(unreadable)?;
         Ok(trusting(self.roots.clone(), self.time.clone())?
             .with_client_auth_cert(certificates(&files.certificate)?, key)?)
+    }
+
+    #[cfg(feature = "pkcs11")]
+    fn with_token(&self, files: &ClientCertificate, address: &str) -> Result<ClientConfig, TlsError> {
+        let key = Arc::new(token::TokenKey::open(address)?);
+        let certified = rustls::sign::CertifiedKey::new(certificates(&files.certificate)?, key);
+        let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(certified));
+        Ok(trusting(self.roots.clone(), self.time.clone())?.with_client_cert_resolver(resolver))
+    }
+
+    #[cfg(not(feature = "pkcs11"))]
+    fn with_token(&self, _: &ClientCertificate, _: &str) -> Result<ClientConfig, TlsError> {
+        Err(TlsError::NoTokens)
     }
 }

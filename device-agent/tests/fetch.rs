@@ -11,7 +11,9 @@ use modelfleet_agent::clock::CertificateTime;
 use modelfleet_agent::fetch::{Again, FetchError, Fetcher, Keys, TimeLimits};
 use modelfleet_agent::http::{Client, HttpError, Network, Reach};
 use modelfleet_agent::tls::client_config;
-use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::details::{Details, DetailsFile};
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::model::{Format, ModelBuild, SelfTest, Values};
 use modelfleet_protocol::state::FailureCode;
 use modelfleet_protocol::statement::{BareSignatures, Statement};
 use modelfleet_test_support::pump_plan::pump_build;
@@ -320,4 +322,56 @@ async fn files_are_taken_from_below_one_folder_alone() {
     depot.fetcher.files = Some(outside.path().to_owned());
     depot.build.uri = uri(&secret);
     depot.fetch().await.unwrap();
+}
+
+/// A server with a model and its details file, and the build that names both.
+fn with_details(content: &[u8], manners: Manners) -> Depot {
+    let mut depot = depot(Manners::default());
+    let files = HashMap::from([("/model".to_owned(), bytes()), ("/details".to_owned(), content.to_vec())]);
+    depot.server = Server::start(files, manners);
+    let uri = format!("{}/details", depot.server.url);
+    let file = DetailsFile { uri, digest: Digest::of(content), size_bytes: content.len() as u64 };
+    (depot.build.format, depot.build.details) = (Format::OnnxWithDetails, Some(file));
+    depot.build.uri = format!("{}/model", depot.server.url);
+    depot
+}
+
+/// Details of some kilobytes.
+fn details() -> Details {
+    let values = |name: &str| Values { name: name.into(), values: vec![0.1; 2000], texts: Vec::new() };
+    let case = SelfTest { inputs: vec![values("in")], outputs: vec![values("out")], tolerance: 1e-4 };
+    Details { self_test: vec![case], profile: None }
+}
+
+#[tokio::test]
+async fn a_details_file_is_fetched_verified_and_leaves_nothing_behind() {
+    let depot = with_details(&details().to_json(), Manners { cut: Some((3_000, 1)), ..Manners::default() });
+    let error = depot.fetcher.fetch_details(&depot.build, 0).await.unwrap_err();
+    assert!(matches!(error, FetchError::Details(_)) && error.retryable(), "{error:?}");
+    let fetched = depot.fetcher.fetch_details(&depot.build, 0).await.unwrap().unwrap();
+    assert_eq!(*fetched.details, details());
+    assert_eq!(fetched.file, depot.build.details.as_ref().unwrap().digest);
+    assert_eq!(*depot.server.asked.lock().unwrap(), [0, 3_000], "it goes on where it stopped");
+    assert_eq!(std::fs::read_dir(depot.dir.path()).unwrap().count(), 0);
+    let without = ModelBuild { details: None, ..depot.build.clone() };
+    assert_eq!(depot.fetcher.fetch_details(&without, 0).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_details_file_that_is_another_one_is_not_read() {
+    let content = details().to_json();
+    for change in [
+        |file: &mut DetailsFile| file.digest.0[0] ^= 1,
+        |file: &mut DetailsFile| file.size_bytes -= 1,
+        |file: &mut DetailsFile| file.size_bytes = u64::MAX,
+    ] {
+        let mut depot = with_details(&content, Manners::default());
+        change(depot.build.details.as_mut().unwrap());
+        let error = depot.fetcher.fetch_details(&depot.build, 0).await.unwrap_err();
+        assert_eq!(error.again(), Again::Never, "{error:?}");
+        assert_eq!(std::fs::read_dir(depot.dir.path()).unwrap().count(), 0);
+    }
+    let depot = with_details(br#"{"selfTest":7}"#, Manners::default());
+    let error = depot.fetcher.fetch_details(&depot.build, 0).await.unwrap_err();
+    assert_eq!((error.again(), error.code()), (Again::Never, FailureCode::FormatUnknown));
 }

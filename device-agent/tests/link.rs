@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use modelfleet_agent::mqtt::{Backoff, HeldPlans, Inbox, Item, Link, LinkEvent, Outbox, Settings};
+use modelfleet_agent_core::trust::{Keyring, RootKeys};
 use modelfleet_protocol::envelope::{PLAN_TYPE, seal};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
-use modelfleet_test_support::pump_plan::{MODEL, NAMESPACE};
+use modelfleet_protocol::trust::PublicKey;
+use modelfleet_test_support::pump_plan::{MODEL, NAMESPACE, roots, trust_file};
 use modelfleet_test_support::wait::LIMIT;
-use modelfleet_test_support::wire::{Terms, Wire};
+use modelfleet_test_support::wire::{Peer, Terms, Wire};
 use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +40,11 @@ impl Line {
 
     /// The same for a device that trusts these keys.
     fn trusting(wire: &Wire, outbox: Outbox, keys: Vec<VerifyingKey>, held: HeldPlans) -> Line {
+        Line::with(wire, outbox, Inbox::trusting(keys), held)
+    }
+
+    /// The same for a device that opens messages with this inbox.
+    fn with(wire: &Wire, outbox: Outbox, inbox: Inbox, held: HeldPlans) -> Line {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.unwrap();
         let (outbox, stop) = (Arc::new(outbox), CancellationToken::new());
@@ -56,7 +63,7 @@ impl Line {
                 backoff,
             },
             outbox: outbox.clone(),
-            inbox: Arc::new(Inbox::trusting(keys)),
+            inbox: Arc::new(inbox),
             held: Arc::new(held),
             events: sender,
             wills,
@@ -227,6 +234,74 @@ fn a_broker_without_plans_gets_the_one_that_the_device_holds() {
     assert!(began.elapsed() >= Duration::from_secs(1), "a broker that has a plan has time to send it");
     assert!(!message.retain && message.topic.ends_with(&format!("/pump-001/held/{MODEL}").into_bytes()));
     assert_eq!(&message.payload[..], sealed(&key, 2));
+}
+
+fn public(key: &SigningKey) -> PublicKey {
+    key.verifying_key().into()
+}
+
+/// A plan whose key the device learns of later is asked for once more, and only then. The second answer to a subscription is no
+/// second connect, and a document of a stranger is none.
+#[test]
+fn a_plan_that_came_before_its_key_is_asked_for_once_more() {
+    let wire = Wire::start();
+    let [root, first, second] = [1, 2, 3].map(|n| SigningKey::from_bytes(&[n; 32]));
+    let plan = |key: &SigningKey, revision: u64| {
+        let plan = format!(
+            r#"{{"namespace":"{NAMESPACE}","model":"{MODEL}","epoch":1,"revision":{revision},"issued":0,"expires":9}}"#
+        );
+        seal(key, PLAN_TYPE, plan.as_bytes())
+    };
+    let root_keys = RootKeys::Known(roots(&root));
+    let inbox = Inbox::with(Keyring::new(root_keys, vec![first.verifying_key()]));
+    let mut line = Line::with(&wire, Outbox::default(), inbox, HeldPlans::none());
+    let mut peer = wire.accept(Terms::default());
+    let (number, filters) = peer.subscription();
+    assert_eq!(filters, 3, "the trust document, plans, the override");
+    // An account that may not read the document gets plans all the same.
+    peer.answer_subscription(number, &[0x87, 1, 1]);
+    assert!(matches!(line.told(), LinkEvent::Connected));
+    let send = |peer: &mut Peer, topic: String, payload: Vec<u8>| {
+        peer.send_back(&Publish { topic: topic.into(), payload: payload.into(), ..Publish::default() });
+    };
+    let trust_topic = || format!("mf/1/{NAMESPACE}/trust");
+
+    send(&mut peer, plan_topic(), plan(&first, 1));
+    assert!(matches!(line.told(), LinkEvent::Heard));
+    assert!(matches!(line.told(), LinkEvent::Plan(told) if told.by == public(&first).id()));
+    send(&mut peer, plan_topic(), plan(&second, 2));
+    // What a stranger signed brings no key, and no second subscription.
+    send(&mut peer, trust_topic(), trust_file(&second, 1, &[&second], &[], None));
+    line.outbox.put(Item::State, b"state".to_vec());
+    assert_eq!(&peer.message().payload[..], b"state");
+    send(&mut peer, trust_topic(), trust_file(&root, 1, &[&first, &second], &[], None));
+    peer.grant_subscription();
+    send(&mut peer, plan_topic(), plan(&second, 2));
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        match line.told() {
+            LinkEvent::Heard => {}
+            event => told.push(event),
+        }
+    }
+    assert!(matches!(&told[0], LinkEvent::Trust(document) if document.version == 1), "{told:?}");
+    assert!(matches!(&told[1], LinkEvent::Plan(plan) if plan.by == public(&second).id()), "{told:?}");
+
+    // Nothing was refused since, so the next document brings no subscription; and a revoked key's plan is refused.
+    send(&mut peer, trust_topic(), trust_file(&root, 2, &[&second], &[&first], None));
+    send(&mut peer, plan_topic(), plan(&first, 9));
+    line.outbox.put(Item::State, b"later".to_vec());
+    assert_eq!(&peer.message().payload[..], b"later");
+    send(&mut peer, plan_topic(), plan(&second, 3));
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        match line.told() {
+            LinkEvent::Heard => {}
+            event => told.push(event),
+        }
+    }
+    assert!(matches!(&told[0], LinkEvent::Trust(document) if document.version == 2), "{told:?}");
+    assert!(matches!(&told[1], LinkEvent::Plan(plan) if plan.what.order.revision == 3), "{told:?}");
 }
 
 fn plan_topic() -> String {

@@ -1,8 +1,7 @@
 //! Any text can be checked.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
-use modelfleet_cli::commands::lint;
 
-fuzz_target!(|text: &str| {
-    let _ = lint::lint(text);
+fuzz_target!(|bytes: &[u8]| {
+    let _ = modelfleet_untrusted::plugin::lint(bytes);
 });

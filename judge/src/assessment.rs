@@ -139,6 +139,17 @@ pub enum FewKind {
         /// Device-windows of its controls.
         control: crate::Counts,
     },
+    /// They have the same value of a watched label. Sentences name it `group 0/7`: the label's place and the value's number.
+    Watched {
+        /// Place of the label in [`crate::DeviceOutcome::watched`].
+        label: u8,
+        /// Number of the value.
+        value: u16,
+        /// Device-windows of its canaries.
+        canary: crate::Counts,
+        /// Device-windows of its controls.
+        control: crate::Counts,
+    },
 }
 
 /// Which harm to a few devices or to one stratum a stage rules out, with 95 % confidence.
@@ -150,6 +161,19 @@ pub struct FewProof {
     pub share_ppm: u64,
     /// A rise to this in any one stratum; `None`: there are no strata, or some are too small.
     pub stratum_ppm: Option<u64>,
+    /// The same in groups of watched labels; `None`: nothing is watched, or no group tells anything.
+    pub watched: Option<WatchedProof>,
+}
+
+/// What is ruled out in groups of watched labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchedProof {
+    /// A rise to this in any one of these groups,
+    pub rise_ppm: u64,
+    /// of which there are so many,
+    pub told: u16,
+    /// of so many in all: the others have no canary, no control, or too few events.
+    pub groups: u16,
 }
 
 impl FewProof {

@@ -82,13 +82,13 @@ mod state;
 pub use align::{matched_start, matched_start_of};
 pub use assessment::{
     Advice, Assessment, Coverage, Exposure, Few, FewKind, FewProof, HardAction, HardStop, Incident,
-    IncidentKind, SloVerdict, Verdict,
+    IncidentKind, SloVerdict, Verdict, WatchedProof,
 };
 pub use budget::{Budget, Looks, Spending};
 pub use decide::assess;
 pub use decide::silence::{Place, gone_quiet};
 pub use observations::{
     AfterSwap, Arm, Counts, DeviceOutcome, HardRule, JudgedBy, MergedWindow, Needs, Observations, OnBreach,
-    SilenceRule, SloCounts, SloRule,
+    SilenceRule, SloCounts, SloRule, WATCHED_MAX,
 };
 pub use state::{SloState, StageState, StateError};

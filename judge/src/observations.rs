@@ -2,6 +2,9 @@
 
 use crate::budget::{Budget, Looks};
 
+/// Most labels that are watched.
+pub const WATCHED_MAX: usize = 4;
+
 /// Device-windows of one SLI: how many are known, and how many of those were bad.
 ///
 /// A window is known when the device reported it and, for SLIs that need it, ground truth has arrived.
@@ -64,6 +67,9 @@ pub struct DeviceOutcome<'a> {
     pub id: u32,
     /// Devices are compared within a stratum only (site, age, hardware).
     pub stratum: u16,
+    /// Number of the value that it has of each watched label, from 1; 0: of none, or of one that is not watched. Devices
+    /// with the same number at the same place are a group, in which harm is looked for as in a stratum.
+    pub watched: [u16; WATCHED_MAX],
     /// Canary or control.
     pub arm: Arm,
     /// Canary: tried to take the candidate, and, if it is active, was in reach, heard or activated since the stage
@@ -91,6 +97,7 @@ impl<'a> DeviceOutcome<'a> {
         Self {
             id,
             stratum,
+            watched: [0; WATCHED_MAX],
             arm,
             attempted: true,
             active: true,

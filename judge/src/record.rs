@@ -11,10 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::assessment::{Advice, Assessment, Verdict};
 use crate::budget::{Budget, Looks};
 use crate::decide::assess;
-use crate::observations::{AfterSwap, HardRule, Needs, Observations, SilenceRule, SloCounts};
+use crate::observations::{
+    AfterSwap, DeviceOutcome, HardRule, Needs, Observations, SilenceRule, SloCounts, WATCHED_MAX,
+};
 use crate::state::{StageState, StateError};
 use rows::{
-    breach, device, merged, narrow, read_after_swap, read_breach, read_counts, read_device, read_merged, rule,
+    breach, device, merged, narrow, read_after_swap, read_breach, read_counts, read_device, read_merged,
+    rule, watched,
 };
 
 /// The form of a line; another one is refused. The second says of a device whether it is awaited, and its judge
@@ -89,6 +92,9 @@ pub struct Record {
     /// 8 awaited, 16 settling),
     /// code of a hard failure plus one; then for each rule the windows known and bad before, known and bad since.
     pub devices: Vec<Vec<u64>>,
+    /// For each device, in their order, the number of its value of each watched label; empty: nothing is watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<[u16; WATCHED_MAX]>,
     /// One row for each merged window: rule, arm, window, breached, value and threshold (thousandths), devices known
     /// and bad, samples.
     pub merged: Vec<[i64; 9]>,
@@ -213,6 +219,7 @@ impl Record {
             looks: [observations.looks.reached, observations.looks.planned],
             seed: observations.seed,
             devices: observations.devices.iter().map(|d| device(d, observations.slos.len())).collect(),
+            watched: watched(observations.devices),
             merged: observations.merged.iter().map(merged).collect(),
             before: before.to_text(),
             answer: Answer::of(answer),
@@ -256,10 +263,14 @@ impl Record {
         let rows = || self.devices.iter().map(|row| row.split_at(DEVICE_HEAD));
         let counts: Vec<SloCounts> =
             rows().flat_map(|(_, counts)| counts.chunks_exact(DEVICE_RULE)).map(read_counts).collect();
+        if !self.watched.is_empty() && self.watched.len() != self.devices.len() {
+            return Err(RecordError::Row("watched"));
+        }
         let device = |(i, (head, _)): (usize, (&[u64], &[u64]))| {
-            read_device(head, &counts[i * slos.len()..(i + 1) * slos.len()])
+            let device = read_device(head, &counts[i * slos.len()..(i + 1) * slos.len()])?;
+            Ok(DeviceOutcome { watched: self.watched.get(i).copied().unwrap_or_default(), ..device })
         };
-        let devices = rows().enumerate().map(device).collect::<Result<Vec<_>, _>>()?;
+        let devices = rows().enumerate().map(device).collect::<Result<Vec<_>, RecordError>>()?;
         let merged = self.merged.iter().map(read_merged).collect::<Result<Vec<_>, _>>()?;
         let observations = Observations {
             slos: &slos,

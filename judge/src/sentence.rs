@@ -5,7 +5,7 @@
 
 use crate::assessment::{
     Advice, Coverage, Exposure, Few, FewKind, FewProof, HardAction, HardStop, Incident, IncidentKind,
-    SloVerdict, Verdict,
+    SloVerdict, Verdict, WatchedProof,
 };
 use crate::decide::hard_stop::suspicious;
 use crate::decide::plain::Streak;
@@ -208,12 +208,12 @@ fn few(rule: &SloRule<'_>, record: &SloVerdict) -> Option<String> {
     let few = record.few.as_ref()?;
     let harm = few.found && record.verdict == Verdict::Degraded;
     let told = match few.kind {
-        FewKind::Stratum { number, canary, control } => format!(
-            "{} in stratum {number}: bad in {} of the windows of updated devices there, in {} of those of others there",
-            breach(rule),
-            percent(canary.share_ppm() / 1_000 * 1_000),
-            percent(control.share_ppm() / 1_000 * 1_000)
-        ),
+        FewKind::Stratum { number, canary, control } => {
+            format!("{} in stratum {number}: {}", breach(rule), there(canary, control))
+        }
+        FewKind::Watched { label, value, canary, control } => {
+            format!("{} in group {label}/{value}: {}", breach(rule), there(canary, control))
+        }
         FewKind::Devices => far_worse(rule, few, record),
     };
     match record.verdict {
@@ -223,6 +223,14 @@ fn few(rule: &SloRule<'_>, record: &SloVerdict) -> Option<String> {
         Verdict::Undecided if record.relative_harm || record.threshold_ppb == 0 => None,
         Verdict::Undecided => Some(format!("no harm to all devices shown so far, but {told}")),
     }
+}
+
+fn there(canary: Counts, control: Counts) -> String {
+    format!(
+        "bad in {} of the windows of updated devices there, in {} of those of others there",
+        percent(canary.share_ppm() / 1_000 * 1_000),
+        percent(control.share_ppm() / 1_000 * 1_000)
+    )
 }
 
 /// `3 of 200 updated devices got far worse than before (device 7, device 12, device 90), 0 of 1800 others`
@@ -291,13 +299,17 @@ fn also(record: &SloVerdict) -> String {
 
 /// `20.00x on more than 1.8 % of the devices, and 3.20x in any one stratum`
 pub fn few_proof(proof: &FewProof) -> String {
-    let FewProof { rise_ppm, share_ppm, stratum_ppm } = *proof;
+    let FewProof { rise_ppm, share_ppm, stratum_ppm, watched } = *proof;
     let devices = (rise_ppm < u64::MAX).then(|| {
         let share = percent(share_ppm.div_ceil(1_000) * 1_000);
         format!("{} on more than {share} of the devices", times(rise_ppm))
     });
     let stratum = stratum_ppm.map(|rise| format!("{} in any one stratum", times(rise)));
-    let all: Vec<String> = devices.into_iter().chain(stratum).collect();
+    let watched = watched.map(|WatchedProof { rise_ppm, told, groups }| {
+        let which = if told == groups { format!("the {groups}") } else { format!("{told} of the {groups}") };
+        format!("{} in any one of {which} groups of watchBy", times(rise_ppm))
+    });
+    let all: Vec<String> = devices.into_iter().chain(stratum).chain(watched).collect();
     all.join(", and ")
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use modelfleet_judge::*;
+use modelfleet_number::chance::Chance;
 
 /// 20 canaries of 200 devices with `windows` windows each since the stage opened, `bad` of them on the first canary, and a
 /// past of 100 000 windows with two bad ones.
@@ -92,29 +93,62 @@ fn canaries_that_are_bad_throughout_do_not_pass_on_exposure() {
     for (canaries, controls, windows, history) in
         [(2, 4, 3, 0), (3, 3, 2, 0), (3, 3, 2, 6), (6, 0, 3, 6), (4, 2, 5, 12)]
     {
-        let counts: Vec<[SloCounts; 1]> = (0..canaries + controls)
-            .map(|id| {
-                let post = Counts::new(windows, if id < canaries { windows } else { 0 });
-                [SloCounts { history: Counts::new(history, 0), post }]
-            })
-            .collect();
-        let arm = |id: u64| if id < canaries { Arm::Canary } else { Arm::Control };
-        let devices: Vec<_> = (0..canaries + controls)
-            .zip(&counts)
-            .map(|(id, counts)| DeviceOutcome::new(u32::try_from(id).unwrap(), 0, arm(id), counts))
-            .collect();
-        let observations = Observations {
-            slos: &[SloRule::statistical("errors", 20_000)],
-            devices: &devices,
-            merged: &[],
-            needs: Needs { min_devices: 1, min_windows: 2, min_reporting_ppm: 0 },
-            hard: HardRule::default(),
-            silence: SilenceRule::default(),
-            budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 3 },
-            looks: Looks { reached: 6, planned: 6 },
-            seed: 1,
-        };
-        let judged = assess(&observations, &StageState::new());
+        let post = |id: u64| Counts::new(windows, if id < canaries { windows } else { 0 });
+        let judged = short(canaries, controls, history, post);
         assert_ne!(judged.advice, Advice::Advance, "{canaries} and {controls}: {}", judged.sentence);
     }
+}
+
+/// So many canaries with one bad window of three, and no control with one: seven of twenty hardly ever come by chance.
+#[test]
+fn a_part_of_the_canaries_that_chance_does_not_explain_does_not_pass_on_exposure() {
+    for (canaries, controls, bad, passes) in
+        [(20, 20, 7, false), (20, 20, 5, true), (10, 30, 3, true), (10, 30, 4, false), (5, 5, 2, true)]
+    {
+        let judged = short(canaries, controls, 0, |id| Counts::new(3, u64::from(id < bad)));
+        assert_eq!(judged.advice == Advice::Advance, passes, "{bad} of {canaries}: {}", judged.sentence);
+    }
+}
+
+/// Harmless candidates with few events: hardly one waits because chance speaks against it.
+#[test]
+fn hardly_a_harmless_candidate_with_few_events_waits() {
+    for (canaries, controls, windows, rate) in
+        [(20, 20, 3, 0.05), (5, 45, 6, 0.05), (10, 10, 12, 0.03), (20, 180, 24, 0.001)]
+    {
+        let mut luck = Chance::new(8);
+        let waits = (0..400).filter(|_| {
+            let bad: Vec<u64> = (0..canaries + controls)
+                .map(|_| (0..windows).filter(|_| luck.unit() < rate).count() as u64)
+                .collect();
+            short(canaries, controls, 0, |id| Counts::new(windows, bad[id as usize])).advice
+                != Advice::Advance
+        });
+        // Two of a hundred, and what chance adds to 400 runs.
+        assert!(waits.count() <= 16, "{canaries} of {}, rate {rate}", canaries + controls);
+    }
+}
+
+/// The last look at an objective that allows 2 %, with this history of good windows and these since the stage opened.
+fn short(canaries: u64, controls: u64, history: u64, post: impl Fn(u64) -> Counts) -> Assessment {
+    let counts: Vec<[SloCounts; 1]> = (0..canaries + controls)
+        .map(|id| [SloCounts { history: Counts::new(history, 0), post: post(id) }])
+        .collect();
+    let arm = |id: u64| if id < canaries { Arm::Canary } else { Arm::Control };
+    let devices: Vec<_> = (0..canaries + controls)
+        .zip(&counts)
+        .map(|(id, counts)| DeviceOutcome::new(u32::try_from(id).unwrap(), 0, arm(id), counts))
+        .collect();
+    let observations = Observations {
+        slos: &[SloRule::statistical("errors", 20_000)],
+        devices: &devices,
+        merged: &[],
+        needs: Needs { min_devices: 1, min_windows: 2, min_reporting_ppm: 0 },
+        hard: HardRule::default(),
+        silence: SilenceRule::default(),
+        budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 3 },
+        looks: Looks { reached: 6, planned: 6 },
+        seed: 1,
+    };
+    assess(&observations, &StageState::new())
 }

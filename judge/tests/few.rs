@@ -152,7 +152,7 @@ fn plan_and_verdict_rule_out_the_same() {
             looks: 6,
             gates: 1,
         };
-        let planned = few_proof(&size, &rates, u64::from(strata)).unwrap();
+        let planned = few_proof(&size, &rates, u64::from(strata), &[]).unwrap();
         let answer = judged(&fleet(2_000, canaries, strata, 0.1), 0, 3);
         assert_eq!(answer.verdict, Verdict::Healthy, "{}", answer.sentence);
         let told = answer.per_slo[0].few_proof.unwrap();
@@ -164,4 +164,108 @@ fn plan_and_verdict_rule_out_the_same() {
             assert!((planned * 8 / 10..planned * 13 / 10).contains(&told), "{case}");
         }
     }
+}
+
+/// 2 000 devices by label, so many canaries in each of twenty groups as `canaries` says, drawn from one stratum or from a stratum
+/// for each group; the canaries of group 8 as bad as `share`.
+fn twenty_groups(canaries: impl Fn(usize) -> usize, spread: bool, share: f64, seed: u64) -> Assessment {
+    let mut luck = Chance::new(seed);
+    let mut bad = |windows: u64, p: f64| (0..windows).filter(|_| luck.unit() < p).count() as u64;
+    let is_canary = |i: usize| i / 20 < canaries(i % 20);
+    let counts: Vec<[SloCounts; 1]> = (0..2_000)
+        .map(|i| {
+            let now = if is_canary(i) && i % 20 == 7 { share } else { 0.1 };
+            let history = Counts::new(600, bad(600, 0.1));
+            [SloCounts { history, post: Counts::new(120, bad(120, now)) }]
+        })
+        .collect();
+    let device = |i: usize| {
+        let arm = if is_canary(i) { Arm::Canary } else { Arm::Control };
+        let group = (i % 20) as u16;
+        let (stratum, watched) = if spread { (group, [0; 4]) } else { (0, [0, group + 1, 0, 0]) };
+        DeviceOutcome { watched, ..DeviceOutcome::new(i as u32, stratum, arm, &counts[i]) }
+    };
+    let list: Vec<_> = (0..2_000).map(device).collect();
+    let assess_look = |reached: u16, state: &StageState| {
+        let observations = Observations {
+            slos: &[SloRule::statistical("alarms", 0)],
+            devices: &list,
+            merged: &[],
+            needs: Needs { min_devices: 1, min_windows: 5, min_reporting_ppm: 0 },
+            hard: HardRule::default(),
+            silence: SilenceRule::default(),
+            budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 4 },
+            looks: Looks { reached, planned: 6 },
+            seed,
+        };
+        assess(&observations, state)
+    };
+    let mut state = StageState::new();
+    for reached in 1..6 {
+        let assessment = assess_look(reached, &state);
+        if assessment.advice == Advice::RollBack {
+            return assessment;
+        }
+        state = assessment.state;
+    }
+    assess_look(6, &state)
+}
+
+/// The share of the budget that one objective of a default rollout has: three canaries of a hundred devices are enough, two
+/// can never be, because one draw in 4 950 has the same two.
+#[test]
+fn three_harmed_canaries_of_a_group_are_found_within_the_budget_of_a_default_rollout() {
+    for (spread, words) in [(true, "in stratum 7: bad in"), (false, "in group 1/8: bad in")] {
+        let by = |here: usize| move |group: usize| if group == 7 { here } else { 2 + group % 2 };
+        let found = |canaries: usize| {
+            let all = (0..6).map(|seed| twenty_groups(by(canaries), spread, 0.41, seed));
+            // Now and then the test of all devices is first, which says nothing of the group.
+            all.filter(|a| a.advice == Advice::RollBack && a.sentence.contains(words)).count()
+        };
+        assert!(found(3) >= 4, "spread: {spread}: {}", found(3));
+        assert_eq!(found(2), 0, "spread: {spread}");
+    }
+}
+
+#[test]
+fn a_pass_says_what_it_rules_out_in_each_watched_group() {
+    let passed = twenty_groups(|group| if group == 3 { 0 } else { 10 }, false, 0.1, 1);
+    assert_eq!(passed.advice, Advice::Advance, "{}", passed.sentence);
+    let watched = passed.per_slo[0].few_proof.unwrap().watched.unwrap();
+    assert_eq!((watched.told, watched.groups), (19, 20), "no device of group 4 has the candidate");
+    assert!((1_200_000..3_000_000).contains(&watched.rise_ppm), "{watched:?}");
+    assert!(
+        passed.sentence.contains("x in any one of 19 of the 20 groups of watchBy"),
+        "{}",
+        passed.sentence
+    );
+}
+
+/// A recorded look says which groups it watched, and is judged again to the last letter.
+#[test]
+fn watched_groups_are_recorded() {
+    let counts = [SloCounts { history: Counts::new(60, 6), post: Counts::new(60, 6) }];
+    let device = |id: u32| {
+        let arm = if id < 40 { Arm::Canary } else { Arm::Control };
+        DeviceOutcome { watched: [(id % 3) as u16, 0, 0, 0], ..DeviceOutcome::new(id, 0, arm, &counts) }
+    };
+    let devices: Vec<_> = (0..200).map(device).collect();
+    let observations = Observations {
+        slos: &[SloRule::statistical("alarms", 0)],
+        devices: &devices,
+        merged: &[],
+        needs: Needs::default(),
+        hard: HardRule::default(),
+        silence: SilenceRule::default(),
+        budget: Budget { total_ppm: 10_000, spent_ppb: 0, stages_left: 1 },
+        looks: Looks { reached: 6, planned: 6 },
+        seed: 4,
+    };
+    let answer = assess(&observations, &StageState::new());
+    assert!(answer.sentence.contains("the 2 groups of watchBy"), "{}", answer.sentence);
+    let line = record::Record::of("a look", &observations, &StageState::new(), &answer).to_line().unwrap();
+    let read = record::Record::from_line(&line).unwrap();
+    assert_eq!(read.replay().unwrap(), answer);
+    let cut = record::Record { watched: read.watched[1..].to_vec(), ..read };
+    assert!(cut.replay().is_err());
 }

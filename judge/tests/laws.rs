@@ -48,6 +48,7 @@ impl Case {
             .map(|d| DeviceOutcome {
                 id: d.id,
                 stratum: d.stratum,
+                watched: [0; WATCHED_MAX],
                 arm: if d.canary { Arm::Canary } else { Arm::Control },
                 attempted: d.attempted,
                 active: d.active,
@@ -259,9 +260,13 @@ proptest! {
             if b.verdict == Verdict::Degraded {
                 prop_assert_ne!(a.verdict, Verdict::Healthy);
             }
-            let apart = |s: &SloVerdict| s.few.as_ref().map_or((0, 0), |few| (few.canaries, few.controls));
-            if b.verdict == Verdict::Undecided && b.devices > 0 && b.margin_ppm != u64::MAX && apart(a) == apart(b) {
-                prop_assert!(a.estimate_ppm >= b.estimate_ppm);
+            // Harm that makes more canaries far worse takes them out of the estimate, and names them.
+            let named = |s: &SloVerdict| s.few.as_ref().map_or(0, |few| few.canaries);
+            if b.verdict == Verdict::Undecided && b.devices > 0 && b.margin_ppm != u64::MAX {
+                prop_assert!(a.estimate_ppm >= b.estimate_ppm || named(a) > named(b));
+            }
+            if b.verdict == Verdict::Undecided && b.devices > 0 && b.unlike.is_none() && before.coverage.met {
+                prop_assert_ne!(a.verdict, Verdict::Healthy);
             }
         }
     }

@@ -163,6 +163,16 @@ pub fn seal(key: &SigningKey, payload_type: &str, payload: &[u8]) -> Vec<u8> {
     })
 }
 
+/// Wraps a payload without a signature: [`add_signature`] adds one signature after the other.
+#[must_use]
+pub fn unsigned(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    written(&Envelope {
+        payload_type: payload_type.to_owned(),
+        payload: STANDARD.encode(payload),
+        signatures: Vec::new(),
+    })
+}
+
 fn signature(key: &SigningKey, payload_type: &str, payload: &[u8]) -> SignatureEntry {
     let sig = key.sign(&encoding(payload_type, payload));
     let keyid = KeyId::of(&key.verifying_key()).to_string();
@@ -186,6 +196,43 @@ pub fn add_signature(key: &SigningKey, payload_type: &str, bytes: &[u8]) -> Resu
     }
     envelope.signatures.push(own);
     Ok(written(&envelope))
+}
+
+/// One envelope with the good signatures of these keys that copies of it have, each once. `None`: their payloads differ, or
+/// there is no copy.
+///
+/// # Errors
+/// When a copy is too large, not an envelope, or of another type, or there are more good signatures than an envelope may have.
+pub fn gather_signatures(
+    keys: &[VerifyingKey],
+    payload_type: &str,
+    copies: &[&[u8]],
+) -> Result<Option<Vec<u8>>, EnvelopeError> {
+    let mut gathered: Option<(Vec<u8>, Vec<SignatureEntry>)> = None;
+    for copy in copies {
+        let (envelope, payload) = parsed(payload_type, copy)?;
+        let signed = encoding(payload_type, &payload);
+        let (first, entries) = gathered.get_or_insert_with(|| (payload.clone(), Vec::new()));
+        if *first != payload {
+            return Ok(None);
+        }
+        let is_good = |entry: &SignatureEntry| {
+            let raw = STANDARD.decode(&entry.sig).ok().and_then(|raw| Signature::from_slice(&raw).ok());
+            let key = keys.iter().find(|key| KeyId::of(key).to_string() == entry.keyid);
+            key.zip(raw).is_some_and(|(key, sig)| key.verify_strict(&signed, &sig).is_ok())
+        };
+        for entry in envelope.signatures.into_iter().filter(is_good) {
+            if entries.iter().all(|known| known.keyid != entry.keyid) {
+                entries.push(entry);
+            }
+        }
+    }
+    let Some((payload, signatures)) = gathered else { return Ok(None) };
+    if signatures.len() > SIGNERS_MAX {
+        return Err(EnvelopeError::Signatures);
+    }
+    let payload = STANDARD.encode(payload);
+    Ok(Some(written(&Envelope { payload_type: payload_type.to_owned(), payload, signatures })))
 }
 
 /// The envelope, and its payload, which no signature vouches for yet.

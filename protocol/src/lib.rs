@@ -7,6 +7,7 @@ pub mod bins;
 pub mod broker_rights;
 pub mod card;
 pub mod causes;
+pub mod details;
 pub mod draw;
 pub mod envelope;
 pub mod floor;

@@ -13,8 +13,12 @@ use crate::selector::{Labels, Selector};
 pub const CLAUSES_MAX: usize = 8;
 /// Most strata of a clause; devices of further strata fall under `other_below`.
 pub const STRATA_MAX: usize = 64;
-/// Most devices that a clause names one by one, and most that are excluded one by one.
+/// Most devices that a clause names one by one.
 pub const NAMED_MAX: usize = 64;
+/// Most devices that a user sets aside in one rollout.
+pub const SET_ASIDE_MAX: usize = 64;
+/// Most devices that are excluded one by one: those that failed, and those that a user has set aside.
+pub const EXCLUDED_MAX: usize = NAMED_MAX + SET_ASIDE_MAX;
 /// Most labels that a clause spreads over.
 pub const SPREAD_MAX: usize = 4;
 
@@ -69,7 +73,7 @@ pub struct Membership {
     pub salt: String,
     /// A device is in when any clause lets it in.
     pub clauses: Vec<Clause>,
-    /// Devices that are out whatever the clauses say (quarantined); at most [`NAMED_MAX`].
+    /// Devices that are out whatever the clauses say: quarantined, or set aside by a user; at most [`EXCLUDED_MAX`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<DeviceId>,
 }

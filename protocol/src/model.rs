@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bins::Bins;
+use crate::details::DetailsFile;
 use crate::ids::{Digest, ModelName};
 use crate::selector::Labels;
 
@@ -45,6 +46,9 @@ pub struct ModelBuild {
     /// Outputs, in order.
     #[serde(default)]
     pub outputs: Vec<Tensor>,
+    /// The file with self-test and profile, where these are not part of the plan. [`Format::OnnxWithDetails`] goes with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<DetailsFile>,
     /// Golden inputs and what the model must answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub self_test: Vec<SelfTest>,
@@ -70,6 +74,9 @@ pub struct ModelBuild {
 pub enum Format {
     /// Open Neural Network Exchange.
     Onnx,
+    /// The same, and the build's details are in a file of their own. Agents that know no such files count the build as
+    /// incompatible; they would run it without its self-test otherwise.
+    OnnxWithDetails,
     /// A format of a newer controller: no device of this version can run it.
     #[serde(other)]
     Unknown,

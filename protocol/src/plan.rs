@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::details::{self, DETAILS_BYTES_MAX};
 use crate::ids::{DeviceId, Digest, ModelName, Namespace};
 use crate::membership::Membership;
-use crate::model::ModelBuild;
+use crate::model::{Format, ModelBuild};
 use crate::observe::{INDICATORS_MAX, Observe};
 use crate::selector::{Labels, Selector};
 use crate::time::Time;
@@ -212,7 +213,7 @@ impl Plan {
     /// # Errors
     /// Names the first bound that is broken.
     pub fn check(&self) -> Result<(), PlanError> {
-        use crate::membership::{CLAUSES_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
+        use crate::membership::{CLAUSES_MAX, EXCLUDED_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
         let bound = |ok: bool, what| if ok { Ok(()) } else { Err(PlanError::Content(what)) };
         bound(self.order.is_bounded(), "its epoch or its revision is too high")?;
         bound(self.rejected.len() <= REJECTED_MAX, "it has too many rejected digests")?;
@@ -229,7 +230,7 @@ impl Plan {
         let Some(candidate) = &self.candidate else { return Ok(()) };
         let m = &candidate.membership;
         bound(m.clauses.len() <= CLAUSES_MAX, "its membership has too many clauses")?;
-        bound(m.exclude.len() <= NAMED_MAX, "its membership excludes too many devices")?;
+        bound(m.exclude.len() <= EXCLUDED_MAX, "its membership excludes too many devices")?;
         bound(m.clauses.iter().all(|c| c.strata.len() <= STRATA_MAX), "its membership has too many strata")?;
         bound(
             m.clauses.iter().all(|c| c.devices.len() <= CLAUSES_MAX * NAMED_MAX),
@@ -256,8 +257,13 @@ impl Plan {
     /// The stable build of a device with these labels: the first that is in production for it and not rejected.
     #[must_use]
     pub fn stable_of(&self, labels: &Labels) -> Option<&ModelBuild> {
+        self.stables_of(labels).next()
+    }
+
+    /// The builds that are in production for a device with these labels and not rejected; the one that it shall run first.
+    pub fn stables_of(&self, labels: &Labels) -> impl Iterator<Item = &ModelBuild> {
         let own = self.stable_for.iter().filter(|own| own.selector.matches(labels)).map(|own| &own.build);
-        own.chain(&self.stable).find(|build| self.allows(build))
+        own.chain(&self.stable).filter(|build| self.allows(build))
     }
 
     /// Every build that the plan describes: the candidate's last.
@@ -277,20 +283,24 @@ impl Plan {
 /// Names the first bound that is broken.
 pub fn check_build(build: &ModelBuild) -> Result<(), PlanError> {
     crate::texts::too_long_in(build).map_or(Ok(()), |what| Err(PlanError::Content(what)))?;
-    let good = build.profile.as_ref().is_none_or(well_formed);
-    if good { Ok(()) } else { Err(PlanError::Content("the bins of a reference profile are wrong")) }
+    let broken = details::broken_bound(&build.self_test, build.profile.as_ref());
+    broken.map_or(Ok(()), |what| Err(PlanError::Content(what)))?;
+    let in_file = build.details.is_some();
+    let bound = |ok: bool, what| if ok { Ok(()) } else { Err(PlanError::Content(what)) };
+    bound(
+        !in_file || (build.self_test.is_empty() && build.profile.is_none()),
+        "it has the details of a build twice",
+    )?;
+    bound(
+        in_file == (build.format == Format::OnnxWithDetails),
+        "the format of a build does not say where its details are",
+    )?;
+    let size_bytes = build.details.as_ref().map_or(0, |file| file.size_bytes);
+    bound(size_bytes <= DETAILS_BYTES_MAX, "the details file of a build is too large")
 }
 
 /// The JSON of a plan, as it is signed and read.
 #[must_use]
 pub fn to_json(plan: &Plan) -> Vec<u8> {
     serde_json::to_vec(plan).expect("every map of a plan has text keys")
-}
-
-fn well_formed(profile: &crate::model::Profile) -> bool {
-    use crate::bins::EDGES_MAX;
-    let sorted = |edges: &[f64]| edges.windows(2).all(|w| w[0] < w[1]) && edges.len() <= EDGES_MAX;
-    profile.features.len() <= 4096
-        && profile.features.iter().all(|f| sorted(&f.edges) && f.counts.0.len() == f.edges.len() + 1)
-        && profile.confidence.iter().all(|c| sorted(&c.edges) && c.counts.0.len() == c.edges.len() + 1)
 }

@@ -37,12 +37,32 @@ pub struct DeviceState {
     /// Its card, as an enrolment key has signed it; the labels are then those of the card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<String>,
+    /// Version of the trust document that it follows; 0: it was set up with root keys and has no document yet; absent: it was
+    /// set up without root keys, so that no trust document protects it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_version: Option<u64>,
     /// What it can run.
     #[serde(default)]
     pub capabilities: Capabilities,
     /// One entry for each model that it has or has been told of, at most [`MODELS_MAX`].
     #[serde(default)]
     pub models: Vec<ModelState>,
+    /// The override that it took last; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Overridden>,
+}
+
+/// The override that a device took last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overridden {
+    /// Epoch of the override.
+    pub epoch: u64,
+    /// Revision of the override.
+    pub revision: u64,
+    /// The models for which the device goes by it and not by the plan, at most [`MODELS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelName>,
 }
 
 /// What a device can run.
@@ -220,6 +240,8 @@ pub enum FailureCode {
     FormatUnknown,
     /// The device's disk did not give the bytes that it holds, time and again. Says nothing about the model.
     DiskUnreadable,
+    /// Its version is below the security floor of the trust document.
+    VersionForbidden,
     /// A code of a newer agent.
     #[serde(other)]
     Unknown,
@@ -238,6 +260,7 @@ impl FailureCode {
                 | F::MemoryShort
                 | F::LabelMissing
                 | F::FormatUnknown
+                | F::VersionForbidden
         )
     }
 
@@ -303,6 +326,8 @@ impl DeviceState {
         state.labels.iter().try_for_each(|(key, value)| label::check(key, value))?;
         bound(state.card.as_ref().is_none_or(|card| card.len() <= CARD_BYTES_MAX), "its card is too long")?;
         bound(state.models.len() <= MODELS_MAX, "it has too many models")?;
+        let told = state.overridden.as_ref();
+        bound(told.is_none_or(|told| told.models.len() <= MODELS_MAX), "its override has too many models")?;
         bound(state.capabilities.engines.len() <= 8, "it has too many engines")?;
         let details = state.models.iter().filter_map(|m| m.candidate.as_ref()?.failure.as_ref());
         bound(details.clone().all(|f| f.detail.len() <= DETAIL_MAX), "the detail of a failure is too long")?;

@@ -1,7 +1,7 @@
 //! How long the texts of a plan may be. A device repeats some of them in its state, which has room for all its models
 //! only while each text is short.
 
-use crate::model::ModelBuild;
+use crate::model::{ModelBuild, Profile, SelfTest};
 use crate::plan::{Candidate, Plan};
 
 /// Longest name: of an attempt, a tensor, a feature, a filter, an indicator, an engine or an operator set; bytes.
@@ -38,20 +38,17 @@ pub(crate) fn too_long(plan: &Plan) -> Option<&'static str> {
 /// The first text of a build that is too long, if any.
 pub(crate) fn too_long_in(build: &ModelBuild) -> Option<&'static str> {
     let labels = build.device_labels.iter().flat_map(|(key, value)| [key, value]);
-    let tests = build.self_test.iter().flat_map(|test| test.inputs.iter().chain(&test.outputs));
     let tensors = build.inputs.iter().chain(&build.outputs);
     let decision = build.decision.iter().flat_map(|d| [Some(&d.output), d.confidence.as_ref()]).flatten();
     let filters = build.pre_filters.iter().flat_map(|filter| [&filter.name, &filter.feature]);
-    let features = build.profile.iter().flat_map(|profile| &profile.features);
     let names = labels
         .chain(build.engines.iter())
         .chain(build.opsets.keys())
-        .chain(tests.map(|values| &values.name))
         .chain(tensors.flat_map(|tensor| [&tensor.name, &tensor.datatype]))
         .chain(decision)
-        .chain(filters)
-        .chain(features.map(|feature| &feature.name));
-    let mut addresses = build.signatures.iter().chain([&build.uri]);
+        .chain(filters);
+    let details = build.details.iter().map(|file| &file.uri);
+    let mut addresses = build.signatures.iter().chain([&build.uri]).chain(details);
     let version = build.version.pre.len() + build.version.build.len();
     if !names.into_iter().all(|text| name(text)) {
         return Some("a name in a build is too long");
@@ -60,4 +57,12 @@ pub(crate) fn too_long_in(build: &ModelBuild) -> Option<&'static str> {
         return Some("the address or a signature of a build is too long");
     }
     (version > VERSION_BYTES_MAX).then_some("the version of a build is too long")
+}
+
+/// The first text of a build's details that is too long, if any.
+pub(crate) fn too_long_in_details(self_test: &[SelfTest], profile: Option<&Profile>) -> Option<&'static str> {
+    let tests = self_test.iter().flat_map(|test| test.inputs.iter().chain(&test.outputs));
+    let features = profile.into_iter().flat_map(|profile| &profile.features);
+    let mut names = tests.map(|values| &values.name).chain(features.map(|feature| &feature.name));
+    (!names.all(|text| name(text))).then_some("a name in a build is too long")
 }

@@ -133,11 +133,11 @@ pub fn device_root(namespace: &Namespace, device: &DeviceId) -> String {
     format!("{ROOT}/{namespace}/device/{:02x}/{device}", shard(device))
 }
 
-/// What a controller subscribes to, for a namespace that it manages: presence, state, reports, in this order, and plans that
-/// devices hold. A report is looked at when something is known of its model, and the state may be what says so.
+/// What a controller subscribes to, for a namespace that it manages: presence, state, reports, in this order, plans that
+/// devices hold, and the overrides that the broker holds. A report is looked at when something is known of its model, and the state may be what says so.
 #[must_use]
-pub fn controller_filters(namespace: &Namespace) -> [String; 4] {
-    ["presence", "state", "report/+", "held/+"]
+pub fn controller_filters(namespace: &Namespace) -> [String; 5] {
+    ["presence", "state", "report/+", "held/+", "override"]
         .map(|channel| format!("{ROOT}/{namespace}/device/+/+/{channel}"))
 }
 

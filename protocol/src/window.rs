@@ -1,9 +1,9 @@
 //! One window of one model on one device: integer counters, exact to merge, and what a metric makes of them.
 
-use crate::bins::{Bins, kl_micros, psi_micros};
+use crate::bins::Bins;
 use crate::generated::Counters;
 use crate::latency::LatencyHistogram;
-use crate::metric::Metric;
+use crate::metric::{Metric, Reading, rate_micros};
 use crate::model::Profile;
 use crate::observe::Indicator;
 
@@ -103,52 +103,21 @@ impl WindowSummary {
         feature: Option<&str>,
         profile: Option<&Profile>,
     ) -> Option<(u64, u64)> {
-        let quantile = |ppm| self.latency.quantile(ppm).map(|value| (value, self.latency.count()));
-        match metric {
-            Metric::LatencyP50 => quantile(500_000),
-            Metric::LatencyP95 => quantile(950_000),
-            Metric::LatencyP99 => quantile(990_000),
-            Metric::FeaturePsi => self.worst(feature, profile?, psi_micros),
-            Metric::FeatureKl => self.worst(feature, profile?, kl_micros),
-            Metric::CpuUsage => (self.span > 0).then_some((u64::from(self.cpu_ppm), u64::from(self.span))),
-            Metric::MemoryUsage => {
-                (self.span > 0).then_some((u64::from(self.memory_ppm), u64::from(self.span)))
-            }
-            ratio => {
-                let (part, whole) = self.parts(ratio)?;
+        match metric.entry()?.reading {
+            Reading::Ratio { part, whole } => {
+                let (part, whole) = (part(&self.counters), whole(&self.counters));
                 ratio_micros(part, whole).map(|value| (value, whole))
             }
-        }
-    }
-
-    /// Of a metric that is a ratio, how many of how many. `None` for others.
-    #[must_use]
-    pub fn parts(&self, metric: Metric) -> Option<(u64, u64)> {
-        let c = &self.counters;
-        let (positive, negative) = (
-            c.true_positive.saturating_add(c.false_negative),
-            c.true_negative.saturating_add(c.false_positive),
-        );
-        match metric {
-            Metric::ErrorRate => Some((c.errors, c.requests)),
-            Metric::TimeoutRate => Some((c.timeouts, c.requests)),
-            Metric::FalsePositiveRate => Some((c.false_positive, negative)),
-            Metric::MissedDetectionRate => Some((c.false_negative, positive)),
-            Metric::Accuracy => {
-                Some((c.true_positive.saturating_add(c.true_negative), positive.saturating_add(negative)))
+            Reading::Rate { count, per_ms } => {
+                let observed_ms = self.counters.observed_ms;
+                let value = rate_micros(count(&self.counters), per_ms, observed_ms);
+                value.map(|value| (value, observed_ms))
             }
-            Metric::LowConfidenceRate => Some((c.low_confidence, c.requests)),
-            Metric::MissingFeatureRate => Some((c.missing, c.readings)),
-            Metric::OutOfRangeRate => Some((c.out_of_range, c.readings)),
-            Metric::Availability => Some((c.available_ms, c.observed_ms)),
-            Metric::LatencyP50
-            | Metric::LatencyP95
-            | Metric::LatencyP99
-            | Metric::FeaturePsi
-            | Metric::FeatureKl
-            | Metric::CpuUsage
-            | Metric::MemoryUsage
-            | Metric::Unknown => None,
+            Reading::Quantile { ppm } => {
+                self.latency.quantile(ppm).map(|value| (value, self.latency.count()))
+            }
+            Reading::Distance(distance) => self.worst(feature, profile?, distance.between),
+            Reading::Highest(value) => (self.span > 0).then(|| (value(self), u64::from(self.span))),
         }
     }
 
@@ -156,11 +125,7 @@ impl WindowSummary {
     #[must_use]
     pub fn is_bad(&self, indicator: &Indicator, profile: Option<&Profile>) -> Option<bool> {
         let (value, samples) = self.value(indicator.metric, indicator.feature.as_deref(), profile)?;
-        if samples < indicator.min_samples {
-            return None;
-        }
-        let threshold = indicator.threshold;
-        Some(if indicator.metric.bad_below() { value < threshold } else { value > threshold })
+        (samples >= indicator.min_samples).then(|| indicator.metric.is_beyond(value, indicator.threshold))
     }
 
     fn worst(

@@ -8,6 +8,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use modelfleet_evidence::{SAMPLE_MAX, StageWindows};
+use modelfleet_judge::WATCHED_MAX;
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::membership::Membership;
@@ -44,6 +45,8 @@ pub struct Fleet<'a> {
     pub matching: Vec<bool>,
     /// Which devices the judge compares with each other, by stratum.
     pub compared: Vec<u16>,
+    /// Which values of the labels that the stage watches devices have, by stratum.
+    pub watched: Vec<[u16; WATCHED_MAX]>,
     /// Where devices are, by stratum.
     pub sites: Vec<u16>,
     /// Whether any device was in reach in the last window.
@@ -121,6 +124,7 @@ impl<'a> Fleet<'a> {
             stage_first: NEVER,
             matching: vec![true; tables.labels.len()],
             compared: vec![0; tables.labels.len()],
+            watched: vec![[0; WATCHED_MAX]; tables.labels.len()],
             sites: vec![0; tables.labels.len()],
             heard: true,
             membership: Membership::default(),

@@ -1,7 +1,7 @@
 //! The devices as the evidence rule takes them: what each would have said by now, in the controller's words.
 
-use modelfleet_evidence::{Device, Facts, Moment, Progress};
-use modelfleet_judge::{Arm, Counts};
+use modelfleet_evidence::{Device, Facts, Moment, Progress, away_by_rhythm};
+use modelfleet_judge::{Arm, Counts, WATCHED_MAX};
 use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 
@@ -16,6 +16,7 @@ pub struct Observer<'a> {
     /// Which strata are cut off; `None`: none.
     cut: Option<Vec<bool>>,
     delay: u32,
+    now: Time,
 }
 
 /// A device at one moment.
@@ -29,7 +30,9 @@ impl<'a> Observer<'a> {
     /// Looks at a fleet at the beginning of `window`.
     pub fn new(fleet: &'a Fleet<'a>, controls: Controls, window: u32) -> Observer<'a> {
         let cut = fleet.tables.cut_off(window.saturating_sub(1));
-        Observer { fleet, controls, cut, delay: fleet.tables.scenario.network.report_delay_windows }
+        let delay = fleet.tables.scenario.network.report_delay_windows;
+        let now = Time(u64::from(window).saturating_mul(fleet.stage.length_ms()));
+        Observer { fleet, controls, cut, delay, now }
     }
 
     /// All devices.
@@ -58,6 +61,23 @@ impl<'a> Observer<'a> {
             (all + 1, silent + u64::from(!facts.is_heard(moment)))
         });
         all > 0 && 2 * silent >= all
+    }
+
+    /// Whether a device that is out of reach was so at this time of day before; asked only where a scenario has nights, since no
+    /// other makes a rhythm.
+    fn by_rhythm(&self, device: &device::Device) -> Option<bool> {
+        let tables = self.fleet.tables;
+        if device.is(Fact::Online) || !tables.has_nights() {
+            return None;
+        }
+        let begun = if device.runs() { device.entered } else { 0 };
+        let works_on = tables.scenario.fleet.offline.works_on;
+        let known = |first: u64, end: u64| {
+            let of = |window: u64| u32::try_from(window).unwrap_or(device::NEVER);
+            let windows = of(first).max(begun)..of(end).min(device.reported);
+            windows.filter(|window| works_on || !tables.night(*window).0).count() as u64
+        };
+        away_by_rhythm(self.now, self.fleet.stage.length_ms(), known)
     }
 
     #[inline]
@@ -99,6 +119,7 @@ impl Device for Observed<'_> {
             code,
             since: if device.standing == Standing::Running { self.activated() } else { Time::ZERO },
             heard_at: observer.window_start(device.reported.saturating_add(observer.delay)),
+            by_rhythm: observer.by_rhythm(device),
             ..Facts::default()
         }
     }
@@ -111,6 +132,11 @@ impl Device for Observed<'_> {
     #[inline]
     fn stratum(&self) -> u16 {
         self.observer.fleet.compared[usize::from(self.device().stratum)]
+    }
+
+    #[inline]
+    fn watched(&self) -> [u16; WATCHED_MAX] {
+        self.observer.fleet.watched[usize::from(self.device().stratum)]
     }
 
     #[inline]

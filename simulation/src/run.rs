@@ -213,6 +213,7 @@ impl<'a> Course<'a> {
             match action {
                 Action::OpenStage { salt, share, .. } => {
                     self.fleet.draw(&salt, &share, self.setup.controls);
+                    self.fleet.watch(&self.policy.stage(self.state.stage).watch_by);
                     self.fleet.begin_stage(self.setup.rule != Rule::Judge);
                     self.judged.begin_stage();
                     opened = true;

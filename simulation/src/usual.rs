@@ -19,6 +19,7 @@ impl Setup {
             rollout: "simulated".to_owned(),
             uid: String::new(),
             version: "1.0.0".to_owned(),
+            set_aside: Vec::new(),
             stages,
             on_undecided: OnUndecided::Hold,
             rollback: RollbackPolicy::Automatic,
@@ -63,6 +64,7 @@ impl Setup {
             target,
             selector: Selector::default(),
             spread_by: Vec::new(),
+            watch_by: Vec::new(),
             bake_ms: bake_windows * HOUR_MS,
             approval: Approval::Automatic,
             limits: Limits {

@@ -135,14 +135,14 @@ impl Judged {
         let answer = question.ask(told);
         let mut assessment = answer.assessment;
         let id = |subject: &Subject| fleet.id(subject.number);
-        let spread_by = &policy.stage(state.stage).spread_by;
+        let stage = policy.stage(state.stage);
         let labels = |subject: &Subject| {
             let device = fleet.devices.get(subject.number as usize)?;
             fleet.tables.labels.get(usize::from(device.stratum))
         };
         let names = Names { id: &id, labels: &labels };
-        put_names(&mut assessment, &self.arms, names, spread_by);
-        let wording = Wording { shared: "", names };
+        put_names(&mut assessment, &self.arms, names, stage);
+        let wording = Wording { shared: "", set_aside: None, names };
         self.evidence = evidence(state, &self.arms, answer.looks, &assessment, &wording);
         self.final_look = answer.looks.is_final();
         self.on_exposure = assessment.verdict == judge::Verdict::Exposed;

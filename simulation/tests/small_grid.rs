@@ -299,15 +299,20 @@ fn some(setup: Setup, scenario: &Scenario, runs: u64) -> Summary {
 #[test]
 fn harm_to_a_few_and_to_one_stratum_is_found() {
     // Before a quarter of the budget was theirs, none of these was found, and all of the first passed.
-    for (canaries, number, share, ratios, spread) in
-        [(400, 2, 0.03, [20.0, 0.3], false), (200, 20, 0.05, [5.0, 0.5], true)]
-    {
+    for (canaries, number, share, ratios, spread, watched) in [
+        (400, 2, 0.03, [20.0, 0.3], false, false),
+        (200, 20, 0.05, [5.0, 0.5], true, false),
+        (200, 20, 0.05, [5.0, 0.5], false, true),
+    ] {
         let mut scenario = scenario(1.0, 1.0, 0.2, 1.0);
         scenario.fleet.devices = 2_000;
         kinds(&mut scenario, number, share, ratios);
         let mut setup = stage(canaries);
         if spread {
             setup.parts.stages[0].spread_by = vec!["site".to_owned()];
+        }
+        if watched {
+            setup.parts.stages[0].watch_by = vec!["site".to_owned()];
         }
         let s = some(setup, &scenario, 10);
         assert!(s.harm_shown.hits >= 9 && s.succeeded.hits == 0, "{ratios:?}: {s:?}");

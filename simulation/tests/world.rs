@@ -276,3 +276,26 @@ fn a_candidate_that_silences_its_devices_pauses() {
         assert!(outcome.sentence.contains("contact is lost"), "{devices}: {outcome:?}");
     }
 }
+
+/// Switched off for ten hours a night, a fleet does not lose contact each night in its last stage for all, where no device is left
+/// to compare with: the devices of the stages before tell that it is a night. With one stage alone the first night is not known.
+#[test]
+fn nights_pause_no_stage_once_they_are_known() {
+    let mut scenario = scenario();
+    scenario.fleet.offline.share = 10.0 / 24.0;
+    scenario.fleet.offline.pattern = modelfleet_simulation::OfflinePattern::Night;
+    scenario.fleet.offline.works_on = false;
+    let stages = vec![
+        Setup::stage("canary", Target::Ppm(200_000), 3 * 24),
+        Setup::stage("full", Target::Ppm(1_000_000), 5 * 24),
+    ];
+    let pauses = |stages: Vec<_>| {
+        let setup = Setup::hourly(stages, vec![Objective::statistical("errors", 0)]);
+        let (outcome, story) = Simulation::new(setup, &scenario).unwrap().tell(7, 0).unwrap();
+        assert_eq!(outcome.end, End::Succeeded, "{outcome:?}");
+        let lost = |line: &&StoryLine| matches!(&line.happened, Happened::Event { kind: EventKind::Paused, message } if message.contains("contact is lost"));
+        story.iter().filter(lost).count()
+    };
+    assert_eq!(pauses(stages.clone()), 0);
+    assert_eq!(pauses(stages[1..].to_vec()), 1, "its first night");
+}

@@ -34,7 +34,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &AbortArguments) -> Result<Out
     let before = rollout_patch::get(&cluster, &arguments.rollout).await?;
     rollout_patch::not_ended(&before, "abort")?;
     let (after, changes) =
-        rollout_patch::apply(&cluster, &before, "abort", patch(arguments.reason.as_deref())).await?;
+        rollout_patch::apply(&cluster, &before, "abort", patch(arguments.reason.as_deref()), false).await?;
     printing::answer(&changes)?;
     let counts = after.status.as_ref().and_then(|status| status.counts).unwrap_or_default();
     let devices = counted(counts.activated, "device");

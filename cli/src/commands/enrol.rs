@@ -4,21 +4,17 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use ed25519_dalek::SigningKey;
 use modelfleet_protocol::card::{Card, CardError};
 use modelfleet_protocol::ids::{DeviceId, IdError, Namespace};
 use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::time::Time;
 
 use crate::cluster::ClusterFlags;
+use crate::key_file::{KeyFileError, signing_key};
 use crate::outcome::Outcome;
 use crate::printing::{self, AnswerError};
 
-/// Most bytes of a key file.
-const KEY_BYTES_MAX: u64 = 4_096;
 /// Most bytes of a file of devices, and most devices in it.
 const CSV_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const DEVICES_MAX: usize = 1_000_000;
@@ -71,21 +67,17 @@ pub enum EnrolError {
     /// The namespace is none.
     #[error("--namespace")]
     Namespace(#[source] IdError),
-    /// A file cannot be read.
-    #[error("read the {what} {path}")]
+    /// The list of devices cannot be read.
+    #[error("read the devices in {path}")]
     Read {
-        /// Key or devices.
-        what: &'static str,
         /// Where.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
     /// Not a key.
-    #[error(
-        "{0} does not hold an ed25519 seed as 64 hexadecimal digits or base64; make one with: modelfleet-controller keygen"
-    )]
-    Key(PathBuf),
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// The file of devices cannot be used.
     #[error("{path}, line {line}: {why}")]
     Csv {
@@ -130,7 +122,7 @@ pub fn run(flags: &ClusterFlags, arguments: &EnrolArguments) -> Result<Outcome, 
 fn make(flags: &ClusterFlags, arguments: &EnrolArguments, now: Time) -> Result<String, EnrolError> {
     let namespace = flags.namespace.as_deref().ok_or(EnrolError::NoNamespace)?;
     let namespace: Namespace = namespace.parse().map_err(EnrolError::Namespace)?;
-    let key = signing_key(&arguments.key)?;
+    let key = signing_key(&arguments.key, "enrolment key")?;
     let devices = match (&arguments.device, &arguments.csv) {
         (Some(device), _) => vec![(device.clone(), arguments.label.iter().cloned().collect())],
         (None, Some(path)) => devices(path)?,
@@ -161,26 +153,9 @@ fn make(flags: &ClusterFlags, arguments: &EnrolArguments, now: Time) -> Result<S
     })
 }
 
-fn signing_key(path: &Path) -> Result<SigningKey, EnrolError> {
-    let failed = |source| EnrolError::Read { what: "enrolment key", path: path.to_owned(), source };
-    let mut text = String::new();
-    fs::File::open(path).and_then(|f| f.take(KEY_BYTES_MAX).read_to_string(&mut text)).map_err(failed)?;
-    let text = text.trim();
-    let bytes = hex(text).or_else(|| STANDARD.decode(text).ok());
-    let seed: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.try_into().ok());
-    seed.map(|seed| SigningKey::from_bytes(&seed)).ok_or_else(|| EnrolError::Key(path.to_owned()))
-}
-
-fn hex(text: &str) -> Option<Vec<u8>> {
-    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
-    let byte =
-        |pair: Option<&str>| u8::from_str_radix(pair?, 16).ok().filter(|_| pair.map(str::len) == Some(2));
-    pairs.map(byte).collect()
-}
-
 /// The devices of a file, each once.
 fn devices(path: &Path) -> Result<Vec<(DeviceId, Labels)>, EnrolError> {
-    let failed = |source| EnrolError::Read { what: "devices in", path: path.to_owned(), source };
+    let failed = |source| EnrolError::Read { path: path.to_owned(), source };
     let wrong = |line: u64, why: String| EnrolError::Csv { path: path.to_owned(), line, why };
     let file = fs::File::open(path).map_err(failed)?;
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file.take(CSV_BYTES_MAX));
@@ -210,6 +185,8 @@ fn devices(path: &Path) -> Result<Vec<(DeviceId, Labels)>, EnrolError> {
 
 #[cfg(test)]
 mod tests {
+    use ed25519_dalek::SigningKey;
+
     use super::*;
 
     const NOW: Time = Time(1_000);

@@ -77,11 +77,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &HistoryArguments) -> Result<O
     if versions.is_empty() {
         return Err(HistoryError::Empty { model: arguments.model.clone(), namespace: cluster.namespace });
     }
-    // Those of one second by their number.
-    versions.sort_by_key(|version| {
-        let number = version.spec.version.parse::<semver::Version>().ok();
-        Reverse((version.creation_timestamp().map(|time| time.0), number))
-    });
+    newest_first(&mut versions);
     printing::answer(&match arguments.output {
         None => table(&versions, Timestamp::now()),
         Some(ListOutput::Json) => serde_json::to_string_pretty(&versions)? + "\n",
@@ -90,7 +86,16 @@ pub async fn run(flags: &ClusterFlags, arguments: &HistoryArguments) -> Result<O
     Ok(Outcome::Done)
 }
 
-async fn versions(cluster: &Cluster, model: &str) -> Result<Vec<ModelVersion>, ClusterError> {
+/// Sorts versions; those of one second by their number.
+pub(super) fn newest_first(versions: &mut [ModelVersion]) {
+    versions.sort_by_key(|version| {
+        let number = version.spec.version.parse::<semver::Version>().ok();
+        Reverse((version.creation_timestamp().map(|time| time.0), number))
+    });
+}
+
+/// All versions of a model.
+pub(super) async fn versions(cluster: &Cluster, model: &str) -> Result<Vec<ModelVersion>, ClusterError> {
     let api = cluster.api::<ModelVersion>();
     let doing = format!("list the versions of {model} in namespace {}", cluster.namespace);
     let mut parameters = ListParams::default().fields(&format!("spec.model={model}")).limit(PAGE);
@@ -132,7 +137,7 @@ fn table(versions: &[ModelVersion], now: Timestamp) -> String {
 }
 
 /// Who made it: what the lineage says, else the program that wrote the object.
-fn by(version: &ModelVersion) -> String {
+pub(super) fn by(version: &ModelVersion) -> String {
     let creator = version.spec.lineage.as_ref().and_then(|lineage| lineage.created_by.clone());
     let manager = || version.managed_fields().first().and_then(|entry| entry.manager.clone());
     creator.or_else(manager).unwrap_or_default()

@@ -26,7 +26,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &PauseArguments) -> Result<Out
     let before = rollout_patch::get(&cluster, &arguments.rollout).await?;
     rollout_patch::not_ended(&before, "pause")?;
     let patch = json!({ "spec": { "paused": true } });
-    let (_, changes) = rollout_patch::apply(&cluster, &before, "pause", patch).await?;
+    let (_, changes) = rollout_patch::apply(&cluster, &before, "pause", patch, false).await?;
     printing::answer(&changes)?;
     Ok(Outcome::Done)
 }

@@ -3,7 +3,7 @@
 mod finds;
 mod rows;
 mod warnings;
-mod yearly;
+pub mod yearly;
 
 use std::panic::resume_unwind;
 use std::path::PathBuf;

@@ -70,7 +70,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &PromoteArguments) -> Result<O
     rollout_patch::not_ended(&before, "promote")?;
     let stage = stage(&before, arguments.stage.as_deref())?;
     let patch = json!({ "spec": { "promote": stage } });
-    let (_, changes) = rollout_patch::apply(&cluster, &before, "promote", patch).await?;
+    let (_, changes) = rollout_patch::apply(&cluster, &before, "promote", patch, false).await?;
     printing::answer(&changes).map_err(IntentError::from)?;
     Ok(Outcome::Done)
 }

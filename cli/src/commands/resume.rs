@@ -25,7 +25,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &ResumeArguments) -> Result<Ou
     let cluster = Cluster::connect(flags).await?;
     let before = rollout_patch::get(&cluster, &arguments.rollout).await?;
     let patch = json!({ "spec": { "paused": false } });
-    let (_, changes) = rollout_patch::apply(&cluster, &before, "resume", patch).await?;
+    let (_, changes) = rollout_patch::apply(&cluster, &before, "resume", patch, false).await?;
     printing::answer(&changes)?;
     Ok(Outcome::Done)
 }

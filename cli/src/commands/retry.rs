@@ -40,7 +40,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &RetryArguments) -> Result<Out
         "metadata": { "annotations": { REASON_ANNOTATION: null } },
         "spec": { "retryToken": token, "abort": false, "promote": null },
     });
-    let (after, changes) = rollout_patch::apply(&cluster, &before, "retry", patch).await?;
+    let (after, changes) = rollout_patch::apply(&cluster, &before, "retry", patch, false).await?;
     printing::answer(&changes)?;
     if after.spec.paused {
         let name = &arguments.rollout;

@@ -6,9 +6,7 @@ use clap::Args;
 use modelfleet_crds::metric::Metric;
 use modelfleet_crds::model_version::{BaselineMetric, Engine};
 use modelfleet_crds::text::Decimal;
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::Error as ValueError;
+use modelfleet_protocol::metric::Unit;
 
 use super::lineage::LineageEntry;
 use crate::manifest::Output;
@@ -225,11 +223,13 @@ fn parse_engine(text: &str) -> Result<Engine, String> {
 
 fn parse_baseline(text: &str) -> Result<BaselineMetric, String> {
     let (name, value) = parse_pair(text)?;
-    let name =
-        Metric::deserialize(name.as_str().into_deserializer()).map_err(|e: ValueError| e.to_string())?;
+    let name = Metric::all().find(|metric| metric.name() == name).ok_or_else(|| {
+        let names: Vec<&str> = Metric::all().map(Metric::name).collect();
+        format!("unknown metric {name}, expected one of {}", names.join(", "))
+    })?;
     let value = parse_decimal(&value)?;
     let number = value.to_f64().map_err(|error| error.to_string())?;
-    let is_ratio = !name.is_latency() && !name.is_per_feature();
+    let is_ratio = name.unit() == Unit::Share;
     if number < 0.0 || (is_ratio && number > 1.0) {
         return Err(
             "must be a ratio from 0 to 1, such as Accuracy=0.97, or milliseconds for a latency".to_owned()

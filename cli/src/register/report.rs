@@ -120,6 +120,10 @@ impl Report {
         line("size", units::bytes(u64::try_from(spec.artifact.size_bytes).unwrap_or(0)));
         let upload = done.upload.map(|upload| format!("  ({})", word(upload))).unwrap_or_default();
         line("artifact", format!("{}{upload}", spec.artifact.uri));
+        if let Some(file) = &spec.artifact.details {
+            let size = units::bytes(u64::try_from(file.size_bytes).unwrap_or(0));
+            line("details", format!("{} ({size}; self-test and profile, which devices download)", file.uri));
+        }
         line("inputs", tensors(&spec.signature.inputs));
         line("outputs", tensors(&spec.signature.outputs));
         let opsets: Vec<String> =

@@ -1,4 +1,4 @@
-//! Where the bytes of models are: `<store>/<model>/<version>/<digest>.onnx`.
+//! Where the bytes of models are: `<store>/<model>/<version>/<digest>.onnx`, with large details beside them.
 //!
 //! The name holds the digest, so that what is there under the name is either the model or damaged, and two who
 //! upload the same model at the same time write the same bytes.
@@ -96,6 +96,15 @@ pub struct NoCredentials {
     looked: &'static Credentials,
 }
 
+/// What a file in the store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A model.
+    Model,
+    /// The details of a build.
+    Details,
+}
+
 /// What became of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upload {
@@ -141,8 +150,8 @@ impl Store {
 
     /// The address that a ModelVersion names.
     #[must_use]
-    pub fn uri(&self, model: &str, version: &semver::Version, digest: &Digest) -> String {
-        format!("{}/{}", self.base, name(model, version, digest))
+    pub fn uri(&self, model: &str, version: &semver::Version, digest: &Digest, content: Content) -> String {
+        format!("{}/{}", self.base, name(model, version, digest, content))
     }
 
     /// Puts the bytes there unless they are there.
@@ -153,10 +162,11 @@ impl Store {
         &self,
         model: &str,
         version: &semver::Version,
-        digest: &Digest,
         bytes: Bytes,
+        content: Content,
     ) -> Result<Upload, StoreError> {
-        let name = name(model, version, digest);
+        let digest = Digest::of(&bytes);
+        let name = name(model, version, &digest, content);
         let path = name.split('/').fold(self.prefix.clone(), |path, part| path.join(part));
         // Stores that let writers write but not look, and servers without HEAD, refuse this: then it is written.
         let outcome = match self.store.head(&path).await {
@@ -169,7 +179,7 @@ impl Store {
             (Some((store, looked)), object_store::Error::Generic { .. }) => {
                 StoreError::NoCredentials(Box::new(NoCredentials { store: store.clone(), looked }))
             }
-            (_, source) => StoreError::Upload { uri: self.uri(model, version, digest), source },
+            (_, source) => StoreError::Upload { uri: self.uri(model, version, &digest, content), source },
         };
         self.store.put(&path, bytes.into()).await.map_err(refused)?;
         Ok(outcome)
@@ -177,8 +187,12 @@ impl Store {
 }
 
 /// The name of a model below the store. Build metadata begins with a '+', which some servers read as a blank.
-fn name(model: &str, version: &semver::Version, digest: &Digest) -> String {
-    format!("{model}/{}/{}.onnx", version.to_string().replace('+', "_"), digest.hex())
+fn name(model: &str, version: &semver::Version, digest: &Digest, content: Content) -> String {
+    let ending = match content {
+        Content::Model => "onnx",
+        Content::Details => "details.json",
+    };
+    format!("{model}/{}/{}.{ending}", version.to_string().replace('+', "_"), digest.hex())
 }
 
 fn address(flag: &'static str, text: &str) -> Result<Url, StoreError> {
@@ -267,10 +281,10 @@ mod tests {
         let store = Store::open(folder.path().to_str().unwrap(), None).unwrap();
         let (bytes, digest) = (Bytes::from_static(b"model"), Digest::of(b"model"));
         let version = version();
-        let put = || store.put_if_absent("pump", &version, &digest, bytes.clone());
+        let put = || store.put_if_absent("pump", &version, bytes.clone(), Content::Model);
         assert_eq!(put().await.unwrap(), Upload::Uploaded);
         assert_eq!(put().await.unwrap(), Upload::Present);
-        let uri = store.uri("pump", &version, &digest);
+        let uri = store.uri("pump", &version, &digest, Content::Model);
         let path = uri.strip_prefix("file://").unwrap();
         assert!(path.ends_with(&format!("/pump/1.1.0_build.5/{}.onnx", digest.hex())), "{path}");
         assert_eq!(std::fs::read(path).unwrap(), b"model");
@@ -292,7 +306,7 @@ mod tests {
         }
         let bucket = Store::open("s3://models/fleet", Some("https://cdn.example.com/m/")).unwrap();
         assert!(bucket.reaches_devices);
-        let uri = bucket.uri("pump", &version(), &Digest::of(b""));
+        let uri = bucket.uri("pump", &version(), &Digest::of(b""), Content::Model);
         assert!(uri.starts_with("https://cdn.example.com/m/pump/1.1.0_build.5/e3b0c442"), "{uri}");
         assert!(!Store::open("gs://models", None).map(|store| store.reaches_devices).unwrap_or(false));
     }

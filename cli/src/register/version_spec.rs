@@ -142,6 +142,7 @@ pub fn model_version(
         size_bytes,
         format: ModelFormat::Onnx,
         ir_version: Some(ir_version),
+        details: None,
     };
     let spec = ModelVersionSpec {
         model: arguments.name.clone(),

@@ -12,6 +12,8 @@ use crate::{Arms, Names};
 pub struct Wording<'a> {
     /// The labels that the bad devices share, as a sentence; empty: none.
     pub shared: &'a str,
+    /// The command that sets aside the few devices that hold the stage up, where the sentence names them.
+    pub set_aside: Option<String>,
     /// What the devices in the arms are called.
     pub names: Names<'a>,
 }
@@ -27,6 +29,9 @@ pub fn evidence(
 ) -> Evidence {
     let pauses = answer.advice == Advice::Pause;
     let mut sentence = with_labels(&answer.sentence, wording.shared);
+    if let (Advice::Wait, Some(command)) = (answer.advice, wording.set_aside.as_deref()) {
+        sentence = format!("{sentence}. To go on without these devices: {command}");
+    }
     // Shown harm and what pauses go before; a stage that has its verdict needs its sites no more.
     let cut_off = arms.cut_off();
     let waits = answer.advice == Advice::Wait && cut_off.all.silent_canaries > 0;

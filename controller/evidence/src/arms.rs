@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use modelfleet_judge::{AfterSwap, Arm, Counts, DeviceOutcome, SloCounts, gone_quiet, matched_start_of};
+use modelfleet_judge::{
+    AfterSwap, Arm, Counts, DeviceOutcome, SloCounts, WATCHED_MAX, gone_quiet, matched_start_of,
+};
 use modelfleet_protocol::state::FailureCode;
 use modelfleet_protocol::time::Time;
 
@@ -19,6 +21,10 @@ pub trait Device {
     fn number(&self) -> u32;
     /// Which devices it is compared with; see [`crate::compared`].
     fn stratum(&self) -> u16;
+    /// Its value of each label that the stage watches; see [`crate::watched`].
+    fn watched(&self) -> [u16; WATCHED_MAX] {
+        [0; WATCHED_MAX]
+    }
     /// Number of the place that it shares with others; see [`crate::sites`]. 0: no label says where it is.
     fn site(&self) -> u16 {
         0
@@ -76,6 +82,8 @@ pub struct Subject {
     pub number: u32,
     /// Which devices it is compared with.
     pub stratum: u16,
+    /// Its value of each label that the stage watches; see [`crate::watched`].
+    pub watched: [u16; WATCHED_MAX],
     /// Number of its place; see [`crate::sites`].
     pub site: u16,
     /// Canary or control.
@@ -111,6 +119,7 @@ impl Subject {
             place,
             number: device.number(),
             stratum: device.stratum(),
+            watched: device.watched(),
             site: device.site(),
             arm,
             attempted: facts.is_attempted(arm, windows.opened(), activated),
@@ -226,6 +235,7 @@ impl Arms {
         let outcome = |(i, subject): (usize, &Subject)| DeviceOutcome {
             id: subject.number,
             stratum: subject.stratum,
+            watched: subject.watched,
             arm: subject.arm,
             attempted: subject.attempted,
             active: subject.active,

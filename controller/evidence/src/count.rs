@@ -11,13 +11,16 @@ use crate::{Facts, Moment};
 pub fn count(view: &mut FleetView, facts: &Facts, moment: &Moment) {
     let one = u64::from;
     let (runs, exposed) = (facts.runs(), facts.is_exposed());
-    let lost = !facts.online || !facts.is_heard(moment);
+    let lost = facts.is_lost(moment);
     view.matching += one(facts.matching);
-    let was_member = facts.member || facts.set_aside;
+    let was_member = facts.member || facts.set_aside || (facts.set_aside_by_user && facts.was_drawn);
     view.unmarked += one(was_member && facts.online && !runs && facts.phase.is_none());
     let other = facts.arm() == Some(Arm::Control);
     view.others += one(other);
     view.others_lost += one(other && lost);
+    let compared = lost && (other || (facts.member && runs));
+    view.away_by_rhythm += one(compared && facts.by_rhythm == Some(true));
+    view.away_beyond_rhythm += one(compared && facts.by_rhythm == Some(false));
     if !facts.member && !runs && facts.phase.is_none() {
         // As most devices at most times: it has nothing to do with the attempt.
         return;
@@ -46,6 +49,7 @@ pub fn count(view: &mut FleetView, facts: &Facts, moment: &Moment) {
     view.failed += one(facts.has_failed());
     view.unproven += one(facts.is_unproven());
     view.unasked += one(facts.is_unasked(moment) && facts.online);
-    view.lost += one(runs && lost);
+    view.lost += one(runs && lost && facts.by_rhythm != Some(true));
+    view.lost_untold += one(runs && lost && facts.by_rhythm.is_none());
     view.silent_after_activation += one(runs && !facts.is_heard(moment));
 }

@@ -11,6 +11,11 @@ pub struct Facts {
     pub member: bool,
     /// It was set aside because it failed: no member any more, and its failure still counts.
     pub set_aside: bool,
+    /// A user has set it aside: it is in no arm, and counts in nothing that a stage has or lacks. What it runs of the
+    /// candidate counts until it has gone back.
+    pub set_aside_by_user: bool,
+    /// Of a device that a user has set aside: the draw has let it in.
+    pub was_drawn: bool,
     /// The current stage's selector matches it.
     pub matching: bool,
     /// It is connected.
@@ -33,6 +38,9 @@ pub struct Facts {
     pub since: Time,
     /// When its newest report arrived; zero before the first.
     pub heard_at: Time,
+    /// Of a device that contact is lost with: whether it was away at this time of day before ([`crate::away_by_rhythm`]); `None`:
+    /// it has not been watched for a day.
+    pub by_rhythm: Option<bool>,
 }
 
 /// When devices are looked at.
@@ -61,7 +69,7 @@ impl Facts {
     #[must_use]
     #[inline]
     pub fn arm(&self) -> Option<Arm> {
-        if self.is_incompatible() {
+        if self.is_incompatible() || self.set_aside_by_user {
             return None;
         }
         if self.member || self.set_aside {
@@ -82,7 +90,7 @@ impl Facts {
     #[must_use]
     #[inline]
     pub fn is_active(&self) -> bool {
-        self.runs() && !self.set_aside
+        self.runs() && !self.set_aside && !self.set_aside_by_user
     }
 
     /// It is a canary that runs the candidate and was not set aside.
@@ -171,6 +179,13 @@ impl Facts {
         moment.now.since_ms(since) <= moment.silent_after_ms
     }
 
+    /// Contact is lost with it: it is not connected, or not heard any more.
+    #[must_use]
+    #[inline]
+    pub fn is_lost(&self, moment: &Moment) -> bool {
+        !self.online || !self.is_heard(moment)
+    }
+
     /// It runs the candidate longer than probation takes and is not confirmed: too few requests were asked of it.
     #[must_use]
     #[inline]
@@ -200,6 +215,6 @@ impl Facts {
     #[must_use]
     #[inline]
     pub fn is_awaited(&self) -> bool {
-        self.online && !self.set_aside && !self.has_ended()
+        self.online && !self.set_aside && !self.set_aside_by_user && !self.has_ended()
     }
 }

@@ -72,9 +72,7 @@ impl Clones {
     /// Whether there are two devices with this id.
     pub(crate) fn has(&self, device: &DeviceId, now: Time) -> bool {
         let starts = if self.0.is_empty() { None } else { self.0.get(device) };
-        starts.is_some_and(|starts| {
-            starts.returns >= RETURNS_MIN && now.since_ms(starts.returned) < OVER_AFTER_MS
-        })
+        starts.is_some_and(|starts| starts.returns >= RETURNS_MIN && !is_over(starts.returned, now))
     }
 
     pub(crate) fn forget(&mut self, device: &DeviceId) {
@@ -92,6 +90,11 @@ impl Clones {
     }
 }
 
+/// Whether the last return is long ago, or was noted while our clock was ahead by as much.
+fn is_over(returned: Time, now: Time) -> bool {
+    now.since_ms(returned).max(returned.since_ms(now)) >= OVER_AFTER_MS
+}
+
 impl Starts {
     fn note(&mut self, start: Start, now: Time) {
         self.heard = now;
@@ -106,7 +109,7 @@ impl Starts {
         }
         match at {
             Some(at) => {
-                let over = now.since_ms(self.returned) >= OVER_AFTER_MS;
+                let over = is_over(self.returned, now);
                 self.returns = if over { 1 } else { self.returns.saturating_add(1) };
                 self.returned = now;
                 self.recent.remove(at);
@@ -192,6 +195,18 @@ mod tests {
         plant.now = plant.now.after_ms(OVER_AFTER_MS);
         plant.state("pump");
         assert_eq!((plant.counted(), plant.index.fleet().omitted().count), (2, 0));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_and_is_set_right_leaves_no_device_out() {
+        let mut plant = Plant::new();
+        for (turn, start) in [7, 8, 7, 8].into_iter().enumerate() {
+            plant.connects("pump", start, 5 + turn as u64 / 2, None);
+        }
+        assert_eq!(plant.index.fleet().omitted().count, 1);
+        plant.now = Time(HOUR.0 / 2);
+        plant.state("pump");
+        assert_eq!((plant.counted(), plant.index.fleet().omitted().count), (1, 0));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Texts {
     pub rollouts: Interner<String>,
     /// Plans that devices hold: epoch and revision.
     pub plans: Interner<(u64, u64)>,
+    /// Versions of trust documents that devices hold.
+    pub trust: Interner<u64>,
 }
 
 /// The same at one moment: cheap to copy, and it does not change.
@@ -47,6 +49,8 @@ pub struct TextTables {
     pub rollouts: Table<String>,
     /// Plans that devices hold: epoch and revision.
     pub plans: Table<(u64, u64)>,
+    /// Versions of trust documents that devices hold.
+    pub trust: Table<u64>,
 }
 
 impl Texts {
@@ -60,6 +64,7 @@ impl Texts {
             digests: self.digests.table().clone(),
             rollouts: self.rollouts.table().clone(),
             plans: self.plans.table().clone(),
+            trust: self.trust.table().clone(),
         }
     }
 }
@@ -73,6 +78,8 @@ pub struct Device {
     pub labels: Number,
     /// What it can run.
     pub capabilities: Number,
+    /// The trust document that it holds; [`NONE`]: it was set up without root keys.
+    pub trust: Number,
     /// Connected or not, as last heard.
     pub presence: Option<Presence>,
     /// Order of the state kept here: sequence and device clock; while `labels` is [`NONE`] there is none.
@@ -146,6 +153,13 @@ impl DeviceReport {
         texts.plans.release(self.plan);
     }
 
+    /// Whether the device, which is away now, was away at this time of day before.
+    #[must_use]
+    pub fn away_by_rhythm(&self, now: Time) -> Option<bool> {
+        let known = |first, end| self.windows.known(first, end);
+        modelfleet_evidence::away_by_rhythm(now, u64::from(self.window_ms), known)
+    }
+
     /// Whether its windows are of this length.
     #[must_use]
     pub fn has_windows_of(&self, window_ms: u64) -> bool {
@@ -176,6 +190,7 @@ impl Device {
             id,
             labels: NONE,
             capabilities: NONE,
+            trust: NONE,
             presence: None,
             state: (0, Time::ZERO),
             models: SmallVec::new(),
@@ -246,9 +261,24 @@ impl Device {
 
     /// Takes over a newer state.
     pub fn take_state(&mut self, state: DeviceState, texts: &mut Texts) {
-        let DeviceState { device: _, sequence, at, agent: _, labels, card: _, capabilities, models } = state;
+        let DeviceState {
+            device: _,
+            sequence,
+            at,
+            agent: _,
+            labels,
+            card: _,
+            trust_version,
+            capabilities,
+            models,
+            overridden: _,
+        } = state;
         texts.labels.replace(&mut self.labels, labels);
         texts.capabilities.replace(&mut self.capabilities, capabilities);
+        match trust_version {
+            Some(version) => texts.trust.replace(&mut self.trust, version),
+            None => texts.trust.release(std::mem::replace(&mut self.trust, NONE)),
+        }
         self.state = (sequence, at);
         let named: SmallVec<[Number; 4]> = models.into_iter().map(|m| self.take_model(m, texts)).collect();
         for entry in self.models.iter_mut().filter(|entry| !named.contains(&entry.model)) {
@@ -282,6 +312,7 @@ impl Device {
     pub fn release(&self, texts: &mut Texts) {
         texts.labels.release(self.labels);
         texts.capabilities.release(self.capabilities);
+        texts.trust.release(self.trust);
         for entry in &self.models {
             entry.release_state(texts);
             if let Some(report) = &entry.report {

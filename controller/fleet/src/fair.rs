@@ -2,9 +2,10 @@
 //! more than the typical one, its shares count and not its numbers. So one that forges its counts moves the value no
 //! further than one of them can.
 
-use modelfleet_protocol::bins::{Bins, kl_micros, psi_micros};
+use modelfleet_protocol::bins::Bins;
+use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::latency::LatencyHistogram;
-use modelfleet_protocol::metric::Metric;
+use modelfleet_protocol::metric::{Metric, Reading, rate_micros};
 use modelfleet_protocol::model::Profile;
 use modelfleet_protocol::window::WindowSummary;
 
@@ -51,25 +52,43 @@ pub fn value(
     feature: Option<&str>,
     profile: Option<&Profile>,
 ) -> Option<(u64, u64)> {
-    match metric {
-        Metric::LatencyP50 => quantile(devices, 500_000),
-        Metric::LatencyP95 => quantile(devices, 950_000),
-        Metric::LatencyP99 => quantile(devices, 990_000),
-        Metric::FeaturePsi => worst(devices, feature, profile?, psi_micros),
-        Metric::FeatureKl => worst(devices, feature, profile?, kl_micros),
+    match metric.entry()?.reading {
+        Reading::Ratio { part, whole } => share(devices, part, whole),
+        Reading::Rate { count, per_ms } => rate(devices, count, per_ms),
+        Reading::Quantile { ppm } => quantile(devices, ppm),
+        Reading::Distance(distance) => worst(devices, feature, profile?, distance.between),
         // The typical device: the highest of all would be any one's to say.
-        Metric::CpuUsage => typical(devices.iter().map(|window| u64::from(window.cpu_ppm))),
-        Metric::MemoryUsage => typical(devices.iter().map(|window| u64::from(window.memory_ppm))),
-        ratio => share(devices, ratio),
+        Reading::Highest(value) => typical(devices.iter().map(|window| value(window))),
     }
 }
 
-fn share(devices: &[&WindowSummary], metric: Metric) -> Option<(u64, u64)> {
+fn share(
+    devices: &[&WindowSummary],
+    part: fn(&Counters) -> u64,
+    whole: fn(&Counters) -> u64,
+) -> Option<(u64, u64)> {
     let parts: Vec<(u64, u64)> =
-        devices.iter().map(|window| window.parts(metric)).collect::<Option<Vec<_>>>()?;
+        devices.iter().map(|window| (part(&window.counters), whole(&window.counters))).collect();
     let weights = Weights::of(&parts.iter().map(|(_, whole)| *whole).collect::<Vec<_>>())?;
     let each = parts.iter().zip(&weights.each).map(|((part, whole), weight)| scaled(*weight, *part, *whole));
     Some((scaled(1_000_000, each.sum(), weights.sum()), weights.samples))
+}
+
+/// A rate has no end that a device could not go beyond by lying: the highest counts as the second highest.
+fn rate(devices: &[&WindowSummary], count: fn(&Counters) -> u64, per_ms: u64) -> Option<(u64, u64)> {
+    let observed: Vec<u64> = devices.iter().map(|window| window.counters.observed_ms).collect();
+    let weights = Weights::of(&observed)?;
+    let rates = devices
+        .iter()
+        .map(|window| rate_micros(count(&window.counters), per_ms, window.counters.observed_ms).unwrap_or(0));
+    let mut sorted: Vec<u64> = rates.clone().collect();
+    sorted.sort_unstable();
+    let second = sorted.len().saturating_sub(2);
+    let most = sorted.get(second).copied().unwrap_or(u64::MAX);
+    let each =
+        rates.zip(&weights.each).map(|(rate, weight)| u128::from(rate.min(most)) * u128::from(*weight));
+    let mean = each.sum::<u128>() / u128::from(weights.sum()).max(1);
+    Some((u64::try_from(mean).unwrap_or(u64::MAX), weights.samples))
 }
 
 fn quantile(devices: &[&WindowSummary], ppm: u32) -> Option<(u64, u64)> {

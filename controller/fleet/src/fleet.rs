@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use modelfleet_protocol::admission;
 use modelfleet_protocol::draw::Candidate;
-use modelfleet_protocol::ids::{DeviceId, ModelName};
+use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::plan::Mode;
 use modelfleet_protocol::selector::{Labels, Selector};
@@ -15,7 +15,8 @@ use crate::device::{Device, TextTables};
 use crate::intern::{NONE, Number};
 use crate::left_out::Omitted;
 use crate::merged::Samples;
-use crate::shards::Shards;
+use crate::shards::{Hashed, IdHash, Shards};
+use crate::single_devices::Directed;
 
 /// The devices of one namespace as they are at one moment. It costs a few hundred pointers to take and to clone, however
 /// many devices there are, and does not change: a decision by it needs no lock.
@@ -26,6 +27,8 @@ pub struct Fleet {
     pub(crate) samples: BTreeMap<Number, Arc<Samples>>,
     pub(crate) heard_at: Option<Time>,
     pub(crate) complete_since: Option<Time>,
+    pub(crate) removed: u64,
+    pub(crate) directed: Directed,
 }
 
 impl Fleet {
@@ -80,10 +83,37 @@ impl Fleet {
         self.complete_since
     }
 
+    /// Devices that were removed since we connected, by clearing their state.
+    #[must_use]
+    pub fn removed(&self) -> u64 {
+        self.removed
+    }
+
     /// When any device was last heard; `None` before the first.
     #[must_use]
     pub fn heard_at(&self) -> Option<Time> {
         self.heard_at
+    }
+
+    /// The devices that run a model by an order of their own and not by its plan, ordered by the hashes of their ids: a walk
+    /// over a million devices must not compare each id with thousands of others.
+    pub(crate) fn directed(&self, model: &ModelName) -> Vec<(IdHash, &DeviceId)> {
+        let of_model = self.directed.iter().filter(|(_, models)| models.contains(model));
+        let mut all: Vec<(IdHash, &DeviceId)> =
+            of_model.map(|(device, _)| (Hashed::of(device).number(), device)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// What is known of one device: the models that its state names, each with the digest that answers; `None`: nothing.
+    #[must_use]
+    pub fn device_models(&self, device: &DeviceId) -> Option<Vec<(ModelName, Option<Digest>)>> {
+        let device = self.devices.get(Hashed::of(device)).filter(|device| device.labels != NONE)?;
+        let of = |entry: &crate::device::DeviceModel| {
+            let running = self.texts.digests.get(entry.running).copied();
+            Some((self.texts.models.get(entry.model)?.clone(), running))
+        };
+        Some(device.models.iter().filter_map(of).collect())
     }
 
     /// The devices of which `selector` and `build` leave a stage to draw: those that can run it, as far as they say. When
@@ -101,7 +131,11 @@ impl Fleet {
             })
         };
         let matches = self.matching(selector);
-        let matching = self.devices.devices().filter_map(|(_, device)| {
+        let directed = self.directed(&build.model);
+        let matching = self.devices.devices().filter_map(|(number, device)| {
+            if directed.binary_search(&(number, &device.id)).is_ok() {
+                return None;
+            }
             matches.get(device.labels as usize).filter(|matches| **matches)?;
             let labels = self.texts.labels.get(device.labels)?;
             let reachable = device.presence.is_some_and(|p| p.online);
@@ -110,6 +144,13 @@ impl Fleet {
         let matching: Vec<_> = matching.collect();
         let any = matching.iter().any(|(_, able)| *able);
         matching.into_iter().filter(|(_, able)| *able || !any).map(|(candidate, _)| candidate).collect()
+    }
+
+    /// How many devices have labels that a selector matches. Looks at label sets, not at devices.
+    #[must_use]
+    pub fn selected(&self, selector: &Selector) -> u64 {
+        let matching = self.texts.labels.iter().filter(|(_, labels, _)| selector.matches(labels));
+        matching.map(|(_, _, holders)| u64::from(holders)).sum()
     }
 
     /// By number of the label set: whether a selector matches it.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use modelfleet_evidence::SAMPLE_MAX;
 use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::generated::Report;
-use modelfleet_protocol::ids::{Digest, ModelName, Namespace};
+use modelfleet_protocol::ids::{DeviceId, Digest, ModelName, Namespace};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::report;
 use modelfleet_protocol::state::{DeviceState, StateError};
@@ -26,6 +26,7 @@ use crate::managed::{Gone, Managed, Source};
 use crate::merged::{ENDED_SAMPLE_MAX, Samples};
 use crate::room::Room;
 use crate::shards::{Hashed, Shards};
+use crate::single_devices::SingleDevices;
 use crate::windows::Counting;
 
 /// Most bytes of a presence message.
@@ -43,9 +44,12 @@ pub struct FleetIndex {
     heard_at: Option<Time>,
     /// Since when all that its devices had retained when we subscribed has arrived.
     complete_since: Option<Time>,
+    /// Devices whose state was cleared since we connected.
+    removed: u64,
     room: Arc<Room>,
     fleet_max: usize,
     enrolment: Enrolment,
+    single: SingleDevices,
 }
 
 /// What a message changed.
@@ -94,10 +98,30 @@ impl FleetIndex {
             samples: BTreeMap::new(),
             heard_at: None,
             complete_since: None,
+            removed: 0,
             room,
             fleet_max,
             enrolment: Enrolment::default(),
+            single: SingleDevices::default(),
         }
+    }
+
+    /// The devices that have an order of their own.
+    #[must_use]
+    pub fn single(&self) -> &SingleDevices {
+        &self.single
+    }
+
+    /// The same, to change.
+    pub fn single_mut(&mut self) -> &mut SingleDevices {
+        &mut self.single
+    }
+
+    /// A device is gone for good: nothing of it counts any more, whatever it says. Returns whether it was known.
+    pub fn retire(&mut self, device: &DeviceId, cleared_at: Option<Time>) -> bool {
+        self.single.retire(device, cleared_at);
+        self.single.note_told(device, None);
+        self.remove(Hashed::of(device)) != Change::Nothing
     }
 
     /// The same, with labels that an enrolment key vouches for.
@@ -116,6 +140,8 @@ impl FleetIndex {
             samples: self.samples.clone(),
             heard_at: self.heard_at,
             complete_since: self.complete_since,
+            removed: self.removed,
+            directed: Arc::clone(self.single.directed()),
         }
     }
 
@@ -154,7 +180,9 @@ impl FleetIndex {
             }
             Gone::Fleet => {
                 let fresh = FleetIndex::new(self.namespace.clone(), Arc::clone(&self.room), self.fleet_max);
+                let single = std::mem::take(&mut self.single);
                 *self = fresh.enrolling(self.enrolment.clone());
+                self.single = single;
                 true
             }
         }
@@ -178,7 +206,8 @@ impl FleetIndex {
 
     /// The connection is new: nothing that devices have retained counts as heard.
     pub fn reconnect(&mut self) {
-        self.complete_since = None;
+        self.single.reconnect();
+        (self.complete_since, self.removed) = (None, 0);
     }
 
     /// Folds a device's message. `retained`: it lay at the broker before we connected. Plans and overrides are not for the
@@ -198,6 +227,9 @@ impl FleetIndex {
         now: Time,
     ) -> Result<Folded, String> {
         if self.managed.is_empty() {
+            return Ok(Folded::good(Change::Nothing));
+        }
+        if !payload.is_empty() && self.is_of_retired(channel, payload, retained, now) {
             return Ok(Folded::good(Change::Nothing));
         }
         match channel {
@@ -230,6 +262,29 @@ impl FleetIndex {
                 self.fold_report(Hashed::of(device), model, payload, retained, now)
             }
         }
+    }
+
+    /// Whether a message is of a device that is retired: then it counts nowhere, and only that it came is noted.
+    fn is_of_retired(&mut self, channel: &Channel, payload: &[u8], retained: bool, now: Time) -> bool {
+        let (Channel::Presence(device) | Channel::State(device) | Channel::Report(device, _)) = channel
+        else {
+            return false;
+        };
+        if self.single.retired(device).is_none() {
+            return false;
+        }
+        let (at, speaks) = match channel {
+            Channel::State(_) => {
+                DeviceState::from_json(device, payload).map_or((Time::ZERO, false), |s| (s.at, true))
+            }
+            Channel::Presence(_) => serde_json::from_slice::<Presence>(payload)
+                .map_or((Time::ZERO, false), |presence| (presence.since, presence.online)),
+            // With a report comes a state that says the same.
+            _ => (Time::ZERO, false),
+        };
+        // What comes now was said now, whatever the device's clock says.
+        let at = if retained { at } else { at.max(now) };
+        self.single.note_heard(device, at, speaks)
     }
 
     fn fold_presence(&mut self, device: Hashed<'_>, presence: Presence, now: Time) -> Result<Folded, String> {
@@ -300,6 +355,7 @@ impl FleetIndex {
         };
         self.admit(device)?;
         self.note_heard(if retained { now.min(state.at) } else { now });
+        self.single.note_told(device.id, state.overridden.take());
         Ok(Folded { change: self.take_state(device, state), problem })
     }
 
@@ -339,6 +395,7 @@ impl FleetIndex {
 
     fn remove(&mut self, device: Hashed<'_>) -> Change {
         let Some(gone) = self.devices.remove(device) else { return Change::Nothing };
+        self.removed = self.removed.saturating_add(u64::from(gone.labels != NONE));
         gone.release(&mut self.texts);
         self.room.give_back(1);
         self.samples.values_mut().for_each(|samples| Samples::remove(samples, device.id));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use modelfleet_evidence::{compared, sites};
+use modelfleet_evidence::{compared, sites, watched};
+use modelfleet_judge::WATCHED_MAX;
 use modelfleet_protocol::membership::{Bound, Clause, Rank, STRATA_MAX, stratum_key};
 use modelfleet_protocol::selector::Labels;
 
@@ -19,6 +20,8 @@ pub(super) struct LabelSet {
     pub matching: bool,
     /// Which devices it is compared with; see [`modelfleet_evidence::compared`].
     pub stratum: u16,
+    /// Its values of the labels that the stage watches; see [`modelfleet_evidence::watched`].
+    pub watched: [u16; WATCHED_MAX],
     /// Where its devices are; see [`modelfleet_evidence::sites`].
     pub site: u16,
     /// By clause of the membership: the bound, where its selector matches.
@@ -54,6 +57,7 @@ impl Fleet {
         let sizes: Vec<(&Labels, u64)> =
             table.iter().map(|(_, labels, holders)| (labels, u64::from(holders))).collect();
         let mut strata = compared(lens.membership, &sizes).into_iter();
+        let mut watched = watched(lens.watch_by, &sizes).into_iter();
         let mut sites = sites(&sizes).into_iter();
         let clauses: Vec<Bounds<'_>> = lens.membership.clauses.iter().map(Bounds::new).collect();
         let mut settle = |labels: &Labels| LabelSet {
@@ -61,6 +65,7 @@ impl Fleet {
             stays: lens.prior.iter().find(|(home, _)| home.matches(labels)).is_some_and(|(_, same)| *same),
             matching: lens.selector.matches(labels),
             stratum: strata.next().unwrap_or(STRATA_MAX as u16),
+            watched: watched.next().unwrap_or_default(),
             site: sites.next().unwrap_or(0),
             clauses: clauses.iter().map(|clause| clause.of(labels)).collect(),
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
-use modelfleet_protocol::envelope::open_plan;
+use modelfleet_protocol::envelope::{KeyId, Signed, open_signed_plan};
 use modelfleet_protocol::ids::{Digest, ModelName, Namespace};
 use modelfleet_protocol::plan::{Order, Plan, REVISION_MAX};
 use modelfleet_protocol::time::Time;
@@ -13,32 +13,51 @@ use modelfleet_protocol::time::Time;
 pub type Key = (Namespace, ModelName);
 
 /// A plan that the broker did not send back for so long is sent again, milliseconds.
-const ECHO_MAX_MS: u64 = 5_000;
+pub(crate) const ECHO_MAX_MS: u64 = 5_000;
 
 /// The plans that the broker holds.
 pub struct Ledger {
-    trusted: [VerifyingKey; 1],
+    /// The key that signs our own plans.
+    own: KeyId,
+    /// Plans by these keys count.
+    trusted: Arc<[VerifyingKey]>,
     entries: BTreeMap<Key, Entry>,
+    /// The newest plan of each model that the broker has ever held. It outlives the connection: an older one that was put
+    /// in its place says nothing.
+    known: BTreeMap<Key, Known>,
     /// The highest revision that devices may have seen. It outlives what the broker holds: devices refuse a lower
     /// one, so a topic that another client overwrote or a broker that lost its memory must not set it back.
     highest: BTreeMap<Key, u64>,
     /// The newest plan that a device has sent back, where the broker holds none or an older one.
-    recalled: BTreeMap<Key, Arc<Plan>>,
+    recalled: BTreeMap<Key, Known>,
+}
+
+/// A plan, and the key that signed it.
+#[derive(Clone)]
+struct Known {
+    plan: Arc<Plan>,
+    by: KeyId,
+}
+
+/// What a plan that counts is ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Our own key signed it. Devices order what each key has signed by itself, so that the epochs of another key do not bind us.
+    pub own: bool,
 }
 
 #[derive(Default)]
 struct Entry {
-    /// What the broker holds; `None`: nothing, or something that is not ours.
-    held: Option<Held>,
+    /// The newest plan that it has held; `None`: the broker holds nothing, or something that is not ours.
+    held: Option<Known>,
+    /// The broker holds an older plan in its place.
+    displaced: bool,
     /// What was sent last on this connection.
     sent: Option<Sent>,
     /// The topic holds something, ours or not.
     occupied: bool,
-}
-
-struct Held {
-    plan: Arc<Plan>,
-    envelope: Digest,
 }
 
 struct Sent {
@@ -65,10 +84,23 @@ impl Ledger {
     #[must_use]
     pub fn new(key: VerifyingKey) -> Ledger {
         Ledger {
-            trusted: [key],
+            own: KeyId::of(&key),
+            trusted: [key].into(),
             entries: BTreeMap::new(),
+            known: BTreeMap::new(),
             highest: BTreeMap::new(),
             recalled: BTreeMap::new(),
+        }
+    }
+
+    /// From now on plans by these keys count, and what other keys have signed counts no more.
+    pub fn trust(&mut self, keys: Arc<[VerifyingKey]>) {
+        let ids: Vec<KeyId> = keys.iter().map(KeyId::of).collect();
+        self.trusted = keys;
+        self.known.retain(|_, known| ids.contains(&known.by));
+        self.recalled.retain(|_, known| ids.contains(&known.by));
+        for entry in self.entries.values_mut() {
+            entry.held = entry.held.take().filter(|held| ids.contains(&held.by));
         }
     }
 
@@ -84,43 +116,73 @@ impl Ledger {
         *highest = revision.min(REVISION_MAX - 1).max(*highest);
     }
 
-    /// A plan arrived from the broker. Returns the epoch of a plan that is ours.
-    pub fn take(&mut self, key: &Key, payload: &[u8]) -> Option<u64> {
+    /// The plan of a model in an envelope that a key that counts has signed.
+    fn open(&self, key: &Key, payload: &[u8]) -> Option<Known> {
+        let Signed { what: plan, by } = open_signed_plan(&self.trusted, payload).ok()?;
+        let fits = (&plan.namespace, &plan.model) == (&key.0, &key.1);
+        fits.then(|| Known { plan: Arc::new(plan), by })
+    }
+
+    /// A plan arrived from the broker. Returns what one that counts is ordered by; one that is older than what the same key has
+    /// signed before does not count.
+    pub fn take(&mut self, key: &Key, payload: &[u8]) -> Option<Taken> {
+        let opened = self.open(key, payload);
         let entry = self.entries.entry(key.clone()).or_default();
-        entry.occupied = !payload.is_empty();
-        let plan = open_plan(&self.trusted, payload).ok();
-        let plan = plan.filter(|plan| (&plan.namespace, &plan.model) == (&key.0, &key.1));
-        entry.held = plan.map(|plan| Held { plan: Arc::new(plan), envelope: Digest::of(payload) });
-        if entry.sent.as_ref().is_some_and(|sent| {
-            entry.held.as_ref().is_some_and(|held| held.envelope == Digest::of(&sent.bytes))
-        }) {
+        (entry.occupied, entry.displaced) = (!payload.is_empty(), false);
+        let Some(opened) = opened else {
+            entry.held = None;
+            return None;
+        };
+        let envelope = Digest::of(payload);
+        let newer = self
+            .known
+            .get(key)
+            .filter(|known| known.by == opened.by && known.plan.order.replaces(&opened.plan.order));
+        if let Some(newer) = newer {
+            (entry.held, entry.displaced) = (Some(newer.clone()), true);
+            return None;
+        }
+        if entry.sent.as_ref().is_some_and(|sent| Digest::of(&sent.bytes) == envelope) {
             entry.sent = None;
         }
-        let order = entry.held.as_ref().map(|held| held.plan.order)?;
-        self.raise(key, order.revision);
-        Some(order.epoch)
+        let order = opened.plan.order;
+        let own = opened.by == self.own;
+        entry.held = Some(opened.clone());
+        self.known.insert(key.clone(), opened);
+        if own {
+            self.raise(key, order.revision);
+        }
+        Some(Taken { epoch: order.epoch, own })
     }
 
     /// A device has sent the plan that it holds. True for one that is ours, and that is newer than what the broker holds and
     /// other devices have sent.
     pub fn recall(&mut self, key: &Key, payload: &[u8]) -> bool {
-        let plan = open_plan(&self.trusted, payload).ok();
-        let plan = plan.filter(|plan| (&plan.namespace, &plan.model) == (&key.0, &key.1));
-        let known = [self.newest(key), self.recalled.get(key)].into_iter().flatten().map(|plan| plan.order);
-        let known: Vec<Order> = known.collect();
-        let Some(plan) = plan.filter(|plan| known.iter().all(|known| plan.order.replaces(known))) else {
+        let before = self.recalled.get(key).map(|known| known.plan.order);
+        let opened = self.open(key, payload);
+        let newer = |known: &Known| before.is_none_or(|before| known.plan.order.replaces(&before));
+        let Some(opened) = opened.filter(newer).filter(|known| self.is_newer(key, known)) else {
             return false;
         };
-        self.raise(key, plan.order.revision);
-        self.recalled.insert(key.clone(), Arc::new(plan));
+        if opened.by == self.own {
+            self.raise(key, opened.plan.order.revision);
+        }
+        self.recalled.insert(key.clone(), opened);
         true
     }
 
     /// The newest plan of a model that a device has sent back, while the broker holds none or an older one.
     #[must_use]
     pub fn recalled(&self, key: &Key) -> Option<&Arc<Plan>> {
-        let newest = self.newest(key);
-        self.recalled.get(key).filter(|plan| newest.is_none_or(|newest| plan.order.replaces(&newest.order)))
+        self.recalled.get(key).filter(|known| self.is_newer(key, known)).map(|known| &known.plan)
+    }
+
+    /// Whether a plan is newer than the newest that we know to be at the broker. Plans of two keys have no order.
+    fn is_newer(&self, key: &Key, one: &Known) -> bool {
+        let Some(entry) = self.entries.get(key) else { return true };
+        let sent = entry.sent.as_ref().map(|sent| (&sent.plan, &self.own));
+        let newest = sent.or(entry.held.as_ref().map(|held| (&held.plan, &held.by)));
+        newest.is_none_or(|(plan, by)| *by == one.by && one.plan.order.replaces(&plan.order))
     }
 
     /// The newest plan of a model: the one that was sent last, else the one that the broker holds.
@@ -154,6 +216,7 @@ impl Ledger {
         });
         match &entry.sent {
             _ if !good => Due::Sign(highest),
+            None if entry.displaced => Due::Sign(highest),
             Some(sent) if now.since_ms(sent.at) >= ECHO_MAX_MS => Due::Again(sent.bytes.clone()),
             Some(sent) => Due::Echo(sent.at.after_ms(ECHO_MAX_MS)),
             None => Due::Nothing,
@@ -170,6 +233,7 @@ impl Ledger {
     /// Notes that a topic was cleared.
     pub fn note_cleared(&mut self, key: &Key) {
         self.entries.remove(key);
+        self.known.remove(key);
     }
 }
 
@@ -183,6 +247,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
     use modelfleet_protocol::envelope::{PLAN_TYPE, seal};
     use modelfleet_protocol::observe::Observe;
+    use modelfleet_protocol::plan::EPOCH_MAX;
 
     fn key() -> Key {
         ("plant".parse().unwrap(), "m".parse().unwrap())
@@ -216,7 +281,7 @@ mod tests {
         ledger.note_sent(&key(), sent, bytes.clone(), Time(0));
         assert_eq!(ledger.due(&key(), &wanted, 2, Time(1)), Due::Echo(Time(ECHO_MAX_MS)));
         assert_eq!(ledger.due(&key(), &wanted, 2, Time(ECHO_MAX_MS)), Due::Again(bytes.clone()));
-        assert_eq!(ledger.take(&key(), &bytes), Some(2));
+        assert_eq!(ledger.take(&key(), &bytes), Some(Taken { epoch: 2, own: true }));
         assert_eq!(ledger.due(&key(), &wanted, 2, Time(ECHO_MAX_MS)), Due::Nothing);
         assert_eq!(ledger.due(&key(), &wanted, 3, Time(2)), Due::Sign(1), "another leader");
         assert_eq!(ledger.due(&key(), &plan(0, 0, 6), 2, Time(2)), Due::Sign(1), "another plan");
@@ -228,7 +293,7 @@ mod tests {
         let signer = SigningKey::from_bytes(&[7; 32]);
         let mut ledger = Ledger::new(signer.verifying_key());
         let ours = seal(&signer, PLAN_TYPE, &serde_json::to_vec(&plan(2, 8, 5)).unwrap());
-        assert_eq!(ledger.take(&key(), &ours), Some(2));
+        assert_eq!(ledger.take(&key(), &ours), Some(Taken { epoch: 2, own: true }));
         for payload in [&b""[..], b"garbage"] {
             assert_eq!(ledger.take(&key(), payload), None);
             assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 2, Time(0)), Due::Sign(8), "{payload:?}");
@@ -250,5 +315,44 @@ mod tests {
             assert!(ledger.is_occupied(&key()));
             assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 1, Time(0)), Due::Sign(0));
         }
+    }
+
+    fn sealed(signer: &SigningKey, plan: &Plan) -> Vec<u8> {
+        seal(signer, PLAN_TYPE, &serde_json::to_vec(plan).unwrap())
+    }
+
+    #[test]
+    fn an_older_plan_in_the_place_of_a_newer_one_says_nothing_and_is_replaced() {
+        let signer = SigningKey::from_bytes(&[7; 32]);
+        let mut ledger = Ledger::new(signer.verifying_key());
+        let (older, newer) = (plan(2, 8, 5), plan(3, 9, 6));
+        ledger.take(&key(), &sealed(&signer, &newer));
+        for _ in 0..2 {
+            assert_eq!(ledger.take(&key(), &sealed(&signer, &older)), None);
+            assert_eq!(ledger.newest(&key()).map(|plan| plan.order), Some(newer.order));
+            assert_eq!(ledger.due(&key(), &plan(0, 0, 6), 3, Time(0)), Due::Sign(9));
+            ledger.reconnect();
+        }
+        ledger.take(&key(), &sealed(&signer, &newer));
+        assert_eq!(ledger.due(&key(), &plan(0, 0, 6), 3, Time(0)), Due::Nothing);
+    }
+
+    #[test]
+    fn keys_come_and_go_and_what_a_gone_one_signed_counts_no_more() {
+        let (old, new) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
+        let mut ledger = Ledger::new(new.verifying_key());
+        ledger.trust([old.verifying_key(), new.verifying_key()].into());
+        let thief = sealed(&old, &plan(EPOCH_MAX, REVISION_MAX, 5));
+        assert_eq!(ledger.take(&key(), &thief), Some(Taken { epoch: EPOCH_MAX, own: false }));
+        // The other key's orders bind its own plans alone.
+        assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 2, Time(0)), Due::Sign(0));
+        let ours = sealed(&new, &plan(2, 1, 5));
+        assert_eq!(ledger.take(&key(), &ours), Some(Taken { epoch: 2, own: true }));
+        ledger.take(&key(), &thief);
+        ledger.trust([new.verifying_key()].into());
+        assert!(ledger.newest(&key()).is_none(), "what the stolen key signed is nothing");
+        assert_eq!(ledger.take(&key(), &thief), None);
+        assert!(!ledger.recall(&key(), &thief), "nor when a device sends it");
+        assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 2, Time(0)), Due::Sign(1));
     }
 }

@@ -4,6 +4,7 @@
 //! written message by message; a [`Fleet`] is a copy of it at one moment, which costs a few hundred pointers to take and
 //! does not change.
 
+pub mod census;
 mod clones;
 pub mod device;
 pub mod enrolment;
@@ -24,6 +25,9 @@ pub mod merged;
 pub mod other_plan;
 pub mod room;
 pub mod shards;
+pub mod single_devices;
+pub mod trust;
+pub mod trust_held;
 pub mod unable;
 pub mod view;
 pub mod windows;
@@ -37,3 +41,5 @@ pub use link::Link;
 pub use malformed::Malformed;
 pub use managed::{Managed, Source};
 pub use room::Room;
+pub use single_devices::SingleDevices;
+pub use trust::Trust;

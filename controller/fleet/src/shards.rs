@@ -33,6 +33,10 @@ impl Hashed<'_> {
         Hashed { id, hash: u32::from_be_bytes([a, b, c, d]) }
     }
 
+    pub(crate) fn number(self) -> IdHash {
+        self.hash
+    }
+
     fn shard(self) -> usize {
         (self.hash >> 24) as usize
     }

@@ -6,7 +6,7 @@
 //! about a device is `controller/evidence`'s.
 
 use modelfleet_evidence::{Facts, Moment, count};
-use modelfleet_judge::{Arm, Counts};
+use modelfleet_judge::{Arm, Counts, WATCHED_MAX};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
 use modelfleet_protocol::membership::{Membership, rank};
 use modelfleet_protocol::plan::Plan;
@@ -40,8 +40,13 @@ pub struct Lens<'a> {
     pub scope: &'a Selector,
     /// Which devices the current stage draws from.
     pub selector: &'a Selector,
-    /// Who was drawn so far, quarantined devices excluded.
+    /// Labels in whose values the current stage looks for harm.
+    pub watch_by: &'a [String],
+    /// Who was drawn so far, quarantined devices and those that a user has set aside excluded.
     pub membership: &'a Membership,
+    /// Those that a user has set aside, ordered: they count nowhere but in what still runs the candidate. Nor do devices that
+    /// run the model by an order of their own.
+    pub set_aside: &'a [DeviceId],
     /// The stage that the membership was drawn for.
     pub drawn: Option<u32>,
     /// Probation takes so long, milliseconds: one that runs longer and is not confirmed was asked too seldom.
@@ -74,6 +79,8 @@ pub struct Subject<'a> {
     pub arm: Arm,
     /// Its stratum; see [`modelfleet_evidence::compared`].
     pub stratum: u16,
+    /// Its values of the labels that the stage watches; see [`modelfleet_evidence::watched`].
+    pub watched: [u16; WATCHED_MAX],
     /// Where it is; see [`modelfleet_evidence::sites`].
     pub site: u16,
     /// Number of its label set; see [`Fleet::labels_numbered`].
@@ -131,17 +138,27 @@ impl Fleet {
             candidate: self.texts.digests.find(&lens.candidate),
         };
         let (sets, moment) = (self.label_sets(lens), lens.moment());
+        let directed = self.directed(lens.model);
         // A list of a million that grows by doubling is copied over and over.
         survey.subjects.reserve_exact(if arms { self.len() } else { 0 });
         for (number, device) in self.devices.devices() {
             let id = &device.id;
             let Some(set) = sets.get(device.labels as usize).and_then(Option::as_ref) else { continue };
             let entry = device.model(model);
-            let facts = facts(lens, &own, id, device, entry, set);
+            let by_order = directed.binary_search(&(number, id)).is_ok();
+            let aside = by_order || lens.set_aside.binary_search(id).is_ok();
+            let facts = facts(lens, &own, (id, aside), device, entry, set);
+            // No plan takes from it what it runs by an order of its own, so no way back waits for it.
+            let mut facts = Facts { stays: facts.stays || by_order, ..facts };
+            if facts.is_lost(&moment) {
+                let report = entry.and_then(|e| e.report.as_ref());
+                facts.by_rhythm = report.and_then(|report| report.away_by_rhythm(lens.now));
+            }
             count(&mut survey.view, &facts, &moment);
-            survey.eligible += u64::from(set.in_scope);
-            survey.online += u64::from(set.in_scope && facts.online);
-            if set.in_scope && facts.online {
+            let in_scope = set.in_scope && !facts.set_aside_by_user;
+            survey.eligible += u64::from(in_scope);
+            survey.online += u64::from(in_scope && facts.online);
+            if in_scope && facts.online {
                 survey.other_plan.note(id, self.holds(lens, id, device, entry));
             }
             if facts.is_exposed() && facts.online {
@@ -164,6 +181,9 @@ impl Fleet {
         for (_, device) in self.devices.devices() {
             let Some(labels) = self.texts.labels.get(device.labels) else { continue };
             let (id, online) = (&device.id, device.presence.is_some_and(|p| p.online));
+            if lens.set_aside.binary_search(id).is_ok() {
+                continue;
+            }
             let matching = lens.selector.matches(labels);
             let member = u64::from(lens.membership.includes(id, labels));
             let in_scope = lens.scope.matches(labels);
@@ -219,7 +239,7 @@ impl Lens<'_> {
 fn facts(
     lens: &Lens<'_>,
     own: &Own,
-    id: &DeviceId,
+    (id, by_user): (&DeviceId, bool),
     device: &Device,
     entry: Option<&DeviceModel>,
     set: &LabelSet,
@@ -229,11 +249,13 @@ fn facts(
     let is_own = |a: &DeviceAttempt| Some(a.rollout) == own.attempt && Some(a.digest) == own.candidate;
     let attempt = entry.and_then(|e| e.attempt).filter(is_own);
     let report = entry.and_then(|e| e.report.as_ref());
-    let set_aside = lens.membership.exclude.contains(id);
+    let excluded = lens.membership.exclude.contains(id);
     Facts {
-        member: !set_aside && included(lens.membership, id, set),
-        set_aside,
-        matching: set.matching,
+        member: !by_user && !excluded && included(lens.membership, id, set),
+        set_aside: excluded && !by_user,
+        set_aside_by_user: by_user,
+        was_drawn: by_user && included(lens.membership, id, set),
+        matching: set.matching && !by_user,
         online: device.presence.is_some_and(|p| p.online),
         known: entry.is_some_and(DeviceModel::says_anything),
         answers: own.candidate.is_some() && entry.is_some_and(|e| Some(e.running) == own.candidate),
@@ -244,6 +266,7 @@ fn facts(
         code: attempt.and_then(|a| a.code),
         since: attempt.map_or(Time::ZERO, |a| a.since),
         heard_at: report.map_or(Time::ZERO, |r| r.heard),
+        by_rhythm: None,
     }
 }
 
@@ -260,8 +283,8 @@ fn subject<'a>(
     let of_arm = |r: &&DeviceReport| (Some(r.digest) == own.candidate) == (arm == Arm::Canary);
     let activated = entry.map_or(Time::ZERO, |e| e.began(own.candidate));
     let report = report.filter(of_arm);
-    let (stratum, site) = (set.stratum, set.site);
-    Some(Subject { id: &device.id, number, arm, stratum, site, labels, facts, activated, report })
+    let (stratum, watched, site) = (set.stratum, set.watched, set.site);
+    Some(Subject { id: &device.id, number, arm, stratum, watched, site, labels, facts, activated, report })
 }
 
 impl<'a> Subject<'a> {
@@ -298,6 +321,10 @@ impl modelfleet_evidence::Device for Counted<'_> {
 
     fn stratum(&self) -> u16 {
         self.subject.stratum
+    }
+
+    fn watched(&self) -> [u16; WATCHED_MAX] {
+        self.subject.watched
     }
 
     fn site(&self) -> u16 {

@@ -118,6 +118,14 @@ impl WindowTallies {
         })
     }
 
+    /// Windows from `first` on and before `end` of which anything is known; spans count in proportion.
+    #[must_use]
+    pub fn known(&self, first: u64, end: u64) -> u64 {
+        let of =
+            |indicator| self.since(indicator, first).known.saturating_sub(self.since(indicator, end).known);
+        (0..self.indicators()).map(of).max().unwrap_or(0)
+    }
+
     /// The device's own past of an indicator, under the model before.
     #[must_use]
     pub fn past(&self, indicator: usize) -> Counts {
@@ -165,6 +173,8 @@ mod tests {
         assert_eq!(since(113), (0, 0));
         assert_eq!(since(999), (0, 0));
         assert_eq!((tallies.past(0).known, tallies.past(0).bad), (200, 7));
+        let known = [(0, 999), (100, 104), (108, 110), (109, 112), (112, 113), (113, 999)];
+        assert_eq!(known.map(|(first, end)| tallies.known(first, end)), [11, 4, 2, 1, 1, 0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod bad_devices;
 
 use modelfleet_evidence::{
     Arms, Asked, LookPlan, Measured, Moment, Names, Question, StageWindows, Wording, merged_window,
-    put_names, stage_seed,
+    put_names, set_aside_command, stage_seed,
 };
 use modelfleet_judge as judge;
 use modelfleet_judge::record::Record;
@@ -102,14 +102,15 @@ pub fn assess(judged: &Judged<'_>) -> Answer {
     let id = |subject: &modelfleet_evidence::Subject| {
         judged.subjects.get(subject.place as usize).map(|subject| subject.id.clone())
     };
-    let spread_by = &valid.policy.stage(state.stage).spread_by;
+    let stage = valid.policy.stage(state.stage);
     let labels = |subject: &modelfleet_evidence::Subject| {
         let subject = judged.subjects.get(subject.place as usize)?;
         judged.fleet?.labels_numbered(subject.labels)
     };
     let names = Names { id: &id, labels: &labels };
-    put_names(&mut answer.assessment, &arms, names, spread_by);
-    let wording = Wording { shared: &shared, names };
+    put_names(&mut answer.assessment, &arms, names, stage);
+    let set_aside = set_aside_command(&parts.rollout, &answer.assessment, &arms, names);
+    let wording = Wording { shared: &shared, set_aside, names };
     let evidence = modelfleet_evidence::evidence(state, &arms, answer.looks, &answer.assessment, &wording);
     Answer { evidence, assessment: answer.assessment, looks: answer.looks, recorded }
 }

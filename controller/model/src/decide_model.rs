@@ -1,12 +1,13 @@
 //! One model of one fleet: everything that happens next, from one snapshot and one moment.
 
-use modelfleet_crds::ResourceExt;
+use modelfleet_crds::{ModelVersion, ResourceExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use modelfleet_fleet::{Fleet, Key, Link};
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
+use modelfleet_protocol::trust::TrustDocument;
 use modelfleet_rollout::{Action, Production};
 use modelfleet_spec::Problem;
 
@@ -18,6 +19,8 @@ use crate::production;
 use crate::recall::{Recall, recall};
 use crate::recording::LookMark;
 use crate::restore::restored;
+use crate::security_floor::Floor;
+use crate::status::conditions::NewCondition;
 use crate::version_facts;
 
 /// What was recorded last, by namespace and rollout.
@@ -40,6 +43,8 @@ pub struct Snapshot {
     pub recalled: Option<Arc<Plan>>,
     /// What devices have said; `None`: nothing is kept of the fleet.
     pub fleet: Option<Fleet>,
+    /// The trust document that counts for the fleet.
+    pub trust: Option<Arc<TrustDocument>>,
     /// The connection to the broker.
     pub link: Link,
     /// Looks that were recorded; `None`: nothing is recorded.
@@ -63,6 +68,8 @@ pub struct ModelDecision {
     pub plan: DesiredPlan,
     /// What becomes of the report samples that the fleet keeps of the model.
     pub samples: SampleChange,
+    /// Versions whose condition about the security floor is to be written.
+    pub floor_told: Vec<(Arc<ModelVersion>, NewCondition)>,
     /// When to look again, whatever the rollouts wait for.
     pub wake_at: Option<Time>,
 }
@@ -106,16 +113,19 @@ pub fn decide_model(snapshot: &Snapshot, now: Time) -> ModelDecision {
     let owner = plan_owner(&inputs).map(|input| input.rollout.clone());
     let plan_owner = rollouts.iter().position(|one| Some(one.rollout.name_any()) == owner);
     let production = decided_production(&rollouts);
+    let floor = Floor::of(snapshot.trust.as_deref(), &snapshot.key.1);
+    let forbidden = floor.digests(&builds);
     let plan = desired_plan(PlanSources {
         key: &snapshot.key,
         inputs: &inputs,
-        builds: &builds,
+        builds: &floor.allowed(&builds),
         production: &production.unwrap_or_else(|| production::production(&objects, held)),
-        rejected: version_facts::rejected(&objects, held),
+        rejected: forbidden.into_iter().chain(version_facts::rejected(&objects, held)).collect(),
         newest: held,
         // Asked of every device, and read only where no rollout is left.
         in_use: inputs.is_empty() && snapshot.fleet.as_ref().is_some_and(|fleet| fleet.uses(&snapshot.key.1)),
     });
+    let plan = floor.without_forbidden(plan);
     let problem = plan::problem(&plan);
     let plan = match problem {
         None => plan,
@@ -123,7 +133,8 @@ pub fn decide_model(snapshot: &Snapshot, now: Time) -> ModelDecision {
     };
     let plan = if wake_at.is_some() { DesiredPlan::Unchanged } else { plan };
     let samples = sample_change(&rollouts, sampling);
-    ModelDecision { objects, to_restore, rollouts, plan_owner, plan, samples, wake_at }
+    let floor_told = floor.to_tell(&objects);
+    ModelDecision { objects, to_restore, rollouts, plan_owner, plan, samples, floor_told, wake_at }
 }
 
 fn sample_change(rollouts: &[RolloutOutcome], sampling: Option<Sampling>) -> SampleChange {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use modelfleet_crds::ResourceExt;
 use modelfleet_crds::Rollout;
+use modelfleet_fleet::census::{Missing, WAIT_MS};
 use modelfleet_fleet::windows::Counting;
 use modelfleet_fleet::{Fleet, Link};
 use modelfleet_judge::StageState;
@@ -17,8 +18,8 @@ use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Action, Decision, Evidence, Facts, FleetView, Intent, Phase, PlanView, Production, Queue, State,
-    VersionFact, decide, plan_view,
+    Action, Decision, Evidence, Facts, FleetView, Intent, MissingDevices, Phase, PlanView, Production, Queue,
+    State, VersionFact, decide, plan_view,
 };
 use modelfleet_spec::{Problem, Valid, silent_after_ms};
 
@@ -26,10 +27,11 @@ use crate::assess::Answer;
 use crate::decide_model::Snapshot;
 use crate::inputs::{RolloutInput, Spec};
 use crate::interventions::intervenes;
+use crate::known_devices;
 use crate::objects::ModelObjects;
 use crate::production;
 use crate::queue::{Entry, others_wait, places};
-use crate::restore;
+use crate::security_floor::Floor;
 use crate::status::memory::Memory;
 use crate::status::time::from_k8s;
 
@@ -89,6 +91,7 @@ struct Shared<'a> {
     snapshot: &'a Snapshot,
     objects: &'a ModelObjects,
     builds: &'a BTreeMap<String, ModelBuild>,
+    floor: Floor<'a>,
     production: Production,
     link: Link,
     recalling: bool,
@@ -116,12 +119,15 @@ pub(crate) fn decide_rollouts(
     now: Time,
 ) -> (Vec<RolloutOutcome>, Option<Sampling>) {
     let production = production::production(objects, held);
-    let mut entries: Vec<Entry> = rollouts.iter().map(|read| entry(objects, &production, read)).collect();
+    let floor = Floor::of(snapshot.trust.as_deref(), &snapshot.key.1);
+    let mut entries: Vec<Entry> =
+        rollouts.iter().map(|read| entry(objects, floor, &production, read)).collect();
     let states = rollouts.iter().map(|read| &read.memory.state);
     let any_active = states.clone().any(|state| state.phase.is_active());
     let last_ended = states.filter(|s| s.phase.is_terminal()).map(|s| s.figures.ended_at).max().flatten();
     let link = snapshot.link.of_fleet(snapshot.fleet.as_ref().and_then(Fleet::complete_since));
-    let mut shared = Shared { snapshot, objects, builds, production, link, recalling, sampling: None, now };
+    let mut shared =
+        Shared { snapshot, objects, builds, floor, production, link, recalling, sampling: None, now };
     // Rollouts under way first, then those that have ended, the last one first: one that begins to go back right now goes
     // before all that wait.
     let mut order: Vec<(usize, RolloutInput)> = rollouts.into_iter().enumerate().collect();
@@ -155,12 +161,12 @@ pub(crate) fn decide_rollouts(
 
 /// A rollout that cannot start, because its spec or its version is wrong or a plan has no room for it, keeps no other rollout
 /// waiting.
-fn entry(objects: &ModelObjects, production: &Production, read: &RolloutInput) -> Entry {
+fn entry(objects: &ModelObjects, floor: Floor<'_>, production: &Production, read: &RolloutInput) -> Entry {
     let created = read.rollout.metadata.creation_timestamp.as_ref();
     let spec = &read.rollout.spec;
     let state = &read.memory.state;
-    let may_start = match restore::fact(objects, &read.rollout, state, &spec.version) {
-        VersionFact::Missing | VersionFact::Unverifiable(_) => false,
+    let may_start = match floor.fact(objects, &read.rollout, state, &spec.version) {
+        VersionFact::Missing | VersionFact::Unverifiable(_) | VersionFact::Forbidden(_) => false,
         VersionFact::Rejected { at, .. } | VersionFact::Doubtful { at, .. } => {
             !state.is_refused(at, spec.retry_token.as_deref())
         }
@@ -213,11 +219,27 @@ impl Shared<'_> {
         };
         let mut intent = self.intent(&rollout, &memory.state, place);
         intent.facts.unreadable = problem.as_ref().map(ToString::to_string);
+        let missing = self.missing(&rollout, &valid).filter(|_| looks);
+        if missing.is_some() {
+            (intent.facts.view_complete, intent.facts.missing) = (false, missing);
+        }
+        intent.facts.prior_forbidden =
+            self.floor.forbids_way_back(memory.state.prior.of(valid.policy.scope()));
         let urgent = looks && intervenes(&rollout.spec, intent.deleted(), &memory.state);
         let mut decided = self.decided(valid, memory, membership, intent, (looks, urgent));
         decided.problem = problem;
         decided.restored = restored;
+        let until = missing.map(|missing| missing.until);
+        decided.decision.wake_at = decided.decision.wake_at.into_iter().chain(until).min();
         RolloutOutcome { rollout, result: Ok(Box::new(decided)), phase_before }
+    }
+
+    /// The devices that are to be waited for before anything is decided.
+    fn missing(&self, rollout: &Rollout, valid: &Valid) -> Option<MissingDevices> {
+        let fleet = self.snapshot.fleet.as_ref().filter(|_| self.link.settled)?;
+        let Missing { known, seen, enough, until } =
+            known_devices::missing(self.objects, rollout, &valid.scope, fleet, self.now)?;
+        Some(MissingDevices { known, seen, enough, wait_ms: WAIT_MS, until })
     }
 
     fn intent(
@@ -241,9 +263,10 @@ impl Shared<'_> {
             promote: spec.promote.clone(),
             retry_token: spec.retry_token.clone(),
             facts: Facts {
-                version: restore::fact(self.objects, rollout, state, version),
+                version: self.floor.fact(self.objects, rollout, state, version),
                 production: self.production.clone(),
                 prior_gone: state.prior.entries().iter().any(|one| !self.builds.contains_key(&one.version)),
+                prior_forbidden: String::new(),
                 queue,
                 others_wait,
                 deleted: rollout.metadata.deletion_timestamp.is_some(),
@@ -251,6 +274,7 @@ impl Shared<'_> {
                 broker_connected: self.link.connected,
                 view_complete: self.link.settled && !self.recalling,
                 plan_lost: self.recalling,
+                missing: None,
                 unable_why: String::new(),
                 heard_at: heard_at.map(|at| at.max(sent_at.unwrap_or(at))),
                 silent_by_plan_ms: plan
@@ -272,18 +296,19 @@ impl Shared<'_> {
     ) -> Decided {
         let view = plan_view(&valid.policy, &memory.state);
         let mut membership = membership.filter(|stored| stored.salt == view.salt).unwrap_or_default();
-        membership.exclude.clone_from(&memory.state.quarantined);
+        membership.exclude = valid.policy.excluded(&memory.state);
         let quick = urgent.then(|| self.decide_by_last_look(&valid, &memory, &view, &intent)).flatten();
         let (mut decision, seen, answer) = quick.unwrap_or_else(|| {
+            let whole = self.link.settled && intent.facts.missing.is_none();
             let judged = intent.facts.unreadable.is_none();
             let (seen, answer) = match looks {
-                true => self.look(&valid, &memory, &membership, &view, judged),
+                true => self.look(&valid, &memory, &membership, &view, (judged, whole)),
                 false => (None, None),
             };
             let evidence = answer.as_ref().map_or_else(Evidence::default, |a| a.evidence.clone());
             (self.decide(&valid, &memory, seen.as_ref(), &evidence, intent), seen.map(Arc::new), answer)
         });
-        membership.exclude.clone_from(&decision.state.quarantined);
+        membership.exclude = valid.policy.excluded(&decision.state);
         for action in &decision.actions {
             if let Action::OpenStage { salt, share, .. } = action {
                 membership = self.draw(membership, salt, share, self.builds.get(&decision.state.version));

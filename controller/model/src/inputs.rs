@@ -10,11 +10,11 @@ use modelfleet_protocol::plan::Plan;
 use modelfleet_rollout::Phase;
 use modelfleet_spec::{Problem, Valid, needs_version, stand_in, validate};
 
-use crate::builds::build;
 use crate::objects::ModelObjects;
 use crate::restore::ended;
 use crate::status::memory::Memory;
 use crate::status::recall;
+use modelfleet_spec::builds::build;
 
 /// A rollout with its spec and its status read.
 pub struct RolloutInput {

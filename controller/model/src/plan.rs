@@ -78,7 +78,7 @@ pub fn plan_owner(inputs: &[PlanInput]) -> Option<&PlanInput> {
 pub fn desired_plan(sources: PlanSources<'_>) -> DesiredPlan {
     let PlanSources { key, inputs, builds, production, rejected, newest, in_use } = sources;
     let input = plan_owner(inputs);
-    let build = |version: &str| builds.get(version).cloned();
+    let build = |version: &str| builds.get(version).cloned().map(ModelBuild::as_sent);
     // What the plan's own rollout takes back goes first, whatever its version's record says by now.
     let own = input.into_iter().chain(inputs).filter(|input| input.view.rejected);
     let own = own.filter_map(|input| build(&input.view.version)).map(|build| build.digest);

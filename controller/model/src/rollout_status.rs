@@ -62,6 +62,7 @@ fn inputs<'a>(
             failures: &s.failures,
             omitted: &s.omitted,
             other_plan: &s.other_plan,
+            trust: &s.trust,
         }),
         answer: decided.answer.as_ref(),
         plan,

@@ -7,6 +7,7 @@ pub mod membership;
 pub mod memory;
 pub mod problem;
 pub mod time;
+pub mod trust;
 pub mod verdicts;
 
 use modelfleet_crds::rollout::RolloutStatus;
@@ -24,6 +25,7 @@ use modelfleet_fleet::other_plan::OtherPlan;
 use modelfleet_fleet::view::FailedDevice;
 use modelfleet_spec::Valid;
 use time::{cut, signed, to_k8s};
+use trust::TrustReading;
 
 const MESSAGE_MAX: usize = 512;
 const LOG_MESSAGE_MAX: usize = 200;
@@ -67,6 +69,8 @@ pub struct FleetNumbers<'a> {
     pub omitted: &'a Omitted,
     /// Connected devices that hold another plan than the newest.
     pub other_plan: &'a OtherPlan,
+    /// The trust document that counts, and how many devices hold it.
+    pub trust: &'a TrustReading,
 }
 
 /// What the status remembers; a rollout without a readable status has not been looked at.
@@ -89,7 +93,11 @@ pub fn status_from(inputs: &StatusInputs<'_>, before: Option<&RolloutStatus>) ->
     let begun = state.stage_opened_at.is_some();
     let mut conditions =
         conditions::new_conditions(modelfleet_rollout::conditions(policy, state, inputs.reasons));
-    conditions.extend(fleet_conditions::new_conditions(inputs.fleet.as_ref(), &before.conditions));
+    conditions.extend(fleet_conditions::new_conditions(
+        inputs.fleet.as_ref(),
+        &before.conditions,
+        inputs.now,
+    ));
     conditions.extend(restored(inputs, before));
     let stage_name = |clause: usize| policy.stage(u32::try_from(clause).unwrap_or(0)).name.clone();
     let judged = inputs.answer.map(|answer| &answer.assessment);
@@ -111,6 +119,7 @@ pub fn status_from(inputs: &StatusInputs<'_>, before: Option<&RolloutStatus>) ->
         updated: updated(inputs, before),
         verdict_summary: verdict_summary(inputs, before),
         counts: inputs.fleet.map(counts).or(before.counts),
+        trust: inputs.fleet.map_or(before.trust.clone(), |seen| seen.trust.field()),
         membership: (!inputs.membership.salt.is_empty())
             .then(|| membership::to_field(inputs.membership, stage_name)),
         judge: Some(judge(inputs, before)),

@@ -191,16 +191,16 @@ fn verify(status: &mut ModelVersionStatus) {
     }
 }
 
-/// The conditions of a version, worked out from the rest of its status; `blocked`: why it is not deleted yet.
+/// The conditions of a version, worked out from the rest of its status; `beside`: those that are not.
 #[must_use]
 pub fn version_conditions(
     object: &ModelVersion,
     status: &ModelVersionStatus,
-    blocked: Option<NewCondition>,
+    beside: Vec<NewCondition>,
     now: Time,
 ) -> Vec<Field> {
     let before = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let conditions = conditions(status).into_iter().chain(blocked).collect();
+    let conditions = conditions(status).into_iter().chain(beside).collect();
     to_fields(conditions, before, object.metadata.generation, now)
 }
 

@@ -99,6 +99,7 @@ impl Large {
             plan: None,
             recalled: None,
             fleet: self.index.fleet(&key().0),
+            trust: None,
             link: Link { connected: true, settled: true, since: Time(1) },
             recorded: None,
             last_looks: Arc::default(),

@@ -49,7 +49,7 @@ pub(crate) fn broken(
     let rules = bounds(now, decision)
         .into_iter()
         .chain(order(before, intent, decision))
-        .chain(harm(policy, before, decision))
+        .chain(harm(policy, before, intent, decision))
         .chain(plan(policy, decision));
     rules.into_iter().find(|(holds, _)| !holds).map(|(_, rule)| Broken(rule))
 }
@@ -97,7 +97,7 @@ fn order(before: &State, intent: &Intent, decision: &Decision) -> Vec<Rule> {
     ]
 }
 
-fn harm(policy: &Policy, before: &State, decision: &Decision) -> Vec<Rule> {
+fn harm(policy: &Policy, before: &State, intent: &Intent, decision: &Decision) -> Vec<Rule> {
     let after = &decision.state;
     let same = after.attempt == before.attempt;
     let harmed = after.harm.is_some();
@@ -111,7 +111,9 @@ fn harm(policy: &Policy, before: &State, decision: &Decision) -> Vec<Rule> {
         Phase::Succeeded => before.phase == Phase::Succeeded,
         Phase::Queued | Phase::Refused | Phase::Progressing | Phase::AwaitingApproval => false,
     };
-    let automatic = policy.parts().rollback == RollbackPolicy::Automatic;
+    // There may be no version that devices may go back to.
+    let may_go_back = intent.facts.prior_forbidden.is_empty();
+    let automatic = policy.parts().rollback == RollbackPolicy::Automatic && may_go_back;
     vec![
         (!same || before.harm.is_none() || harmed, "shown harm is not forgotten within an attempt"),
         (!harmed || stands, "after shown harm it stands or goes back"),
@@ -157,6 +159,7 @@ mod tests {
             target: Target::Ppm(1_000_000),
             selector: Selector::default(),
             spread_by: vec![],
+            watch_by: vec![],
             bake_ms: 0,
             approval: crate::Approval::Automatic,
             limits,
@@ -171,6 +174,7 @@ mod tests {
             rollout: "r".to_owned(),
             uid: "u".to_owned(),
             version: "1.0.0".to_owned(),
+            set_aside: Vec::new(),
             stages: vec![stage],
             on_undecided: crate::OnUndecided::Hold,
             rollback: RollbackPolicy::Automatic,

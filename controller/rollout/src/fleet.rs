@@ -36,8 +36,16 @@ pub struct FleetView {
     pub incompatible: u64,
     /// Members that activated and were not heard since.
     pub silent_after_activation: u64,
-    /// Eligible members that run the candidate and that contact is lost with: not connected, or not heard any more.
+    /// Eligible members that run the candidate and that contact is lost with: not connected, or not heard any more, and not
+    /// because they are always away at this time of day.
     pub lost: u64,
+    /// Of these, those that have not been watched for a day, so that their rhythm is not known.
+    pub lost_untold: u64,
+    /// Devices with the candidate, or that the stage could have drawn, that contact is lost with at a time at which they were
+    /// away on the days before.
+    pub away_by_rhythm: u64,
+    /// The same at a time at which they were not away before.
+    pub away_beyond_rhythm: u64,
     /// Devices that the current stage could have drawn and that have nothing to do with the candidate.
     pub others: u64,
     /// Of these, those that are not connected, or not heard any more.
@@ -65,7 +73,7 @@ impl FleetView {
     #[must_use]
     pub fn has_lost_most(&self) -> bool {
         let [had, lost, others, others_lost] =
-            [self.activated, self.lost, self.others, self.others_lost].map(u128::from);
+            [self.activated, self.out_of_contact(), self.others, self.others_lost].map(u128::from);
         if lost == 0 || (lost == 1 && self.silent_after_activation == 0) {
             return false;
         }
@@ -75,6 +83,16 @@ impl FleetView {
         }
         let half = 2 * lost >= had;
         2 * others_lost < others && half && (most || lost * others >= 4 * others_lost * had)
+    }
+
+    /// Devices that run the candidate and that contact is lost with, those left out that are away by their rhythm. Where four of five
+    /// that contact is lost with and that tell their rhythm are, it is a night, and those that do not tell it are away
+    /// for the same reason.
+    #[must_use]
+    pub fn out_of_contact(&self) -> u64 {
+        let night =
+            self.away_by_rhythm > 0 && self.away_by_rhythm >= self.away_beyond_rhythm.saturating_mul(4);
+        if night { self.lost.saturating_sub(self.lost_untold) } else { self.lost }
     }
 
     /// Devices that had the candidate and say that they do not run it any more.

@@ -24,6 +24,21 @@ pub struct Intent {
     pub facts: Facts,
 }
 
+/// Devices that are missing of those that a rollout selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingDevices {
+    /// Known before.
+    pub known: u64,
+    /// Known now.
+    pub seen: u64,
+    /// With so many the rollout goes on.
+    pub enough: u64,
+    /// How long they are waited for in all, milliseconds.
+    pub wait_ms: u64,
+    /// From then on the rollout goes on with those that there are.
+    pub until: Time,
+}
+
 /// What the shell observed beside the fleet. The default is a controller that has seen nothing yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -33,6 +48,8 @@ pub struct Facts {
     pub production: Production,
     /// Nothing is known any more of a build to go back to: neither its object nor the plan has it.
     pub prior_gone: bool,
+    /// Why devices may not go back to what they had before: the trust document forbids it. Empty: they may.
+    pub prior_forbidden: String,
     /// The rollout of the same model that goes first; `None` when it is this one's turn. One that has ended is taken
     /// back behind one that waits, but not while one is under way.
     pub queue: Option<Queue>,
@@ -49,6 +66,8 @@ pub struct Facts {
     /// The view is not complete because broker and statuses have lost what is in production, and a device is still to send
     /// the plan that says it.
     pub plan_lost: bool,
+    /// The view is not complete because many devices are missing that were known before this controller started.
+    pub missing: Option<MissingDevices>,
     /// When any device of the fleet was last heard; `None` before the first.
     pub heard_at: Option<Time>,
     /// Why devices cannot run the build, with how many, for people; empty while nothing is known of that.
@@ -72,6 +91,8 @@ pub enum VersionFact {
     Registered,
     /// The check failed; why.
     Unverifiable(String),
+    /// The trust document forbids it for good; why, and what to do.
+    Forbidden(String),
     /// Digest and signature were checked.
     Verified,
     /// It is the stable version of some devices, or of all.

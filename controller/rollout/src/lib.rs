@@ -38,11 +38,11 @@ pub use decide::decide;
 pub use decision::{Action, Decision, EventKind};
 pub use evidence::{Coverage, Evidence, HardStop, Verdict};
 pub use fleet::FleetView;
-pub use intent::{Facts, Intent, Queue, UNCONFIRMED_MAX, VersionFact};
+pub use intent::{Facts, Intent, MissingDevices, Queue, UNCONFIRMED_MAX, VersionFact};
 pub use moves::{Move, PhaseKind, after};
 pub use policy::{
     Amount, Approval, Limits, OnUndecided, Policy, PolicyError, PolicyParts, RollbackPolicy,
-    SETTLING_WINDOWS, STAGES_MAX, Stage, StandIn,
+    SETTLING_WINDOWS, STAGES_MAX, Stage, StandIn, WATCH_MAX,
 };
 pub use production::{Production, Proven, SELECTORS_BYTES_MAX};
 pub use reason::{Reason, ReasonCode};
@@ -51,5 +51,5 @@ pub use state::{
     Breach, Cause, Drawn, Figures, Harm, LOG_MAX, LOG_MESSAGE_MAX, LogEntry, Passed, PassedStage, PauseCause,
     Phase, QUARANTINED_MAX, Rollback, State,
 };
-pub use text::{apart, clip};
+pub use text::{apart, clip, many, sentences};
 pub use view::{PlanView, Speaks, plan_view};

@@ -4,15 +4,21 @@ mod rules;
 mod stand_in;
 
 use modelfleet_protocol::draw::{Floor, Share, Target};
+use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::membership::CLAUSES_MAX;
 use modelfleet_protocol::observe::Observe;
 use modelfleet_protocol::plan::{Fetch, Mode, Probation};
 use modelfleet_protocol::selector::Selector;
 
+use crate::state::State;
+
 pub use stand_in::StandIn;
 
 /// Most stages of a rollout: each may need a clause of its own in the membership.
 pub const STAGES_MAX: usize = CLAUSES_MAX;
+
+/// Most labels that a stage watches.
+pub const WATCH_MAX: usize = 4;
 
 /// Windows after its warm-up in which a device settles after a change of models, where a spec does not say how many.
 pub const SETTLING_WINDOWS: u64 = 5;
@@ -42,6 +48,10 @@ pub struct PolicyParts {
     pub uid: String,
     /// The version that is rolled out, for people and for telling that it was changed.
     pub version: String,
+    /// Devices that a user has set aside, ordered, at most
+    /// [`SET_ASIDE_MAX`](modelfleet_protocol::membership::SET_ASIDE_MAX): they run what they ran before, and count in
+    /// nothing that a stage has or lacks.
+    pub set_aside: Vec<DeviceId>,
     /// One to [`STAGES_MAX`], growing.
     pub stages: Vec<Stage>,
     /// What happens to a stage that is still undecided at its deadline.
@@ -74,6 +84,8 @@ pub struct Stage {
     pub selector: Selector,
     /// Labels over whose values it spreads.
     pub spread_by: Vec<String>,
+    /// Labels in whose values harm is looked for, whatever it spreads over.
+    pub watch_by: Vec<String>,
     /// Time it is watched at least, milliseconds; pauses and times without contact do not count.
     pub bake_ms: u64,
     /// Whether a person must agree before the stage begins.
@@ -194,6 +206,29 @@ impl Policy {
     pub fn stage(&self, index: u32) -> &Stage {
         let last = self.parts.stages.len() - 1;
         &self.parts.stages[(index as usize).min(last)]
+    }
+
+    /// Whether a user has set the device aside.
+    #[must_use]
+    pub fn sets_aside(&self, device: &DeviceId) -> bool {
+        self.parts.set_aside.binary_search(device).is_ok()
+    }
+
+    /// A hash of the devices that a user has set aside; 0 for none.
+    #[must_use]
+    pub fn set_aside_hash(&self) -> u32 {
+        let bytes = self.parts.set_aside.iter().flat_map(|id| id.as_str().bytes().chain([0]));
+        bytes.fold(0, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193).wrapping_add(1))
+    }
+
+    /// Devices that the plan leaves out whatever was drawn, ordered: those that this attempt has quarantined, and those that
+    /// a user has set aside.
+    #[must_use]
+    pub fn excluded(&self, state: &State) -> Vec<DeviceId> {
+        let mut all: Vec<DeviceId> = state.quarantined.iter().chain(&self.parts.set_aside).cloned().collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// The devices that have the version after the last stage: those that it is proven for, and no others.

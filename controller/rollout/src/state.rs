@@ -149,6 +149,14 @@ pub struct Drawn {
     pub target: Target,
     /// When it was asked for.
     pub at: Time,
+    /// A hash of the devices that a user had set aside then, 0 for none: when others are, other devices are drawn for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub set_aside: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Harm that was shown.
@@ -212,6 +220,8 @@ pub enum Cause {
     Superseded,
     /// No device of the stage can run it. Not rejected: other devices may.
     NobodyCanRun,
+    /// The trust document forbids the version. Not rejected: no harm was shown, and no retry token lifts it.
+    VersionForbidden,
 }
 
 /// How a stage was left.
@@ -326,6 +336,7 @@ impl Cause {
             Cause::Deleted => "Deleted",
             Cause::Superseded => "Superseded",
             Cause::NobodyCanRun => "NobodyCanRun",
+            Cause::VersionForbidden => "VersionForbidden",
         }
     }
 }

@@ -28,7 +28,8 @@ pub(crate) fn running(ms: u64) -> String {
 }
 
 /// A number with its noun.
-pub(crate) fn many(count: u64, noun: &str) -> String {
+#[must_use]
+pub fn many(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
@@ -39,7 +40,8 @@ pub(crate) fn percent(ppm: u32) -> String {
 }
 
 /// The parts as sentences, each with a capital and a stop; empty ones are left out.
-pub(crate) fn sentences(parts: &[&str]) -> String {
+#[must_use]
+pub fn sentences(parts: &[&str]) -> String {
     let ended = parts.iter().map(|part| part.trim().trim_end_matches('.')).filter(|part| !part.is_empty());
     ended.map(|part| format!("{}.", capital(part))).collect::<Vec<_>>().join(" ")
 }

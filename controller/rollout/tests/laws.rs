@@ -67,6 +67,7 @@ fn counts() -> impl Strategy<Value = FleetView> {
         lost: n[20],
         others: n[21],
         others_lost: n[22],
+        ..FleetView::default()
     })
 }
 
@@ -113,6 +114,7 @@ fn intent() -> impl Strategy<Value = Intent> {
         1 => Just(VersionFact::Unverifiable("digest".to_owned())),
         1 => Just(VersionFact::Production),
         1 => Just(VersionFact::Archived),
+        1 => Just(VersionFact::Forbidden("below the floor".to_owned())),
         2 => Just(VersionFact::Rejected { reason: "harm".to_owned(), at: BEGIN }),
     ];
     let name = || prop::option::of(prop::sample::select(vec!["canary", "early", "broad", "full", "no"]));
@@ -122,14 +124,14 @@ fn intent() -> impl Strategy<Value = Intent> {
     let queue = prop::option::weighted(0.1, queue);
     let unreadable = prop::option::weighted(0.1, Just("spec.slos: cannot work".to_owned()));
     let heard = prop::option::weighted(0.9, 0..100_u64);
-    let facts = (version, queue, flag(0.1), unreadable);
+    let facts = (version, queue, flag(0.1), unreadable, flag(0.1));
     (flag(0.2), flag(0.2), name(), token, facts, flag(0.8), flag(0.9), heard).prop_map(
         |(
             paused,
             abort,
             promote,
             retry_token,
-            (version, queue, deleted, unreadable),
+            (version, queue, deleted, unreadable, prior_forbidden),
             broker,
             complete,
             heard,
@@ -142,6 +144,8 @@ fn intent() -> impl Strategy<Value = Intent> {
             let facts = &mut intent.facts;
             (facts.version, facts.queue, facts.deleted) = (version, queue, deleted);
             facts.unreadable = unreadable;
+            facts.prior_forbidden =
+                if prior_forbidden { "below the floor".to_owned() } else { String::new() };
             (facts.broker_connected, facts.view_complete) = (broker, complete);
             facts.heard_at = heard.map(|m| Time(BEGIN.0 - m * MINUTE));
             intent
@@ -176,7 +180,7 @@ prop_compose! {
         let state = &mut world.state;
         *state = State { phase, attempt, stage, version: "1.1.0".to_owned(), ..State::default() };
         state.stage_opened_at = opened.map(ago);
-        state.drawn = drawn.map(|(stage, at)| Drawn { stage, target: policy.target(stage), at: ago(at) });
+        state.drawn = drawn.map(|(stage, at)| Drawn { stage, target: policy.target(stage), at: ago(at), set_aside: 0 });
         state.clock.running_since = running.map(ago);
         state.approval_asked_at = asked.map(ago);
         state.breach_waived = waived;

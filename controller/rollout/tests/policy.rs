@@ -47,6 +47,14 @@ fn refusals_name_the_field() {
         |p| p.stages[0].bake_ms = u64::MAX,
         "spec.stages[0].bake: is 18446744073709551615 ms; must be at most ten years",
     );
+    check(
+        |p| p.stages[1].watch_by = (0..5).map(|i| i.to_string()).collect(),
+        "spec.stages[1].watchBy: has 5 labels; give it at most 4",
+    );
+    check(
+        |p| p.stages[1].watch_by = vec!["site".to_owned(); 2],
+        "spec.stages[1].watchBy: names a label twice; name each label once",
+    );
     check(|p| p.stages[0].margin_ppm = Some(1_000_000), "spec.stages[0].margin: must be greater than 1");
     check(
         |p| p.observe.window_ms = 999,

@@ -194,6 +194,10 @@ fn set(world: &mut World, rest: &str) {
         "promote" => world.intent.promote = text,
         "retryToken" => world.intent.retry_token = text,
         "onUndecided" => policy(world, &format!("onUndecided {value}")),
+        "setAside" => {
+            let ids = text.iter().flat_map(|ids| ids.split(' '));
+            world.parts.set_aside = ids.map(|id| id.parse().expect("a device")).collect();
+        }
         _ => panic!("unknown field {rest:?}"),
     }
 }
@@ -219,6 +223,14 @@ fn version(world: &mut World, rest: &str) {
             reason: "5 of 5 devices that tried the new version failed, 0 of 7 others (rollout r). Statistics: p = 0.0013.".to_owned(),
             at: world.now,
         },
+        "below the floor" => {
+            VersionFact::Forbidden("may not run: trust document 4 forbids versions of m below 1.2.0 for good; roll out 1.2.0 or later".to_owned())
+        }
+        "before below the floor" => {
+            world.intent.facts.prior_forbidden =
+                "trust document 4 forbids versions of m below 1.1.0 for good, and before it was 1.0.0".to_owned();
+            return;
+        }
         "rejected" => VersionFact::Rejected { reason: "1.1.0 did harm".to_owned(), at: world.now },
         _ => panic!("unknown fact {rest:?}"),
     };

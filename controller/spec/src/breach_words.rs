@@ -1,37 +1,29 @@
 //! An objective in the words of a person: what is wrong when it is broken, and its limit.
 
-use modelfleet_protocol::metric::{Metric, Unit};
+use modelfleet_protocol::metric::Unit;
 use modelfleet_protocol::observe::Indicator;
 
 /// What is wrong when it is broken: `too many false alarms`.
 pub(crate) fn breach(indicator: &Indicator) -> String {
-    let feature = indicator.feature.as_deref();
-    match indicator.metric {
-        Metric::ErrorRate => "too many errors".to_owned(),
-        Metric::TimeoutRate => "too many timeouts".to_owned(),
-        Metric::LatencyP50 | Metric::LatencyP95 | Metric::LatencyP99 => "slow answers".to_owned(),
-        Metric::FalsePositiveRate => "too many false alarms".to_owned(),
-        Metric::MissedDetectionRate => "too many missed detections".to_owned(),
-        Metric::Accuracy => "too few correct answers".to_owned(),
-        Metric::LowConfidenceRate => "too many answers with low confidence".to_owned(),
-        Metric::MissingFeatureRate => "too many missing input values".to_owned(),
-        Metric::OutOfRangeRate => "too many input values out of range".to_owned(),
-        Metric::FeaturePsi | Metric::FeatureKl => feature
-            .map_or_else(|| "drift of the input values".to_owned(), |name| format!("drift of input {name}")),
-        Metric::CpuUsage => "too much CPU time".to_owned(),
-        Metric::MemoryUsage => "too much memory".to_owned(),
-        Metric::Availability => "too little availability".to_owned(),
-        Metric::Unknown => format!("{} outside its limit", indicator.name),
+    match indicator.metric.entry() {
+        Some(entry) if entry.metric.of_feature() => {
+            let of = indicator.feature.as_ref();
+            let of = of.map_or_else(|| "the input values".to_owned(), |name| format!("input {name}"));
+            format!("{} of {of}", entry.breach)
+        }
+        Some(entry) => entry.breach.to_owned(),
+        None => format!("{} outside its limit", indicator.name),
     }
 }
 
 /// The limit with its unit: `25 %`, `500 ms`, `0.2`.
 pub(crate) fn limit(indicator: &Indicator) -> String {
-    let metric = indicator.metric;
-    match metric.unit() {
-        Unit::Nanos => format!("{} ms", decimal(indicator.threshold, 1_000_000)),
-        Unit::Micros if metric.of_feature() => decimal(indicator.threshold, 1_000_000),
-        Unit::Micros => format!("{} %", decimal(indicator.threshold, 10_000)),
+    match indicator.metric.unit() {
+        Unit::Duration => format!("{} ms", decimal(indicator.threshold, 1_000_000)),
+        Unit::Number => decimal(indicator.threshold, 1_000_000),
+        Unit::Share => format!("{} %", decimal(indicator.threshold, 10_000)),
+        Unit::PerSecond => format!("{} per second", decimal(indicator.threshold, 1_000_000)),
+        Unit::PerYear => format!("{} a year", decimal(indicator.threshold, 1_000_000)),
     }
 }
 
@@ -45,6 +37,7 @@ fn decimal(number: u64, one: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use modelfleet_protocol::metric::Metric;
 
     fn told(metric: Metric, feature: Option<&str>, threshold: u64) -> String {
         let feature = feature.map(str::to_owned);

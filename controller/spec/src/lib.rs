@@ -4,17 +4,21 @@
 //! is rolled out.
 
 mod breach_words;
+pub mod builds;
 mod floors;
 mod objective;
 mod problem;
 mod stage;
 mod stand_in;
 
+use std::collections::BTreeSet;
+
 use modelfleet_crds::rollout::{RelativeTo, RollbackPolicy, UndecidedPolicy};
 use modelfleet_crds::selector::LabelOperator;
 use modelfleet_crds::text::{DurationText, Percent};
 use modelfleet_crds::{DeviceSelector, ModelVersionSpec, Rollout, RolloutSpec};
 use modelfleet_judge::{JudgedBy, OnBreach};
+use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::observe::{HISTOGRAM_WINDOWS, Observe};
 use modelfleet_protocol::plan::{Fetch, Probation};
 use modelfleet_protocol::selector::{Operator, Requirement, Selector};
@@ -72,6 +76,7 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
         rollout: rollout.metadata.name.clone().unwrap_or_default(),
         uid: rollout.metadata.uid.clone().unwrap_or_default(),
         version: spec.version.clone(),
+        set_aside: set_aside(spec)?,
         stages: stage::stages(
             spec,
             &objectives,
@@ -110,6 +115,16 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
     let settling_windows = spec.observe.settling_windows.map(|n| u64::try_from(n).unwrap_or(0));
     let scope = selector([Some(&spec.selector), None]);
     Ok(Valid { policy, scope, objectives, warmup_windows, settling_windows, silent_after_ms })
+}
+
+/// The devices that a user has set aside, ordered.
+fn set_aside(spec: &RolloutSpec) -> Result<Vec<DeviceId>, Problem> {
+    let id = |(at, text): (usize, &String)| {
+        let field = format!("spec.setAside[{at}]");
+        text.parse::<DeviceId>().map_err(|error| Problem::spec(&field, error))
+    };
+    let ids = spec.set_aside.iter().enumerate().map(id).collect::<Result<BTreeSet<_>, Problem>>()?;
+    Ok(ids.into_iter().collect())
 }
 
 /// How long after a device has activated the version its first judged window is known at the latest, milliseconds: behind

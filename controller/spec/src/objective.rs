@@ -2,9 +2,9 @@
 
 use modelfleet_crds::rollout::{BreachAction, JudgedBy as JudgedByField, RelativeTo, Slo};
 use modelfleet_crds::text::BoundValue;
-use modelfleet_crds::{Metric as MetricField, ModelVersionSpec, RolloutSpec};
+use modelfleet_crds::{ModelVersionSpec, RolloutSpec};
 use modelfleet_judge::{JudgedBy, OnBreach};
-use modelfleet_protocol::metric::Metric;
+use modelfleet_protocol::metric::Needs;
 use modelfleet_protocol::observe::Indicator;
 
 use crate::Problem;
@@ -48,7 +48,7 @@ fn objective(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<
     }
     let indicator = Indicator {
         name: slo.name.clone(),
-        metric: metric(slo.metric),
+        metric: slo.metric,
         feature: slo.feature.clone(),
         threshold: threshold(at, slo, version)?,
         min_samples: u64::try_from(slo.min_samples).unwrap_or(1),
@@ -98,20 +98,22 @@ fn tells_confidence(version: &ModelVersionSpec) -> bool {
 
 /// Refuses what no device can measure for this version, before the first device waits for it.
 fn can_be_measured(at: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<(), Problem> {
-    use MetricField as M;
     let name = format!("{} {}", version.model, version.version);
+    let metric = slo.metric.name();
     let refuse = |what: String| Err(Problem::spec(format!("{at}.metric"), what));
     let baseline = version.baseline.as_ref();
     let features = baseline.map_or(&[][..], |b| &b.features);
-    match slo.metric {
-        M::FeaturePsi | M::FeatureKl => {
+    match slo.metric.needs() {
+        _ if slo.metric.entry().is_none() => {
+            refuse("names a metric that this controller does not know; update the controller".to_owned())
+        }
+        Needs::Profile => {
             let binned: Vec<&str> =
                 features.iter().filter(|f| !f.edges.is_empty()).map(|f| f.name.as_str()).collect();
             if binned.is_empty() {
                 return refuse(format!(
-                    "{:?} needs a reference profile, and the baseline of {name} has none; register the version \
-                     with training rows, or remove the objective",
-                    slo.metric
+                    "{metric} needs a reference profile, and the baseline of {name} has none; register the version \
+                     with training rows, or remove the objective"
                 ));
             }
             match &slo.feature {
@@ -125,32 +127,25 @@ fn can_be_measured(at: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<()
                 _ => Ok(()),
             }
         }
-        M::OutOfRangeRate
-            if features.iter().all(|f| f.expected_min.is_none() && f.expected_max.is_none()) =>
-        {
+        Needs::Ranges if features.iter().all(|f| f.expected_min.is_none() && f.expected_max.is_none()) => {
             refuse(format!(
-                "OutOfRangeRate needs expected ranges, and the baseline of {name} has none; add expectedMin or expectedMax to \
+                "{metric} needs expected ranges, and the baseline of {name} has none; add expectedMin or expectedMax to \
                  the version's baseline.features, or remove the objective"
             ))
         }
-        M::LowConfidenceRate if baseline.is_none_or(|b| b.confidence.is_none()) => refuse(format!(
-            "LowConfidenceRate needs baseline.confidence, which {name} does not have; add it to the version, or remove the \
+        Needs::Confidence if baseline.is_none_or(|b| b.confidence.is_none()) => refuse(format!(
+            "{metric} needs baseline.confidence, which {name} does not have; add it to the version, or remove the \
                  objective"
         )),
-        M::LowConfidenceRate if !tells_confidence(version) => refuse(format!(
-            "LowConfidenceRate needs pipeline.decision.confidence, which {name} does not have; add it to the version, or \
+        Needs::Confidence if !tells_confidence(version) => refuse(format!(
+            "{metric} needs pipeline.decision.confidence, which {name} does not have; add it to the version, or \
                  remove the objective"
         )),
-        M::FalsePositiveRate | M::MissedDetectionRate | M::Accuracy
-            if version.pipeline.as_ref().is_none_or(|p| p.decision.is_none()) =>
-        {
-            refuse(format!(
-                "{:?} needs pipeline.decision, which says when an answer is positive, and {name} does not have it; add it to the \
-                 version, or remove the objective",
-                slo.metric
-            ))
-        }
-        _ => Ok(()),
+        Needs::Truth if version.pipeline.as_ref().is_none_or(|p| p.decision.is_none()) => refuse(format!(
+            "{metric} needs pipeline.decision, which says when an answer is positive, and {name} does not have it; add it \
+                 to the version, or remove the objective"
+        )),
+        Needs::Nothing | Needs::Ranges | Needs::Confidence | Needs::Truth => Ok(()),
     }
 }
 
@@ -158,10 +153,10 @@ fn threshold(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<
     let path = format!("{at}.threshold");
     let bound = slo.threshold.value().map_err(|e| Problem::spec(&path, e))?;
     match (slo.relative_to, bound) {
-        (RelativeTo::None, BoundValue::Milliseconds(ms)) if slo.metric.is_latency() => {
+        (RelativeTo::None, BoundValue::Milliseconds(ms)) if slo.metric.is_duration() => {
             Ok(unsigned(ms).saturating_mul(1_000_000))
         }
-        (RelativeTo::None, BoundValue::Millionths(millionths)) if !slo.metric.is_latency() => {
+        (RelativeTo::None, BoundValue::Millionths(millionths)) if !slo.metric.is_duration() => {
             Ok(unsigned(millionths))
         }
         (RelativeTo::Baseline, BoundValue::Millionths(share)) => {
@@ -192,25 +187,4 @@ fn baseline(field: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<i64, P
 
 fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
-}
-
-fn metric(field: MetricField) -> Metric {
-    match field {
-        MetricField::ErrorRate => Metric::ErrorRate,
-        MetricField::TimeoutRate => Metric::TimeoutRate,
-        MetricField::LatencyP50 => Metric::LatencyP50,
-        MetricField::LatencyP95 => Metric::LatencyP95,
-        MetricField::LatencyP99 => Metric::LatencyP99,
-        MetricField::FalsePositiveRate => Metric::FalsePositiveRate,
-        MetricField::MissedDetectionRate => Metric::MissedDetectionRate,
-        MetricField::Accuracy => Metric::Accuracy,
-        MetricField::LowConfidenceRate => Metric::LowConfidenceRate,
-        MetricField::MissingFeatureRate => Metric::MissingFeatureRate,
-        MetricField::OutOfRangeRate => Metric::OutOfRangeRate,
-        MetricField::FeaturePsi => Metric::FeaturePsi,
-        MetricField::FeatureKl => Metric::FeatureKl,
-        MetricField::CpuUsage => Metric::CpuUsage,
-        MetricField::MemoryUsage => Metric::MemoryUsage,
-        MetricField::Availability => Metric::Availability,
-    }
 }

@@ -59,6 +59,7 @@ fn stage(
         },
         selector: selector([Some(&spec.selector), field.selector.as_ref()]),
         spread_by: field.spread_by.clone(),
+        watch_by: field.watch_by.clone(),
         bake_ms,
         approval: approval(&at("approvalTimeout"), field)?,
         limits: limits(&at("limits"), field)?,

@@ -21,6 +21,7 @@ pub fn stand_in(rollout: &Rollout, stages: u32) -> Valid {
         rollout: rollout.metadata.name.clone().unwrap_or_default(),
         uid: rollout.metadata.uid.clone().unwrap_or_default(),
         version: spec.version.clone(),
+        set_aside: spec.set_aside.iter().filter_map(|id| id.parse().ok()).collect(),
         stages: spec.stages.iter().map(|stage| (stage.name.clone(), deadline(stage))).collect(),
         scope: selector([Some(&spec.selector), last]),
         begun: stages,

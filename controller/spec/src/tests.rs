@@ -23,6 +23,7 @@ fn version(edit: impl FnOnce(&mut ModelVersionSpec)) -> ModelVersionSpec {
             size_bytes: 10,
             format: ModelFormat::Onnx,
             ir_version: None,
+            details: None,
         },
         signature: Default::default(),
         opsets: vec![],

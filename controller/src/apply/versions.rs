@@ -1,13 +1,15 @@
 //! Writes the statuses of model versions.
 
+use std::sync::Arc;
+
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use modelfleet_crds::ModelVersion;
 use modelfleet_crds::model_version::ModelVersionStatus;
 use modelfleet_model::ModelObjects;
 use modelfleet_model::status::conditions::NewCondition;
-use modelfleet_model::version_claims;
 use modelfleet_model::version_status::{VersionEdit, version_conditions};
+use modelfleet_model::{security_floor, version_claims};
 use modelfleet_protocol::time::Time;
 use serde_json::json;
 
@@ -46,19 +48,43 @@ pub async fn write_status(
     write_with(ctx, object, status, blocked, now).await
 }
 
+/// Says of versions whether the trust document forbids them. Returns what failed: it is tried again.
+pub async fn tell_floors(ctx: &Context, told: &[(Arc<ModelVersion>, NewCondition)], now: Time) -> Vec<Error> {
+    let mut errors = Vec::new();
+    for (object, condition) in told {
+        let object = ctx.written().version_since(object);
+        let status = object.status.clone().unwrap_or_default();
+        let conditions = version_claims::claim_condition(&object).into_iter().chain([condition.clone()]);
+        errors.extend(write_all(ctx, &object, status, conditions.collect(), now).await.err());
+    }
+    errors
+}
+
 /// The same, and why the version is not deleted yet.
 pub(super) async fn write_with(
     ctx: &Context,
     object: &ModelVersion,
-    mut status: ModelVersionStatus,
+    status: ModelVersionStatus,
     blocked: Option<NewCondition>,
+    now: Time,
+) -> Result<(), Error> {
+    let kept = blocked.into_iter().chain(security_floor::floor_condition(object));
+    write_all(ctx, object, status, kept.collect(), now).await
+}
+
+/// Writes a status with these conditions beside those that are worked out from it.
+async fn write_all(
+    ctx: &Context,
+    object: &ModelVersion,
+    mut status: ModelVersionStatus,
+    beside: Vec<NewCondition>,
     now: Time,
 ) -> Result<(), Error> {
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
     let what = format!("status of model version {namespace}/{name}");
     status.observed_generation = object.metadata.generation;
-    status.conditions = version_conditions(object, &status, blocked, now);
+    status.conditions = version_conditions(object, &status, beside, now);
     let patch = json!({
         "apiVersion": "modelfleet.io/v1alpha1",
         "kind": "ModelVersion",

@@ -70,6 +70,8 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct Subscriptions {
     sync_topic: String,
+    /// Trust documents are heard, before all plans.
+    trust: bool,
     step: Step,
     markers: u64,
     plans: bool,
@@ -88,6 +90,7 @@ impl Subscriptions {
     pub fn new(sync_topic: &str) -> Subscriptions {
         Subscriptions {
             sync_topic: sync_topic.to_owned(),
+            trust: false,
             step: Step::Idle,
             markers: 0,
             plans: false,
@@ -98,10 +101,17 @@ impl Subscriptions {
         }
     }
 
+    /// The same, with trust documents heard before all plans: they say whose plans count.
+    #[must_use]
+    pub fn with_trust(self) -> Subscriptions {
+        Subscriptions { trust: true, ..self }
+    }
+
     /// The connection is new: nothing is heard on it. Markers go on counting, so that one of the connection before is
     /// not taken for one of this.
     pub fn reconnect(&mut self) {
-        *self = Subscriptions { markers: self.markers, ..Subscriptions::new(&self.sync_topic) };
+        let fresh = Subscriptions::new(&self.sync_topic);
+        *self = Subscriptions { markers: self.markers, trust: self.trust, ..fresh };
     }
 
     /// What to send next for the fleets that are `wanted`; `None`: nothing, or an answer has to come first.
@@ -262,7 +272,14 @@ impl Subscriptions {
 
     fn filters(&self, part: &Part) -> Vec<String> {
         match part {
-            Part::Plans => vec![self.sync_topic.clone(), format!("{ROOT}/+/plan/+")],
+            Part::Plans => {
+                let trust = self.trust.then(|| format!("{ROOT}/+/trust"));
+                [self.sync_topic.clone()]
+                    .into_iter()
+                    .chain(trust)
+                    .chain([format!("{ROOT}/+/plan/+")])
+                    .collect()
+            }
             Part::Fleets(fleets) => fleets.iter().flat_map(controller_filters).collect(),
         }
     }

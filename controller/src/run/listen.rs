@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::fleets::FleetState;
 use crate::metrics::UNKNOWN_CHANNEL;
 use crate::mqtt::{Broker, Feed};
+use crate::trust;
 use modelfleet_fleet::ledger::Key;
 use modelfleet_fleet::{Change, Link, Source};
 use modelfleet_model::epoch::later_epoch;
@@ -31,6 +32,7 @@ pub fn receive(ctx: &Context, scope: &Scope, feed: Feed<'_>, leave: &Cancellatio
                 let mut fleet = fleet.locked();
                 fleet.ledger.reconnect();
                 fleet.index.reconnect();
+                fleet.trust_topic.reconnect();
             }
             // After the fleets: none of them counts as complete by what was heard before.
             ctx.fleets.set_link(|_| Link { connected: true, settled: false, since: ctx.now() });
@@ -133,15 +135,26 @@ fn message(
     if let Channel::HeldPlan(_, model) = channel {
         return held_plan_arrived(ctx, &(namespace, model), payload);
     }
+    if channel == Channel::Trust {
+        return trust_arrived(ctx, &namespace, topic, payload, leave);
+    }
     let Some(fleet) = ctx.fleets.get(&namespace) else { return };
     let mut fleet = fleet.locked();
+    if let Channel::Override(device) = &channel {
+        let ours = [ctx.signer.verifying_key()];
+        fleet.index.single_mut().take(&ours, &namespace, device, payload);
+    }
     let devices = fleet.index.len();
     let folded = fleet.index.fold(&channel, payload, retained, ctx.now());
     if fleet.index.len() != devices {
         ctx.metrics.devices(ctx.fleets.devices());
     }
     evidence(ctx, &namespace, &fleet, &folded.change);
+    ctx.orders.ask(&namespace, fleet.index.single_mut().take_touched());
     drop(fleet);
+    if let (Channel::State(device), true) = (&channel, folded.change != Change::Nothing) {
+        ctx.orders.ask_if_named(&namespace, device);
+    }
     if let Some(problem) = &folded.problem {
         malformed(ctx, topic, problem);
     }
@@ -158,8 +171,9 @@ fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationTo
     let ours = || ctx.fleets.is_ours(key, payload).then(|| ctx.fleets.named(&key.0));
     let Some(fleet) = known.or_else(ours) else { return };
     let mut fleet = fleet.locked();
-    let epoch = fleet.ledger.take(key, payload);
-    let met = epoch.and_then(|epoch| i64::try_from(epoch).ok());
+    let taken = fleet.ledger.take(key, payload);
+    // What another key has signed binds no device to leave our plans.
+    let met = taken.filter(|taken| taken.own).and_then(|taken| i64::try_from(taken.epoch).ok());
     if let Some(epoch) = later_epoch([met].into_iter(), ctx.epoch) {
         // Another leader; or our clock is behind and the Lease is a new one. Devices would not obey us either way.
         ctx.seen_epoch.fetch_max(epoch, std::sync::atomic::Ordering::Relaxed);
@@ -171,7 +185,7 @@ fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationTo
         leave.cancel();
         return;
     }
-    let moved = match epoch {
+    let moved = match taken {
         Some(_) => fleet.index.note(&key.1, Source::Plan),
         None if payload.is_empty() => fleet.index.forget(&key.1, &Source::Plan),
         None => false,
@@ -184,6 +198,35 @@ fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationTo
     } else {
         // Not ours, and about a model that we do not manage: another's, or nothing.
         fleet.ledger.note_cleared(key);
+    }
+}
+
+/// The trust document that the broker holds for a fleet. A newer one counts at once; one that is older, forged or gone is replaced
+/// by ours.
+fn trust_arrived(
+    ctx: &Context,
+    namespace: &Namespace,
+    topic: &str,
+    payload: &[u8],
+    leave: &CancellationToken,
+) {
+    if ctx.fleets.trust_of(namespace).is_none() {
+        return;
+    }
+    let before = ctx.fleets.trust_file_of(namespace);
+    if !payload.is_empty()
+        && let Some(problem) = trust::took(ctx, payload, "the broker", leave)
+    {
+        malformed(ctx, topic, &problem);
+    }
+    let changed = match ctx.fleets.get(namespace) {
+        Some(fleet) => fleet.locked().trust_topic.heard(payload),
+        None => false,
+    };
+    if ctx.fleets.trust_file_of(namespace) != before {
+        everything(ctx, None);
+    } else if changed {
+        everything(ctx, Some(namespace));
     }
 }
 
@@ -233,7 +276,13 @@ fn everything(ctx: &Context, of: Option<&Namespace>) {
         None => ctx.fleets.all(),
     };
     for (namespace, fleet) in fleets {
-        let models: Vec<ModelName> = fleet.locked().index.managed().models().cloned().collect();
+        let (models, devices) = {
+            let index = &fleet.locked().index;
+            let models: Vec<ModelName> = index.managed().models().cloned().collect();
+            (models, index.single().with_overrides())
+        };
+        ctx.orders.ask_all(&namespace, None);
+        ctx.orders.ask(&namespace, devices);
         models.into_iter().for_each(|model| ctx.work.now((namespace.clone(), model)));
     }
 }

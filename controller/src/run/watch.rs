@@ -134,6 +134,7 @@ pub fn version_changed(ctx: &Context, checks: &CheckQueue, version: &ModelVersio
     }
     if let Some(key) = key_of(version.namespace(), &version.spec.model) {
         named(ctx, &key, Source::Version(uid), gone);
+        ctx.orders.ask_all(&key.0, Some(key.1.as_str()));
     }
 }
 

@@ -3,6 +3,7 @@ use std::io::{Read as _, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use modelfleet_crds::model_version::Artifact;
 use serde_json::json;
 
 use super::*;
@@ -156,4 +157,49 @@ async fn a_bare_signature_is_refused_with_the_comment_that_is_right() {
     assert!(message.contains(&right) && message.len() <= 512, "{message}");
     let spec = signed_spec(folder.path(), &pair, b"bytes", &right);
     assert_eq!(said(&trust, &spec).await.0, "FormatInvalid", "with it, it passes");
+}
+
+/// A version whose details are in a file below `folder`, written from the version itself. Its model passes.
+fn spec_with_details(
+    folder: &std::path::Path,
+    bytes: &[u8],
+    edit: impl FnOnce(Vec<u8>) -> Vec<u8>,
+) -> ModelVersionSpec {
+    let model = folder.join("model.onnx");
+    std::fs::write(&model, bytes).unwrap();
+    let mut spec = spec(&format!("file://{}", model.display()), bytes, bytes.len());
+    let features = json!([{"name": "x", "edges": ["0.1", "0.30000000000000004"], "counts": [1, 2, 3]}]);
+    spec.baseline = serde_json::from_value(json!({"features": features})).unwrap();
+    let written = modelfleet_model::builds::details(&spec).unwrap().to_json();
+    let content = edit(written);
+    let file = folder.join("details.json");
+    std::fs::write(&file, &content).unwrap();
+    let digest = modelfleet_protocol::ids::Digest::of(&content).to_string();
+    let uri = format!("file://{}", file.display());
+    let details = json!({"uri": uri, "digest": digest, "sizeBytes": content.len()});
+    spec.artifact.details = serde_json::from_value(details).unwrap();
+    spec
+}
+
+#[tokio::test]
+async fn a_details_file_is_whole_and_says_what_the_version_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let trust = Trust { artifact_root: Some(folder.path().to_owned()), ..Trust::default() };
+    let of = |edit: fn(Vec<u8>) -> Vec<u8>| spec_with_details(folder.path(), b"", edit);
+    let checked = async |spec: &ModelVersionSpec| match details::check(&trust, spec).await {
+        Ok(()) => "good".to_owned(),
+        Err(CheckError::Refuse { reason, .. }) => reason.to_owned(),
+        Err(other) => with_causes(&other),
+    };
+    let good = of(|bytes| bytes);
+    assert_eq!(checked(&good).await, "good");
+    std::fs::write(folder.path().join("details.json"), b"cut").unwrap();
+    assert_eq!(checked(&good).await, "DetailsMismatch");
+    std::fs::remove_file(folder.path().join("details.json")).unwrap();
+    assert!(checked(&good).await.contains("the file is not there"));
+    let other = of(|bytes| String::from_utf8(bytes).unwrap().replace("[1,2,3]", "[1,2,4]").into_bytes());
+    assert_eq!(checked(&other).await, "DetailsMismatch");
+    assert_eq!(checked(&of(|_| b"{}".to_vec())).await, "DetailsInvalid");
+    let none = ModelVersionSpec { artifact: Artifact { details: None, ..good.artifact.clone() }, ..good };
+    assert_eq!(checked(&none).await, "good");
 }

@@ -7,6 +7,7 @@ use ed25519_dalek::SigningKey;
 use kube::runtime::{reflector, watcher};
 use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::Context;
+use modelfleet_controller::device_orders::DeviceOrders;
 use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::{self, Broker, BrokerSettings};
@@ -72,6 +73,7 @@ pub async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Brok
         plan_lifetime_ms: 3_600_000,
         clock: Clock::system(),
         work: Work::default(),
+        orders: DeviceOrders::default(),
         metrics: Metrics::new(),
         records: None,
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
 use modelfleet_controller::clock::Clock;
-use modelfleet_protocol::envelope::open_plan;
+use modelfleet_protocol::envelope::{KeyId, open_signed_plan};
 use modelfleet_protocol::generated::{Counters, History, Report, Tally, Window};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName, Namespace};
 use modelfleet_protocol::plan::{Order, Plan, Wanted};
@@ -17,7 +17,8 @@ use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::state::{
     Attempt, Capabilities, DeviceState, Failure, FailureCode, ModelState, Phase, Running,
 };
-use modelfleet_protocol::topic::{Channel, Topic};
+use modelfleet_protocol::topic::{Channel, Topic, trust_filter};
+use modelfleet_protocol::trust::{PublicKey, Roots, TrustDocument, follow};
 use prost::Message as _;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
@@ -38,7 +39,10 @@ pub struct Fleet {
     devices: Vec<Device>,
     client: AsyncClient,
     badness: Badness,
-    plan: Arc<Mutex<Option<Plan>>>,
+    /// The newest plan, and the key that signed it.
+    plan: Arc<Mutex<Option<(Plan, KeyId)>>>,
+    /// Version of the trust document that all of them hold; `None`: they have no root keys.
+    trust: Arc<Mutex<Option<u64>>>,
     /// The connection is new: what was on the way is lost.
     fresh: Arc<AtomicBool>,
     /// Every plan that came, newest last.
@@ -80,6 +84,35 @@ impl Held {
     }
 }
 
+/// Whose plans count.
+enum Trusted {
+    /// This key's.
+    Key(VerifyingKey),
+    /// Those of the keys in the document that these root keys have signed.
+    Roots(Roots, Option<TrustDocument>),
+}
+
+impl Trusted {
+    fn keys(&self) -> Vec<VerifyingKey> {
+        match self {
+            Trusted::Key(key) => vec![*key],
+            Trusted::Roots(_, held) => {
+                held.iter().flat_map(|held| &held.plan_keys).map(PublicKey::verifying).collect()
+            }
+        }
+    }
+
+    /// Follows a trust file; returns the version of the document that counts then.
+    fn follow(&mut self, namespace: &str, file: &[u8]) -> Option<u64> {
+        let Trusted::Roots(anchor, held) = self else { return None };
+        let namespace = namespace.parse().unwrap();
+        if let Ok(Some(newer)) = follow(anchor, held.as_ref(), Some(&namespace), file) {
+            *held = Some(newer);
+        }
+        Some(held.as_ref().map_or(0, |held| held.version))
+    }
+}
+
 struct Device {
     id: DeviceId,
     labels: Labels,
@@ -87,20 +120,36 @@ struct Device {
     running: Option<(Running, String)>,
     attempt: Option<Attempt>,
     stable: Option<Digest>,
-    seen: Order,
+    /// The newest order of each key.
+    seen: BTreeMap<KeyId, Order>,
+    /// Order of the plan that it follows.
+    order: Order,
     reported: u64,
 }
 
 impl Fleet {
     /// `count` devices called `pump-000` and so on, connected to a broker on this port.
     pub fn new(namespace: &str, model: &str, count: usize, port: u16, key: VerifyingKey) -> Fleet {
+        Fleet::start(namespace, model, count, port, Trusted::Key(key))
+    }
+
+    /// The same with root keys: they follow the trust document.
+    pub fn rooted(namespace: &str, model: &str, count: usize, port: u16, roots: Roots) -> Fleet {
+        Fleet::start(namespace, model, count, port, Trusted::Roots(roots, None))
+    }
+
+    fn start(namespace: &str, model: &str, count: usize, port: u16, mut trusted: Trusted) -> Fleet {
         let mut options = MqttOptions::new(format!("fleet-{namespace}-{port}"), "127.0.0.1", port);
         options.set_keep_alive(Duration::from_secs(30));
         options.set_max_packet_size(Some(500_000));
         let (client, mut events) = AsyncClient::new(options, 4096);
         let (plan, plans) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(Vec::new())));
         let (newest, all, subscriber) = (Arc::clone(&plan), Arc::clone(&plans), client.clone());
-        let filter = format!("mf/1/{namespace}/plan/+");
+        let trust_topic = trust_filter(&namespace.parse().unwrap());
+        let filters = [trust_topic.clone(), format!("mf/1/{namespace}/plan/+")];
+        let rooted = matches!(trusted, Trusted::Roots(..));
+        let trust = Arc::new(Mutex::new(rooted.then_some(0)));
+        let (held_trust, of) = (Arc::clone(&trust), namespace.to_owned());
         let fresh = Arc::new(AtomicBool::new(false));
         let connected = Arc::clone(&fresh);
         let held = Held::new(namespace, model, count.min(3), client.clone());
@@ -109,14 +158,23 @@ impl Fleet {
                 match events.poll().await {
                     Ok(Event::Incoming(Packet::ConnAck(_))) => {
                         held.connected();
-                        subscriber.try_subscribe(filter.clone(), QoS::AtLeastOnce).unwrap();
+                        for filter in &filters {
+                            subscriber.try_subscribe(filter.clone(), QoS::AtLeastOnce).unwrap();
+                        }
                         connected.store(true, Ordering::SeqCst);
                     }
                     Ok(Event::Incoming(Packet::Publish(message))) => {
-                        let Ok(plan) = open_plan(&[key], &message.payload) else { continue };
+                        if message.topic == trust_topic.as_bytes() {
+                            *held_trust.lock().unwrap() = trusted.follow(&of, &message.payload);
+                            connected.store(true, Ordering::SeqCst);
+                            continue;
+                        }
+                        let Ok(signed) = open_signed_plan(&trusted.keys(), &message.payload) else {
+                            continue;
+                        };
                         held.came(&message.payload);
-                        all.lock().unwrap().push(plan.clone());
-                        *newest.lock().unwrap() = Some(plan);
+                        all.lock().unwrap().push(signed.what.clone());
+                        *newest.lock().unwrap() = Some((signed.what, signed.by));
                     }
                     Ok(_) => {}
                     Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
@@ -132,7 +190,8 @@ impl Fleet {
             running: None,
             attempt: None,
             stable: None,
-            seen: Order::default(),
+            seen: BTreeMap::new(),
+            order: Order::default(),
             reported: 0,
         };
         Fleet {
@@ -142,6 +201,7 @@ impl Fleet {
             client,
             badness: Badness::default(),
             plan,
+            trust,
             fresh,
             plans,
         }
@@ -165,9 +225,9 @@ impl Fleet {
                 }
             }
             let plan = self.plan.lock().unwrap().clone();
-            let Some(plan) = plan else { continue };
+            let Some((plan, by)) = plan else { continue };
             for i in 0..self.devices.len() {
-                self.follow(i, &plan).await;
+                self.follow(i, &plan, by).await;
                 self.report(i, &plan).await;
             }
         }
@@ -178,12 +238,13 @@ impl Fleet {
         self.client.publish(topic, QoS::AtLeastOnce, true, payload).await.unwrap();
     }
 
-    async fn follow(&mut self, i: usize, plan: &Plan) {
+    async fn follow(&mut self, i: usize, plan: &Plan, by: KeyId) {
         let device = &mut self.devices[i];
-        if !plan.order.replaces(&device.seen) {
+        if device.seen.get(&by).is_some_and(|seen| !plan.order.replaces(seen)) {
             return;
         }
-        device.seen = plan.order;
+        device.seen.insert(by, plan.order);
+        device.order = plan.order;
         let before = (device.running.clone(), device.attempt.clone());
         let build = match plan.wanted(&device.id, &device.labels) {
             Wanted::Candidate(candidate) => {
@@ -239,7 +300,7 @@ impl Fleet {
         device.sequence += 1;
         let model = ModelState {
             model: self.model.clone(),
-            plan: device.seen,
+            plan: device.order,
             running: device.running.clone().map(|(running, _)| running),
             spare: None,
             candidate: device.attempt.clone(),
@@ -252,8 +313,10 @@ impl Fleet {
             agent: "test".into(),
             labels: device.labels.clone(),
             card: None,
+            trust_version: *self.trust.lock().unwrap(),
             capabilities: Capabilities::default(),
             models: vec![model],
+            overridden: None,
         };
         let channel = Channel::State(device.id.clone());
         self.publish(channel, serde_json::to_vec(&state).unwrap()).await;
@@ -309,8 +372,8 @@ impl Fleet {
             observe_id: plan.observe.id(),
             windows: (first..end).map(window).collect(),
             history: Some(History { tally: Some(past), ..History::default() }),
-            plan_epoch: device.seen.epoch,
-            plan_revision: device.seen.revision,
+            plan_epoch: device.order.epoch,
+            plan_revision: device.order.revision,
         };
         let channel = Channel::Report(device.id.clone(), self.model.clone());
         self.publish(channel, report.encode_to_vec()).await;

@@ -29,6 +29,8 @@ pub struct Plant {
     pub controller: Part,
     pub broker: Broker,
     pub dir: tempfile::TempDir,
+    /// More flags of the controller.
+    pub flags: Vec<String>,
 }
 
 fn own_namespace(fleet: &str) -> String {
@@ -38,6 +40,11 @@ fn own_namespace(fleet: &str) -> String {
 impl Plant {
     /// Starts a broker and a controller beside the API server that the environment names.
     pub async fn start(name: &str) -> Plant {
+        Plant::start_with(name, |_, _| Vec::new()).await
+    }
+
+    /// The same with more flags of the controller, which are made from its folder and its plan key.
+    pub async fn start_with(name: &str, flags: impl FnOnce(&Path, VerifyingKey) -> Vec<String>) -> Plant {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let kubeconfig = Kubeconfig::read_from(api_server::kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
@@ -54,14 +61,34 @@ impl Plant {
         let key = keys::read(&dir.path().join("plan.key")).unwrap().verifying_key();
         let broker = Broker::start_open_durable(dir.path()).unwrap();
         let http_port = free_port().unwrap();
-        let controller = controller(dir.path(), &namespace, &broker.url(), http_port);
-        Plant { client, namespace, http_port, key, controller, broker, dir }
+        let flags = flags(dir.path(), key);
+        let controller = controller(dir.path(), &namespace, &broker.url(), http_port, "test", &flags);
+        Plant { client, namespace, http_port, key, controller, broker, dir, flags }
     }
 
     /// Kills the controller, as a power cut would, and starts another.
     pub fn restart_controller(&mut self) {
         self.controller.kill();
-        self.controller = controller(self.dir.path(), &self.namespace, &self.broker.url(), self.http_port);
+        self.start_controller();
+    }
+
+    /// Starts a controller; the one before has ended.
+    pub fn start_controller(&mut self) {
+        let (dir, url) = (self.dir.path(), self.broker.url());
+        self.controller = controller(dir, &self.namespace, &url, self.http_port, "test", &self.flags);
+    }
+
+    /// Another controller of the same fleet, under this name among the replicas.
+    pub fn beside(&self, identity: &str) -> Part {
+        let http_port = free_port().unwrap();
+        controller(self.dir.path(), &self.namespace, &self.broker.url(), http_port, identity, &self.flags)
+    }
+
+    /// Who leads.
+    pub async fn leader(&self) -> Option<String> {
+        let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
+            Api::namespaced(self.client.clone(), &own_namespace(&self.namespace));
+        leases.get_opt("modelfleet-controller").await.unwrap()?.spec?.holder_identity
     }
 
     /// Loses what is named: the broker's memory, the Lease. The controller is killed before, and started after `meanwhile`.
@@ -78,7 +105,7 @@ impl Plant {
             leases.delete("modelfleet-controller", &DeleteParams::default()).await.unwrap();
         }
         meanwhile(self).await;
-        self.controller = controller(self.dir.path(), &self.namespace, &self.broker.url(), self.http_port);
+        self.start_controller();
     }
 
     /// Registers a version with real bytes in a file.
@@ -310,7 +337,7 @@ impl Plant {
     }
 
     /// Looks until there is something, at most for this long.
-    async fn eventually<T>(&self, what: &str, most: Duration, look: impl AsyncFn() -> Option<T>) -> T {
+    pub async fn eventually<T>(&self, what: &str, most: Duration, look: impl AsyncFn() -> Option<T>) -> T {
         let start = Instant::now();
         loop {
             if let Some(found) = look().await {
@@ -350,15 +377,22 @@ impl Drop for Plant {
     }
 }
 
-fn controller(dir: &Path, namespace: &str, broker: &str, http_port: u16) -> Part {
+fn controller(
+    dir: &Path,
+    namespace: &str,
+    broker: &str,
+    http_port: u16,
+    identity: &str,
+    flags: &[String],
+) -> Part {
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelfleet-controller"));
     command.env("KUBECONFIG", api_server::kubeconfig()).arg("run").args(["--mqtt-url", broker]);
     command.arg("--signing-key-file").arg(dir.join("plan.key"));
     command.args(["--http-addr", &format!("127.0.0.1:{http_port}")]);
     command.args(["--namespace", namespace, "--lease-namespace", &own_namespace(namespace)]);
     // A fixed name: a process that was killed need not wait for its own lease.
-    command.args(["--identity", "test"]);
+    command.args(["--identity", identity]);
     // Versions are registered with files of the test's own folder.
-    command.arg("--artifact-root").arg(dir);
-    Part::start("controller", dir, &mut command).unwrap()
+    command.arg("--artifact-root").arg(dir).args(flags);
+    Part::start(&format!("controller-{identity}"), dir, &mut command).unwrap()
 }

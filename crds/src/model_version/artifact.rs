@@ -41,6 +41,39 @@ pub struct Artifact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub ir_version: Option<i64>,
+
+    /// A file that repeats `selfTest` and `baseline` for devices, written by `kubectl modelfleet register` when they are
+    /// large. Devices then download it beside the model, instead of getting both with each plan; agents that know no such
+    /// files count the version as incompatible. Default: none, both are part of the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<DetailsFile>,
+}
+
+/// The file with the self-test and the baseline as devices read them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DetailsFile {
+    /// Where the file is, at most 2048 characters: a URI as in `artifact.uri`. Required. Example:
+    /// `https://models.example.com/pump-anomaly/1.4.0/details.json`.
+    #[schemars(length(min = 8, max = 2048))]
+    #[x_kube(validation = (
+        "self.matches('^(s3|gs|az|http|https|file)://[^ ]+$')",
+        "must be a URI that starts with s3://, gs://, az://, http://, https:// or file:// and has no spaces"
+    ))]
+    pub uri: String,
+
+    /// SHA-256 digest of the file, in lower-case hexadecimal after `sha256:`. Required. Example:
+    /// `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`.
+    #[schemars(length(max = 71))]
+    #[x_kube(validation = (
+        "self.matches('^sha256:[0-9a-f]{64}$')",
+        "must be sha256: followed by 64 lower-case hexadecimal digits"
+    ))]
+    pub digest: String,
+
+    /// Size of the file in bytes, from 1 to 1048576 (1 MiB). Required. Example: `61440`.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub size_bytes: i64,
 }
 
 /// Format of a model file.

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::metric::Metric;
+use crate::metric::{self, Metric};
 use crate::rules::RuleText;
 use crate::text::Decimal;
 
@@ -57,6 +57,7 @@ pub struct Baseline {
 #[serde(rename_all = "camelCase")]
 pub struct BaselineMetric {
     /// The metric, one of those that an objective can name. Required. Example: `Accuracy`.
+    #[schemars(schema_with = "metric::schema")]
     pub name: Metric,
 
     /// Its value as a decimal number: a ratio from 0 to 1, or milliseconds for a latency. Required. Example:

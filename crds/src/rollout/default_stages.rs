@@ -21,6 +21,7 @@ fn stage(name: &str, devices: &str, bake: &str, rollback_deadline: &str) -> Stag
         devices: Amount::from(devices),
         provable_up_to: Percent::from("0%"),
         spread_by: Vec::new(),
+        watch_by: Vec::new(),
         selector: None,
         bake: DurationText::from(bake),
         approval: Approval::default(),

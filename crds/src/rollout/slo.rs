@@ -4,28 +4,14 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::metric::Metric;
-use crate::rules::{DNS_LABEL, RuleText};
+use crate::metric::{self, Metric, bound_fits_metric, feature_fits_metric, labels_fit_metric};
+use crate::rules::DNS_LABEL;
 use crate::text::{Bound, DurationText, Percent};
-
-const BOUND_FITS_METRIC: RuleText = (
-    "(self.metric.startsWith('Latency') && self.relativeTo == 'None') == self.threshold.endsWith('s')",
-    "threshold must be a duration such as 500ms for a latency, and a percentage or decimal number such as 1% \
-     or 0.01 for every other metric and with relativeTo Baseline",
-);
-const FEATURE_FITS_METRIC: RuleText = (
-    "!has(self.feature) || self.metric in ['FeaturePsi', 'FeatureKl']",
-    "feature is only allowed with metric FeaturePsi or FeatureKl",
-);
-const LABELS_FIT_METRIC: RuleText = (
-    "!has(self.labelDelay) || self.metric in ['FalsePositiveRate', 'MissedDetectionRate', 'Accuracy']",
-    "labelDelay is only allowed with metric FalsePositiveRate, MissedDetectionRate or Accuracy",
-);
 
 /// A limit that a version must meet, and what happens when it does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = BOUND_FITS_METRIC, validation = FEATURE_FITS_METRIC, validation = LABELS_FIT_METRIC)]
+#[x_kube(validation = bound_fits_metric(), validation = feature_fits_metric(), validation = labels_fit_metric())]
 pub struct Slo {
     /// Name of the objective, unique in the rollout: a DNS label of at most 63 characters. Required. Example:
     /// `errors`.
@@ -33,20 +19,18 @@ pub struct Slo {
     #[x_kube(validation = DNS_LABEL)]
     pub name: String,
 
-    /// What is measured: `ErrorRate`, `TimeoutRate`, `LatencyP50`, `LatencyP95`, `LatencyP99`,
-    /// `FalsePositiveRate`, `MissedDetectionRate`, `Accuracy`, `LowConfidenceRate`, `MissingFeatureRate`,
-    /// `OutOfRangeRate`, `FeaturePsi`, `FeatureKl`, `CpuUsage`, `MemoryUsage` or `Availability`. Required.
-    /// Example: `ErrorRate`.
+    /// What is measured; the page of metrics (docs/metrics.md) says how. Required. Example: `ErrorRate`.
+    #[schemars(schema_with = "metric::schema")]
     pub metric: Metric,
 
-    /// The input feature, only for `FeaturePsi` and `FeatureKl`, 1 to 128 characters. Default: the feature with the
-    /// highest value. Example: `vibration_rms`.
+    /// The input feature, only for metrics of features such as `FeaturePsi`, 1 to 128 characters. Default: the feature with
+    /// the highest value. Example: `vibration_rms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub feature: Option<String>,
 
-    /// The limit: the largest value allowed; for `Accuracy` and `Availability` the smallest. A duration for a latency,
-    /// else a percentage or a decimal number. Required. Example: `500ms`, `1%` or `0.2`.
+    /// The limit: the largest value allowed; the smallest for metrics of which more is better, such as `Accuracy` and
+    /// `Availability`. A duration for a latency, else a percentage or a decimal number. Required. Example: `500ms`, `1%` or `0.2`.
     pub threshold: Bound,
 
     /// What the limit is relative to: `None` (it is the limit itself), `Baseline` (it is a share of the value in the

@@ -67,6 +67,15 @@ pub struct Stage {
     #[schemars(length(max = 4), inner(length(min = 1, max = 317)), extend("x-kubernetes-list-type" = "set"))]
     pub spread_by: Vec<String>,
 
+    /// Label keys, at most 4, in whose values the judge looks for harm, whatever the stage is spread by: a version that is bad on
+    /// one firmware of twenty is found there, although it is good on the mean. Each label is taken by itself, and the 64 values
+    /// that most devices have are watched. The tests have a part of the error budget that is for harm to a few devices; a
+    /// Healthy verdict says which rise in any one of these groups it rules out. A label of `spreadBy` need not be named again.
+    /// Default: none. Example: `[firmware, supplier]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), inner(length(min = 1, max = 317)), extend("x-kubernetes-list-type" = "set"))]
+    pub watch_by: Vec<String>,
+
     /// Devices that the stage may select, in addition to the rollout's selector, which must match as well. Default:
     /// none. Example: `{matchLabels: {ring: test-bench}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

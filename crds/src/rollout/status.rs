@@ -5,6 +5,7 @@ mod judgement;
 mod membership;
 mod progress;
 mod recovery;
+mod trust;
 mod verdict;
 
 pub use decision::{DecisionKind, DecisionRecord, DeviceFailure};
@@ -12,6 +13,7 @@ pub use judgement::{JudgeState, MarginBasis, StageMargin};
 pub use membership::{Membership, MembershipClause, Stratum};
 pub use progress::{DeviceCounts, RolloutPhase, StageProgress};
 pub use recovery::{Figures, RollbackProgress};
+pub use trust::{TrustCounts, TrustProgress};
 pub use verdict::{Verdict, VerdictJudgedBy, VerdictKind};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -62,6 +64,10 @@ pub struct RolloutStatus {
     /// How many devices are in which state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<DeviceCounts>,
+
+    /// The trust document that counts for the fleet, and how many of its devices hold it. Absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<TrustProgress>,
 
     /// Which devices may have the version: a rule that the controller and the devices compute alike, not a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,7 +144,8 @@ pub struct RolloutStatus {
     /// Standard conditions, by type: `Ready`, `Progressing`, `Paused`, `Degraded`, `Breached`, `RolledBack` and `Stalled` are
     /// always there. These are added when they apply: `DevicesLeftOut` (the state of some devices breaks a limit; the
     /// message names them), `PlanNotTaken` (connected devices still hold an older plan after ten minutes), `Restored` (the
-    /// object was applied again without its status).
+    /// object was applied again without its status), `TrustDocument` (whether a trust document protects the fleet, and how many
+    /// devices hold it).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::conditions::condition_list")]
     pub conditions: Vec<Condition>,

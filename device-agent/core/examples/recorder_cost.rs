@@ -38,6 +38,7 @@ fn build(features: usize) -> ModelBuild {
         device_labels: BTreeMap::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
+        details: None,
         self_test: Vec::new(),
         profile: Some(Profile {
             features: (0..features).map(feature).collect(),

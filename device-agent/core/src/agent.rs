@@ -8,11 +8,15 @@ pub(crate) mod runs;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use modelfleet_protocol::ids::{Digest, ModelName};
 
 use crate::interface::{Identity, Input, Limits, Moment, Step};
+use crate::plan::build::Build;
 use crate::saved::Saved;
+use crate::trust::TrustRules;
+use modelfleet_protocol::trust::TrustDocument;
 use state::AgentState;
 
 /// The pure agent of one device.
@@ -20,6 +24,7 @@ use state::AgentState;
 pub struct Agent {
     identity: Identity,
     limits: Limits,
+    trust: TrustRules,
     state: AgentState,
 }
 
@@ -33,17 +38,31 @@ impl Agent {
         saved: Saved,
         windows: &BTreeMap<ModelName, Vec<u8>>,
     ) -> Agent {
-        let state = AgentState::restored(saved, windows, &identity, &limits);
-        Agent { identity, limits, state }
+        let mut saved = saved;
+        let trust = TrustRules::restored(identity.trust.clone(), saved.trust.take());
+        let state = AgentState::restored(saved, windows, &identity, &limits, &trust);
+        Agent { identity, limits, trust, state }
     }
 
     /// Takes one input and returns what the shell must do. Every input is accepted, and none causes a panic.
     /// Durations are measured on the steady clock, deadlines on the wall clock.
     pub fn step(&mut self, now: impl Into<Moment>, input: Input) -> Step {
-        let Agent { identity, limits, state } = self;
+        let Agent { identity, limits, trust, state } = self;
         let now = now.into();
         let stopping = input == Input::Stopping;
-        let mut ctx = state.begin_step(now, &input, identity, limits);
+        let input = match input {
+            Input::Trust(document) if !trust.follow(&document) => Input::Wake,
+            input => input,
+        };
+        let dropped = trust.take_dropped();
+        let mut ctx = state.begin_step(now, &input, identity, limits, trust);
+        if let Some(version) = dropped {
+            ctx.log(format!(
+                "version {version} of the trust document is not followed any more, because the root keys in the settings are \
+                 other ones; the device begins with those"
+            ));
+            ctx.save();
+        }
         state.apply(input, &mut ctx);
         if !stopping {
             state.settle(&mut ctx);
@@ -54,13 +73,26 @@ impl Agent {
     /// The content of [`crate::interface::Record::Control`].
     #[must_use]
     pub fn saved(&self) -> Saved {
-        self.state.saved()
+        Saved { trust: self.trust.kept().cloned(), ..self.state.saved() }
+    }
+
+    /// The trust document that the device follows.
+    #[must_use]
+    pub fn trust(&self) -> Option<&Arc<TrustDocument>> {
+        self.trust.document()
     }
 
     /// The bytes of [`crate::interface::Record::Windows`].
     #[must_use]
     pub fn saved_windows(&self, model: &ModelName) -> Vec<u8> {
         self.state.saved_windows(model)
+    }
+
+    /// Models of which no build answers, because the trust document's floor forbids the one that is wanted: that build, and
+    /// why it may not run.
+    #[must_use]
+    pub fn forbidden(&self) -> Vec<(Build, String)> {
+        self.state.forbidden()
     }
 
     /// Builds whose bytes are needed, complete or partial. The shell may delete all others when it starts.

@@ -95,7 +95,7 @@ impl Download {
             return ctx.wake_at(now.after_ms(wait_ms), reason);
         }
         record.enter(Phase::Downloading, now);
-        record.source = Some(Digest::of(target.build.uri.as_bytes()));
+        record.source = Some(target.build.addresses());
         if !self.partial.contains(&digest) {
             self.partial.push(digest);
         }

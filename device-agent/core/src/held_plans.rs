@@ -55,6 +55,11 @@ impl HeldPlans {
         self.held.insert(plan.model.clone(), Held { order: plan.order, sent_ms: None });
     }
 
+    /// Drops those that `counts` does not name: their keys count no more.
+    pub fn keep_only(&mut self, counts: impl Fn(&ModelName) -> bool) {
+        self.held.retain(|model, _| counts(model));
+    }
+
     /// The models whose plans are to be sent now. `at_broker`: the order of the plan that the broker has sent on this
     /// connection; `None`: it has sent none. `now_ms`: on the clock that nobody sets.
     #[must_use]

@@ -12,7 +12,9 @@ use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::state::Capabilities;
 use modelfleet_protocol::time::Time;
 
-pub use inputs::{Input, Retry};
+use crate::trust::TrustAnchor;
+
+pub use inputs::{FetchedDetails, Input, Retry};
 pub use limits::Limits;
 pub use outputs::{Output, Record, RecordingTarget, Role};
 
@@ -43,6 +45,8 @@ pub struct Identity {
     pub agent: String,
     /// The device's labels.
     pub labels: Labels,
+    /// What it was set up to trust.
+    pub trust: TrustAnchor,
     /// The device's card, if it has one: the labels are those of the card.
     pub card: Option<String>,
     /// Drawn anew at each start of the agent.

@@ -12,6 +12,7 @@ mod reporting;
 
 use std::sync::Arc;
 
+use modelfleet_protocol::envelope::Signed;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::overrides::ModelOverride;
 use modelfleet_protocol::plan::{Order, Plan};
@@ -31,11 +32,12 @@ use crate::persist::unsaved_windows::UnsavedWindows;
 use crate::plan::desired::TargetKind;
 use crate::plan::orders::Orders;
 use crate::report::schedule::ReportSchedule;
-use crate::saved::{Active, Slot};
+use crate::saved::{Active, SeenOrders, Slot};
 use crate::serve::engine_ends::EngineEnds;
 use crate::serve::probation::ProvingTotals;
 use crate::serve::serving::Serving;
 use crate::serve::shadow::ShadowRun;
+use crate::trust::TrustRules;
 use replies::{ReplyDeadlines, Requests};
 
 /// One model on this device.
@@ -72,8 +74,8 @@ impl ManagedModel {
         &self.name
     }
 
-    /// The newest plan that was accepted.
-    pub fn seen_plan(&self) -> Order {
+    /// The newest plans that were accepted.
+    pub fn seen_plans(&self) -> &SeenOrders {
         self.orders.seen()
     }
 
@@ -132,7 +134,7 @@ impl ManagedModel {
         let target = self.orders.target().filter(|target| target.kind != TargetKind::Stable);
         ModelState {
             model: self.name.clone(),
-            plan: self.orders.seen(),
+            plan: self.orders.seen().newest,
             running,
             spare: self.way_back().map(|slot| slot.build.digest),
             candidate: self.attempts.shown(target.map(Arc::as_ref)),
@@ -141,11 +143,16 @@ impl ManagedModel {
     }
 
     /// Takes over a plan that was accepted.
-    pub fn take_plan(&mut self, plan: Arc<Plan>, ctx: &mut StepContext<'_>) {
-        self.slots.describe_from(&plan);
-        self.orders.take_plan(plan);
+    pub fn take_plan(&mut self, plan: Signed<Arc<Plan>>, ctx: &mut StepContext<'_>) {
+        self.slots.describe_from(&plan.what);
+        self.orders.take_plan(plan, ctx.trust);
         ctx.save();
         self.retarget(ctx);
+    }
+
+    /// Whether an override says what runs, and not the plan.
+    pub fn is_directed(&self) -> bool {
+        self.orders.directive().is_some()
     }
 
     /// Takes over what an override says of this model; `None`: the plan applies again.
@@ -156,8 +163,32 @@ impl ManagedModel {
         }
     }
 
+    /// Another trust document counts. Returns whether the plan counts no more.
+    pub fn trust_changed(&mut self, ctx: &mut StepContext<'_>) -> bool {
+        let ended = self.orders.forget_revoked(ctx.trust);
+        if ended {
+            ctx.log(format!(
+                "{}: the key of the plan was revoked: what runs goes on, until another plan comes",
+                self.name
+            ));
+        }
+        self.retarget(ctx);
+        ended
+    }
+
+    /// The key of the override was revoked: the plan applies again.
+    pub fn end_directive(&mut self, ctx: &mut StepContext<'_>) {
+        if self.orders.end_directive() {
+            ctx.log(format!(
+                "{}: the key of the override was revoked, and the plan applies again",
+                self.name
+            ));
+            self.retarget(ctx);
+        }
+    }
+
     fn retarget(&mut self, ctx: &StepContext<'_>) {
-        self.choose_target(ctx.identity, ctx.limits);
+        self.choose_target(ctx.identity, ctx.limits, ctx.trust);
         if let Some(stable) = self.orders.stable() {
             self.slots.mark_stable(&stable);
         }
@@ -165,9 +196,10 @@ impl ManagedModel {
     }
 
     /// Works out again what plan and override want on this device.
-    fn choose_target(&mut self, identity: &Identity, limits: &Limits) {
+    fn choose_target(&mut self, identity: &Identity, limits: &Limits, trust: &TrustRules) {
+        self.orders.forbid(self.slots.builds(), trust);
         self.orders.find_stable(identity);
-        self.orders.choose(identity, limits, self.needs_stable_first());
+        self.orders.choose(identity, limits, trust, self.needs_stable_first());
     }
 
     /// Whether no build answers here that a candidate could be tried beside. A device that is new, or that has left its
@@ -203,7 +235,7 @@ impl ManagedModel {
         self.prove(ctx);
         self.repeat_overdue_requests(ctx);
         if !self.orders.chose_with(self.needs_stable_first()) {
-            self.choose_target(ctx.identity, ctx.limits);
+            self.choose_target(ctx.identity, ctx.limits, ctx.trust);
         }
         self.serve(ctx); // Going back comes before anything else.
         self.drop_stale_work(ctx);
@@ -260,7 +292,7 @@ impl ManagedModel {
     /// The build to go back to from the active one.
     fn way_back(&self) -> Option<&Slot> {
         let active = self.active.as_ref().map(|active| &active.digest);
-        self.slots.way_back(active, self.orders.stable().as_ref(), self.orders.rejected())
+        self.slots.way_back(active, &self.orders)
     }
 
     fn slot_uses(&self) -> SlotUses<'_> {
@@ -273,7 +305,7 @@ impl ManagedModel {
             shadow: self.shadow.build(),
             wanted: target.map(|target| target.build.digest),
             way_back: self.way_back().map(|slot| slot.build.digest),
-            rejected: self.orders.rejected(),
+            orders: &self.orders,
         }
     }
 }

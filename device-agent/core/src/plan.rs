@@ -4,3 +4,4 @@ pub mod build;
 pub(crate) mod desired;
 pub(crate) mod intake;
 pub(crate) mod orders;
+pub(crate) mod seen;

@@ -8,7 +8,7 @@ use modelfleet_protocol::overrides::{ModelOverride, Override, OverrideAction};
 use modelfleet_protocol::plan::{Candidate, Fetch, Order};
 use modelfleet_protocol::state::{Attempt, Failure, FailureCode, Phase};
 use modelfleet_protocol::time::Time;
-use world::{START, World, candidate, digest, identity, model, plan};
+use world::{START, World, candidate, digest, identity, model, plan, signed};
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
@@ -43,7 +43,7 @@ fn fetches(world: &World) -> Vec<Fetch> {
 fn hold(revision: u64, action: OverrideAction) -> Input {
     let order = Order { epoch: 1, revision, issued: Time(0), expires: Time(u64::MAX) };
     let (id, models) = (identity(), vec![ModelOverride { model: model(), action }]);
-    Input::Override(Box::new(Override { namespace: id.namespace, device: id.device, order, models }))
+    Input::Override(signed(Box::new(Override { namespace: id.namespace, device: id.device, order, models })))
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn a_download_that_nobody_wants_any_more_leaves_a_build_that_answers_its_bytes()
     world.plan(plan(3, Some(1), None, &[]));
     // It was through as it was stopped.
     world.files.insert(digest(2));
-    world.feed(Input::Fetched { digest: digest(2) });
+    world.feed(Input::Fetched { digest: digest(2), details: None });
     assert!(world.files.contains(&digest(2)), "it answers still");
     world.answer_all();
     assert_eq!((world.serving, world.files.len()), (Some(digest(1)), 1));

@@ -12,7 +12,7 @@ use modelfleet_protocol::plan::{Mode, Order, Plan, Wanted};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
 use proptest::prelude::*;
-use world::{WINDOW_MS, World, build, candidate, digest, identity, model, plan};
+use world::{WINDOW_MS, World, build, candidate, digest, identity, model, plan, signed};
 
 /// No answer to a request is waited for longer: that to a fetch of a small model.
 const ANSWER_MS_MAX: u64 = 3_600_000 + 1_000;
@@ -192,7 +192,7 @@ fn order(revision: u64, n: u8) -> Input {
     };
     let order = Order { epoch: 1, revision, issued: Time(0), expires: Time(u64::MAX) };
     let (id, models) = (identity(), vec![ModelOverride { model: model(), action }]);
-    Input::Override(Box::new(Override { namespace: id.namespace, device: id.device, order, models }))
+    Input::Override(signed(Box::new(Override { namespace: id.namespace, device: id.device, order, models })))
 }
 
 fn closed(model: modelfleet_protocol::ids::ModelName, digest: Digest, index: u64, requests: u64) -> Input {
@@ -226,7 +226,10 @@ fn safe(
         after.active.as_ref().is_none_or(|a| !rejected.contains(&a.digest)),
         "a rejected build is active"
     );
-    prop_assert!((after.seen.epoch, after.seen.revision) >= (before.seen.epoch, before.seen.revision));
+    prop_assert!(
+        (after.seen.newest.epoch, after.seen.newest.revision)
+            >= (before.seen.newest.epoch, before.seen.newest.revision)
+    );
     prop_assert!(after.slots.len() <= 3 && after.attempts.len() <= 8);
     let trial = |active: &Option<Active>| active.as_ref().filter(|a| a.probation.is_some()).map(|a| a.digest);
     if let Some(activated) = trial(&after.active)

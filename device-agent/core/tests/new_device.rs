@@ -27,7 +27,7 @@ fn without(n: u8) -> World {
     for _ in 0..20 {
         while !world.pending.is_empty() {
             let of = |input: &Input| match input {
-                Input::Fetched { digest } | Input::Admitted { digest, .. } => Some(*digest),
+                Input::Fetched { digest, .. } | Input::Admitted { digest, .. } => Some(*digest),
                 _ => None,
             };
             if of(&world.pending[0]) == Some(digest(n)) {

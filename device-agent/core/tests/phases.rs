@@ -15,7 +15,7 @@ use modelfleet_protocol::plan::{Mode, Order, Plan};
 use modelfleet_protocol::state::{Failure, FailureCode};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
-use world::{WINDOW_MS, World, build, candidate, digest, identity, model, plan};
+use world::{WINDOW_MS, World, build, candidate, digest, identity, model, plan, signed};
 
 fn stable() -> World {
     let mut world = World::new();
@@ -84,13 +84,13 @@ fn phases() -> Vec<(&'static str, World)> {
 fn orders(action: OverrideAction) -> Input {
     let order = Order { epoch: 1, revision: 1, issued: Time(0), expires: Time(u64::MAX) };
     let (id, models) = (identity(), vec![ModelOverride { model: model(), action }]);
-    Input::Override(Box::new(Override { namespace: id.namespace, device: id.device, order, models }))
+    Input::Override(signed(Box::new(Override { namespace: id.namespace, device: id.device, order, models })))
 }
 
 fn inputs() -> Vec<(&'static str, Input)> {
     let (model, d) = (model(), digest(2));
     let failure = || Failure::new(FailureCode::LoadRefused, "no");
-    let plan = |plan: Plan| Input::Plan(plan.into());
+    let plan = |plan: Plan| Input::Plan(signed(plan.into()));
     let engine = || "Rten".to_owned();
     let window = WindowSummary { index: 30_000_000, span: 1, ..WindowSummary::default() };
     let health = |answered, errors| Input::Health { model: model.clone(), digest: d, answered, errors };
@@ -116,7 +116,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Override: hold", orders(OverrideAction::Hold)),
         ("Override: release", orders(OverrideAction::Release)),
         ("FetchProgress", Input::FetchProgress { digest: d, bytes: 600 }),
-        ("Fetched", Input::Fetched { digest: d }),
+        ("Fetched", Input::Fetched { digest: d, details: None }),
         ("FetchFailed: later", retry(Retry::Later)),
         ("FetchFailed: never", retry(Retry::Never)),
         ("RoomOnDisk", Input::RoomOnDisk),
@@ -175,6 +175,7 @@ fn word(output: &Output) -> Option<String> {
         Output::Shadow { build, .. } => format!("Shadow({})", version(build)),
         Output::Delete { digest } => format!("Delete({})", n(digest)),
         Output::Observe(watch) => format!("Observe({:?} {})", watch.role, version(&watch.build)),
+        Output::AskForPlans => "AskForPlans".into(),
         Output::Note(_) => return None,
     })
 }

@@ -19,7 +19,7 @@ use modelfleet_protocol::plan::{Order, Plan, PlanError};
 use modelfleet_protocol::state::{DeviceState, Failure, FailureCode, MODELS_MAX};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
-use world::{START, World, build, candidate, digest, identity, model, plan};
+use world::{START, World, build, candidate, digest, identity, model, plan, signed};
 
 fn named(n: usize) -> ModelName {
     format!("other-{n:03}").parse().unwrap()
@@ -38,7 +38,7 @@ fn other(n: usize, revision: u64, wanted: bool) -> Plan {
 fn order(revision: u64, model: ModelName, action: OverrideAction) -> Input {
     let order = Order { epoch: 1, revision, issued: Time(0), expires: Time(u64::MAX) };
     let (id, models) = (identity(), vec![ModelOverride { model, action }]);
-    Input::Override(Box::new(Override { namespace: id.namespace, device: id.device, order, models }))
+    Input::Override(signed(Box::new(Override { namespace: id.namespace, device: id.device, order, models })))
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_unit_that_nothing_is_left_of_makes_room_and_its_plans_stay_known() {
     world.plan(plan(1, Some(1), None, &[]));
     let saved = world.agent.saved();
     assert!(saved.models.contains_key(&model()) && !saved.models.contains_key(&named(3)));
-    assert_eq!(saved.seen[&named(3)].revision, 6);
+    assert_eq!(saved.seen[&named(3)].newest.revision, 6);
     world.crash();
     world.connect();
     world.plan(other(3, 5, true));
@@ -158,7 +158,7 @@ fn windows_of_less_than_a_second_boundless_fetches_and_long_names_are_refused() 
         world.plan(refused);
         world.connect();
         let running = world.state.as_ref().unwrap().model(&model()).and_then(|m| m.running.as_ref());
-        assert_eq!((world.kept().seen.revision, running.map(|r| r.digest)), (1, Some(digest(1))));
+        assert_eq!((world.kept().seen.newest.revision, running.map(|r| r.digest)), (1, Some(digest(1))));
     }
 }
 
@@ -182,7 +182,7 @@ fn a_state_always_has_the_size_of_a_state() {
         let c = plan.candidate.as_mut().unwrap();
         c.rollout = "production/rollout-of-the-month-1".to_owned();
         c.build.digest = digest(n as u8);
-        feed(Input::Plan(Arc::new(plan)));
+        feed(Input::Plan(signed(Arc::new(plan))));
         let failure = Failure::new(FailureCode::SignatureInvalid, "Node (\"conv\\1\")\n".repeat(40));
         feed(Input::FetchFailed { digest: digest(n as u8), failure, retry: Retry::Never });
     }

@@ -12,7 +12,7 @@ use modelfleet_protocol::plan::{Mode, Order};
 use modelfleet_protocol::state::{Attempt, FailureCode, ModelState, Phase};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
-use world::{WINDOW_MS, World, build, candidate, digest, identity, model, plan};
+use world::{WINDOW_MS, World, build, candidate, digest, identity, model, plan, signed};
 
 fn said(world: &World) -> &ModelState {
     world.state.as_ref().unwrap().model(&model()).unwrap()
@@ -261,7 +261,7 @@ fn order(revision: u64, action: OverrideAction) -> Input {
     let order = Order { epoch: 1, revision, issued: Time(0), expires: Time(u64::MAX) };
     let models = vec![ModelOverride { model: model(), action }];
     let id = identity();
-    Input::Override(Box::new(Override { namespace: id.namespace, device: id.device, order, models }))
+    Input::Override(signed(Box::new(Override { namespace: id.namespace, device: id.device, order, models })))
 }
 
 #[test]

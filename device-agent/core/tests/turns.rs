@@ -71,7 +71,7 @@ impl Line {
     /// What is fetched now.
     fn runs(&self) -> Option<Digest> {
         let mut fetches = self.world.pending.iter().filter_map(|input| match input {
-            Input::Fetched { digest } => Some(*digest),
+            Input::Fetched { digest, .. } => Some(*digest),
             _ => None,
         });
         let runs = fetches.next();
@@ -94,7 +94,7 @@ impl Line {
             let have = self.have.entry(digest).or_default();
             *have += sends(digest);
             if *have >= self.sizes[&digest] {
-                let fetched = Input::Fetched { digest };
+                let fetched = Input::Fetched { digest, details: None };
                 let n = self.world.pending.iter().position(|input| *input == fetched).unwrap();
                 self.world.answer(n);
                 // What it loads then is not looked at here.

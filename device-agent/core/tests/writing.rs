@@ -177,5 +177,5 @@ fn an_orderly_stop_writes_though_the_disk_was_full() {
     world.full = false;
     world.feed(Input::Stopping);
     assert!(world.disk.run.as_ref().unwrap().stopped);
-    assert_eq!(world.disk.models[&model()].seen.revision, 2);
+    assert_eq!(world.disk.models[&model()].seen.newest.revision, 2);
 }

@@ -8,7 +8,7 @@ use modelfleet_agent_core::interface::Role;
 use serde_json::{Value, json};
 
 use super::{Api, Refusal};
-use crate::serve::{Instance, Model, PredictError};
+use crate::serve::{Instance, Model};
 
 /// Characters of a path that are repeated at most.
 const SHOWN_MAX: usize = 200;
@@ -52,7 +52,7 @@ pub(super) async fn model(
     UrlPath(name): UrlPath<String>,
 ) -> Result<Json<Value>, Refusal> {
     let model = api.model(&name)?;
-    let live = model.live().ok_or_else(|| PredictError::NotReady(model.name().clone()))?;
+    let live = model.live().ok_or_else(|| model.not_ready())?;
     Ok(Json(described(&model, &live)))
 }
 

@@ -14,18 +14,18 @@ const TENSORS_MAX: usize = 32;
 const ID_LEN_MAX: usize = 128;
 
 /// What is asked.
-pub(super) struct Asked {
+pub struct Asked {
     /// Under which id the truth will be told.
-    pub(super) id: String,
+    pub id: String,
     /// The inputs.
-    pub(super) inputs: Vec<NamedTensor>,
+    pub inputs: Vec<NamedTensor>,
     /// Which outputs are wanted, and how.
-    pub(super) wanted: Wanted,
+    pub wanted: Wanted,
 }
 
 /// Which outputs are wanted, and whether as bytes.
 #[derive(Default)]
-pub(super) struct Wanted {
+pub struct Wanted {
     /// Name, and whether as bytes; none: all.
     named: Vec<(String, bool)>,
     /// Whether outputs that are not named come as bytes.
@@ -34,12 +34,12 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Names of the outputs that are asked for one by one.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.named.iter().map(|(name, _)| name.as_str())
     }
 
     /// Whether this output is wanted, and then whether as bytes.
-    pub(super) fn output(&self, name: &str) -> Option<bool> {
+    pub fn output(&self, name: &str) -> Option<bool> {
         if self.named.is_empty() {
             return Some(self.binary);
         }
@@ -96,7 +96,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D)
 ///
 /// # Errors
 /// Says what is wrong with it.
-pub(super) fn read(body: &[u8], json_len: Option<usize>) -> Result<Asked, String> {
+pub fn read(body: &[u8], json_len: Option<usize>) -> Result<Asked, String> {
     let split = body.split_at_checked(json_len.unwrap_or(body.len()));
     let (json, mut bytes) = split
         .ok_or_else(|| format!("{} gives more bytes than the {} of the body", BINARY_HEADER, body.len()))?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::metadata::{described, readiness};
 use super::{Api, Refusal};
-use crate::serve::{Instance, Model, PredictError};
+use crate::serve::{Instance, Model};
 
 /// The version that a request is for; without one it is for whichever answers.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Wanted {
                     format!("version {wanted:?} of {name} is not running on this device; {version} is");
                 Err(Refusal(StatusCode::NOT_FOUND, reason))
             }
-            None => Err(PredictError::NotReady(model.name().clone()).into()),
+            None => Err(model.not_ready().into()),
         }
     }
 }
@@ -57,7 +57,7 @@ pub(super) async fn about(
     UrlPath((name, version)): UrlPath<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
     let (model, live) = found(&api, &name, version)?;
-    let live = live.ok_or_else(|| PredictError::NotReady(model.name().clone()))?;
+    let live = live.ok_or_else(|| model.not_ready())?;
     Ok(Json(described(&model, &live)))
 }
 

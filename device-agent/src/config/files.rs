@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use ed25519_dalek::VerifyingKey;
 use modelfleet_protocol::selector::LABELS_MAX;
+use modelfleet_protocol::trust::{Roots, TrustError};
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,24 @@ pub enum ConfigError {
     /// A plan key has another format.
     #[error("{0} does not contain an ed25519 public key in hexadecimal or base64")]
     PlanKey(PathBuf),
+    /// The root keys have another format.
+    #[error("read the root keys of {path}")]
+    RootKeys {
+        /// The file.
+        path: PathBuf,
+        /// Why they cannot be read.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The root keys contradict each other, or go beyond a bound.
+    #[error("use the root keys of {path}")]
+    Roots {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them.
+        #[source]
+        source: TrustError,
+    },
     /// More labels than a device may have.
     #[error("{0} labels are given, a device has at most {LABELS_MAX}")]
     Labels(usize),
@@ -82,9 +101,49 @@ pub fn plan_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, ConfigError> {
     Ok(keys)
 }
 
+/// Reads the root keys that a device begins with.
+///
+/// # Errors
+/// When the file cannot be read or holds something else.
+pub fn root_keys(path: &Path) -> Result<Roots, ConfigError> {
+    let text = read(path)?;
+    let path = path.to_owned();
+    let roots: Roots = match serde_json::from_str(&text) {
+        Ok(roots) => roots,
+        Err(source) => return Err(ConfigError::RootKeys { path, source }),
+    };
+    match roots.check() {
+        Ok(()) => Ok(roots),
+        Err(source) => Err(ConfigError::Roots { path, source }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn root_keys_are_read_as_the_plugin_writes_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("root.json");
+        let key =
+            |n: u8| hex::encode(ed25519_dalek::SigningKey::from_bytes(&[n; 32]).verifying_key().as_bytes());
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            root_keys(&path).map_err(|error| crate::log::chain(&error))
+        };
+        let roots = read(&format!(r#"{{"keys":["{}","{}"],"threshold":2}}"#, key(1), key(2))).unwrap();
+        assert_eq!((roots.keys.len(), roots.threshold), (2, 2));
+        for (wrong, told) in [
+            (format!(r#"{{"keys":["{}"],"threshold":2}}"#, key(1)), "more root keys than it names"),
+            (r#"{"keys":[],"threshold":1}"#.to_owned(), "no root key"),
+            (r#"{"keys":["00"],"threshold":1}"#.to_owned(), "64 hexadecimal digits"),
+            ("nonsense".to_owned(), "read the root keys"),
+        ] {
+            let error = read(&wrong).unwrap_err();
+            assert!(error.contains(told) && error.contains("root.json"), "{error}");
+        }
+    }
 
     #[test]
     fn plan_keys_are_hexadecimal_or_base64() {

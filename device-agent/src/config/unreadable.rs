@@ -1,10 +1,11 @@
 //! Settings that cannot be read any more, on a device that has been set up: it goes on with what it has, says so, and
-//! takes them up when they are back. Without a plan key it takes no plan, without a password the broker refuses it.
+//! takes them up when they are back. Without a plan key it takes no plan, without a password the broker refuses it, without
+//! the root keys it goes on with the trust document that it holds.
 //! Without the keys of models it must not go on: then unsigned ones would run.
 
 use std::path::PathBuf;
 
-use super::files::{plan_keys, read_file};
+use super::files::{plan_keys, read_file, root_keys};
 use super::{ConfigError, RunArgs};
 use crate::log::chain;
 
@@ -22,6 +23,17 @@ pub fn go_without(args: &mut RunArgs) -> Option<String> {
         // What is in it is for a person to see to, at once.
         _ => true,
     });
+    let unreadable = |path: &PathBuf| matches!(root_keys(path), Err(ConfigError::Read { .. }));
+    if let Some(path) = args.common.trust_root.take_if(|path| unreadable(path))
+        && let Err(error) = root_keys(&path)
+    {
+        args.common.trust_root_unreadable = true;
+        told.push(format!(
+            "the root keys cannot be read, so the trust document that is held counts on and no new one is followed from \
+             other root keys: {}",
+            chain(&error)
+        ));
+    }
     if let Some(path) = args.password_file.take_if(|path| read_file(path).is_err())
         && let Err(error) = read_file(&path)
     {
@@ -35,8 +47,8 @@ pub fn go_without(args: &mut RunArgs) -> Option<String> {
 
 /// Whether all of these files can be read.
 #[must_use]
-pub fn can_be_read(plan_keys: &[PathBuf], password: Option<&PathBuf>) -> bool {
-    super::apart(plan_keys).iter().chain(password).all(|path| read_file(path).is_ok())
+pub fn can_be_read(plan_keys: &[PathBuf], others: &[PathBuf]) -> bool {
+    super::apart(plan_keys).iter().chain(others).all(|path| read_file(path).is_ok())
 }
 
 #[cfg(test)]
@@ -52,26 +64,32 @@ mod tests {
         std::fs::write(&good, hex::encode([0; 32])).unwrap();
         std::fs::write(&bad, "nonsense").unwrap();
         std::fs::create_dir(&folder).unwrap();
-        let args = |password: &PathBuf| {
+        let args = |password: &PathBuf, root: &PathBuf| {
             let line = ["agent", "run", "--broker", "mqtt://b", "--device", "d", "--dir", "/d"];
             let mut line: Vec<String> = line.map(str::to_owned).into();
             for key in [&good, &bad, &folder] {
                 line.extend(["--plan-key".to_owned(), key.display().to_string()]);
             }
             line.extend(["--password-file".to_owned(), password.display().to_string()]);
+            line.extend(["--trust-root".to_owned(), root.display().to_string()]);
             let Command::Run(args) = Cli::parse_from(line).command else { panic!("another command") };
             args
         };
-        let mut some = args(&folder);
+        let roots = dir.path().join("roots");
+        let key = hex::encode(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().as_bytes());
+        std::fs::write(&roots, format!(r#"{{"keys":["{key}"],"threshold":1}}"#)).unwrap();
+        let mut some = args(&folder, &folder);
         let told = go_without(&mut some).unwrap();
         assert!(
             told.contains("folder") && told.contains("a file is expected") && told.contains("password file")
         );
+        assert!(told.contains("the trust document that is held counts on"), "{told}");
+        assert_eq!((some.common.trust_root, some.common.trust_root_unreadable), (None, true));
         assert_eq!((some.common.plan_key, some.password_file), (vec![good.clone(), bad.clone()], None));
-        assert!(!can_be_read(&[good.clone(), folder.clone()], None));
-        assert!(can_be_read(std::slice::from_ref(&good), Some(&bad)));
-        let mut all = args(&good);
+        assert!(!can_be_read(&[good.clone(), folder.clone()], &[]));
+        assert!(can_be_read(std::slice::from_ref(&good), std::slice::from_ref(&bad)));
+        let mut all = args(&good, &roots);
         all.common.plan_key.pop();
-        assert_eq!(go_without(&mut all), None);
+        assert_eq!((go_without(&mut all), all.common.trust_root_unreadable), (None, false));
     }
 }

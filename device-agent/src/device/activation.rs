@@ -66,6 +66,7 @@ impl Device {
             None => {
                 self.loads.drop(&purpose);
                 self.place(&model, Role::Live, None);
+                self.explain_what_is_forbidden();
                 self.pending.push_back(Input::Switched { model, digest: None, engine: String::new() });
             }
         }

@@ -14,8 +14,10 @@ pub(super) struct DiskSpace(Arc<AtomicU64>);
 impl DiskSpace {
     /// Notes a download that failed for lack of space.
     pub fn lacked(&self, error: &FetchError) {
-        if let FetchError::DiskFull { needed, .. } = error {
-            self.0.store(*needed, Ordering::Relaxed);
+        match error {
+            FetchError::DiskFull { needed, .. } => self.0.store(*needed, Ordering::Relaxed),
+            FetchError::Details(source) => self.lacked(source),
+            _ => {}
         }
     }
 

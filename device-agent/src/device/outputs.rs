@@ -40,6 +40,7 @@ impl Device {
             Output::PublishReport { model, report } => {
                 self.outbox.put(Item::Report(model), report.encode_to_vec());
             }
+            Output::AskForPlans => self.outbox.ask_for_plans(),
             Output::Fetch { build, fetch } => self.start_fetch(build, fetch),
             Output::PauseFetch { digest } => self.pause_fetch(&digest).await,
             Output::CancelFetch { digest } => {
@@ -81,8 +82,15 @@ impl Device {
                     *told = Instant::now();
                 }
             };
-            let input = match fetcher.fetch(&build, fetch.bytes_per_second, progress).await {
-                Ok(_) => Input::Fetched { digest },
+            let rate = fetch.bytes_per_second;
+            let fetched = async {
+                // First the small one: a model whose details cannot be had is not downloaded in vain.
+                let details = fetcher.fetch_details(&build, rate).await?;
+                fetcher.fetch(&build, rate, progress).await?;
+                Ok(details)
+            };
+            let input = match fetched.await {
+                Ok(details) => Input::Fetched { digest, details },
                 Err(error) => {
                     room.lacked(&error);
                     warn!(device = %name, %digest, error = %chain(&error), "download failed");

@@ -70,6 +70,7 @@ mod tests {
             device: "pump-001".parse().unwrap(),
             agent: String::new(),
             labels: BTreeMap::new(),
+            trust: modelfleet_agent_core::trust::TrustAnchor::default(),
             card: None,
             instance: 0,
             capabilities: Capabilities::default(),

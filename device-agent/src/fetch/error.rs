@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use modelfleet_protocol::details::DetailsError;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::state::FailureCode;
 
@@ -105,6 +106,12 @@ pub enum FetchError {
     /// Old and new bytes together are not those that the plan names; it begins anew.
     #[error("the parts of the resumed download do not fit together; starting from the beginning")]
     ResumedMismatch,
+    /// The file with the self-test and the reference profile cannot be had.
+    #[error("download the details file of the model")]
+    Details(#[source] Box<FetchError>),
+    /// The details file is what the plan names, and this agent cannot read it.
+    #[error("a newer agent is needed")]
+    DetailsUnreadable(#[from] DetailsError),
     /// None of the device's keys signed the bytes as this build.
     #[error(transparent)]
     SignatureInvalid(#[from] SignatureError),
@@ -119,6 +126,8 @@ impl FetchError {
             E::Address { .. } | E::Size(_) | E::DigestMismatch { .. } | E::SignatureInvalid(_) => {
                 Again::Never
             }
+            E::Details(source) => source.again(),
+            E::DetailsUnreadable(_) => Again::Never,
             E::Http(HttpError::Address { .. }) => Again::Never,
             // A person has to allow it, or to give the name another address.
             E::Outside { .. } | E::Http(HttpError::Unreachable { .. }) => Again::Later,
@@ -146,6 +155,8 @@ impl FetchError {
     #[must_use]
     pub fn code(&self) -> FailureCode {
         match self {
+            FetchError::Details(source) => source.code(),
+            FetchError::DetailsUnreadable(_) => FailureCode::FormatUnknown,
             FetchError::DigestMismatch { .. } => FailureCode::DigestMismatch,
             FetchError::SignatureInvalid(_) => FailureCode::SignatureInvalid,
             FetchError::DiskFull { .. } => FailureCode::DiskFull,

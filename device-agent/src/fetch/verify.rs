@@ -1,11 +1,14 @@
 //! Digest and signature of bytes on disk, checked before they are parsed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use minisign_verify::{PublicKey, Signature};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::statement::{self, BareSignatures, Statement, StatementError};
+use modelfleet_protocol::trust::ArtifactKey;
 use sha2::{Digest as _, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
@@ -92,9 +95,13 @@ pub enum SignatureError {
 }
 
 /// Keys that may sign models (minisign). Without any, the digest in the signed plan alone decides.
+/// Copies share the keys that count.
 #[derive(Clone, Default)]
 pub struct Keys {
-    keys: Vec<PublicKey>,
+    /// Those of the settings.
+    configured: Vec<PublicKey>,
+    /// Those that count.
+    counting: Arc<ArcSwap<Vec<PublicKey>>>,
     bare: BareSignatures,
 }
 
@@ -111,13 +118,23 @@ impl Keys {
             key.map_err(|source| KeysError::Form { path: path.clone(), source })
         };
         let keys = crate::config::apart(paths).iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Keys { keys, bare })
+        let configured: Vec<PublicKey> = keys;
+        Ok(Keys { counting: Arc::new(ArcSwap::from_pointee(configured.clone())), configured, bare })
+    }
+
+    /// Keys of a trust document count in place of those of the settings; if it names none, those of the settings do. A build
+    /// that is loaded stays loaded.
+    pub fn replace_by(&self, named: &[ArtifactKey]) {
+        let named: Vec<PublicKey> =
+            named.iter().filter_map(|key| PublicKey::from_base64(key.as_str()).ok()).collect();
+        let counting = if named.is_empty() { self.configured.clone() } else { named };
+        self.counting.store(Arc::new(counting));
     }
 
     /// Whether no signature is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.counting.load().is_empty()
     }
 
     /// Passes if one of the keys signed these bytes as this build, or the device asks for no signature.
@@ -127,7 +144,7 @@ impl Keys {
     pub fn check_bytes(&self, bytes: &[u8], build: &ModelBuild) -> Result<(), SignatureError> {
         let mut why = SignatureError::Untrusted(build.signatures.len());
         for signature in &decoded(build) {
-            if self.keys.iter().any(|key| key.verify(bytes, signature, false).is_ok()) {
+            if self.counting.load().iter().any(|key| key.verify(bytes, signature, false).is_ok()) {
                 match self.check_statement(signature, build) {
                     Ok(()) => return Ok(()),
                     Err(error) => why = error.into(),
@@ -155,7 +172,7 @@ impl Keys {
     }
 
     async fn have_signed_file(&self, path: &Path, signature: &Signature) -> Result<bool, FetchError> {
-        for key in &self.keys {
+        for key in self.counting.load_full().iter() {
             // Signatures of the old form, over the bytes instead of their hash, need the whole file in
             // memory and are not taken.
             let Ok(mut stream) = key.verify_stream(signature) else { continue };

@@ -88,6 +88,8 @@ pub(super) struct Flight {
     plans_due: Option<Instant>,
     /// The order of the plan that it has sent, of each model.
     plans: BTreeMap<ModelName, Order>,
+    /// A message was refused because of the key that signed it, under this version of the trust document.
+    refused_under: Option<u64>,
 }
 
 impl Flight {
@@ -131,6 +133,16 @@ impl Flight {
     pub(super) fn plans_sent(&mut self) {
         self.plans_due = None;
         self.plans.clear();
+    }
+
+    /// A message was refused because of the key that signed it. `version`: of the trust document that is followed; 0: none.
+    pub(super) fn refused_for_key(&mut self, version: u64) {
+        self.refused_under = Some(version);
+    }
+
+    /// This version of the trust document is followed. Returns whether what was refused may be accepted now.
+    pub(super) fn followed(&mut self, version: u64) -> bool {
+        self.refused_under.take_if(|refused| *refused < version).is_some()
     }
 
     /// The library has this message now.

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct HeldPlans {
     kept: Mutex<held_plans::HeldPlans>,
     /// The core's clock counts from here.
     began: Instant,
+    /// Version of the trust document under which they were looked at.
+    checked_under: AtomicU64,
 }
 
 impl HeldPlans {
@@ -41,13 +44,26 @@ impl HeldPlans {
                 kept.kept(&plan);
             }
         }
-        HeldPlans { dir: Some(dir.to_owned()), kept: Mutex::new(kept), began: Instant::now() }
+        let (kept, began) = (Mutex::new(kept), Instant::now());
+        HeldPlans { dir: Some(dir.to_owned()), kept, began, checked_under: AtomicU64::new(0) }
+    }
+
+    /// The keys of this version of the trust document count: a plan that `open` finds signed by none of them is not kept any
+    /// more. Each version is looked at once.
+    pub fn check_again(&self, version: u64, open: impl Fn(&Bytes) -> Option<Plan>) {
+        let Some(dir) = &self.dir else { return };
+        if self.checked_under.swap(version, Ordering::Relaxed) == version {
+            return;
+        }
+        self.lock()
+            .keep_only(|model| read(&dir.join(model.as_str())).is_some_and(|bytes| open(&bytes).is_some()));
     }
 
     /// Keeps nothing.
     #[must_use]
     pub fn none() -> HeldPlans {
-        HeldPlans { dir: None, kept: Mutex::default(), began: Instant::now() }
+        let (kept, began) = (Mutex::default(), Instant::now());
+        HeldPlans { dir: None, kept, began, checked_under: AtomicU64::new(0) }
     }
 
     /// How long a device waits after its subscription before it sends its plans. `spread`: of the reconnects of the fleet;
@@ -175,5 +191,20 @@ mod tests {
         fs::write(dir.path().join("other"), envelope(&plan("pump", 1))).unwrap();
         fs::write(dir.path().join("large"), vec![b' '; ENVELOPE_BYTES_MAX + 1]).unwrap();
         assert!(all(&opened(dir.path()), Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn a_plan_whose_key_counts_no_more_gives_way_to_an_older_one_of_another_key() {
+        let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let held = opened(dir.path());
+        keep(&held, "pump", u64::MAX);
+        keep(&held, "fan", 1);
+        let counts = |bytes: &Bytes| {
+            serde_json::from_slice(bytes).ok().filter(|plan: &Plan| plan.order.revision < u64::MAX)
+        };
+        held.check_again(1, counts);
+        assert_eq!(all(&held, now).len(), 1, "the fan's");
+        keep(&held, "pump", 7);
+        assert_eq!(all(&held, now), [("pump".to_owned(), envelope(&plan("pump", 7)))]);
     }
 }

@@ -1,14 +1,19 @@
 //! Opens what arrives: nothing is looked at before a trusted key's signature over it is found good.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
-use modelfleet_protocol::envelope::{EnvelopeError, open_override, open_plan};
+use modelfleet_agent_core::saved::KeptTrust;
+use modelfleet_agent_core::trust::{Keyring, RootKeys};
+use modelfleet_protocol::envelope::{
+    EnvelopeError, Signed, open_plan, open_signed_override, open_signed_plan,
+};
 use modelfleet_protocol::ids::{DeviceId, Namespace};
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::topic::{Channel, Topic, TopicError};
+use modelfleet_protocol::trust::TrustError;
 
 use super::LinkEvent;
 
@@ -32,28 +37,71 @@ pub enum InboxError {
     /// The envelope or its content is wrong.
     #[error("open the envelope")]
     Envelope(#[from] EnvelopeError),
+    /// The trust document is not followed.
+    #[error("follow the trust document")]
+    Trust(#[from] TrustError),
     /// The message speaks of another fleet, model or device than its topic.
     #[error("the message does not belong on this topic")]
     Misplaced,
 }
 
-/// Opens envelopes with the keys that the device trusts.
-pub struct Inbox {
-    keys: Vec<VerifyingKey>,
-    seen: Mutex<HashMap<String, (Bytes, Arc<Plan>)>>,
+impl InboxError {
+    /// Whether no key that counts has signed the message: after another trust document one may.
+    pub(super) fn is_of_key(&self) -> bool {
+        matches!(self, InboxError::Envelope(EnvelopeError::Untrusted { .. }))
+    }
+}
+
+/// Opens envelopes with the keys that count. Devices of one process share the keys, and with them the trust document: they
+/// have the same settings, and each of them keeps the document itself.
+pub struct Inbox(Mutex<Opening>);
+
+#[derive(Default)]
+struct Opening {
+    keys: Keyring,
+    /// Plans that these keys have signed, by topic.
+    seen: HashMap<String, (Bytes, Signed<Arc<Plan>>)>,
 }
 
 impl Inbox {
-    /// An inbox that trusts these keys.
+    /// An inbox that trusts these plan keys and follows no trust document.
     #[must_use]
     pub fn trusting(keys: Vec<VerifyingKey>) -> Inbox {
-        Inbox { keys, seen: Mutex::default() }
+        Inbox::with(Keyring::new(RootKeys::None, keys))
     }
 
-    /// The plan in an envelope that the device has kept; `None`: no trusted key signed it.
+    /// An inbox that begins with these keys.
+    #[must_use]
+    pub fn with(keys: Keyring) -> Inbox {
+        Inbox(Mutex::new(Opening { keys, ..Opening::default() }))
+    }
+
+    /// Goes on from the trust document that a device has kept.
+    pub fn go_on_from(&self, kept: Option<&KeptTrust>) {
+        let mut opening = self.lock();
+        if opening.keys.go_on_from(kept) {
+            opening.seen.clear();
+        }
+    }
+
+    /// Whether it follows trust documents.
+    pub(super) fn follows_trust(&self) -> bool {
+        self.lock().keys.has_roots()
+    }
+
+    /// Version of the trust document that is followed; 0: none.
+    pub(super) fn trust_version(&self) -> u64 {
+        self.lock().keys.document().map_or(0, |document| document.version)
+    }
+
+    /// The plan in an envelope that the device has kept; `None`: no key that counts signed it.
     #[must_use]
     pub fn kept_plan(&self, envelope: &Bytes) -> Option<Plan> {
-        open_plan(&self.keys, envelope).ok()
+        open_plan(self.lock().keys.plan_keys(), envelope).ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Opening> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a message means for the device; `None` for one that was cleared.
@@ -73,32 +121,40 @@ impl Inbox {
         match parsed.channel {
             Channel::Plan(model) => {
                 let plan = self.plan(topic, payload)?;
-                let fits = plan.model == model && &plan.namespace == namespace;
+                let fits = plan.what.model == model && &plan.what.namespace == namespace;
                 if fits { Ok(Some(LinkEvent::Plan(plan))) } else { Err(InboxError::Misplaced) }
             }
             Channel::Override(id) => {
-                let order = open_override(&self.keys, payload)?;
+                let Signed { what: order, by } = open_signed_override(self.lock().keys.plan_keys(), payload)?;
                 let fits = order.device == id && &id == device && &order.namespace == namespace;
-                let event = LinkEvent::Override(Box::new(order));
+                let event = LinkEvent::Override(Signed { what: Box::new(order), by });
                 if fits { Ok(Some(event)) } else { Err(InboxError::Misplaced) }
+            }
+            Channel::Trust => {
+                let mut opening = self.lock();
+                if opening.keys.follow(namespace, payload)? {
+                    opening.seen.clear();
+                }
+                // Another device of the process may have followed it already.
+                Ok(opening.keys.document().cloned().map(LinkEvent::Trust))
             }
             _ => Err(InboxError::Misplaced),
         }
     }
 
-    fn plan(&self, topic: &str, payload: &Bytes) -> Result<Arc<Plan>, InboxError> {
-        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((bytes, plan)) = seen().get(topic)
+    fn plan(&self, topic: &str, payload: &Bytes) -> Result<Signed<Arc<Plan>>, InboxError> {
+        let mut opening = self.lock();
+        if let Some((bytes, plan)) = opening.seen.get(topic)
             && bytes == payload
         {
             return Ok(plan.clone());
         }
-        let plan = Arc::new(open_plan(&self.keys, payload)?);
-        let mut seen = seen();
-        if seen.len() >= PLANS_MAX {
-            seen.clear();
+        let Signed { what, by } = open_signed_plan(opening.keys.plan_keys(), payload)?;
+        let plan = Signed { what: Arc::new(what), by };
+        if opening.seen.len() >= PLANS_MAX {
+            opening.seen.clear();
         }
-        seen.insert(topic.to_owned(), (payload.clone(), plan.clone()));
+        opening.seen.insert(topic.to_owned(), (payload.clone(), plan.clone()));
         Ok(plan)
     }
 }

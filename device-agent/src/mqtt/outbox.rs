@@ -2,7 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -65,6 +65,8 @@ pub struct Outbox {
     waiting: Mutex<Waiting>,
     changed: Notify,
     packet_bytes_max: AtomicUsize,
+    /// The broker is to be asked for its plans once more.
+    ask_for_plans: AtomicBool,
 }
 
 #[derive(Default)]
@@ -79,7 +81,12 @@ struct Waiting {
 impl Default for Outbox {
     fn default() -> Outbox {
         let (waiting, changed) = Default::default();
-        Outbox { waiting, changed, packet_bytes_max: AtomicUsize::new(usize::MAX) }
+        Outbox {
+            waiting,
+            changed,
+            packet_bytes_max: AtomicUsize::new(usize::MAX),
+            ask_for_plans: AtomicBool::new(false),
+        }
     }
 }
 
@@ -92,6 +99,17 @@ impl Outbox {
         waiting.messages.insert(item, message);
         drop(waiting);
         self.changed.notify_one();
+    }
+
+    /// Asks the broker for its plans and overrides once more, on the connection that there is.
+    pub fn ask_for_plans(&self) {
+        self.ask_for_plans.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// Whether the broker is to be asked for its plans once more; told once.
+    pub(super) fn take_ask_for_plans(&self) -> bool {
+        self.ask_for_plans.swap(false, Ordering::AcqRel)
     }
 
     /// Forgets what waits of this kind: it belonged to a connection that is gone.

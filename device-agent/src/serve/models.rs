@@ -19,6 +19,8 @@ pub enum Problem {
     Settings,
     /// The clock says that all plans have expired.
     Clock,
+    /// The clock says that the trust document has expired.
+    Trust,
 }
 
 /// The models of one device.

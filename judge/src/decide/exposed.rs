@@ -2,12 +2,14 @@
 
 use crate::assessment::Exposure;
 use crate::decide::tally::Tally;
+use crate::exact::change::Subject;
+use crate::exact::tail_scan::marked_among_canaries;
 use crate::observations::{Counts, SloRule};
 use modelfleet_number::gamma;
 
 /// Chance that the rate is above its limit all the same.
 const BEYOND: f64 = 0.05;
-/// Chance of as many bad windows where nothing is wrong, below which they speak against a candidate.
+/// Chance of as many bad windows, or as many bad canaries, where nothing is wrong, below which they speak against a candidate.
 const HARDLY_EVER: f64 = 0.01;
 
 /// From the canaries' windows of this stage and of those before. Exact (Garwood, *Biometrika* 1936): so few bad windows
@@ -23,10 +25,23 @@ pub fn of(rule: &SloRule<'_>, tally: &Tally, earlier: Counts) -> Exposure {
     Exposure { canary, high_ppb, rise_ppm, lacking: lacking(rule, tally, earlier) }
 }
 
-/// Whether canaries break the allowance so plainly that few events are no excuse: most of them do, most controls do not, and
-/// so many bad windows hardly ever come where the share is the allowance, or what was usual with one bad window more. That is
-/// no proof of harm: the stage waits.
-pub fn speaks_against(rule: &SloRule<'_>, tally: &Tally) -> bool {
+/// Whether canaries break the allowance so plainly that few events are no excuse. That is no proof of harm: the stage waits.
+///
+/// Either most canaries break it and most controls do not, and so many bad windows hardly ever come where the share is the
+/// allowance, or what was usual with one bad window more. Or the devices that break it are canaries more often than a random
+/// pick hardly ever makes them (Fisher's exact test within strata), however few of all canaries that are: seven of twenty
+/// and no control of twenty.
+///
+/// The first counts windows, which a broken sensor makes bad in a row; so it asks for most canaries. The second counts devices, so
+/// that one broken device is one device: one or two of five canaries pass, as they must ([`crate::decide::far_worse`]).
+/// More bad windows of canaries never take either back. A harmless candidate with few events is kept waiting by each in one of a
+/// hundred stages at the most; a tenth of that would let most of what a few short windows can show pass, since not even five of
+/// five canaries and no control of five are that rare (one in 252).
+pub fn speaks_against(rule: &SloRule<'_>, tally: &Tally, subjects: &[Subject]) -> bool {
+    most_are_bad(rule, tally) || are_among_canaries(rule, subjects)
+}
+
+fn most_are_bad(rule: &SloRule<'_>, tally: &Tally) -> bool {
     let most = |over: u32, of: u32| u64::from(over) * 2 > u64::from(of);
     let alone = most(tally.canaries_over, tally.canaries) && !most(tally.controls_over, tally.controls);
     let (bad, known) = (tally.canary.bad(), tally.canary.known);
@@ -37,6 +52,13 @@ pub fn speaks_against(rule: &SloRule<'_>, tally: &Tally) -> bool {
     let usual = (usual.bad() as f64 + 1.0) / (usual.known as f64 + 1.0);
     let low = gamma::lower_inverse(bad as f64, HARDLY_EVER) / known.max(1) as f64;
     low > usual.max(f64::from(rule.allowance_ppm) * 1e-6)
+}
+
+/// Devices beyond the allowance are canaries more often than chance explains.
+fn are_among_canaries(rule: &SloRule<'_>, subjects: &[Subject]) -> bool {
+    let allowed = f64::from(rule.allowance_ppm) * 1e-6;
+    let over: Vec<bool> = subjects.iter().map(|s| s.bad > allowed * s.known).collect();
+    marked_among_canaries(subjects, &over) <= HARDLY_EVER
 }
 
 /// What devices did before the stage, and what controls do.

@@ -1,6 +1,6 @@
-//! Which harm to a share of the devices, or to one stratum, a Healthy stage has ruled out.
+//! Which harm to a share of the devices, or to one group, a Healthy stage has ruled out.
 
-use crate::assessment::FewProof;
+use crate::assessment::{FewProof, WatchedProof};
 use crate::decide::far_worse::FarWorse;
 use crate::exact::change::Subject;
 use crate::exact::far::{common, fewest_bad};
@@ -10,6 +10,7 @@ use crate::sizing::remaining_bound_ppm;
 use libm::{expm1, log1p, sqrt};
 use modelfleet_number::normal;
 use modelfleet_number::rounding::ppm;
+use std::collections::BTreeMap;
 
 /// Rises that are asked about.
 const RISES: [f64; 11] = [3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0];
@@ -19,16 +20,20 @@ pub(crate) const SEEN: f64 = 0.8;
 const MOST_ASKED: usize = 64;
 /// Chance that what is ruled out is there all the same.
 pub(crate) const BEYOND: f64 = 0.05;
+/// A rise to more than this is as good as none.
+pub(crate) const MOST: f64 = 100.0;
 
 /// From the subjects of a stage that is Healthy; `None`: nothing of the kind is ruled out.
 pub fn of(subjects: &[Subject], far: &FarWorse) -> Option<FewProof> {
     let stratum_ppm = by_stratum(subjects);
+    let watched = watched(subjects);
     let devices = rise_seen(subjects).map(|rise| {
         let canaries = subjects.iter().filter(|s| s.arm == Arm::Canary).count() as u64;
         (ppm(rise), share_ruled_out_ppm(canaries, far.counts().0 as u64))
     });
     let (rise_ppm, share_ppm) = devices.unwrap_or((u64::MAX, 1_000_000));
-    (devices.is_some() || stratum_ppm.is_some()).then_some(FewProof { rise_ppm, share_ppm, stratum_ppm })
+    let any = devices.is_some() || stratum_ppm.is_some() || watched.is_some();
+    any.then_some(FewProof { rise_ppm, share_ppm, stratum_ppm, watched })
 }
 
 /// The smallest rise of one canary that would most probably have been seen as far worse.
@@ -80,5 +85,28 @@ fn by_stratum(subjects: &[Subject]) -> Option<u64> {
     }
     let highs = groups.iter().filter(both).map(|group| Some(Ratio::of(group)?.high(BEYOND)));
     let worst = highs.collect::<Option<Vec<f64>>>()?.into_iter().fold(0.0, f64::max);
-    (worst < 100.0).then(|| ppm(worst))
+    (worst < MOST).then(|| ppm(worst))
+}
+
+/// The rise that is ruled out in groups of watched labels.
+fn watched(subjects: &[Subject]) -> Option<WatchedProof> {
+    let mut groups: BTreeMap<(usize, u16), Vec<Subject>> = BTreeMap::new();
+    for subject in subjects {
+        for (label, &value) in subject.watched.iter().enumerate().filter(|(_, value)| **value > 0) {
+            groups.entry((label, value)).or_default().push(*subject);
+        }
+    }
+    let high = |group: &Vec<Subject>| {
+        let both = group.iter().any(|s| s.arm != group[0].arm);
+        both.then(|| Ratio::of(group).map(|ratio| ratio.high(BEYOND))).flatten().filter(|high| *high < MOST)
+    };
+    let told: Vec<f64> = groups.values().filter_map(high).collect();
+    summary(&told, groups.len())
+}
+
+/// Of groups in which these rises are ruled out, out of so many.
+pub(crate) fn summary(rises: &[f64], groups: usize) -> Option<WatchedProof> {
+    let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+    let rise_ppm = ppm(rises.iter().copied().reduce(f64::max)?);
+    Some(WatchedProof { rise_ppm, told: count(rises.len()), groups: count(groups) })
 }

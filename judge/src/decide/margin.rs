@@ -194,7 +194,7 @@ fn rule_out(of: Comparison<'_>, beyond: f64, state: &SloState) -> Ruling {
     if margin_ppm == u64::MAX && exposed::lacking(rule, tally, state.earlier).is_some() {
         return Ruling { margin_ppm, ruled_out: false };
     }
-    if margin_ppm == u64::MAX && exposed::speaks_against(rule, tally) {
+    if margin_ppm == u64::MAX && exposed::speaks_against(rule, tally, subjects) {
         return Ruling { margin_ppm, ruled_out: false };
     }
     let calm = told(ratio, subjects).low(held_back) <= rhythm && as_before();

@@ -9,7 +9,7 @@ use crate::decide::{
     anytime_layer, exact_layer, exposed, few, few_proof, incident, look_label, margin, own_past_layer,
     transient,
 };
-use crate::exact::change::{Subject, subjects};
+use crate::exact::change::{Subject, watched_subjects};
 use crate::exact::exposure;
 use crate::exact::ratio::{BEYOND, Ratio};
 use crate::observations::{Arm, Observations, OnBreach};
@@ -37,7 +37,8 @@ pub fn judge(
     state: &mut SloState,
 ) -> Found {
     let rule = &observations.slos[index];
-    let subjects = subjects(observations.devices.iter().map(|d| (d.id, d.stratum, d.arm, d.counts(index))));
+    let devices = observations.devices.iter();
+    let subjects = watched_subjects(devices.map(|d| (d.id, d.stratum, d.watched, d.arm, d.counts(index))));
     // Harm is looked for all the same: the test evens the exposure out, and a model that is too slow to fill its windows
     // must not escape it by that. Only Healthy wants arms that are alike.
     let unlike = exposure::unlike(&subjects);

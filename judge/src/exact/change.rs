@@ -1,6 +1,6 @@
 //! How much a device changed against its own past.
 
-use crate::observations::{Arm, SloCounts};
+use crate::observations::{Arm, SloCounts, WATCHED_MAX};
 use libm::{exp, log, log1p};
 
 /// One device in the comparison of one SLO.
@@ -10,6 +10,8 @@ pub struct Subject {
     pub id: u32,
     /// Compared within its stratum only.
     pub stratum: u16,
+    /// Its value of each watched label; see [`crate::DeviceOutcome::watched`].
+    pub watched: [u16; WATCHED_MAX],
     /// Canary or control.
     pub arm: Arm,
     /// Bad windows since the stage opened.
@@ -55,23 +57,30 @@ const PRIOR_WINDOWS: f64 = 4.0;
 /// Each gets its usual rate: own past, shrunk towards the stratum's mean past. The mean does not look at
 /// who is a canary, so permuting the arms leaves it as it is and the tests stay exact.
 pub fn subjects(devices: impl Iterator<Item = (u32, u16, Arm, SloCounts)>) -> Vec<Subject> {
-    let mut list: Vec<(u32, u16, Arm, SloCounts)> = devices.filter(|(.., c)| c.post.known > 0).collect();
+    watched_subjects(devices.map(|(id, stratum, arm, counts)| (id, stratum, [0; WATCHED_MAX], arm, counts)))
+}
+
+/// A device with its number, stratum, watched values, arm and counts.
+type Counted = (u32, u16, [u16; WATCHED_MAX], Arm, SloCounts);
+
+/// The same, with what is watched of each.
+pub fn watched_subjects(devices: impl Iterator<Item = Counted>) -> Vec<Subject> {
+    let mut list: Vec<Counted> = devices.filter(|(.., c)| c.post.known > 0).collect();
     list.sort_unstable_by_key(|(id, stratum, ..)| u64::from(*stratum) << 32 | u64::from(*id));
     let mut result = Vec::with_capacity(list.len());
     for group in list.chunk_by(|a, b| a.1 == b.1) {
         let mean = mean_rate(group);
-        result.extend(group.iter().map(|(id, stratum, arm, c)| {
+        result.extend(group.iter().map(|&(id, stratum, watched, arm, c)| {
             let (past, past_bad) = (c.history.known as f64, c.history.bad() as f64);
             let (known, bad) = (c.post.known as f64, c.post.bad() as f64);
-            let (id, stratum, arm) = (*id, *stratum, *arm);
-            Subject { id, stratum, arm, bad, known, usual: 0.0, past, past_bad, mean }.with_usual()
+            Subject { id, stratum, watched, arm, bad, known, usual: 0.0, past, past_bad, mean }.with_usual()
         }));
     }
     result
 }
 
 /// Mean rate in the past; where no device has a past, the mean rate since the stage opened. Never 0.
-fn mean_rate(group: &[(u32, u16, Arm, SloCounts)]) -> f64 {
+fn mean_rate(group: &[Counted]) -> f64 {
     let sum = |part: fn(&SloCounts) -> (f64, f64)| {
         group.iter().map(|(.., c)| part(c)).fold((0.0, 0.0), |s, x| (s.0 + x.0, s.1 + x.1))
     };

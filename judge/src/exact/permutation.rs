@@ -33,7 +33,7 @@ const MOST_SCORE: u64 = 1 << 40;
 /// (Besag & Clifford, Biometrika 1991: the p-value stays valid). Above the limit by a Pearson type III curve with
 /// the permutation distribution's own mean, variance and skewness (Mielke & Berry, *Permutation Methods*); where
 /// that comes near the level, by Monte-Carlo up to a higher limit.
-pub fn p_value(strata: &[Stratum], level: f64, mut chance: Chance) -> f64 {
+pub fn p_value(strata: &[Stratum], level: f64, chance: Chance) -> f64 {
     let canaries: usize = strata.iter().map(|s| s.canaries.min(s.scores.len())).sum();
     let picks: usize = strata.iter().map(|s| picks(s).0).sum();
     if canaries == 0 || picks == 0 {
@@ -42,15 +42,27 @@ pub fn p_value(strata: &[Stratum], level: f64, mut chance: Chance) -> f64 {
     if let Some(p) = flags::p_value(strata) {
         return p;
     }
+    tail(strata, observed(strata), level, chance)
+}
+
+/// Sum of the canaries' scores.
+fn observed(strata: &[Stratum]) -> u64 {
+    let canaries = strata.iter().flat_map(|s| s.scores.iter().take(s.canaries));
+    canaries.map(|score| (*score).min(MOST_SCORE)).sum()
+}
+
+/// P(sum of the scores of a random pick >= `at_least`), by Monte-Carlo or the curve.
+pub(crate) fn tail(strata: &[Stratum], at_least: u64, level: f64, mut chance: Chance) -> f64 {
+    let picks: usize = strata.iter().map(|s| picks(s).0).sum();
     let draws = (HITS as f64 / level.max(1e-9)).ceil().max(1000.0);
     let steps = draws * picks as f64;
     if steps > MOST_STEPS {
-        let p = pearson(strata);
+        let p = pearson(strata, at_least);
         if steps > MOST_STEPS_NEAR || p < level / NEAR || p > level * NEAR {
             return p;
         }
     }
-    sample(strata, draws as u64, &mut chance)
+    sample(strata, at_least, draws as u64, &mut chance)
 }
 
 /// The smaller side of a stratum, and whether that is the canaries.
@@ -60,12 +72,7 @@ fn picks(stratum: &Stratum) -> (usize, bool) {
     if canaries <= controls { (canaries, true) } else { (controls, false) }
 }
 
-fn sample(strata: &[Stratum], draws: u64, chance: &mut Chance) -> f64 {
-    let observed: u64 = strata
-        .iter()
-        .flat_map(|s| s.scores.iter().take(s.canaries))
-        .map(|score| (*score).min(MOST_SCORE))
-        .sum();
+fn sample(strata: &[Stratum], at_least: u64, draws: u64, chance: &mut Chance) -> f64 {
     let mut pools: Vec<(Vec<u64>, usize, bool, u64)> = strata
         .iter()
         .map(|s| {
@@ -82,7 +89,7 @@ fn sample(strata: &[Stratum], draws: u64, chance: &mut Chance) -> f64 {
             let picked = pick_some(pool, *pick, chance);
             sum += if *is_canary { picked } else { *total - picked };
         }
-        if sum >= observed {
+        if sum >= at_least {
             hits += 1;
             if hits > HITS {
                 return hits as f64 / draw as f64;
@@ -105,22 +112,22 @@ fn pick_some(pool: &mut [u64], count: usize, chance: &mut Chance) -> u64 {
 }
 
 /// Tail of a shifted gamma with the permutation distribution's first three moments.
-fn pearson(strata: &[Stratum]) -> f64 {
-    let (mut distance, mut variance, mut third) = (0.0, 0.0, 0.0);
+fn pearson(strata: &[Stratum], at_least: u64) -> f64 {
+    let (mut distance, mut variance, mut third) = (at_least as f64, 0.0, 0.0);
     for s in strata {
         let n = s.scores.len() as f64;
         let k = s.canaries.min(s.scores.len()) as f64;
+        let mean = s.scores.iter().map(|&x| x as f64).sum::<f64>() / n.max(1.0);
+        distance -= k * mean;
         if k == 0.0 || k == n {
             continue;
         }
-        let mean = s.scores.iter().map(|&x| x as f64).sum::<f64>() / n;
         let (mut m2, mut m3) = (0.0, 0.0);
         for &x in &s.scores {
             let d = x as f64 - mean;
             m2 += d * d;
             m3 += d * d * d;
         }
-        distance += s.scores.iter().take(s.canaries).map(|&x| x as f64 - mean).sum::<f64>();
         variance += m2 * k * (n - k) / (n * (n - 1.0));
         if n > 2.0 {
             third += m3 * k * (n - k) * (n - 2.0 * k) / (n * (n - 1.0) * (n - 2.0));
@@ -143,7 +150,7 @@ fn pearson(strata: &[Stratum]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Stratum, p_value, pearson, sample};
+    use super::{Stratum, observed, p_value, pearson, sample};
     use crate::exact::fisher::fisher_greater;
     use crate::exact::scores::{SCALE, tail_weighted};
     use modelfleet_number::chance::Chance;
@@ -176,10 +183,13 @@ mod tests {
         };
         let level = 1e-4;
         let (near, far) = (strata(17), strata(60));
-        let rough = pearson(&near);
+        let rough = pearson(&near, observed(&near));
         assert!((level / 30.0..level * 30.0).contains(&rough), "{rough}");
-        assert_eq!(p_value(&near, level, Chance::new(3)), sample(&near, 300_000, &mut Chance::new(3)));
-        assert_eq!(p_value(&far, level, Chance::new(3)), pearson(&far));
+        assert_eq!(
+            p_value(&near, level, Chance::new(3)),
+            sample(&near, observed(&near), 300_000, &mut Chance::new(3))
+        );
+        assert_eq!(p_value(&far, level, Chance::new(3)), pearson(&far, observed(&far)));
         let huge = [Stratum { scores: vec![u64::MAX, u64::MAX - 1, u64::MAX, 0, 0, 1], canaries: 3 }];
         assert!(p_value(&huge, 0.01, Chance::new(1)) < 0.2);
     }

@@ -3,7 +3,7 @@
 use super::{RecordError, Rule};
 use crate::budget::Looks;
 use crate::observations::{
-    AfterSwap, Arm, Counts, DeviceOutcome, JudgedBy, MergedWindow, OnBreach, SloCounts, SloRule,
+    AfterSwap, Arm, Counts, DeviceOutcome, JudgedBy, MergedWindow, OnBreach, SloCounts, SloRule, WATCHED_MAX,
 };
 
 pub(super) fn rule(rule: &SloRule<'_>) -> Rule {
@@ -103,6 +103,12 @@ pub(super) fn device(device: &DeviceOutcome<'_>, rules: usize) -> Vec<u64> {
     row
 }
 
+/// Of all devices, or nothing where nothing is watched.
+pub(super) fn watched(devices: &[DeviceOutcome<'_>]) -> Vec<[u16; WATCHED_MAX]> {
+    let any = devices.iter().any(|device| device.watched != [0; WATCHED_MAX]);
+    if any { devices.iter().map(|device| device.watched).collect() } else { Vec::new() }
+}
+
 pub(super) fn read_counts(row: &[u64]) -> SloCounts {
     let counts = |known, bad| Counts { known, bad };
     SloCounts { history: counts(row[0], row[1]), post: counts(row[2], row[3]) }
@@ -119,6 +125,7 @@ pub(super) fn read_device<'a>(head: &[u64], slos: &'a [SloCounts]) -> Result<Dev
         reporting: facts & 4 != 0,
         awaited: facts & 8 != 0,
         settling: facts & 16 != 0,
+        watched: [0; WATCHED_MAX],
         hard_failure: head[4].checked_sub(1).map(|code| narrow(code, "devices")).transpose()?,
         slos,
     })

@@ -1,11 +1,11 @@
 //! Which harm to a few devices, or to one stratum, a stage will rule out.
 
 use crate::assessment::FewProof;
-use crate::decide::few_proof::{BEYOND, SEEN, share_ruled_out_ppm, smallest_rise};
+use crate::decide::few_proof::{BEYOND, MOST, SEEN, share_ruled_out_ppm, smallest_rise, summary};
 use crate::exact::change::Subject;
 use crate::exact::far::fewest_bad;
 use crate::exact::ratio::Ratio;
-use crate::observations::Arm;
+use crate::observations::{Arm, WATCHED_MAX};
 use crate::sizing::fleet_rates::FleetRates;
 use crate::sizing::proof::StageSize;
 use libm::{exp, expm1, log1p};
@@ -18,12 +18,17 @@ const POINTS: u32 = 41;
 /// What the stage rules out if no canary gets far worse than before and `strata` strata of equal size are as before, with
 /// 95 % confidence; the judge's own rule ([`crate::decide::few_proof`]) on the counts that are to be expected. `None`: nothing
 /// of the kind.
-pub fn few_proof(size: &StageSize, rates: &FleetRates, strata: u64) -> Option<FewProof> {
+///
+/// `watched`: the share of the devices in each group of a watched label.
+pub fn few_proof(size: &StageSize, rates: &FleetRates, strata: u64, watched: &[f64]) -> Option<FewProof> {
     let rise = smallest_rise(&bars(size, rates));
-    let stratum_ppm = by_stratum(size, rates, strata);
+    let stratum_ppm = if strata < 2 { None } else { in_a_part(size, rates, 1.0 / strata as f64).map(ppm) };
+    let rises: Vec<f64> = watched.iter().filter_map(|share| in_a_part(size, rates, *share)).collect();
+    let watched = summary(&rises, watched.len());
     let share_ppm = rise.map_or(1_000_000, |_| share_ruled_out_ppm(size.canaries, 0));
     let rise_ppm = rise.map_or(u64::MAX, ppm);
-    (rise.is_some() || stratum_ppm.is_some()).then_some(FewProof { rise_ppm, share_ppm, stratum_ppm })
+    let any = rise.is_some() || stratum_ppm.is_some() || watched.is_some();
+    any.then_some(FewProof { rise_ppm, share_ppm, stratum_ppm, watched })
 }
 
 fn known(size: &StageSize) -> f64 {
@@ -42,6 +47,7 @@ fn bars(size: &StageSize, rates: &FleetRates) -> Vec<(f64, f64, f64)> {
         let of = Subject {
             id: 0,
             stratum: 0,
+            watched: [0; WATCHED_MAX],
             arm: Arm::Canary,
             bad: 0.0,
             known,
@@ -55,20 +61,18 @@ fn bars(size: &StageSize, rates: &FleetRates) -> Vec<(f64, f64, f64)> {
     if share > 0.0 && size.canaries > 0 { (0..POINTS).map(bar).collect() } else { Vec::new() }
 }
 
-/// The rise in one of so many strata that is ruled out with the chance [`SEEN`] when there is none.
-fn by_stratum(size: &StageSize, rates: &FleetRates, strata: u64) -> Option<u64> {
-    if strata < 2 {
-        return None;
-    }
-    let each = known(size) * rates.share_ppm as f64 * 1e-6 / strata as f64;
+/// The rise in a part of the devices that is ruled out with the chance [`SEEN`] when there is none.
+fn in_a_part(size: &StageSize, rates: &FleetRates, part: f64) -> Option<f64> {
+    let each = known(size) * rates.share_ppm as f64 * 1e-6 * part;
     let (canary, control) = (size.canaries as f64 * each, size.controls as f64 * each);
-    if canary <= 0.0 || control <= 0.0 {
+    // A group without a canary tells nothing.
+    if canary <= 0.0 || control <= 0.0 || size.canaries as f64 * part < 0.5 {
         return None;
     }
     let dispersion = (rates.dispersion_milli as f64 * 1e-3).max(1.0);
     let ratio = Ratio { canary, control, exposure: canary / control, dispersion };
     let rise = ratio.smallest_margin(SEEN, BEYOND);
-    (rise < 100.0).then(|| ppm(rise))
+    (rise < MOST).then_some(rise)
 }
 
 #[cfg(test)]
@@ -88,7 +92,7 @@ mod tests {
         };
         let rates =
             FleetRates { share_ppm: 100_000, sigma_milli: 500, dispersion_milli: 1_000, past_windows: 600 };
-        few_proof(&size, &rates, strata)
+        few_proof(&size, &rates, strata, &[])
     }
 
     #[test]

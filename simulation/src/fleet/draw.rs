@@ -1,6 +1,6 @@
 //! Who is drawn, by the shipped rule, and who is set aside.
 
-use modelfleet_evidence::{compared, sites};
+use modelfleet_evidence::{compared, sites, watched};
 use modelfleet_protocol::draw::{Candidate, Share, open_stage};
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::membership::Membership;
@@ -34,11 +34,20 @@ impl Fleet<'_> {
         }
     }
 
-    /// By stratum, by the shipped rules, or for the proof by the newest draw alone: which are compared, and where they are.
-    fn compared_by(&self, controls: Controls) -> (Vec<u16>, Vec<u16>) {
+    /// Watches the values of these labels.
+    pub fn watch(&mut self, labels: &[String]) {
+        self.watched = watched(labels, &self.label_sets());
+    }
+
+    fn label_sets(&self) -> Vec<(&Labels, u64)> {
         let mut sizes = vec![0; self.tables.labels.len()];
         self.devices.iter().for_each(|device| sizes[usize::from(device.stratum)] += 1);
-        let sets: Vec<(&Labels, u64)> = self.tables.labels.iter().zip(sizes).collect();
+        self.tables.labels.iter().zip(sizes).collect()
+    }
+
+    /// By stratum, by the shipped rules, or for the proof by the newest draw alone: which are compared, and where they are.
+    fn compared_by(&self, controls: Controls) -> (Vec<u16>, Vec<u16>) {
+        let sets = self.label_sets();
         let newest = || self.membership.clauses.last().cloned().into_iter().collect();
         let compared = match controls {
             Controls::ThisDrawAlone => {

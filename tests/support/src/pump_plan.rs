@@ -11,12 +11,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::SigningKey;
 use modelfleet_protocol::envelope::{PLAN_TYPE, seal};
+use modelfleet_protocol::floor::SecurityFloors;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::membership::{Bound, Clause, Membership};
 use modelfleet_protocol::model::{Decision, Fallback, Format, ModelBuild, PositiveWhen, Tensor};
 use modelfleet_protocol::observe::Observe;
 use modelfleet_protocol::plan::{Candidate, Fetch, Mode, Order, Plan, Probation};
 use modelfleet_protocol::time::Time;
+use modelfleet_protocol::trust::{PublicKey, Roots, TRUST_TYPE, TrustDocument};
 
 use crate::place::root;
 
@@ -64,6 +66,7 @@ pub fn pump_build(version: &str, bytes: &[u8], uri: String) -> ModelBuild {
         device_labels: Default::default(),
         inputs: vec![tensor("features", "FP32", &[-1, 7])],
         outputs: vec![tensor("label", "INT64", &[-1, 1])],
+        details: None,
         self_test: Vec::new(),
         profile: None,
         decision: Some(Decision {
@@ -137,7 +140,45 @@ pub fn candidate(rollout: &str, build: ModelBuild) -> Candidate {
 /// The plan in its signed envelope.
 #[must_use]
 pub fn sealed(plan: &Plan) -> Vec<u8> {
-    seal(&signer(), PLAN_TYPE, &serde_json::to_vec(plan).unwrap())
+    sealed_by(&signer(), plan)
+}
+
+/// The plan in an envelope that this key has signed.
+#[must_use]
+pub fn sealed_by(key: &SigningKey, plan: &Plan) -> Vec<u8> {
+    seal(key, PLAN_TYPE, &serde_json::to_vec(plan).unwrap())
+}
+
+/// A trust file of one document of this fleet that names plan keys and revoked ones, and a floor for the pumps' model; `root`
+/// signs it.
+#[must_use]
+pub fn trust_file(
+    root: &SigningKey,
+    version: u64,
+    plan_keys: &[&SigningKey],
+    revoked: &[&SigningKey],
+    floor: Option<&str>,
+) -> Vec<u8> {
+    let public = |key: &SigningKey| PublicKey::from(key.verifying_key());
+    let document = TrustDocument {
+        version,
+        namespace: Some(NAMESPACE.parse().unwrap()),
+        issued: now(),
+        expires: now().after_ms(3_600_000),
+        roots: roots(root),
+        plan_keys: plan_keys.iter().map(|key| public(key)).collect(),
+        artifact_keys: vec![],
+        enrolment_keys: vec![],
+        revoked: revoked.iter().map(|key| public(key).id()).collect(),
+        floors: SecurityFloors::of(floor.map(|floor| (MODEL.parse().unwrap(), floor.parse().unwrap()))),
+    };
+    seal(root, TRUST_TYPE, &serde_json::to_vec(&document).unwrap())
+}
+
+/// This key as the one root key.
+#[must_use]
+pub fn roots(root: &SigningKey) -> Roots {
+    Roots { keys: vec![root.verifying_key().into()], threshold: 1 }
 }
 
 /// A question to the pumps' model, as the local API takes it.

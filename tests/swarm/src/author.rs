@@ -332,6 +332,7 @@ fn build(model: &ModelName, minor: u64, patch: u64) -> ModelBuild {
         device_labels: BTreeMap::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
+        details: None,
         self_test: Vec::new(),
         profile: None,
         decision: None,

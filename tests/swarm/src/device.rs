@@ -409,7 +409,7 @@ impl Device {
             retry,
         };
         let input = match download.failure() {
-            None if self.disk.write_build(digest) => Input::Fetched { digest },
+            None if self.disk.write_build(digest) => Input::Fetched { digest, details: None },
             None => failed(FailureCode::DiskFull, "no room", Retry::Never),
             Some((code, detail, retry)) => failed(code, detail, retry),
         };

@@ -185,7 +185,7 @@ fn of_records(
         Deed::LoadsBeside(model, digest) => {
             Some(format!("{model}: loads {digest} while the active build is on probation"))
         }
-        Deed::HeardPlan(model, ..) => watched.goes_on(&model, &saved?.models.get(&model)?.seen),
+        Deed::HeardPlan(model, ..) => watched.goes_on(&model, &saved?.models.get(&model)?.seen.newest),
         _ => None,
     });
     watched.records.event_ended();
@@ -269,7 +269,7 @@ pub fn at_rest(device: &Device, watched: &mut Watched, now: Time) -> Option<Stri
     let saved = device.saved()?;
     let mut unsettled = BTreeMap::new();
     for (model, kept) in &saved.models {
-        if let Some(broken) = watched.goes_on(model, &kept.seen) {
+        if let Some(broken) = watched.goes_on(model, &kept.seen.newest) {
             return Some(broken);
         }
         if let Some(said) = record_laws::at_rest(device, kept) {

@@ -184,6 +184,7 @@ fn name(output: &Output) -> &'static str {
         Output::PublishPresence(_) => "PublishPresence",
         Output::PublishState(_) => "PublishState",
         Output::PublishReport { .. } => "PublishReport",
+        Output::AskForPlans => "AskForPlans",
         Output::Fetch { .. } => "Fetch",
         Output::PauseFetch { .. } => "PauseFetch",
         Output::CancelFetch { .. } => "CancelFetch",

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use modelfleet_agent_core::interface::Identity;
+use modelfleet_agent_core::trust::TrustAnchor;
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::ids::{ModelName, Namespace};
 use modelfleet_protocol::state::{Capabilities, EngineInfo};
@@ -499,6 +500,7 @@ fn identity(namespace: &Namespace, i: u32) -> Identity {
         namespace: namespace.clone(),
         device: format!("device-{i:02}").parse().expect("a name"),
         agent: "swarm".to_owned(),
+        trust: TrustAnchor::default(),
         card: None,
         instance: 0,
         labels: [("site".to_owned(), format!("s{}", i % 3))].into(),

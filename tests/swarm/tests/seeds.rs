@@ -29,7 +29,7 @@ const FIRST: u64 = 60;
 /// 1000141: canaries that plainly broke the allowance passed on exposure.
 /// 1000162: a rollback whose deadline was over while the API server was away was taken for one that is under way.
 /// 1000064: a device on which nothing ran asked a store that had refused it again after a day.
-/// 1000078: a broker that went back in time made a controller take devices that had restarted for two each.
+/// 1000078: a controller took devices for two each as long as its clock had been ahead, after it was set right.
 /// 1000119: the same pause of a device whose other build had been taken back.
 const KEPT: [u64; 12] = [
     23,

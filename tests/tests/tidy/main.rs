@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
 mod rooms;
+mod runbooks;
 mod tree;
 mod words;
 

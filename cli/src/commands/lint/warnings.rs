@@ -1,10 +1,10 @@
 //! What the API server takes, and what surprises people later.
 
-use modelfleet_crds::metric::Metric;
 use modelfleet_crds::rollout::{JudgedBy as JudgedByField, RelativeTo, Stage, UndecidedPolicy};
 use modelfleet_crds::text::DurationText;
 use modelfleet_crds::{ModelVersion, Rollout};
 use modelfleet_judge::{JudgedBy, OnBreach};
+use modelfleet_protocol::metric::Needs;
 use modelfleet_simulation::Objective;
 use serde_json::Value;
 
@@ -76,13 +76,13 @@ fn of_rollout(rollout: &Rollout) -> Vec<Problem> {
                 format!("needs {metric:?} in the version's baseline (register --baseline {metric:?}=...)"),
             ));
         }
-        if matches!(slo.metric, Metric::FalsePositiveRate | Metric::MissedDetectionRate | Metric::Accuracy) {
+        if slo.metric.needs() == Needs::Truth {
             found.push(problem(
                 field("metric"),
                 "needs ground truth: report to devices how predictions turned out, or the SLO stays Undecided",
             ));
         }
-        if slo.metric.is_per_feature() {
+        if slo.metric.of_feature() {
             found.push(problem(
                 field("metric"),
                 "needs features in the version's baseline (register --rows ...)",

@@ -1,6 +1,6 @@
 //! The rows of the plan: what a stage can prove about an objective.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use modelfleet_evidence::LookPlan;
 use modelfleet_judge::sizing::{
@@ -68,7 +68,7 @@ pub(super) fn rows(
     let (size, windows) = stage_size(setup, scenario, policy, index);
     let gates: Vec<&Objective> = setup.objectives.iter().filter(|o| is_gate(o)).collect();
     let share_ppb = stage_warnings::share_ppb(setup, index as usize, gates.len());
-    let strata = strata(scenario, stage);
+    let (strata, watched) = (strata(scenario, stage), watched(scenario, stage));
     // Windows that never count, those in which a device settles, and those whose labels are still to come, lengthen the stage.
     let late = gates.iter().map(|objective| objective.late_windows).max().unwrap_or(0);
     let known = windows.saturating_add(unjudged(setup, stage)).saturating_add(late);
@@ -117,7 +117,7 @@ pub(super) fn rows(
         let input = (setup, scenario, policy);
         let found = finds(input, index, objective, (&size, &rates), share_ppb, effort);
         let cells = proof_cells(&size, &rates, &proof, found, share_ppb);
-        let few = few_proof(&size, &rates, strata);
+        let few = few_proof(&size, &rates, strata, &watched);
         let could_hold_back = setup.parts.holdback_ppm == 0 && index == policy.last_stage();
         let warning = match proof.warning.as_str() {
             NO_CONTROLS if could_hold_back && size.fleet >= LEAST_TO_HOLD_BACK => {
@@ -217,6 +217,22 @@ fn strata(scenario: &Scenario, stage: &Stage) -> u64 {
         stage.spread_by.iter().map(of).collect::<Vec<_>>()
     });
     values.collect::<BTreeSet<_>>().len().max(1) as u64
+}
+
+/// The share of the devices in each group that the stage's `watchBy` makes.
+fn watched(scenario: &Scenario, stage: &Stage) -> Vec<f64> {
+    let fitting: Vec<_> =
+        scenario.fleet.strata.iter().filter(|stratum| stage.selector.matches(&stratum.labels)).collect();
+    let all: f64 = fitting.iter().map(|stratum| stratum.share).sum();
+    let mut groups: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+    for (stratum, key) in
+        fitting.iter().flat_map(|stratum| stage.watch_by.iter().map(move |key| (stratum, key)))
+    {
+        if let Some(value) = stratum.labels.get(key) {
+            *groups.entry((key, value)).or_default() += stratum.share / all;
+        }
+    }
+    groups.into_values().collect()
 }
 
 /// Devices of the scenario that a stage can draw from.

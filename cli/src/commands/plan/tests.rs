@@ -119,6 +119,9 @@ fn harm_to_a_few_that_a_pass_rules_out_is_told() {
     setup.parts.stages[1].spread_by = vec!["site".to_owned()];
     let text = plan(&setup, &scenario).unwrap();
     assert!(line(&text).ends_with("x in any one stratum"), "{text}");
+    setup.parts.stages[1].watch_by = setup.parts.stages[1].spread_by.split_off(0);
+    let text = plan(&setup, &scenario).unwrap();
+    assert!(line(&text).ends_with("x in any one of the 2 groups of watchBy"), "{text}");
 }
 
 #[test]

@@ -1,16 +1,18 @@
 use std::cell::Cell;
+use std::sync::LazyLock;
 
 use modelfleet_evidence::{
-    Facts, Measured, Names, Question, Wording, device_number, evidence, merged_window, stage_seed, verdict,
+    Facts, Measured, Names, Question, Wording, device_number, evidence, merged_window, put_names, stage_seed,
+    verdict,
 };
 use modelfleet_judge::{
-    Advice, Arm, Assessment, Counts, HardAction, HardRule, HardStop, Looks, OnBreach, SilenceRule, SloRule,
-    StageState, Verdict as Judged,
+    Advice, Arm, Assessment, Counts, Few, FewKind, HardAction, HardRule, HardStop, Looks, OnBreach,
+    SilenceRule, SloRule, SloVerdict, StageState, Verdict as Judged,
 };
 use modelfleet_protocol::draw::Target;
 use modelfleet_protocol::observe::Observe;
 use modelfleet_protocol::plan::{Fetch, Mode, Probation};
-use modelfleet_protocol::selector::Selector;
+use modelfleet_protocol::selector::{Labels, Selector};
 use modelfleet_protocol::state::{FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
@@ -26,6 +28,7 @@ pub fn rollout_stage(bake_ms: u64, min_windows: u32) -> Stage {
         target: Target::Ppm(1_000_000),
         selector: Selector::default(),
         spread_by: Vec::new(),
+        watch_by: Vec::new(),
         bake_ms,
         approval: Approval::Automatic,
         limits: Limits {
@@ -50,6 +53,7 @@ fn policy() -> Policy {
         rollout: "r".into(),
         uid: "u".into(),
         version: "1.0.0".into(),
+        set_aside: Vec::new(),
         stages: vec![first, last],
         on_undecided: OnUndecided::Hold,
         rollback: RollbackPolicy::Automatic,
@@ -159,13 +163,19 @@ fn only_what_is_shown_is_told_as_good_or_bad() {
     let looks = |reached| Looks { reached, planned: 6 };
     let pausing =
         Assessment { advice: Advice::Pause, sentence: "it is worse".into(), spent_ppb: 9, ..assessment() };
-    let told = evidence(&state, &arms, looks(5), &pausing, &Wording { shared: "All 3 are a=b", names });
+    let told = evidence(
+        &state,
+        &arms,
+        looks(5),
+        &pausing,
+        &Wording { shared: "All 3 are a=b", set_aside: None, names },
+    );
     assert_eq!((told.attempt, told.stage, told.spent_ppb, told.final_look), (2, 1, 9, false));
     assert_eq!(told.pause.as_deref(), Some("it is worse. All 3 are a=b"));
     assert_eq!((told.incident, told.hard_stop), (None, None));
     assert_eq!(told.coverage, Coverage::Met);
     let waiting = Assessment { advice: Advice::Wait, ..pausing };
-    let told = evidence(&state, &arms, looks(6), &waiting, &Wording { shared: "", names });
+    let told = evidence(&state, &arms, looks(6), &waiting, &Wording { shared: "", set_aside: None, names });
     assert_eq!((told.pause, told.final_look, told.sentence.as_str()), (None, true, "it is worse"));
 }
 
@@ -195,7 +205,7 @@ fn the_devices_to_set_aside_are_named_once_and_their_failure_by_its_name() {
         asked.set(asked.get() + 1);
         format!("pump-{}", subject.number).parse().ok()
     };
-    let wording = Wording { shared: "", names: Names { id: &id, labels: &|_| None } };
+    let wording = Wording { shared: "", set_aside: None, names: Names { id: &id, labels: &|_| None } };
     let told = evidence(&State::default(), &arms, Looks { reached: 0, planned: 6 }, &answer, &wording);
     let expected = modelfleet_rollout::HardStop::Quarantine {
         devices: vec!["pump-1".parse().unwrap()],
@@ -204,3 +214,30 @@ fn the_devices_to_set_aside_are_named_once_and_their_failure_by_its_name() {
     assert_eq!((told.hard_stop, asked.get()), (Some(expected), 1));
     assert_eq!(SilenceRule::default().on_breach, OnBreach::RollBack, "as the rest of this file takes it");
 }
+
+#[test]
+fn a_watched_group_is_told_by_its_label() {
+    let arms = gathered(&[canary(1, OPENED), canary(2, OPENED), control(3), control(4)]);
+    let watched: Vec<_> = arms.outcomes().iter().map(|outcome| outcome.watched[1]).collect();
+    assert_eq!(watched, [2, 1, 2, 1]);
+    let kind = FewKind::Watched { label: 1, value: 2, canary: Counts::new(9, 3), control: Counts::new(9, 0) };
+    let few = Some(Few { kind, found: true, canaries: 0, controls: 0, named: vec![] });
+    let sentence = "too many errors in group 1/2: bad in 33 %".to_owned();
+    let before = assessment();
+    let record = SloVerdict { few, sentence: sentence.clone(), ..before.silence.clone().unwrap() };
+    let mut answer = Assessment { per_slo: vec![record], sentence, ..before };
+    let labels = |subject: &modelfleet_evidence::Subject| {
+        let odd = subject.number % 2 == 1;
+        Some(if odd { &*LABELS[0] } else { &*LABELS[1] })
+    };
+    let names = Names { id: &|_| None, labels: &labels };
+    let stage = Stage { watch_by: vec!["site".into(), "firmware".into()], ..rollout_stage(60_000, 5) };
+    put_names(&mut answer, &arms, names, &stage);
+    let told = "too many errors where firmware=7.1: bad in 33 %";
+    assert_eq!((answer.sentence.as_str(), answer.per_slo[0].sentence.as_str()), (told, told));
+}
+
+static LABELS: [LazyLock<Labels>; 2] = [
+    LazyLock::new(|| [("firmware".to_owned(), "7.1".to_owned())].into()),
+    LazyLock::new(|| [("firmware".to_owned(), "7.2".to_owned())].into()),
+];

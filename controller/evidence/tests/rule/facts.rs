@@ -4,7 +4,7 @@ use modelfleet_protocol::time::Time;
 use modelfleet_rollout::FleetView;
 
 use super::{OPENED, facts, moment};
-use modelfleet_evidence::{Facts, Moment, count};
+use modelfleet_evidence::{Facts, Moment, away_by_rhythm, count};
 
 fn at(phase: Phase, code: Option<FailureCode>) -> Facts {
     Facts { member: true, phase: Some(phase), code, ..facts() }
@@ -24,6 +24,34 @@ fn members_and_devices_that_were_set_aside_are_canaries() {
     assert_eq!(set_aside.arm(), Some(Arm::Canary));
     assert_eq!(set_aside.hard_failure(), Some(FailureCode::Unknown), "whatever it says of itself since");
     assert!(!set_aside.is_active() && !set_aside.is_awaited() && set_aside.has_tried());
+}
+
+/// Whatever it does: it is in neither arm, holds nothing up and counts in nothing but what still runs the candidate.
+#[test]
+fn a_device_that_a_user_set_aside_counts_nowhere_but_in_what_still_runs_the_candidate() {
+    let by_user = |facts: Facts| Facts {
+        set_aside_by_user: true,
+        was_drawn: facts.member,
+        member: false,
+        matching: false,
+        ..facts
+    };
+    let failed = at(Phase::Failed, Some(FailureCode::LoadRefused));
+    for device in [facts(), failed, at(Phase::Confirmed, None), Facts { set_aside: false, ..failed }] {
+        let device = by_user(device);
+        assert_eq!(device.arm(), None);
+        assert!(!device.is_awaited() && !device.is_active());
+        let view = view(device);
+        assert_eq!((view.members, view.eligible, view.failed, view.unreachable), (0, 0, 0, 0));
+        assert_eq!((view.matching, view.others), (0, 0));
+    }
+    let runs = view(by_user(at(Phase::Confirmed, None)));
+    assert_eq!((runs.still_exposed, runs.exposed_ever), (1, 1), "a way back waits for it");
+    let away = view(by_user(Facts { online: false, ..at(Phase::Confirmed, None) }));
+    assert_eq!((away.still_exposed, away.still_exposed_unreachable), (0, 1));
+    let forgot = view(by_user(Facts { member: true, ..facts() }));
+    assert_eq!(forgot.unmarked, 1, "it was drawn, and has lost its records");
+    assert_eq!(view(by_user(facts())).unmarked, 0, "it was never drawn");
 }
 
 #[test]
@@ -196,4 +224,69 @@ fn contact_is_lost_with_devices_that_are_not_connected_or_not_heard() {
     assert_eq!((others(idle), others(Facts { online: false, ..idle })), ((1, 0), (1, 1)));
     assert_eq!(others(heard), (0, 0), "it runs the candidate");
     assert_eq!(others(Facts { matching: false, ..idle }), (0, 0), "the stage could not have drawn it");
+}
+
+/// Devices with hourly windows, 200 with the candidate: the counts at this hour, counted from a midnight. `on`: whether a device
+/// runs in a window; each has run its build from window `since` on.
+fn fleet_at(hour: u64, since: u64, others: u32, on: impl Fn(u32, u64) -> bool) -> FleetView {
+    const HOUR_MS: u64 = 3_600_000;
+    let now = Time(hour * HOUR_MS + 5 * 60_000);
+    let moment = Moment { now, silent_after_ms: HOUR_MS, ..moment() };
+    let mut view = FleetView::default();
+    for number in 0..200 + others {
+        let online = on(number, hour);
+        let is_canary = number < 200;
+        let phase = is_canary.then_some(Phase::Confirmed);
+        let mut facts = Facts { member: is_canary, phase, online, heard_at: now, ..facts() };
+        if facts.is_lost(&moment) {
+            facts.by_rhythm = away_by_rhythm(now, HOUR_MS, |first, end| {
+                (first.max(since)..end.min(hour)).filter(|window| on(number, *window)).count() as u64
+            });
+        }
+        count(&mut view, &facts, &moment);
+    }
+    view
+}
+
+const DAY: u64 = 24;
+
+fn is_night(hour: u64) -> bool {
+    hour % DAY >= 22 || hour % DAY < 8
+}
+
+#[test]
+fn a_fleet_that_is_off_for_ten_hours_a_night_has_lost_no_contact() {
+    let lost = |hour: u64| fleet_at(hour, 0, 0, |_, hour| !is_night(hour)).has_lost_most();
+    assert!((3 * DAY..5 * DAY).all(|hour| !lost(hour)));
+    // On its first night no device tells that it is a night: the stage pauses once, and goes on in the morning.
+    let first: Vec<bool> = (9..2 * DAY + 9)
+        .map(|hour| fleet_at(hour, 9, 0, |_, hour| !is_night(hour)).has_lost_most())
+        .collect();
+    assert_eq!(first.iter().filter(|lost| **lost).count(), 10, "the ten hours of the first night");
+    assert!(first[(DAY - 1) as usize..].iter().all(|lost| !lost), "and none of the second");
+}
+
+#[test]
+fn most_canaries_lost_at_noon_are_lost_whatever_their_nights() {
+    let noon = 4 * DAY + 12;
+    for (nights, percent, others) in [(false, 60, 100), (true, 60, 100), (true, 90, 0)] {
+        let crashed = |number: u32, hour: u64| number < 2 * percent && hour >= noon;
+        let on = |number: u32, hour: u64| !(crashed(number, hour) || nights && is_night(hour));
+        assert!(!fleet_at(noon - 1, 0, others, on).has_lost_most());
+        let view = fleet_at(noon, 0, others, on);
+        assert!(view.has_lost_most(), "five minutes past noon: {view:?}");
+        assert_eq!((view.out_of_contact(), view.away_by_rhythm), (u64::from(2 * percent), 0));
+        assert!(fleet_at(noon + DAY + 3, 0, others, on).has_lost_most(), "a day later as well");
+    }
+}
+
+/// A device that has the candidate since today tells no rhythm; those that had it before do.
+#[test]
+fn new_devices_are_away_at_night_as_the_others_are() {
+    let on = |number: u32, hour: u64| !is_night(hour) && (number < 40 || hour >= 5 * DAY + 9);
+    let night = fleet_at(5 * DAY + 23, 0, 0, on);
+    assert_eq!((night.lost, night.lost_untold, night.away_by_rhythm), (160, 160, 40));
+    assert!(!night.has_lost_most(), "{night:?}");
+    let crashed = |number: u32, hour: u64| on(number, hour) && hour < 5 * DAY + 14;
+    assert!(fleet_at(5 * DAY + 15, 0, 0, crashed).has_lost_most(), "in the afternoon all are lost");
 }

@@ -42,6 +42,11 @@ impl Device for &Made {
         self.stratum
     }
 
+    /// Of the second label that is watched, by its number.
+    fn watched(&self) -> [u16; 4] {
+        [0, 1 + (self.number % 2) as u16, 0, 0]
+    }
+
     fn site(&self) -> u16 {
         self.site
     }

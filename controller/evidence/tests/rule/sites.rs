@@ -83,7 +83,7 @@ fn told(fleet: &[Made], labels: &dyn Fn(u16) -> Option<&'static Labels>) -> Evid
     let answer = assess(&observations, &StageState::new());
     assert_eq!(answer.advice, Advice::Wait, "{}", answer.sentence);
     let of = |subject: &modelfleet_evidence::Subject| labels(subject.site);
-    let wording = Wording { shared: "", names: Names { id: &|_| None, labels: &of } };
+    let wording = Wording { shared: "", set_aside: None, names: Names { id: &|_| None, labels: &of } };
     evidence(&State::default(), &arms, looks, &answer, &wording)
 }
 

@@ -38,31 +38,12 @@ fn of(devices: &[WindowSummary], metric: Metric) -> Option<(u64, u64)> {
     value(&devices, metric, None, Some(&profile()))
 }
 
-const ALL: [Metric; 16] = [
-    Metric::ErrorRate,
-    Metric::TimeoutRate,
-    Metric::LatencyP50,
-    Metric::LatencyP95,
-    Metric::LatencyP99,
-    Metric::FalsePositiveRate,
-    Metric::MissedDetectionRate,
-    Metric::Accuracy,
-    Metric::LowConfidenceRate,
-    Metric::MissingFeatureRate,
-    Metric::OutOfRangeRate,
-    Metric::FeaturePsi,
-    Metric::FeatureKl,
-    Metric::CpuUsage,
-    Metric::MemoryUsage,
-    Metric::Availability,
-];
-
 #[test]
 fn devices_that_count_alike_are_merged_as_if_they_were_one() {
     let devices = vec![answers(1_000, 20); 8];
     let mut one = WindowSummary::default();
     devices.iter().for_each(|window| one.merge(window));
-    for metric in ALL {
+    for metric in Metric::all() {
         assert_eq!(of(&devices, metric), one.value(metric, None, Some(&profile())), "{metric:?}");
     }
     assert_eq!(of(&[], Metric::ErrorRate), None);
@@ -93,6 +74,7 @@ fn one_device_moves_no_value_further_than_its_share_whatever_it_counts() {
             );
         }
         assert!(of(&liar, Metric::Accuracy).unwrap().0 >= 940_000, "{loud}");
+        assert_eq!(of(&liar, Metric::FalsePositivesPerYear).unwrap().0, 0, "{loud}");
         assert!(of(&liar, Metric::Availability).unwrap().0 >= 940_000, "{loud}");
         // One in twenty in the wrong bin is some drift, and no more than that.
         let psi = of(&liar, Metric::FeaturePsi).unwrap().0;

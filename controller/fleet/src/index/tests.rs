@@ -166,7 +166,9 @@ fn lens<'a>(
         candidate: digest,
         scope: &parts.1,
         selector: &parts.1,
+        watch_by: &[],
         membership,
+        set_aside: &[],
         drawn: Some(0),
         probation_ms: 600_000,
         silent_after_ms: 3000,
@@ -291,6 +293,30 @@ fn a_device_that_was_set_aside_stays_a_failed_canary() {
         |survey: &Survey<'_>| survey.subjects.iter().map(|s| (s.id.clone(), s.arm)).collect::<Vec<_>>();
     assert_eq!(arms(&after), arms(&before));
     assert_eq!(after.subjects.iter().filter(|s| s.facts.set_aside).count(), 2);
+}
+
+/// Failed canaries, canaries that run it and controls alike.
+#[test]
+fn devices_that_a_user_set_aside_are_in_no_arm_and_no_count() {
+    let digest = Digest::of(b"candidate");
+    let (index, mut membership) = forty(&digest);
+    let parts = ("m".parse().unwrap(), Selector::default(), vec!["age".to_owned()]);
+    let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+    let before = fleet.survey(&lens(digest, &membership, &parts), true);
+    assert_eq!((before.view.members, before.view.failed, before.eligible), (10, 2, 40));
+    let control = before.subjects.iter().find(|s| s.arm == Arm::Control).unwrap().id.clone();
+    let mut ids: Vec<DeviceId> = before.failures.iter().map(|failed| failed.device.clone()).collect();
+    // One of them was quarantined before.
+    membership.exclude = vec![ids[0].clone()];
+    ids.push(control);
+    ids.sort();
+    membership.exclude.extend(ids[1..].iter().cloned());
+    let after = fleet.survey(&Lens { set_aside: &ids, ..lens(digest, &membership, &parts) }, true);
+    assert_eq!((after.view.members, after.view.failed, after.eligible), (8, 0, 37));
+    assert_eq!(after.view.matching, before.view.matching - 3);
+    assert_eq!(after.failures, vec![], "no failure of this rollout any more");
+    assert_eq!(after.subjects.len(), before.subjects.len() - 3);
+    assert!(after.subjects.iter().all(|subject| !ids.contains(subject.id)));
 }
 
 #[test]

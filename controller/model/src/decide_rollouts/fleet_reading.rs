@@ -12,6 +12,7 @@ use modelfleet_spec::Valid;
 use super::{Sampling, Shared};
 use crate::assess::{Answer, Judged, Recording, assess};
 use crate::status::memory::Memory;
+use crate::status::trust::TrustReading;
 use modelfleet_fleet::left_out::Omitted;
 use modelfleet_fleet::other_plan::OtherPlan;
 use modelfleet_fleet::view::{FailedDevice, Lens, Survey};
@@ -36,6 +37,8 @@ pub struct FleetReading {
     pub omitted: Omitted,
     /// Connected devices that hold another plan than the newest.
     pub other_plan: OtherPlan,
+    /// The trust document that counts, and how many devices hold it.
+    pub trust: TrustReading,
     /// Why devices cannot run the candidate, while none runs it.
     pub unable_why: String,
 }
@@ -47,7 +50,7 @@ impl Shared<'_> {
         memory: &Memory,
         membership: &Membership,
         plan: &PlanView,
-        judged: bool,
+        (judged, whole): (bool, bool),
     ) -> (Option<FleetReading>, Option<Answer>) {
         let state = &memory.state;
         let build = self.builds.get(if state.version.is_empty() { &plan.version } else { &state.version });
@@ -67,7 +70,9 @@ impl Shared<'_> {
             candidate,
             scope: &valid.scope,
             selector: &stage.selector,
+            watch_by: &stage.watch_by,
             membership,
+            set_aside: &valid.policy.parts().set_aside,
             drawn: state.drawn.filter(|_| membership.salt == plan.salt).map(|drawn| drawn.stage),
             probation_ms: plan.probation.timeout_ms,
             silent_after_ms: valid.silent_after_ms,
@@ -78,7 +83,7 @@ impl Shared<'_> {
             plan: self.snapshot.plan.as_deref(),
             now: self.now,
         };
-        let asks = sampling.is_some() && state.stage_opened_at.is_some() && self.link.settled;
+        let asks = sampling.is_some() && state.stage_opened_at.is_some() && whole;
         let Survey { mut view, eligible, online, subjects, failures, exposed, other_plan } =
             fleet.survey(&lens, asks);
         // Once a device runs it, that none can is no question any more.
@@ -104,7 +109,10 @@ impl Shared<'_> {
         };
         let answer = asks.then(|| assess(&judged));
         let omitted = fleet.omitted();
-        let (whole, unable_why) = (self.link.settled, unable.why);
+        let document = self.snapshot.trust.clone();
+        let held = document.as_ref().map(|document| fleet.trust_held(document.version)).unwrap_or_default();
+        let trust = TrustReading { document, held };
+        let unable_why = unable.why;
         let seen = FleetReading {
             whole,
             view,
@@ -114,6 +122,7 @@ impl Shared<'_> {
             exposed,
             omitted,
             other_plan,
+            trust,
             unable_why,
         };
         (Some(seen), answer)

@@ -18,11 +18,13 @@ use modelfleet_fleet::Source;
 use modelfleet_fleet::ledger::Ledger;
 use modelfleet_fleet::{Index, Key};
 
+mod fewer_devices;
 mod first_sight;
 mod hostile;
 mod in_the_way;
 mod lost_plan;
 mod quiet;
+mod set_aside;
 mod without_look;
 
 const NOW: Time = Time(1_000_000_000);
@@ -146,7 +148,7 @@ impl Stage {
         });
         let plan: Plan = serde_json::from_value(plan).unwrap();
         let sealed = seal(&self.signer, PLAN_TYPE, &to_json(&plan));
-        assert_eq!(self.ledger.take(&key(), &sealed), Some(1));
+        assert_eq!(self.ledger.take(&key(), &sealed).map(|taken| taken.epoch), Some(1));
         self
     }
 
@@ -161,6 +163,7 @@ impl Stage {
             plan: self.ledger.newest(&key).cloned(),
             recalled: self.ledger.recalled(&key).cloned(),
             fleet: self.index.fleet(&key.0),
+            trust: None,
             link: self.link,
             recorded: None,
             last_looks: Arc::new(self.last_looks.clone()),
@@ -190,7 +193,7 @@ fn progressing() -> State {
         prior: Production::of_all("1.0.0"),
         started_at: Some(Time(5)),
         stage_opened_at: Some(Time(6)),
-        drawn: Some(Drawn { stage: 1, target: Target::Ppm(100_000), at: Time(6) }),
+        drawn: Some(Drawn { stage: 1, target: Target::Ppm(100_000), at: Time(6), set_aside: 0 }),
         phase_since: Time(6),
         log: VecDeque::new(),
         ..State::default()

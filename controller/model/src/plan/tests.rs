@@ -23,6 +23,7 @@ fn build(version: &str) -> ModelBuild {
         inputs: vec![],
         outputs: vec![],
         ir_version: 0,
+        details: None,
         self_test: vec![],
         profile: None,
         decision: None,

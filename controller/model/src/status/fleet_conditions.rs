@@ -2,9 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as Field;
 use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::time::Time;
 
 use super::FleetNumbers;
 use super::conditions::NewCondition;
+use super::trust::TRUST_DOCUMENT;
 use modelfleet_fleet::left_out::Omitted;
 use modelfleet_fleet::other_plan::OtherPlan;
 
@@ -15,11 +17,11 @@ pub const DEVICES_LEFT_OUT: &str = "DevicesLeftOut";
 pub const PLAN_NOT_TAKEN: &str = "PlanNotTaken";
 
 /// All of these conditions.
-pub const KINDS: &[&str] = &[DEVICES_LEFT_OUT, PLAN_NOT_TAKEN];
+pub const KINDS: &[&str] = &[DEVICES_LEFT_OUT, PLAN_NOT_TAKEN, TRUST_DOCUMENT];
 
 /// The conditions about the fleet: those that hold, and those that are over. Until the next look they stay.
 #[must_use]
-pub fn new_conditions(fleet: Option<&FleetNumbers<'_>>, before: &[Field]) -> Vec<NewCondition> {
+pub fn new_conditions(fleet: Option<&FleetNumbers<'_>>, before: &[Field], now: Time) -> Vec<NewCondition> {
     let Some(fleet) = fleet else { return kept(before, KINDS) };
     let told = |kind: &str| before.iter().any(|field| field.type_ == kind);
     let over = |kind: &'static str| {
@@ -32,7 +34,7 @@ pub fn new_conditions(fleet: Option<&FleetNumbers<'_>>, before: &[Field]) -> Vec
     };
     let left_out = left_out(fleet.omitted).or_else(|| over(DEVICES_LEFT_OUT));
     let not_taken = not_taken(fleet.other_plan).or_else(|| over(PLAN_NOT_TAKEN));
-    left_out.into_iter().chain(not_taken).collect()
+    left_out.into_iter().chain(not_taken).chain([fleet.trust.condition(now)]).collect()
 }
 
 /// Conditions of these kinds as they are.

@@ -8,6 +8,7 @@ use modelfleet_rollout::{
     Breach, Cause, Drawn, Figures, Harm, Passed, PassedStage, Production, Rejection, Rollback, StageClock,
 };
 
+use super::trust::TrustReading;
 use super::*;
 use modelfleet_fleet::other_plan::Holds;
 use modelfleet_spec::{Problem, validate};
@@ -25,7 +26,7 @@ fn full_state() -> State {
         prior: Production::of_all("1.1.0").with(&north(), "1.1.1"),
         started_at: Some(Time(1_000)),
         stage_opened_at: Some(Time(2_000)),
-        drawn: Some(Drawn { stage: 1, target: Target::AllBut(20_000), at: Time(2_000) }),
+        drawn: Some(Drawn { stage: 1, target: Target::AllBut(20_000), at: Time(2_000), set_aside: 0 }),
         clock: StageClock { banked_ms: 77, running_since: Some(Time(3_000)) },
         approval_asked_at: Some(Time(4_000)),
         phase_since: Time(5_000),
@@ -262,6 +263,7 @@ fn a_device_that_nothing_is_known_of_is_not_back() {
             failures: &[],
             omitted: &omitted,
             other_plan: &other_plan,
+            trust: &TrustReading::default(),
         };
         told_of(state, None, Time(9_000), Some(seen)).rollback.unwrap().remaining
     };
@@ -339,6 +341,7 @@ fn devices_that_do_not_take_the_plan_are_a_condition_until_they_do() {
             failures: &[],
             omitted: &omitted,
             other_plan,
+            trust: &TrustReading::default(),
         };
         let inputs = StatusInputs {
             valid: &valid,
@@ -392,5 +395,5 @@ fn the_schema_has_room_for_every_condition() {
     let kinds = definitions.iter().map(|definition| serde_json::to_value(definition).unwrap());
     let pointer = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/conditions/maxItems";
     let room: Vec<u64> = kinds.filter_map(|kind| kind.pointer(pointer)?.as_u64()).collect();
-    assert!(room.len() == 2 && room.iter().all(|room| most <= *room), "{most} conditions, room for {room:?}");
+    assert!(room.len() == 3 && room.iter().all(|room| most <= *room), "{most} conditions, room for {room:?}");
 }

@@ -17,6 +17,7 @@ fn version(text: &str, status: ModelVersionStatus) -> Arc<ModelVersion> {
             size_bytes: 1,
             format: ModelFormat::Onnx,
             ir_version: None,
+            details: None,
         },
     }))
     .unwrap();

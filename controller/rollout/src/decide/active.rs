@@ -13,7 +13,7 @@ use crate::text::{clip, many, sentences, statistics};
 
 pub(super) fn step(run: &mut Run) -> Next {
     // People first, then harm, then what forbids to decide at all, then what pauses; only then the stage.
-    let order = [called_back, harmed, unreadable, paused_by_user, blind, promoted, breached];
+    let order = [called_back, forbidden, harmed, unreadable, paused_by_user, blind, promoted, breached];
     for gate in order {
         if let Some(next) = gate(run) {
             return next;
@@ -37,6 +37,16 @@ fn called_back(run: &mut Run) -> Option<Next> {
     let shown = run.state.harm.as_ref();
     let (cause, sentence) = shown.map_or((cause, sentence), |h| (h.cause, h.sentence.clone()));
     Some(back::roll_back(run, cause, &sentence, true))
+}
+
+/// Devices refuse the version themselves, so that nothing is won by waiting for a person.
+fn forbidden(run: &mut Run) -> Option<Next> {
+    let VersionFact::Forbidden(_) = run.intent.facts.version else { return None };
+    let why = run.version_refused()?;
+    // Harm that was shown before still rejects the version.
+    let shown = run.state.harm.as_ref().map(|harm| (harm.cause, harm.sentence.clone()));
+    let (cause, sentence) = shown.unwrap_or((Cause::VersionForbidden, why));
+    Some(back::roll_back(run, cause, &sentence, false))
 }
 
 /// Harm that the evidence or the version's record shows now.
@@ -70,8 +80,19 @@ pub(super) fn note_harm(run: &mut Run) {
 fn harmed(run: &mut Run) -> Option<Next> {
     note_harm(run);
     let harm = run.state.harm.clone()?;
+    let forbidden = run.intent.facts.prior_forbidden.clone();
     if run.policy.parts().rollback == RollbackPolicy::Automatic {
-        return Some(back::roll_back(run, harm.cause, &harm.sentence, false));
+        if forbidden.is_empty() {
+            return Some(back::roll_back(run, harm.cause, &harm.sentence, false));
+        }
+        let message = sentences(&[
+            &format!("version {} does harm: {}", run.state.version, harm.sentence),
+            &format!("it is not rolled back, because {forbidden}"),
+            &keep(run),
+            "set abort: true to stop the model on them, then roll out a version that may run",
+            &statistics(&harm.statistics),
+        ]);
+        return Some(pause(run, PauseCause::Degraded, &message));
     }
     let message = sentences(&[
         &format!("version {} does harm: {}", run.state.version, harm.sentence),
@@ -148,7 +169,7 @@ fn with(next: Next, reason: Reason) -> Next {
 fn contact_lost(run: &Run) -> Option<String> {
     let fleet = run.fleet;
     let allowed = run.stage().limits.max_unreachable.of(fleet.activated);
-    let lost = run.view_is_current() && fleet.lost > allowed && fleet.has_lost_most();
+    let lost = run.view_is_current() && fleet.out_of_contact() > allowed && fleet.has_lost_most();
     if !lost || run.state.breach_waived {
         return None;
     }
@@ -159,7 +180,7 @@ fn contact_lost(run: &Run) -> Option<String> {
     let text = sentences(&[
         &format!(
             "paused because contact is lost with {} of {} that run version {}{others}",
-            fleet.lost,
+            fleet.out_of_contact(),
             many(fleet.activated, "device"),
             run.state.version
         ),
@@ -216,7 +237,7 @@ fn breach(run: &Run) -> Option<(PauseCause, String)> {
     (run.view_is_current() && failed > most).then(|| {
         let text = sentences(&[
             &format!("paused because {failed} of {} failed, and at most {most} may", many(drawn, "device")),
-            "see status.failures, then repair the devices, raise maxFailed, or set abort: true to roll back",
+            "see status.failures, then repair the devices, set them aside (kubectl modelfleet set-aside), raise maxFailed, or set abort: true to roll back",
         ]);
         (PauseCause::TooManyFailed, text)
     })
@@ -224,7 +245,7 @@ fn breach(run: &Run) -> Option<(PauseCause, String)> {
 
 fn breached(run: &mut Run) -> Option<Next> {
     let evidence = run.evidence;
-    let lost = run.fleet.lost > 0 && run.fleet.has_lost_most();
+    let lost = run.fleet.has_lost_most();
     if run.is_current() && evidence.incident.is_none() && evidence.pause.is_none() && !lost {
         run.state.breach_waived = false;
     }

@@ -47,8 +47,12 @@ pub(super) fn concluded(run: &Run, done: &str, then: &str, retry: &str) -> Strin
     } else {
         String::new()
     };
+    let stops = match run.intent.facts.prior_forbidden.as_str() {
+        "" => String::new(),
+        why => format!("the model stops on these devices, because {why}"),
+    };
     let behind = state.harm.as_ref().filter(|_| cause.rejects()).map_or("", |harm| &harm.statistics);
-    sentences(&[&format!("{done}: {sentence}"), &next, then, retry, &statistics(behind)])
+    sentences(&[&format!("{done}: {sentence}"), &stops, &next, then, retry, &statistics(behind)])
 }
 
 /// What a way back has come to.

@@ -32,6 +32,7 @@ pub(super) fn rolled_back(run: &mut Run) -> Next {
     let cause = run.state.rollback.as_ref().map(|rollback| rollback.cause);
     let retry = match (run.intent.deleted(), cause.is_some_and(Cause::rejects)) {
         (true, _) => "",
+        _ if cause == Some(Cause::VersionForbidden) => "",
         (_, true) => "if the measurement was wrong, set a new retryToken to try this version again",
         _ if run.intent.abort => "to try again, set abort: false and a new retryToken",
         _ => "to try again, set a new retryToken",
@@ -82,7 +83,7 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
     if let Some(next) = watched(run) {
         return next;
     }
-    if let Some(reason) = replaced(run) {
+    if let Some(reason) = replaced(run).or_else(|| forbidden(run)) {
         return Next::wait(reason);
     }
     note_breach(run);
@@ -101,6 +102,9 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
                 "{text} It cannot be rolled back, because version {prior} is gone: register {prior} again."
             )
         }
+        None if !run.intent.facts.prior_forbidden.is_empty() => {
+            format!("{text} It cannot be rolled back, because {}.", run.intent.facts.prior_forbidden)
+        }
         None => text,
     };
     let code = match (&run.state.harm, &run.state.breach) {
@@ -109,6 +113,13 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
         (None, None) => ReasonCode::Succeeded,
     };
     Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
+}
+
+/// What a rollout says whose version was brought into production and was forbidden later.
+fn forbidden(run: &Run) -> Option<Reason> {
+    let VersionFact::Forbidden(_) = run.intent.facts.version else { return None };
+    let text = sentences(&[&run.version_refused()?, "devices stop running it"]);
+    Some(Reason::new(ReasonCode::VersionRefused, clip(&text, MESSAGE_MAX)))
 }
 
 /// What a rollout says whose version is not in production any more.
@@ -168,7 +179,8 @@ fn note_breach(run: &mut Run) {
 
 /// What people are told of a breach after success, and what to do.
 fn broken(run: &Run, sentence: &str) -> String {
-    let next = match run.way_back().filter(|_| !run.intent.facts.prior_gone) {
+    let may_go_back = !run.intent.facts.prior_gone && run.intent.facts.prior_forbidden.is_empty();
+    let next = match run.way_back().filter(|_| may_go_back) {
         Some(prior) => format!("check these devices, or set abort: true to go back to {prior}"),
         None => "check these devices, or roll out another version".to_owned(),
     };
@@ -182,7 +194,12 @@ fn broken(run: &Run, sentence: &str) -> String {
 fn watched(run: &mut Run) -> Option<Next> {
     let facts = &run.intent.facts;
     let others = facts.queue.as_ref().is_some_and(|queue| queue.active);
-    if facts.deleted || others || run.way_back().is_none() || facts.prior_gone {
+    if facts.deleted
+        || others
+        || run.way_back().is_none()
+        || facts.prior_gone
+        || !facts.prior_forbidden.is_empty()
+    {
         return None;
     }
     // The version before is back and this one is not archived: only a way back whose end was not stored leaves that.

@@ -61,6 +61,8 @@ fn refusal(run: &Run, code: ReasonCode, why: &str) -> String {
         VersionFact::Rejected { .. } => {
             "name another version, or set a new retryToken if the measurement was wrong"
         }
+        // It says itself what to do.
+        VersionFact::Forbidden(_) => "",
         // The check's own advice, if it has some, comes first.
         VersionFact::Unverifiable(_) if why.contains("; register ") => {
             "then name the new version in spec.version"

@@ -93,6 +93,7 @@ mod tests {
             uid: "u".to_owned(),
             version: "1.0.0".to_owned(),
             stages: vec![("canary".to_owned(), Some(60_000))],
+            set_aside: vec![],
             scope: Selector::default(),
             begun: 1,
             rollback: RollbackPolicy::Automatic,
@@ -104,7 +105,7 @@ mod tests {
             phase_since: wrong,
             started_at: Some(wrong),
             stage_opened_at: Some(wrong),
-            drawn: Some(Drawn { stage: 0, target: Target::Count(1), at: wrong }),
+            drawn: Some(Drawn { stage: 0, target: Target::Count(1), at: wrong, set_aside: 0 }),
             rollback: Some(Rollback {
                 cause: Cause::Aborted,
                 sentence: String::new(),

@@ -7,7 +7,7 @@ use crate::check::Broken;
 use crate::decision::{Action, EventKind};
 use crate::evidence::{Evidence, HardStop};
 use crate::fleet::FleetView;
-use crate::intent::{Intent, VersionFact};
+use crate::intent::{Intent, MissingDevices, VersionFact};
 use crate::moves::{Move, after};
 use crate::policy::{Policy, Stage};
 use crate::reason::{Reason, ReasonCode};
@@ -118,8 +118,11 @@ impl Run<'_> {
         if !advancing || !self.is_current() || self.blind().is_some() {
             return;
         }
-        let mut fresh: Vec<_> =
-            devices.iter().filter(|d| !self.state.quarantined.contains(d)).cloned().collect();
+        let mut fresh: Vec<_> = devices
+            .iter()
+            .filter(|d| !self.state.quarantined.contains(d) && !self.policy.sets_aside(d))
+            .cloned()
+            .collect();
         fresh.sort();
         fresh.dedup();
         fresh.truncate(QUARANTINED_MAX.saturating_sub(self.state.quarantined.len()));
@@ -164,8 +167,9 @@ impl Run<'_> {
                     facts.version = VersionFact::Verified;
                 }
             }
-            // A check that failed is not a rollout's word that a retry token lifts.
-            Action::MarkRejected { .. } if matches!(facts.version, VersionFact::Unverifiable(_)) => {}
+            // A check that failed and a floor are not a rollout's word that a retry token lifts.
+            Action::MarkRejected { .. }
+                if matches!(facts.version, VersionFact::Unverifiable(_) | VersionFact::Forbidden(_)) => {}
             Action::MarkRejected { message, .. } => {
                 facts.version = VersionFact::Rejected { reason: message.clone(), at: self.now };
             }
@@ -271,6 +275,7 @@ impl Run<'_> {
         let version = &self.state.version;
         match &self.intent.facts.version {
             VersionFact::Unverifiable(why) => Some(format!("version {version} failed its check: {why}")),
+            VersionFact::Forbidden(why) => Some(format!("version {version} {why}")),
             VersionFact::Rejected { reason, .. } => {
                 let lifted = self.state.rejection.is_some_and(|rejection| rejection.lifted);
                 let say = || format!("version {version} was rejected: {reason}");
@@ -299,6 +304,9 @@ impl Run<'_> {
             let text = "Waiting up to 15 minutes for a device to send the plan that it holds, because the broker and the \
                 statuses have lost what is in production. Devices keep the version that they run.";
             return Some(Reason::new(ReasonCode::ViewIncomplete, text));
+        }
+        if let Some(missing) = &facts.missing {
+            return Some(Reason::new(ReasonCode::DevicesMissing, devices_missing(missing)));
         }
         if !facts.view_complete {
             let text = "Reading the retained device states from the broker; the rollout continues when all are read.";
@@ -361,4 +369,15 @@ impl Run<'_> {
         let heartbeat = self.now.after_ms(most);
         Some(times.filter(|t| *t > self.now).fold(heartbeat, Time::min))
     }
+}
+
+fn devices_missing(missing: &MissingDevices) -> String {
+    let MissingDevices { known, seen, enough, wait_ms, until: _ } = missing;
+    let wait = span(*wait_ms);
+    format!(
+        "Waiting for devices: the broker sent the states of {seen} that this rollout selects, and {known} were known before the \
+         controller connected. Devices send their state when they connect. The rollout continues with {enough}, and at the latest \
+         {wait} after all seemed to be there. If the others are gone for good, set the annotation \
+         modelfleet.io/fewer-devices: \"{seen}\" on this rollout; if not, try the broker with check-broker."
+    )
 }

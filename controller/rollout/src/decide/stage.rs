@@ -1,6 +1,7 @@
 //! A stage: drawn, watched, and left when nothing is missing.
 
 use modelfleet_protocol::draw::Target;
+use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::time::Time;
 
 use super::active::{pause, resume};
@@ -43,19 +44,21 @@ pub(super) fn step(run: &mut Run) -> Next {
     if missing.is_empty() { ready(run) } else { unready(run, missing) }
 }
 
-/// Failed devices of this attempt, those set aside included: quarantine must not hide them from the limit.
+/// Failed devices of this attempt, quarantined ones included: quarantine must not hide them from the limit. Those that a user
+/// has set aside are not among them.
 pub(super) fn failed(run: &Run) -> u64 {
     run.fleet.failed.saturating_add(set_aside_before(run))
 }
 
-/// Devices that were given the version in this attempt, those set aside included: what the failed ones are a part of.
+/// Devices that were given the version in this attempt, quarantined ones included: what the failed ones are a part of.
 pub(super) fn drawn(run: &Run) -> u64 {
     run.fleet.members.saturating_add(set_aside_before(run))
 }
 
 /// Those that this decision sets aside are members still.
 fn set_aside_before(run: &Run) -> u64 {
-    (run.state.quarantined.len() as u64).saturating_sub(run.set_aside_now)
+    let counts = |device: &&DeviceId| !run.policy.sets_aside(device);
+    (run.state.quarantined.iter().filter(counts).count() as u64).saturating_sub(run.set_aside_now)
 }
 
 /// Opens a stage; `how` says how the current one was left, if there is one.
@@ -118,7 +121,8 @@ pub(super) fn nobody_can_run(run: &Run, devices: u64) -> String {
 fn draw(run: &mut Run) {
     let index = run.state.stage;
     let share = run.policy.share(index);
-    run.state.drawn = Some(Drawn { stage: index, target: share.devices, at: run.now });
+    let set_aside = run.policy.set_aside_hash();
+    run.state.drawn = Some(Drawn { stage: index, target: share.devices, at: run.now, set_aside });
     run.actions.push(Action::OpenStage { index, salt: salt(run.policy, &run.state), share });
 }
 
@@ -131,6 +135,12 @@ fn drawing(run: &mut Run) -> Option<Reason> {
         let text = format!("Selecting {} for stage {name}, because its size was changed.", size(run));
         return Some(Reason::new(ReasonCode::AwaitingDraw, text));
     };
+    if drawn.set_aside != run.policy.set_aside_hash() {
+        // Others take the place of those that were set aside; no device that was drawn leaves for it.
+        draw(run);
+        let text = format!("Selecting {} for stage {name}, because spec.setAside was changed.", size(run));
+        return Some(Reason::new(ReasonCode::AwaitingDraw, text));
+    }
     let seen = run.view_is_current();
     if seen && run.fleet.members > 0 {
         return None;

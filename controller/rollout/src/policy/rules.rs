@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use modelfleet_protocol::draw::Target;
-use modelfleet_protocol::membership::SPREAD_MAX;
+use modelfleet_protocol::membership::{SET_ASIDE_MAX, SPREAD_MAX};
 use modelfleet_protocol::observe::INDICATORS_MAX;
 use modelfleet_protocol::plan::{Mode, SPREAD_MS_MAX, WINDOW_MS_MIN};
 
 use crate::text::{percent, span};
 
-use super::{Amount, Approval, PolicyError, PolicyParts, STAGES_MAX, Stage};
+use super::{Amount, Approval, PolicyError, PolicyParts, STAGES_MAX, Stage, WATCH_MAX};
 
 /// Longest time of any field, milliseconds: ten years, so that no sum of times can run over.
 pub(super) const TIME_MAX_MS: u64 = 10 * 365 * 24 * 3_600_000;
@@ -26,6 +26,12 @@ pub(super) fn check(parts: &PolicyParts) -> Result<(), PolicyError> {
     }
     check_order(&parts.stages)?;
     check_modes(&parts.stages)?;
+    let aside = parts.set_aside.len();
+    rule(aside <= SET_ASIDE_MAX, spec("setAside"), || {
+        format!("names {aside} devices; set aside at most {SET_ASIDE_MAX}")
+    })?;
+    let is_ordered = parts.set_aside.windows(2).all(|pair| pair[0] < pair[1]);
+    rule(is_ordered, spec("setAside"), || "names a device twice".to_owned())?;
     ppm(parts.holdback_ppm, 0, 500_000, spec("holdback"))?;
     ppm(parts.error_budget_ppm, 1, 500_000, spec("errorBudget"))?;
     time(parts.probation.timeout_ms, 1, spec("probation.timeout"))?;
@@ -58,6 +64,14 @@ fn check_stage(i: usize, stage: &Stage) -> Result<(), PolicyError> {
     rule(stage.spread_by.len() <= SPREAD_MAX, at("spreadBy"), || {
         format!("has {} labels; give it at most {SPREAD_MAX}", stage.spread_by.len())
     })?;
+    rule(stage.watch_by.len() <= WATCH_MAX, at("watchBy"), || {
+        format!("has {} labels; give it at most {WATCH_MAX}", stage.watch_by.len())
+    })?;
+    rule(
+        stage.watch_by.iter().collect::<BTreeSet<_>>().len() == stage.watch_by.len(),
+        at("watchBy"),
+        || "names a label twice; name each label once".to_owned(),
+    )?;
     time(stage.bake_ms, 0, at("bake"))?;
     time(stage.max_wait_ms, 0, at("maxWait"))?;
     time(stage.rollback_deadline_ms, 1, at("rollbackDeadline"))?;

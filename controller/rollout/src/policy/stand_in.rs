@@ -1,6 +1,8 @@
 //! What stands in for the policy of a spec that cannot work any more: enough to stand still and to go back.
 
 use modelfleet_protocol::draw::Target;
+use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::membership::SET_ASIDE_MAX;
 use modelfleet_protocol::observe::Observe;
 use modelfleet_protocol::plan::{Fetch, Mode, Probation};
 use modelfleet_protocol::selector::Selector;
@@ -26,6 +28,8 @@ pub struct StandIn {
     pub version: String,
     /// Name and rollback deadline (milliseconds) of each stage.
     pub stages: Vec<(String, Option<u64>)>,
+    /// Devices that a user has set aside, as many as can be read.
+    pub set_aside: Vec<DeviceId>,
     /// The devices that the rollout is for.
     pub scope: Selector,
     /// Stages that were begun: there are at least so many.
@@ -40,7 +44,10 @@ impl Policy {
     /// work again.
     #[must_use]
     pub fn stand_in(known: StandIn) -> Policy {
-        let StandIn { rollout, uid, version, stages, scope, begun, rollback } = known;
+        let StandIn { rollout, uid, version, stages, mut set_aside, scope, begun, rollback } = known;
+        set_aside.sort();
+        set_aside.dedup();
+        set_aside.truncate(SET_ASIDE_MAX);
         let begun = usize::try_from(begun).unwrap_or(STAGES_MAX);
         let count = stages.len().max(begun).clamp(1, STAGES_MAX);
         let mut stages = stages.into_iter();
@@ -54,6 +61,7 @@ impl Policy {
                 rollout,
                 uid,
                 version,
+                set_aside,
                 stages: stages.collect(),
                 on_undecided: OnUndecided::Hold,
                 rollback,
@@ -83,6 +91,7 @@ fn stage(name: String, deadline_ms: Option<u64>, selector: Selector) -> Stage {
         target: Target::Ppm(1_000_000),
         selector,
         spread_by: Vec::new(),
+        watch_by: Vec::new(),
         bake_ms: 0,
         approval: Approval::Automatic,
         limits: Limits {
@@ -119,6 +128,7 @@ mod tests {
                 uid: "u".to_owned(),
                 version: "1.0.0".to_owned(),
                 stages,
+                set_aside: (0..200).map(|i| format!("p{}", i / 2).parse().unwrap()).collect(),
                 scope: Selector::default(),
                 begun,
                 rollback: RollbackPolicy::Manual,

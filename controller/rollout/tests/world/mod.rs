@@ -21,6 +21,7 @@ pub fn stage(name: &str, target: Target, min_devices: u64) -> Stage {
         target,
         selector: Selector::default(),
         spread_by: vec![],
+        watch_by: vec![],
         bake_ms: 10 * MINUTE,
         approval: Approval::Automatic,
         limits: Limits {
@@ -43,6 +44,7 @@ pub fn parts() -> PolicyParts {
         rollout: "pump-1-1-0".to_owned(),
         uid: "u1".to_owned(),
         version: "1.1.0".to_owned(),
+        set_aside: Vec::new(),
         stages: vec![
             stage("canary", Target::Ppm(25_000), 5),
             stage("early", Target::Ppm(100_000), 10),
@@ -178,7 +180,11 @@ impl World {
             }
             Action::MarkRejected { message, .. } => {
                 // The first rejection stays, with its time, and so does a check that failed.
-                if !matches!(facts.version, VersionFact::Rejected { .. } | VersionFact::Unverifiable(_)) {
+                let stays = matches!(
+                    facts.version,
+                    VersionFact::Rejected { .. } | VersionFact::Unverifiable(_) | VersionFact::Forbidden(_)
+                );
+                if !stays {
                     facts.version = VersionFact::Rejected { reason: message.clone(), at: now };
                 }
             }

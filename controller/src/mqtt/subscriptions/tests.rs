@@ -31,7 +31,7 @@ fn plans_come_first_and_then_the_fleets_that_are_wanted() {
     let wanted = fleets(&["a", "b"]);
     assert!(!subscriptions.is_complete(&wanted));
     let Some(Next::Subscribe(filters)) = subscriptions.next(&wanted, Instant::now()) else { panic!() };
-    let channels = ["presence", "state", "report/+", "held/+"];
+    let channels = ["presence", "state", "report/+", "held/+", "override"];
     assert_eq!(filters[..4], channels.map(|c| format!("mf/1/a/device/+/+/{c}")));
     assert_eq!(filters.len(), 8);
     let (marker, _) = subscriptions.answered(&[true; 8], Instant::now());

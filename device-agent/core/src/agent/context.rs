@@ -5,6 +5,7 @@ use modelfleet_protocol::membership::rank;
 use modelfleet_protocol::time::Time;
 
 use crate::interface::{Identity, Limits, Moment, Output, WakeReason};
+use crate::trust::TrustRules;
 
 /// Time beyond the requested wake that still counts as passed. If more has passed, the process was suspended.
 const SLACK_MS: u64 = 60_000;
@@ -28,6 +29,7 @@ pub(crate) struct StepContext<'a> {
     pub next_download: Option<ModelName>,
     pub identity: &'a Identity,
     pub limits: &'a Limits,
+    pub trust: &'a TrustRules,
     effects: Effects,
 }
 
@@ -40,11 +42,19 @@ pub(crate) struct Effects {
     pub save: bool,
     /// The device's state has changed and must be published.
     pub publish: bool,
+    /// A message was refused because of a key, and may be accepted after another trust document.
+    pub refused_for_key: bool,
 }
 
 impl<'a> StepContext<'a> {
     /// A step that begins now. Everything else is as on a device that is offline and has a good disk.
-    pub fn new(now: Time, passed_ms: u64, identity: &'a Identity, limits: &'a Limits) -> StepContext<'a> {
+    pub fn new(
+        now: Time,
+        passed_ms: u64,
+        identity: &'a Identity,
+        limits: &'a Limits,
+        trust: &'a TrustRules,
+    ) -> StepContext<'a> {
         StepContext {
             now,
             passed_ms,
@@ -56,6 +66,7 @@ impl<'a> StepContext<'a> {
             next_download: None,
             identity,
             limits,
+            trust,
             effects: Effects::default(),
         }
     }
@@ -93,6 +104,11 @@ impl<'a> StepContext<'a> {
 
     pub fn publish_if(&mut self, needed: bool) {
         self.effects.publish |= needed;
+    }
+
+    /// A message was refused because of a key, and may be accepted after another trust document.
+    pub fn refused_for_key(&mut self) {
+        self.effects.refused_for_key = true;
     }
 
     /// Something was decided that must survive a restart and that the controller must see.

@@ -4,40 +4,43 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use modelfleet_protocol::envelope::Signed;
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::overrides::{Override, OverrideAction};
-use modelfleet_protocol::plan::{Order, Plan, Wanted};
+use modelfleet_protocol::plan::{Plan, Wanted};
 use modelfleet_protocol::state::MODELS_MAX;
 
 use super::context::StepContext;
 use crate::interface::{Identity, Input, Limits, Output};
 use crate::model::ManagedModel;
 use crate::plan::intake;
-use crate::saved::{SEEN_MAX, SavedModel};
+use crate::saved::{SEEN_MAX, SavedModel, SeenOrders};
+use crate::trust::TrustRules;
 
 /// The models that this device manages, at most [`MODELS_MAX`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ModelTable {
     models: BTreeMap<ModelName, ManagedModel>,
     /// Newest plans of other models.
-    seen_plans: BTreeMap<ModelName, Order>,
+    seen_plans: BTreeMap<ModelName, SeenOrders>,
 }
 
 impl ModelTable {
     pub fn restored(
-        models: BTreeMap<ModelName, SavedModel>,
-        seen_plans: BTreeMap<ModelName, Order>,
+        (models, seen_plans): (BTreeMap<ModelName, SavedModel>, BTreeMap<ModelName, SeenOrders>),
         windows: &BTreeMap<ModelName, Vec<u8>>,
         identity: &Identity,
         limits: &Limits,
+        trust: &TrustRules,
     ) -> ModelTable {
         let model = |(name, saved): (ModelName, SavedModel)| {
             let windows = windows.get(&name).map(Vec::as_slice);
-            let model = ManagedModel::restored(name.clone(), saved, windows, identity, limits);
+            let model = ManagedModel::restored(name.clone(), saved, windows, identity, limits, trust);
             (name, model)
         };
         let models = models.into_iter().take(MODELS_MAX).map(model).collect();
-        ModelTable { models, seen_plans: seen_plans.into_iter().take(SEEN_MAX).collect() }
+        let seen = |(name, seen): (ModelName, SeenOrders)| (name, seen.attributed(trust.start_keys()));
+        ModelTable { models, seen_plans: seen_plans.into_iter().take(SEEN_MAX).map(seen).collect() }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &ManagedModel> {
@@ -56,36 +59,51 @@ impl ModelTable {
         self.models.iter().map(|(name, model)| (name.clone(), model.saved())).collect()
     }
 
-    pub fn seen_plans(&self) -> &BTreeMap<ModelName, Order> {
+    pub fn seen_plans(&self) -> &BTreeMap<ModelName, SeenOrders> {
         &self.seen_plans
     }
 
-    pub fn take_plan(&mut self, plan: Arc<Plan>, ctx: &mut StepContext<'_>) {
-        let managed = self.models.get(&plan.model).map(ManagedModel::seen_plan);
-        let seen = managed.or_else(|| self.seen_plans.get(&plan.model).copied());
+    pub fn take_plan(&mut self, plan: Signed<Arc<Plan>>, ctx: &mut StepContext<'_>) {
+        let name = plan.what.model.clone();
+        let managed = self.models.get(&name).map(ManagedModel::seen_plans);
         let is_managed = managed.is_some();
-        if !intake::accepts_plan(&plan, &seen.unwrap_or_default(), is_managed, ctx) {
+        let mut seen = managed.or_else(|| self.seen_plans.get(&name)).cloned().unwrap_or_default();
+        if !intake::accepts_plan(&plan, &seen, is_managed, ctx) {
             return;
         }
-        let wanted = plan.wanted(&ctx.identity.device, &ctx.identity.labels) != Wanted::Nothing;
+        let wanted = plan.what.wanted(&ctx.identity.device, &ctx.identity.labels) != Wanted::Nothing;
         if !is_managed && !wanted {
-            if seen != Some(plan.order) {
-                self.remember(plan.model.clone(), plan.order);
+            if seen.newest != plan.what.order || seen.signer != Some(plan.by) {
+                seen.accept(plan.what.order, plan.by, ctx.trust);
+                self.remember(name, seen);
                 ctx.save();
             }
             return;
         }
-        if let Some(model) = self.get_or_add(&plan.model, ctx) {
+        if let Some(model) = self.get_or_add(&name, ctx) {
             model.take_plan(plan, ctx);
         }
     }
 
-    pub fn take_override(&mut self, order: &Override, seen: &mut Order, ctx: &mut StepContext<'_>) {
-        if !intake::accepts_override(order, seen, ctx) {
+    /// The models for which the device goes by an override and not by the plan.
+    pub fn directed(&self) -> Vec<ModelName> {
+        self.iter().filter(|model| model.is_directed()).map(|model| model.name().clone()).collect()
+    }
+
+    pub fn take_override(
+        &mut self,
+        order: Signed<Box<Override>>,
+        seen: &mut SeenOrders,
+        ctx: &mut StepContext<'_>,
+    ) {
+        if !intake::accepts_override(&order, seen, ctx) {
             return;
         }
-        *seen = order.order;
+        let Signed { what: order, by } = order;
+        seen.accept(order.order, by, ctx.trust);
         ctx.save();
+        // The controller waits to be told that it was taken, also where nothing changes by it.
+        ctx.publish();
         for named in order.models.iter().filter(|named| named.action != OverrideAction::Release) {
             let _ = self.get_or_add(&named.model, ctx);
         }
@@ -93,6 +111,23 @@ impl ModelTable {
             let named = order.models.iter().find(|named| &named.model == model.name());
             model.take_override(named, &order.order, ctx);
         }
+    }
+
+    /// Another trust document counts. Returns whether a plan that a revoked key has signed counts no more.
+    pub fn trust_changed(&mut self, ctx: &mut StepContext<'_>) -> bool {
+        let mut ended = false;
+        for model in self.models.values_mut() {
+            ended |= model.trust_changed(ctx);
+        }
+        for seen in self.seen_plans.values_mut() {
+            ended |= seen.forget_revoked(ctx.trust) && !seen.counts(ctx.trust);
+        }
+        ended
+    }
+
+    /// No override counts any more.
+    pub fn end_directives(&mut self, ctx: &mut StepContext<'_>) {
+        self.iter_mut().for_each(|model| model.end_directive(ctx));
     }
 
     /// Passes what the shell did, or could not do, to the models that it concerns.
@@ -104,9 +139,10 @@ impl ModelTable {
             | Input::SlotLost { .. } => {
                 return self.iter_mut().for_each(|model| model.apply_outcome(&input, ctx));
             }
-            Input::Fetched { digest } => {
+            Input::Fetched { digest, details } => {
                 let mut wanted = false;
-                self.iter_mut().for_each(|model| wanted |= model.download_finished(digest, ctx));
+                self.iter_mut()
+                    .for_each(|model| wanted |= model.download_finished(digest, details.as_ref(), ctx));
                 if !wanted {
                     ctx.emit(Output::Delete { digest: *digest });
                 }
@@ -139,6 +175,7 @@ impl ModelTable {
             | Input::BrokerHeard
             | Input::Plan(_)
             | Input::Override(_)
+            | Input::Trust(_)
             | Input::Wake => return,
         };
         if let Some(model) = self.models.get_mut(named) {
@@ -165,17 +202,18 @@ impl ModelTable {
         let name = idle.min_by_key(|model| model.last_attempt_change()).map(|model| model.name().clone());
         let Some(name) = name else { return false };
         if let Some(model) = self.models.remove(&name) {
-            self.remember(name, model.seen_plan());
+            self.remember(name, model.seen_plans().clone());
         }
         true
     }
 
-    fn remember(&mut self, model: ModelName, order: Order) {
+    fn remember(&mut self, model: ModelName, seen: SeenOrders) {
         if self.seen_plans.len() >= SEEN_MAX && !self.seen_plans.contains_key(&model) {
             // The model whose last plan is oldest is the one that is most likely gone.
-            let oldest = self.seen_plans.iter().min_by_key(|(_, order)| order.issued).map(|(m, _)| m.clone());
+            let oldest =
+                self.seen_plans.iter().min_by_key(|(_, seen)| seen.newest.issued).map(|(m, _)| m.clone());
             oldest.and_then(|oldest| self.seen_plans.remove(&oldest));
         }
-        self.seen_plans.insert(model, order);
+        self.seen_plans.insert(model, seen);
     }
 }

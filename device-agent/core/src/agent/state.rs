@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::plan::Order;
 use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::state::Overridden;
 use modelfleet_protocol::time::Time;
 
 use super::context::{Effects, StepContext, passed_ms};
@@ -17,8 +18,10 @@ use crate::interface::{Identity, Input, Limits, Moment, Output, Record, Step, Wa
 use crate::model::ManagedModel;
 use crate::persist::record_writes::RecordWrites;
 use crate::persist::sequence::Sequence;
+use crate::plan::build::Build;
 use crate::report::device_state;
-use crate::saved::{SAVED_VERSION, Saved};
+use crate::saved::{SAVED_VERSION, Saved, SeenOrders};
+use crate::trust::TrustRules;
 
 /// The state of the device as a whole.
 #[derive(Clone, Debug)]
@@ -26,7 +29,7 @@ pub(crate) struct AgentState {
     models: ModelTable,
     state_sequence: Sequence,
     connection: Sequence,
-    override_seen: Order,
+    override_seen: SeenOrders,
     runs: ProcessRuns,
     record_writes: RecordWrites,
     deletions: Deletions,
@@ -36,6 +39,8 @@ pub(crate) struct AgentState {
     payload_bytes_max: usize,
     /// A state is to be published as soon as possible.
     publish: bool,
+    /// A message was refused because of a key since the connection was made.
+    refused_for_key: bool,
     /// When the last step was, and when it asked to be woken.
     last: Option<(Moment, Option<Time>)>,
 }
@@ -46,13 +51,15 @@ impl AgentState {
         windows: &BTreeMap<ModelName, Vec<u8>>,
         identity: &Identity,
         limits: &Limits,
+        trust: &TrustRules,
     ) -> AgentState {
-        let Saved { version: _, state_sequence, connection, override_seen, models, run, seen } = saved;
+        let Saved { version: _, state_sequence, connection, override_seen, models, run, seen, trust: _ } =
+            saved;
         AgentState {
-            models: ModelTable::restored(models, seen, windows, identity, limits),
+            models: ModelTable::restored((models, seen), windows, identity, limits, trust),
             state_sequence,
             connection,
-            override_seen,
+            override_seen: override_seen.attributed(trust.start_keys()),
             runs: ProcessRuns::after(run),
             record_writes: RecordWrites::default(),
             deletions: Deletions::default(),
@@ -60,6 +67,7 @@ impl AgentState {
             connected: false,
             payload_bytes_max: usize::MAX,
             publish: false,
+            refused_for_key: false,
             last: None,
         }
     }
@@ -71,6 +79,7 @@ impl AgentState {
         input: &Input,
         identity: &'a Identity,
         limits: &'a Limits,
+        trust: &'a TrustRules,
     ) -> StepContext<'a> {
         match input {
             Input::Connected { payload_bytes_max } => {
@@ -82,7 +91,7 @@ impl AgentState {
         let written = self.record_writes.retry_succeeded(input);
         let not_saved = *input == Input::NotSaved;
         let passed_ms = self.last.map_or(0, |(last, wake)| passed_ms(last, wake, now));
-        let mut ctx = StepContext::new(now.wall, passed_ms, identity, limits);
+        let mut ctx = StepContext::new(now.wall, passed_ms, identity, limits, trust);
         ctx.connected = self.connected;
         ctx.payload_bytes_max = self.payload_bytes_max;
         ctx.download_running = self.models.iter().any(|model| model.download().running().is_some());
@@ -143,9 +152,13 @@ impl AgentState {
             Input::BrokerHeard if ctx.connected => {
                 self.models.iter_mut().for_each(|model| model.broker_heard());
             }
-            Input::Disconnected => self.models.iter_mut().for_each(|model| model.connection_lost()),
+            Input::Disconnected => {
+                self.refused_for_key = false; // The next connection brings everything once more.
+                self.models.iter_mut().for_each(|model| model.connection_lost());
+            }
+            Input::Trust(_) => self.trust_changed(ctx),
             Input::Plan(plan) => self.models.take_plan(plan, ctx),
-            Input::Override(order) => self.models.take_override(&order, &mut self.override_seen, ctx),
+            Input::Override(order) => self.models.take_override(order, &mut self.override_seen, ctx),
             Input::Memory { exceeded } => self.memory.reading(exceeded, &mut self.models, ctx),
             input => self.models.apply_outcome(input, ctx),
         }
@@ -165,6 +178,23 @@ impl AgentState {
         }
     }
 
+    /// Another trust document counts: what revoked keys have signed ends, and what was refused because of a key may be
+    /// accepted now.
+    fn trust_changed(&mut self, ctx: &mut StepContext<'_>) {
+        if let Some(document) = ctx.trust.document() {
+            ctx.log(format!("version {} of the trust document is followed now", document.version));
+        }
+        let mut ended = self.models.trust_changed(ctx);
+        if self.override_seen.forget_revoked(ctx.trust) && !self.override_seen.counts(ctx.trust) {
+            self.models.end_directives(ctx);
+            ended = true;
+        }
+        if std::mem::take(&mut self.refused_for_key) || ended {
+            ctx.emit(Output::AskForPlans);
+        }
+        ctx.changed();
+    }
+
     /// Compares what is wanted with what is, and asks the shell for the difference.
     pub fn settle(&mut self, ctx: &mut StepContext<'_>) {
         self.runs.settle(&mut self.models, ctx);
@@ -174,15 +204,31 @@ impl AgentState {
 
     /// Ends the step: decides whether the record is written and the state is published.
     pub fn finish_step(&mut self, now: Moment, ctx: StepContext<'_>) -> Step {
-        let (identity, writable) = (ctx.identity, ctx.writable);
-        let Effects { mut outputs, mut wake, mut save, publish } = ctx.into_effects();
+        let (identity, writable, trust) = (ctx.identity, ctx.writable, ctx.trust);
+        let Effects { mut outputs, mut wake, mut save, publish, refused_for_key } = ctx.into_effects();
+        self.refused_for_key |= refused_for_key;
         self.deletions.sort_out(&self.models, writable, &mut outputs);
         let publish = publish && self.connected;
         if publish && (writable || !self.state_sequence.is_used_up()) {
             let (sequence, write) = self.state_sequence.take();
             save |= write;
             let models = self.models.iter().map(|model| model.state()).collect();
-            let state = device_state::compose(identity, sequence, now.wall, self.payload_bytes_max, models);
+            let newest = self.override_seen.newest;
+            let told = || Overridden {
+                epoch: newest.epoch,
+                revision: newest.revision,
+                models: self.models.directed(),
+            };
+            let overridden = (newest != Order::default()).then(told);
+            let state = device_state::compose(
+                identity,
+                sequence,
+                now.wall,
+                self.payload_bytes_max,
+                trust.version(),
+                models,
+                overridden,
+            );
             outputs.push(Output::PublishState(Box::new(state)));
         } else if publish {
             self.publish = true;
@@ -211,15 +257,20 @@ impl AgentState {
             version: SAVED_VERSION,
             state_sequence: self.state_sequence,
             connection: self.connection,
-            override_seen: self.override_seen,
+            override_seen: self.override_seen.clone(),
             models: self.models.saved(),
             run: self.runs.saved(),
             seen: self.models.seen_plans().clone(),
+            trust: None,
         }
     }
 
     pub fn saved_windows(&self, model: &ModelName) -> Vec<u8> {
         self.models.get(model).map_or_else(Vec::new, |model| model.windows_record())
+    }
+
+    pub fn forbidden(&self) -> Vec<(Build, String)> {
+        self.models.iter().filter_map(|model| model.forbidden()).collect()
     }
 
     /// Builds whose bytes are needed, complete or partial.

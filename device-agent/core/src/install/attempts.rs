@@ -1,10 +1,10 @@
 //! Attempts: one record for each rollout attempt and build, so that an attempt that has ended is not repeated.
 
 use modelfleet_protocol::ids::Digest;
-use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::state::{Attempt, Failure, FailureCode, Phase};
 use modelfleet_protocol::time::Time;
 
+use crate::plan::build::Build;
 use crate::plan::desired::Target;
 use crate::saved::{ATTEMPTS_MAX, AttemptRecord};
 
@@ -179,7 +179,7 @@ impl AttemptRecord {
     }
 
     /// Whether the plan names another address than the one that was downloaded from.
-    pub(crate) fn has_new_address(&self, build: &ModelBuild) -> bool {
-        self.source.is_some_and(|source| source != Digest::of(build.uri.as_bytes()))
+    pub(crate) fn has_new_address(&self, build: &Build) -> bool {
+        self.source.is_some_and(|source| source != build.addresses())
     }
 }

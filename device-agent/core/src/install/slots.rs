@@ -6,16 +6,18 @@
 //! | on probation, or never stable | the build to go back to | waits for the end of the probation, unless there is no build to go back to |
 //! | stable and proven | the build that is wanted; else the last that ran well | is downloaded, and takes the place |
 //!
-//! During a switch both the old and the new build count as active. A rejected build holds no slot. Nothing is downloaded
+//! During a switch both the old and the new build count as active. A build that may not run holds no slot. Nothing is downloaded
 //! before there is a slot for it, so a build that is wanted is never deleted again.
 
 use std::sync::Arc;
 
 use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 
 use crate::plan::build::Build;
+use crate::plan::orders::Orders;
 use crate::saved::Slot;
 
 /// Builds per model.
@@ -39,13 +41,13 @@ pub(crate) struct SlotUses<'a> {
     pub wanted: Option<Digest>,
     /// The build to go back to.
     pub way_back: Option<Digest>,
-    pub rejected: &'a [Digest],
+    pub orders: &'a Orders,
 }
 
 /// How important it is to keep a build on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Retention {
-    /// Rejected and unused: deleted in any case.
+    /// It may not run, and is unused: deleted in any case.
     None,
     /// Neither proven nor wanted: stays while there is room.
     Low,
@@ -72,6 +74,10 @@ impl SlotTable {
         self.slots.is_empty()
     }
 
+    pub fn builds(&self) -> impl Iterator<Item = &ModelBuild> {
+        self.slots.iter().map(|slot| &*slot.build)
+    }
+
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
         self.slots.iter().map(|slot| slot.build.digest)
     }
@@ -88,6 +94,11 @@ impl SlotTable {
         self.get(digest).is_some()
     }
 
+    /// Whether all that this description of a build names is on disk: its bytes, and its details file if it has one.
+    pub fn holds(&self, build: &Build) -> bool {
+        self.get(&build.digest).is_some_and(|slot| build.completed_from(&slot.build).is_some())
+    }
+
     /// The description of a build on disk.
     pub fn build(&self, digest: &Digest) -> Option<Build> {
         self.get(digest).map(|slot| slot.build.clone())
@@ -101,11 +112,14 @@ impl SlotTable {
         self.get(digest).is_some_and(|slot| slot.stable)
     }
 
-    /// Adds a build whose download is complete. Does nothing if it is there already.
+    /// Adds a build whose download is complete. If its bytes are there already, only its description changes.
     pub fn add(&mut self, build: Build, stable: bool) {
-        if !self.contains(&build.digest) {
-            let (engine, activated) = (String::new(), Time::ZERO);
-            self.slots.push(Slot { build, stable, proven: false, engine, activated });
+        match self.get_mut(&build.digest) {
+            Some(slot) => slot.build = build,
+            None => {
+                let (engine, activated) = (String::new(), Time::ZERO);
+                self.slots.push(Slot { build, stable, proven: false, engine, activated });
+            }
         }
     }
 
@@ -148,27 +162,24 @@ impl SlotTable {
         changed
     }
 
-    /// Takes the descriptions of builds from the newest plan, so that older plans can be freed.
+    /// Takes the descriptions of builds from the newest plan, so that older plans can be freed. A description that names
+    /// another details file comes with that file: until then the build keeps the one that it was tested by.
     pub fn describe_from(&mut self, plan: &Arc<Plan>) {
         for slot in &mut self.slots {
-            if let Some(build) = Build::in_plan(plan, &slot.build.digest) {
+            let described = Build::in_plan(plan, &slot.build.digest);
+            if let Some(build) = described.and_then(|build| build.completed_from(&slot.build)) {
                 slot.build = build;
             }
         }
     }
 
-    /// The build to go back to from `active`: it has come through probation here, and no plan has rejected it. The plan's
+    /// The build to go back to from `active`: it has come through probation here, and may run. The plan's
     /// stable build comes first.
-    pub fn way_back(
-        &self,
-        active: Option<&Digest>,
-        stable: Option<&Digest>,
-        rejected: &[Digest],
-    ) -> Option<&Slot> {
+    pub fn way_back(&self, active: Option<&Digest>, orders: &Orders) -> Option<&Slot> {
         self.slots
             .iter()
-            .filter(|s| Some(&s.build.digest) != active && s.proven && !rejected.contains(&s.build.digest))
-            .max_by_key(|s| (Some(&s.build.digest) == stable, s.stable))
+            .filter(|s| Some(&s.build.digest) != active && s.proven && !orders.bars(&s.build.digest))
+            .max_by_key(|s| (Some(s.build.digest) == orders.stable(), s.stable))
     }
 
     /// The build that ran before `candidate`.
@@ -205,7 +216,7 @@ impl SlotTable {
         let settled = uses.active.is_some_and(|active| self.is_stable(&active) && self.is_proven(&active));
         if [uses.active, uses.serving, uses.switching].contains(&digest) {
             Retention::Active
-        } else if uses.rejected.contains(&slot.build.digest) {
+        } else if uses.orders.bars(&slot.build.digest) {
             Retention::None
         } else if uses.way_back == digest && !settled {
             Retention::WayBack

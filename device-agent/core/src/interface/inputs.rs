@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use modelfleet_protocol::details::Details;
+use modelfleet_protocol::envelope::Signed;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::overrides::Override;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::state::Failure;
+use modelfleet_protocol::trust::TrustDocument;
 use modelfleet_protocol::window::WindowSummary;
 
 /// An event, or the result of an output.
@@ -37,11 +40,13 @@ pub enum Input {
     /// The broker answered (an acknowledged publish, a ping): the connection works in both directions. Feeding it too
     /// often does no harm.
     BrokerHeard,
-    /// A plan whose signature was verified.
-    Plan(Arc<Plan>),
-    /// An override whose signature was verified. A cleared topic is not an override: a device is released only by a signed
-    /// order.
-    Override(Box<Override>),
+    /// A plan whose signature was verified, and the key that made it.
+    Plan(Signed<Arc<Plan>>),
+    /// An override whose signature was verified, and the key that made it. A cleared topic is not an override: a device is
+    /// released only by a signed order.
+    Override(Signed<Box<Override>>),
+    /// A trust document whose signatures were verified. Feeding it again does no harm.
+    Trust(Arc<TrustDocument>),
     /// Progress of the running download.
     FetchProgress {
         /// The build.
@@ -53,6 +58,8 @@ pub enum Input {
     Fetched {
         /// The build.
         digest: Digest,
+        /// The content of the details file that the build names, if it names one.
+        details: Option<FetchedDetails>,
     },
     /// The download failed.
     FetchFailed {
@@ -179,6 +186,15 @@ pub enum Input {
     },
     /// The time of [`crate::interface::Step::wake`] has come. Feeding it early does no harm.
     Wake,
+}
+
+/// The content of a build's details file, verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FetchedDetails {
+    /// Digest of the file.
+    pub file: Digest,
+    /// What is in it.
+    pub details: Arc<Details>,
 }
 
 /// Whether another try may succeed.

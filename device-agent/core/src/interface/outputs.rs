@@ -32,8 +32,11 @@ pub enum Output {
         /// The report.
         report: Box<Report>,
     },
-    /// Download the bytes and verify digest and signature; continues a partial download. At most one download runs at a
-    /// time.
+    /// Ask the broker for its plans and overrides once more: of those that it has sent, some may be accepted now. Without a
+    /// connection there is nothing to do, because the next one brings them all.
+    AskForPlans,
+    /// Download the bytes and verify digest and signature; continues a partial download. The details file that the build
+    /// names belongs to it. At most one download runs at a time.
     Fetch {
         /// The build.
         build: Build,

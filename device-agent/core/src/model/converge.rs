@@ -2,6 +2,7 @@
 //! wanted is stopped and deleted.
 
 use modelfleet_protocol::admission;
+use modelfleet_protocol::floor::BelowFloor;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 
@@ -9,6 +10,7 @@ use super::ManagedModel;
 use crate::agent::context::StepContext;
 use crate::download::schedule::not_later_than;
 use crate::interface::{Output, Role, WakeReason};
+use crate::plan::build::Build;
 use crate::plan::desired::{Target, TargetKind};
 use crate::report::waits::{LOOK_AGAIN_MS, Obstacle, Wait};
 use crate::saved::{Active, AttemptRecord, ProbationProgress};
@@ -20,6 +22,9 @@ impl ManagedModel {
         let digest = target.build.digest;
         if self.orders.rejects(&digest) {
             return;
+        }
+        if let Err(below) = ctx.trust.allows(&target.build) {
+            return self.refuse_forbidden(&target, &below, ctx);
         }
         let proven_stable = target.kind == TargetKind::Stable && self.slots.is_proven(&digest);
         // A build that has proven itself needs no record to answer, and without an active build nothing else does.
@@ -35,7 +40,7 @@ impl ManagedModel {
         if !self.may_try(&target, ctx) {
             return;
         }
-        let on_disk = self.slots.contains(&digest);
+        let on_disk = self.slots.holds(&target.build);
         let Some(record) = self.attempts.at_mut(&target) else { return };
         let able =
             admission::check(&ctx.identity.labels, &ctx.identity.capabilities, &target.build, target.mode);
@@ -63,6 +68,27 @@ impl ManagedModel {
         } else if on_disk && !self.on_probation() && ctx.may_load {
             self.load(&target, ctx);
         }
+    }
+
+    /// The floor forbids the build that is wanted. The device says so; its attempt can never succeed.
+    fn refuse_forbidden(&mut self, target: &Target, below: &BelowFloor, ctx: &mut StepContext<'_>) {
+        let (record, _) = self.attempts.find_or_begin(&target.attempt, target.build.digest, ctx.now);
+        if record.has_ended() && record.retry_at.is_none() {
+            return;
+        }
+        record.retry_at = None;
+        let failure = Failure::new(FailureCode::VersionForbidden, below.to_string());
+        record.end(Phase::Incompatible, Some(failure), ctx.now);
+        ctx.log(format!("{}: {below}", self.name));
+        ctx.changed();
+    }
+
+    /// The build that is wanted, and why it may not run, if no build answers because the floor forbids it.
+    pub fn forbidden(&self) -> Option<(Build, String)> {
+        let target = self.orders.target().filter(|_| self.active.is_none())?;
+        let failure = self.attempts.at(target)?.attempt.failure.as_ref()?;
+        let is_forbidden = failure.code == FailureCode::VersionForbidden;
+        is_forbidden.then(|| (target.build.clone(), failure.detail.clone()))
     }
 
     /// The build that is wanted is active already: it was promoted, or another attempt has the same build.
@@ -132,6 +158,7 @@ impl ManagedModel {
         if self.admission.is_loaded(&digest) {
             return self.activate(target, ctx);
         }
+        let Some(build) = self.slots.build(&digest) else { return };
         let Some(record) = self.attempts.at_mut(target) else { return };
         if let Some(at) = record.retry_at.map(|at| not_later_than(now, at, ctx.limits.fetch_backoff_max_ms))
             && at > now
@@ -148,7 +175,7 @@ impl ManagedModel {
         record.admissions += 1;
         ctx.save();
         self.admission.request(digest);
-        ctx.emit(Output::Admit { build: target.build.clone() });
+        ctx.emit(Output::Admit { build });
     }
 
     fn activate(&mut self, target: &Target, ctx: &mut StepContext<'_>) {
@@ -157,7 +184,8 @@ impl ManagedModel {
         if target.is_shadow() {
             self.totals.reset();
             self.memory_suspect = Some((Role::Shadow, ctx.now));
-            self.shadow.start(&self.name, target.build.clone(), ctx);
+            let build = self.slots.build(&digest).unwrap_or_else(|| target.build.clone());
+            self.shadow.start(&self.name, build, ctx);
             // A build that was confirmed in shadow stays so when the agent starts again.
             let record = self.attempts.at_mut(target);
             if let Some(record) = record.filter(|record| record.attempt.phase != Phase::Confirmed) {
@@ -173,7 +201,7 @@ impl ManagedModel {
     /// Stops work for a build that is no longer wanted.
     pub(super) fn drop_stale_work(&mut self, ctx: &mut StepContext<'_>) {
         let orders = &self.orders;
-        let target = orders.target().filter(|target| !orders.rejects(&target.build.digest)).cloned();
+        let target = orders.target().filter(|target| !orders.bars(&target.build.digest)).cloned();
         let wanted = |digest: &Digest| target.as_ref().is_some_and(|target| &target.build.digest == digest);
         self.download.pause_unless(wanted, ctx);
         if let Some(cancelled) = self.admission.drop_unwanted(&self.name, wanted, ctx) {
@@ -182,7 +210,7 @@ impl ManagedModel {
         let unchanged = orders.is_unchanged();
         let stays_in_shadow = |digest: &Digest| {
             let wanted_in_shadow = wanted(digest) && target.as_ref().is_some_and(|t| t.is_shadow());
-            (unchanged && !orders.rejects(digest)) || wanted_in_shadow
+            (unchanged && !orders.bars(digest)) || wanted_in_shadow
         };
         if let Some(digest) = self.shadow.build().filter(|digest| !stays_in_shadow(digest)) {
             self.shadow.stop(&self.name, ctx);
@@ -218,13 +246,16 @@ impl ManagedModel {
 
     /// Deletes partial downloads whose attempts have ended.
     pub(super) fn drop_partial_downloads(&mut self, ctx: &mut StepContext<'_>) {
-        let (orders, attempts) = (&self.orders, &self.attempts);
+        let (orders, attempts, slots) = (&self.orders, &self.attempts, &self.slots);
         let needed = |digest: &Digest| {
             let open =
                 |record: &AttemptRecord| record.is_open() && !record.failed_with(FailureCode::DiskFull);
             orders.target_of(digest).is_some_and(|target| attempts.at(target).is_none_or(open))
         };
-        let keep = |digest: &Digest| !orders.rejects(digest) && (orders.is_unchanged() || needed(digest));
+        // To drop a download deletes its bytes, and a slot may hold these: then only the details file was missing.
+        let keep = |digest: &Digest| {
+            slots.contains(digest) || (!orders.bars(digest) && (orders.is_unchanged() || needed(digest)))
+        };
         self.download.drop_partial(keep, ctx);
     }
 
@@ -261,11 +292,11 @@ impl ManagedModel {
         if ended || under_way || self.is_active(&digest) {
             return None;
         }
-        let on_disk = self.slots.contains(&digest);
+        let on_disk = self.slots.holds(&target.build);
         let obstacle = if !ctx.writable {
             Obstacle::DiskReadOnly
         } else if ctx.now >= target.expires {
-            Obstacle::PlanExpired
+            if ctx.trust.has_expired(ctx.now) { Obstacle::TrustExpired } else { Obstacle::PlanExpired }
         } else if self.on_probation() && (on_disk || !self.slots.has_room(&self.slot_uses())) {
             Obstacle::OtherProbation
         } else if on_disk && !ctx.may_load {

@@ -6,7 +6,7 @@ use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 use super::ManagedModel;
 use crate::agent::context::StepContext;
 use crate::download::schedule::backoff_ms;
-use crate::interface::{Input, Output, Retry, Role};
+use crate::interface::{FetchedDetails, Input, Output, Retry, Role};
 
 impl ManagedModel {
     /// Takes over what the shell reports.
@@ -54,15 +54,25 @@ impl ManagedModel {
     }
 
     /// All bytes are on disk. Returns false if they are not needed here.
-    pub fn download_finished(&mut self, digest: &Digest, ctx: &mut StepContext<'_>) -> bool {
+    pub fn download_finished(
+        &mut self,
+        digest: &Digest,
+        details: Option<&FetchedDetails>,
+        ctx: &mut StepContext<'_>,
+    ) -> bool {
         if !self.download.finished(digest, ctx) {
             return self.slots.contains(digest);
         }
         let Some(target) = self.orders.target_of(digest).cloned() else {
             return self.orders.is_unchanged();
         };
+        // A plan that came meanwhile may name another details file: the download goes on with that one.
+        let Some(build) = target.build.completed_by(details) else { return true };
         self.download.completed(digest);
-        self.slots.add(target.build.clone(), self.orders.stable() == Some(*digest));
+        if self.slots.contains(digest) {
+            self.admission.unload(&self.name, digest, ctx); // It was tested by another details file.
+        }
+        self.slots.add(build, self.orders.stable() == Some(*digest));
         if let Some(record) = self.attempts.at_mut(&target) {
             record.enter(Phase::Downloaded, ctx.now);
             record.attempt.fetched_bytes = target.build.size_bytes;

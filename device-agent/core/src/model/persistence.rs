@@ -1,7 +1,6 @@
 //! A model as it is saved, and as it is restored after a restart.
 
 use modelfleet_protocol::ids::ModelName;
-use modelfleet_protocol::plan::Order;
 
 use super::ManagedModel;
 use super::replies::{ReplyDeadlines, Requests};
@@ -14,15 +13,16 @@ use crate::observe::windows::ObservedWindows;
 use crate::persist::unsaved_windows::UnsavedWindows;
 use crate::plan::orders::Orders;
 use crate::report::schedule::ReportSchedule;
-use crate::saved::SavedModel;
+use crate::saved::{SavedModel, SeenOrders};
 use crate::serve::engine_ends::EngineEnds;
 use crate::serve::probation::ProvingTotals;
 use crate::serve::serving::Serving;
 use crate::serve::shadow::ShadowRun;
+use crate::trust::TrustRules;
 
 impl ManagedModel {
-    /// A model that is new on this device. `seen`: the newest plan that was accepted for it.
-    pub fn new(name: ModelName, seen: Order) -> ManagedModel {
+    /// A model that is new on this device. `seen`: the newest plans that were accepted for it.
+    pub fn new(name: ModelName, seen: SeenOrders) -> ManagedModel {
         ManagedModel::from_saved(name, SavedModel { seen, ..SavedModel::default() })
     }
 
@@ -33,9 +33,11 @@ impl ManagedModel {
         windows: Option<&[u8]>,
         identity: &Identity,
         limits: &Limits,
+        trust: &TrustRules,
     ) -> ManagedModel {
-        let mut model = ManagedModel::from_saved(name, saved);
-        model.choose_target(identity, limits);
+        let seen = saved.seen.attributed(trust.start_keys());
+        let mut model = ManagedModel::from_saved(name, SavedModel { seen, ..saved });
+        model.choose_target(identity, limits, trust);
         model.windows = windows.map_or_else(ObservedWindows::default, ObservedWindows::from_bytes);
         model
     }
@@ -79,7 +81,7 @@ impl ManagedModel {
     /// What must survive a restart. The windows have a record of their own.
     pub fn saved(&self) -> SavedModel {
         SavedModel {
-            seen: self.orders.seen(),
+            seen: self.orders.seen().clone(),
             plan: self.orders.plan().cloned(),
             directive: self.orders.directive().cloned(),
             slots: self.slots.saved(),

@@ -15,7 +15,7 @@ use crate::serve::engine_ends::EngineEnds;
 use crate::serve::probation::{Finding, LOOK_MS, shortest_ms};
 
 impl ManagedModel {
-    /// A rejected build never answers. A build that no plan has called stable answers only while it is wanted.
+    /// A build that may not run never answers. A build that no plan has called stable answers only while it is wanted.
     pub(super) fn leave_unwanted(&mut self, ctx: &mut StepContext<'_>) {
         let Some(active) = &self.active else { return };
         let digest = active.digest;
@@ -25,15 +25,21 @@ impl ManagedModel {
             Desired::Run(target) if target.build.digest == digest => !target.is_shadow() || stable,
             Desired::Run(_) | Desired::Nothing => stable,
         };
-        let rejected = self.orders.rejects(&digest);
-        if wanted && !rejected {
+        let (barred, forbidden) = (self.orders.bars(&digest), self.orders.forbids(&digest));
+        if wanted && !barred {
             return;
         }
         let rollout = active.rollout.clone();
         let pinned = self.orders.target().is_some_and(|target| target.kind == TargetKind::Pin);
-        let reason = if rejected { "the plan rejects it" } else { "the plan does not want it any more" };
+        let reason = match (barred, forbidden) {
+            (_, true) => "its version is below the security floor of the trust document",
+            (true, false) => "the plan rejects it",
+            (false, false) => "the plan does not want it any more",
+        };
         ctx.log(format!("{} {digest}: going back, because {reason}", self.name));
-        if rollout.is_empty() || (pinned && !rejected) {
+        if forbidden {
+            self.end_forbidden(&rollout, digest, ctx);
+        } else if rollout.is_empty() || (pinned && !barred) {
             // No attempt has ended: a released pin, or a stable build that returns, starts again.
             self.attempts.forget(&rollout, &digest);
         } else {
@@ -41,6 +47,14 @@ impl ManagedModel {
             record.end(Phase::RolledBack, None, ctx.now);
         }
         self.go_back(ctx);
+    }
+
+    /// The floor forbids a build that has answered: its attempt can never succeed again.
+    fn end_forbidden(&mut self, rollout: &str, digest: Digest, ctx: &mut StepContext<'_>) {
+        let below = self.slots.get(&digest).and_then(|slot| ctx.trust.allows(&slot.build).err());
+        let told = below.map_or_else(String::new, |below| below.to_string());
+        let (record, _) = self.attempts.find_or_begin(rollout, digest, ctx.now);
+        record.end(Phase::Incompatible, Some(Failure::new(FailureCode::VersionForbidden, told)), ctx.now);
     }
 
     /// The active build has failed: its attempt ends, and the device goes back.

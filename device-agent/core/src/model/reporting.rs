@@ -115,7 +115,7 @@ impl ManagedModel {
         Some(Subject {
             model: &self.name,
             plan,
-            seen: self.orders.seen(),
+            seen: self.orders.seen().newest,
             slot,
             rollout,
             ran_before: self.slots.ran_before(&digest, self.orders.stable()),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use modelfleet_protocol::bins::{kl_micros, psi_micros};
 use modelfleet_protocol::generated::{Counters, Tally};
-use modelfleet_protocol::metric::Metric;
+use modelfleet_protocol::metric::{Metric, Reading, TABLE};
 use modelfleet_protocol::model::Profile;
 use modelfleet_protocol::observe::Indicator;
 use modelfleet_protocol::window::{WindowSummary, add_counters};
@@ -13,6 +13,21 @@ use prost::Message;
 
 /// Features whose drift is kept one by one; the worst of all is always kept.
 pub const DRIFT_FEATURES_MAX: usize = 16;
+
+/// Percentiles of the latency, in millionths of the requests, that have a field of their own.
+const OWN_FIELDS_PPM: [u32; 3] = [500_000, 950_000, 990_000];
+
+/// Numbers of the distances that are kept of each feature: see [`modelfleet_protocol::metric::Distance`].
+const PSI: u32 = 1;
+const KL: u32 = 2;
+
+/// The percentiles that metrics are read from.
+fn percentiles() -> impl Iterator<Item = u32> {
+    TABLE.iter().filter_map(|entry| match entry.reading {
+        Reading::Quantile { ppm } => Some(ppm),
+        _ => None,
+    })
+}
 
 /// A base window in short form: what its indicators can be computed from, without histograms.
 #[derive(Clone, PartialEq, Message)]
@@ -44,6 +59,20 @@ pub struct PastWindow {
     /// Drift from the profile: the worst feature's first, then of each of the first features.
     #[prost(message, repeated, tag = "9")]
     pub drift: Vec<Drift>,
+    /// Further percentiles of the latency.
+    #[prost(message, repeated, tag = "10")]
+    pub latency: Vec<Percentile>,
+}
+
+/// A percentile of the latency.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Percentile {
+    /// Millionths of the requests that do not exceed it.
+    #[prost(uint32, tag = "1")]
+    pub ppm: u32,
+    /// Nanoseconds.
+    #[prost(uint64, tag = "2")]
+    pub nanos: u64,
 }
 
 /// Distance of a feature from the reference profile.
@@ -82,6 +111,11 @@ impl PastWindow {
     #[must_use]
     pub fn of(window: &WindowSummary, profile: Option<&Profile>) -> PastWindow {
         let quantile = |ppm| window.latency.quantile(ppm).unwrap_or_default();
+        let further = percentiles().filter(|ppm| !OWN_FIELDS_PPM.contains(ppm));
+        let latency = match window.latency.count() {
+            0 => Vec::new(),
+            _ => further.map(|ppm| Percentile { ppm, nanos: quantile(ppm) }).collect(),
+        };
         PastWindow {
             index: window.index,
             counters: window.counters,
@@ -91,6 +125,7 @@ impl PastWindow {
             latency_p99_ns: quantile(990_000),
             cpu_ppm: window.cpu_ppm,
             memory_ppm: window.memory_ppm,
+            latency,
             drift: profile
                 .filter(|p| !p.features.is_empty() && !window.features.is_empty())
                 .map(|profile| drift(window, profile))
@@ -113,23 +148,43 @@ impl PastWindow {
 
     /// The same answer as [`WindowSummary::is_bad`] on the whole window.
     fn is_bad(&self, indicator: &Indicator, profile: Option<&Profile>) -> Option<bool> {
-        let drift = || match &indicator.feature {
-            None => self.drift.first(),
-            Some(name) => {
-                let at = profile?.features.iter().position(|f| &f.name == name)?;
-                self.drift.get(at + 1)
+        let (value, samples) = match indicator.metric.entry()?.reading {
+            Reading::Quantile { ppm } => (self.percentile(ppm)?, self.latency_count),
+            Reading::Distance(distance) => {
+                self.distance(distance.kept_as, indicator.feature.as_deref(), profile)?
+            }
+            Reading::Ratio { .. } | Reading::Rate { .. } | Reading::Highest(_) => {
+                return self.summary().is_bad(indicator, profile);
             }
         };
-        let latency = |nanos| (self.latency_count > 0).then_some((nanos, self.latency_count));
-        let (value, samples) = match indicator.metric {
-            Metric::LatencyP50 => latency(self.latency_p50_ns)?,
-            Metric::LatencyP95 => latency(self.latency_p95_ns)?,
-            Metric::LatencyP99 => latency(self.latency_p99_ns)?,
-            Metric::FeaturePsi => drift().map(|d| (d.psi_micros, d.psi_samples)).filter(|d| d.1 > 0)?,
-            Metric::FeatureKl => drift().map(|d| (d.kl_micros, d.kl_samples)).filter(|d| d.1 > 0)?,
-            _ => return self.summary().is_bad(indicator, profile),
+        (samples >= indicator.min_samples).then(|| indicator.metric.is_beyond(value, indicator.threshold))
+    }
+
+    fn percentile(&self, ppm: u32) -> Option<u64> {
+        let nanos = match ppm {
+            500_000 => self.latency_p50_ns,
+            950_000 => self.latency_p95_ns,
+            990_000 => self.latency_p99_ns,
+            _ => self.latency.iter().find(|kept| kept.ppm == ppm)?.nanos,
         };
-        (samples >= indicator.min_samples).then_some(value > indicator.threshold)
+        (self.latency_count > 0).then_some(nanos)
+    }
+
+    /// A distance from the profile and the values that it rests on: of one feature, or of the one that is farthest.
+    fn distance(&self, kept_as: u32, feature: Option<&str>, profile: Option<&Profile>) -> Option<(u64, u64)> {
+        let drift = match feature {
+            None => self.drift.first()?,
+            Some(name) => {
+                let at = profile?.features.iter().position(|f| f.name == name)?;
+                self.drift.get(at + 1)?
+            }
+        };
+        let kept = match kept_as {
+            PSI => (drift.psi_micros, drift.psi_samples),
+            KL => (drift.kl_micros, drift.kl_samples),
+            _ => return None,
+        };
+        (kept.1 > 0).then_some(kept)
     }
 
     /// Adds another part of the same window. Counters add exactly; latency and drift are those of the part
@@ -143,6 +198,7 @@ impl PastWindow {
             self.latency_p50_ns = more.latency_p50_ns;
             self.latency_p95_ns = more.latency_p95_ns;
             self.latency_p99_ns = more.latency_p99_ns;
+            self.latency = more.latency;
             self.drift = more.drift;
         }
     }

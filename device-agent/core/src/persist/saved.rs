@@ -1,19 +1,21 @@
 //! The control record: what must survive a power loss, as one small versioned file. Windows have a file of their own.
 //!
 //! The control record is written when something was decided; windows are written as often as they are reported. Both are
-//! bounded: at most 16 models, with three builds and [`ATTEMPTS_MAX`] attempts each.
+//! bounded: at most 16 models, with three builds and [`ATTEMPTS_MAX`] attempts each, and one trust document.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use modelfleet_protocol::ids::{Digest, ModelName};
-use modelfleet_protocol::plan::{Order, Plan, Probation};
+use modelfleet_protocol::plan::{Plan, Probation};
 use modelfleet_protocol::state::Attempt;
 use modelfleet_protocol::time::Time;
 use serde::{Deserialize, Serialize};
 
 pub use super::sequence::Sequence;
 use crate::plan::build::Build;
+pub use crate::plan::seen::SeenOrders;
+pub use crate::trust::KeptTrust;
 
 /// The version of the record that this agent writes.
 pub const SAVED_VERSION: u32 = 1;
@@ -32,8 +34,8 @@ pub struct Saved {
     pub state_sequence: Sequence,
     /// Numbers the connects.
     pub connection: Sequence,
-    /// The newest override that was accepted.
-    pub override_seen: Order,
+    /// The newest overrides that were accepted.
+    pub override_seen: SeenOrders,
     /// One entry per model.
     pub models: BTreeMap<ModelName, SavedModel>,
     /// The run of the process that wrote it; `None` before the first.
@@ -41,7 +43,10 @@ pub struct Saved {
     pub run: Option<Run>,
     /// The newest plans of models that are not managed here; at most [`SEEN_MAX`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub seen: BTreeMap<ModelName, Order>,
+    pub seen: BTreeMap<ModelName, SeenOrders>,
+    /// The trust document that the device follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<KeptTrust>,
 }
 
 /// One run of the process, from which the next one learns how it ended.
@@ -62,10 +67,11 @@ impl Default for Saved {
             version: SAVED_VERSION,
             state_sequence: Sequence::default(),
             connection: Sequence::default(),
-            override_seen: Order::default(),
+            override_seen: SeenOrders::default(),
             models: BTreeMap::new(),
             run: None,
             seen: BTreeMap::new(),
+            trust: None,
         }
     }
 }
@@ -109,9 +115,9 @@ impl Saved {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SavedModel {
-    /// The newest plan that was ever accepted. Older ones are refused, across restarts.
-    pub seen: Order,
-    /// That plan, so that the device can go on without a connection.
+    /// The newest plans that were ever accepted. Older ones are refused, across restarts.
+    pub seen: SeenOrders,
+    /// The plan that was accepted last, so that the device can go on without a connection.
     pub plan: Option<Arc<Plan>>,
     /// What the override says of this model.
     pub directive: Option<Directive>,

@@ -4,11 +4,13 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use modelfleet_protocol::details::Details;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::plan::Plan;
-use modelfleet_protocol::selector::Labels;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::interface::FetchedDetails;
 
 /// The description of a build. It may be part of a plan that many agents share (in the simulated world), so that a
 /// slot holds a pointer and not a copy.
@@ -30,12 +32,6 @@ impl Build {
         plan.stable.is_some().then(|| Build(Source::Stable(Arc::clone(plan))))
     }
 
-    /// The build of a plan that is stable for devices with these labels.
-    #[must_use]
-    pub fn stable_of(plan: &Arc<Plan>, labels: &Labels) -> Option<Build> {
-        Build::in_plan(plan, &plan.stable_of(labels)?.digest)
-    }
-
     /// The candidate build of a plan.
     #[must_use]
     pub fn candidate(plan: &Arc<Plan>) -> Option<Build> {
@@ -47,6 +43,32 @@ impl Build {
     pub fn in_plan(plan: &Arc<Plan>, digest: &Digest) -> Option<Build> {
         let own = (0..plan.stable_for.len()).map(|at| Build(Source::StableFor(Arc::clone(plan), at)));
         own.chain(Build::stable(plan)).chain(Build::candidate(plan)).find(|build| &build.digest == digest)
+    }
+}
+
+impl Build {
+    /// This description with the details that another description of the same bytes holds. `None`: it names another
+    /// details file, whose content is not here.
+    #[must_use]
+    pub fn completed_from(&self, held: &Build) -> Option<Build> {
+        let Some(file) = &self.details else { return Some(self.clone()) };
+        let same = held.details.as_ref().is_some_and(|of| of.digest == file.digest);
+        (same && held.is_complete()).then(|| Build::from(self.with_details(held.details_held())))
+    }
+
+    /// This description with the details file that was downloaded. `None`: it names another file.
+    pub(crate) fn completed_by(&self, fetched: Option<&FetchedDetails>) -> Option<Build> {
+        let Some(file) = &self.details else { return Some(self.clone()) };
+        let fetched = fetched.filter(|fetched| fetched.file == file.digest)?;
+        Some(Build::from(self.with_details(Details::clone(&fetched.details))))
+    }
+
+    /// What stands for the addresses of the build: it changes when one of them does.
+    pub(crate) fn addresses(&self) -> Digest {
+        match &self.details {
+            None => Digest::of(self.uri.as_bytes()),
+            Some(file) => Digest::of(format!("{} {}", self.uri, file.uri).as_bytes()),
+        }
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::plan::{Fetch, Mode, Plan, Probation, Wanted};
 use modelfleet_protocol::time::Time;
 
 use super::build::Build;
 use crate::interface::{Identity, Limits};
-use crate::saved::Directive;
 
 /// What is wanted of one model on this device.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,44 +58,37 @@ impl Target {
 }
 
 impl Desired {
-    /// An override takes precedence over the plan, and the plan's rejections over everything. `stable_first`: the stable
-    /// build is wanted before a candidate.
-    pub fn from_orders(
-        plan: Option<&Arc<Plan>>,
-        directive: Option<&Directive>,
+    /// The build that an override pins.
+    pub fn pinned(build: &Build, attempt: &str, expires: Time, limits: &Limits) -> Desired {
+        Desired::Run(Arc::new(Target {
+            kind: TargetKind::Pin,
+            attempt: attempt.to_owned(),
+            build: build.clone(),
+            fetch: limits.fetch,
+            probation: limits.probation,
+            admit: true,
+            expires,
+            mode: Mode::Live,
+        }))
+    }
+
+    /// What the plan wants. `stable`: its stable build for this device. `stable_first`: the stable build is wanted before a
+    /// candidate.
+    pub fn from_plan(
+        plan: &Arc<Plan>,
+        stable: Option<Digest>,
         identity: &Identity,
         limits: &Limits,
         stable_first: bool,
     ) -> Desired {
-        match (directive, plan) {
-            (Some(Directive::Hold), _) | (None, None) => Desired::Unchanged,
-            (Some(Directive::Pin { build, .. }), Some(plan)) if plan.rejected.contains(&build.digest) => {
-                Desired::from_plan(plan, identity, limits, stable_first)
-            }
-            (Some(Directive::Pin { build, attempt, expires }), _) => Desired::Run(Arc::new(Target {
-                kind: TargetKind::Pin,
-                attempt: attempt.clone(),
-                build: build.clone(),
-                fetch: limits.fetch,
-                probation: limits.probation,
-                admit: true,
-                expires: *expires,
-                mode: Mode::Live,
-            })),
-            (None, Some(plan)) => Desired::from_plan(plan, identity, limits, stable_first),
-        }
-    }
-
-    fn from_plan(plan: &Arc<Plan>, identity: &Identity, limits: &Limits, stable_first: bool) -> Desired {
-        let wanted = plan.wanted(&identity.device, &identity.labels);
-        let wanted = match (wanted, plan.stable_of(&identity.labels)) {
-            (Wanted::Candidate(c), Some(stable)) if stable_first && stable.digest != c.build.digest => {
-                Wanted::Stable(stable)
-            }
-            (wanted, _) => wanted,
+        let stable = stable.and_then(|stable| Build::in_plan(plan, &stable));
+        let candidate = match (plan.wanted(&identity.device, &identity.labels), &stable) {
+            (Wanted::Candidate(c), Some(stable)) if stable_first && stable.digest != c.build.digest => None,
+            (Wanted::Candidate(c), _) => Some(c),
+            (Wanted::Stable(_) | Wanted::Nothing, _) => None,
         };
-        let target = match wanted {
-            Wanted::Candidate(c) => Build::candidate(plan).map(|build| Target {
+        let target = match candidate {
+            Some(c) => Build::candidate(plan).map(|build| Target {
                 kind: TargetKind::Candidate,
                 attempt: c.rollout.clone(),
                 build,
@@ -105,7 +98,7 @@ impl Desired {
                 expires: plan.order.expires,
                 mode: c.mode,
             }),
-            Wanted::Stable(_) => Build::stable_of(plan, &identity.labels).map(|build| Target {
+            None => stable.map(|build| Target {
                 kind: TargetKind::Stable,
                 attempt: String::new(),
                 build,
@@ -115,8 +108,17 @@ impl Desired {
                 expires: plan.order.expires,
                 mode: Mode::Live,
             }),
-            Wanted::Nothing => None,
         };
         target.map_or(Desired::Nothing, |target| Desired::Run(Arc::new(target)))
+    }
+
+    /// Nothing new is started after the time that `limit` makes of that of the message.
+    pub fn limit(&mut self, limit: impl Fn(Time) -> Time) {
+        if let Desired::Run(target) = self {
+            let expires = limit(target.expires);
+            if expires != target.expires {
+                Arc::make_mut(target).expires = expires;
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The state: what a device says about itself.
 
-use modelfleet_protocol::state::{DeviceState, ModelState, Phase, STATE_BYTES_MAX};
+use modelfleet_protocol::state::{DeviceState, ModelState, Overridden, Phase, STATE_BYTES_MAX};
 use modelfleet_protocol::time::Time;
 
 use crate::interface::Identity;
@@ -15,7 +15,9 @@ pub(crate) fn compose(
     sequence: u64,
     now: Time,
     payload_bytes_max: usize,
+    trust_version: Option<u64>,
     models: Vec<ModelState>,
+    overridden: Option<Overridden>,
 ) -> DeviceState {
     let state = DeviceState {
         device: identity.device.clone(),
@@ -24,8 +26,10 @@ pub(crate) fn compose(
         agent: identity.agent.clone(),
         labels: identity.labels.clone(),
         card: identity.card.clone(),
+        trust_version,
         capabilities: identity.capabilities.clone(),
         models,
+        overridden,
     };
     fitted(state, payload_bytes_max.min(STATE_BYTES_MAX))
 }

@@ -15,6 +15,8 @@ pub(crate) enum Obstacle {
     DiskReadOnly,
     /// The plan has expired.
     PlanExpired,
+    /// The trust document has expired.
+    TrustExpired,
     /// Both slots are taken until a probation ends.
     OtherProbation,
     /// The device has to reach the broker first.
@@ -32,6 +34,10 @@ impl Obstacle {
             Obstacle::PlanExpired => {
                 "the plan has expired by this device's clock: check the clock; if it is right, the controller must sign \
                  the plan again"
+            }
+            Obstacle::TrustExpired => {
+                "the trust document has expired by this device's clock: check the clock; if it is right, sign a new one with \
+                 `kubectl modelfleet trust sign`"
             }
             Obstacle::OtherProbation => "another build is on probation; this one starts when that has ended",
             Obstacle::Crashes => {

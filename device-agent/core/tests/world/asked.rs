@@ -45,7 +45,7 @@ impl Asked {
 
     pub fn hears(&mut self, input: &Input) {
         match input {
-            Input::Fetched { digest } | Input::FetchFailed { digest, .. } => {
+            Input::Fetched { digest, .. } | Input::FetchFailed { digest, .. } => {
                 self.answered("fetch", None, Some(*digest));
             }
             Input::Admitted { model, digest, .. } => self.answered("admit", Some(model), Some(*digest)),

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use modelfleet_agent_core::agent::Agent;
-use modelfleet_agent_core::interface::{Input, Limits, Moment, Output, Record, Retry, Step};
+use modelfleet_agent_core::interface::{Identity, Input, Limits, Moment, Output, Record, Retry, Step};
 use modelfleet_agent_core::saved::{Saved, SavedModel};
+use modelfleet_agent_core::trust::TrustAnchor;
 use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::plan::Plan;
@@ -23,6 +24,7 @@ pub use plans::*;
 #[derive(Clone)]
 pub struct World {
     pub agent: Agent,
+    pub identity: Identity,
     pub now: Time,
     /// The clock that nobody sets: a test that changes `now` sets the other one.
     pub steady_ms: u64,
@@ -64,10 +66,17 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
+        World::trusting(TrustAnchor::default())
+    }
+
+    /// A new device that was set up with these keys.
+    pub fn trusting(trust: TrustAnchor) -> World {
         let limits = Limits::default();
-        let agent = Agent::new(identity(), limits, Saved::default(), &BTreeMap::new());
+        let identity = Identity { trust, ..identity() };
+        let agent = Agent::new(identity.clone(), limits, Saved::default(), &BTreeMap::new());
         let mut world = World {
             agent,
+            identity,
             now: START,
             steady_ms: 0,
             wake: None,
@@ -181,7 +190,8 @@ impl World {
             }
             Output::Fetch { build, .. } => {
                 self.parts.insert(build.digest);
-                self.pending.push(Input::Fetched { digest: build.digest });
+                let details = build.details.as_ref().map(fetched_details);
+                self.pending.push(Input::Fetched { digest: build.digest, details });
             }
             Output::PauseFetch { digest } | Output::CancelFetch { digest } => {
                 if matches!(output, Output::CancelFetch { .. }) {
@@ -189,7 +199,7 @@ impl World {
                     self.parts.remove(digest);
                     self.files.remove(digest);
                 }
-                self.pending.retain(|p| !matches!(p, Input::Fetched { digest: d } if d == digest));
+                self.pending.retain(|p| !matches!(p, Input::Fetched { digest: d, .. } if d == digest));
             }
             Output::Admit { build } if self.lost.contains(&build.digest) => {
                 self.pending.push(Input::SlotLost { digest: build.digest });
@@ -202,6 +212,7 @@ impl World {
             }
             Output::Admit { build } => {
                 assert!(self.files.contains(&build.digest), "admitted without its bytes");
+                assert!(build.is_complete(), "admitted without its self-test");
                 self.pending.push(Input::Admitted {
                     model: build.model.clone(),
                     digest: build.digest,
@@ -245,7 +256,7 @@ impl World {
     pub fn answer(&mut self, n: usize) -> Vec<Output> {
         let input = self.pending.remove(n);
         match &input {
-            Input::Fetched { digest } => {
+            Input::Fetched { digest, .. } => {
                 if self.files.insert(*digest) {
                     self.downloads.push(*digest);
                 }
@@ -272,7 +283,7 @@ impl World {
     pub fn refuse_with(&mut self, n: usize, fetch: FailureCode, retry: Retry) -> Vec<Output> {
         let failure = |code| Failure::new(code, "no");
         match self.pending.remove(n) {
-            Input::Fetched { digest } => {
+            Input::Fetched { digest, .. } => {
                 self.feed(Input::FetchFailed { digest, failure: failure(fetch), retry })
             }
             Input::Admitted { model, digest, .. } => {
@@ -337,7 +348,7 @@ impl World {
         self.failing = false;
         self.restarts += 1;
         self.died_connected = self.connected;
-        self.agent = Agent::new(identity(), self.limits, self.disk.clone(), &self.windows);
+        self.agent = Agent::new(self.identity.clone(), self.limits, self.disk.clone(), &self.windows);
         // As the shell tidies its folder when it starts.
         let named = self.agent.digests();
         self.files.retain(|digest| named.contains(digest));
@@ -355,7 +366,7 @@ impl World {
     }
 
     pub fn plan(&mut self, plan: Plan) -> Vec<Output> {
-        self.feed(Input::Plan(Arc::new(plan)))
+        self.feed(Input::Plan(signed(Arc::new(plan))))
     }
 
     /// A minute goes by, the build answers, and the broker is heard.

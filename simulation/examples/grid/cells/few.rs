@@ -35,6 +35,29 @@ pub fn few() -> Vec<Cell> {
         add("unchanged, spread over twenty strata", true, &|s| s.fleet.strata = sites(20));
     }
     cells.extend(one());
+    cells.extend(watched());
+    cells
+}
+
+/// The default stages, drawn from anywhere; harm is looked for in the values of a label.
+fn watched() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (devices, runs_part) in [(200, 1), (2_000, PART)] {
+        let mut add = |name: &str, change: &dyn Fn(&mut Scenario)| {
+            let mut stages = Setup::default_stages();
+            stages.iter_mut().for_each(|stage| stage.watch_by = vec!["site".to_owned()]);
+            let setup = Setup::hourly(stages, vec![Objective::statistical("slo", 0)]);
+            let scenario = with(|s| {
+                s.fleet.devices = devices;
+                change(s);
+            });
+            cells.push(Cell { name: format!("{devices} devices, {name}"), runs_part, setup, scenario });
+        };
+        for ratio in [3.0, 5.0] {
+            add(&format!("{ratio}x in one site of twenty, watched"), &|s| stratum(s, ratio));
+        }
+        add("unchanged, twenty sites watched", &|s| s.fleet.strata = sites(20));
+    }
     cells
 }
 

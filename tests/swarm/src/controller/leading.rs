@@ -7,6 +7,7 @@ use futures::channel::mpsc::unbounded;
 use kube::runtime::reflector;
 use kube::runtime::reflector::ObjectRef;
 use modelfleet_controller::context::Context;
+use modelfleet_controller::device_orders::DeviceOrders;
 use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::Outbox;
@@ -57,6 +58,7 @@ impl Controller {
             seen_epoch: Arc::new(AtomicU64::new(0)),
             plan_lifetime_ms: PLAN_LIFETIME_MS,
             work: Work::new(clock.clone()),
+            orders: DeviceOrders::default(),
             clock,
             metrics: Metrics::new(),
             records: None,

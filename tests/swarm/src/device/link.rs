@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use modelfleet_agent_core::held_plans::{self, HeldPlans};
 use modelfleet_agent_core::interface::Input;
-use modelfleet_protocol::envelope::{open_override, open_plan};
+use modelfleet_protocol::envelope::{Signed, open_plan, open_signed_override, open_signed_plan};
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::plan::{Order, Plan};
 use modelfleet_protocol::presence::Presence;
@@ -92,19 +92,19 @@ impl Device {
             return;
         }
         let input = match topic.channel {
-            Channel::Plan(model) => open_plan(&[*lent.key], payload)
+            Channel::Plan(model) => open_signed_plan(&[*lent.key], payload)
                 .ok()
-                .filter(|plan| plan.model == model && plan.namespace == topic.namespace)
-                .map(|plan| {
+                .filter(|plan| plan.what.model == model && plan.what.namespace == topic.namespace)
+                .map(|Signed { what: plan, by }| {
                     let (epoch, revision) = (plan.order.epoch, plan.order.revision);
                     self.hold(&plan, payload);
                     self.deeds.push(Deed::HeardPlan(model, epoch, revision));
-                    Input::Plan(Arc::new(plan))
+                    Input::Plan(Signed { what: Arc::new(plan), by })
                 }),
-            Channel::Override(_) => open_override(&[*lent.key], payload)
+            Channel::Override(_) => open_signed_override(&[*lent.key], payload)
                 .ok()
-                .filter(|order| order.device == self.identity.device)
-                .map(|order| Input::Override(Box::new(order))),
+                .filter(|order| order.what.device == self.identity.device)
+                .map(|Signed { what: order, by }| Input::Override(Signed { what: Box::new(order), by })),
             _ => None,
         };
         if let Some(input) = input {

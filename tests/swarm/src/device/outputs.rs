@@ -17,7 +17,8 @@ impl Device {
         let now = self.clock(lent.now);
         let Some(process) = &mut self.process else { return };
         match output {
-            Output::Save(Record::Control) | Output::Note(_) => {}
+            // No device of the swarm follows a trust document yet, so that none asks again.
+            Output::Save(Record::Control) | Output::AskForPlans | Output::Note(_) => {}
             Output::PauseFetch { digest } => drop(process.fetches.remove(&digest)),
             Output::Save(Record::Windows(model)) => {
                 let bytes = process.agent.saved_windows(&model);

@@ -9,7 +9,7 @@ fn phase(minutes: u64, another_waits: bool) -> Phase {
     let state = State {
         stage: 0,
         stage_opened_at: Some(Time(NOW.0 - minutes * MINUTE_MS)),
-        drawn: Some(Drawn { stage: 0, target: Target::Ppm(25_000), at: Time(NOW.0 - 1) }),
+        drawn: Some(Drawn { stage: 0, target: Target::Ppm(25_000), at: Time(NOW.0 - 1), set_aside: 0 }),
         ..progressing()
     };
     let nobody = |spec: &mut RolloutSpec| {

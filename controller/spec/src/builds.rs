@@ -1,4 +1,4 @@
-//! A ModelVersion as devices get it: the build in a plan. No client.
+//! A ModelVersion as devices get it: the build in a plan, and the details that may be in a file beside the model. No client.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,27 +6,30 @@ use modelfleet_crds::ModelVersionSpec;
 use modelfleet_crds::model_version as crd;
 use modelfleet_crds::text::{Decimal, Reading};
 use modelfleet_protocol::bins::Bins;
+use modelfleet_protocol::details::{Details, DetailsFile};
 use modelfleet_protocol::model as wire;
 
-use modelfleet_spec::Problem;
+use crate::Problem;
 
 /// Share of the training rows, in percent, whose confidence counts as low.
 const LOW_CONFIDENCE_PERCENT: u64 = 5;
 
-/// The build that a ModelVersion's spec describes.
+/// The build that a ModelVersion's spec describes, with its details wherever devices get them from.
 ///
 /// # Errors
 /// Names the first field that devices could not understand, and what to do.
 pub fn build(spec: &ModelVersionSpec) -> Result<wire::ModelBuild, Problem> {
     let artifact = &spec.artifact;
+    let details = details(spec)?;
     Ok(wire::ModelBuild {
         model: parsed("spec.model", &spec.model)?,
         version: parsed("spec.version", &spec.version)?,
         digest: parsed("spec.artifact.digest", &artifact.digest)?,
-        uri: downloadable(&artifact.uri)?,
+        uri: downloadable("spec.artifact.uri", &artifact.uri)?,
         size_bytes: unsigned(artifact.size_bytes),
-        format: match artifact.format {
-            crd::ModelFormat::Onnx => wire::Format::Onnx,
+        format: match (artifact.format, &artifact.details) {
+            (crd::ModelFormat::Onnx, None) => wire::Format::Onnx,
+            (crd::ModelFormat::Onnx, Some(_)) => wire::Format::OnnxWithDetails,
         },
         ir_version: artifact.ir_version.unwrap_or(0),
         opsets: spec.opsets.iter().map(|o| (o.domain.clone(), o.version)).collect(),
@@ -35,8 +38,9 @@ pub fn build(spec: &ModelVersionSpec) -> Result<wire::ModelBuild, Problem> {
         device_labels: spec.requires.device_labels.clone(),
         inputs: spec.signature.inputs.iter().map(tensor).collect(),
         outputs: spec.signature.outputs.iter().map(tensor).collect(),
-        self_test: indexed("spec.selfTest", &spec.self_test, self_test)?,
-        profile: spec.baseline.as_ref().map(profile).transpose()?,
+        details: artifact.details.as_ref().map(details_file).transpose()?,
+        self_test: details.self_test,
+        profile: details.profile,
         decision: spec.pipeline.as_ref().and_then(|p| p.decision.as_ref()).map(decision).transpose()?,
         pre_filters: match &spec.pipeline {
             Some(pipeline) => indexed("spec.pipeline.preFilters", &pipeline.pre_filters, pre_filter)?,
@@ -47,8 +51,27 @@ pub fn build(spec: &ModelVersionSpec) -> Result<wire::ModelBuild, Problem> {
     })
 }
 
+/// The self-test and the reference profile of a ModelVersion's spec.
+///
+/// # Errors
+/// Names the first field that devices could not understand.
+pub fn details(spec: &ModelVersionSpec) -> Result<Details, Problem> {
+    Ok(Details {
+        self_test: indexed("spec.selfTest", &spec.self_test, self_test)?,
+        profile: spec.baseline.as_ref().map(profile).transpose()?,
+    })
+}
+
+fn details_file(file: &crd::DetailsFile) -> Result<DetailsFile, Problem> {
+    Ok(DetailsFile {
+        uri: downloadable("spec.artifact.details.uri", &file.uri)?,
+        digest: parsed("spec.artifact.details.digest", &file.digest)?,
+        size_bytes: unsigned(file.size_bytes),
+    })
+}
+
 /// Devices have no keys to buckets.
-fn downloadable(uri: &str) -> Result<String, Problem> {
+fn downloadable(field: &str, uri: &str) -> Result<String, Problem> {
     let scheme = uri.split("://").next().unwrap_or_default();
     if matches!(scheme, "http" | "https" | "file") {
         return Ok(uri.to_owned());
@@ -57,7 +80,7 @@ fn downloadable(uri: &str) -> Result<String, Problem> {
         "begins with {scheme}://, but devices download over http://, https:// and file:// only; delete the version and \
          register it again with --public-url"
     );
-    Err(Problem::spec("spec.artifact.uri", what))
+    Err(Problem::spec(field, what))
 }
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Problem> {
@@ -255,10 +278,10 @@ mod tests {
     #[test]
     fn what_devices_cannot_download_is_told_before_it_is_sent() {
         for uri in ["https://models.example.com/a.onnx", "http://10.0.0.1/a", "file:///srv/models/a.onnx"] {
-            assert_eq!(downloadable(uri).unwrap(), uri);
+            assert_eq!(downloadable("spec.artifact.uri", uri).unwrap(), uri);
         }
         for uri in ["s3://models/a.onnx", "gs://models/a", "az://models/a"] {
-            let told = downloadable(uri).unwrap_err().to_string();
+            let told = downloadable("spec.artifact.uri", uri).unwrap_err().to_string();
             assert!(told.contains("spec.artifact.uri") && told.contains("--public-url"), "{told}");
         }
     }
