@@ -242,7 +242,7 @@ impl Link {
                         match &event {
                             LinkEvent::Plan(Signed { what: plan, .. }) => {
                                 self.held.keep(plan, &message.payload);
-                                flight.plan_came(plan.model.clone());
+                                flight.plan_came(plan);
                             }
                             LinkEvent::Trust(document) => {
                                 self.held
@@ -273,10 +273,11 @@ impl Link {
         Ok(())
     }
 
-    /// The broker has sent the plans that it has: those of other models it gets from the device, once a connection.
+    /// The broker has sent the plans that it has: those of other models, and newer ones, it gets from the device, once a
+    /// connection.
     fn send_held_plans(&self, flight: &mut Flight) {
-        for (model, envelope) in self.held.to_send(Instant::now(), |model| !flight.has_plan_of(model)) {
-            info!(device = %self.settings.device, %model, "the broker has no plan of this model, so the device sends the one that it holds");
+        for (model, envelope) in self.held.to_send(Instant::now(), |model| flight.plan_of(model)) {
+            info!(device = %self.settings.device, %model, "the broker has no plan of this model, or an older one, so the device sends the one that it holds");
             self.outbox.put(Item::HeldPlan(model), envelope.to_vec());
         }
         flight.plans_sent();

@@ -1,11 +1,13 @@
 //! Two devices with one id, such as from one disk image: they throw each other off the broker, and what they say is mixed.
 //!
-//! Each start of an agent draws a number and tells it when it connects. A device that restarts never shows the number before
-//! again; two devices show theirs by turns.
+//! Each start of an agent draws a number and tells it when it connects. A device that restarts never connects under the number
+//! before again; two devices connect under theirs by turns. What was said of an earlier connection says nothing when it comes once
+//! more, as from a broker that went back in time: each start counts its connects upward.
 
 use std::collections::BTreeMap;
 
 use modelfleet_protocol::ids::DeviceId;
+use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
 use smallvec::SmallVec;
 
@@ -25,24 +27,37 @@ pub(crate) const TOLD: &str = "two devices use this id by turns; give one of the
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clones(BTreeMap<DeviceId, Starts>);
 
+/// One start of an agent: its number, and its last connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    number: u32,
+    connection: u64,
+}
+
+impl From<Presence> for Start {
+    fn from(presence: Presence) -> Start {
+        Start { number: presence.instance, connection: presence.connection }
+    }
+}
+
 /// The starts of one device, the newest last.
 #[derive(Clone, Debug)]
 struct Starts {
-    recent: SmallVec<[u32; STARTS_MAX]>,
+    recent: SmallVec<[Start; STARTS_MAX]>,
     returns: u32,
     returned: Time,
     heard: Time,
 }
 
 impl Clones {
-    /// Notes which start has connected now; `before`: the one that was known. 0 is none.
-    pub(crate) fn note(&mut self, device: &DeviceId, before: u32, start: u32, now: Time) {
-        if start == 0 {
+    /// Notes which start has connected now; `before`: the one that was known. Number 0 is none.
+    pub(crate) fn note(&mut self, device: &DeviceId, before: Option<Start>, start: Start, now: Time) {
+        if start.number == 0 {
             return;
         }
         if let Some(starts) = self.0.get_mut(device) {
             starts.note(start, now);
-        } else if before != 0 && before != start {
+        } else if let Some(before) = before.filter(|before| ![0, start.number].contains(&before.number)) {
             self.make_room();
             let recent = [before, start].into_iter().collect();
             self.0.insert(device.clone(), Starts { recent, returns: 0, returned: Time::ZERO, heard: now });
@@ -57,9 +72,7 @@ impl Clones {
     /// Whether there are two devices with this id.
     pub(crate) fn has(&self, device: &DeviceId, now: Time) -> bool {
         let starts = if self.0.is_empty() { None } else { self.0.get(device) };
-        starts.is_some_and(|starts| {
-            starts.returns >= RETURNS_MIN && now.since_ms(starts.returned) < OVER_AFTER_MS
-        })
+        starts.is_some_and(|starts| starts.returns >= RETURNS_MIN && !is_over(starts.returned, now))
     }
 
     pub(crate) fn forget(&mut self, device: &DeviceId) {
@@ -77,16 +90,26 @@ impl Clones {
     }
 }
 
+/// Whether the last return is long ago, or was noted while our clock was ahead by as much.
+fn is_over(returned: Time, now: Time) -> bool {
+    now.since_ms(returned).max(returned.since_ms(now)) >= OVER_AFTER_MS
+}
+
 impl Starts {
-    fn note(&mut self, start: u32, now: Time) {
+    fn note(&mut self, start: Start, now: Time) {
         self.heard = now;
-        let at = self.recent.iter().position(|known| *known == start);
-        if at.is_some_and(|at| at + 1 == self.recent.len()) {
+        let at = self.recent.iter().position(|known| known.number == start.number);
+        let last = at.map(|at| self.recent[at].connection);
+        if last.is_some_and(|last| start.connection <= last) {
+            return;
+        }
+        if let Some(at) = at.filter(|at| at + 1 == self.recent.len()) {
+            self.recent[at] = start;
             return;
         }
         match at {
             Some(at) => {
-                let over = now.since_ms(self.returned) >= OVER_AFTER_MS;
+                let over = is_over(self.returned, now);
                 self.returns = if over { 1 } else { self.returns.saturating_add(1) };
                 self.returned = now;
                 self.recent.remove(at);
@@ -104,7 +127,6 @@ impl Starts {
 mod tests {
     use std::sync::Arc;
 
-    use modelfleet_protocol::presence::Presence;
     use modelfleet_protocol::topic::Channel;
     use serde_json::json;
 
@@ -176,12 +198,37 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_ahead_and_is_set_right_leaves_no_device_out() {
+        let mut plant = Plant::new();
+        for (turn, start) in [7, 8, 7, 8].into_iter().enumerate() {
+            plant.connects("pump", start, 5 + turn as u64 / 2, None);
+        }
+        assert_eq!(plant.index.fleet().omitted().count, 1);
+        plant.now = Time(HOUR.0 / 2);
+        plant.state("pump");
+        assert_eq!((plant.counted(), plant.index.fleet().omitted().count), (1, 0));
+    }
+
+    #[test]
     fn two_devices_are_found_where_no_last_will_comes() {
         let mut plant = Plant::new();
         for (turn, start) in [7, 8, 7, 8, 7].into_iter().enumerate() {
             plant.connects("pump", start, 5 + turn as u64 / 2, None);
         }
         assert_eq!((plant.counted(), plant.index.fleet().omitted().count), (0, 1));
+    }
+
+    /// A broker that comes back with what it had some time ago says once more what was said before a restart.
+    #[test]
+    fn a_broker_that_goes_back_in_time_makes_no_second_device() {
+        let mut plant = Plant::new();
+        plant.connects("pump", 7, 5, None);
+        plant.connects("pump", 8, 6, None);
+        for turn in 1..5 {
+            plant.connects("pump", 7, 5, None);
+            plant.connects("pump", 8, 6 + turn, None);
+            assert_eq!((plant.counted(), plant.index.fleet().omitted().count), (1, 0), "turn {turn}");
+        }
     }
 
     #[test]
@@ -204,12 +251,13 @@ mod tests {
     fn three_devices_in_turn_are_found_too_and_what_is_remembered_is_bounded() {
         let mut clones = Clones::default();
         let id = |i: usize| -> DeviceId { format!("d-{i}").parse().unwrap() };
-        for start in [2, 3, 1, 2, 3] {
-            clones.note(&id(0), 1, start, HOUR);
+        let start = |number, connection| Start { number, connection };
+        for (connection, number) in [2, 3, 1, 2, 3].into_iter().enumerate() {
+            clones.note(&id(0), Some(start(1, 0)), start(number, connection as u64 + 1), HOUR);
         }
         assert!(clones.has(&id(0), HOUR));
         for i in 1..2 * DEVICES_MAX {
-            clones.note(&id(i), 1, 2, HOUR.after_ms(i as u64));
+            clones.note(&id(i), Some(start(1, 0)), start(2, 1), HOUR.after_ms(i as u64));
         }
         assert_eq!(clones.0.len(), DEVICES_MAX);
     }

@@ -17,7 +17,7 @@ use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::Channel;
 
 use crate::arrivals::Arrived;
-use crate::clones;
+use crate::clones::{self, Start};
 use crate::device::{Device, Texts, is_newer};
 use crate::enrolment::{Enrolment, Standing};
 use crate::fleet::Fleet;
@@ -293,12 +293,18 @@ impl FleetIndex {
 
     fn fold_presence(&mut self, device: Hashed<'_>, presence: Presence, now: Time) -> Result<Folded, String> {
         self.admit(device)?;
-        let before = self.devices.get(device).and_then(|entry| entry.presence).map_or(0, |p| p.instance);
+        let before = self.devices.get(device).and_then(|entry| entry.presence);
         // As a rule a device connects with the start that is known, and no shard is copied for it.
         let known = self.devices.shard(device).clones.remembers(device.id);
-        let fresh = presence.online && (known || presence.instance != before);
+        let another = before.is_none_or(|before| before.instance != presence.instance);
+        let fresh = presence.online && (known || another);
         if fresh {
-            self.devices.shard_mut(device).clones.note(device.id, before, presence.instance, now);
+            self.devices.shard_mut(device).clones.note(
+                device.id,
+                before.map(Start::from),
+                presence.into(),
+                now,
+            );
         }
         let changed = self.take_presence(device, presence);
         if fresh && self.devices.shard(device).clones.has(device.id, now) {

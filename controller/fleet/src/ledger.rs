@@ -28,7 +28,7 @@ pub struct Ledger {
     /// The highest revision that devices may have seen. It outlives what the broker holds: devices refuse a lower
     /// one, so a topic that another client overwrote or a broker that lost its memory must not set it back.
     highest: BTreeMap<Key, u64>,
-    /// The newest plan that a device has sent back, where the broker holds none.
+    /// The newest plan that a device has sent back, where the broker holds none or an older one.
     recalled: BTreeMap<Key, Known>,
 }
 
@@ -150,24 +150,29 @@ impl Ledger {
         Some(order.epoch)
     }
 
-    /// A device has sent the plan that it holds. True for one that is ours, while the broker holds none, and that is newer
-    /// than what other devices have sent.
+    /// A device has sent the plan that it holds. True for one that is ours, and that is newer than what the broker holds and
+    /// other devices have sent.
     pub fn recall(&mut self, key: &Key, payload: &[u8]) -> bool {
-        if self.newest(key).is_some() {
-            return false;
-        }
         let before = self.recalled.get(key).map(|known| known.plan.order);
         let opened = self.open(key, payload);
         let newer = |known: &Known| before.is_none_or(|before| known.plan.order.replaces(&before));
-        let Some(opened) = opened.filter(newer) else { return false };
+        let Some(opened) = opened.filter(newer).filter(|known| self.is_newer(key, known)) else {
+            return false;
+        };
+        self.raise(key, opened.plan.order.revision);
         self.recalled.insert(key.clone(), opened);
         true
     }
 
-    /// The newest plan of a model that a device has sent back, while the broker holds none.
+    /// The newest plan of a model that a device has sent back, while the broker holds none or an older one.
     #[must_use]
     pub fn recalled(&self, key: &Key) -> Option<&Arc<Plan>> {
-        self.recalled.get(key).map(|known| &known.plan).filter(|_| self.newest(key).is_none())
+        self.recalled.get(key).filter(|known| self.is_newer(key, known)).map(|known| &known.plan)
+    }
+
+    /// Whether a plan is newer than the newest that we know to be at the broker.
+    fn is_newer(&self, key: &Key, one: &Known) -> bool {
+        self.newest(key).is_none_or(|newest| one.plan.order.replaces(&newest.order))
     }
 
     /// The newest plan of a model: the one that was sent last, else the one that the broker holds.

@@ -39,7 +39,7 @@ pub struct Snapshot {
     pub objects: ModelObjects,
     /// The newest plan: the one that was sent last, else the one that the broker holds.
     pub plan: Option<Arc<Plan>>,
-    /// The newest plan that a device has sent back, while there is no other.
+    /// The newest plan that a device has sent back, while there is none or an older one.
     pub recalled: Option<Arc<Plan>>,
     /// What devices have said; `None`: nothing is kept of the fleet.
     pub fleet: Option<Fleet>,

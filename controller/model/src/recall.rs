@@ -1,5 +1,5 @@
 //! A plan that only devices still hold: the objects came back without their statuses, and the broker without its retained
-//! messages. Devices send the signed plan that they took last. Until it is here nothing is decided about the model, because a
+//! messages or with those of some time ago. Devices send the signed plan that they took last. Until it is here nothing is decided about the model, because a
 //! new plan without a stable version would take the last record of what is in production from the devices as well.
 //!
 //! The evidence is our own signature, never what a device says. What devices say is used for one thing: a plan older than
@@ -21,7 +21,7 @@ pub const WAIT_MS: u64 = 15 * 60_000;
 /// What becomes of a plan that may have to come back from devices.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Recall {
-    /// The broker or the statuses know what is in production, or no device has taken a plan.
+    /// The broker or the statuses know what is in production, or no device has taken another plan.
     NotNeeded,
     /// Nothing is decided until a device has sent it, or until then.
     Waits(Time),
@@ -32,17 +32,22 @@ pub enum Recall {
 /// Whether the plan of a model has to come back from devices, and whether it has.
 #[must_use]
 pub fn recall(snapshot: &Snapshot, now: Time) -> Recall {
-    let known = snapshot.plan.is_some() || !production(&snapshot.objects, None).entries().is_empty();
+    let known = !production(&snapshot.objects, None).entries().is_empty();
     let Some(fleet) = snapshot.fleet.as_ref().filter(|_| !known) else { return Recall::NotNeeded };
-    let Some(told) = fleet.plan_told(&snapshot.key.1) else { return Recall::NotNeeded };
+    let order = |plan: &Plan| (plan.order.epoch, plan.order.revision);
+    let at_broker = snapshot.plan.as_deref().map(order);
+    let is_newer = |told: &(u64, u64)| at_broker.is_none_or(|held| *told > held);
+    let told = fleet.plan_told(&snapshot.key.1).filter(is_newer);
+    let sent = snapshot.recalled.as_ref().filter(|plan| is_newer(&order(plan)));
+    if told.is_none() && sent.is_none() {
+        return Recall::NotNeeded;
+    }
     // Not all that devices retained was read: nothing is decided anyway.
     let Some(since) = fleet.complete_since() else { return Recall::Waits(now.after_ms(WAIT_MS)) };
     // A clock that was set back by more than the wait does not make it longer.
     let over = now.since_ms(since) >= WAIT_MS || since.since_ms(now) >= WAIT_MS;
-    match &snapshot.recalled {
-        Some(plan) if over || (plan.order.epoch, plan.order.revision) >= told => {
-            Recall::Found(Arc::clone(plan))
-        }
+    match sent {
+        Some(plan) if over || told.is_none_or(|told| order(plan) >= told) => Recall::Found(Arc::clone(plan)),
         _ if over => Recall::NotNeeded,
         _ => Recall::Waits(since.after_ms(WAIT_MS)),
     }

@@ -8,10 +8,11 @@
 //! - `model`: one model on this device; it brings together the parts below, each of which owns its own state.
 //! - `plan`: what the controller wants. `download`, `install`: how a build gets onto the disk.
 //! - `serve`: which build answers, and how it proves itself. `observe`: what is counted. `report`: what is sent.
-//! - [`trust`]: which keys count. `persist`: what survives a restart.
+//! - [`trust`]: which keys count. `persist`: what survives a restart. [`held_plans`]: which plans the device sends back.
 
 pub mod agent;
 mod download;
+pub mod held_plans;
 mod install;
 pub mod interface;
 mod model;

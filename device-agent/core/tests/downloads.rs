@@ -406,3 +406,28 @@ fn a_disk_that_reads_the_second_time_leaves_nothing_behind() {
     world.pass(3 * DAY);
     assert_eq!(attempt(&world).phase, Phase::Reverted, "the attempt is over");
 }
+
+#[test]
+fn a_device_on_which_nothing_runs_asks_a_store_that_refused_it_again_within_two_hours() {
+    let refused = Failure::new(FailureCode::DownloadExhausted, "status 403");
+    let refuse = |world: &mut World, n: u8| {
+        world.pending.clear();
+        world.feed(Input::FetchFailed { digest: digest(n), failure: refused.clone(), retry: Retry::Never });
+        world.pass(2 * 3_600_000);
+        world.settle();
+    };
+    let mut world = World::new();
+    world.connect();
+    world.plan(plan(1, Some(1), None, &[]));
+    world.pass(120_000);
+    refuse(&mut world, 1);
+    assert_eq!(world.serving, Some(digest(1)));
+    // One that has a build asks the next day.
+    world.plan(plan(2, Some(2), None, &[]));
+    world.pass(120_000);
+    refuse(&mut world, 2);
+    assert_eq!(world.serving, Some(digest(1)));
+    world.pass(30 * 3_600_000);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+}

@@ -1,9 +1,10 @@
 //! What a connection is in the middle of: its subscription, and messages that are not acknowledged yet.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use modelfleet_protocol::ids::ModelName;
+use modelfleet_protocol::plan::{Order, Plan};
 use tokio::time::Instant;
 
 use super::outbox::Message;
@@ -85,8 +86,8 @@ pub(super) struct Flight {
     waits: Option<Instant>,
     /// When the broker has sent all plans that it has.
     plans_due: Option<Instant>,
-    /// Models whose plan it has sent.
-    plans: BTreeSet<ModelName>,
+    /// The order of the plan that it has sent, of each model.
+    plans: BTreeMap<ModelName, Order>,
     /// A message was refused because of the key that signed it, under this version of the trust document.
     refused_under: Option<u64>,
 }
@@ -116,16 +117,16 @@ impl Flight {
         self.plans_due
     }
 
-    /// The broker has sent a plan of this model.
-    pub(super) fn plan_came(&mut self, model: ModelName) {
+    /// The broker has sent a plan.
+    pub(super) fn plan_came(&mut self, plan: &Plan) {
         if self.plans_due.is_some() {
-            self.plans.insert(model);
+            self.plans.insert(plan.model.clone(), plan.order);
         }
     }
 
-    /// Whether the broker has sent a plan of this model.
-    pub(super) fn has_plan_of(&self, model: &ModelName) -> bool {
-        self.plans.contains(model)
+    /// The order of the plan of this model that the broker has sent; `None`: it has sent none.
+    pub(super) fn plan_of(&self, model: &ModelName) -> Option<Order> {
+        self.plans.get(model).copied()
     }
 
     /// The wait for plans is over.

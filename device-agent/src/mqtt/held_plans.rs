@@ -1,10 +1,9 @@
-//! The signed plans that the device took last, byte for byte. When a broker has none of a model that the device holds one of,
-//! the device sends its own: a controller whose cluster and broker have lost what is in production gets it back, by its own
+//! The signed plans that the device took last, byte for byte. When a broker has none of a model that the device holds one of, or
+//! an older one, the device sends its own: a controller whose cluster and broker have lost what is in production gets it back, by its own
 //! signature.
 //!
 //! A lost or rotten file harms nothing: it is left out, and other devices hold the same plan.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -14,53 +13,39 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use modelfleet_agent_core::held_plans;
 use modelfleet_protocol::envelope::ENVELOPE_BYTES_MAX;
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::plan::{Order, Plan};
-use modelfleet_protocol::state::MODELS_MAX;
 use tokio::time::Instant;
 use tracing::debug;
-
-/// A broker that has a plan sends it within this time of the subscription.
-const SOONEST: Duration = Duration::from_secs(2);
-/// Devices send their plans spread over so many times the spread of their reconnects, which is ten minutes by default, and
-/// over ten minutes at most: a controller waits no longer than a quarter of an hour. 100 000 devices that all find an empty
-/// broker send 170 plans a second, until the controller has the first one and publishes its own.
-const SPREADS: u32 = 20;
-const SPREAD_MAX: Duration = Duration::from_mins(10);
-/// The same plan is sent once in this time: a model that was cleared on purpose has no plan at the broker either, and a line
-/// that breaks often must not carry its plan each time.
-const AGAIN_AFTER: Duration = Duration::from_hours(24);
 
 /// The plans that the device took last.
 pub struct HeldPlans {
     /// `None`: nothing is kept, because many devices live in one process.
     dir: Option<PathBuf>,
-    kept: Mutex<BTreeMap<ModelName, Kept>>,
+    kept: Mutex<held_plans::HeldPlans>,
+    /// The core's clock counts from here.
+    began: Instant,
     /// Version of the trust document under which they were looked at.
     checked_under: AtomicU64,
-}
-
-#[derive(Clone, Copy)]
-struct Kept {
-    order: Order,
-    sent: Option<Instant>,
 }
 
 impl HeldPlans {
     /// Keeps plans in this folder, and takes those for kept that `open` finds signed by a trusted key.
     #[must_use]
     pub fn open(dir: &Path, open: impl Fn(&Bytes) -> Option<Plan>) -> HeldPlans {
-        let mut kept = BTreeMap::new();
+        let mut kept = held_plans::HeldPlans::default();
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(model) = name.to_str().and_then(|name| name.parse::<ModelName>().ok()) else { continue };
             let Some(plan) = read(&entry.path()).and_then(|bytes| open(&bytes)) else { continue };
-            if plan.model == model && kept.len() < MODELS_MAX {
-                kept.insert(model, Kept { order: plan.order, sent: None });
+            if plan.model == model && kept.takes(&plan) {
+                kept.kept(&plan);
             }
         }
-        HeldPlans { dir: Some(dir.to_owned()), kept: Mutex::new(kept), checked_under: AtomicU64::new(0) }
+        let (kept, began) = (Mutex::new(kept), Instant::now());
+        HeldPlans { dir: Some(dir.to_owned()), kept, began, checked_under: AtomicU64::new(0) }
     }
 
     /// The keys of this version of the trust document count: a plan that `open` finds signed by none of them is not kept any
@@ -71,54 +56,60 @@ impl HeldPlans {
             return;
         }
         self.lock()
-            .retain(|model, _| read(&dir.join(model.as_str())).is_some_and(|bytes| open(&bytes).is_some()));
+            .keep_only(|model| read(&dir.join(model.as_str())).is_some_and(|bytes| open(&bytes).is_some()));
     }
 
     /// Keeps nothing.
     #[must_use]
     pub fn none() -> HeldPlans {
-        HeldPlans { dir: None, kept: Mutex::default(), checked_under: AtomicU64::new(0) }
+        let (kept, began) = (Mutex::default(), Instant::now());
+        HeldPlans { dir: None, kept, began, checked_under: AtomicU64::new(0) }
     }
 
     /// How long a device waits after its subscription before it sends its plans. `spread`: of the reconnects of the fleet;
     /// `random`: from 0 to 1.
     #[must_use]
     pub fn wait(spread: Duration, random: f64) -> Duration {
-        SOONEST + spread.saturating_mul(SPREADS).min(SPREAD_MAX).mul_f64(random.clamp(0.0, 1.0))
+        let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(held_plans::wait_ms(spread_ms, random))
     }
 
     /// Keeps a plan that is newer than the one that is kept. A disk that takes no writes is no trouble of the plan's.
     pub fn keep(&self, plan: &Plan, envelope: &Bytes) {
         let Some(dir) = &self.dir else { return };
         let mut kept = self.lock();
-        let known = kept.get(&plan.model);
-        if known.is_none() && kept.len() >= MODELS_MAX
-            || known.is_some_and(|known| !plan.order.replaces(&known.order))
-        {
+        if !kept.takes(plan) {
             return;
         }
         match write(dir, &plan.model, envelope) {
-            Ok(()) => drop(kept.insert(plan.model.clone(), Kept { order: plan.order, sent: None })),
+            Ok(()) => kept.kept(plan),
             Err(error) => debug!(model = %plan.model, %error, "the plan was not kept"),
         }
     }
 
-    /// The kept plans that are to be sent now, as `is_missing` says of a model that the broker has no plan of it.
+    /// The kept plans that are to be sent now. `at_broker`: the order of the plan that the broker has sent on this
+    /// connection; `None`: it has sent none.
     #[must_use]
-    pub fn to_send(&self, now: Instant, is_missing: impl Fn(&ModelName) -> bool) -> Vec<(ModelName, Bytes)> {
+    pub fn to_send(
+        &self,
+        now: Instant,
+        at_broker: impl Fn(&ModelName) -> Option<Order>,
+    ) -> Vec<(ModelName, Bytes)> {
         let Some(dir) = &self.dir else { return Vec::new() };
+        let mut kept = self.lock();
+        let now_ms = now.saturating_duration_since(self.began).as_millis();
+        let now_ms = u64::try_from(now_ms).unwrap_or(u64::MAX);
         let mut due = Vec::new();
-        for (model, kept) in self.lock().iter_mut().filter(|(model, _)| is_missing(model)) {
-            let again = kept.sent.is_none_or(|sent| now.saturating_duration_since(sent) >= AGAIN_AFTER);
-            if let Some(envelope) = again.then(|| read(&dir.join(model.as_str()))).flatten() {
-                kept.sent = Some(now);
-                due.push((model.clone(), envelope));
+        for model in kept.due(now_ms, at_broker) {
+            if let Some(envelope) = read(&dir.join(model.as_str())) {
+                kept.sent(&model, now_ms);
+                due.push((model, envelope));
             }
         }
         due
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ModelName, Kept>> {
+    fn lock(&self) -> MutexGuard<'_, held_plans::HeldPlans> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -164,7 +155,7 @@ mod tests {
     }
 
     fn all(held: &HeldPlans, now: Instant) -> Vec<(String, Bytes)> {
-        held.to_send(now, |_| true).into_iter().map(|(model, bytes)| (model.to_string(), bytes)).collect()
+        held.to_send(now, |_| None).into_iter().map(|(model, bytes)| (model.to_string(), bytes)).collect()
     }
 
     #[test]
@@ -182,16 +173,15 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_sent_once_a_day_where_the_broker_has_none() {
+    fn a_plan_is_not_sent_where_the_broker_has_it_and_not_at_once_again() {
         let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
         let held = opened(dir.path());
-        keep(&held, "pump", 1);
-        assert!(held.to_send(now, |_| false).is_empty(), "the broker has it");
-        assert_eq!(all(&held, now).len(), 1);
-        assert_eq!(all(&held, now + AGAIN_AFTER / 2).len(), 0);
-        assert_eq!(all(&held, now + AGAIN_AFTER).len(), 1);
         keep(&held, "pump", 2);
-        assert_eq!(all(&held, now + AGAIN_AFTER).len(), 1, "another plan");
+        let at_broker = |revision: u64| move |_: &ModelName| Some(plan("pump", revision).order);
+        assert!(held.to_send(now, at_broker(2)).is_empty(), "the broker has it");
+        assert_eq!(held.to_send(now, at_broker(1)).len(), 1, "the broker has an older one");
+        assert_eq!(all(&held, now + Duration::from_hours(12)).len(), 0);
+        assert_eq!(all(&held, now + Duration::from_hours(25)).len(), 1);
     }
 
     #[test]
@@ -216,19 +206,5 @@ mod tests {
         assert_eq!(all(&held, now).len(), 1, "the fan's");
         keep(&held, "pump", 7);
         assert_eq!(all(&held, now), [("pump".to_owned(), envelope(&plan("pump", 7)))]);
-    }
-
-    #[test]
-    fn no_more_models_are_kept_than_a_device_runs() {
-        let dir = tempfile::tempdir().unwrap();
-        let held = opened(dir.path());
-        (0..MODELS_MAX + 3).for_each(|i| keep(&held, &format!("m{i}"), 1));
-        assert_eq!(all(&held, Instant::now()).len(), MODELS_MAX);
-    }
-
-    #[test]
-    fn devices_spread_what_they_send_and_are_done_before_the_controller_waits_no_longer() {
-        let wait = |spread_s, random| HeldPlans::wait(Duration::from_secs(spread_s), random).as_secs();
-        assert_eq!([wait(30, 0.0), wait(30, 1.0), wait(1, 1.0), wait(3_600, 1.0)], [2, 602, 22, 602]);
     }
 }

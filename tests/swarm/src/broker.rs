@@ -65,8 +65,10 @@ pub struct Broker {
     /// What a restart without its last minutes comes back with.
     snapshot: BTreeMap<String, Arc<[u8]>>,
     clients: BTreeMap<Connection, Client>,
-    /// At most so many retained messages are delivered to a subscription with a wildcard; the others never are.
-    pub retained_max: Option<usize>,
+    /// At most so many messages are retained: one on a further topic is sent on and not kept.
+    kept_max: Option<usize>,
+    /// At most so many retained messages are sent to one subscription; the others never are.
+    pub sent_max: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -119,7 +121,7 @@ impl Broker {
     pub fn publish(&mut self, topic: String, payload: Arc<[u8]>, retain: bool) -> Vec<Sent> {
         if retain && payload.is_empty() {
             self.retained.remove(&topic);
-        } else if retain {
+        } else if retain && self.has_room(&topic) {
             self.retained.insert(topic.clone(), Arc::clone(&payload));
         }
         let to = self.clients.iter().filter(|(_, c)| c.filters.iter().any(|filter| matches(filter, &topic)));
@@ -153,6 +155,30 @@ impl Broker {
         topic.map(|topic| self.retained.remove(&topic));
     }
 
+    /// How many messages are retained.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.retained.len()
+    }
+
+    /// Keeps `most` retained messages, chosen by `pick` out of the number that is left, and no others until
+    /// [`Broker::keep_all`].
+    pub fn cut_to(&mut self, most: usize, mut pick: impl FnMut(usize) -> usize) {
+        self.kept_max = Some(most);
+        while self.retained.len() > most {
+            self.forget_one(&mut pick);
+        }
+    }
+
+    /// Nothing bounds what is retained and sent any more.
+    pub fn keep_all(&mut self) {
+        (self.kept_max, self.sent_max) = (None, None);
+    }
+
+    fn has_room(&self, topic: &str) -> bool {
+        self.retained.contains_key(topic) || self.kept_max.is_none_or(|most| self.retained.len() < most)
+    }
+
     /// What is retained on a topic.
     #[must_use]
     pub fn retained(&self, topic: &str) -> Option<&Arc<[u8]>> {
@@ -178,14 +204,15 @@ impl Broker {
         let mut sent = vec![(from, Note::Subscribed(vec![true; filters.len()]))];
         for filter in &filters {
             let found = self.retained.iter().filter(|(topic, _)| matches(filter, topic));
-            let most = if filter.contains('+') { self.retained_max } else { None };
-            let notes = found.take(most.unwrap_or(usize::MAX)).map(|(topic, payload)| {
+            let notes = found.map(|(topic, payload)| {
                 let note =
                     Note::Message { topic: topic.clone(), payload: Arc::clone(payload), retained: true };
                 (from, note)
             });
             sent.extend(notes);
         }
+        // The answer to the subscription comes first, and always.
+        sent.truncate(self.sent_max.map_or(usize::MAX, |most| most + 1));
         sent
     }
 }
@@ -270,6 +297,25 @@ mod tests {
         publish(&mut broker, 1, STATE, b"forged");
         publish(&mut broker, 1, "mf/1/plant/plan/pump", b"forged");
         assert!(broker.retained.is_empty());
+    }
+
+    #[test]
+    fn a_store_that_was_cut_takes_no_further_topic_and_a_subscription_gets_a_part() {
+        let mut broker = Broker::default();
+        connect(&mut broker, 1, "controller", None);
+        let topics = ["a/state", "b/state", "c/state"].map(|end| format!("mf/1/plant/device/3f/{end}"));
+        topics.iter().for_each(|topic| drop(publish(&mut broker, 1, topic, b"one")));
+        let all = || Frame::Subscribe(vec!["mf/1/plant/device/+/+/state".to_owned()]);
+        broker.sent_max = Some(1);
+        assert_eq!(broker.take(Connection(1), all()).len(), 2, "the answer and one message");
+        broker.cut_to(2, |_| 0);
+        assert_eq!((broker.count(), broker.retained(&topics[0])), (2, None));
+        publish(&mut broker, 1, &topics[0], b"two");
+        publish(&mut broker, 1, &topics[1], b"two");
+        assert_eq!((broker.count(), broker.retained(&topics[1]).map(|p| &p[..])), (2, Some(&b"two"[..])));
+        broker.keep_all();
+        publish(&mut broker, 1, &topics[0], b"two");
+        assert_eq!(broker.take(Connection(1), all()).len(), 4);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use modelfleet_controller::run;
 use modelfleet_crds::{ModelVersion, Rollout};
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::causes::with_causes;
-use modelfleet_protocol::ids::{ModelName, Namespace};
+use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
 use modelfleet_protocol::time::Time;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -34,6 +34,8 @@ use tokio_util::sync::CancellationToken;
 use crate::api_server::{Change, Shared, client, locked};
 use crate::broker::{Connection, Frame};
 use crate::network::drawn;
+use crate::object_store::Store;
+use crate::probes::Reached;
 use clocks::Clocks;
 use outbox::SimulatedOutbox;
 use watch::Watch;
@@ -103,6 +105,8 @@ pub struct ControllerLent<'a> {
     pub chance: &'a mut Chance,
     /// What drives its futures.
     pub runtime: &'a Runtime,
+    /// How the store of builds is.
+    pub store: Store,
 }
 
 /// What only a leader has.
@@ -145,6 +149,8 @@ pub struct Controller {
     process: Option<Process>,
     /// Reconciles in an hour, which is told by its number.
     reconciles: (u64, u32),
+    /// Situations that it was in.
+    pub reached: Reached,
 }
 
 impl Controller {
@@ -153,7 +159,17 @@ impl Controller {
     pub fn new(who: usize, server: &Shared, key: SigningKey) -> Controller {
         let clocks = Clocks { now: AtomicU64::new(0), ahead_ms: AtomicI64::new(0), base: Instant::now() };
         let (server, clocks) = (Arc::clone(server), Arc::new(clocks));
-        Controller { who, server, clocks, key, run: 0, frozen_until: None, process: None, reconciles: (0, 0) }
+        Controller {
+            who,
+            server,
+            clocks,
+            key,
+            run: 0,
+            frozen_until: None,
+            process: None,
+            reconciles: (0, 0),
+            reached: Reached::new(),
+        }
     }
 
     /// Its name at the broker and in the story.
@@ -191,6 +207,23 @@ impl Controller {
             let fleet = leader.ctx.fleets.named(&"plant".parse().expect("a DNS label"));
             leader.ctx.fleets.link_of(&fleet.locked()).settled
         })
+    }
+
+    /// Of how many devices it knows the state; `None` while it does not lead.
+    #[must_use]
+    pub fn devices_known(&self) -> Option<usize> {
+        let fleet = self.leader()?.ctx.fleets.named(&"plant".parse().expect("a DNS label"));
+        let fleet = fleet.locked().index.fleet();
+        Some(fleet.labelled().count())
+    }
+
+    /// How many devices it knows, and those that it leaves out; `None` while it does not lead or has not heard all.
+    #[must_use]
+    pub fn fleet_seen(&self) -> Option<(usize, Vec<(DeviceId, String)>)> {
+        let leader = self.leader().filter(|_| self.is_settled())?;
+        let fleet = leader.ctx.fleets.named(&"plant".parse().expect("a DNS label"));
+        let fleet = fleet.locked().index.fleet();
+        Some((fleet.len(), fleet.omitted().named))
     }
 
     fn leader(&self) -> Option<&Leader> {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ed25519_dalek::VerifyingKey;
 use modelfleet_agent_core::agent::Agent;
 use modelfleet_agent_core::build::Build;
+use modelfleet_agent_core::held_plans::HeldPlans;
 use modelfleet_agent_core::interface::{
     Identity, Input, Limits, Moment, Output, Record, RecordingTarget, Retry, Role, Step,
 };
@@ -23,6 +24,7 @@ use crate::broker::{Connection, Frame};
 use crate::disk::Disk;
 use crate::nature::{Nature, REQUESTS_A_WINDOW};
 use crate::network::{drawn, happens};
+use crate::object_store::{Download, Store};
 use crate::probes::{self, Reached};
 use link::Link;
 
@@ -52,13 +54,15 @@ pub enum DeviceEvent {
     /// The agent wants to be woken; only the last wish of this kind counts.
     Wake(u64),
     /// A download has come to its end; only the last one of a build counts.
-    FetchEnded(Digest, u64, bool),
+    FetchEnded(Digest, u64, Download),
     /// Windows may have ended, and requests have come in.
     Tick,
     /// An answer to what the agent asked of its shell.
     Answer(Box<Input>),
     /// It is time to connect.
     Knock,
+    /// The broker has had time to send the plans that it has on this connection.
+    PlansDue(Connection),
     /// The machine has power again, or the process is started again.
     Start,
     /// The process ends because of a crashing build.
@@ -90,6 +94,8 @@ pub struct Lent<'a> {
     pub kill_ppm: u32,
     /// Chance of a million that a download fails.
     pub fetch_fails_ppm: u32,
+    /// How the store of builds is.
+    pub store: Store,
     /// Chance of a million that an answer to a load, a switch or a download never comes.
     pub answer_lost_ppm: u32,
     /// What is planted.
@@ -106,6 +112,8 @@ struct Process {
     watches: BTreeMap<(ModelName, Role), RecordingTarget>,
     fetches: BTreeMap<Digest, u64>,
     link: Link,
+    /// Which plans are held.
+    held: HeldPlans,
     /// The control record could not be written the last time.
     unwritten: bool,
     /// Numbers wakes and downloads.
@@ -122,6 +130,8 @@ pub enum Deed {
     NeverRests(String),
     /// A message to the broker is sent.
     Publishes,
+    /// A download of a build begins.
+    Fetches(Digest),
     /// The agent refused or accepted a plan of this epoch and revision.
     HeardPlan(ModelName, u64, u64),
     /// It writes its control record; what answers then, and what that has shown.
@@ -206,6 +216,13 @@ impl Device {
         }
     }
 
+    /// Another device made from a copy of this one's disk, with its id; switched off.
+    #[must_use]
+    pub fn copied(&self) -> Device {
+        let (identity, limits) = (self.identity.clone(), self.limits);
+        Device { disk: self.disk.clone(), answered: self.answered.clone(), ..Device::new(identity, limits) }
+    }
+
     /// After such a pause it tries again what has failed for good, milliseconds.
     #[must_use]
     pub fn long_pause_ms(&self) -> u64 {
@@ -264,6 +281,9 @@ impl Device {
         if self.process.is_some() {
             return Vec::new();
         }
+        // Never 0, which stands for an agent that tells none.
+        self.identity.instance = lent.chance.next_u64() as u32 | 1;
+        let held = self.held_plans(lent);
         let (saved, windows) = self.disk.read();
         let readable = !saved.models.is_empty();
         let agent = Agent::new(self.identity.clone(), self.limits, saved, windows);
@@ -280,6 +300,7 @@ impl Device {
             watches: BTreeMap::new(),
             fetches: BTreeMap::new(),
             link: Link::default(),
+            held,
             unwritten: false,
             numbers: 0,
             wake: 0,
@@ -322,9 +343,10 @@ impl Device {
                     self.feed(Input::Wake, lent, &mut wishes);
                 }
             }
-            DeviceEvent::FetchEnded(digest, number, good) => {
-                self.fetch_ended(digest, number, good, lent, &mut wishes);
+            DeviceEvent::FetchEnded(digest, number, download) => {
+                self.fetch_ended(digest, number, download, lent, &mut wishes);
             }
+            DeviceEvent::PlansDue(connection) => self.send_held_plans(connection, lent, &mut wishes),
             DeviceEvent::Tick => self.tick(lent, &mut wishes),
             DeviceEvent::Answer(input) => self.answer(*input, lent, &mut wishes),
             DeviceEvent::Knock => self.feed(Input::Connecting, lent, &mut wishes),
@@ -372,7 +394,7 @@ impl Device {
         &mut self,
         digest: Digest,
         number: u64,
-        good: bool,
+        download: Download,
         lent: &mut Lent<'_>,
         wishes: &mut Vec<Wish>,
     ) {
@@ -386,10 +408,10 @@ impl Device {
             failure: Failure::new(code, detail),
             retry,
         };
-        let input = match good {
-            true if self.disk.write_build(digest) => Input::Fetched { digest, details: None },
-            true => failed(FailureCode::DiskFull, "no room", Retry::Never),
-            false => failed(FailureCode::DownloadExhausted, "connection lost", Retry::Later),
+        let input = match download.failure() {
+            None if self.disk.write_build(digest) => Input::Fetched { digest, details: None },
+            None => failed(FailureCode::DiskFull, "no room", Retry::Never),
+            Some((code, detail, retry)) => failed(code, detail, retry),
         };
         self.feed(input, lent, wishes);
     }

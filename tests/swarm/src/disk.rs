@@ -2,6 +2,7 @@
 //! there after a loss of power; a deletion may not be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use modelfleet_agent_core::saved::Saved;
 use modelfleet_protocol::ids::{Digest, ModelName};
@@ -12,6 +13,8 @@ pub struct Disk {
     control: Option<Vec<u8>>,
     windows: BTreeMap<ModelName, Vec<u8>>,
     builds: BTreeSet<Digest>,
+    /// The signed plans that were taken last.
+    plans: BTreeMap<ModelName, Arc<[u8]>>,
     /// Deleted since the machine booted: a loss of power may bring them back.
     deleted: BTreeSet<Digest>,
     /// It takes no writes.
@@ -33,6 +36,25 @@ impl Disk {
             self.windows.insert(model.clone(), bytes);
         }
         !self.full
+    }
+
+    /// Keeps a signed plan; false when the disk takes none.
+    pub fn write_plan(&mut self, model: &ModelName, envelope: &Arc<[u8]>) -> bool {
+        if !self.full {
+            self.plans.insert(model.clone(), Arc::clone(envelope));
+        }
+        !self.full
+    }
+
+    /// The signed plans that are there.
+    pub fn plans(&self) -> impl Iterator<Item = (&ModelName, &Arc<[u8]>)> {
+        self.plans.iter()
+    }
+
+    /// The signed plan of a model.
+    #[must_use]
+    pub fn plan(&self, model: &ModelName) -> Option<&Arc<[u8]>> {
+        self.plans.get(model)
     }
 
     /// The bytes of a build are there now; false when the disk takes none.

@@ -77,10 +77,18 @@ pub enum Fault {
     ForgedPlans,
     /// Some devices report that every request failed, or that none did, whatever runs.
     Liars,
+    /// A second device is made from a copy of another's disk: two with one id.
+    Copies,
+    /// The store of builds answers with errors, is slow, or gives other bytes or a part of them.
+    StoreFails,
+    /// The broker keeps ten retained messages, or half of them, and takes no more.
+    RetainedCut,
+    /// The broker sends ten of the retained messages to each subscription, or half of them.
+    RetainedInPart,
 }
 
 /// All kinds, in the order in which a seed draws them.
-pub const ALL: [Fault; 34] = [
+pub const ALL: [Fault; 38] = [
     Fault::Cuts,
     Fault::Stalls,
     Fault::Duplicates,
@@ -115,13 +123,11 @@ pub const ALL: [Fault; 34] = [
     Fault::ControllerClocks,
     Fault::ForgedPlans,
     Fault::Liars,
+    Fault::Copies,
+    Fault::StoreFails,
+    Fault::RetainedCut,
+    Fault::RetainedInPart,
 ];
-
-/// Statuses are lost in no run that also loses plans. What is in production is known from the statuses and from the plan at
-/// the broker; a controller that has lost both cannot tell which version devices are to go back to, and says so: nothing can
-/// converge without a person.
-const LOSE_PLANS: [Fault; 4] =
-    [Fault::BrokerGoesBack, Fault::BrokerForgets, Fault::RetainedLost, Fault::ForgedPlans];
 
 /// The faults of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,10 +140,7 @@ impl Faults {
         let chance = &mut Chance::fork(seed, 1);
         let calm = chance.below(8) == 0;
         let drawn = ALL.into_iter().filter(|_| chance.below(3) == 0);
-        let mut drawn: Vec<Fault> = drawn.collect();
-        if LOSE_PLANS.iter().any(|fault| drawn.contains(fault)) {
-            drawn.retain(|fault| *fault != Fault::StatusesLost);
-        }
+        let drawn: Vec<Fault> = drawn.collect();
         Faults(if calm { Vec::new() } else { drawn })
     }
 

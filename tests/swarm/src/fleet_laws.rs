@@ -82,6 +82,8 @@ pub struct Moment<'a> {
     pub active: &'a [String],
     /// Devices whose state the broker does not hold.
     pub unknown: usize,
+    /// Devices of the fleet.
+    pub devices: usize,
     /// The controller that wrote it has heard all that devices have retained.
     pub settled: bool,
     /// Promotions of other versions of the model: the version, and its number for all devices.
@@ -206,6 +208,11 @@ impl FleetLaws {
         let (name, status, active) = (&write.place.1, &write.after["status"], moment.active);
         if active.len() > 1 {
             return Some(format!("{} rollouts of one model are active: {}", active.len(), active.join(", ")));
+        }
+        let counts = status["counts"].as_object().into_iter().flatten();
+        let more = |count: &Value| count.as_u64().is_some_and(|count| count > moment.devices as u64);
+        if let Some((what, count)) = counts.into_iter().find(|(_, count)| more(count)) {
+            return Some(format!("{name} counts {count} devices of {} as {what}", moment.devices));
         }
         let judge = &status["judge"];
         let (spent, budget) = (judge["spentPpm"].as_i64()?, judge["errorBudgetPpm"].as_i64()?);

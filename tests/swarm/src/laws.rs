@@ -21,6 +21,8 @@ use crate::record_laws::{self, Records};
 const ANSWERS_WITHIN_MS: u64 = 10 * 60_000;
 /// A device sends no more messages than this in an hour, whatever happens to it: links are paid by the byte.
 const PUBLISHED_MAX: usize = 400;
+/// A device begins no more downloads of one build in an hour, whatever the store gives.
+const FETCHES_MAX: usize = 60;
 /// Bytes that nothing speaks of are gone within this time, milliseconds: a loss of power may bring them back, and the next
 /// start finds them.
 const TIDIED_WITHIN_MS: u64 = 24 * 3_600_000;
@@ -55,6 +57,8 @@ pub struct Watched {
     unsettled: BTreeMap<(ModelName, String), Time>,
     /// Messages that it sent in this hour.
     published: (u64, usize),
+    /// Downloads that it began in this hour, of each build.
+    fetches: BTreeMap<Digest, usize>,
 }
 
 impl Watched {
@@ -109,10 +113,20 @@ pub fn of_deeds(device: &Device, watched: &mut Watched, deeds: Vec<Deed>, now: T
     let hour = now.0 / 3_600_000;
     if watched.published.0 != hour {
         watched.published = (hour, 0);
+        watched.fetches.clear();
     }
     watched.published.1 += deeds.iter().filter(|deed| **deed == Deed::Publishes).count();
     if watched.published.1 > PUBLISHED_MAX {
         return Some(format!("sent more than {PUBLISHED_MAX} messages in one hour"));
+    }
+    for deed in &deeds {
+        if let Deed::Fetches(digest) = deed {
+            let count = watched.fetches.entry(*digest).or_default();
+            *count += 1;
+            if *count > FETCHES_MAX {
+                return Some(format!("began {count} downloads of {digest} in one hour"));
+            }
+        }
     }
     let restless = deeds.iter().find_map(|deed| match deed {
         Deed::NeverRests(input) => Some(format!("one input leads to another without an end: {input}")),
@@ -220,7 +234,9 @@ pub fn follows(device: &Device, watched: &Watched, plan: &Plan, since: Time, now
             let failure = record.attempt.failure.as_ref().map(|failure| failure.code);
             let under_way = record.attempt.phase < Phase::Activated && record.fetches == 0;
             let again = under_way && device.clock(now).since_ms(record.attempt.since) < FOLLOWS_WITHIN_MS;
-            again || (record.retry_at.is_some() && failure == Some(FailureCode::DownloadExhausted))
+            // The store gave nothing, or other bytes.
+            let none = [FailureCode::DownloadExhausted, FailureCode::DigestMismatch];
+            again || (record.retry_at.is_some() && failure.is_some_and(|code| none.contains(&code)))
         })
     };
     if device.saved()?.models.get(&plan.model).is_some_and(pauses) {

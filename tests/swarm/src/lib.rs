@@ -16,6 +16,7 @@ pub mod habits;
 pub mod laws;
 pub mod nature;
 pub mod network;
+pub mod object_store;
 pub mod operator;
 pub mod probes;
 pub mod record_laws;

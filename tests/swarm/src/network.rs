@@ -8,6 +8,9 @@ use modelfleet_protocol::time::Time;
 
 use crate::broker::{Connection, Note};
 
+/// A retained message may come so much later than those behind it, milliseconds.
+const RETAINED_LATE_MAX_MS: u64 = 30_000;
+
 /// How slow and how unreliable connections are.
 #[derive(Clone, Copy, Debug)]
 pub struct Quality {
@@ -124,7 +127,9 @@ impl Network {
     pub fn held_back_ms(&self, note: &Note, chance: &mut Chance) -> u64 {
         match note {
             Note::Message { retained: true, .. } if self.quality.retained_late => {
-                drawn(chance, 4 * self.quality.delay_max_ms)
+                // Some come after all seems to be there.
+                let late = chance.below(8) == 0;
+                drawn(chance, if late { RETAINED_LATE_MAX_MS } else { 4 * self.quality.delay_max_ms })
             }
             _ => 0,
         }

@@ -66,6 +66,22 @@ const OUTPUTS: [&str; 14] = [
     "Observe",
 ];
 
+/// Situations of broker, store and copied devices.
+const AROUND: [&str; 12] = [
+    "held plan sent",
+    "version restored",
+    "fleet unheard",
+    "copy told",
+    "fault RetainedCut",
+    "fault RetainedInPart",
+    "download Unavailable",
+    "download Refuses",
+    "download Slow",
+    "download OtherBytes",
+    "download Truncates",
+    "check DigestMismatch",
+];
+
 /// Situations that 2 000 seeds need not reach, and why.
 pub const RARE: &[(&str, &str)] = &[
     ("reason TooManySelectors", "no rollout of the simulated people has a selector"),
@@ -123,7 +139,8 @@ pub fn all() -> BTreeSet<String> {
     let phases = PHASES.iter().map(|phase| format!("phase {phase:?}"));
     let failures = FAILURES.iter().map(|code| format!("failure {code:?}"));
     let outputs = OUTPUTS.iter().map(|name| format!("output {name}"));
-    reasons.chain(events).chain(phases).chain(failures).chain(outputs).collect()
+    let around = AROUND.iter().map(|name| (*name).to_owned());
+    around.chain(reasons).chain(events).chain(phases).chain(failures).chain(outputs).collect()
 }
 
 /// Situations that were not reached and are not marked as rare.
@@ -140,6 +157,9 @@ pub fn note_status(reached: &mut Reached, status: &Value) {
         list("conditions").map(|one| format!("reason {}", one["reason"].as_str().unwrap_or_default()));
     let events = list("decisions").map(|one| format!("event {}", one["reason"].as_str().unwrap_or_default()));
     reached.extend(reasons.chain(events));
+    if status.to_string().contains("two devices use this id") {
+        reached.insert("copy told".to_owned());
+    }
 }
 
 /// What an agent asks of its shell, and what it tells the fleet.

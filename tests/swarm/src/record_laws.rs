@@ -25,6 +25,11 @@ pub struct Records {
 }
 
 impl Records {
+    /// The device's clock was set: moments of the last record are not compared with those of the next.
+    pub fn clock_was_set(&mut self) {
+        self.last = None;
+    }
+
     /// The process has ended: the next record is compared with none.
     pub fn restarted(&mut self) {
         self.last = None;

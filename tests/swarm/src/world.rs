@@ -24,6 +24,7 @@ use crate::faults::{Fault, Faults};
 use crate::habits::Habits;
 use crate::laws::{self, LOOK_MS, Watched};
 use crate::network::{Fate, Network, Quality, Way, drawn};
+use crate::object_store::Store;
 use crate::probes::Reached;
 use crate::scale::Scale;
 use crate::schedule::Schedule;
@@ -70,6 +71,12 @@ enum Trouble {
     Full,
     /// No way to the API server, for a controller.
     NoApi,
+    /// A store of builds that fails, which all have.
+    Store,
+    /// A broker that keeps or sends too little, which all have.
+    Retained,
+    /// It was left out because of a copy, which is gone.
+    Copied,
 }
 
 /// What a run was like.
@@ -102,12 +109,17 @@ pub struct World {
     watched: Vec<Watched>,
     models: Vec<ModelName>,
     unlinked: BTreeSet<usize>,
+    store: Store,
+    /// Of which device the last of the devices is a copy now.
+    copied: Option<usize>,
     /// The order of the plan of each model since the fleet was healed, and since when.
     held: BTreeMap<ModelName, ((u64, u64), Time)>,
     healing: bool,
     healed_at: Option<Time>,
     defect: Option<Defect>,
     story: Vec<String>,
+    /// Situations that the world was in.
+    reached: Reached,
     broken: Option<String>,
 }
 
@@ -154,7 +166,10 @@ impl World {
         let name = |i| format!("model-{i}").parse().expect("a DNS label");
         let models: Vec<ModelName> = (0..scale.models).map(name).collect();
         let devices: Vec<Device> =
-            (0..scale.devices).map(|i| Device::new(identity(&namespace, i), scale.limits())).collect();
+            // The last is switched off until it becomes a copy of another.
+            (0..scale.devices + u32::from(faults.has(Fault::Copies)))
+                .map(|i| Device::new(identity(&namespace, i), scale.limits()))
+                .collect();
         let author = Author::new(namespace, &models, START);
         let control = (seed >= CONTROLLED)
             .then(|| Control::new(&models, scale.pace, &habits, &faults, &mut Chance::fork(seed, 3)));
@@ -180,11 +195,14 @@ impl World {
             watched,
             models,
             unlinked: BTreeSet::new(),
+            store: Store::Sound,
+            copied: None,
             held: BTreeMap::new(),
             healing: false,
             healed_at: None,
             defect: None,
             story: Vec::new(),
+            reached: Reached::new(),
             broken: None,
         }
     }
@@ -200,10 +218,14 @@ impl World {
         if self.broken.is_none() {
             self.broken = self.unconverged();
         }
-        let hours = self.devices.len() as u64 * (trouble_ms + healing_ms) / HOUR_MS;
+        let hours = u64::from(self.scale.devices) * (trouble_ms + healing_ms) / HOUR_MS;
         let mut reached = Reached::new();
         self.devices.iter_mut().for_each(|device| reached.append(&mut device.reached));
-        self.control.iter_mut().for_each(|control| reached.append(&mut control.reached));
+        if let Some(control) = &mut self.control {
+            reached.append(&mut control.reached);
+            control.controllers.iter_mut().for_each(|one| reached.append(&mut one.reached));
+        }
+        reached.append(&mut self.reached);
         Outcome {
             broken: self.broken.take(),
             end: self.end(),
@@ -214,7 +236,7 @@ impl World {
     }
 
     fn begin(&mut self) {
-        for i in 0..self.devices.len() {
+        for i in 0..self.fleet_size() {
             let wait_ms = drawn(&mut self.chance, 60_000);
             self.schedule.in_ms(wait_ms, Event::Device(i, 0, DeviceEvent::Start));
         }
@@ -237,6 +259,11 @@ impl World {
             let wait_ms = drawn(&mut self.chance, self.scale.between_ms);
             self.schedule.in_ms(wait_ms, Event::Fault(fault));
         }
+    }
+
+    /// Devices of the fleet, copies not counted.
+    fn fleet_size(&self) -> usize {
+        self.scale.devices as usize
     }
 
     fn until(&mut self, end: Time) {
@@ -306,6 +333,7 @@ impl World {
             kill_ppm: on(Fault::KillsInSteps, 1_000),
             fetch_fails_ppm: on(Fault::DownloadsFail, self.scale.fetch_fails_ppm),
             answer_lost_ppm: on(Fault::AnswersLost, 50_000),
+            store: self.store,
             defect: self.defect,
             chance: &mut self.chance,
             key: &key,

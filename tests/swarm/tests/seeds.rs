@@ -20,6 +20,7 @@ const FIRST: u64 = 60;
 /// Seeds that once broke a law. What a seed draws changes when faults are added or runs get another length, so each has a test
 /// of its own beside the rule that it broke.
 /// 58: two downloads of which nothing was left sent each other away without an end.
+/// 23: three crashes because of a candidate took another model's new stable build off for a day.
 /// 1000003: a rollback waited for ever for a device that was set aside and then lost its records.
 /// 1000005: a canary of one device that was drawn while the broker knew one device took in a third of the fleet.
 /// 1000006: the status of a rollout with a failed device differed for ever from what was stored of it.
@@ -27,12 +28,19 @@ const FIRST: u64 = 60;
 /// 1000157: a canary that was drawn while the controller's clock was months ahead was not drawn again once it was set right.
 /// 1000141: canaries that plainly broke the allowance passed on exposure.
 /// 1000162: a rollback whose deadline was over while the API server was away was taken for one that is under way.
-const KEPT: [u64; 8] = [
+/// 1000064: a device on which nothing ran asked a store that had refused it again after a day.
+/// 1000078: a controller took devices for two each as long as its clock had been ahead, after it was set right.
+/// 1000119: the same pause of a device whose other build had been taken back.
+const KEPT: [u64; 12] = [
+    23,
     58,
     CONTROLLED + 3,
     CONTROLLED + 5,
     CONTROLLED + 6,
     CONTROLLED + 50,
+    CONTROLLED + 64,
+    CONTROLLED + 78,
+    CONTROLLED + 119,
     CONTROLLED + 141,
     CONTROLLED + 157,
     CONTROLLED + 162,

@@ -94,7 +94,9 @@ impl ManagedModel {
         }
         let Some(target) = self.orders.target_of(digest).cloned() else { return };
         let Some(record) = self.attempts.at_mut(&target) else { return };
-        if !record.download_failed(failure, retry, ctx) {
+        let waits = record.download_failed(failure, retry, ctx);
+        // Where nothing else can run, a day is too long.
+        if !waits || (record.has_ended() && self.has_nothing_but(digest)) {
             self.retry_stable_later(&target.attempt, digest, ctx);
         }
     }

@@ -65,7 +65,7 @@ impl ManagedModel {
         if !rollout.is_empty() {
             return;
         }
-        let alone = self.slots.has_no_other_proven(digest);
+        let alone = self.has_nothing_but(digest);
         if let Some(record) = self.attempts.find_mut(rollout, digest) {
             // If nothing else can run, the pause is that between two downloads.
             let limits = ctx.limits;
@@ -83,6 +83,12 @@ impl ManagedModel {
             Desired::Run(target) if target.build.digest == *digest => !target.is_shadow() || stable,
             Desired::Run(_) | Desired::Nothing => stable,
         }
+    }
+
+    /// Whether the device has no build that answers while this one does not: none has proven itself, or those that have were
+    /// taken back.
+    pub(super) fn has_nothing_but(&self, digest: &Digest) -> bool {
+        self.active.is_none() || self.slots.has_no_other_proven(digest)
     }
 
     /// Makes the last good build active, if it would not be left at once; without one, none, and the fallback answers.

@@ -6,12 +6,16 @@ use std::sync::{Arc, PoisonError};
 use modelfleet_controller::mqtt::Feed;
 use modelfleet_controller::mqtt::subscriptions::{Heard, QUIET};
 use modelfleet_controller::run::{self, Scope};
+use modelfleet_protocol::topic::Topic;
 use tokio_util::sync::CancellationToken;
 
 use super::{Controller, ControllerEvent, ControllerLent, ControllerWish, Leader, RECONNECT_MAX_MS};
 use crate::api_server::locked;
 use crate::broker::{Connection, Frame, Note};
 use crate::network::drawn;
+
+/// After a retained message that came too late it is asked so much later whether more have come, milliseconds.
+const QUIET_AGAIN_MS: u64 = 2_000;
 
 impl Controller {
     /// What has been heard to its end is told to the shell.
@@ -79,6 +83,12 @@ impl Controller {
             Note::Message { topic, payload, retained } => {
                 if retained {
                     leader.subscriptions.retained(steady);
+                    let fleet = Topic::parse(&topic).ok().map(|topic| topic.namespace);
+                    if let Some(fleet) = fleet.filter(|fleet| leader.subscriptions.late(fleet, steady)) {
+                        self.reached.insert("fleet unheard".to_owned());
+                        receive(Feed::Unheard(&fleet), &leader.leave);
+                        wishes.push(ControllerWish::After(QUIET_AGAIN_MS, ControllerEvent::Quiet));
+                    }
                 }
                 receive(Feed::Message { topic: &topic, payload: &payload, retained }, &leader.leave);
             }

@@ -12,8 +12,8 @@ use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::Outbox;
 use modelfleet_controller::mqtt::subscriptions::Subscriptions;
-use modelfleet_controller::registry::Name;
 use modelfleet_controller::registry::check_queue::CheckQueue;
+use modelfleet_controller::registry::{Name, wants_check};
 use modelfleet_controller::run;
 use modelfleet_controller::work::Work;
 use modelfleet_controller::write_cache::WriteCache;
@@ -21,7 +21,6 @@ use modelfleet_crds::model_version::VersionStage;
 use modelfleet_crds::{ModelVersion, Rollout};
 use modelfleet_model::epoch::later_epoch;
 use modelfleet_model::status::time::to_k8s;
-use modelfleet_model::version_facts::stage;
 use tokio_util::sync::CancellationToken;
 
 use super::outbox::SimulatedOutbox;
@@ -29,6 +28,12 @@ use super::watch::{Watch, own};
 use super::{Controller, ControllerEvent, ControllerLent, ControllerWish, Leader, PLAN_LIFETIME_MS};
 use crate::api_server::client;
 use crate::network::drawn;
+use crate::object_store::Store;
+
+/// A file that could not be read is looked at again after this time, milliseconds.
+const CHECK_AGAIN_MS: u64 = 300_000;
+/// The same of a file that was wrong.
+const RECHECK_MS: u64 = 600_000;
 
 impl Controller {
     pub(super) fn lead(
@@ -119,13 +124,28 @@ impl Controller {
             return;
         };
         let object = ctx.written().version(object);
-        if stage(&object) != VersionStage::Registered {
+        if wants_check(&object).is_none() {
             return;
         }
+        // As `registry::write` says it of the shipped check.
+        let (result, reason, again_ms) = match lent.store {
+            store if store.is_right() => (VersionStage::Verified, "Verified", None),
+            Store::OtherBytes | Store::Truncates => {
+                (VersionStage::Rejected, "DigestMismatch", Some(RECHECK_MS))
+            }
+            _ => (VersionStage::Registered, "StoreUnavailable", Some(CHECK_AGAIN_MS)),
+        };
+        if let Some(again_ms) = again_ms {
+            self.reached.insert(format!("check {reason}"));
+            wishes.push(ControllerWish::After(again_ms, ControllerEvent::Check(name.clone())));
+        }
         let mut status = object.status.clone().unwrap_or_default();
-        status.stage = Some(VersionStage::Verified);
-        status.reason = Some("Verified".to_owned());
-        status.verified_at = Some(to_k8s(ctx.now()));
+        if (status.stage, status.reason.as_deref()) == (Some(result), Some(reason)) {
+            return;
+        }
+        status.stage = Some(result);
+        status.reason = Some(reason.to_owned());
+        status.verified_at = (result == VersionStage::Verified).then(|| to_k8s(ctx.now()));
         let write = modelfleet_controller::apply::write_version_status(&ctx, &object, status, ctx.now());
         match self.drive(lent.runtime, write) {
             None => self.die(wishes),

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use modelfleet_agent_core::held_plans::{self, HeldPlans};
 use modelfleet_agent_core::interface::Input;
-use modelfleet_protocol::envelope::{Signed, open_signed_override, open_signed_plan};
+use modelfleet_protocol::envelope::{Signed, open_plan, open_signed_override, open_signed_plan};
 use modelfleet_protocol::ids::ModelName;
+use modelfleet_protocol::plan::{Order, Plan};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::topic::{Channel, Topic, device_filters};
 
@@ -13,6 +15,8 @@ use super::{Deed, Device, DeviceEvent, Lent, RECONNECT_MAX_MS, Wish};
 use crate::broker::{Connection, Frame, Note};
 use crate::network::drawn;
 
+/// The spread of the fleet's reconnects, as shipped, milliseconds: of what devices send when they find no plan.
+const RECONNECT_SPREAD_MS: u64 = 30_000;
 /// A build has answered for so long before contact with the broker speaks for it, milliseconds.
 const SHORTEST_MS: u64 = 60_000;
 
@@ -32,6 +36,8 @@ pub(super) struct Link {
     flight: BTreeMap<u64, (Item, Arc<[u8]>)>,
     next: u64,
     will: Option<Presence>,
+    /// The order of the plan of each model that the broker has sent on this connection.
+    plans: BTreeMap<ModelName, Order>,
 }
 
 impl Device {
@@ -40,6 +46,7 @@ impl Device {
         if let Some(process) = &mut self.process {
             process.link.connection = Some(connection);
             process.link.subscribed = false;
+            process.link.plans.clear();
         }
     }
 
@@ -60,6 +67,8 @@ impl Device {
             }
             Note::Subscribed(_) => {
                 process.link.subscribed = true;
+                let wait_ms = held_plans::wait_ms(RECONNECT_SPREAD_MS, lent.chance.unit());
+                wishes.push(Wish::After(wait_ms, DeviceEvent::PlansDue(connection)));
                 self.feed(Input::Connected { payload_bytes_max: usize::MAX }, lent, &mut wishes);
                 self.feed(Input::BrokerHeard, lent, &mut wishes);
                 self.flush(&mut wishes);
@@ -77,7 +86,7 @@ impl Device {
         wishes
     }
 
-    fn heard(&mut self, topic: &str, payload: &[u8], lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
+    fn heard(&mut self, topic: &str, payload: &Arc<[u8]>, lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
         let Ok(topic) = Topic::parse(topic) else { return };
         if payload.is_empty() || topic.namespace != self.identity.namespace {
             return;
@@ -88,6 +97,7 @@ impl Device {
                 .filter(|plan| plan.what.model == model && plan.what.namespace == topic.namespace)
                 .map(|Signed { what: plan, by }| {
                     let (epoch, revision) = (plan.order.epoch, plan.order.revision);
+                    self.hold(&plan, payload);
                     self.deeds.push(Deed::HeardPlan(model, epoch, revision));
                     Input::Plan(Signed { what: Arc::new(plan), by })
                 }),
@@ -99,6 +109,52 @@ impl Device {
         };
         if let Some(input) = input {
             self.feed(input, lent, wishes);
+        }
+    }
+
+    /// The plans that are on disk, as far as a trusted key signed them.
+    pub(super) fn held_plans(&self, lent: &Lent<'_>) -> HeldPlans {
+        let mut held = HeldPlans::default();
+        for (model, envelope) in self.disk.plans() {
+            let plan = open_plan(&[*lent.key], envelope).ok().filter(|plan| plan.model == *model);
+            if let Some(plan) = plan.filter(|plan| held.takes(plan)) {
+                held.kept(&plan);
+            }
+        }
+        held
+    }
+
+    /// Keeps the plan that the broker has sent, if it is newer than the one that is held.
+    fn hold(&mut self, plan: &Plan, envelope: &Arc<[u8]>) {
+        let Some(process) = &mut self.process else { return };
+        process.link.plans.insert(plan.model.clone(), plan.order);
+        if process.held.takes(plan) && self.disk.write_plan(&plan.model, envelope) {
+            process.held.kept(plan);
+        }
+    }
+
+    /// Sends the plans that the broker should have, and has not sent. Not retained: what is lost on the way is sent again.
+    pub(super) fn send_held_plans(
+        &mut self,
+        connection: Connection,
+        lent: &Lent<'_>,
+        wishes: &mut Vec<Wish>,
+    ) {
+        let Some(process) = &mut self.process else { return };
+        if process.link.connection != Some(connection) || !process.link.subscribed {
+            return;
+        }
+        let (plans, now_ms) = (&process.link.plans, lent.now.0);
+        for model in process.held.due(now_ms, |model| plans.get(model).copied()) {
+            let Some(payload) = self.disk.plan(&model).cloned() else { continue };
+            process.held.sent(&model, now_ms);
+            process.link.next += 1;
+            let (id, device) = (process.link.next, self.identity.device.clone());
+            let channel = Channel::HeldPlan(device, model);
+            let topic = Topic { namespace: self.identity.namespace.clone(), channel }.name();
+            self.deeds.push(Deed::Publishes);
+            self.reached.insert("held plan sent".to_owned());
+            wishes.push(Wish::Send(Frame::Publish { id, topic, payload, retain: false }));
         }
     }
 

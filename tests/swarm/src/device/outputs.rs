@@ -10,6 +10,7 @@ use super::link::Item;
 use super::{Deed, Defect, Device, DeviceEvent, LOAD_MAX_MS, Lent, Shown, Wish};
 use crate::nature::Nature;
 use crate::network::{drawn, happens};
+use crate::object_store::{Download, Store};
 
 impl Device {
     pub(super) fn carry_out(&mut self, output: Output, lent: &mut Lent<'_>, wishes: &mut Vec<Wish>) {
@@ -39,10 +40,16 @@ impl Device {
                 process.numbers += 1;
                 let (digest, number) = (build.digest, process.numbers);
                 process.fetches.insert(digest, number);
-                let good = !happens(lent.chance, lent.fetch_fails_ppm);
-                let ended = DeviceEvent::FetchEnded(digest, number, good);
+                self.deeds.push(Deed::Fetches(digest));
+                let (wait_ms, download) = lent.store.download(lent.chance);
+                if lent.store != Store::Sound {
+                    self.reached.insert(format!("download {:?}", lent.store));
+                }
+                let cut = happens(lent.chance, lent.fetch_fails_ppm);
+                let ended =
+                    DeviceEvent::FetchEnded(digest, number, if cut { Download::Cut } else { download });
                 if !happens(lent.chance, lent.answer_lost_ppm) {
-                    wishes.push(Wish::After(1_000 + drawn(lent.chance, 60_000), ended));
+                    wishes.push(Wish::After(wait_ms, ended));
                 }
             }
             Output::CancelFetch { digest } | Output::Delete { digest } => {

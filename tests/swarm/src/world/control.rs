@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
+use modelfleet_model::restore::RESTORED;
 use modelfleet_number::chance::Chance;
 use modelfleet_protocol::envelope::open_plan;
 use modelfleet_protocol::ids::{Digest, ModelName};
@@ -160,7 +161,7 @@ impl World {
         }
         let Control { controllers, runtime, .. } = control;
         controllers[c].set_now(now);
-        let mut lent = ControllerLent { chance: &mut self.chance, runtime };
+        let mut lent = ControllerLent { chance: &mut self.chance, runtime, store: self.store };
         let wishes = work(&mut controllers[c], &mut lent);
         self.grant(c, wishes);
         self.hold_laws_of_writes(usize::MAX);
@@ -301,7 +302,11 @@ impl World {
                 let topic = Topic { namespace: device.identity.namespace.clone(), channel: state };
                 self.broker.retained(&topic.name()).is_some()
             };
-            let unknown = self.devices.len() - self.devices.iter().filter(told).count();
+            let fleet = &self.devices[..self.scale.devices as usize];
+            let unknown = fleet.len() - fleet.iter().filter(told).count();
+            // A broker that sends a part of what it has leaves a controller without the rest.
+            let known = write.by.and_then(|c| control.controllers[c].devices_known());
+            let unknown = unknown.max(known.map_or(0, |known| fleet.len().saturating_sub(known)));
             // One that was killed with this write has nothing to be asked any more.
             let knows = |c: usize| !control.controllers[c].leads() || control.controllers[c].is_settled();
             let settled = write.by.is_none_or(knows);
@@ -315,6 +320,7 @@ impl World {
             let moment = Moment {
                 active: &active,
                 unknown,
+                devices: fleet.len(),
                 settled,
                 promotions: &promotions,
                 confirmed: &confirmed,
@@ -323,6 +329,9 @@ impl World {
             let broken = control.laws.stored(&write, &moment);
             if write.by.is_some() && write.place.0 == "rollouts" {
                 probes::note_status(&mut control.reached, &write.after["status"]);
+            }
+            if write.place.0 == "modelversions" && write.after["status"]["reason"] == RESTORED {
+                control.reached.insert("version restored".to_owned());
             }
             let (before, after) = (write.before.as_ref().map(|object| phase(object)), phase(&write.after));
             if write.by.is_some() && write.place.0 == "rollouts" && before.as_ref() != Some(&after) {
@@ -370,7 +379,7 @@ impl World {
                 && self.network.connection_of(*i).is_some()
                 && self.watched[*i].has_been_on(self.schedule.now())
         };
-        let found = (0..self.devices.len()).find(runs)?;
+        let found = (0..self.fleet_size()).find(runs)?;
         let device = &self.devices[found].identity.device;
         Some(format!("{} has ended while {device} runs {version}", write.place.1))
     }
@@ -381,8 +390,7 @@ impl World {
         let Some(control) = self.control.as_mut() else { return };
         let Ok(Topic { channel: Channel::Plan(_), .. }) = Topic::parse(topic) else { return };
         let Ok(plan) = open_plan(&[control.key.verifying_key()], payload) else { return };
-        let known: Vec<Known<'_>> = self
-            .devices
+        let known: Vec<Known<'_>> = self.devices[..self.scale.devices as usize]
             .iter()
             .map(|device| Known { id: &device.identity.device, labels: &device.identity.labels })
             .collect();

@@ -45,7 +45,7 @@ impl World {
             self.break_law(&broken);
             return self.broken.clone();
         }
-        for i in 0..self.devices.len() {
+        for i in 0..self.fleet_size() {
             for model in self.models.clone() {
                 let Some(stable) = self.plan_of(&model).and_then(|plan| plan.stable) else {
                     // A user deleted the version in production and every rollout of its model, and the broker forgot the

@@ -8,6 +8,7 @@ use super::control::phase;
 use super::{HOUR_MS, World};
 use crate::api_server::{ApiServer, locked};
 use crate::controller::Controller;
+use crate::faults::Fault;
 use crate::fleet_laws::{number, state};
 use crate::operator::{has_ended, name};
 use crate::stage_laws;
@@ -100,6 +101,17 @@ impl World {
         }
         if let Some(old) = self.old_plan() {
             return Some(old);
+        }
+        let all = (self.fleet_size(), Vec::new());
+        let seen = control.controllers.iter().filter_map(Controller::fleet_seen);
+        // One that was two may be left out until it sends a state an hour after they were seen last.
+        let copied = self.faults.has(Fault::Copies);
+        let mut seen = seen.map(|(devices, omitted)| (devices, if copied { Vec::new() } else { omitted }));
+        if let Some((devices, omitted)) = seen.find(|seen| *seen != all) {
+            return Some(format!(
+                "the leader knows {devices} devices of {} and leaves out {omitted:?}",
+                self.fleet_size()
+            ));
         }
         let plans = self.models.iter().filter_map(|model| self.plan_at_broker(model));
         plans.into_iter().find_map(|plan| World::plan_unconverged(&server, &plan))

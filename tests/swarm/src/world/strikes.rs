@@ -3,12 +3,19 @@
 use super::{DAY_MS, Event, HOUR_MS, START, Trouble, World, ahead};
 use crate::api_server::locked;
 use crate::broker::Memory;
+use crate::device::DeviceEvent;
 use crate::faults::Fault;
+use crate::laws::Watched;
 use crate::network::{Quality, drawn};
+use crate::object_store::Store;
+
+/// A controller counts a device again so long after it was last seen to be two, milliseconds, and ten minutes more.
+const COPY_FORGOTTEN_MS: u64 = 70 * 60_000;
 
 impl World {
     fn some_device(&mut self) -> usize {
-        drawn(&mut self.chance, self.devices.len() as u64 - 1) as usize
+        let last = self.fleet_size() as u64 - 1;
+        drawn(&mut self.chance, last) as usize
     }
 
     pub(super) fn strike(&mut self, fault: Fault) {
@@ -37,6 +44,7 @@ impl World {
             Fault::ClockJumps => {
                 let most = if self.chance.below(3) == 0 { 400 * DAY_MS } else { 2 * DAY_MS };
                 self.devices[i].clock_ahead_ms = ahead(&mut self.chance, most);
+                self.watched[i].records.clock_was_set();
             }
             Fault::DisksFull => {
                 self.devices[i].disk.full = true;
@@ -55,6 +63,14 @@ impl World {
                 self.devices[i].lies = Some(self.chance.below(2) == 0);
                 self.lied();
             }
+            Fault::Copies if self.copied.is_some() => self.remove_copy(),
+            Fault::Copies => self.copy(i),
+            Fault::StoreFails => {
+                self.store = Store::in_trouble(&mut self.chance);
+                let wait_ms = drawn(&mut self.chance, 3 * HOUR_MS);
+                self.schedule.in_ms(wait_ms, Event::Restore(i, Trouble::Store));
+            }
+            Fault::RetainedCut | Fault::RetainedInPart => self.cut_retained(fault),
             Fault::ApiAway
             | Fault::BackupRestored
             | Fault::StatusesLost
@@ -125,6 +141,54 @@ impl World {
         self.deliver(sent);
     }
 
+    /// A second device begins with what is on the disk of this one.
+    fn copy(&mut self, i: usize) {
+        let at = self.fleet_size();
+        let copy = self.devices[i].copied();
+        let run = self.devices[at].run + 1;
+        let mut before = std::mem::replace(&mut self.devices[at], copy);
+        self.devices[at].run = run;
+        self.reached.append(&mut before.reached);
+        self.watched[at] = Watched::default();
+        self.copied = Some(i);
+        let wait_ms = drawn(&mut self.chance, 60_000);
+        self.schedule.in_ms(wait_ms, Event::Device(at, run, DeviceEvent::Start));
+    }
+
+    /// A person finds the copy, switches it off for good, and starts the other one again as the controller asks for it.
+    fn remove_copy(&mut self) {
+        let at = self.fleet_size();
+        if let Some(left) = self.devices[at].kill() {
+            self.cut(left);
+        }
+        self.devices[at].run += 1;
+        if let Some(i) = self.copied.take() {
+            self.schedule.in_ms(COPY_FORGOTTEN_MS, Event::Restore(i, Trouble::Copied));
+        }
+    }
+
+    fn cut_retained(&mut self, fault: Fault) {
+        let half = self.broker.count() / 2;
+        let most = if self.chance.below(2) == 0 { 10 } else { half };
+        if fault == Fault::RetainedInPart {
+            self.broker.sent_max = Some(most);
+            // Those that connect next get a part.
+            self.restart_broker(Memory::Kept);
+        } else {
+            let chance = &mut self.chance;
+            self.broker.cut_to(most, |left| drawn(chance, left as u64 - 1) as usize);
+        }
+        self.reached.insert(format!("fault {fault:?}"));
+        let wait_ms = drawn(&mut self.chance, 3 * HOUR_MS);
+        self.schedule.in_ms(wait_ms, Event::Restore(0, Trouble::Retained));
+    }
+
+    /// Whoever raises a broker's limits starts it again: then it sends what it has.
+    fn mend_retained(&mut self) {
+        self.broker.keep_all();
+        self.restart_broker(Memory::Kept);
+    }
+
     fn partition(&mut self) {
         let least = drawn(&mut self.chance, 100) as u32;
         let controllers = self.control.as_ref().map_or(0, |control| control.controllers.len());
@@ -153,6 +217,13 @@ impl World {
                 self.unlinked.remove(&i);
             }
             Trouble::Full => self.devices[i].disk.full = false,
+            Trouble::Store => self.store = Store::Sound,
+            Trouble::Copied => {
+                let left = self.devices[i].kill();
+                self.died(i, left, 5_000);
+            }
+            Trouble::Retained if self.healing => {}
+            Trouble::Retained => self.mend_retained(),
             Trouble::NoApi => {
                 if let Some(control) = &self.control {
                     locked(&control.server).trouble.entry(i).or_default().away = false;
@@ -168,11 +239,20 @@ impl World {
         self.healed_at = Some(self.schedule.now());
         self.network.quality = Quality::default();
         self.unlinked.clear();
+        self.store = Store::Sound;
+        if self.copied.is_some() {
+            self.remove_copy();
+        }
+        if self.faults.has(Fault::RetainedCut) || self.faults.has(Fault::RetainedInPart) {
+            self.mend_retained();
+        }
         self.author.end_all(self.schedule.now());
         self.heal_control();
         for i in 0..self.devices.len() {
             self.devices[i].disk.full = false;
-            self.devices[i].clock_ahead_ms = 0;
+            if std::mem::take(&mut self.devices[i].clock_ahead_ms) != 0 {
+                self.watched[i].records.clock_was_set();
+            }
             self.devices[i].lies = None;
         }
         if self.control.is_none() {

@@ -103,10 +103,32 @@ fn the_wait_ends_after_a_quarter_of_an_hour() {
     assert_eq!(Stage::stage_of(&stage.decision(), "1.1.0"), VersionStage::Production);
 }
 
+/// The broker came back with what it had some time ago.
+#[test]
+fn a_plan_at_the_broker_that_is_older_than_what_devices_took_does_not_count_before_theirs() {
+    let own = SigningKey::from_bytes(&[7; 32]);
+    let older = || rebuilt().took("d1", (7, 3)).holds("1.0.0", "1.2.0");
+    let mut stage = older();
+    assert!(waits(&stage.decision()));
+    assert!(!stage.sends((1, 1), &own), "what the broker has is nothing new");
+    assert!(stage.sends((7, 3), &own));
+    assert_eq!(Stage::stage_of(&stage.decision(), "1.1.0"), VersionStage::Production);
+
+    // Nothing says that devices took it, and here it is.
+    let mut stage = rebuilt().took("d1", (1, 1)).holds("1.0.0", "1.2.0");
+    assert!(stage.sends((7, 3), &own));
+    assert_eq!(Stage::stage_of(&stage.decision(), "1.1.0"), VersionStage::Production);
+
+    // No device sends it: what the broker has counts.
+    let mut stage = older();
+    stage.index.complete(&key().0, Time(NOW.0 - WAIT_MS));
+    assert_eq!(Stage::stage_of(&stage.decision(), "1.0.0"), VersionStage::Production);
+}
+
 #[test]
 fn nothing_waits_where_the_broker_or_a_status_knows_it_or_no_device_took_a_plan() {
     let known = Stage::new().version("1.1.0", production()).took("d1", (7, 3));
-    let held = rebuilt().took("d1", (7, 3)).holds("1.1.0", "1.2.0");
+    let held = rebuilt().took("d1", (1, 1)).holds("1.1.0", "1.2.0");
     let fresh = rebuilt().took("d1", (0, 0));
     for mut stage in [known, held, fresh] {
         let decision = stage.decision();
