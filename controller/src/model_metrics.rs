@@ -233,7 +233,7 @@ impl Collector for Latencies {
                 buckets.push((bound as f64 / 1e9, up_to - below));
                 below = up_to;
             }
-            buckets.push((f64::MAX, histogram.count() - below));
+            buckets.push((f64::INFINITY, histogram.count() - below));
             let labels = Labels(at.clone());
             let mut one = family.encode_family(&labels)?;
             one.encode_histogram::<NoLabelSet>(sum_seconds(histogram), histogram.count(), &buckets, None)?;

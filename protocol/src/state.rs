@@ -389,6 +389,7 @@ mod tests {
             F::MemoryShort,
             F::LabelMissing,
             F::FormatUnknown,
+            F::VersionForbidden,
         ];
         let own_trouble = [F::DiskFull, F::DiskUnreadable, F::Unproven];
         // Of the store, the network, the site or the device's keys: told and counted, and no reason to go back.
