@@ -53,7 +53,7 @@ impl Census {
         let is_accepted = self.accepted.is_some_and(|accepted| self.seen >= accepted);
         // A clock that was set back by more than the wait does not make it longer.
         let is_over = now.since_ms(since) >= WAIT_MS || since.since_ms(now) >= WAIT_MS;
-        let enough = known - (known / MISSING_SHARE).max(MISSING_MIN - 1);
+        let enough = known.saturating_sub((known / MISSING_SHARE).max(MISSING_MIN - 1));
         let until = since.after_ms(WAIT_MS);
         (is_far_smaller && !is_accepted && !is_over).then_some(Missing {
             known,
@@ -72,6 +72,11 @@ mod tests {
 
     fn of(known: u64, seen: u64) -> Census {
         Census { known: Some(known), removed: 0, accepted: None, seen, complete_since: Some(NOW) }
+    }
+
+    #[test]
+    fn a_fleet_of_a_few_devices_is_never_waited_for() {
+        assert!((0..MISSING_MIN).all(|known| !waits(of(known, 0))));
     }
 
     fn waits(census: Census) -> bool {

@@ -220,7 +220,8 @@ impl Device {
     #[must_use]
     pub fn copied(&self) -> Device {
         let (identity, limits) = (self.identity.clone(), self.limits);
-        Device { disk: self.disk.clone(), answered: self.answered.clone(), ..Device::new(identity, limits) }
+        let (disk, answered, traced) = (self.disk.clone(), self.answered.clone(), self.traced);
+        Device { disk, answered, traced, ..Device::new(identity, limits) }
     }
 
     /// After such a pause it tries again what has failed for good, milliseconds.
