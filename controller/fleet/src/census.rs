@@ -74,6 +74,11 @@ mod tests {
         Census { known: Some(known), removed: 0, accepted: None, seen, complete_since: Some(NOW) }
     }
 
+    #[test]
+    fn a_fleet_of_a_few_devices_is_never_waited_for() {
+        assert!((0..MISSING_MIN).all(|known| !waits(of(known, 0))));
+    }
+
     fn waits(census: Census) -> bool {
         census.missing(NOW).is_some()
     }

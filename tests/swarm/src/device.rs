@@ -119,6 +119,8 @@ struct Process {
     /// Numbers wakes and downloads.
     numbers: u64,
     wake: u64,
+    /// The moment of the last wake, in true time.
+    wake_at: Option<Time>,
 }
 
 /// What a device does that laws look at.
@@ -220,7 +222,8 @@ impl Device {
     #[must_use]
     pub fn copied(&self) -> Device {
         let (identity, limits) = (self.identity.clone(), self.limits);
-        Device { disk: self.disk.clone(), answered: self.answered.clone(), ..Device::new(identity, limits) }
+        let (disk, answered, traced) = (self.disk.clone(), self.answered.clone(), self.traced);
+        Device { disk, answered, traced, ..Device::new(identity, limits) }
     }
 
     /// After such a pause it tries again what has failed for good, milliseconds.
@@ -304,6 +307,7 @@ impl Device {
             unwritten: false,
             numbers: 0,
             wake: 0,
+            wake_at: None,
         });
         let mut wishes = vec![
             Wish::After(drawn(lent.chance, RECONNECT_MAX_MS), DeviceEvent::Knock),
@@ -339,7 +343,9 @@ impl Device {
         match event {
             DeviceEvent::Start => return self.start(lent),
             DeviceEvent::Wake(number) => {
-                if self.process.as_ref().is_some_and(|process| process.wake == number) {
+                let process = self.process.as_mut().filter(|process| process.wake == number);
+                if let Some(process) = process {
+                    process.wake_at = None;
                     self.feed(Input::Wake, lent, &mut wishes);
                 }
             }
@@ -446,9 +452,14 @@ impl Device {
                 self.trace.push(format!("{asked} -> [{}] wake {wake:?}", outputs.join(", ")));
             }
             if let Some((at, _)) = wake {
-                process.numbers += 1;
-                process.wake = process.numbers;
-                wishes.push(Wish::After(at.since_ms(now), DeviceEvent::Wake(process.wake)));
+                let wait_ms = at.since_ms(now);
+                let true_at = lent.now.after_ms(wait_ms);
+                // Most steps ask for the same moment once more.
+                if process.wake_at.replace(true_at) != Some(true_at) {
+                    process.numbers += 1;
+                    process.wake = process.numbers;
+                    wishes.push(Wish::After(wait_ms, DeviceEvent::Wake(process.wake)));
+                }
             }
             let cut = happens(lent.chance, lent.kill_ppm)
                 .then(|| drawn(lent.chance, outputs.len() as u64) as usize);

@@ -68,6 +68,12 @@ impl Watched {
         self.on_since.is_some_and(|since| now.since_ms(since) >= FOLLOWS_WITHIN_MS)
     }
 
+    /// What is remembered of a device that begins with a copy of this one's disk.
+    #[must_use]
+    pub fn copied(&self) -> Watched {
+        Watched { answered: self.answered.clone(), ..Watched::default() }
+    }
+
     /// The device was made to forget what it knew.
     pub fn forgot(&mut self) {
         self.mute_since.clear();

@@ -5,7 +5,6 @@ use crate::api_server::locked;
 use crate::broker::Memory;
 use crate::device::DeviceEvent;
 use crate::faults::Fault;
-use crate::laws::Watched;
 use crate::network::{Quality, drawn};
 use crate::object_store::Store;
 
@@ -149,7 +148,7 @@ impl World {
         let mut before = std::mem::replace(&mut self.devices[at], copy);
         self.devices[at].run = run;
         self.reached.append(&mut before.reached);
-        self.watched[at] = Watched::default();
+        self.watched[at] = self.watched[i].copied();
         self.copied = Some(i);
         let wait_ms = drawn(&mut self.chance, 60_000);
         self.schedule.in_ms(wait_ms, Event::Device(at, run, DeviceEvent::Start));
