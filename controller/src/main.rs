@@ -185,6 +185,16 @@ struct Term {
     tenure: Tenure,
 }
 
+/// Whether a status was written by a later leader: our clock is behind and the Lease is a new one, and devices would not obey us.
+fn has_later_leader(ctx: &Context) -> bool {
+    let rollouts = ctx.rollouts.state();
+    let epochs = rollouts.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.epoch));
+    let Some(epoch) = later_epoch(epochs, ctx.epoch) else { return false };
+    ctx.seen_epoch.fetch_max(epoch, Ordering::Relaxed);
+    tracing::error!(epoch, ours = ctx.epoch, "a status was written by a later leader, so this process ends");
+    true
+}
+
 /// Everything that only a leader does. Ends with `stop`.
 async fn lead(
     settings: Settings,
@@ -207,8 +217,8 @@ async fn lead(
     let (trust_files, fleets) = trusting(&settings, fleets)?;
     let ctx = Arc::new(Context {
         client: clients.api,
-        rollouts: rollouts.clone(),
-        versions: versions.clone(),
+        rollouts,
+        versions,
         written: Mutex::new(WriteCache::default()),
         fleets: match settings.record_dir {
             Some(_) => fleets.recording(),
@@ -242,16 +252,7 @@ async fn lead(
     if tokio::time::timeout(ORDERS_WAIT, all[2].cancelled()).await.is_err() {
         tracing::warn!("the orders of single devices are not there yet; is the CRD DeviceOrder installed?");
     }
-    let epochs = rollouts.state();
-    let epochs = epochs.iter().map(|rollout| rollout.status.as_ref().and_then(|status| status.epoch));
-    if let Some(epoch) = later_epoch(epochs, term.epoch) {
-        // Our clock is behind and the Lease is a new one: devices would not obey us.
-        ctx.seen_epoch.fetch_max(epoch, Ordering::Relaxed);
-        tracing::error!(
-            epoch,
-            ours = term.epoch,
-            "a status was written by a later leader, so this process ends"
-        );
+    if has_later_leader(&ctx) {
         return Ok(());
     }
     // Objects before devices: what is rolled out says which reports are kept whole.

@@ -58,15 +58,7 @@ fn run(world: &mut World, line: &str, out: &mut String) {
             world.fleet.unreachable = number(rest);
             world.fleet.reachable = world.fleet.eligible.saturating_sub(number(rest));
         }
-        "exposed" => {
-            let (online, away) = rest.split_once(" and ").unwrap_or((rest, "0"));
-            world.fleet.still_exposed = number(online);
-            world.fleet.still_exposed_unreachable = number(away);
-            world.fleet.still_exposed_mute = 0;
-            let named = UNCONFIRMED_MAX.min(usize::try_from(number(online)).expect("a count"));
-            let name = |i| format!("pump-{i}").parse().expect("a device");
-            world.intent.facts.unconfirmed = (1..=named).map(name).collect();
-        }
+        "exposed" => exposed(world, rest),
         // The broker has forgotten all devices; then so many of those that had it are back.
         "forgotten" => world.fleet.exposed_ever = 0,
         "returned" => world.fleet.exposed_ever = number(rest),
@@ -101,6 +93,17 @@ fn without_the_unable(world: &mut World) {
     let unable = fleet.incompatible.saturating_add(fleet.own_trouble);
     fleet.eligible = fleet.members.saturating_sub(unable);
     fleet.reachable = fleet.eligible;
+}
+
+/// So many connected devices, and so many that are away, still run it.
+fn exposed(world: &mut World, rest: &str) {
+    let (online, away) = rest.split_once(" and ").unwrap_or((rest, "0"));
+    world.fleet.still_exposed = number(online);
+    world.fleet.still_exposed_unreachable = number(away);
+    world.fleet.still_exposed_mute = 0;
+    let named = UNCONFIRMED_MAX.min(usize::try_from(number(online)).expect("a count"));
+    let name = |i| format!("pump-{i}").parse().expect("a device");
+    world.intent.facts.unconfirmed = (1..=named).map(name).collect();
 }
 
 /// Contact is lost with so many of the devices that run it, and of all others.

@@ -38,7 +38,7 @@ fn the_last_window_is_shown_in_base_units_and_what_is_gone_goes() {
     }
     metrics.show(&at, names, &[window(Arm::Canary, vec![(Metric::Accuracy, 1)])]);
     let text = shown(&registry);
-    assert!(!text.contains(&control) && !text.contains("modelfleet_latency_p95_seconds{"), "{text}");
+    assert!(!text.contains(control) && !text.contains("modelfleet_latency_p95_seconds{"), "{text}");
     metrics.forget(&at);
     assert!(!shown(&registry).contains("plant"));
 }

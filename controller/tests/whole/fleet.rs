@@ -132,6 +132,25 @@ struct Device {
     reported: u64,
 }
 
+impl Device {
+    fn new(i: usize) -> Device {
+        Device {
+            id: format!("pump-{i:03}").parse().unwrap(),
+            labels: [("age", ["new", "old"][i % 2]), ("load", ["low", "mid", "high"][i % 3])]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
+            sequence: now().0,
+            running: None,
+            attempt: None,
+            stable: None,
+            seen: BTreeMap::new(),
+            order: Order::default(),
+            overridden: None,
+            reported: 0,
+        }
+    }
+}
+
 impl Fleet {
     /// `count` devices called `pump-000` and so on, connected to a broker on this port.
     pub fn new(namespace: &str, model: &str, count: usize, port: u16, key: VerifyingKey) -> Fleet {
@@ -196,24 +215,10 @@ impl Fleet {
                 }
             }
         });
-        let device = |i: usize| Device {
-            id: format!("pump-{i:03}").parse().unwrap(),
-            labels: [("age", ["new", "old"][i % 2]), ("load", ["low", "mid", "high"][i % 3])]
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                .into(),
-            sequence: now().0,
-            running: None,
-            attempt: None,
-            stable: None,
-            seen: BTreeMap::new(),
-            order: Order::default(),
-            overridden: None,
-            reported: 0,
-        };
         Fleet {
             namespace: namespace.parse().unwrap(),
             model: model.parse().unwrap(),
-            devices: (0..count).map(device).collect(),
+            devices: (0..count).map(Device::new).collect(),
             client,
             badness: Badness::default(),
             plan,

@@ -17,6 +17,27 @@ use modelfleet_test_support::{api_server, certificate};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+/// The role that ships, bound to the account `prometheus` of the namespace.
+async fn bound_to_prometheus(client: &Client, name: &str) -> (Api<ClusterRole>, Api<ClusterRoleBinding>) {
+    let shipped = include_str!("../../../manifests/metrics-rbac.yaml");
+    let role = shipped.split("\n---\n").find(|text| text.contains("nonResourceURLs")).unwrap();
+    assert!(role.contains("name: modelfleet-metrics-reader") && role.contains("[/metrics, /malformed]"));
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+        "rules": [{"nonResourceURLs": ["/metrics", "/malformed"], "verbs": ["get"]}],
+    });
+    roles.patch(name, &PatchParams::apply("test"), &Patch::Apply(role)).await.unwrap();
+    let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": "prometheus", "namespace": name}],
+    });
+    bindings.patch(name, &PatchParams::apply("test"), &Patch::Apply(binding)).await.unwrap();
+    (roles, bindings)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_over_tls_are_for_those_who_may_read_them() {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -37,23 +58,7 @@ async fn metrics_over_tls_are_for_those_who_may_read_them() {
         let told = accounts.create_token_request(account, &create, &asked).await.unwrap();
         tokens.push(told.status.unwrap().token);
     }
-    // The role that ships, bound to the first one.
-    let shipped = include_str!("../../../manifests/metrics-rbac.yaml");
-    let role = shipped.split("\n---\n").find(|text| text.contains("nonResourceURLs")).unwrap();
-    assert!(role.contains("name: modelfleet-metrics-reader") && role.contains("[/metrics, /malformed]"));
-    let roles: Api<ClusterRole> = Api::all(client.clone());
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
-        "rules": [{"nonResourceURLs": ["/metrics", "/malformed"], "verbs": ["get"]}],
-    });
-    roles.patch(&name, &PatchParams::apply("test"), &Patch::Apply(role)).await.unwrap();
-    let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": "prometheus", "namespace": name}],
-    });
-    bindings.patch(&name, &PatchParams::apply("test"), &Patch::Apply(binding)).await.unwrap();
+    let (roles, bindings) = bound_to_prometheus(&client, &name).await;
 
     let dir = tempfile::tempdir().unwrap();
     certificate::issue(dir.path()).unwrap();

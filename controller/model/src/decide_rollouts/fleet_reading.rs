@@ -14,6 +14,7 @@ use super::{Sampling, Shared};
 use crate::assess::{Answer, Judged, Recording, assess};
 use crate::status::memory::Memory;
 use crate::status::trust::TrustReading;
+use modelfleet_fleet::fleet::Fleet;
 use modelfleet_fleet::left_out::Omitted;
 use modelfleet_fleet::other_plan::OtherPlan;
 use modelfleet_fleet::view::{FailedDevice, Lens, Survey};
@@ -96,11 +97,7 @@ impl Shared<'_> {
         let begins = view.activated == 0 && !state.phase.is_terminal() && state.phase != Phase::RollingBack;
         let unable = build.filter(|_| begins).map(|build| fleet.unable(&lens, build)).unwrap_or_default();
         view.unable = unable.devices;
-        let before = if memory.judged == (state.attempt, state.stage) {
-            StageState::from_text(&memory.judge).unwrap_or_else(|_| StageState::unreadable())
-        } else {
-            StageState::default()
-        };
+        let before = judged_before(memory);
         let judged = Judged {
             valid,
             state,
@@ -115,10 +112,6 @@ impl Shared<'_> {
         };
         let answer = asks.then(|| assess(&judged));
         let (omitted, wrong_clocks) = (fleet.omitted(), fleet.wrong_clocks());
-        let document = self.snapshot.trust.clone();
-        let held = document.as_ref().map(|document| fleet.trust_held(document.version)).unwrap_or_default();
-        let trust = TrustReading { document, held };
-        let unable_why = unable.why;
         let seen = FleetReading {
             whole,
             view,
@@ -130,10 +123,16 @@ impl Shared<'_> {
             plan_order: self.snapshot.plan.as_ref().map(|plan| plan.order),
             wrong_clocks,
             other_plan,
-            trust,
-            unable_why,
+            trust: self.trust(fleet),
+            unable_why: unable.why,
         };
         (Some(seen), answer)
+    }
+
+    fn trust(&self, fleet: &Fleet) -> TrustReading {
+        let document = self.snapshot.trust.clone();
+        let held = document.as_ref().map(|document| fleet.trust_held(document.version)).unwrap_or_default();
+        TrustReading { document, held }
     }
 
     fn recording(&self, rollout: &str) -> Recording<'_> {
@@ -154,6 +153,15 @@ impl Shared<'_> {
         let fleet = self.snapshot.fleet.as_ref();
         let drawable = fleet.zip(build).map(|(fleet, build)| fleet.drawable(&share.selector, build));
         open_stage(&base, share, drawable.unwrap_or_default())
+    }
+}
+
+/// What the judge keeps of the looks of this stage.
+fn judged_before(memory: &Memory) -> StageState {
+    if memory.judged == (memory.state.attempt, memory.state.stage) {
+        StageState::from_text(&memory.judge).unwrap_or_else(|_| StageState::unreadable())
+    } else {
+        StageState::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use modelfleet_agent_core::build::Build;
 use modelfleet_agent_core::interface::{Input, Output, Record};
-use modelfleet_protocol::ids::ModelName;
+use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::state::{Failure, FailureCode};
 use prost::Message as _;
 
@@ -36,22 +36,7 @@ impl Device {
             Output::PublishReport { model, report } => {
                 self.publish(Item::Report(model), report.encode_to_vec(), wishes);
             }
-            Output::Fetch { build, .. } => {
-                process.numbers += 1;
-                let (digest, number) = (build.digest, process.numbers);
-                process.fetches.insert(digest, number);
-                self.deeds.push(Deed::Fetches(digest));
-                let (wait_ms, download) = lent.store.download(lent.chance);
-                if lent.store != Store::Sound {
-                    self.reached.insert(format!("download {:?}", lent.store));
-                }
-                let cut = happens(lent.chance, lent.fetch_fails_ppm);
-                let ended =
-                    DeviceEvent::FetchEnded(digest, number, if cut { Download::Cut } else { download });
-                if !happens(lent.chance, lent.answer_lost_ppm) {
-                    wishes.push(Wish::After(wait_ms, ended));
-                }
-            }
+            Output::Fetch { build, .. } => wishes.extend(self.fetch(build.digest, lent)),
             Output::CancelFetch { digest } | Output::Delete { digest } => {
                 self.deeds.push(Deed::Deletes(digest, self.disk.has(&digest)));
                 process.loaded.remove(&digest);
@@ -89,6 +74,22 @@ impl Device {
                 process.pending.extend(inputs);
             }
         }
+    }
+
+    /// Asks the store for a build; `None`: the answer is lost.
+    fn fetch(&mut self, digest: Digest, lent: &mut Lent<'_>) -> Option<Wish> {
+        let process = self.process.as_mut()?;
+        process.numbers += 1;
+        let number = process.numbers;
+        process.fetches.insert(digest, number);
+        self.deeds.push(Deed::Fetches(digest));
+        let (wait_ms, download) = lent.store.download(lent.chance);
+        if lent.store != Store::Sound {
+            self.reached.insert(format!("download {:?}", lent.store));
+        }
+        let cut = happens(lent.chance, lent.fetch_fails_ppm);
+        let ended = DeviceEvent::FetchEnded(digest, number, if cut { Download::Cut } else { download });
+        (!happens(lent.chance, lent.answer_lost_ppm)).then_some(Wish::After(wait_ms, ended))
     }
 
     pub(super) fn admit(&self, build: &Build, lent: &mut Lent<'_>) -> Wish {

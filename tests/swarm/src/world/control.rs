@@ -280,6 +280,15 @@ impl World {
         }
     }
 
+    fn say_version(&mut self, write: &Stored) {
+        let stage = |object: &Value| object["status"]["stage"].as_str().unwrap_or("new").to_owned();
+        let (before, after) = (write.before.as_ref().map(|object| stage(object)), stage(&write.after));
+        if write.by.is_some() && write.place.0 == "modelversions" && before.as_ref() != Some(&after) {
+            let message = write.after["status"]["message"].as_str().unwrap_or_default().to_owned();
+            self.say(|| format!("version {}: {after} ({message})", write.place.1));
+        }
+    }
+
     /// Holds the laws of the first `count` writes that were not looked at yet.
     fn hold_laws_of_writes(&mut self, count: usize) {
         let Some(control) = &mut self.control else { return };
@@ -345,12 +354,7 @@ impl World {
                 let why = write.after["status"]["verdicts"][0]["sentence"].as_str().unwrap_or_default();
                 self.say(|| format!("rollout {}: enters stage {entered} ({why})", write.place.1));
             }
-            let stage = |object: &Value| object["status"]["stage"].as_str().unwrap_or("new").to_owned();
-            let (before, after) = (write.before.as_ref().map(|object| stage(object)), stage(&write.after));
-            if write.by.is_some() && write.place.0 == "modelversions" && before.as_ref() != Some(&after) {
-                let message = write.after["status"]["message"].as_str().unwrap_or_default().to_owned();
-                self.say(|| format!("version {}: {after} ({message})", write.place.1));
-            }
+            self.say_version(&write);
             if let Some(broken) = broken.or_else(|| self.ended_too_soon(&write)) {
                 self.break_law(&broken);
             }

@@ -40,23 +40,13 @@ impl World {
                 let left = self.devices[i].lose_power(&mut self.chance);
                 self.died(i, left, 2 * self.scale.between_ms);
             }
-            Fault::ClockJumps => {
-                let most = if self.chance.below(3) == 0 { 400 * DAY_MS } else { 2 * DAY_MS };
-                self.devices[i].clock_ahead_ms = ahead(&mut self.chance, most);
-                self.watched[i].records.clock_was_set();
-            }
+            Fault::ClockJumps => self.jump_clock(i),
             Fault::DisksFull => {
                 self.devices[i].disk.full = true;
-                let wait_ms = drawn(&mut self.chance, 3 * HOUR_MS);
-                self.schedule.in_ms(wait_ms, Event::Restore(i, Trouble::Full));
+                self.restored_in_hours(i, Trouble::Full);
             }
             Fault::BuildsRot => self.watched[i].rot_one(&mut self.devices[i], &mut self.chance),
-            Fault::RecordsRot => {
-                self.devices[i].disk.rot_control();
-                self.watched[i].forgot();
-                let left = self.devices[i].kill();
-                self.died(i, left, 5_000);
-            }
+            Fault::RecordsRot => self.rot_records(i),
             Fault::ForgedPlans => self.forge(),
             Fault::Liars => {
                 self.devices[i].lies = Some(self.chance.below(2) == 0);
@@ -66,8 +56,7 @@ impl World {
             Fault::Copies => self.copy(i),
             Fault::StoreFails => {
                 self.store = Store::in_trouble(&mut self.chance);
-                let wait_ms = drawn(&mut self.chance, 3 * HOUR_MS);
-                self.schedule.in_ms(wait_ms, Event::Restore(i, Trouble::Store));
+                self.restored_in_hours(i, Trouble::Store);
             }
             Fault::RetainedCut | Fault::RetainedInPart => self.cut_retained(fault),
             Fault::ApiAway
@@ -96,6 +85,24 @@ impl World {
         self.say(|| format!("{fault:?} ({name})"));
         let wait_ms = 600_000 + drawn(&mut self.chance, self.scale.between_ms);
         self.schedule.in_ms(wait_ms, Event::Fault(fault));
+    }
+
+    fn restored_in_hours(&mut self, i: usize, trouble: Trouble) {
+        let wait_ms = drawn(&mut self.chance, 3 * HOUR_MS);
+        self.schedule.in_ms(wait_ms, Event::Restore(i, trouble));
+    }
+
+    fn jump_clock(&mut self, i: usize) {
+        let most = if self.chance.below(3) == 0 { 400 * DAY_MS } else { 2 * DAY_MS };
+        self.devices[i].clock_ahead_ms = ahead(&mut self.chance, most);
+        self.watched[i].records.clock_was_set();
+    }
+
+    fn rot_records(&mut self, i: usize) {
+        self.devices[i].disk.rot_control();
+        self.watched[i].forgot();
+        let left = self.devices[i].kill();
+        self.died(i, left, 5_000);
     }
 
     /// Faults of controllers and of what they write to; none where an author writes the plans.

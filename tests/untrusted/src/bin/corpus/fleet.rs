@@ -182,6 +182,12 @@ fn on(topic: &str, payload: &[u8]) -> Vec<u8> {
     [topic.as_bytes(), b"\n", payload].concat()
 }
 
+fn statement(model: &modelfleet_protocol::ids::ModelName) -> Vec<u8> {
+    let version = semver::Version::new(1, 2, 0);
+    let digest = Digest([7; 32]);
+    Statement { model: model.clone(), version, digest, size_bytes: Some(1000) }.to_string().into_bytes()
+}
+
 pub fn entries() -> Vec<Entry> {
     let model: modelfleet_protocol::ids::ModelName = "pump-anomaly".parse().expect("a name");
     let plans = [plan(1, None, Mode::Live), plan(2, Some(2), Mode::Live), plan(3, Some(2), Mode::Shadow)];
@@ -233,18 +239,7 @@ pub fn entries() -> Vec<Entry> {
         ("override", "release", override_of(OverrideAction::Release)),
         ("report", "four-windows", report().encode_to_vec()),
         ("state", "after-a-rollout", state),
-        (
-            "statement",
-            "words",
-            Statement {
-                model: model.clone(),
-                version: semver::Version::new(1, 2, 0),
-                digest: Digest([7; 32]),
-                size_bytes: Some(1000),
-            }
-            .to_string()
-            .into_bytes(),
-        ),
+        ("statement", "words", statement(&model)),
         ("topic", "state", format!("{device}/state").into_bytes()),
         ("topic", "report", format!("{device}/report/{model}").into_bytes()),
         ("topic", "plan", format!("mf/1/plant-a/plan/{model}").into_bytes()),

@@ -65,7 +65,7 @@ fn record() -> Vec<u8> {
     let calm = [SloCounts { history: Counts::new(600, 6), post: Counts::new(60, 1) }];
     let device = |id: u32| {
         let (arm, counts) = if id < 5 { (Arm::Canary, &harmed) } else { (Arm::Control, &calm) };
-        DeviceOutcome::new(id, u16::from(id % 2 == 0), arm, counts)
+        DeviceOutcome::new(id, u16::from(id.is_multiple_of(2)), arm, counts)
     };
     let devices: Vec<_> = (0..20).map(device).collect();
     let observations = Observations {
