@@ -7,12 +7,12 @@
 KEEP ?=
 SHELL := /bin/bash
 
-.PHONY: demo test install build check unit gitops swarm examples e2e manifests sbom fuzz
+.PHONY: demo test install build check unit gitops swarm examples monitoring e2e manifests sbom fuzz
 
 demo: install
 	tests/demo.sh $(if $(KEEP),--keep)
 
-test: install check unit gitops examples e2e
+test: install check unit gitops examples monitoring e2e
 
 install:
 	tests/install.sh
@@ -44,6 +44,10 @@ fuzz:
 
 examples:
 	tests/examples.sh
+
+# Rules, alerts and dashboards by the real promtool, amtool and Prometheus.
+monitoring:
+	cargo test --locked -p modelfleet-tests --features prometheus --test monitoring
 
 e2e:
 	tests/e2e.sh

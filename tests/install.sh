@@ -17,6 +17,8 @@ need flock util-linux ''
 need setpriv util-linux ''
 need unzip unzip ''
 need mosquitto mosquitto ''
+need promtool prometheus ''
+need amtool prometheus-alertmanager ''
 need mosquitto_pub mosquitto-clients ''
 need python3 python3 ''
 need cargo '' 'Rust 1.95 or newer, by rustup'
@@ -31,8 +33,8 @@ if ((${#packages[@]})); then
     log=$(mktemp)
     { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}"; } \
       >"$log" 2>&1 || { tail -n 20 "$log" >&2; exit 1; }
-    # Debian starts its broker at once; ours is started by those who need it.
-    if command -v systemctl >/dev/null; then systemctl disable --now mosquitto >/dev/null 2>&1 || true; fi
+    # Debian starts its servers at once; ours are started by those who need them.
+    if command -v systemctl >/dev/null; then systemctl disable --now mosquitto prometheus prometheus-alertmanager >/dev/null 2>&1 || true; fi
   else
     by_hand+=("${packages[@]/%/ (a package of this name in Debian)}")
   fi

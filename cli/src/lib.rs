@@ -21,6 +21,7 @@ pub mod schema;
 pub mod simulation_input;
 pub mod stage_warnings;
 pub mod table;
+pub mod telemetry;
 pub mod tls;
 pub mod units;
 pub mod version_difference;

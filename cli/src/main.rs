@@ -11,7 +11,7 @@ use modelfleet_cli::commands::{
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
-use modelfleet_cli::{printing, register, tls};
+use modelfleet_cli::{printing, register, telemetry, tls};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -37,6 +37,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<Outcome> {
+    if let Command::Register(_) = &arguments.command {
+        telemetry::switch_off()?;
+    }
     tls::use_ring();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let cluster = &arguments.cluster;
@@ -45,7 +48,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Register(arguments) => register::run(cluster, &arguments).await?,
             Command::Keygen(arguments) => keygen::run(&arguments)?,
             Command::Enrol(arguments) => enrol::run(cluster, &arguments)?,
-            Command::Trust(arguments) => trust::run(cluster, &arguments)?,
+            Command::Trust(arguments) => trust::run(cluster, &arguments).await?,
             Command::BrokerAcl(arguments) => broker_acl::run(cluster, &arguments)?,
             Command::Status(arguments) => status::run(cluster, &arguments).await?,
             Command::Explain(arguments) => explain::run(cluster, &arguments).await?,

@@ -9,9 +9,10 @@ mod versions;
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use modelfleet_crds::{Rollout, RolloutStatus};
+use modelfleet_crds::{ModelVersion, Rollout, RolloutStatus};
 use modelfleet_model::ModelObjects;
-use modelfleet_model::decide_rollouts::RolloutOutcome;
+use modelfleet_model::decide_rollouts::{Decided, RolloutOutcome};
+use modelfleet_model::objects::key_of;
 use modelfleet_model::rollout_status::rollout_status;
 use modelfleet_model::status;
 use modelfleet_model::status::problem::{minimal, tell_refused};
@@ -23,6 +24,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::error::Error;
 use crate::metrics::{RolloutLabels, RolloutNumbers};
+use crate::model_metrics::ArmNames;
 
 pub use events::{announce, tell_events};
 pub use finalizer::let_go;
@@ -55,11 +57,15 @@ pub async fn apply(
     show(ctx, &rollout, &after);
     let seen = outcome.result.as_ref().ok().and_then(|decided| decided.seen.as_ref());
     if let Some(seen) = seen.filter(|seen| seen.whole) {
-        ctx.metrics.show_fleet(&rollout_labels(&rollout), seen.omitted.count, seen.other_plan.count);
+        let (left_out, other_plan) = (seen.omitted.count, seen.other_plan.count);
+        ctx.metrics.show_fleet(&rollout_labels(&rollout), left_out, other_plan, seen.wrong_clocks.count);
         if let Some(document) = &seen.trust.document {
             let namespace = rollout.namespace().unwrap_or_default();
             ctx.metrics.trust.show(&namespace, document, &seen.trust.held);
         }
+    }
+    if let Ok(decided) = &outcome.result {
+        show_values(ctx, objects, &rollout, decided);
     }
     send_status(ctx, &rollout, after, now).await
 }
@@ -137,6 +143,26 @@ async fn write_status(ctx: &Context, rollout: &Rollout, status: &RolloutStatus) 
     patched.map_err(|e| Error::kubernetes(format!("status of rollout {}", full_name(rollout)), e))
 }
 
+/// Shows what devices measured, and tells which versions there are.
+fn show_values(ctx: &Context, objects: &ModelObjects, rollout: &Rollout, decided: &Decided) {
+    if let Some(key) = key_of(rollout.namespace(), &rollout.spec.model) {
+        let digest = |version: &ModelVersion| version.spec.artifact.digest.parse().ok();
+        let versions = objects.versions.iter();
+        let named = versions.filter_map(|(version, object)| Some((digest(object)?, version.clone())));
+        ctx.metrics.models.name_versions(&key, named);
+    }
+    let Some(answer) = &decided.answer else { return };
+    let state = &decided.memory.state;
+    let mut prior = state.prior.entries().iter().map(|one| one.version.as_str());
+    let first = prior.next().unwrap_or("none");
+    let names = ArmNames {
+        model: &rollout.spec.model,
+        version: &state.version,
+        controls: if prior.all(|version| version == first) { first } else { "several" },
+    };
+    ctx.metrics.models.show(&rollout_labels(rollout), names, &answer.values.last_windows);
+}
+
 fn show(ctx: &Context, rollout: &Rollout, status: &RolloutStatus) {
     let counts = status.counts.unwrap_or_default();
     let numbers = RolloutNumbers {
@@ -153,6 +179,7 @@ fn show(ctx: &Context, rollout: &Rollout, status: &RolloutStatus) {
             ("confirmed", counts.confirmed),
             ("failed", counts.failed),
             ("incompatible", counts.incompatible),
+            ("own_trouble", counts.own_trouble),
             ("silent", counts.silent_after_activation),
             ("unreachable", counts.unreachable),
         ],

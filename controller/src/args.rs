@@ -102,6 +102,16 @@ pub struct Settings {
     /// Address of /healthz, /readyz, /metrics and /malformed.
     #[arg(long, env = "MODELFLEET_HTTP_ADDR", default_value = "0.0.0.0:8080")]
     pub http_addr: SocketAddr,
+    /// Address for /metrics and /malformed over TLS, such as 0.0.0.0:8443. They are then served there alone, and to those only
+    /// whose token the API server knows and who may get the path. Default: at --http-addr, to all.
+    #[arg(long, env = "MODELFLEET_METRICS_TLS", requires = "metrics_cert", value_name = "ADDRESS")]
+    pub metrics_tls: Option<SocketAddr>,
+    /// File with the certificate for that address (PEM). Both files are read again for every connection.
+    #[arg(long, env = "MODELFLEET_METRICS_CERT", requires = "metrics_key")]
+    pub metrics_cert: Option<PathBuf>,
+    /// File with its private key (PEM).
+    #[arg(long, env = "MODELFLEET_METRICS_KEY", requires = "metrics_cert")]
+    pub metrics_key: Option<PathBuf>,
     /// Name of this process among its replicas. Default: the name of the pod, or a random name outside a pod.
     #[arg(long, env = "MODELFLEET_IDENTITY")]
     pub identity: Option<String>,

@@ -1,6 +1,8 @@
 //! Health and numbers over HTTP: `/healthz`, `/readyz`, `/metrics`, and `/malformed` with the sample of unreadable
 //! messages. Nothing here changes anything.
 
+pub mod reviewed;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,6 +36,9 @@ pub enum HttpError {
         #[source]
         source: std::io::Error,
     },
+    /// The certificate of the metrics cannot be used.
+    #[error("serve metrics over TLS")]
+    Certificate(#[from] reviewed::CertificateError),
     /// The listener broke.
     #[error("serve http")]
     Serve(#[source] std::io::Error),
@@ -74,19 +79,26 @@ impl Shown {
     }
 }
 
-/// Serves until `stop`.
+/// What says how many and which: of no interest to those who only ask whether the process is well.
+fn numbers() -> Router<Shown> {
+    Router::new().route("/metrics", get(metrics)).route("/malformed", get(malformed))
+}
+
+/// Serves until `stop`; `open`: the numbers as well, and not health alone.
 ///
 /// # Errors
 /// When the address cannot be listened on, or the listener breaks.
-pub async fn serve(address: SocketAddr, shown: Shown, stop: CancellationToken) -> Result<(), HttpError> {
+pub async fn serve(
+    address: SocketAddr,
+    shown: Shown,
+    open: bool,
+    stop: CancellationToken,
+) -> Result<(), HttpError> {
     let listener = tokio::net::TcpListener::bind(address).await;
     let listener = listener.map_err(|source| HttpError::Bind { address, source })?;
-    let router = Router::new()
-        .route("/healthz", get(health))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/malformed", get(malformed))
-        .with_state(shown);
+    let health = Router::new().route("/healthz", get(health)).route("/readyz", get(ready));
+    let router = if open { health.merge(numbers()) } else { health };
+    let router = router.with_state(shown);
     let stopped = async move { stop.cancelled().await };
     axum::serve(listener, router).with_graceful_shutdown(stopped).await.map_err(HttpError::Serve)
 }

@@ -19,6 +19,7 @@ pub mod http;
 pub mod keys;
 pub mod lease;
 pub mod metrics;
+pub mod model_metrics;
 pub mod mqtt;
 pub mod observe;
 pub mod publish;

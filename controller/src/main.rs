@@ -16,6 +16,7 @@ use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::Context;
 use modelfleet_controller::device_orders::{self, DeviceOrders};
 use modelfleet_controller::fleets::Fleets;
+use modelfleet_controller::http::reviewed::Reviewed;
 use modelfleet_controller::http::{self, Shown, Stand};
 use modelfleet_controller::lease::Election;
 use modelfleet_controller::lease::fence::{FencedOutbox, fenced_client};
@@ -81,12 +82,17 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(on_signal(stop.clone()));
     let shown = Shown { metrics: Metrics::new(), stand: Arc::default() };
     // The server outlives `stop` a little: the last scrape sees the end.
-    let serve = http::serve(settings.http_addr, shown.clone(), stop.clone());
+    let open = settings.metrics_tls.is_none();
+    let serve = http::serve(settings.http_addr, shown.clone(), open, stop.clone());
     let server = tokio::spawn(run::vital(stop.clone(), serve));
     // Before anything waits: what is wrong with the files is told at once.
     trust_document(&settings)?;
     let config = kube::Config::infer().await.context("find the API server")?;
     let client = api_client(config.clone())?;
+    let reviewed = reviewed(&settings).map(|at| {
+        let serve = http::reviewed::serve(at, shown.clone(), client.clone(), stop.clone());
+        tokio::spawn(run::vital(stop.clone(), serve))
+    });
     let identity = settings.identity.clone().unwrap_or_else(own_name);
     let mut election = Election::new(client.clone(), &settings.lease_namespace, &identity, Clock::system())
         .above(settings.epoch_above);
@@ -108,12 +114,22 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     stop.cancel();
     let led = lead.await.context("the leader's tasks")?;
     server.await.context("the http server")??;
+    if let Some(reviewed) = reviewed {
+        reviewed.await.context("the server of the metrics")??;
+    }
     held.context("this process no longer leads and ends")?;
     anyhow::ensure!(
         seen.load(Ordering::Relaxed) == 0,
         "the broker has plans of a later leader; start again to lead with a higher epoch"
     );
     led
+}
+
+/// Where metrics are served over TLS, if they are.
+fn reviewed(settings: &Settings) -> Option<Reviewed> {
+    let files = settings.metrics_cert.clone().zip(settings.metrics_key.clone());
+    let (certificate, key) = files?;
+    Some(Reviewed { address: settings.metrics_tls?, certificate, key })
 }
 
 /// Waits until the API server answers; false when `stop` came first.
@@ -188,19 +204,7 @@ async fn lead(
     let (versions, version_writer) = reflector::store::<ModelVersion>();
     let fleets = Fleets::new(signer.verifying_key(), settings.devices_max, settings.fleet_devices_max);
     let fleets = fleets.enrolling(enrolment(&settings)?);
-    let document = trust_document(&settings)?;
-    if let Some((_, trust)) = &document {
-        tracing::info!(version = trust.document().version, "a trust document says which keys count");
-    } else {
-        tracing::warn!(
-            "no trust document: a stolen plan key cannot be replaced without touching each device; make one with: kubectl \
-             modelfleet trust init"
-        );
-    }
-    let (trust_files, fleets) = match document {
-        Some((files, trust)) => (Some(files), fleets.trusting(trust)),
-        None => (None, fleets),
-    };
+    let (trust_files, fleets) = trusting(&settings, fleets)?;
     let ctx = Arc::new(Context {
         client: clients.api,
         rollouts: rollouts.clone(),
@@ -256,12 +260,7 @@ async fn lead(
     let listener = tokio::spawn(run::vital(stop.clone(), listen));
     let registry = registry::run(Arc::clone(&ctx), publishers, checks, stop.clone());
     let registry = tokio::spawn(run::vital(stop.clone(), registry));
-    let look = trust_files.map(|files| trust_document::watch(Arc::clone(&ctx), files, stop.clone()));
-    let look = tokio::spawn(async move {
-        if let Some(look) = look {
-            look.await;
-        }
-    });
+    let look = tokio::spawn(trust_document::watch(Arc::clone(&ctx), trust_files, stop.clone()));
     let orders = device_orders::run(Arc::clone(&ctx), stop.clone());
     let orders = tokio::spawn(run::vital(stop.clone(), orders));
     run::work(Arc::clone(&ctx), stop).await;
@@ -273,6 +272,23 @@ async fn lead(
     match ctx.fleets.trust_end() {
         Some(end) => Err(end.clone().into()),
         None => Ok(()),
+    }
+}
+
+/// The fleets with the trust document, and the files to look at again, if there are some.
+fn trusting(settings: &Settings, fleets: Fleets) -> anyhow::Result<(Option<TrustFiles>, Fleets)> {
+    match trust_document(settings)? {
+        Some((files, trust)) => {
+            tracing::info!(version = trust.document().version, "a trust document says which keys count");
+            Ok((Some(files), fleets.trusting(trust)))
+        }
+        None => {
+            tracing::warn!(
+                "no trust document: a stolen plan key cannot be replaced without touching each device; make one with: kubectl \
+                 modelfleet trust init"
+            );
+            Ok((None, fleets))
+        }
     }
 }
 

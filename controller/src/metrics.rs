@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use modelfleet_protocol::plan::Order;
+use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::Channel;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
@@ -19,6 +21,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub use trust::TrustMetrics;
+
+use crate::model_metrics::ModelMetrics;
 
 /// Labels by name; every metric has a fixed list of names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +47,9 @@ pub struct Metrics {
     devices: Family<Labels, Gauge>,
     left_out: Family<Labels, Gauge>,
     other_plan: Family<Labels, Gauge>,
+    wrong_clocks: Family<Labels, Gauge>,
+    plan_issued: Family<Labels, Gauge>,
+    plan_expires: Family<Labels, Gauge>,
     spent: Family<Labels, Gauge>,
     /// The trust document of each fleet.
     pub trust: TrustMetrics,
@@ -76,6 +83,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// Artifact checks by result.
     pub artifact_checks: Family<Labels, Counter>,
+    /// What devices measured.
+    pub models: ModelMetrics,
 }
 
 impl Default for Metrics {
@@ -104,7 +113,7 @@ pub struct RolloutNumbers<'a> {
     /// Index of its stage.
     pub stage: i64,
     /// Devices by denominator.
-    pub devices: [(&'static str, i64); 10],
+    pub devices: [(&'static str, i64); 11],
     /// Error budget spent, millionths.
     pub spent_ppm: i64,
 }
@@ -123,7 +132,7 @@ const PHASES: [&str; 8] = [
 /// What a message is counted as whose topic is none of ours.
 pub const UNKNOWN_CHANNEL: &str = "unknown";
 /// Denominators of [`RolloutNumbers::devices`].
-const DENOMINATORS: [&str; 10] = [
+const DENOMINATORS: [&str; 11] = [
     "eligible",
     "reachable",
     "offered",
@@ -132,6 +141,7 @@ const DENOMINATORS: [&str; 10] = [
     "confirmed",
     "failed",
     "incompatible",
+    "own_trouble",
     "silent",
     "unreachable",
 ];
@@ -142,14 +152,20 @@ impl Metrics {
     pub fn new() -> Metrics {
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
         let messages: Family<Labels, Counter> = Family::default();
+        let mut registry = Registry::with_prefix("modelfleet");
+        let models = ModelMetrics::new(&mut registry);
         let metrics = Metrics {
-            registry: Arc::new(Mutex::new(Registry::with_prefix("modelfleet"))),
+            registry: Arc::new(Mutex::new(registry)),
+            models,
             info: Family::default(),
             phase: Family::default(),
             stage: Family::default(),
             devices: Family::default(),
             left_out: Family::default(),
             other_plan: Family::default(),
+            wrong_clocks: Family::default(),
+            plan_issued: Family::default(),
+            plan_expires: Family::default(),
             spent: Family::default(),
             trust: TrustMetrics::default(),
             decisions: Family::default(),
@@ -190,6 +206,12 @@ impl Metrics {
         let help =
             "Connected devices of a rollout that hold another plan ten minutes after the newest was sent";
         r.register("rollout_devices_on_other_plan", help, self.other_plan.clone());
+        let help = "Devices of the fleet of a rollout whose clocks are wrong by more than ten minutes";
+        r.register("rollout_devices_clock_wrong", help, self.wrong_clocks.clone());
+        let help = "When the plan that the broker holds was issued, in seconds since 1970";
+        r.register_with_unit("plan_issued_timestamp", help, Unit::Seconds, self.plan_issued.clone());
+        let help = "When the plan that the broker holds ends, in seconds since 1970";
+        r.register_with_unit("plan_expires_timestamp", help, Unit::Seconds, self.plan_expires.clone());
         r.register(
             "rollout_error_budget_spent_ppm",
             "Error budget spent, in millionths of probability of a false rollback",
@@ -241,10 +263,30 @@ impl Metrics {
     }
 
     /// Shows what a look at a rollout's fleet found beside the rollout's own devices.
-    pub fn show_fleet(&self, at: &RolloutLabels, left_out: u64, other_plan: u64) {
+    pub fn show_fleet(&self, at: &RolloutLabels, left_out: u64, other_plan: u64, wrong_clocks: u64) {
         let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.left_out.get_or_create(&at.with(&[])).set(signed(left_out));
         self.other_plan.get_or_create(&at.with(&[])).set(signed(other_plan));
+        self.wrong_clocks.get_or_create(&at.with(&[])).set(signed(wrong_clocks));
+    }
+
+    /// Shows since when and until when the plan of a model is good; `None`: there is none.
+    pub fn show_plan(&self, namespace: &str, model: &str, order: Option<&Order>) {
+        let labels = Labels(vec![("namespace", namespace.to_owned()), ("model", model.to_owned())]);
+        let seconds = |at: Time| i64::try_from(at.0 / 1_000).unwrap_or(i64::MAX);
+        for (gauge, at) in [
+            (&self.plan_issued, order.map(|order| order.issued)),
+            (&self.plan_expires, order.map(|order| order.expires)),
+        ] {
+            match at {
+                Some(at) => {
+                    gauge.get_or_create(&labels).set(seconds(at));
+                }
+                None => {
+                    gauge.remove(&labels);
+                }
+            }
+        }
     }
 
     /// The connection to the broker: whether it stands, and whether all that was retained is here.
@@ -332,10 +374,12 @@ impl Metrics {
         for phase in PHASES {
             self.phase.remove(&at.with(&[("phase", phase)]));
         }
+        self.models.forget(at);
         self.stage.remove(&at.with(&[]));
         self.spent.remove(&at.with(&[]));
         self.left_out.remove(&at.with(&[]));
         self.other_plan.remove(&at.with(&[]));
+        self.wrong_clocks.remove(&at.with(&[]));
         for denominator in DENOMINATORS {
             self.devices.remove(&at.with(&[("denominator", denominator)]));
         }

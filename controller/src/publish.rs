@@ -61,30 +61,45 @@ pub fn publish(ctx: &Context, key: &Key, desired: DesiredPlan, now: Time) -> Res
         DesiredPlan::Unchanged => return Ok(Published::NOTHING),
         DesiredPlan::Nothing => return clear(ctx, &mut fleet.ledger, key, &topic),
     };
-    match fleet.ledger.due(key, &plan, ctx.epoch, now) {
+    let published = send(ctx, &mut fleet.ledger, key, *plan, &topic, now)?;
+    let held = fleet.ledger.newest(key).map(|plan| plan.order);
+    ctx.metrics.show_plan(key.0.as_str(), key.1.as_str(), held.as_ref());
+    Ok(published)
+}
+
+/// Sends a plan where the broker does not hold it yet.
+fn send(
+    ctx: &Context,
+    ledger: &mut Ledger,
+    key: &Key,
+    plan: Plan,
+    topic: &str,
+    now: Time,
+) -> Result<Published, Error> {
+    match ledger.due(key, &plan, ctx.epoch, now) {
         Due::Nothing => {
-            let order = fleet.ledger.newest(key).map(|plan| plan.order);
+            let order = ledger.newest(key).map(|plan| plan.order);
             let renew = order.map(|o| o.issued.after_ms(o.expires.since_ms(o.issued) / 2 + 1));
             Ok(Published { held: true, sent: false, wake: renew })
         }
         Due::Echo(by) => Ok(Published { held: false, sent: false, wake: Some(by) }),
         Due::Again(bytes) => {
-            ctx.publisher.publish_retained(&topic, bytes.clone())?;
-            let newest = fleet.ledger.newest(key).cloned();
+            ctx.publisher.publish_retained(topic, bytes.clone())?;
+            let newest = ledger.newest(key).cloned();
             if let Some(plan) = newest {
-                fleet.ledger.note_sent(key, plan, bytes, now);
+                ledger.note_sent(key, plan, bytes, now);
             }
             Ok(Published { held: false, sent: true, wake: Some(now.after_ms(5_000)) })
         }
         Due::Sign(above) => {
             let expires = now.after_ms(ctx.plan_lifetime_ms);
             let order = Order { epoch: ctx.epoch, revision: above + 1, issued: now, expires };
-            let plan = Plan { order, ..*plan };
+            let plan = Plan { order, ..plan };
             let bytes = seal(&ctx.signer, PLAN_TYPE, &to_json(&plan));
-            ctx.publisher.publish_retained(&topic, bytes.clone())?;
+            ctx.publisher.publish_retained(topic, bytes.clone())?;
             ctx.metrics.plans.inc();
-            log(&topic, &plan, bytes.len());
-            fleet.ledger.note_sent(key, plan, bytes, now);
+            log(topic, &plan, bytes.len());
+            ledger.note_sent(key, plan, bytes, now);
             Ok(Published { held: false, sent: true, wake: Some(now.after_ms(5_000)) })
         }
     }
@@ -95,6 +110,7 @@ fn clear(ctx: &Context, ledger: &mut Ledger, key: &Key, topic: &str) -> Result<P
     if occupied {
         ctx.publisher.publish_retained(topic, Vec::new())?;
         ledger.note_cleared(key);
+        ctx.metrics.show_plan(key.0.as_str(), key.1.as_str(), None);
         tracing::info!(topic, "plan cleared");
     }
     Ok(Published { held: true, sent: occupied, wake: None })

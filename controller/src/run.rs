@@ -20,6 +20,7 @@ use modelfleet_fleet::Key;
 use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::time::Time;
 
+pub(crate) use listen::everything;
 pub use listen::{listen, receive};
 pub use watch::{hand_on, rollout_changed, version_changed, watch};
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::run::everything;
 
 /// How often the file is looked at: Kubernetes brings a changed ConfigMap or Secret within a minute or so.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -151,8 +152,10 @@ impl TrustEnd {
     }
 }
 
-/// Looks at the trust file until `stop`, and takes it when it has changed. One that cannot be used changes nothing.
-pub async fn watch(ctx: Arc<Context>, files: TrustFiles, stop: CancellationToken) {
+/// Looks at the trust file until `stop`, and takes it when it has changed. One that cannot be used changes nothing; without files
+/// there is nothing to look at.
+pub async fn watch(ctx: Arc<Context>, files: Option<TrustFiles>, stop: CancellationToken) {
+    let Some(files) = files else { return };
     let mut last: Vec<u8> = Vec::new();
     loop {
         tokio::select! {
@@ -169,6 +172,8 @@ pub async fn watch(ctx: Arc<Context>, files: TrustFiles, stop: CancellationToken
         };
         if file != last {
             took(&ctx, &file, "the trust file", &stop);
+            // Fleets get it, and what it changes is decided.
+            everything(&ctx, None);
             last = file;
         }
     }

@@ -83,7 +83,7 @@ async fn answer(shown: Shown, path: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let stop = CancellationToken::new();
-    let server = tokio::spawn(http::serve(address, shown, stop.clone()));
+    let server = tokio::spawn(http::serve(address, shown, true, stop.clone()));
     let mut stream = loop {
         match tokio::net::TcpStream::connect(address).await {
             Ok(stream) => break stream,

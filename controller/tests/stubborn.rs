@@ -250,7 +250,12 @@ async fn a_leader_that_cannot_watch_its_objects_is_not_ready_and_says_why() {
     assert_eq!(kind, "rollouts");
     let port = free_port().unwrap();
     shown.set(Stand::Leading(Arc::new(context)));
-    tokio::spawn(serve(([127, 0, 0, 1], port).into(), shown, tokio_util::sync::CancellationToken::new()));
+    tokio::spawn(serve(
+        ([127, 0, 0, 1], port).into(),
+        shown,
+        true,
+        tokio_util::sync::CancellationToken::new(),
+    ));
     metrics.watch_is_well("rollouts");
     let ready = || wait("an answer", || http::request(("127.0.0.1", port), "GET", "/readyz", "").ok());
     assert_eq!(ready(), (200, "leading\n".to_owned()));

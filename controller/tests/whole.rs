@@ -9,8 +9,12 @@
 mod fencing;
 #[path = "whole/fleet.rs"]
 mod fleet;
+#[path = "whole/metrics.rs"]
+mod metrics;
 #[path = "whole/plant.rs"]
 mod plant;
+#[path = "whole/single_devices.rs"]
+mod single_devices;
 #[path = "whole/trusted.rs"]
 mod trusted;
 

@@ -289,6 +289,37 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The settings that are packaged: each is one of the agent's, with a value that it takes, and the API is on a socket.
+    #[test]
+    fn the_packaged_settings_are_the_agents() {
+        use clap::CommandFactory as _;
+        let file = include_str!("../../packaging/agent/agent.env");
+        let unit = include_str!("../../packaging/agent/modelfleet-agent.service");
+        let settings: Vec<(&str, &str)> = file
+            .lines()
+            .map(|line| line.trim_start_matches('#'))
+            .filter(|line| line.starts_with("MODELFLEET_"))
+            .filter_map(|line| line.split_once('='))
+            .collect();
+        assert!(settings.len() > 10, "{settings:?}");
+        let mut command = Cli::command();
+        let run = command.find_subcommand_mut("run").unwrap();
+        let mut words = vec!["modelfleet-agent".to_owned(), "run".to_owned()];
+        for (name, value) in settings {
+            let known = |argument: &&clap::Arg| argument.get_env().is_some_and(|env| env == name);
+            let argument = run.get_arguments().find(known).unwrap_or_else(|| panic!("{name} is no setting"));
+            words.extend([format!("--{}", argument.get_long().unwrap()), value.to_owned()]);
+        }
+        let Command::Run(run) = Cli::try_parse_from(words).unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!(run.listen, "unix:/run/modelfleet/agent.sock".parse().unwrap());
+        assert!(
+            unit.contains("RuntimeDirectory=modelfleet\n")
+                && unit.contains("ExecStart=/usr/bin/modelfleet-agent run\n")
+        );
+    }
+
     #[test]
     fn a_label_that_the_controller_would_refuse_is_refused_here() {
         assert_eq!(label("site=Hall-7"), Ok(("site".to_owned(), "Hall-7".to_owned())));

@@ -7,6 +7,7 @@ mod outputs;
 mod parts;
 mod record_writes;
 mod restore;
+mod trust;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use modelfleet_agent_core::interface::{Input, Moment, Output, Record, Role, Step
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::time::Time;
-use modelfleet_protocol::trust::TrustDocument;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -156,35 +156,13 @@ impl Device {
                 inputs.push(Input::Memory { exceeded });
             }
         }
-        self.explain_what_is_forbidden();
-        let trust = self.agent.trust().filter(|document| document.has_expired(now));
-        self.models.set_problem(Problem::Trust, trust.map(|document| past_trust(document, now)));
+        self.look_at_trust(now);
         self.models.set_problem(Problem::Clock, self.clock.past_all_plans().map(past_all_plans));
         if self.disk_space.is_available(self.store.dir()) {
             inputs.push(Input::RoomOnDisk);
         }
         for input in inputs {
             self.feed(input).await;
-        }
-    }
-
-    /// The trust document may be another one: its artifact keys count in place of those of the settings.
-    fn follow_trust(&self) {
-        if let Some(document) = self.agent.trust() {
-            self.fetcher.keys.replace_by(&document.artifact_keys);
-        }
-        self.explain_what_is_forbidden();
-    }
-
-    /// Programs on the device are told why a model does not answer, if its floor forbids the build that is wanted.
-    fn explain_what_is_forbidden(&self) {
-        let forbidden = self.agent.forbidden();
-        for (build, _) in &forbidden {
-            // After a restart, no build may have answered yet.
-            let _ = self.models.entry(&build.model);
-        }
-        for model in self.models.all() {
-            model.set_forbidden(forbidden.iter().find(|(build, _)| build.model == *model.name()));
         }
     }
 
@@ -350,17 +328,6 @@ fn past_all_plans(by: Duration) -> String {
     format!(
         "by this device's clock all plans expired {hours} hours ago, so nothing new is installed; the installed models keep \
          running. Check the clock; if it is right, check that the controller runs and reaches the broker"
-    )
-}
-
-/// What is told of a trust document that has expired.
-fn past_trust(document: &TrustDocument, now: Time) -> String {
-    let hours = now.since_ms(document.expires) / 3_600_000;
-    format!(
-        "by this device's clock version {} of the trust document expired {hours} hours ago, so nothing new is installed; the \
-         installed models keep running. Check the clock; if it is right, sign a new document with `kubectl modelfleet trust \
-         sign`",
-        document.version
     )
 }
 

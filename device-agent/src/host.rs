@@ -255,7 +255,7 @@ fn open_onnxruntime(library: &Path, threads: usize, isolation: &Isolation) -> Op
     match isolation {
         Isolation::None => match OnnxRuntime::open(library, threads) {
             Ok(engine) => {
-                if std::env::var_os("ORT_DISABLE_TELEMETRY").is_none() {
+                if std::env::var_os(crate::telemetry::OFF).is_none() {
                     warn!(
                         "ONNX Runtime reports to its maker from this process; start it with ORT_DISABLE_TELEMETRY=1"
                     );

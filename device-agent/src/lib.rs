@@ -20,5 +20,6 @@ pub mod serve;
 pub mod signal;
 pub mod slots;
 pub mod store;
+pub mod telemetry;
 pub mod tensor;
 pub mod tls;

@@ -9,6 +9,7 @@ mod inbox;
 mod options;
 mod outbox;
 mod settings;
+mod subscription;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +18,11 @@ use modelfleet_protocol::envelope::Signed;
 use modelfleet_protocol::overrides::Override;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::presence::Presence;
-use modelfleet_protocol::topic::{Channel, Topic, device_filters, trust_filter};
+use modelfleet_protocol::topic::{Channel, Topic};
 use modelfleet_protocol::trust::TrustDocument;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Filter, Packet, PubAckReason, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason};
 use rumqttc::v5::{AsyncClient, Event, EventLoop};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -45,8 +46,6 @@ const SHORT_CONNECTIONS_TOLD: u32 = 4;
 /// Longest time to close a connection in order.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Filters of plans and overrides in a subscription.
-const ORDERS: usize = 2;
 /// The broker may take this many keep-alive intervals to acknowledge a message.
 const ALIVE_PER_ACKNOWLEDGEMENT: u32 = 3;
 
@@ -272,43 +271,6 @@ impl Link {
             _ => {}
         }
         Ok(())
-    }
-
-    /// What the device subscribes to; the trust document first, because it says which plans count.
-    fn filters(&self) -> Vec<Filter> {
-        let (namespace, device) = (&self.settings.namespace, &self.settings.device);
-        let trust = self.inbox.follows_trust().then(|| trust_filter(namespace));
-        let paths = trust.into_iter().chain(device_filters(namespace, device));
-        paths.map(|path| Filter::new(path, QoS::AtLeastOnce)).collect()
-    }
-
-    /// The broker has answered a subscription. Plans and overrides come last in each of them. A device that receives none
-    /// does not count as connected; one that receives no trust document goes on with the one that it holds.
-    fn subscribed(&self, codes: &[SubscribeReasonCode]) -> Result<(), LinkError> {
-        let refused = |code: &SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
-        let device = &self.settings.device;
-        let trust = codes.len().saturating_sub(ORDERS);
-        if codes.iter().skip(trust).any(refused) {
-            warn!(%device, ?codes, "the broker refused a subscription; check that the account may read plans and overrides");
-            return Err("the broker refused a subscription".into());
-        }
-        if codes.iter().any(refused) {
-            warn!(%device, ?codes, "the broker refused the subscription to the trust document, so the device follows no new one; check that the account may read it");
-        }
-        Ok(())
-    }
-
-    /// Asks the broker for its plans and overrides once more, if there is a reason.
-    fn ask_for_plans(&self, client: &AsyncClient) {
-        if !self.outbox.take_ask_for_plans() {
-            return;
-        }
-        let filters = device_filters(&self.settings.namespace, &self.settings.device);
-        let filters = filters.map(|path| Filter::new(path, QoS::AtLeastOnce));
-        if let Err(error) = client.try_subscribe_many(filters) {
-            debug!(%error, "the MQTT client's queue is full");
-            self.outbox.ask_for_plans();
-        }
     }
 
     /// The broker has sent the plans that it has: those of other models, and newer ones, it gets from the device, once a

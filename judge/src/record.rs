@@ -95,6 +95,14 @@ pub struct Record {
     /// For each device, in their order, the number of its value of each watched label; empty: nothing is watched.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watched: Vec<[u16; WATCHED_MAX]>,
+    /// Length of a window, milliseconds, where `placed` says something.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub window_ms: u64,
+    /// For each device, in their order, the number of the place that it shares with others (0: none), when it was heard last in
+    /// milliseconds, and whether it lost its connection with others there (1) and so says nothing of silence; empty: none
+    /// did. The evidence rule finds that again, the judge does not read it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placed: Vec<[u64; 3]>,
     /// One row for each merged window: rule, arm, window, breached, value and threshold (thousandths), devices known
     /// and bad, samples.
     pub merged: Vec<[i64; 9]>,
@@ -220,6 +228,8 @@ impl Record {
             seed: observations.seed,
             devices: observations.devices.iter().map(|d| device(d, observations.slos.len())).collect(),
             watched: watched(observations.devices),
+            window_ms: 0,
+            placed: Vec::new(),
             merged: observations.merged.iter().map(merged).collect(),
             before: before.to_text(),
             answer: Answer::of(answer),

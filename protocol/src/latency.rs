@@ -146,6 +146,12 @@ impl LatencyHistogram {
         Some(u64::MAX)
     }
 
+    /// The buckets that hold something, with their counts.
+    pub fn buckets(&self) -> impl Iterator<Item = (i32, u64)> {
+        let all = self.counts.iter().enumerate().map(|(i, &count)| (self.offset + i as i32, count));
+        all.filter(|(_, count)| *count > 0)
+    }
+
     /// How many durations are in buckets wholly above `nanos`.
     #[must_use]
     pub fn count_above(&self, nanos: u64) -> u64 {

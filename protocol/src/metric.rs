@@ -5,12 +5,14 @@
 //! and `docs/metrics.md`.
 
 mod table;
+mod words;
 
 use crate::bins::Bins;
 use crate::generated::Counters;
 use crate::window::WindowSummary;
 
 pub use table::{Metric, TABLE};
+pub use words::{Measured, sentence};
 
 /// All that is known of a metric.
 #[derive(Clone, Copy, Debug)]

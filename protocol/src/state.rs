@@ -264,15 +264,24 @@ impl FailureCode {
         )
     }
 
+    /// Whether it is the device's own trouble, which says nothing about the model: it leaves the denominator until the device
+    /// is well again.
+    #[must_use]
+    pub fn is_own_trouble(self) -> bool {
+        use FailureCode as F;
+        matches!(self, F::DiskFull | F::DiskUnreadable | F::Unproven)
+    }
+
     /// Whether it speaks against the model and not against the way there: the judge's hard stops.
+    ///
+    /// Bytes that are not those of the plan, or that a trusted key has not signed, are refused before anything runs. They say
+    /// what a store, a network or a device's keys are like: one that serves bytes must not be able to have a version rejected.
     #[must_use]
     pub fn is_hard_stop(self) -> bool {
         use FailureCode as F;
         matches!(
             self,
-            F::DigestMismatch
-                | F::SignatureInvalid
-                | F::LoadRefused
+            F::LoadRefused
                 | F::SelfTestMismatch
                 | F::SignatureMismatch
                 | F::ProbationErrors
@@ -353,5 +362,54 @@ impl Failure {
             detail.truncate(end);
         }
         Failure { code, detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whose fault each code is: one line for each, so that a new code is given a place.
+    #[test]
+    fn every_code_is_the_fault_of_one() {
+        use FailureCode as F;
+        let of_the_model = [
+            F::LoadRefused,
+            F::SelfTestMismatch,
+            F::SignatureMismatch,
+            F::ProbationErrors,
+            F::ProbationTimeout,
+            F::CrashLoop,
+            F::MemoryExceeded,
+        ];
+        let unable = [
+            F::EngineMissing,
+            F::OpsetMissing,
+            F::OperatorMissing,
+            F::MemoryShort,
+            F::LabelMissing,
+            F::FormatUnknown,
+            F::VersionForbidden,
+        ];
+        let own_trouble = [F::DiskFull, F::DiskUnreadable, F::Unproven];
+        // Of the store, the network, the site or the device's keys: told and counted, and no reason to go back.
+        let of_the_way =
+            [F::DigestMismatch, F::SignatureInvalid, F::DownloadExhausted, F::ContactLost, F::Unknown];
+        let place = |code: F| (code.is_hard_stop(), code.is_incompatibility(), code.is_own_trouble());
+        for code in of_the_model {
+            assert_eq!(place(code), (true, false, false), "{code:?}");
+        }
+        for code in unable {
+            assert_eq!(place(code), (false, true, false), "{code:?}");
+        }
+        for code in own_trouble {
+            assert_eq!(place(code), (false, false, true), "{code:?}");
+        }
+        for code in of_the_way {
+            assert_eq!(place(code), (false, false, false), "{code:?}");
+        }
+        // The last one, so that the lists hold all.
+        let all = of_the_model.len() + unable.len() + own_trouble.len() + of_the_way.len();
+        assert_eq!(all, F::Unknown as usize + 1);
     }
 }

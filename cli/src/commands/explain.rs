@@ -129,9 +129,12 @@ fn margin(status: &RolloutStatus) -> Option<String> {
 
 fn verdict(verdict: &Verdict) -> String {
     let mut facts = Vec::new();
+    if let Some(measured) = &verdict.measured {
+        facts.push(measured.clone());
+    }
     if let Some(value) = &verdict.value {
         let bound = verdict.threshold.as_ref().map(|bound| format!(", bound {bound}")).unwrap_or_default();
-        facts.push(format!("measured {value}{bound}"));
+        facts.push(format!("{value} of the windows outside the limit{bound}"));
     }
     if let Some(estimate) = &verdict.estimate {
         let interval = match (&verdict.low, &verdict.high) {
@@ -202,8 +205,9 @@ status:
   margins: [{stage: canary, marginPpm: 5000000, basis: Planner}]
   judge: {errorBudgetPpm: 10000, spentPpm: 310, looks: 1}
   verdicts:
-  - {slo: false-alarms, verdict: Degraded, judgedBy: Statistical, value: 24%, threshold: 5%, estimate: "9.1", low: "4.2",
-     devices: 5, windows: 30, spentPpm: 310, sentence: "too many false alarms", at: "2026-08-01T12:00:00Z"}
+  - {slo: false-alarms, verdict: Degraded, judgedBy: Statistical, value: 24%, estimate: "9.1", low: "4.2",
+     devices: 5, windows: 30, spentPpm: 310, sentence: "too many false alarms", at: "2026-08-01T12:00:00Z",
+     measured: "false alarms 12 % (9 to 15), controls 2 %, at most 5 %; 5 devices, 9 controls"}
   decisions:
   - {at: "2026-08-01T11:00:00Z", decision: Start, reason: Ready}
   - {at: "2026-08-01T12:00:00Z", stage: canary, decision: RollBack, reason: SloBreach, message: "24% above 5%"}
@@ -225,7 +229,7 @@ rollout/pump: RolledBack, stage canary
 Verdicts
   false-alarms: Degraded at 2026-08-01T12:00:00Z
     too many false alarms
-    measured 24%, bound 5%; 9.1 times the rate without the version (at least 4.2); 5 devices, 30 windows; \
+    false alarms 12 % (9 to 15), controls 2 %, at most 5 %; 5 devices, 9 controls; 24% of the windows outside the limit; 9.1 times the rate without the version (at least 4.2); 5 devices, 30 windows; \
              spent 0.031% of the error budget
 
 Error budget: 0.031% of 1% spent in 1 look (chance of a false rollback)

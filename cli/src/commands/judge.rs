@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use modelfleet_evidence::verdict;
+use modelfleet_evidence::{CutOffAgain, cut_off_again, verdict};
 use modelfleet_judge::record::{Answer, LINE_BYTES_MAX, Record, RecordError};
 
 use crate::outcome::Outcome;
@@ -84,6 +84,28 @@ pub fn run(arguments: &JudgeArguments) -> Result<Outcome, ReplayError> {
     }
 }
 
+/// Looks of the stage, and those at the objective whose labels come last.
+fn looks_reached(record: &Record) -> String {
+    let [reached, planned] = record.looks;
+    let late = record.rules.iter().filter(|rule| rule.late_windows > 0);
+    let slowest = late.filter_map(|rule| Some((rule.looks?, rule))).min_by_key(|([reached, _], _)| *reached);
+    slowest.map_or_else(
+        || format!("{reached}/{planned}"),
+        |([own, planned], rule)| {
+            let delay = counted(i64::try_from(rule.late_windows).unwrap_or(i64::MAX), "window");
+            format!("{reached}/{planned}, {} {own}/{planned} (labels {delay} late)", rule.name)
+        },
+    )
+}
+
+/// What the judge said, and that devices lost their connection together, which is no sign of the version.
+fn with_places(answer: &Answer, cut_off: Option<&CutOffAgain>) -> String {
+    match cut_off {
+        Some(cut_off) if answer.advice == "Wait" => format!("{}; {}", answer.sentence, cut_off.sentence),
+        _ => answer.sentence.clone(),
+    }
+}
+
 fn replay(arguments: &ReplayArguments) -> Result<Outcome, ReplayError> {
     let path = &arguments.file;
     let failed = |source| ReplayError::Read { path: path.clone(), source };
@@ -105,11 +127,17 @@ fn replay(arguments: &ReplayArguments) -> Result<Outcome, ReplayError> {
         let record = Record::from_line(text.trim_end()).map_err(wrong)?;
         let assessment = record.replay().map_err(wrong)?;
         let answer = Answer::of(&assessment);
-        let same = answer == record.answer;
+        let cut_off = cut_off_again(&record);
+        let same = answer == record.answer && cut_off.as_ref().is_none_or(|cut_off| cut_off.same);
         different += usize::from(!same);
         if arguments.all || !same || answer.advice != advice {
-            let look = format!("{}/{}", record.looks[0], record.looks[1]);
-            let word = if same { "yes".to_owned() } else { format!("NO, was {}", record.answer.advice) };
+            let places_differ = cut_off.as_ref().is_some_and(|cut_off| !cut_off.same);
+            let word = match (same, places_differ) {
+                (true, _) => "yes".to_owned(),
+                (false, true) => "NO, other devices are cut off".to_owned(),
+                (false, false) => format!("NO, was {}", record.answer.advice),
+            };
+            let look = looks_reached(&record);
             table.row(vec![
                 number.to_string(),
                 record.place,
@@ -117,7 +145,7 @@ fn replay(arguments: &ReplayArguments) -> Result<Outcome, ReplayError> {
                 answer.advice.clone(),
                 format!("{:?}", verdict(assessment.advice, assessment.verdict)),
                 word,
-                answer.sentence.clone(),
+                with_places(&answer, cut_off.as_ref()),
             ]);
         }
         advice = answer.advice;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
-use modelfleet_judge::record::{Record, RecordError};
+use modelfleet_judge::record::RecordError;
 use modelfleet_rollout::PolicyError;
 use modelfleet_simulation::{Method, Rule, ScenarioError, Simulation, Summary, Tested};
 
@@ -202,7 +202,7 @@ fn record(simulation: &Simulation, seed: u64, path: &Path) -> Result<i64, Simula
     let mut file = BufWriter::new(File::create(path).map_err(failed)?);
     let (mut looks, mut problem) = (0, None);
     simulation.run(seed, 0, &mut |look| {
-        let record = Record::of(look.place, look.observations, look.before, look.assessment);
+        let record = look.record();
         let written = record.to_line().map_err(SimulateError::Record);
         let written = written.and_then(|line| writeln!(file, "{line}").map_err(failed));
         problem = problem.take().or(written.err());

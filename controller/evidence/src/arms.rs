@@ -90,6 +90,8 @@ pub struct Subject {
     pub arm: Arm,
     /// See [`Facts::is_attempted`]; and its silence is its own, not that of its place ([`Arms::cut_off`]).
     pub attempted: bool,
+    /// It lost its connection with others of its place, so that its silence says nothing of the candidate.
+    pub left_out: bool,
     /// See [`Facts::is_active`].
     pub active: bool,
     /// It is active and has reported no window by which it is judged: it settles after its change of models.
@@ -123,6 +125,7 @@ impl Subject {
             site: device.site(),
             arm,
             attempted: facts.is_attempted(arm, windows.opened(), activated),
+            left_out: false,
             active: arm == Arm::Canary && facts.is_active(),
             settling: false,
             heard: facts.is_heard(moment),
@@ -215,6 +218,11 @@ impl Arms {
     #[must_use]
     pub fn subjects(&self) -> &[Subject] {
         &self.subjects
+    }
+
+    /// The same, each with when it was heard last.
+    pub(crate) fn subjects_heard(&self) -> impl Iterator<Item = (&Subject, Time)> {
+        self.subjects.iter().zip(self.heard.iter().copied())
     }
 
     /// Codes of the failures that speak against the model.

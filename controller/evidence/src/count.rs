@@ -38,6 +38,10 @@ pub fn count(view: &mut FleetView, facts: &Facts, moment: &Moment) {
         view.incompatible += 1;
         return;
     }
+    if facts.has_own_trouble() {
+        view.own_trouble += 1;
+        return;
+    }
     let downloaded = matches!(facts.phase, Some(Phase::Downloaded | Phase::Reverted | Phase::RolledBack));
     view.eligible += 1;
     view.reachable += one(facts.online);

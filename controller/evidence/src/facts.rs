@@ -65,11 +65,11 @@ impl Facts {
     ///
     /// A member is a canary; so is a device that was set aside: without it, failures that come one by one would never be
     /// tested together. A device that the stage could draw from and that has nothing to do with the candidate is a
-    /// control. A device that cannot run the build is neither.
+    /// control. A device that cannot run the build, or that has trouble of its own, is neither.
     #[must_use]
     #[inline]
     pub fn arm(&self) -> Option<Arm> {
-        if self.is_incompatible() || self.set_aside_by_user {
+        if self.is_incompatible() || self.has_own_trouble() || self.set_aside_by_user {
             return None;
         }
         if self.member || self.set_aside {
@@ -118,6 +118,15 @@ impl Facts {
         }
     }
 
+    /// Its own trouble keeps it from the build, such as a full disk: no failure of the model. It counts again when it is well.
+    /// One that was set aside stays the failure that it was.
+    #[must_use]
+    #[inline]
+    pub fn has_own_trouble(&self) -> bool {
+        let told = self.has_ended() && self.code.is_some_and(FailureCode::is_own_trouble);
+        told && !self.set_aside && !self.is_unproven()
+    }
+
     /// It tried and could not, or went back by itself.
     #[must_use]
     #[inline]
@@ -136,7 +145,7 @@ impl Facts {
     #[must_use]
     #[inline]
     pub fn has_failed(&self) -> bool {
-        self.has_ended() && !self.is_unproven()
+        self.has_ended() && !self.is_unproven() && !self.has_own_trouble()
     }
 
     /// The failure that speaks against the model. A device that was set aside stays failed, whatever it says of itself

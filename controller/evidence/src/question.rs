@@ -1,11 +1,13 @@
 //! What the judge is asked at a look.
 
 use modelfleet_judge as judge;
+use modelfleet_judge::record::Record;
 use modelfleet_judge::{Assessment, HardRule, Looks, MergedWindow, SilenceRule, SloRule, StageState};
 use modelfleet_protocol::ids::{DeviceId, Digest};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Limits, Policy, State};
 
+use crate::recorded_places::record_places;
 use crate::{Arms, LookPlan, StageWindows};
 
 /// What the judge is asked: the stage, its rules, and both arms.
@@ -55,6 +57,18 @@ pub struct Asked<'a> {
     pub before: &'a StageState,
     /// The answer.
     pub assessment: &'a Assessment,
+    arms: &'a Arms,
+    window_ms: u64,
+}
+
+impl Asked<'_> {
+    /// As a record, with where devices were if some lost their connection together.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        let mut record = Record::of(self.place, self.observations, self.before, self.assessment);
+        record_places(&mut record, self.arms, self.window_ms);
+        record
+    }
 }
 
 impl<'a> Question<'a> {
@@ -96,6 +110,8 @@ impl<'a> Question<'a> {
             observations: &observations,
             before: self.before,
             assessment: &assessment,
+            arms: self.arms,
+            window_ms: self.windows.length_ms(),
         });
         // The rollout waits for the objective that is judged last.
         let gates = rules.iter().filter(|rule| rule.on_breach != judge::OnBreach::Observe);

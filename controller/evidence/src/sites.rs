@@ -125,7 +125,7 @@ pub(crate) fn leave_out(subjects: &mut [Subject], heard: &[Time], window_ms: u64
         if (subject.site > 0 && of_site(subject.site)) || (subject.site == 0 && since) {
             cut.all.add(subject.arm, true);
             cut.sites.push(subject.site);
-            subject.attempted = false;
+            (subject.attempted, subject.left_out) = (false, true);
         }
     }
     cut.sites.sort_unstable();

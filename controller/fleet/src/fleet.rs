@@ -17,6 +17,7 @@ use crate::left_out::Omitted;
 use crate::merged::Samples;
 use crate::shards::{Hashed, IdHash, Shards};
 use crate::single_devices::Directed;
+use crate::wrong_clocks::WrongClocks;
 
 /// The devices of one namespace as they are at one moment. It costs a few hundred pointers to take and to clone, however
 /// many devices there are, and does not change: a decision by it needs no lock.
@@ -48,6 +49,12 @@ impl Fleet {
     #[must_use]
     pub fn omitted(&self) -> Omitted {
         Omitted::of(self.devices.shards().map(|shard| &shard.left_out))
+    }
+
+    /// The devices whose clocks are wrong.
+    #[must_use]
+    pub fn wrong_clocks(&self) -> WrongClocks {
+        WrongClocks::of(self.devices.shards().map(|shard| &shard.clocks))
     }
 
     /// The report samples of a model that is being rolled out.

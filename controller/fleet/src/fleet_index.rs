@@ -16,6 +16,7 @@ use modelfleet_protocol::state::{DeviceState, StateError};
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::Channel;
 
+use crate::arrivals::Arrived;
 use crate::clones::{self, Start};
 use crate::device::{Device, Texts, is_newer};
 use crate::enrolment::{Enrolment, Standing};
@@ -28,6 +29,7 @@ use crate::room::Room;
 use crate::shards::{Hashed, Shards};
 use crate::single_devices::SingleDevices;
 use crate::windows::Counting;
+use crate::wrong_clocks::Offset;
 
 /// Most bytes of a presence message.
 const PRESENCE_BYTES_MAX: usize = 1024;
@@ -72,11 +74,13 @@ pub struct Folded {
     pub change: Change,
     /// What is wrong with it, if anything.
     pub problem: Option<String>,
+    /// The windows of a report that were not known before.
+    pub arrived: Option<Box<Arrived>>,
 }
 
 impl Folded {
     fn good(change: Change) -> Folded {
-        Folded { change, problem: None }
+        Folded { change, problem: None, arrived: None }
     }
 }
 
@@ -215,7 +219,7 @@ impl FleetIndex {
     pub fn fold(&mut self, channel: &Channel, payload: &[u8], retained: bool, now: Time) -> Folded {
         match self.try_fold(channel, payload, retained, now) {
             Ok(folded) => folded,
-            Err(problem) => Folded { change: Change::Nothing, problem: Some(problem) },
+            Err(problem) => Folded { change: Change::Nothing, problem: Some(problem), arrived: None },
         }
     }
 
@@ -326,6 +330,8 @@ impl FleetIndex {
         let heard = if retained { now.min(Time(report.sent_at_ms)) } else { now };
         self.admit(device)?;
         self.note_heard(heard);
+        // What lay at the broker before we connected was counted when it came, by this process or the one before.
+        let arrived = Arrived::of(&report, self.reported_end(device, model)).map(Box::new);
         let changed = self.take_report(device, model, &report, heard)?;
         let most = modelfleet_evidence::AHEAD_MAX;
         let problem = (ahead > 0).then(|| {
@@ -335,7 +341,7 @@ impl FleetIndex {
             )
         });
         let change = if changed { Change::Model(model.clone()) } else { Change::Nothing };
-        Ok(Folded { change, problem })
+        Ok(Folded { change, problem, arrived: arrived.filter(|_| changed && !retained) })
     }
 
     fn fold_state(
@@ -356,7 +362,11 @@ impl FleetIndex {
         self.admit(device)?;
         self.note_heard(if retained { now.min(state.at) } else { now });
         self.single.note_told(device.id, state.overridden.take());
-        Ok(Folded { change: self.take_state(device, state), problem })
+        // What lay at the broker says what the clock was like when it was sent.
+        if !retained {
+            self.note_clock(device, Offset::of(state.at, now));
+        }
+        Ok(Folded { change: self.take_state(device, state), problem, arrived: None })
     }
 
     /// A state that cannot be taken. One that is `beyond` what may be makes the one before worthless: by which labels the
@@ -373,7 +383,7 @@ impl FleetIndex {
         let known = self.devices.get_mut(device).is_some_and(|entry| entry.forget_labels(&mut self.texts));
         let news = self.devices.shard_mut(device).left_out.note(device.id, &reason);
         let change = if known || news { Change::Device } else { Change::Nothing };
-        Ok(Folded { change, problem: Some(reason) })
+        Ok(Folded { change, problem: Some(reason), arrived: None })
     }
 
     fn admit(&mut self, device: Hashed<'_>) -> Result<(), String> {
@@ -437,6 +447,13 @@ impl FleetIndex {
         true
     }
 
+    /// One past the last window that a device has reported of a model.
+    fn reported_end(&self, device: Hashed<'_>, model: &ModelName) -> u64 {
+        let number = self.texts.models.find(model);
+        let kept = number.zip(self.devices.get(device)).and_then(|(number, entry)| entry.model(number));
+        kept.and_then(|kept| kept.report.as_ref()).map_or(0, |report| report.windows.end())
+    }
+
     fn take_report(
         &mut self,
         device: Hashed<'_>,
@@ -462,6 +479,13 @@ impl FleetIndex {
             Samples::take(samples, device.id, report);
         }
         Ok(true)
+    }
+
+    fn note_clock(&mut self, device: Hashed<'_>, offset: Option<Offset>) {
+        // As a rule a clock is right and was, and no shard is copied for it.
+        if offset.is_some() || self.devices.shard(device).clocks.has(device.id) {
+            self.devices.shard_mut(device).clocks.note(device.id, offset);
+        }
     }
 
     fn note_heard(&mut self, at: Time) {

@@ -17,10 +17,10 @@ pub(crate) const ECHO_MAX_MS: u64 = 5_000;
 
 /// The plans that the broker holds.
 pub struct Ledger {
-    /// The key that signs our own plans.
-    own: KeyId,
     /// Plans by these keys count.
     trusted: Arc<[VerifyingKey]>,
+    /// The highest epoch that a leader can have by now, and whether plans with a higher one count for nothing.
+    latest: (u64, bool),
     entries: BTreeMap<Key, Entry>,
     /// The newest plan of each model that the broker has ever held. It outlives the connection: an older one that was put
     /// in its place says nothing.
@@ -37,15 +37,6 @@ pub struct Ledger {
 struct Known {
     plan: Arc<Plan>,
     by: KeyId,
-}
-
-/// What a plan that counts is ordered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// Its epoch.
-    pub epoch: u64,
-    /// Our own key signed it. Devices order what each key has signed by itself, so that the epochs of another key do not bind us.
-    pub own: bool,
 }
 
 #[derive(Default)]
@@ -84,8 +75,8 @@ impl Ledger {
     #[must_use]
     pub fn new(key: VerifyingKey) -> Ledger {
         Ledger {
-            own: KeyId::of(&key),
             trusted: [key].into(),
+            latest: (u64::MAX, false),
             entries: BTreeMap::new(),
             known: BTreeMap::new(),
             highest: BTreeMap::new(),
@@ -104,6 +95,12 @@ impl Ledger {
         }
     }
 
+    /// No leader can have a higher epoch than this one by now: a thief of a plan key has signed it. With `refused` such plans count
+    /// for nothing; otherwise they are told, as those of a later leader.
+    pub fn bound_epochs(&mut self, latest: u64, refused: bool) {
+        self.latest = (latest, refused);
+    }
+
     /// Forgets what was sent and held: the connection is new, and the broker will say what it holds.
     pub fn reconnect(&mut self) {
         self.entries.clear();
@@ -119,13 +116,15 @@ impl Ledger {
     /// The plan of a model in an envelope that a key that counts has signed.
     fn open(&self, key: &Key, payload: &[u8]) -> Option<Known> {
         let Signed { what: plan, by } = open_signed_plan(&self.trusted, payload).ok()?;
+        let (latest, refused) = self.latest;
         let fits = (&plan.namespace, &plan.model) == (&key.0, &key.1);
-        fits.then(|| Known { plan: Arc::new(plan), by })
+        let can_be = !refused || plan.order.epoch <= latest;
+        (fits && can_be).then(|| Known { plan: Arc::new(plan), by })
     }
 
-    /// A plan arrived from the broker. Returns what one that counts is ordered by; one that is older than what the same key has
-    /// signed before does not count.
-    pub fn take(&mut self, key: &Key, payload: &[u8]) -> Option<Taken> {
+    /// A plan arrived from the broker. Returns the epoch of one that counts; one that is older than what the broker has held before
+    /// does not, as devices order the plans of all keys that the trust document names.
+    pub fn take(&mut self, key: &Key, payload: &[u8]) -> Option<u64> {
         let opened = self.open(key, payload);
         let entry = self.entries.entry(key.clone()).or_default();
         (entry.occupied, entry.displaced) = (!payload.is_empty(), false);
@@ -134,10 +133,7 @@ impl Ledger {
             return None;
         };
         let envelope = Digest::of(payload);
-        let newer = self
-            .known
-            .get(key)
-            .filter(|known| known.by == opened.by && known.plan.order.replaces(&opened.plan.order));
+        let newer = self.known.get(key).filter(|known| known.plan.order.replaces(&opened.plan.order));
         if let Some(newer) = newer {
             (entry.held, entry.displaced) = (Some(newer.clone()), true);
             return None;
@@ -146,13 +142,12 @@ impl Ledger {
             entry.sent = None;
         }
         let order = opened.plan.order;
-        let own = opened.by == self.own;
         entry.held = Some(opened.clone());
-        self.known.insert(key.clone(), opened);
-        if own {
-            self.raise(key, order.revision);
+        if order.epoch <= self.latest.0 {
+            self.known.insert(key.clone(), opened);
         }
-        Some(Taken { epoch: order.epoch, own })
+        self.raise(key, order.revision);
+        Some(order.epoch)
     }
 
     /// A device has sent the plan that it holds. True for one that is ours, and that is newer than what the broker holds and
@@ -164,9 +159,7 @@ impl Ledger {
         let Some(opened) = opened.filter(newer).filter(|known| self.is_newer(key, known)) else {
             return false;
         };
-        if opened.by == self.own {
-            self.raise(key, opened.plan.order.revision);
-        }
+        self.raise(key, opened.plan.order.revision);
         self.recalled.insert(key.clone(), opened);
         true
     }
@@ -177,12 +170,9 @@ impl Ledger {
         self.recalled.get(key).filter(|known| self.is_newer(key, known)).map(|known| &known.plan)
     }
 
-    /// Whether a plan is newer than the newest that we know to be at the broker. Plans of two keys have no order.
+    /// Whether a plan is newer than the newest that we know to be at the broker.
     fn is_newer(&self, key: &Key, one: &Known) -> bool {
-        let Some(entry) = self.entries.get(key) else { return true };
-        let sent = entry.sent.as_ref().map(|sent| (&sent.plan, &self.own));
-        let newest = sent.or(entry.held.as_ref().map(|held| (&held.plan, &held.by)));
-        newest.is_none_or(|(plan, by)| *by == one.by && one.plan.order.replaces(&plan.order))
+        self.newest(key).is_none_or(|newest| one.plan.order.replaces(&newest.order))
     }
 
     /// The newest plan of a model: the one that was sent last, else the one that the broker holds.
@@ -281,7 +271,7 @@ mod tests {
         ledger.note_sent(&key(), sent, bytes.clone(), Time(0));
         assert_eq!(ledger.due(&key(), &wanted, 2, Time(1)), Due::Echo(Time(ECHO_MAX_MS)));
         assert_eq!(ledger.due(&key(), &wanted, 2, Time(ECHO_MAX_MS)), Due::Again(bytes.clone()));
-        assert_eq!(ledger.take(&key(), &bytes), Some(Taken { epoch: 2, own: true }));
+        assert_eq!(ledger.take(&key(), &bytes), Some(2));
         assert_eq!(ledger.due(&key(), &wanted, 2, Time(ECHO_MAX_MS)), Due::Nothing);
         assert_eq!(ledger.due(&key(), &wanted, 3, Time(2)), Due::Sign(1), "another leader");
         assert_eq!(ledger.due(&key(), &plan(0, 0, 6), 2, Time(2)), Due::Sign(1), "another plan");
@@ -293,7 +283,7 @@ mod tests {
         let signer = SigningKey::from_bytes(&[7; 32]);
         let mut ledger = Ledger::new(signer.verifying_key());
         let ours = seal(&signer, PLAN_TYPE, &serde_json::to_vec(&plan(2, 8, 5)).unwrap());
-        assert_eq!(ledger.take(&key(), &ours), Some(Taken { epoch: 2, own: true }));
+        assert_eq!(ledger.take(&key(), &ours), Some(2));
         for payload in [&b""[..], b"garbage"] {
             assert_eq!(ledger.take(&key(), payload), None);
             assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 2, Time(0)), Due::Sign(8), "{payload:?}");
@@ -342,17 +332,34 @@ mod tests {
         let (old, new) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
         let mut ledger = Ledger::new(new.verifying_key());
         ledger.trust([old.verifying_key(), new.verifying_key()].into());
-        let thief = sealed(&old, &plan(EPOCH_MAX, REVISION_MAX, 5));
-        assert_eq!(ledger.take(&key(), &thief), Some(Taken { epoch: EPOCH_MAX, own: false }));
-        // The other key's orders bind its own plans alone.
-        assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 2, Time(0)), Due::Sign(0));
-        let ours = sealed(&new, &plan(2, 1, 5));
-        assert_eq!(ledger.take(&key(), &ours), Some(Taken { epoch: 2, own: true }));
-        ledger.take(&key(), &thief);
+        let before = sealed(&old, &plan(2, 4, 5));
+        assert_eq!(ledger.take(&key(), &before), Some(2));
+        assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 3, Time(0)), Due::Sign(4), "the other key's leader");
+        let ours = sealed(&new, &plan(3, 5, 5));
+        assert_eq!(ledger.take(&key(), &ours), Some(3));
+        assert_eq!(ledger.take(&key(), &before), None, "it is older");
         ledger.trust([new.verifying_key()].into());
-        assert!(ledger.newest(&key()).is_none(), "what the stolen key signed is nothing");
+        let thief = sealed(&old, &plan(EPOCH_MAX, REVISION_MAX, 5));
         assert_eq!(ledger.take(&key(), &thief), None);
-        assert!(!ledger.recall(&key(), &thief), "nor when a device sends it");
-        assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 2, Time(0)), Due::Sign(1));
+        assert!(ledger.newest(&key()).is_none() && !ledger.recall(&key(), &thief));
+        assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 3, Time(0)), Due::Sign(5));
+        // What the broker holds of a key is nothing once the key is gone.
+        ledger.take(&key(), &ours);
+        ledger.trust([old.verifying_key()].into());
+        assert!(ledger.newest(&key()).is_none());
+    }
+
+    #[test]
+    fn an_epoch_that_no_leader_can_have_is_told_or_counts_for_nothing() {
+        let signer = SigningKey::from_bytes(&[7; 32]);
+        let mut ledger = Ledger::new(signer.verifying_key());
+        let (thief, ours) = (sealed(&signer, &plan(EPOCH_MAX, 7, 5)), sealed(&signer, &plan(2, 8, 5)));
+        for refused in [false, true] {
+            ledger.bound_epochs(1_000, refused);
+            assert_eq!(ledger.take(&key(), &thief), (!refused).then_some(EPOCH_MAX));
+            // Either way our own plan is not older than it for good.
+            assert_eq!(ledger.take(&key(), &ours), Some(2));
+            assert_eq!(ledger.due(&key(), &plan(0, 0, 5), 2, Time(0)), Due::Nothing);
+        }
     }
 }

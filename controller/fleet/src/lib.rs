@@ -4,6 +4,8 @@
 //! written message by message; a [`Fleet`] is a copy of it at one moment, which costs a few hundred pointers to take and
 //! does not change.
 
+pub mod arm_values;
+pub mod arrivals;
 pub mod census;
 mod clones;
 pub mod device;
@@ -31,7 +33,9 @@ pub mod trust_held;
 pub mod unable;
 pub mod view;
 pub mod windows;
+pub mod wrong_clocks;
 
+pub use arrivals::Arrived;
 pub use enrolment::Enrolment;
 pub use fleet::Fleet;
 pub use fleet_index::{Change, FleetIndex, Folded};

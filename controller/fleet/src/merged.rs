@@ -25,6 +25,10 @@ use crate::windows::Counting;
 /// Most of them after the end, when what all devices suffer from is told and nothing is decided.
 pub const ENDED_SAMPLE_MAX: usize = 64;
 
+/// Most bytes that the reports of one arm take; the largest go first. A report of 30 windows with 7 features takes 20 kB, so
+/// that honest fleets keep all their devices.
+const ARM_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Reports of some devices of each arm. A copy shares the windows.
 #[derive(Clone, Debug)]
 pub struct Samples {
@@ -39,6 +43,8 @@ pub struct Samples {
 /// The windows of one device.
 #[derive(Debug)]
 struct SampledDevice {
+    /// What they take, about.
+    bytes: usize,
     /// When it activated the build that they are of, by its own clock.
     activated: Time,
     windows: Box<[Sampled]>,
@@ -50,6 +56,27 @@ struct Sampled {
     summary: WindowSummary,
     /// By indicator.
     tally: Tally,
+}
+
+/// What a window takes when it is kept: its counters, and eight bytes for each number of a list.
+fn bytes_of(window: &Window) -> usize {
+    let of_features: usize = window.features.iter().map(|bins| bins.counts.len()).sum();
+    let of_latency = window.latency.as_ref().map_or(0, |latency| latency.counts.len());
+    let of_confidence = window.confidence.as_ref().map_or(0, |bins| bins.counts.len());
+    let of_tally = window.tally.as_ref().map_or(0, |tally| tally.known.len() + tally.bad.len());
+    let numbers = of_features + of_latency + of_confidence + of_tally;
+    size_of::<Sampled>() + 8 * numbers + 32 * window.features.len()
+}
+
+/// Lets the largest reports go until the others fit.
+fn fit(arm: &mut BTreeMap<(u64, DeviceId), Arc<SampledDevice>>, most: usize) {
+    let mut total: usize = arm.values().map(|device| device.bytes).sum();
+    while total > most {
+        // Of several that are alike the last one, as where there are too many devices.
+        let largest = arm.iter().max_by_key(|(_, device)| device.bytes).map(|(key, _)| key.clone());
+        let Some(gone) = largest.and_then(|key| arm.remove(&key)) else { return };
+        total -= gone.bytes;
+    }
 }
 
 /// One window of all devices of an arm.
@@ -152,10 +179,27 @@ impl Samples {
             summary: WindowSummary::from(window),
             tally: window.tally.clone().unwrap_or_default(),
         };
-        let windows = report.windows.iter().filter(|w| w.span == 1).map(sampled).collect();
-        arm.insert(key, Arc::new(SampledDevice { activated: Time(report.activated_at_ms), windows }));
+        let kept = || report.windows.iter().filter(|w| w.span == 1);
+        let (bytes, windows) = (kept().map(bytes_of).sum(), kept().map(sampled).collect());
+        arm.insert(key, Arc::new(SampledDevice { bytes, activated: Time(report.activated_at_ms), windows }));
         if arm.len() > self.most {
             arm.pop_last();
+        }
+        fit(arm, ARM_BYTES_MAX);
+    }
+
+    /// Calls `visit` for each device of an arm, with the time of its activation and its windows, oldest first.
+    pub(crate) fn each_device(
+        &self,
+        arm: Arm,
+        mut visit: impl FnMut(Time, &mut dyn Iterator<Item = &WindowSummary>),
+    ) {
+        let devices = match arm {
+            Arm::Canary => &self.canaries,
+            Arm::Control => &self.controls,
+        };
+        for device in devices.values() {
+            visit(device.activated, &mut device.windows.iter().map(|window| &window.summary));
         }
     }
 
@@ -180,5 +224,38 @@ impl Samples {
             }
         }
         merged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use modelfleet_protocol::generated::Bins;
+
+    /// A report of one window with so many numbers.
+    fn report(numbers: usize) -> Report {
+        let features = vec![Bins { counts: vec![1; numbers] }];
+        let window = Window { index: 7, span: 1, features, ..Window::default() };
+        Report { digest: vec![1; 32], window_ms: 1_000, windows: vec![window], ..Report::default() }
+    }
+
+    #[test]
+    fn large_reports_take_no_more_room_than_there_is_and_small_ones_stay() {
+        let counting = Counting { observe_id: 0, window_ms: 1_000 };
+        let mut samples = Arc::new(Samples::new(Digest([1; 32]), counting));
+        let device = |n: usize| -> DeviceId { format!("pump-{n:03}").parse().unwrap() };
+        // Liars report as much as they can, and honest devices little.
+        for n in 0..SAMPLE_MAX {
+            let numbers = if n % 2 == 0 { 100_000 } else { 200 };
+            Samples::take(&mut samples, &device(n), &report(numbers));
+        }
+        let taken: usize = samples.canaries.values().map(|device| device.bytes).sum();
+        assert!(taken <= ARM_BYTES_MAX, "{taken} bytes");
+        let honest = (0..SAMPLE_MAX).filter(|n| n % 2 == 1);
+        assert!(honest.clone().all(|n| samples.has(&(rank("sample", &device(n)), device(n)))));
+        assert!(samples.canaries.len() > honest.count(), "some of the large ones fit");
+        // One that reports little again is back.
+        Samples::take(&mut samples, &device(0), &report(200));
+        assert!(samples.has(&(rank("sample", &device(0)), device(0))));
     }
 }

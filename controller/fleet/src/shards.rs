@@ -10,6 +10,7 @@ use modelfleet_protocol::ids::{DeviceId, Digest};
 use crate::clones::Clones;
 use crate::device::Device;
 use crate::left_out::LeftOut;
+use crate::wrong_clocks::Clocks;
 
 /// How many shards there are.
 pub const SHARDS: usize = 256;
@@ -57,6 +58,8 @@ pub struct Shard {
     devices: Vec<Arc<Device>>,
     /// Those of them that are left out.
     pub(crate) left_out: LeftOut,
+    /// Those whose clocks are wrong.
+    pub(crate) clocks: Clocks,
     /// Those that have started anew.
     pub(crate) clones: Clones,
 }
@@ -160,6 +163,7 @@ impl Shards {
         let shard = Arc::make_mut(shard);
         shard.hashes.remove(at);
         shard.left_out.forget(device.id);
+        shard.clocks.forget(device.id);
         shard.clones.forget(device.id);
         self.devices -= 1;
         Some(shard.devices.remove(at))

@@ -93,7 +93,7 @@ pub struct Subject<'a> {
     pub report: Option<&'a DeviceReport>,
 }
 
-/// A failed device, for people.
+/// A device that failed, or that has trouble of its own, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedDevice {
     /// Which.
@@ -164,7 +164,7 @@ impl Fleet {
             if facts.is_exposed() && facts.online {
                 keep_first(&mut survey.exposed, UNCONFIRMED_MAX, id, |known| known, || id.clone());
             }
-            let failed = (facts.member || facts.set_aside) && facts.has_failed();
+            let failed = (facts.member || facts.set_aside) && (facts.has_failed() || facts.has_own_trouble());
             if let (true, Some(code)) = (failed, facts.code) {
                 let made = || FailedDevice { device: id.clone(), code, at: facts.since };
                 keep_first(&mut survey.failures, FAILURES_MAX, id, |known| &known.device, made);

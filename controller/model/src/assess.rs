@@ -1,6 +1,7 @@
 //! Asks the judge about a rollout's current stage, by the evidence rule. No client.
 
 mod bad_devices;
+mod values;
 
 use modelfleet_evidence::{
     Arms, Asked, LookPlan, Measured, Moment, Names, Question, StageWindows, Wording, merged_window,
@@ -19,6 +20,8 @@ use modelfleet_fleet::merged::Samples;
 use modelfleet_fleet::view::Subject;
 use modelfleet_fleet::windows::Counting;
 use modelfleet_spec::{Objective, Valid};
+
+pub use values::{ArmWindow, ObjectiveValue, Values};
 
 /// What is judged.
 pub struct Judged<'a> {
@@ -64,6 +67,8 @@ pub struct Answer {
     pub looks: judge::Looks,
     /// The recording, when the look is worth one.
     pub recorded: Option<Box<(LookMark, Record)>>,
+    /// What devices measured.
+    pub values: Values,
 }
 
 /// Asks the judge about the current stage.
@@ -112,7 +117,8 @@ pub fn assess(judged: &Judged<'_>) -> Answer {
     let set_aside = set_aside_command(&parts.rollout, &answer.assessment, &arms, names);
     let wording = Wording { shared: &shared, set_aside, names };
     let evidence = modelfleet_evidence::evidence(state, &arms, answer.looks, &answer.assessment, &wording);
-    Answer { evidence, assessment: answer.assessment, looks: answer.looks, recorded }
+    let values = values::values(judged, &windows);
+    Answer { evidence, assessment: answer.assessment, looks: answer.looks, recorded, values }
 }
 
 fn recorded(judged: &Judged<'_>, asked: &Asked<'_>) -> Option<Box<(LookMark, Record)>> {
@@ -126,8 +132,7 @@ fn recorded(judged: &Judged<'_>, asked: &Asked<'_>) -> Option<Box<(LookMark, Rec
     if last == Some(&mark) {
         return None;
     }
-    let record = Record::of(asked.place, asked.observations, asked.before, asked.assessment);
-    Some(Box::new((mark, record)))
+    Some(Box::new((mark, asked.record())))
 }
 
 fn rule(objective: &Objective, window_ms: u64) -> SloRule<'_> {

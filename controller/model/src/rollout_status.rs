@@ -61,6 +61,8 @@ fn inputs<'a>(
             online: s.online,
             failures: &s.failures,
             omitted: &s.omitted,
+            wrong_clocks: &s.wrong_clocks,
+            plan_order: s.plan_order,
             other_plan: &s.other_plan,
             trust: &s.trust,
         }),

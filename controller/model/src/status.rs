@@ -13,6 +13,7 @@ pub mod verdicts;
 use modelfleet_crds::rollout::RolloutStatus;
 use modelfleet_crds::rollout::status as field;
 use modelfleet_protocol::membership::Membership;
+use modelfleet_protocol::plan::Order;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{EventKind, FleetView, LogEntry, PauseCause, Phase, Reason, State, clip};
 
@@ -23,6 +24,7 @@ use memory::Memory;
 use modelfleet_fleet::left_out::Omitted;
 use modelfleet_fleet::other_plan::OtherPlan;
 use modelfleet_fleet::view::FailedDevice;
+use modelfleet_fleet::wrong_clocks::WrongClocks;
 use modelfleet_spec::Valid;
 use time::{cut, signed, to_k8s};
 use trust::TrustReading;
@@ -67,6 +69,10 @@ pub struct FleetNumbers<'a> {
     pub failures: &'a [FailedDevice],
     /// Devices of the fleet whose state cannot be taken.
     pub omitted: &'a Omitted,
+    /// Order and lifetime of the newest plan.
+    pub plan_order: Option<Order>,
+    /// Devices of the fleet whose clocks are wrong.
+    pub wrong_clocks: &'a WrongClocks,
     /// Connected devices that hold another plan than the newest.
     pub other_plan: &'a OtherPlan,
     /// The trust document that counts, and how many devices hold it.
@@ -101,6 +107,7 @@ pub fn status_from(inputs: &StatusInputs<'_>, before: Option<&RolloutStatus>) ->
     conditions.extend(restored(inputs, before));
     let stage_name = |clause: usize| policy.stage(u32::try_from(clause).unwrap_or(0)).name.clone();
     let judged = inputs.answer.map(|answer| &answer.assessment);
+    let values = inputs.answer.map_or(&[][..], |answer| &answer.values.objectives);
     let now = inputs.now;
     RolloutStatus {
         observed_generation: inputs.generation,
@@ -124,7 +131,7 @@ pub fn status_from(inputs: &StatusInputs<'_>, before: Option<&RolloutStatus>) ->
             .then(|| membership::to_field(inputs.membership, stage_name)),
         judge: Some(judge(inputs, before)),
         verdicts: match judged {
-            Some(judged) => verdicts::verdicts(inputs.valid, judged, &before.verdicts, now),
+            Some(judged) => verdicts::verdicts(inputs.valid, judged, values, &before.verdicts, now),
             None => before.verdicts.clone(),
         },
         decisions: state.log.iter().map(decision).collect(),
@@ -205,6 +212,7 @@ fn counts(seen: FleetNumbers<'_>) -> field::DeviceCounts {
         confirmed: signed(view.confirmed),
         failed: signed(view.failed),
         incompatible: signed(view.incompatible),
+        own_trouble: signed(view.own_trouble),
         silent_after_activation: signed(view.silent_after_activation),
         unreachable: signed(view.unreachable),
     }

@@ -52,7 +52,7 @@ fn index(running: &str) -> Index {
         let root = modelfleet_protocol::topic::device_root(&key().0, &id);
         let digest = Digest::of(running.as_bytes());
         let state = json!({
-            "device": id, "sequence": 1, "at": 1, "agent": "0.1.0", "labels": {"site": "north"},
+            "device": id, "sequence": 1, "at": NOW, "agent": "0.1.0", "labels": {"site": "north"},
             "models": [{"model": "pump-anomaly", "running":
                 {"digest": digest, "version": running, "activated": 5, "confirmed": true}}],
         });

@@ -13,7 +13,8 @@ pub struct FleetView {
     pub unable: u64,
     /// Devices drawn, quarantined ones left out.
     pub members: u64,
-    /// Members without those that can never run the build: the denominator of everything below.
+    /// Members without those that can never run the build and those with trouble of their own: the denominator of
+    /// everything below.
     pub eligible: u64,
     /// Eligible members that are connected.
     pub reachable: u64,
@@ -34,6 +35,9 @@ pub struct FleetView {
     pub unproven: u64,
     /// Members that can never run the build: no failure of the model.
     pub incompatible: u64,
+    /// Members that trouble of their own keeps from it, such as a full disk: no failure of the model either. They are eligible
+    /// again when they are well.
+    pub own_trouble: u64,
     /// Members that activated and were not heard since.
     pub silent_after_activation: u64,
     /// Eligible members that run the candidate and that contact is lost with: not connected, or not heard any more, and not

@@ -41,7 +41,7 @@ fn phase() -> impl Strategy<Value = Phase> {
 
 fn counts() -> impl Strategy<Value = FleetView> {
     let count = || prop_oneof![Just(0_u64), 0..300_u64, Just(u64::MAX)];
-    let all = prop::collection::vec(count(), 23);
+    let all = prop::collection::vec(count(), 24);
     (prop::option::of(0..4_u32), all).prop_map(|(drawn, n)| FleetView {
         drawn,
         matching: n[0],
@@ -67,6 +67,7 @@ fn counts() -> impl Strategy<Value = FleetView> {
         lost: n[20],
         others: n[21],
         others_lost: n[22],
+        own_trouble: n[23],
         ..FleetView::default()
     })
 }

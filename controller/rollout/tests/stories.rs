@@ -36,8 +36,11 @@ fn run(world: &mut World, line: &str, out: &mut String) {
         "aside" => aside(world, number(rest)),
         "cannot" => {
             world.fleet.incompatible = number(rest);
-            world.fleet.eligible = world.fleet.members.saturating_sub(number(rest));
-            world.fleet.reachable = world.fleet.eligible;
+            without_the_unable(world);
+        }
+        "trouble" => {
+            world.fleet.own_trouble = number(rest);
+            without_the_unable(world);
         }
         "unable" => {
             let (devices, why) = rest.split_once(": ").unwrap_or((rest, ""));
@@ -90,6 +93,14 @@ fn run(world: &mut World, line: &str, out: &mut String) {
         "dies" => dies(world, rest, out),
         _ => panic!("unknown command {line:?}"),
     }
+}
+
+/// Members that cannot run it, or that have trouble of their own, are not eligible.
+fn without_the_unable(world: &mut World) {
+    let fleet = &mut world.fleet;
+    let unable = fleet.incompatible.saturating_add(fleet.own_trouble);
+    fleet.eligible = fleet.members.saturating_sub(unable);
+    fleet.reachable = fleet.eligible;
 }
 
 /// Contact is lost with so many of the devices that run it, and of all others.

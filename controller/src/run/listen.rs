@@ -18,6 +18,9 @@ use modelfleet_fleet::ledger::Key;
 use modelfleet_fleet::{Change, Link, Source};
 use modelfleet_model::epoch::later_epoch;
 
+/// So far ahead no clock of a leader is, seconds.
+const YEAR_S: u64 = 366 * 24 * 3_600;
+
 /// Feeds the index with what the broker sends. Returns when `stop` is asked for.
 pub async fn listen(ctx: Arc<Context>, broker: Broker, scope: Scope, stop: CancellationToken) {
     let leave = stop.clone();
@@ -155,6 +158,9 @@ fn message(
     if let (Channel::State(device), true) = (&channel, folded.change != Change::Nothing) {
         ctx.orders.ask_if_named(&namespace, device);
     }
+    if let (Some(arrived), Channel::Report(_, model)) = (&folded.arrived, &channel) {
+        ctx.metrics.models.arrived(&(namespace, model.clone()), arrived);
+    }
     if let Some(problem) = &folded.problem {
         malformed(ctx, topic, problem);
     }
@@ -165,15 +171,22 @@ fn malformed(ctx: &Context, topic: &str, problem: &str) {
     ctx.metrics.malformed.inc();
 }
 
+/// Where keys can be replaced, an epoch that no leader can have moves no epoch of ours: our next one would be as useless once the
+/// stolen key is revoked.
+fn bound_epochs(ctx: &Context, namespace: &Namespace, fleet: &mut FleetState) {
+    let latest = ctx.epoch.max(ctx.now().0 / 1_000).saturating_add(YEAR_S);
+    fleet.ledger.bound_epochs(latest, ctx.fleets.trust_of(namespace).is_some());
+}
+
 fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationToken) {
     // A plan of another key makes no fleet known.
     let known = ctx.fleets.get(&key.0);
     let ours = || ctx.fleets.is_ours(key, payload).then(|| ctx.fleets.named(&key.0));
     let Some(fleet) = known.or_else(ours) else { return };
     let mut fleet = fleet.locked();
-    let taken = fleet.ledger.take(key, payload);
-    // What another key has signed binds no device to leave our plans.
-    let met = taken.filter(|taken| taken.own).and_then(|taken| i64::try_from(taken.epoch).ok());
+    bound_epochs(ctx, &key.0, &mut fleet);
+    let epoch = fleet.ledger.take(key, payload);
+    let met = epoch.and_then(|epoch| i64::try_from(epoch).ok());
     if let Some(epoch) = later_epoch([met].into_iter(), ctx.epoch) {
         // Another leader; or our clock is behind and the Lease is a new one. Devices would not obey us either way.
         ctx.seen_epoch.fetch_max(epoch, std::sync::atomic::Ordering::Relaxed);
@@ -185,7 +198,7 @@ fn plan_arrived(ctx: &Context, key: &Key, payload: &[u8], leave: &CancellationTo
         leave.cancel();
         return;
     }
-    let moved = match taken {
+    let moved = match epoch {
         Some(_) => fleet.index.note(&key.1, Source::Plan),
         None if payload.is_empty() => fleet.index.forget(&key.1, &Source::Plan),
         None => false,
@@ -234,6 +247,7 @@ fn trust_arrived(
 fn held_plan_arrived(ctx: &Context, key: &Key, payload: &[u8]) {
     let Some(fleet) = ctx.fleets.get(&key.0) else { return };
     let mut fleet = fleet.locked();
+    bound_epochs(ctx, &key.0, &mut fleet);
     let is_new = fleet.index.managed().has(&key.1) && fleet.ledger.recall(key, payload);
     drop(fleet);
     if is_new {
@@ -267,8 +281,8 @@ fn evidence(ctx: &Context, namespace: &Namespace, fleet: &FleetState, change: &C
     }
 }
 
-/// Every managed model, of one fleet or of all.
-fn everything(ctx: &Context, of: Option<&Namespace>) {
+/// Asks for every managed model, of one fleet or of all.
+pub(crate) fn everything(ctx: &Context, of: Option<&Namespace>) {
     let fleets = match of {
         Some(namespace) => {
             ctx.fleets.get(namespace).map(|fleet| (namespace.clone(), fleet)).into_iter().collect()

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
 use modelfleet_controller::clock::Clock;
-use modelfleet_protocol::envelope::{KeyId, open_signed_plan};
+use modelfleet_protocol::envelope::{KeyId, open_override, open_signed_plan};
 use modelfleet_protocol::generated::{Counters, History, Report, Tally, Window};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName, Namespace};
+use modelfleet_protocol::overrides::{Override, OverrideAction};
 use modelfleet_protocol::plan::{Order, Plan, Wanted};
 use modelfleet_protocol::presence::Presence;
 use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::state::{
-    Attempt, Capabilities, DeviceState, Failure, FailureCode, ModelState, Phase, Running,
+    Attempt, Capabilities, DeviceState, Failure, FailureCode, ModelState, Overridden, Phase, Running,
 };
 use modelfleet_protocol::topic::{Channel, Topic, trust_filter};
 use modelfleet_protocol::trust::{PublicKey, Roots, TrustDocument, follow};
@@ -47,6 +48,9 @@ pub struct Fleet {
     fresh: Arc<AtomicBool>,
     /// Every plan that came, newest last.
     pub plans: Arc<Mutex<Vec<Plan>>>,
+    overrides: Arc<Mutex<BTreeMap<DeviceId, Override>>>,
+    /// The version that each device runs.
+    pub running: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 /// The signed plan that came last. A broker that sends none within two seconds gets it from some devices.
@@ -124,6 +128,7 @@ struct Device {
     seen: BTreeMap<KeyId, Order>,
     /// Order of the plan that it follows.
     order: Order,
+    overridden: Option<Override>,
     reported: u64,
 }
 
@@ -146,7 +151,13 @@ impl Fleet {
         let (plan, plans) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(Vec::new())));
         let (newest, all, subscriber) = (Arc::clone(&plan), Arc::clone(&plans), client.clone());
         let trust_topic = trust_filter(&namespace.parse().unwrap());
-        let filters = [trust_topic.clone(), format!("mf/1/{namespace}/plan/+")];
+        let filters = [
+            trust_topic.clone(),
+            format!("mf/1/{namespace}/plan/+"),
+            format!("mf/1/{namespace}/device/+/+/override"),
+        ];
+        let overrides = Arc::new(Mutex::new(BTreeMap::new()));
+        let orders = Arc::clone(&overrides);
         let rooted = matches!(trusted, Trusted::Roots(..));
         let trust = Arc::new(Mutex::new(rooted.then_some(0)));
         let (held_trust, of) = (Arc::clone(&trust), namespace.to_owned());
@@ -167,6 +178,10 @@ impl Fleet {
                         if message.topic == trust_topic.as_bytes() {
                             *held_trust.lock().unwrap() = trusted.follow(&of, &message.payload);
                             connected.store(true, Ordering::SeqCst);
+                            continue;
+                        }
+                        if let Ok(order) = open_override(&trusted.keys(), &message.payload) {
+                            orders.lock().unwrap().insert(order.device.clone(), order);
                             continue;
                         }
                         let Ok(signed) = open_signed_plan(&trusted.keys(), &message.payload) else {
@@ -192,6 +207,7 @@ impl Fleet {
             stable: None,
             seen: BTreeMap::new(),
             order: Order::default(),
+            overridden: None,
             reported: 0,
         };
         Fleet {
@@ -204,6 +220,8 @@ impl Fleet {
             trust,
             fresh,
             plans,
+            overrides,
+            running: Arc::default(),
         }
     }
 
@@ -227,6 +245,7 @@ impl Fleet {
             let plan = self.plan.lock().unwrap().clone();
             let Some((plan, by)) = plan else { continue };
             for i in 0..self.devices.len() {
+                self.obey(i).await;
                 self.follow(i, &plan, by).await;
                 self.report(i, &plan).await;
             }
@@ -238,8 +257,33 @@ impl Fleet {
         self.client.publish(topic, QoS::AtLeastOnce, true, payload).await.unwrap();
     }
 
+    /// Takes the override that came last, and says so.
+    async fn obey(&mut self, i: usize) {
+        let device = &mut self.devices[i];
+        let Some(order) = self.overrides.lock().unwrap().get(&device.id).cloned() else { return };
+        let seen = device.overridden.as_ref().map(|seen| seen.order).unwrap_or_default();
+        if !order.order.replaces(&seen) {
+            return;
+        }
+        for named in &order.models {
+            if let OverrideAction::Pin(build) = &named.action {
+                let (digest, version) = (build.digest, build.version.clone());
+                let running =
+                    Running { digest, version, activated: now(), confirmed: true, engine: "Rten".into() };
+                device.running = Some((running, String::new()));
+            }
+        }
+        // What the plan says is worked out anew once nothing is ordered.
+        device.seen.clear();
+        device.overridden = Some(order);
+        self.tell(i).await;
+    }
+
     async fn follow(&mut self, i: usize, plan: &Plan, by: KeyId) {
         let device = &mut self.devices[i];
+        if device.overridden.as_ref().is_some_and(|order| !order.models.is_empty()) {
+            return;
+        }
         if device.seen.get(&by).is_some_and(|seen| !plan.order.replaces(seen)) {
             return;
         }
@@ -298,6 +342,8 @@ impl Fleet {
     async fn tell(&mut self, i: usize) {
         let device = &mut self.devices[i];
         device.sequence += 1;
+        let version = device.running.as_ref().map(|(running, _)| running.version.to_string());
+        self.running.lock().unwrap().insert(device.id.to_string(), version.unwrap_or_default());
         let model = ModelState {
             model: self.model.clone(),
             plan: device.order,
@@ -316,7 +362,11 @@ impl Fleet {
             trust_version: *self.trust.lock().unwrap(),
             capabilities: Capabilities::default(),
             models: vec![model],
-            overridden: None,
+            overridden: device.overridden.as_ref().map(|order| Overridden {
+                epoch: order.order.epoch,
+                revision: order.order.revision,
+                models: order.models.iter().map(|named| named.model.clone()).collect(),
+            }),
         };
         let channel = Channel::State(device.id.clone());
         self.publish(channel, serde_json::to_vec(&state).unwrap()).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use modelfleet_controller::keys;
-use modelfleet_protocol::envelope::{KeyId, PLAN_TYPE, seal};
+use modelfleet_protocol::envelope::{KeyId, PLAN_TYPE, open_plan, seal};
 use modelfleet_protocol::floor::SecurityFloors;
 use modelfleet_protocol::observe::Observe;
 use modelfleet_protocol::plan::{EPOCH_MAX, Order, Plan, REVISION_MAX, to_json};
@@ -131,6 +131,16 @@ impl Plant {
         self.eventually("the controller to put its own in its place", SOON, holds).await;
     }
 
+    /// Waits for a plan after the first `so_far` that is above those from `first` on.
+    async fn wait_obeyed_after(&self, plans: &Mutex<Vec<Plan>>, so_far: usize, first: usize) {
+        let newer = async || {
+            let plans = plans.lock().unwrap();
+            let newest = |plans: &[Plan]| plans.iter().map(|plan| plan.order).max();
+            (newest(&plans[so_far..]) > newest(&plans[first..so_far])).then_some(())
+        };
+        self.eventually("a plan of the next leader", SOON, newer).await;
+    }
+
     fn connect(&self, name: &str) -> (AsyncClient, EventLoop) {
         let mut options = MqttOptions::new(name, "127.0.0.1", self.broker.port());
         options.set_max_packet_size(Some(500_000));
@@ -153,7 +163,7 @@ impl Plant {
     /// Waits until the controller has ended by itself.
     fn wait_ended(&mut self) -> String {
         wait("the controller to end", || (!self.controller.is_running()).then_some(()));
-        self.log()
+        self.controller.log()
     }
 }
 
@@ -228,7 +238,7 @@ async fn a_plan_key_is_replaced_and_a_thief_of_the_old_one_stops_no_device() {
     plant.wait_held("1.2.0", 3).await;
     assert_eq!(plant.retained(Channel::Trust).await, third);
     assert!(plant.controller.is_running());
-    assert!(plant.log().contains("a newer trust document counts"), "{}", plant.log());
+    assert!(plant.controller.log().contains("a newer trust document counts"), "{}", plant.controller.log());
     assert!(plant.metrics().contains("modelfleet_trust_document_version{"), "{}", plant.metrics());
 }
 
@@ -245,24 +255,36 @@ async fn devices_that_took_the_plan_of_a_thief_are_won_back_by_one_document() {
     plant.roll_out("1.0.0").await;
     plant.wait("1.0.0", "Succeeded", LONG).await;
     plant.retain(plan_topic(), theft(&plant, &old, EPOCH_MAX - 1, REVISION_MAX)).await;
-    let told = plant.wait_ended();
-    assert!(told.contains("a later leader"), "{told}");
     let taken = |plan: &Plan| plan.order.epoch == EPOCH_MAX - 1;
-    assert!(plans.lock().unwrap().last().is_some_and(taken), "devices have taken the plan of the thief");
-    // With a document that revokes it the old key does not start.
+    let took = async || plans.lock().unwrap().iter().any(taken).then_some(());
+    plant.eventually("devices to take the plan of the thief", SOON, took).await;
+    // The controller follows no epoch that no leader can have, and puts its own plan in the place of the thief's.
+    let ours = async || {
+        let plan = open_plan(&[old.verifying_key()], &plant.retained(plan_topic()).await);
+        plan.ok().filter(|plan| !taken(plan))
+    };
+    plant.eventually("the controller to put its plan back", SOON, ours).await;
+    assert!(plant.controller.is_running());
+    // With a document that revokes its key it ends, and does not start again.
     let other = SigningKey::from_bytes(&[9; 32]).verifying_key();
-    plant.trust(&appended(&first, &document(2, &[other], &[old.verifying_key()])));
-    plant.start_controller();
+    let second = appended(&first, &document(2, &[other], &[old.verifying_key()]));
+    plant.trust(&second);
     let told = plant.wait_ended();
     assert!(told.contains("revokes the plan key") && told.contains("trust add --plan-key"), "{told}");
+    plant.start_controller();
+    plant.wait_ended();
     // With the new key devices follow again, from where they were.
     let new = plant.new_plan_key();
-    plant.trust(&appended(&first, &document(2, &[new], &[old.verifying_key()])));
+    plant.trust(&appended(&second, &document(3, &[new], &[old.verifying_key()])));
     let before = plans.lock().unwrap().len();
     plant.start_controller();
-    plant.wait_held("1.0.0", 2).await;
+    plant.wait_held("1.0.0", 3).await;
     plant.roll_out("1.1.0").await;
     plant.wait("1.1.0", "Succeeded", LONG).await;
+    // A leader after it is obeyed as well.
+    let so_far = plans.lock().unwrap().len();
+    plant.restart_controller();
+    plant.wait_obeyed_after(&plans, so_far, before).await;
     let last = plans.lock().unwrap()[before..].last().cloned().unwrap();
     assert_eq!(last.stable.unwrap().version.to_string(), "1.1.0");
 }

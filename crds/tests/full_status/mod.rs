@@ -15,7 +15,9 @@ fn condition(kind: &str) -> Value {
 fn verdict(index: usize) -> Value {
     json!({
         "slo": format!("error-rate-{index}"), "verdict": "Undecided", "judgedBy": "Statistical",
-        "value": "2.4%", "threshold": "1%", "estimate": "2.1", "low": "1.3", "high": "3.2",
+        "value": "2.4%", "threshold": "1%",
+        "measured": "errors 2.4 % (1.3 to 3.2), controls 1.1 %, at most 1 %; 20 and 60 devices",
+        "estimate": "2.1", "low": "1.3", "high": "3.2",
         "devices": 20, "windows": 3360, "spentPpm": 310, "sentence": "s".repeat(160), "at": AT,
     })
 }
@@ -66,7 +68,7 @@ pub fn status(fill: &Fill) -> Value {
         "stageSummary": "2/4 early-adopter", "updated": "20/200", "verdictSummary": "Degraded",
         "counts": {
             "eligible": 200, "reachable": 187, "offered": 20, "downloaded": 19, "activated": 19, "confirmed": 18,
-            "failed": 1, "incompatible": 0, "silentAfterActivation": 0, "unreachable": 1,
+            "failed": 1, "incompatible": 0, "ownTrouble": 0, "silentAfterActivation": 0, "unreachable": 1,
         },
         "membership": {
             "salt": "5d41402abc4b2a76",

@@ -9,6 +9,7 @@ mod persistence;
 mod proving;
 mod replies;
 mod reporting;
+mod trust;
 
 use std::sync::Arc;
 
@@ -159,30 +160,6 @@ impl ManagedModel {
     pub fn take_override(&mut self, named: Option<&ModelOverride>, order: &Order, ctx: &mut StepContext<'_>) {
         if self.orders.take_override(&self.name, named, order) {
             ctx.changed();
-            self.retarget(ctx);
-        }
-    }
-
-    /// Another trust document counts. Returns whether the plan counts no more.
-    pub fn trust_changed(&mut self, ctx: &mut StepContext<'_>) -> bool {
-        let ended = self.orders.forget_revoked(ctx.trust);
-        if ended {
-            ctx.log(format!(
-                "{}: the key of the plan was revoked: what runs goes on, until another plan comes",
-                self.name
-            ));
-        }
-        self.retarget(ctx);
-        ended
-    }
-
-    /// The key of the override was revoked: the plan applies again.
-    pub fn end_directive(&mut self, ctx: &mut StepContext<'_>) {
-        if self.orders.end_directive() {
-            ctx.log(format!(
-                "{}: the key of the override was revoked, and the plan applies again",
-                self.name
-            ));
             self.retarget(ctx);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
 use serde::Serialize;
@@ -20,9 +20,11 @@ pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest that a request's body may take to arrive.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The bytes of a request, if there are not too many, they do not take too long, and there is room for them and for
-/// the work that they ask for.
+/// The bytes of a request, if they come as something that is read here, there are not too many, they do not take too long,
+/// and there is room for them and for the work that they ask for.
 pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
+    plain(request.headers())?;
+    of_a_type_that_is_read(request.headers())?;
     let told = request.headers().get(header::CONTENT_LENGTH);
     let told = told.and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<u64>().ok());
     if told.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
@@ -41,6 +43,32 @@ pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
         })?;
     }
     Ok(bytes)
+}
+
+/// Whether a body comes as it is. What is packed would have to be bounded once more when it is unpacked.
+fn plain(headers: &HeaderMap) -> Result<(), Refusal> {
+    let packed = headers.get(header::CONTENT_ENCODING).filter(|packed| *packed != "identity");
+    packed.map_or(Ok(()), |packed| {
+        let reason = format!("content-encoding {packed:?} is not supported; send the request without it");
+        Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason))
+    })
+}
+
+/// Whether a body says that it is JSON, or bytes (as clients say that send tensors behind the JSON), or does not say. A form of
+/// a web page, which a browser sends to any address without asking, says something else.
+fn of_a_type_that_is_read(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(told) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let text = told.to_str().unwrap_or("");
+    let essence = text.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let is_json = essence == "application/json" || essence.ends_with("+json");
+    if is_json || essence == "application/octet-stream" {
+        return Ok(());
+    }
+    let reason = format!(
+        "content-type {told:?} is not supported; send the request with content-type: application/json, or application/octet-stream \
+         if tensors follow as bytes"
+    );
+    Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason))
 }
 
 async fn read(request: Request, permit: Option<&ConnectionPermit>) -> Result<Bytes, Refusal> {
@@ -113,6 +141,7 @@ mod tests {
     use std::task::{Context, Poll};
 
     use axum::body::Body;
+    use axum::http::HeaderName;
     use hyper::body::Frame;
     use serde_json::{Value, json};
 
@@ -166,6 +195,43 @@ mod tests {
         let start = tokio::time::Instant::now();
         assert_eq!(status(1, false, Some(2)).await.0, 408);
         assert_eq!(start.elapsed(), BODY_TIMEOUT);
+    }
+
+    fn refused(
+        check: fn(&HeaderMap) -> Result<(), Refusal>,
+        name: HeaderName,
+        value: Option<&'static str>,
+    ) -> Option<(u16, String)> {
+        let headers = value.map(|value| (name, value.parse().unwrap())).into_iter().collect();
+        check(&headers).err().map(|Refusal(status, reason)| (status.as_u16(), reason))
+    }
+
+    #[test]
+    fn a_packed_request_is_told_to_come_as_it_is() {
+        let refused = |encoding| refused(plain, header::CONTENT_ENCODING, encoding);
+        assert_eq!((refused(None), refused(Some("identity"))), (None, None));
+        let (status, reason) = refused(Some("gzip")).unwrap();
+        assert!(status == 415 && reason.contains("gzip") && reason.contains("without"), "{status} {reason}");
+    }
+
+    #[test]
+    fn what_no_client_of_the_protocol_sends_is_told_which_type_is_read() {
+        let refused = |told| refused(of_a_type_that_is_read, header::CONTENT_TYPE, told);
+        for told in [
+            None,
+            Some("application/json"),
+            Some("Application/JSON; charset=utf-8"),
+            Some("application/vnd.example+json"),
+            Some("application/octet-stream"),
+        ] {
+            assert_eq!(refused(told), None, "{told:?}");
+        }
+        for told in
+            ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json", ""]
+        {
+            let (status, reason) = refused(Some(told)).unwrap();
+            assert!(status == 415 && reason.contains("content-type: application/json"), "{told:?}: {reason}");
+        }
     }
 
     #[test]

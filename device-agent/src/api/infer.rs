@@ -5,8 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::extract::{Path as UrlPath, Request, State};
-use axum::http::header::CONTENT_ENCODING;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use modelfleet_agent_core::recorder::{Outcome, key};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -46,7 +45,6 @@ pub(super) async fn infer(
     request: Request,
 ) -> Result<Response, Refusal> {
     let model = api.model(&name)?;
-    plain(request.headers())?;
     let json_len = json_len(request.headers())?;
     let version = request.extensions().get::<Wanted>().cloned();
     let body = body(request).await?;
@@ -88,15 +86,6 @@ pub(super) async fn infer(
     };
     drop(late);
     answer::write(&name, &id, &answer, &wanted)
-}
-
-/// Whether a body comes as it is. What is packed would have to be bounded once more when it is unpacked.
-fn plain(headers: &HeaderMap) -> Result<(), Refusal> {
-    let packed = headers.get(CONTENT_ENCODING).filter(|packed| *packed != "identity");
-    packed.map_or(Ok(()), |packed| {
-        let reason = format!("content-encoding {packed:?} is not supported; send the request without it");
-        Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason))
-    })
 }
 
 /// The length of the JSON before the tensors that are sent as bytes; `None` where all is JSON.
@@ -151,23 +140,5 @@ async fn beside(model: Arc<Model>, task: Arc<Task>) {
         Ok(Ok(())) => {}
         Ok(Err(_)) => model.shadow_lost(&task.case(), Outcome::Error),
         Err(_) => model.shadow_lost(&task.case(), Outcome::Timeout),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_packed_request_is_told_to_come_as_it_is() {
-        let refused = |encoding: Option<&'static str>| {
-            let headers = encoding.map(|encoding| (CONTENT_ENCODING, encoding.parse().unwrap()));
-            plain(&headers.into_iter().collect())
-                .err()
-                .map(|Refusal(status, reason)| (status.as_u16(), reason))
-        };
-        assert_eq!((refused(None), refused(Some("identity"))), (None, None));
-        let (status, reason) = refused(Some("gzip")).unwrap();
-        assert!(status == 415 && reason.contains("gzip") && reason.contains("without"), "{status} {reason}");
     }
 }

@@ -23,6 +23,9 @@ pub use address::{AddressError, TokenAddress};
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const P384: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
 
+/// The salt of an RSA-PSS signature is as long as its hash.
+const SALT_BYTES: std::ffi::c_ulong = 32;
+
 /// Why a key in a token cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
@@ -188,7 +191,10 @@ impl Signer for TokenSigner {
             }
             SignatureScheme::RSA_PSS_SHA256 => {
                 let (hash_alg, mgf) = (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256);
-                sign(&Mechanism::Sha256RsaPkcsPss(PkcsPssParams { hash_alg, mgf, s_len: 32.into() }), message)
+                sign(
+                    &Mechanism::Sha256RsaPkcsPss(PkcsPssParams { hash_alg, mgf, s_len: SALT_BYTES.into() }),
+                    message,
+                )
             }
             _ => sign(&Mechanism::Sha256RsaPkcs, message),
         }

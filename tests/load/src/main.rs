@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use modelfleet_agent::{log, signal};
+use modelfleet_agent::{log, signal, telemetry};
 use tokio_util::sync::CancellationToken;
 
 /// Threads that answer the devices' requests to MQTT, disk and network.
@@ -25,6 +25,7 @@ const BLOCKING_THREADS_MAX: usize = 128;
 
 fn main() -> anyhow::Result<()> {
     let args = arguments::LoadArgs::parse();
+    telemetry::switch_off()?;
     log::start(&args.common);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)

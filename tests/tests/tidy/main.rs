@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
+mod roles;
 mod rooms;
 mod runbooks;
+mod threats;
 mod tree;
 mod words;
 

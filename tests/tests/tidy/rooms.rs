@@ -239,6 +239,8 @@ fn tests_that_ask_for_a_feature_are_run() {
                 e2e.contains(&format!("-p {} --features e2e", manifest.package))
             } else if features.contains("api-server") {
                 e2e.contains(&format!("--test {test} "))
+            } else if features.contains("prometheus") {
+                make.contains(&format!("--features prometheus --test {test}"))
             } else if features.contains("real-parts") {
                 make.contains("--features real-parts")
             } else {

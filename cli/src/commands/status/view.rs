@@ -107,8 +107,12 @@ fn counts_text(counts: &DeviceCounts) -> [String; 2] {
          activated, {confirmed} confirmed"
     );
     let DeviceCounts { failed, incompatible, silent_after_activation: silent, unreachable, .. } = counts;
+    let own = match counts.own_trouble {
+        0 => String::new(),
+        trouble => format!("{trouble} with trouble of their own, "),
+    };
     let second = format!(
-        "{failed} failed, {incompatible} cannot run it, {silent} silent since activation, {unreachable} unreachable"
+        "{failed} failed, {incompatible} cannot run it, {own}{silent} silent since activation, {unreachable} unreachable"
     );
     [first, second]
 }

@@ -46,7 +46,7 @@ pub fn rollout_stage(bake_ms: u64, min_windows: u32) -> Stage {
     }
 }
 
-fn policy() -> Policy {
+pub fn policy() -> Policy {
     let first = Stage { target: Target::Count(5), margin_ppm: Some(1_250_000), ..rollout_stage(60_000, 5) };
     let last = Stage { name: "full".into(), ..rollout_stage(60_000, 5) };
     Policy::new(PolicyParts {

@@ -85,14 +85,35 @@ fn failures_of_the_model_are_told_from_those_of_the_way_there() {
     let failed = at(Phase::Failed, Some(FailureCode::LoadRefused));
     assert!(failed.has_failed() && !failed.is_awaited());
     assert_eq!(failed.hard_failure(), Some(FailureCode::LoadRefused));
-    let on_the_way = at(Phase::Failed, Some(FailureCode::DiskFull));
-    assert!(on_the_way.has_failed());
-    assert_eq!(on_the_way.hard_failure(), None);
+    for code in [FailureCode::DownloadExhausted, FailureCode::DigestMismatch, FailureCode::SignatureInvalid] {
+        let on_the_way = at(Phase::Failed, Some(code));
+        assert!(on_the_way.has_failed(), "{code:?}");
+        assert_eq!(on_the_way.hard_failure(), None, "{code:?}");
+    }
     let unproven = at(Phase::Reverted, Some(FailureCode::Unproven));
     assert!(unproven.is_unproven() && !unproven.has_failed());
     assert_eq!((view(unproven).unproven, view(unproven).failed), (1, 0));
     let late = at(Phase::Confirmed, Some(FailureCode::CrashLoop));
     assert_eq!(late.hard_failure(), None, "its attempt has not ended");
+}
+
+#[test]
+fn a_device_with_trouble_of_its_own_is_in_neither_arm_and_no_failure_until_it_is_well() {
+    for code in [FailureCode::DiskFull, FailureCode::DiskUnreadable, FailureCode::Unproven] {
+        let device = at(Phase::Failed, Some(code));
+        assert!(device.has_own_trouble() && !device.has_failed(), "{code:?}");
+        assert_eq!((device.arm(), device.hard_failure()), (None, None), "{code:?}");
+        let view = view(device);
+        let counts = (view.members, view.own_trouble, view.eligible, view.failed, view.unproven);
+        assert_eq!(counts, (1, 1, 0, 0, 0), "{code:?}");
+        assert_eq!(at(Phase::Downloading, Some(code)).arm(), Some(Arm::Canary), "{code:?}: it tries again");
+        // What it did under the version before counts on: no device leaves a failure behind by filling its disk.
+        let set_aside = Facts { member: false, set_aside: true, ..device };
+        assert_eq!(
+            (set_aside.arm(), set_aside.hard_failure()),
+            (Some(Arm::Canary), Some(FailureCode::Unknown))
+        );
+    }
 }
 
 #[test]

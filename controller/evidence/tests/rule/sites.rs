@@ -1,12 +1,14 @@
 //! Devices that lose their connection together.
 
-use modelfleet_evidence::{Arms, Facts, Names, Wording, evidence};
-use modelfleet_judge::{Advice, Looks, Observations, Place, StageState, assess};
+use modelfleet_evidence::{Arms, Facts, Names, Question, Wording, cut_off_again, evidence};
+use modelfleet_judge::record::Record;
+use modelfleet_judge::{Advice, HardRule, Looks, Observations, Place, SilenceRule, StageState, assess};
 use modelfleet_protocol::selector::Labels;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Evidence, State};
 
-use super::{Made, OPENED, canary, control, gathered};
+use super::answer::policy;
+use super::{Made, OPENED, canary, control, gathered, moment, stage};
 
 /// The same device, not heard since then.
 fn silent_since(device: Made, at: u64) -> Made {
@@ -106,4 +108,39 @@ fn a_stage_that_lost_half_of_its_canaries_waits_for_their_site_by_its_name() {
     assert!(few.sentence.ends_with("others stopped reporting together, with the new version and without it"));
     let unnamed = told(&half, &|_| None).incident.unwrap();
     assert!(unnamed.ends_with("their connection is the likely cause and not the new version"), "{unnamed}");
+}
+
+/// A recorded look says where devices were, so that a replay finds the place that is cut off again.
+#[test]
+fn a_replay_finds_the_place_that_is_cut_off() {
+    let fleet = [site(1, [3, 3], [17, 17]), site(2, [0, 2], [0, 18])].concat();
+    let recorded = |fleet: &[Made]| {
+        let (arms, state) = (gathered(fleet), State::default());
+        let question = Question {
+            policy: &policy(),
+            state: &state,
+            before: &StageState::new(),
+            rules: &[],
+            hard: HardRule::default(),
+            silence: SilenceRule::default(),
+            arms: &arms,
+            windows: &stage(),
+            merged: &[],
+            now: moment().now,
+        };
+        let line = question.ask(|asked| asked.record().to_line().unwrap()).told;
+        (Record::from_line(&line).unwrap(), arms.cut_off().clone())
+    };
+    let (record, cut_off) = recorded(&fleet);
+    assert_eq!(record.replay().unwrap().sentence, record.answer.sentence);
+    let again = cut_off_again(&record).unwrap();
+    assert!(again.same && again.cut_off == cut_off && cut_off.holds_stage(), "{again:?}");
+    assert!(again.sentence.starts_with("3 of 5 updated devices and 17 others stopped reporting together"));
+    let mut changed = record.clone();
+    changed.placed.iter_mut().filter(|row| row[0] == 1).take(12).for_each(|row| row[0] = 2);
+    assert!(!cut_off_again(&changed).unwrap().same, "another place is not cut off");
+    changed.placed.pop();
+    assert!(!cut_off_again(&Record { placed: changed.placed, ..record }).unwrap().same);
+    let calm = [site(1, [0, 3], [0, 17]), site(2, [0, 2], [0, 18])].concat();
+    assert_eq!(cut_off_again(&recorded(&calm).0), None, "nothing is cut off, nothing is recorded");
 }

@@ -5,6 +5,7 @@ use modelfleet_protocol::draw::{Share, open_stage};
 use modelfleet_protocol::ids::{DeviceId, Digest};
 use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::model::ModelBuild;
+use modelfleet_protocol::plan::Order;
 use modelfleet_protocol::selector::Selector;
 use modelfleet_rollout::{FleetView, Phase, PlanView};
 use modelfleet_spec::Valid;
@@ -17,6 +18,7 @@ use modelfleet_fleet::left_out::Omitted;
 use modelfleet_fleet::other_plan::OtherPlan;
 use modelfleet_fleet::view::{FailedDevice, Lens, Survey};
 use modelfleet_fleet::windows::Counting;
+use modelfleet_fleet::wrong_clocks::WrongClocks;
 
 /// What was seen of the fleet.
 #[derive(Clone, Debug)]
@@ -35,6 +37,10 @@ pub struct FleetReading {
     pub exposed: Vec<DeviceId>,
     /// Devices of the fleet whose state cannot be taken.
     pub omitted: Omitted,
+    /// Order and lifetime of the newest plan.
+    pub plan_order: Option<Order>,
+    /// Devices of the fleet whose clocks are wrong.
+    pub wrong_clocks: WrongClocks,
     /// Connected devices that hold another plan than the newest.
     pub other_plan: OtherPlan,
     /// The trust document that counts, and how many devices hold it.
@@ -108,7 +114,7 @@ impl Shared<'_> {
             moment: lens.moment(),
         };
         let answer = asks.then(|| assess(&judged));
-        let omitted = fleet.omitted();
+        let (omitted, wrong_clocks) = (fleet.omitted(), fleet.wrong_clocks());
         let document = self.snapshot.trust.clone();
         let held = document.as_ref().map(|document| fleet.trust_held(document.version)).unwrap_or_default();
         let trust = TrustReading { document, held };
@@ -121,6 +127,8 @@ impl Shared<'_> {
             failures,
             exposed,
             omitted,
+            plan_order: self.snapshot.plan.as_ref().map(|plan| plan.order),
+            wrong_clocks,
             other_plan,
             trust,
             unable_why,

@@ -18,14 +18,16 @@ struct Measure {
     sentence: usize,
     /// Bytes of a decision's message.
     message: usize,
+    /// What devices measured, of each verdict.
+    measured: bool,
 }
 
 /// Tried in this order until the status fits.
 const MEASURES: [Measure; 4] = [
-    Measure { decisions: 32, failures: 16, sentence: 120, message: 120 },
-    Measure { decisions: 16, failures: 8, sentence: 120, message: 120 },
-    Measure { decisions: 8, failures: 4, sentence: 80, message: 80 },
-    Measure { decisions: 4, failures: 1, sentence: 40, message: 40 },
+    Measure { decisions: 32, failures: 16, sentence: 120, message: 120, measured: true },
+    Measure { decisions: 16, failures: 8, sentence: 120, message: 120, measured: true },
+    Measure { decisions: 8, failures: 4, sentence: 80, message: 80, measured: true },
+    Measure { decisions: 4, failures: 1, sentence: 40, message: 40, measured: false },
 ];
 
 /// The status, with as much of its lists and sentences as fits.
@@ -38,6 +40,9 @@ pub fn bounded(mut status: RolloutStatus) -> RolloutStatus {
         let older = status.decisions.len().saturating_sub(measure.decisions);
         status.decisions.drain(..older);
         status.failures.truncate(measure.failures);
+        if !measure.measured {
+            status.verdicts.iter_mut().for_each(|verdict| verdict.measured = None);
+        }
         for decision in &mut status.decisions {
             decision.message = clip(&decision.message, measure.message);
         }
@@ -65,6 +70,7 @@ mod tests {
             json!({
                 "slo": format!("error-rate-{i}"), "verdict": "Undecided", "judgedBy": "Statistical",
                 "devices": 20, "windows": 3360, "spentPpm": 310, "sentence": "s".repeat(200), "at": at,
+                "measured": "t".repeat(160),
             })
         };
         let decision = json!({

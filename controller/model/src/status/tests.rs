@@ -11,6 +11,7 @@ use modelfleet_rollout::{
 use super::trust::TrustReading;
 use super::*;
 use modelfleet_fleet::other_plan::Holds;
+use modelfleet_fleet::wrong_clocks::Offset;
 use modelfleet_spec::{Problem, validate};
 
 fn north() -> Selector {
@@ -262,6 +263,8 @@ fn a_device_that_nothing_is_known_of_is_not_back() {
             online: 0,
             failures: &[],
             omitted: &omitted,
+            wrong_clocks: &WrongClocks::default(),
+            plan_order: None,
             other_plan: &other_plan,
             trust: &TrustReading::default(),
         };
@@ -322,7 +325,7 @@ fn the_verdict_on_silence_has_a_name_that_no_objective_can_have() {
         seed: 1,
     };
     let (_, valid) = valid();
-    let told = verdicts::verdicts(&valid, &assess(&evidence, &StageState::new()), &[], Time(1));
+    let told = verdicts::verdicts(&valid, &assess(&evidence, &StageState::new()), &[], &[], Time(1));
     assert!(told.iter().all(|verdict| verdict.slo == "(silence)"), "{told:?}");
     assert!(!told.is_empty());
 }
@@ -340,6 +343,8 @@ fn devices_that_do_not_take_the_plan_are_a_condition_until_they_do() {
             online: 40,
             failures: &[],
             omitted: &omitted,
+            wrong_clocks: &WrongClocks::default(),
+            plan_order: None,
             other_plan,
             trust: &TrustReading::default(),
         };
@@ -383,6 +388,114 @@ fn devices_that_do_not_take_the_plan_are_a_condition_until_they_do() {
             && message.ends_with("--epoch-above=97."),
         "{message}"
     );
+}
+
+#[test]
+fn wrong_clocks_are_a_condition_until_they_are_right() {
+    let (_, valid) = valid();
+    let memory = Memory { judged: (1, 0), state: full_state(), judge: String::new() };
+    let (view, drawn) = (modelfleet_rollout::FleetView::default(), membership());
+    let said = |wrong_clocks: &WrongClocks, before: Option<&RolloutStatus>| {
+        let (omitted, other_plan) = (Omitted::default(), OtherPlan::default());
+        let seen = FleetNumbers {
+            view: &view,
+            eligible: 40,
+            online: 40,
+            failures: &[],
+            omitted: &omitted,
+            wrong_clocks,
+            plan_order: None,
+            other_plan: &other_plan,
+            trust: &TrustReading::default(),
+        };
+        let inputs = StatusInputs {
+            valid: &valid,
+            memory: &memory,
+            membership: &drawn,
+            reasons: &[],
+            fleet: Some(seen),
+            answer: None,
+            plan: None,
+            generation: None,
+            restored: false,
+            now: Time(1),
+        };
+        status_from(&inputs, before)
+    };
+    let found = |status: &RolloutStatus| {
+        let found = status.conditions.iter().find(|c| c.type_ == "ClocksWrong");
+        found.map(|c| (c.status.clone(), c.message.clone()))
+    };
+    let right = WrongClocks::default();
+    assert_eq!(found(&said(&right, None)), None);
+    let day_ms = 86_400_000;
+    let one = |name: &str, offset| (name.parse().unwrap(), offset);
+    let named =
+        vec![one("pump-1", Offset::Ahead(3 * day_ms + 5)), one("pump-2", Offset::Behind(90 * 60_000))];
+    let told = said(&WrongClocks { count: 2, named: named.clone() }, None);
+    assert_eq!(
+        found(&told),
+        Some((
+            "True".to_owned(),
+            "The clocks of 2 devices are wrong: pump-1 is 3 days ahead, pump-2 is 1 hour behind. What runs there goes on, and \
+             nothing new starts by a plan that has ended by the device's clock; set these clocks."
+                .to_owned()
+        ))
+    );
+    let (_, message) = found(&said(&WrongClocks { count: 9, named }, None)).unwrap();
+    assert!(message.contains("1 hour behind, and more. What"), "{message}");
+    assert_eq!(found(&said(&right, Some(&told))), Some(("False".to_owned(), String::new())));
+}
+
+#[test]
+fn a_plan_that_is_not_renewed_in_time_is_a_condition_until_it_is() {
+    let (_, valid) = valid();
+    let memory = Memory { judged: (1, 0), state: full_state(), judge: String::new() };
+    let (view, drawn) = (modelfleet_rollout::FleetView::default(), membership());
+    let day_ms = 86_400_000;
+    let order = Order { epoch: 9, revision: 4, issued: Time(day_ms), expires: Time(8 * day_ms) };
+    let said = |now: Time, before: Option<&RolloutStatus>| {
+        let (omitted, other_plan) = (Omitted::default(), OtherPlan::default());
+        let seen = FleetNumbers {
+            view: &view,
+            eligible: 40,
+            online: 40,
+            failures: &[],
+            omitted: &omitted,
+            wrong_clocks: &WrongClocks::default(),
+            plan_order: Some(order),
+            other_plan: &other_plan,
+            trust: &TrustReading::default(),
+        };
+        let inputs = StatusInputs {
+            valid: &valid,
+            memory: &memory,
+            membership: &drawn,
+            reasons: &[],
+            fleet: Some(seen),
+            answer: None,
+            plan: None,
+            generation: None,
+            restored: false,
+            now,
+        };
+        status_from(&inputs, before)
+    };
+    let found = |status: &RolloutStatus| {
+        let found = status.conditions.iter().find(|c| c.type_ == "PlanNotRenewed");
+        found.map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
+    };
+    assert_eq!(found(&said(Time(6 * day_ms), None)), None, "five of seven days");
+    let told = said(Time(7 * day_ms), None);
+    let (status, reason, message) = found(&told).unwrap();
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "PlanOld"));
+    assert!(
+        message.starts_with("Plan 9/4 was issued 6 days ago and ends in 1 day. Plans are renewed"),
+        "{message}"
+    );
+    let (_, _, message) = found(&said(Time(9 * day_ms), None)).unwrap();
+    assert!(message.starts_with("Plan 9/4 ended 1 day ago, so devices start nothing"), "{message}");
+    assert_eq!(found(&said(Time(2 * day_ms), Some(&told))).unwrap().0, "False");
 }
 
 /// One condition more than the schema has room for, and the API server takes no status at all.

@@ -2,14 +2,18 @@
 
 use modelfleet_crds::rollout::status::{MarginBasis, StageMargin, Verdict, VerdictJudgedBy, VerdictKind};
 use modelfleet_judge::{Assessment, SloVerdict, Verdict as Judged};
+use modelfleet_protocol::metric;
+use modelfleet_protocol::observe::Indicator;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{Stage, clip};
 
 use super::time::{cut, signed, to_k8s};
+use crate::assess::ObjectiveValue;
 use modelfleet_spec::Valid;
 
 const SENTENCE_MAX: usize = 200;
 const VERDICTS_MAX: usize = 16;
+const MEASURED_MAX: usize = 160;
 /// A ratio above this is one to next to nothing: it is left out.
 const FAR_PPM: u64 = 1_000_000_000;
 /// The name of the verdict on silence, which no objective can have: theirs are DNS labels.
@@ -18,15 +22,25 @@ const SILENCE: &str = "(silence)";
 /// The verdict on each objective, and on silence when there is room. One that says the same as `before` keeps its
 /// time, so that nothing is written for the time alone.
 #[must_use]
-pub fn verdicts(valid: &Valid, answer: &Assessment, before: &[Verdict], now: Time) -> Vec<Verdict> {
+pub fn verdicts(
+    valid: &Valid,
+    answer: &Assessment,
+    values: &[ObjectiveValue],
+    before: &[Verdict],
+    now: Time,
+) -> Vec<Verdict> {
     let incident = |slo: Option<u32>| answer.incident.as_ref().is_some_and(|i| Some(i.slo) == slo);
     let name = |slo: Option<u32>| match slo {
         Some(at) => valid.objectives.get(at as usize).map_or("", |o| &o.indicator.name),
         None => SILENCE,
     };
+    let measured = |slo: Option<u32>| {
+        let at = slo? as usize;
+        measured(&valid.objectives.get(at)?.indicator, *values.get(at)?)
+    };
     let all = answer.per_slo.iter().chain(&answer.silence);
     let verdict = |v: &SloVerdict| {
-        let told = verdict(name(v.slo), v, incident(v.slo), now);
+        let told = Verdict { measured: measured(v.slo), ..verdict(name(v.slo), v, incident(v.slo), now) };
         let same = |old: &&Verdict| Verdict { at: old.at.clone(), ..told.clone() } == **old;
         before.iter().find(same).cloned().unwrap_or(told)
     };
@@ -46,6 +60,7 @@ fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
         judged_by: if v.promised { VerdictJudgedBy::Statistical } else { VerdictJudgedBy::Plain },
         value: (v.canary.known > 0).then(|| percent(v.canary.share_ppm())),
         threshold: None,
+        measured: None,
         estimate: (v.devices > 0 && v.estimate_ppm < FAR_PPM).then(|| ratio(v.estimate_ppm)),
         low: (v.devices > 0).then(|| ratio(v.low_ppm)),
         high: (v.devices > 0 && v.high_ppm < FAR_PPM).then(|| ratio(v.high_ppm)),
@@ -55,6 +70,14 @@ fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
         sentence: Some(clip(&sentence(v), SENTENCE_MAX)),
         at: Some(to_k8s(now)),
     }
+}
+
+/// What was measured, and on how many devices that rests.
+fn measured(asked: &Indicator, values: ObjectiveValue) -> Option<String> {
+    let canaries = values.canaries?;
+    let told = metric::sentence(asked.metric, &canaries, values.controls.as_ref(), asked.threshold);
+    let controls = values.controls.map_or_else(String::new, |c| format!(" and {}", c.devices));
+    Some(clip(&format!("{told}; {}{controls} devices", canaries.devices), MEASURED_MAX))
 }
 
 /// The conclusion, then the statistics as a sentence of their own, which goes first where room is short.

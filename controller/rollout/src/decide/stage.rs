@@ -35,7 +35,8 @@ pub(super) fn step(run: &mut Run) -> Next {
         run.state.clock.freeze(run.now);
         return if reason.code == ReasonCode::NobodyMatches { nobody(run) } else { Next::wait(reason) };
     }
-    if run.fleet.incompatible > 0 && run.fleet.eligible == 0 {
+    // One with trouble of its own may run it when it is well.
+    if run.fleet.incompatible > 0 && run.fleet.eligible == 0 && run.fleet.own_trouble == 0 {
         let sentence = nobody_can_run(run, run.fleet.incompatible);
         return back::roll_back(run, Cause::NobodyCanRun, &sentence, false);
     }
@@ -273,9 +274,13 @@ fn unasked(run: &Run) -> Option<String> {
     })
 }
 
-/// Members that failed or cannot run the version, where there are any.
+/// Members that failed, cannot run the version, or have trouble of their own, where there are any.
 fn troubles(run: &Run) -> String {
-    let counts = [(failed(run), "failed"), (run.fleet.incompatible, "cannot run it")];
+    let counts = [
+        (failed(run), "failed"),
+        (run.fleet.incompatible, "cannot run it"),
+        (run.fleet.own_trouble, "cannot take it for trouble of their own, such as a full disk"),
+    ];
     let told = counts.iter().filter(|(count, _)| *count > 0);
     told.map(|(count, what)| format!(", {count} {what}")).collect()
 }

@@ -32,9 +32,9 @@ fn plans_come_first_and_then_the_fleets_that_are_wanted() {
     assert!(!subscriptions.is_complete(&wanted));
     let Some(Next::Subscribe(filters)) = subscriptions.next(&wanted, Instant::now()) else { panic!() };
     let channels = ["presence", "state", "report/+", "held/+", "override"];
-    assert_eq!(filters[..4], channels.map(|c| format!("mf/1/a/device/+/+/{c}")));
-    assert_eq!(filters.len(), 8);
-    let (marker, _) = subscriptions.answered(&[true; 8], Instant::now());
+    assert_eq!(filters[..5], channels.map(|c| format!("mf/1/a/device/+/+/{c}")));
+    assert_eq!(filters.len(), 10);
+    let (marker, _) = subscriptions.answered(&[true; 10], Instant::now());
     assert_eq!(hears(&mut subscriptions, b"wake"), None);
     assert_eq!(hears(&mut subscriptions, b"1"), None, "the marker of the plans, once more");
     let heard = hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
@@ -42,7 +42,7 @@ fn plans_come_first_and_then_the_fleets_that_are_wanted() {
     assert!(subscriptions.is_complete(&wanted));
     assert_eq!(subscriptions.next(&wanted, Instant::now()), None);
     let Some(Next::Unsubscribe(gone)) = subscriptions.next(&fleets(&["b"]), Instant::now()) else { panic!() };
-    assert_eq!(gone.len(), 4);
+    assert_eq!(gone.len(), 5);
     assert!(
         matches!(subscriptions.next(&wanted, Instant::now()), Some(Next::Subscribe(_))),
         "it is wanted again"
@@ -54,7 +54,8 @@ fn what_is_refused_is_never_heard_and_asked_for_again_later() {
     let mut subscriptions = after_plans();
     let (wanted, now) = (fleets(&["a", "b"]), Instant::now());
     subscriptions.next(&wanted, now);
-    let (marker, refused) = subscriptions.answered(&[true, true, true, true, true, false, true, true], now);
+    let (marker, refused) =
+        subscriptions.answered(&[true, true, true, true, true, true, false, true, true, true], now);
     assert_eq!(refused, ["mf/1/b/device/+/+/state"]);
     let heard = hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
     assert_eq!(heard, Some(Heard::Fleets(fleets(&["a"]).into_iter().collect())));
@@ -62,7 +63,7 @@ fn what_is_refused_is_never_heard_and_asked_for_again_later() {
     assert_eq!(subscriptions.next(&wanted, now), None);
     let Some(Next::Subscribe(again)) = subscriptions.next(&wanted, now + AGAIN) else { panic!() };
     assert!(again.iter().all(|filter| filter.starts_with("mf/1/b/")));
-    let (marker, _) = subscriptions.answered(&[true; 4], now);
+    let (marker, _) = subscriptions.answered(&[true; 5], now);
     hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
     assert!(subscriptions.is_complete(&wanted));
 }
@@ -110,7 +111,7 @@ fn many_fleets_are_asked_for_some_at_a_time() {
 fn what_is_retained_may_come_behind_the_marker() {
     let (mut subscriptions, wanted, now) = (after_plans(), fleets(&["a"]), Instant::now());
     let Some(Next::Subscribe(_)) = subscriptions.next(&wanted, now) else { panic!() };
-    let (marker, _) = subscriptions.answered(&[true; 4], now);
+    let (marker, _) = subscriptions.answered(&[true; 5], now);
     assert!(subscriptions.marked(marker.unwrap().to_string().as_bytes(), now));
     let late = now + QUIET / 2;
     subscriptions.retained(late);
@@ -137,7 +138,7 @@ fn a_fleet_of_which_more_comes_late_is_not_heard_until_it_is_quiet_for_twice_as_
     let (wanted, now) = (fleets(&["a", "b"]), Instant::now());
     let (a, b): (Namespace, Namespace) = ("a".parse().unwrap(), "b".parse().unwrap());
     subscriptions.next(&wanted, now);
-    let (marker, _) = subscriptions.answered(&[true; 8], now);
+    let (marker, _) = subscriptions.answered(&[true; 10], now);
     assert!(!subscriptions.late(&a, now), "it is not heard yet");
     hears(&mut subscriptions, marker.unwrap().to_string().as_bytes());
     assert!(subscriptions.is_complete(&wanted));

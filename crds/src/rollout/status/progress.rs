@@ -90,6 +90,11 @@ pub struct DeviceCounts {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub incompatible: i64,
+    /// Devices that trouble of their own keeps from the version, such as a full or broken disk. This is not a failure; they
+    /// count again when they are well. Example: `0`.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub own_trouble: i64,
     /// Devices that have not reported since they activated the version. Example: `0`.
     #[serde(default)]
     #[schemars(range(min = 0))]

@@ -2,7 +2,6 @@
 //! wanted is stopped and deleted.
 
 use modelfleet_protocol::admission;
-use modelfleet_protocol::floor::BelowFloor;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::state::{Failure, FailureCode, Phase};
 
@@ -10,7 +9,6 @@ use super::ManagedModel;
 use crate::agent::context::StepContext;
 use crate::download::schedule::not_later_than;
 use crate::interface::{Output, Role, WakeReason};
-use crate::plan::build::Build;
 use crate::plan::desired::{Target, TargetKind};
 use crate::report::waits::{LOOK_AGAIN_MS, Obstacle, Wait};
 use crate::saved::{Active, AttemptRecord, ProbationProgress};
@@ -68,27 +66,6 @@ impl ManagedModel {
         } else if on_disk && !self.on_probation() && ctx.may_load {
             self.load(&target, ctx);
         }
-    }
-
-    /// The floor forbids the build that is wanted. The device says so; its attempt can never succeed.
-    fn refuse_forbidden(&mut self, target: &Target, below: &BelowFloor, ctx: &mut StepContext<'_>) {
-        let (record, _) = self.attempts.find_or_begin(&target.attempt, target.build.digest, ctx.now);
-        if record.has_ended() && record.retry_at.is_none() {
-            return;
-        }
-        record.retry_at = None;
-        let failure = Failure::new(FailureCode::VersionForbidden, below.to_string());
-        record.end(Phase::Incompatible, Some(failure), ctx.now);
-        ctx.log(format!("{}: {below}", self.name));
-        ctx.changed();
-    }
-
-    /// The build that is wanted, and why it may not run, if no build answers because the floor forbids it.
-    pub fn forbidden(&self) -> Option<(Build, String)> {
-        let target = self.orders.target().filter(|_| self.active.is_none())?;
-        let failure = self.attempts.at(target)?.attempt.failure.as_ref()?;
-        let is_forbidden = failure.code == FailureCode::VersionForbidden;
-        is_forbidden.then(|| (target.build.clone(), failure.detail.clone()))
     }
 
     /// The build that is wanted is active already: it was promoted, or another attempt has the same build.

@@ -19,12 +19,7 @@ impl ManagedModel {
     pub(super) fn leave_unwanted(&mut self, ctx: &mut StepContext<'_>) {
         let Some(active) = &self.active else { return };
         let digest = active.digest;
-        let stable = self.slots.is_stable(&digest);
-        let wanted = match self.orders.desired() {
-            Desired::Unchanged => true,
-            Desired::Run(target) if target.build.digest == digest => !target.is_shadow() || stable,
-            Desired::Run(_) | Desired::Nothing => stable,
-        };
+        let wanted = self.is_wanted_live(&digest);
         let (barred, forbidden) = (self.orders.bars(&digest), self.orders.forbids(&digest));
         if wanted && !barred {
             return;
@@ -47,14 +42,6 @@ impl ManagedModel {
             record.end(Phase::RolledBack, None, ctx.now);
         }
         self.go_back(ctx);
-    }
-
-    /// The floor forbids a build that has answered: its attempt can never succeed again.
-    fn end_forbidden(&mut self, rollout: &str, digest: Digest, ctx: &mut StepContext<'_>) {
-        let below = self.slots.get(&digest).and_then(|slot| ctx.trust.allows(&slot.build).err());
-        let told = below.map_or_else(String::new, |below| below.to_string());
-        let (record, _) = self.attempts.find_or_begin(rollout, digest, ctx.now);
-        record.end(Phase::Incompatible, Some(Failure::new(FailureCode::VersionForbidden, told)), ctx.now);
     }
 
     /// The active build has failed: its attempt ends, and the device goes back.
@@ -88,15 +75,25 @@ impl ManagedModel {
         }
     }
 
+    /// Whether a build that may run is to answer: it is the one that is wanted, or a plan has called it stable.
+    fn is_wanted_live(&self, digest: &Digest) -> bool {
+        let stable = self.slots.is_stable(digest);
+        match self.orders.desired() {
+            Desired::Unchanged => true,
+            Desired::Run(target) if target.build.digest == *digest => !target.is_shadow() || stable,
+            Desired::Run(_) | Desired::Nothing => stable,
+        }
+    }
+
     /// Whether the device has no build that answers while this one does not: none has proven itself, or those that have were
     /// taken back.
     pub(super) fn has_nothing_but(&self, digest: &Digest) -> bool {
         self.active.is_none() || self.slots.has_no_other_proven(digest)
     }
 
-    /// Makes the last good build active; without one, none, and the fallback answers.
+    /// Makes the last good build active, if it would not be left at once; without one, none, and the fallback answers.
     pub(super) fn go_back(&mut self, ctx: &mut StepContext<'_>) {
-        let last_good = self.way_back().map(|slot| slot.build.digest);
+        let last_good = self.way_back().map(|slot| slot.build.digest).filter(|d| self.is_wanted_live(d));
         self.make_active(last_good.map(|digest| Active::since(ctx.now, digest)), ctx);
     }
 

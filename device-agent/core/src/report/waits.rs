@@ -36,8 +36,8 @@ impl Obstacle {
                  the plan again"
             }
             Obstacle::TrustExpired => {
-                "the trust document has expired by this device's clock: check the clock; if it is right, sign a new one with \
-                 `kubectl modelfleet trust sign`"
+                "the trust document has expired by this device's clock: check the clock; if it is right, make a new one \
+                 with `kubectl modelfleet trust renew`"
             }
             Obstacle::OtherProbation => "another build is on probation; this one starts when that has ended",
             Obstacle::Crashes => {

@@ -3,6 +3,7 @@
 
 mod asked;
 mod plans;
+pub mod rotation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

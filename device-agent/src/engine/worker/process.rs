@@ -62,7 +62,7 @@ impl Workers {
         command.env_clear();
         command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
         // The library would write an identifier of the device to its disk, and report to its maker over the network.
-        command.env("ORT_DISABLE_TELEMETRY", "1");
+        command.env(crate::telemetry::OFF, "1");
         command.current_dir(Path::new("/"));
         // Every other descriptor of the agent is closed when a program is started.
         command.stdin(OwnedFd::from(its)).stdout(Stdio::null()).stderr(Stdio::inherit());
