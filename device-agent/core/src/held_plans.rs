@@ -36,7 +36,7 @@ pub struct HeldPlans {
 #[derive(Clone, Copy, Debug)]
 struct Held {
     order: Order,
-    /// When it was sent, on the clock that nobody sets, milliseconds.
+    /// When it was sent, on the steady clock, milliseconds.
     sent_ms: Option<u64>,
 }
 
@@ -61,7 +61,7 @@ impl HeldPlans {
     }
 
     /// The models whose plans are to be sent now. `at_broker`: the order of the plan that the broker has sent on this
-    /// connection; `None`: it has sent none. `now_ms`: on the clock that nobody sets.
+    /// connection; `None`: it has sent none. `now_ms`: on the steady clock.
     #[must_use]
     pub fn due(&self, now_ms: u64, at_broker: impl Fn(&ModelName) -> Option<Order>) -> Vec<ModelName> {
         let waits =

@@ -15,7 +15,7 @@ pub enum Store {
     Sound,
     /// It answers that it is not available (503).
     Unavailable,
-    /// It answers that nobody may read (403).
+    /// It refuses to give the file (403).
     Refuses,
     /// It takes hours for a file.
     Slow,
