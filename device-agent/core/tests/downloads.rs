@@ -431,3 +431,21 @@ fn a_device_on_which_nothing_runs_asks_a_store_that_refused_it_again_within_two_
     world.settle();
     assert_eq!(world.serving, Some(digest(2)));
 }
+
+#[test]
+fn a_pause_of_a_day_ends_within_hours_when_what_answered_is_taken_back() {
+    let mut world = World::with_stable();
+    world.plan(plan(2, Some(2), None, &[]));
+    world.pass(120_000);
+    world.pending.clear();
+    let failure = Failure::new(FailureCode::DownloadExhausted, "status 403");
+    world.feed(Input::FetchFailed { digest: digest(2), failure, retry: Retry::Never });
+    world.pass(3 * 3_600_000);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(1)));
+    world.plan(plan(3, Some(2), None, &[1]));
+    world.settle();
+    world.pass(3 * 3_600_000);
+    world.settle();
+    assert_eq!(world.serving, Some(digest(2)));
+}

@@ -126,9 +126,9 @@ impl Network {
     /// How much longer a note may take than those behind it, milliseconds.
     pub fn held_back_ms(&self, note: &Note, chance: &mut Chance) -> u64 {
         match note {
-            Note::Message { retained: true, .. } if self.quality.retained_late => {
-                // Some come after all seems to be there.
-                let late = chance.below(8) == 0;
+            Note::Message { retained: true, topic, .. } if self.quality.retained_late => {
+                // Some come after all seems to be there. Not those of presence: README says why.
+                let late = chance.below(8) == 0 && !topic.ends_with("/presence");
                 drawn(chance, if late { RETAINED_LATE_MAX_MS } else { 4 * self.quality.delay_max_ms })
             }
             _ => 0,

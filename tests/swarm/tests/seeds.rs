@@ -30,8 +30,8 @@ const FIRST: u64 = 60;
 /// 1000162: a rollback whose deadline was over while the API server was away was taken for one that is under way.
 /// 1000064: a device on which nothing ran asked a store that had refused it again after a day.
 /// 1000078: a controller took devices for two each as long as its clock had been ahead, after it was set right.
-/// 1000119: the same pause of a device whose other build had been taken back.
-const KEPT: [u64; 12] = [
+/// 1000119, 1000163: the same pause of a device whose other build had been taken back before it, or since.
+const KEPT: [u64; 13] = [
     23,
     58,
     CONTROLLED + 3,
@@ -44,6 +44,7 @@ const KEPT: [u64; 12] = [
     CONTROLLED + 141,
     CONTROLLED + 157,
     CONTROLLED + 162,
+    CONTROLLED + 163,
 ];
 /// Every so many seeds one is played twice.
 const TWICE: u64 = 20;

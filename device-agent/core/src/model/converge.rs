@@ -98,14 +98,17 @@ impl ManagedModel {
     /// Whether the attempt is open. Begins it if it is new, and again if its long pause is over.
     fn may_try(&mut self, target: &Target, ctx: &mut StepContext<'_>) -> bool {
         let (digest, now) = (target.build.digest, ctx.now);
+        // What answered when the pause began may have been taken back since.
+        let alone = target.kind == TargetKind::Stable && self.has_nothing_but(&digest);
+        let pause_ms = if alone { ctx.limits.fetch_backoff_max_ms } else { ctx.limits.long_pause_ms };
         let (record, new) = self.attempts.find_or_begin(&target.attempt, digest, now);
         if new {
             ctx.changed();
         }
         if record.has_ended() {
             let Some(at) = record.retry_at else { return false };
-            let at = not_later_than(now, at, ctx.limits.long_pause_ms.saturating_mul(2));
-            record.retry_at = Some(at);
+            let at = not_later_than(now, at, pause_ms.saturating_mul(2));
+            ctx.save_if(record.retry_at.replace(at) != Some(at));
             if at > now && !record.has_new_address(&target.build) {
                 ctx.wake_at(at, WakeReason::LongPause);
                 return false;
