@@ -55,7 +55,7 @@ async fn wait_runs(plant: &Plant, running: &Running, device: &str, version: &str
 }
 
 /// Hold, a rollout that passes by, a controller that starts anew, release; then pin, a broker that loses its memory, and an
-/// object that is deleted; then retire (case 18).
+/// object that is deleted; then an order for a device that is not there.
 #[tokio::test(flavor = "multi_thread")]
 async fn single_devices_are_held_pinned_released_and_retired() {
     let mut plant = Plant::start("single").await;
@@ -103,14 +103,4 @@ async fn single_devices_are_held_pinned_released_and_retired() {
 
     give(&plant, "pump-999", json!({"models": [{"model": "m", "hold": true}]})).await;
     wait_told(&plant, "pump-999", "Sent", ("False", "UnknownDevice")).await;
-
-    let devices = async |count: &str| plant.phase("1.1.0").await.1.contains(count).then_some(());
-    plant.eventually("20 devices to be counted", SOON, async || devices("/20 ").await).await;
-    give(&plant, "pump-005", json!({"retired": true, "reason": "scrapped"})).await;
-    wait_told(&plant, "pump-005", "Sent", ("True", "Cleared")).await;
-    plant.eventually("19 devices to be counted", SOON, async || devices("/19 ").await).await;
-    // It goes on to speak: it counts nowhere, and is named.
-    let message = wait_told(&plant, "pump-005", "HeardAgain", ("True", "DeviceSpeaks")).await;
-    assert!(message.contains("kubectl modelfleet retire pump-005 --undo"), "{message}");
-    plant.eventually("19 devices to be counted", SOON, async || devices("/19 ").await).await;
 }
