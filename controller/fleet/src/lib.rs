@@ -8,6 +8,7 @@ pub mod arm_values;
 pub mod arrivals;
 pub mod census;
 mod clones;
+pub mod closed_windows;
 pub mod device;
 pub mod enrolment;
 pub mod fair;
