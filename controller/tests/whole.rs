@@ -9,6 +9,8 @@
 mod fencing;
 #[path = "whole/fleet.rs"]
 mod fleet;
+#[path = "whole/history.rs"]
+mod history;
 #[path = "whole/metrics.rs"]
 mod metrics;
 #[path = "whole/plant.rs"]
