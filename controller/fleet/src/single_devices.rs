@@ -14,6 +14,13 @@ use modelfleet_protocol::time::Time;
 
 use crate::ledger::{Due, ECHO_MAX_MS};
 
+/// The wait between the first and the second clearing of a retired device's messages, milliseconds.
+const CLEAR_AGAIN_MS: u64 = 10_000;
+/// The longest such wait, milliseconds.
+const CLEAR_AGAIN_MAX_MS: u64 = 3_600_000;
+/// Doublings after which the longest wait is reached.
+const CLEAR_DOUBLINGS_MAX: u32 = 9;
+
 /// The models that devices run by an order of their own, and not by a plan.
 pub type Directed = Arc<BTreeMap<DeviceId, Vec<ModelName>>>;
 
@@ -48,12 +55,25 @@ struct Sent {
 /// A device that is gone for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retired {
-    /// When its messages were cleared; `None`: they are still to be cleared.
+    /// When its messages were cleared last; `None`: they are still to be cleared.
     pub cleared_at: Option<Time>,
+    /// How often this process has cleared them.
+    pub clearings: u32,
     /// When it said something after that, by its own clock.
     pub heard_at: Option<Time>,
     /// Something that is older than that, or its last will, lies at the broker again.
     pub left: bool,
+}
+
+impl Retired {
+    /// From when on its messages may be cleared again: a device that comes and goes leaves its last will each time, and must not
+    /// keep the controller clearing. The wait doubles with every clearing, up to an hour.
+    #[must_use]
+    pub fn clears_again_at(&self) -> Time {
+        let Some(cleared_at) = self.cleared_at.filter(|_| self.clearings > 0) else { return Time::ZERO };
+        let doublings = (self.clearings - 1).min(CLEAR_DOUBLINGS_MAX);
+        cleared_at.after_ms((CLEAR_AGAIN_MS << doublings).min(CLEAR_AGAIN_MAX_MS))
+    }
 }
 
 impl SingleDevices {
@@ -82,13 +102,19 @@ impl SingleDevices {
         true
     }
 
-    /// A device is retired. `cleared_at`: when its messages were cleared, if they were.
+    /// A device is retired. `cleared_at`: when its messages were cleared, as far as is known; `None`: they are still to be.
     pub fn retire(&mut self, device: &DeviceId, cleared_at: Option<Time>) {
         let retired = self.retired.entry(device.clone()).or_default();
         retired.cleared_at = retired.cleared_at.max(cleared_at);
-        if cleared_at.is_some() {
-            retired.left = false;
-        }
+    }
+
+    /// A retired device's messages were cleared just now.
+    pub fn note_retired_cleared(&mut self, device: &DeviceId, now: Time) {
+        self.note_cleared(device);
+        let retired = self.retired.entry(device.clone()).or_default();
+        retired.cleared_at = retired.cleared_at.max(Some(now));
+        retired.clearings = retired.clearings.saturating_add(1);
+        retired.left = false;
     }
 
     /// A device is not retired any more.
@@ -112,7 +138,8 @@ impl SingleDevices {
             Some(_) => retired.left = true,
             None => {}
         }
-        if *retired != before {
+        // That it goes on to speak changes nothing.
+        if (retired.left, retired.heard_at.is_some()) != (before.left, before.heard_at.is_some()) {
             self.touched.insert(device.clone());
         }
         true
@@ -301,16 +328,33 @@ mod tests {
         single.retire(&device(), None);
         assert!(single.note_heard(&device(), Time(5), true));
         assert_eq!(single.retired(&device()).unwrap(), Retired::default(), "it is still to be cleared");
-        single.retire(&device(), Some(Time(10)));
+        single.note_retired_cleared(&device(), Time(10));
         single.note_heard(&device(), Time(7), true);
         assert_eq!(single.retired(&device()).unwrap().heard_at, None, "an old message is no word of it");
         assert!(single.retired(&device()).unwrap().left);
-        single.retire(&device(), Some(Time(11)));
+        single.retire(&device(), Some(Time(10)));
+        assert!(single.retired(&device()).unwrap().left, "what its object says clears nothing");
+        single.note_retired_cleared(&device(), Time(11));
+        assert!(!single.retired(&device()).unwrap().left);
         single.note_heard(&device(), Time(12), false);
         assert!(single.retired(&device()).unwrap().left, "its last will");
         single.note_heard(&device(), Time(13), true);
         assert_eq!(single.retired(&device()).unwrap().heard_at, Some(Time(13)));
         single.take_back(&device());
         assert!(!single.note_heard(&device(), Time(14), true));
+    }
+
+    #[test]
+    fn the_wait_between_two_clearings_doubles_up_to_an_hour() {
+        let mut single = SingleDevices::default();
+        single.retire(&device(), Some(Time(5)));
+        assert_eq!(single.retired(&device()).unwrap().clears_again_at(), Time::ZERO, "cleared by another process");
+        let mut waits = Vec::new();
+        for at in 0..40 {
+            single.note_retired_cleared(&device(), Time(1_000 + at));
+            waits.push(single.retired(&device()).unwrap().clears_again_at().since_ms(Time(1_000 + at)));
+        }
+        assert_eq!(waits[..4], [10_000, 20_000, 40_000, 80_000]);
+        assert!(waits[9..].iter().all(|&wait| wait == 3_600_000), "{waits:?}");
     }
 }

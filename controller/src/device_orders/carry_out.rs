@@ -229,8 +229,9 @@ fn clear(ctx: &Context, key: &DeviceKey, index: &mut FleetIndex, now: Time) -> R
     for channel in reports.chain(own) {
         ctx.publisher.publish_retained(&topic(key, channel), Vec::new())?;
     }
-    index.single_mut().note_cleared(device);
-    if index.retire(device, Some(now)) {
+    let was_known = index.retire(device, Some(now));
+    index.single_mut().note_retired_cleared(device, now);
+    if was_known {
         index.managed().rolling().iter().for_each(|model| ctx.work.evidence(&(key.0.clone(), model.clone())));
     }
     tracing::info!(namespace = %key.0, %device, "the messages of a retired device were cleared");

@@ -79,8 +79,7 @@ impl World {
             }
             Wanted::Nothing => self.single.note_cleared(&self.device),
             Wanted::Cleared => {
-                self.single.note_cleared(&self.device);
-                self.single.retire(&self.device, Some(self.now));
+                self.single.note_retired_cleared(&self.device, self.now);
                 self.models = None;
             }
         }
@@ -296,11 +295,20 @@ fn a_retired_device_is_cleared_once_and_named_when_it_speaks_again() {
     );
     assert_eq!(world.turn().wanted, Wanted::Unchanged, "once");
     assert_eq!(world.said(), [is("Sent", true, "Cleared"), is("HeardAgain", false, "Silent")]);
-    // Its last will comes to the broker.
-    world.single.note_heard(&world.device.clone(), world.now, false);
-    assert_eq!(world.turn().wanted, Wanted::Cleared);
+    // Its last will comes to the broker, and again and again.
+    let mut clearings = 0;
+    for second in 1..=600 {
+        world.now = Time(NOW.0 + second * 1_000);
+        world.single.note_heard(&world.device.clone(), world.now, false);
+        let decision = world.turn();
+        clearings += u32::from(decision.wanted == Wanted::Cleared);
+        assert!(decision.wanted == Wanted::Cleared || decision.wake_at > Some(world.now));
+    }
+    assert_eq!(clearings, 5, "after 10, 20, 40, 80 and 160 s more");
     // It speaks.
-    world.single.note_heard(&world.device.clone(), Time(NOW.0 + 1), true);
+    world.now = Time(NOW.0 + 700_000);
+    assert_eq!(world.turn().wanted, Wanted::Cleared);
+    world.single.note_heard(&world.device.clone(), Time(NOW.0 + 700_001), true);
     assert_eq!(world.turn().wanted, Wanted::Unchanged, "it is not cleared while it speaks");
     assert_eq!(world.said()[1], is("HeardAgain", true, "DeviceSpeaks"));
     assert!(world.status().message.unwrap().contains("kubectl modelfleet retire pump-1 --undo"));
