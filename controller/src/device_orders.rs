@@ -156,7 +156,10 @@ pub fn order_changed(ctx: &Context, object: &DeviceOrder, gone: bool) {
     }
     // What a retired device has retained must not count until its turn comes.
     if let Some(owner) = owner(&ctx.orders.of(&key)).filter(|owner| owner.spec.retired) {
-        ctx.fleets.named(&key.0).locked().index.retire(&key.1, cleared_at(owner));
+        let was_known = ctx.fleets.named(&key.0).locked().index.retire(&key.1, cleared_at(owner));
+        if was_known {
+            ctx.metrics.devices(ctx.fleets.devices());
+        }
     }
     ctx.orders.woken.notify_one();
 }

@@ -348,7 +348,11 @@ mod tests {
     fn the_wait_between_two_clearings_doubles_up_to_an_hour() {
         let mut single = SingleDevices::default();
         single.retire(&device(), Some(Time(5)));
-        assert_eq!(single.retired(&device()).unwrap().clears_again_at(), Time::ZERO, "cleared by another process");
+        assert_eq!(
+            single.retired(&device()).unwrap().clears_again_at(),
+            Time::ZERO,
+            "cleared by another process"
+        );
         let mut waits = Vec::new();
         for at in 0..40 {
             single.note_retired_cleared(&device(), Time(1_000 + at));

@@ -145,7 +145,9 @@ fn carry_out(
 ) -> Result<Option<Time>, Error> {
     let device = &key.1;
     if decision.retired {
-        fleet.index.retire(device, cleared_at);
+        if fleet.index.retire(device, cleared_at) {
+            ctx.metrics.devices(ctx.fleets.devices());
+        }
     } else {
         fleet.index.single_mut().take_back(device);
     }
@@ -232,6 +234,7 @@ fn clear(ctx: &Context, key: &DeviceKey, index: &mut FleetIndex, now: Time) -> R
     let was_known = index.retire(device, Some(now));
     index.single_mut().note_retired_cleared(device, now);
     if was_known {
+        ctx.metrics.devices(ctx.fleets.devices());
         index.managed().rolling().iter().for_each(|model| ctx.work.evidence(&(key.0.clone(), model.clone())));
     }
     tracing::info!(namespace = %key.0, %device, "the messages of a retired device were cleared");

@@ -42,7 +42,8 @@ fn touched(index: &mut Index) -> usize {
 }
 
 fn state(at: Time) -> Vec<u8> {
-    let state = json!({"device": "d", "sequence": 1, "at": at.0, "agent": "test", "models": [{"model": "m"}]});
+    let state =
+        json!({"device": "d", "sequence": 1, "at": at.0, "agent": "test", "models": [{"model": "m"}]});
     state.to_string().into_bytes()
 }
 
@@ -89,7 +90,8 @@ fn every_kind_of_message_is_a_word_of_a_retired_device() {
 #[test]
 fn what_lay_at_the_broker_is_as_old_as_it_says() {
     let of = |what: &'static str, make: fn(Time) -> Vec<u8>| (what, make);
-    for (what, make) in [of("state", state), of("report/m", report), of("presence", |at| presence(at, true))] {
+    for (what, make) in [of("state", state), of("report/m", report), of("presence", |at| presence(at, true))]
+    {
         let mut index = plant();
         index.fold(&topic(what), &make(Time(5)), true, LATER);
         let known = retired(&mut index);
