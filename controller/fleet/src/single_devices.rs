@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
-use modelfleet_protocol::envelope::open_override;
+use modelfleet_protocol::envelope::{KeyId, Signed, open_signed_override};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName, Namespace};
 use modelfleet_protocol::overrides::{ModelOverride, Override};
 use modelfleet_protocol::plan::REVISION_MAX;
@@ -40,9 +40,17 @@ pub struct SingleDevices {
 /// What the broker holds for a device.
 #[derive(Debug, Default)]
 struct Held {
-    ours: Option<(Arc<Override>, Digest)>,
+    ours: Option<Ours>,
     sent: Option<Sent>,
     occupied: bool,
+}
+
+/// An override that a key that counts has signed.
+#[derive(Debug)]
+struct Ours {
+    order: Arc<Override>,
+    by: KeyId,
+    envelope: Digest,
 }
 
 #[derive(Debug)]
@@ -168,31 +176,47 @@ impl SingleDevices {
         std::mem::take(&mut self.touched)
     }
 
-    /// An override arrived from the broker; `trusted`: the keys by which it is ours.
+    /// An override arrived from the broker. It is ours by our `own` key and by those that a trust document `named` for plans.
     pub fn take(
         &mut self,
-        trusted: &[VerifyingKey],
+        (own, named): (&VerifyingKey, &[VerifyingKey]),
         namespace: &Namespace,
         device: &DeviceId,
         payload: &[u8],
     ) {
-        let order = open_override(trusted, payload).ok();
-        let order = order.filter(|order| (&order.namespace, &order.device) == (namespace, device));
-        if let Some(order) = &order {
-            self.raise(device, order.order.revision);
+        let trusted: Vec<VerifyingKey> = std::iter::once(own).chain(named).copied().collect();
+        let order = open_signed_override(&trusted, payload).ok();
+        let order =
+            order.filter(|Signed { what, .. }| (&what.namespace, &what.device) == (namespace, device));
+        // What a device has seen is bound to the key that signed it: another key's revisions are none that we have to pass.
+        if let Some(Signed { what, .. }) = order.as_ref().filter(|order| order.by == KeyId::of(own)) {
+            self.raise(device, what.order.revision);
         }
         let entry = self.topics.entry(device.clone()).or_default();
         entry.occupied = !payload.is_empty();
-        entry.ours = order.map(|order| (Arc::new(order), Digest::of(payload)));
-        let is_sent =
-            |sent: &Sent| entry.ours.as_ref().is_some_and(|(_, held)| *held == Digest::of(&sent.bytes));
-        if entry.sent.as_ref().is_some_and(is_sent) {
+        entry.ours = order.map(|Signed { what, by }| Ours {
+            order: Arc::new(what),
+            by,
+            envelope: Digest::of(payload),
+        });
+        let held = entry.ours.as_ref().map(|held| held.envelope);
+        if entry.sent.as_ref().is_some_and(|sent| held == Some(Digest::of(&sent.bytes))) {
             entry.sent = None;
         }
         if !entry.occupied && entry.sent.is_none() {
             self.topics.remove(device);
         }
         self.touched.insert(device.clone());
+    }
+
+    /// Only overrides of these keys are ours from now on. What another one has signed still lies at the broker, and is signed
+    /// again or cleared.
+    pub fn trust(&mut self, keys: &[KeyId]) {
+        for (device, held) in &mut self.topics {
+            if held.ours.take_if(|ours| !keys.contains(&ours.by)).is_some() {
+                self.touched.insert(device.clone());
+            }
+        }
     }
 
     /// A device may have seen this revision: the next override gets a higher one.
@@ -205,7 +229,7 @@ impl SingleDevices {
     #[must_use]
     pub fn newest(&self, device: &DeviceId) -> Option<&Arc<Override>> {
         let held = self.topics.get(device)?;
-        held.sent.as_ref().map(|sent| &sent.order).or(held.ours.as_ref().map(|(order, _)| order))
+        held.sent.as_ref().map(|sent| &sent.order).or(held.ours.as_ref().map(|ours| &ours.order))
     }
 
     /// Whether the broker holds anything for a device, ours or not.
@@ -284,7 +308,7 @@ mod tests {
     #[test]
     fn an_override_is_sent_until_it_is_back_and_signed_anew_when_it_must_be() {
         let signer = SigningKey::from_bytes(&[7; 32]);
-        let (keys, plant) = ([signer.verifying_key()], "plant".parse().unwrap());
+        let (own, plant) = (signer.verifying_key(), "plant".parse().unwrap());
         let mut single = SingleDevices::default();
         assert_eq!(single.due(&device(), &hold(), 2, Time(0)), Due::Sign(0));
         let sent = order(2, 1, hold());
@@ -292,7 +316,7 @@ mod tests {
         single.note_sent(&device(), sent, bytes.clone(), Time(0));
         assert_eq!(single.due(&device(), &hold(), 2, Time(1)), Due::Echo(Time(ECHO_MAX_MS)));
         assert_eq!(single.due(&device(), &hold(), 2, Time(ECHO_MAX_MS)), Due::Again(bytes.clone()));
-        single.take(&keys, &plant, &device(), &bytes);
+        single.take((&own, &[]), &plant, &device(), &bytes);
         assert_eq!(single.take_touched(), [device()].into());
         assert_eq!(single.due(&device(), &hold(), 2, Time(ECHO_MAX_MS)), Due::Nothing);
         assert_eq!(single.due(&device(), &[], 2, Time(1)), Due::Sign(1), "another order");
@@ -309,16 +333,36 @@ mod tests {
     #[test]
     fn what_is_not_ours_or_of_another_device_is_replaced() {
         let (signer, thief) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
-        let (keys, plant) = ([signer.verifying_key()], "plant".parse().unwrap());
+        let (own, plant) = (signer.verifying_key(), "plant".parse().unwrap());
         let mut single = SingleDevices::default();
         let other = Override { device: "pump-2".parse().unwrap(), ..order(2, 9, hold()) };
         for payload in [sealed(&thief, &order(2, 9, hold())), sealed(&signer, &other), b"garbage".to_vec()] {
-            single.take(&keys, &plant, &device(), &payload);
+            single.take((&own, &[]), &plant, &device(), &payload);
             assert!(single.is_occupied(&device()) && single.newest(&device()).is_none());
             assert_eq!(single.due(&device(), &hold(), 2, Time(0)), Due::Sign(0));
         }
-        single.take(&keys, &plant, &device(), b"");
+        single.take((&own, &[]), &plant, &device(), b"");
         assert!(!single.is_occupied(&device()));
+    }
+
+    #[test]
+    fn an_order_of_a_key_that_the_trust_document_names_is_ours_until_it_is_revoked() {
+        let (signer, former) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
+        let (own, named, plant) =
+            (signer.verifying_key(), [former.verifying_key()], "plant".parse().unwrap());
+        let mut single = SingleDevices::default();
+        let bytes = sealed(&former, &order(2, REVISION_MAX, hold()));
+        single.take((&own, &named), &plant, &device(), &bytes);
+        assert_eq!(single.due(&device(), &hold(), 2, Time(0)), Due::Nothing);
+        single.take_touched();
+        let both = [KeyId::of(&own), KeyId::of(&named[0])];
+        single.trust(&both);
+        assert!(single.take_touched().is_empty(), "both keys count");
+        single.trust(&both[..1]);
+        assert_eq!(single.take_touched(), [device()].into());
+        assert!(single.newest(&device()).is_none() && single.is_occupied(&device()));
+        // The highest revision of a thief is none that ours has to pass.
+        assert_eq!(single.due(&device(), &hold(), 2, Time(0)), Due::Sign(0));
     }
 
     #[test]

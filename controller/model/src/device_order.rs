@@ -4,6 +4,7 @@
 //! model slower.
 
 mod status;
+mod transitions;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::version_facts::stage;
 use status::Told;
 
 pub use status::cleared_at;
+pub use transitions::{STANDS, order_events, stand};
 
 /// All that is known of one device and its orders.
 pub struct DeviceSnapshot<'a> {

@@ -10,8 +10,9 @@ use modelfleet_crds::{DeviceOrder, DeviceOrderStatus, ModelVersion};
 use modelfleet_fleet::ledger::Due;
 use modelfleet_fleet::{Fleet, FleetIndex};
 use modelfleet_model::device_order::{
-    DeviceDecision, DeviceSnapshot, Wanted, cleared_at, decide_device, owner,
+    DeviceDecision, DeviceSnapshot, Wanted, cleared_at, decide_device, order_events, owner,
 };
+use modelfleet_model::events::Event;
 use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::envelope::{OVERRIDE_TYPE, seal};
 use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
@@ -22,7 +23,7 @@ use modelfleet_protocol::topic::{Channel, Topic};
 use serde_json::json;
 
 use super::DeviceKey;
-use crate::apply::MANAGER;
+use crate::apply::{MANAGER, announce, subject};
 use crate::context::Context;
 use crate::error::Error;
 use crate::fleets::FleetState;
@@ -241,6 +242,17 @@ fn clear(ctx: &Context, key: &DeviceKey, index: &mut FleetIndex, now: Time) -> R
     Ok(())
 }
 
+/// Announces what became of an order. Best effort: the object says the same.
+async fn tell_events(ctx: &Context, object: &DeviceOrder, events: &[Event]) {
+    for event in events {
+        ctx.metrics.orders.announced(event.reason);
+        if let Err(error) = announce(ctx, &subject(object), event).await {
+            tracing::warn!(reason = event.reason, error = with_causes(&error), "event not written");
+            return;
+        }
+    }
+}
+
 /// Writes what an object is to say. Where another write was faster, the watch brings the object again.
 async fn write_status(
     ctx: &Context,
@@ -249,6 +261,8 @@ async fn write_status(
     status: DeviceOrderStatus,
 ) -> Result<(), Error> {
     let name = object.name_any();
+    let before = object.status.clone().unwrap_or_default();
+    let events = order_events(&before, &status, ctx.now());
     let patch = json!({
         "apiVersion": "modelfleet.io/v1alpha1",
         "kind": "DeviceOrder",
@@ -260,7 +274,11 @@ async fn write_status(
     let what = format!("status of device order {}/{name}", key.0);
     let patched = api.patch_status(&name, &params, &Patch::Apply(patch)).await;
     match patched.map_err(|e| Error::kubernetes(what, e)) {
-        Ok(patched) => ctx.orders.keep(key, patched),
+        Ok(patched) => {
+            ctx.orders.keep(key, patched);
+            ctx.metrics.orders.show(key.0.as_str(), ctx.orders.stands_of(&key.0));
+            tell_events(ctx, object, &events).await;
+        }
         Err(Error::Conflict { .. }) => {}
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error),
