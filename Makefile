@@ -27,7 +27,7 @@ check:
 
 # With a thousand seeds of the simulated world with faults, which take about four minutes on two quiet cores.
 unit:
-	MODELFLEET_SWARM_SEEDS=1000 cargo test --workspace --features real-parts --locked
+	MODELFLEET_SWARM_SEEDS=1000 cargo test --workspace --features real-parts,pkcs11 --locked
 
 # What Argo CD, Flux and Helm make of our objects.
 gitops:

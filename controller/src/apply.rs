@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::metrics::{RolloutLabels, RolloutNumbers};
 use crate::model_metrics::ArmNames;
 
-pub use events::{announce, tell_events};
+pub use events::{announce, subject, tell_events};
 pub use finalizer::let_go;
 pub use versions::{tell_floors, write_status as write_version_status};
 

@@ -3,6 +3,7 @@
 //! Labels are bounded: namespaces, rollouts and models that exist, and words of ours. A device is never a label.
 //! What belongs to a rollout goes with it.
 
+mod orders;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use orders::OrderMetrics;
 pub use trust::TrustMetrics;
 
 use crate::model_metrics::ModelMetrics;
@@ -53,6 +55,8 @@ pub struct Metrics {
     spent: Family<Labels, Gauge>,
     /// The trust document of each fleet.
     pub trust: TrustMetrics,
+    /// Orders of single devices.
+    pub orders: OrderMetrics,
     /// Decisions by kind of event.
     pub decisions: Family<Labels, Counter>,
     /// Duration of reconciles.
@@ -168,6 +172,7 @@ impl Metrics {
             plan_expires: Family::default(),
             spent: Family::default(),
             trust: TrustMetrics::default(),
+            orders: OrderMetrics::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
             reconcile_errors: Family::default(),
@@ -218,6 +223,7 @@ impl Metrics {
             self.spent.clone(),
         );
         self.trust.register(&mut r);
+        self.orders.register(&mut r);
         r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();
         r.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration);

@@ -283,8 +283,10 @@ impl FleetIndex {
             }
             Channel::Presence(_) => serde_json::from_slice::<Presence>(payload)
                 .map_or((Time::ZERO, false), |presence| (presence.since, presence.online)),
-            // With a report comes a state that says the same.
-            _ => (Time::ZERO, false),
+            // What lies at the broker is as old as it says.
+            Channel::Report(_, model) if retained => report::read(&self.namespace, device, model, payload)
+                .map_or((Time::ZERO, false), |report| (Time(report.sent_at_ms), true)),
+            _ => (now, true),
         };
         // What comes now was said now, whatever the device's clock says.
         let at = if retained { at } else { at.max(now) };
