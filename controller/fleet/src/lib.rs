@@ -15,6 +15,7 @@ mod first_by_id;
 pub mod fleet;
 pub mod fleet_index;
 pub mod future_windows;
+mod heard_live;
 mod index;
 pub mod intern;
 mod label_sets;
