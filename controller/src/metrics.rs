@@ -3,6 +3,7 @@
 //! Labels are bounded: namespaces, rollouts and models that exist, and words of ours. A device is never a label.
 //! What belongs to a rollout goes with it.
 
+pub mod telling;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub use trust::TrustMetrics;
+
+use telling::TellingMetrics;
 
 use crate::model_metrics::ModelMetrics;
 
@@ -83,6 +86,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// Artifact checks by result.
     pub artifact_checks: Family<Labels, Counter>,
+    /// What was told to event sinks.
+    pub telling: TellingMetrics,
     /// What devices measured.
     pub models: ModelMetrics,
 }
@@ -168,6 +173,7 @@ impl Metrics {
             plan_expires: Family::default(),
             spent: Family::default(),
             trust: TrustMetrics::default(),
+            telling: TellingMetrics::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
             reconcile_errors: Family::default(),
@@ -218,6 +224,7 @@ impl Metrics {
             self.spent.clone(),
         );
         self.trust.register(&mut r);
+        self.telling.register(&mut r);
         r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();
         r.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration);
