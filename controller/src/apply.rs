@@ -15,6 +15,7 @@ use modelfleet_model::decide_rollouts::{Decided, RolloutOutcome};
 use modelfleet_model::objects::key_of;
 use modelfleet_model::rollout_status::rollout_status;
 use modelfleet_model::status;
+use modelfleet_model::status::bounded::bounded;
 use modelfleet_model::status::problem::{minimal, tell_refused};
 use modelfleet_model::version_status::version_edits;
 use modelfleet_protocol::causes::with_causes;
@@ -26,7 +27,7 @@ use crate::error::Error;
 use crate::metrics::{RolloutLabels, RolloutNumbers};
 use crate::model_metrics::ArmNames;
 
-pub use events::{announce, subject, tell_events};
+pub use events::{announce, subject, tell_events, tell_sinks};
 pub use finalizer::let_go;
 pub use versions::{tell_floors, write_status as write_version_status};
 
@@ -54,6 +55,8 @@ pub async fn apply(
     }
     let generation = rollout.metadata.generation;
     let after = rollout_status(outcome, rollout.status.as_ref(), plan, generation, now);
+    // With the decisions that are not told yet: a process that ends now leaves both.
+    let after = bounded(RolloutStatus { telling: ctx.telling.progress(&rollout), ..after });
     show(ctx, &rollout, &after);
     let seen = outcome.result.as_ref().ok().and_then(|decided| decided.seen.as_ref());
     if let Some(seen) = seen.filter(|seen| seen.whole) {

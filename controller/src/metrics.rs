@@ -4,6 +4,7 @@
 //! What belongs to a rollout goes with it.
 
 mod orders;
+pub mod telling;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use orders::OrderMetrics;
 pub use trust::TrustMetrics;
+
+use telling::TellingMetrics;
 
 use crate::model_metrics::ModelMetrics;
 
@@ -87,6 +90,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// Artifact checks by result.
     pub artifact_checks: Family<Labels, Counter>,
+    /// What was told to event sinks.
+    pub telling: TellingMetrics,
     /// What devices measured.
     pub models: ModelMetrics,
 }
@@ -173,6 +178,7 @@ impl Metrics {
             spent: Family::default(),
             trust: TrustMetrics::default(),
             orders: OrderMetrics::default(),
+            telling: TellingMetrics::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
             reconcile_errors: Family::default(),
@@ -224,6 +230,7 @@ impl Metrics {
         );
         self.trust.register(&mut r);
         self.orders.register(&mut r);
+        self.telling.register(&mut r);
         r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();
         r.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration);

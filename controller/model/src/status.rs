@@ -142,6 +142,8 @@ pub fn status_from(inputs: &StatusInputs<'_>, before: Option<&RolloutStatus>) ->
         figures: figures(state),
         plan_revision: inputs.plan.map(|(_, revision)| signed(revision)).or(before.plan_revision),
         epoch: inputs.plan.map(|(epoch, _)| signed(epoch)).or(before.epoch),
+        // The controller's shell tells, and notes it here.
+        telling: before.telling.clone(),
         started_at: state.started_at.map(to_k8s),
         finished_at: state.figures.ended_at.map(to_k8s),
         retry_token: state.retry_token.as_deref().map(|token| cut(token, 64)),

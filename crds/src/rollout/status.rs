@@ -5,6 +5,7 @@ mod judgement;
 mod membership;
 mod progress;
 mod recovery;
+mod telling;
 mod trust;
 mod verdict;
 
@@ -13,6 +14,7 @@ pub use judgement::{JudgeState, MarginBasis, StageMargin};
 pub use membership::{Membership, MembershipClause, Stratum};
 pub use progress::{DeviceCounts, RolloutPhase, StageProgress};
 pub use recovery::{Figures, RollbackProgress};
+pub use telling::TellingProgress;
 pub use trust::{TrustCounts, TrustProgress};
 pub use verdict::{Verdict, VerdictJudgedBy, VerdictKind};
 
@@ -127,6 +129,14 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub epoch: Option<i64>,
+
+    /// Up to where each event sink was told of this rollout, at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["sink"])
+    )]
+    pub telling: Vec<TellingProgress>,
 
     /// When the rollout left the queue. Example: `2026-08-01T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
