@@ -19,6 +19,7 @@ use modelfleet_protocol::topic::Channel;
 use crate::arrivals::Arrived;
 use crate::clones::{self, Start};
 use crate::device::{Device, Texts, is_newer};
+use crate::device_changes::{Before, DeviceChange, DeviceChanges};
 use crate::enrolment::{Enrolment, Standing};
 use crate::fleet::Fleet;
 use crate::future_windows;
@@ -52,6 +53,7 @@ pub struct FleetIndex {
     fleet_max: usize,
     enrolment: Enrolment,
     single: SingleDevices,
+    changes: DeviceChanges,
 }
 
 /// What a message changed.
@@ -107,6 +109,7 @@ impl FleetIndex {
             fleet_max,
             enrolment: Enrolment::default(),
             single: SingleDevices::default(),
+            changes: DeviceChanges::default(),
         }
     }
 
@@ -147,6 +150,12 @@ impl FleetIndex {
             removed: self.removed,
             directed: Arc::clone(self.single.directed()),
         }
+    }
+
+    /// What was news of a device since we connected, the newest first, as far as it is kept.
+    #[must_use]
+    pub fn changes_of(&self, device: &DeviceId) -> Vec<DeviceChange> {
+        self.changes.of(device)
     }
 
     /// The models that are managed.
@@ -366,7 +375,14 @@ impl FleetIndex {
         if !retained {
             self.note_clock(device, Offset::of(state.at, now));
         }
-        Ok(Folded { change: self.take_state(device, state), problem, arrived: None })
+        // What lay at the broker may have changed long ago.
+        let before = self.devices.get(device).filter(|_| !retained);
+        let before = before.and_then(|entry| Before::of(entry, &self.texts));
+        let change = self.take_state(device, state);
+        if let (Some(before), Some(after)) = (before, self.devices.get(device)) {
+            self.changes.note(&before, after, &self.texts, now);
+        }
+        Ok(Folded { change, problem, arrived: None })
     }
 
     /// A state that cannot be taken. One that is `beyond` what may be makes the one before worthless: by which labels the
