@@ -3,9 +3,12 @@
 pub mod abort;
 pub mod broker_acl;
 pub mod completion;
+pub mod device;
+pub mod devices;
 pub mod diff;
 pub mod enrol;
 pub mod explain;
+pub mod failures;
 pub mod history;
 pub mod hold;
 pub mod judge;

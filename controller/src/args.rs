@@ -102,8 +102,9 @@ pub struct Settings {
     /// Address of /healthz, /readyz, /metrics and /malformed.
     #[arg(long, env = "MODELFLEET_HTTP_ADDR", default_value = "0.0.0.0:8080")]
     pub http_addr: SocketAddr,
-    /// Address for /metrics and /malformed over TLS, such as 0.0.0.0:8443. They are then served there alone, and to those only
-    /// whose token the API server knows and who may get the path. Default: at --http-addr, to all.
+    /// Address for /metrics, /malformed and the devices over TLS, such as 0.0.0.0:8443. They are then served there alone, and to
+    /// those only whose token the API server knows and who may get them. Default: the first two at --http-addr, to all, and no
+    /// devices.
     #[arg(long, env = "MODELFLEET_METRICS_TLS", requires = "metrics_cert", value_name = "ADDRESS")]
     pub metrics_tls: Option<SocketAddr>,
     /// File with the certificate for that address (PEM). Both files are read again for every connection.

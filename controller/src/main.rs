@@ -93,7 +93,8 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     let config = kube::Config::infer().await.context("find the API server")?;
     let client = api_client(config.clone())?;
     let reviewed = reviewed(&settings).map(|at| {
-        let serve = http::reviewed::serve(at, shown.clone(), client.clone(), stop.clone());
+        let lease = settings.lease_namespace.clone();
+        let serve = http::reviewed::serve(at, shown.clone(), client.clone(), lease, stop.clone());
         tokio::spawn(run::vital(stop.clone(), serve))
     });
     let identity = settings.identity.clone().unwrap_or_else(own_name);

@@ -19,6 +19,7 @@ use modelfleet_protocol::topic::Channel;
 use crate::arrivals::Arrived;
 use crate::clones::{self, Start};
 use crate::device::{Device, Texts, is_newer};
+use crate::device_changes::{Before, DeviceChange, DeviceChanges};
 use crate::enrolment::{Enrolment, Standing};
 use crate::fleet::Fleet;
 use crate::future_windows;
@@ -54,6 +55,7 @@ pub struct FleetIndex {
     fleet_max: usize,
     enrolment: Enrolment,
     single: SingleDevices,
+    changes: DeviceChanges,
 }
 
 /// What a message changed.
@@ -110,6 +112,7 @@ impl FleetIndex {
             fleet_max,
             enrolment: Enrolment::default(),
             single: SingleDevices::default(),
+            changes: DeviceChanges::default(),
         }
     }
 
@@ -150,6 +153,12 @@ impl FleetIndex {
             removed: self.removed,
             directed: Arc::clone(self.single.directed()),
         }
+    }
+
+    /// What was news of a device since we connected, the newest first, as far as it is kept.
+    #[must_use]
+    pub fn changes_of(&self, device: &DeviceId) -> Vec<DeviceChange> {
+        self.changes.of(device)
     }
 
     /// The models that are managed.
@@ -389,9 +398,15 @@ impl FleetIndex {
         if !retained {
             self.note_clock(device, Offset::of(state.at, now));
         }
+        // What lay at the broker may have changed long ago.
+        let before = self.devices.get(device).filter(|_| !retained);
+        let before = before.and_then(|entry| Before::of(entry, &self.texts));
         let change = self.take_state(device, state);
         if !retained && change != Change::Nothing {
             self.live.note(device, Said::State);
+        }
+        if let (Some(before), Some(after)) = (before, self.devices.get(device)) {
+            self.changes.note(&before, after, &self.texts, now);
         }
         Ok(Folded { change, problem, arrived: None })
     }

@@ -9,7 +9,10 @@ pub mod arrivals;
 pub mod census;
 mod clones;
 pub mod device;
+mod device_changes;
+pub mod device_list;
 pub mod enrolment;
+pub mod failure_groups;
 pub mod fair;
 mod first_by_id;
 pub mod fleet;
@@ -37,6 +40,7 @@ pub mod windows;
 pub mod wrong_clocks;
 
 pub use arrivals::Arrived;
+pub use device_changes::{DeviceChange, DeviceChanges};
 pub use enrolment::Enrolment;
 pub use fleet::Fleet;
 pub use fleet_index::{Change, FleetIndex, Folded};
