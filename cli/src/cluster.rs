@@ -213,6 +213,17 @@ impl tower_service::Service<http::Request<Body>> for NowhereSent {
     }
 }
 
+/// The namespace that a command is about, without asking the API server.
+///
+/// # Errors
+/// When none is named, and there is no kubeconfig to say one.
+pub async fn namespace(flags: &ClusterFlags) -> Result<String, ClusterError> {
+    match &flags.namespace {
+        Some(namespace) => Ok(namespace.clone()),
+        None => Ok(config(flags).await?.default_namespace),
+    }
+}
+
 async fn config(flags: &ClusterFlags) -> Result<Config, ClusterError> {
     let options = KubeConfigOptions { context: flags.context.clone(), ..KubeConfigOptions::default() };
     if let Some(file) = &flags.kubeconfig {

@@ -7,8 +7,8 @@ use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
     abort, broker_acl, completion, device, devices, diff, enrol, explain, failures, history, hold, judge,
-    keygen, lineage, lint, pause, pin, plan, promote, release, resume, retire, retry, set_aside, simulate,
-    status, trust,
+    keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry, set_aside,
+    simulate, status, trust, tune,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
@@ -67,6 +67,8 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Device(arguments) => device::run(cluster, &arguments).await?,
             Command::Failures(arguments) => failures::run(cluster, &arguments).await?,
             Command::History(arguments) => history::run(cluster, &arguments).await?,
+            Command::Report(arguments) => report::run(cluster, &arguments).await?,
+            Command::Tune(arguments) => tune::run(&arguments)?,
             Command::Diff(arguments) => diff::run(cluster, &arguments).await?,
             Command::Lineage(arguments) => lineage::run(cluster, &arguments).await?,
             Command::Lint(arguments) => lint::run(&arguments)?,

@@ -3,6 +3,7 @@
 //! Labels are bounded: namespaces, rollouts and models that exist, and words of ours. A device is never a label.
 //! What belongs to a rollout goes with it.
 
+mod closed_windows;
 mod orders;
 pub mod telling;
 mod trust;
@@ -22,6 +23,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use closed_windows::{HistoryMetrics, RemoteWriteMetrics};
 pub use orders::OrderMetrics;
 pub use trust::TrustMetrics;
 
@@ -94,6 +96,10 @@ pub struct Metrics {
     pub telling: TellingMetrics,
     /// What devices measured.
     pub models: ModelMetrics,
+    /// Writing of history.
+    pub history: HistoryMetrics,
+    /// Sending by remote write.
+    pub remote_write: RemoteWriteMetrics,
 }
 
 impl Default for Metrics {
@@ -163,9 +169,13 @@ impl Metrics {
         let messages: Family<Labels, Counter> = Family::default();
         let mut registry = Registry::with_prefix("modelfleet");
         let models = ModelMetrics::new(&mut registry);
+        let history = HistoryMetrics::new(&mut registry);
+        let remote_write = RemoteWriteMetrics::new(&mut registry);
         let metrics = Metrics {
             registry: Arc::new(Mutex::new(registry)),
             models,
+            history,
+            remote_write,
             info: Family::default(),
             phase: Family::default(),
             stage: Family::default(),

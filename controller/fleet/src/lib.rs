@@ -8,6 +8,7 @@ pub mod arm_values;
 pub mod arrivals;
 pub mod census;
 mod clones;
+pub mod closed_windows;
 pub mod device;
 mod device_changes;
 pub mod device_list;
