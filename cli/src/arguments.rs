@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterFlags;
 use crate::commands::{
-    abort, broker_acl, completion, diff, enrol, explain, history, hold, judge, keygen, lineage, lint, pause,
-    pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
+    abort, broker_acl, completion, diff, enrol, explain, history, hold, install, judge, keygen, lineage,
+    lint, pause, pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -28,6 +28,8 @@ pub struct Arguments {
 pub enum Command {
     /// Upload a model and create its ModelVersion.
     Register(Box<RegisterArguments>),
+    /// Say what an installation lacks, or make the keys, certificates and passwords that it needs.
+    Install(Box<install::InstallArguments>),
     /// Create a pair of keys for signing models.
     Keygen(keygen::KeygenArguments),
     /// Create signed device cards, which vouch for the labels of devices.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Api, Client, Config, Resource};
@@ -140,6 +140,21 @@ impl Cluster {
         let namespace = flags.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(ClusterError::Client)?;
         Ok(Cluster { client, namespace })
+    }
+
+    /// The same server, and another namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Cluster {
+        Cluster { client: self.client.clone(), namespace: namespace.to_owned() }
+    }
+
+    /// The objects of a kind that belongs to no namespace.
+    #[must_use]
+    pub fn everywhere<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        Api::all(self.client.clone())
     }
 
     /// The objects of a kind in the namespace.

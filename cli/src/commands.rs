@@ -8,6 +8,7 @@ pub mod enrol;
 pub mod explain;
 pub mod history;
 pub mod hold;
+pub mod install;
 pub mod judge;
 pub mod keygen;
 pub mod lineage;

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
-    abort, broker_acl, completion, diff, enrol, explain, history, hold, judge, keygen, lineage, lint, pause,
-    pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
+    abort, broker_acl, completion, diff, enrol, explain, history, hold, install, judge, keygen, lineage,
+    lint, pause, pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
@@ -46,6 +46,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
     runtime.block_on(async {
         Ok(match arguments.command {
             Command::Register(arguments) => register::run(cluster, &arguments).await?,
+            Command::Install(arguments) => install::run(cluster, &arguments).await?,
             Command::Keygen(arguments) => keygen::run(&arguments)?,
             Command::Enrol(arguments) => enrol::run(cluster, &arguments)?,
             Command::Trust(arguments) => trust::run(cluster, &arguments).await?,
