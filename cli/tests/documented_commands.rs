@@ -146,6 +146,9 @@ fn blocks_are_read_as_a_shell_reads_them() {
     let lines = shell_lines(page);
     assert_eq!(lines.len(), 2);
     assert_eq!((lines[0].0, commands(&lines[0].1)), (3, vec![words("plan -f a.yaml --runs 5")]));
-    assert_eq!(words("a 'b c'\"d\" $PORT ${x:-y}z $(a (b)) e\\ f # g"), ["a", "b cd", "8000", "namez", "name", "e f"]);
+    assert_eq!(
+        words("a 'b c'\"d\" $PORT ${x:-y}z $(a (b)) e\\ f # g"),
+        ["a", "b cd", "8000", "namez", "name", "e f"]
+    );
     assert_eq!(words("a >b"), ["a"]);
 }

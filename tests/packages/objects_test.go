@@ -81,3 +81,12 @@ func pods(all map[string]object) map[string]any {
 	}
 	return found
 }
+
+func marshal(t *testing.T, one object) string {
+	t.Helper()
+	text, err := yaml.Marshal(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

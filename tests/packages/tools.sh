@@ -7,6 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here"
 case ${1:?which tool} in
   helm) package=helm.sh/helm/v4/cmd/helm ;;
+  krew | validate-krew-manifest) package=sigs.k8s.io/krew/cmd/$1 ;;
   *) echo "tools.sh: unknown tool $1" >&2; exit 1 ;;
 esac
 

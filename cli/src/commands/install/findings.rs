@@ -91,10 +91,7 @@ fn definition(wanted: &CustomResourceDefinition, seen: &Seen<CustomResourceDefin
     if !conditions.clone().any(|c| c.type_ == "Established" && c.status == "True") {
         return missing(
             format!("The definition of {kind} is installed and not yet established."),
-            format!(
-                "kubectl describe crd {}",
-                wanted.metadata.name.as_deref().unwrap_or_default()
-            ),
+            format!("kubectl describe crd {}", wanted.metadata.name.as_deref().unwrap_or_default()),
         );
     }
     for version in &wanted.spec.versions {
@@ -110,7 +107,10 @@ fn definition(wanted: &CustomResourceDefinition, seen: &Seen<CustomResourceDefin
                 "The definition of {kind} differs from the one of this plugin ({}).",
                 env!("CARGO_PKG_VERSION")
             );
-            return missing(what, format!("{UPGRADE}; if the cluster is newer, take the plugin of its release"));
+            return missing(
+                what,
+                format!("{UPGRADE}; if the cluster is newer, take the plugin of its release"),
+            );
         }
     }
     good(format!("The definition of {kind} is that of this plugin."))
@@ -136,7 +136,9 @@ pub fn secrets_of(deployment: &Deployment) -> BTreeMap<String, BTreeSet<String>>
         let keys = found.entry(secret.secret_name.clone().unwrap_or_default()).or_default();
         for mount in container.volume_mounts.iter().flatten().filter(|mount| mount.name == volume.name) {
             let below = format!("{}/", mount.mount_path);
-            keys.extend(values.iter().filter_map(|value| value.split_once(&below)).map(|(_, key)| key.to_owned()));
+            keys.extend(
+                values.iter().filter_map(|value| value.split_once(&below)).map(|(_, key)| key.to_owned()),
+            );
         }
     }
     for source in container.env_from.iter().flatten() {
@@ -166,7 +168,9 @@ fn secrets(
             }
         }
         Some(Seen::Forbidden(why)) => unseen(&format!("Secret {name}"), why),
-        Some(Seen::Absent) | None => missing(format!("Secret {name} is not in namespace {namespace}."), &make),
+        Some(Seen::Absent) | None => {
+            missing(format!("Secret {name} is not in namespace {namespace}."), &make)
+        }
     };
     secrets_of(deployment).into_iter().map(one).collect()
 }
@@ -178,7 +182,8 @@ fn broker(deployment: &Deployment) -> Option<Finding> {
         let found = container.env.iter().flatten().find(|variable| variable.name == name);
         found.and_then(|variable| variable.value.clone())
     };
-    let argument = container.args.iter().flatten().find_map(|a| a.strip_prefix("--mqtt-url=")).map(str::to_owned);
+    let argument =
+        container.args.iter().flatten().find_map(|a| a.strip_prefix("--mqtt-url=")).map(str::to_owned);
     let Some(url) = argument.or_else(|| variable("MODELFLEET_MQTT_URL")) else {
         return Some(missing(
             "The controller has no address of a broker.".to_owned(),
@@ -243,7 +248,10 @@ fn lease(seen: &Seen<Lease>, namespace: &str, now: Timestamp) -> Finding {
     let age = units::age(renewed.0, now);
     match seconds <= LEASE_SECONDS_MAX {
         true => good(format!("{holder} leads, and renewed its Lease {age} ago.")),
-        false => missing(format!("No replica leads: {holder} renewed the Lease {age} ago for the last time."), next),
+        false => missing(
+            format!("No replica leads: {holder} renewed the Lease {age} ago for the last time."),
+            next,
+        ),
     }
 }
 

@@ -8,7 +8,8 @@ use ed25519_dalek::SigningKey;
 use modelfleet_protocol::broker_rights::mosquitto_block;
 use modelfleet_protocol::ids::Namespace;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 
 use super::InstallArguments;
@@ -62,9 +63,9 @@ pub fn make(flags: &ClusterFlags, arguments: &InstallArguments, folder: &Path) -
     let fleet = match (&arguments.devices[..], &flags.namespace) {
         ([], _) => None,
         (_, None) => return Err(KeysError::NoNamespace),
-        (_, Some(name)) => Some(
-            name.parse::<Namespace>().map_err(|source| KeysError::Namespace(name.clone(), source))?,
-        ),
+        (_, Some(name)) => {
+            Some(name.parse::<Namespace>().map_err(|source| KeysError::Namespace(name.clone(), source))?)
+        }
     };
     new_folder(folder)?;
     let key = SigningKey::from_bytes(&rand::random());
@@ -104,7 +105,8 @@ pub fn make(flags: &ClusterFlags, arguments: &InstallArguments, folder: &Path) -
 fn told(folder: &Path, arguments: &InstallArguments, hosts: &[String]) -> String {
     let (at, namespace) = (folder.display(), &arguments.system_namespace);
     let devices = match arguments.devices.len() {
-        0 => "no device has a password yet; give devices with --device, or add them with mosquitto_passwd".to_owned(),
+        0 => "no device has a password yet; give devices with --device, or add them with mosquitto_passwd"
+            .to_owned(),
         count => format!("the passwords of {count} devices are in {at}/device-passwords"),
     };
     format!(

@@ -91,8 +91,7 @@ pub async fn take(flags: &ClusterFlags, arguments: &InstallArguments) -> Result<
     }
     let namespace = system.namespace.clone();
     let api = cluster.everywhere::<Namespace>();
-    let seen =
-        look(send(&format!("read namespace {namespace}"), "namespaces", api.get(&namespace)).await)?;
+    let seen = look(send(&format!("read namespace {namespace}"), "namespaces", api.get(&namespace)).await)?;
     let deployment = one::<Deployment>(&system, &arguments.deployment, "deployments").await?;
     let mut secrets = BTreeMap::new();
     let mut pods = Vec::new();

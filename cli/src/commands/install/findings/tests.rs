@@ -51,10 +51,7 @@ fn complete() -> Survey {
             ("broker-login".to_owned(), keys(&["password", "ca.crt"])),
             ("store".to_owned(), keys(&[])),
         ]),
-        rights: (
-            "plant-a".into(),
-            vec![Right { verb: "create", resource: "rollouts", allowed: true }],
-        ),
+        rights: ("plant-a".into(), vec![Right { verb: "create", resource: "rollouts", allowed: true }]),
     }
 }
 
@@ -89,7 +86,11 @@ fn a_complete_installation_lacks_nothing() {
 fn each_thing_that_is_missing_is_told_alone() {
     use State::{Missing, Unseen};
     only(|s| s.definitions[1].1 = Seen::Absent, Missing, "definition of Rollout is not installed");
-    only(|s| s.definitions[0].1 = Seen::Forbidden("no".into()), Unseen, "ModelVersion: permission denied: no");
+    only(
+        |s| s.definitions[0].1 = Seen::Forbidden("no".into()),
+        Unseen,
+        "ModelVersion: permission denied: no",
+    );
     only(|s| s.lease = Seen::Absent, Missing, "No replica has led yet");
     only(|s| s.lease = Seen::There(lease_of("", "1970-01-01T00:00:00.000000Z")), Missing, "has no holder");
     only(
@@ -147,5 +148,9 @@ fn a_broker_without_tls_is_told() {
     let mut plain = deployment(2);
     let pod = plain.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
     pod.containers[0].args = Some(vec!["run".into(), "--mqtt-url=mqtt://broker:1883".into()]);
-    only(|s| s.deployment.1 = Seen::There(plain), State::Missing, "mqtt://broker:1883 is reached without TLS");
+    only(
+        |s| s.deployment.1 = Seen::There(plain),
+        State::Missing,
+        "mqtt://broker:1883 is reached without TLS",
+    );
 }
