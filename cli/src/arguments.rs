@@ -4,9 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterFlags;
 use crate::commands::{
-    abort, broker_acl, completion, device, devices, diff, enrol, explain, failures, history, hold, judge,
-    keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry, set_aside,
-    simulate, status, trust, tune,
+    abort, broker_acl, completion, device, devices, diff, enrol, explain, failures, history, hold, install,
+    judge, keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry,
+    set_aside, simulate, status, trust, tune,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -29,6 +29,8 @@ pub struct Arguments {
 pub enum Command {
     /// Upload a model and create its ModelVersion.
     Register(Box<RegisterArguments>),
+    /// Say what an installation lacks, or make the keys, certificates and passwords that it needs.
+    Install(Box<install::InstallArguments>),
     /// Create a pair of keys for signing models.
     Keygen(keygen::KeygenArguments),
     /// Create signed device cards, which vouch for the labels of devices.

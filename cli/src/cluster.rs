@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use clap::Args;
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
@@ -154,6 +154,15 @@ impl Cluster {
     #[must_use]
     pub fn of_namespace(&self, namespace: &str) -> Cluster {
         Cluster { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
+    /// The objects of a kind that belongs to no namespace.
+    #[must_use]
+    pub fn cluster_wide<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        Api::all(self.client.clone())
     }
 
     /// The objects of a kind in all namespaces.

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod failures;
 pub mod history;
 pub mod hold;
+pub mod install;
 pub mod judge;
 pub mod keygen;
 pub mod lineage;

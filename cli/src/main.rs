@@ -6,9 +6,9 @@ use anyhow::Result;
 use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
-    abort, broker_acl, completion, device, devices, diff, enrol, explain, failures, history, hold, judge,
-    keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry, set_aside,
-    simulate, status, trust, tune,
+    abort, broker_acl, completion, device, devices, diff, enrol, explain, failures, history, hold, install,
+    judge, keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry,
+    set_aside, simulate, status, trust, tune,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
@@ -47,6 +47,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
     runtime.block_on(async {
         Ok(match arguments.command {
             Command::Register(arguments) => register::run(cluster, &arguments).await?,
+            Command::Install(arguments) => install::run(cluster, &arguments).await?,
             Command::Keygen(arguments) => keygen::run(&arguments)?,
             Command::Enrol(arguments) => enrol::run(cluster, &arguments)?,
             Command::Trust(arguments) => trust::run(cluster, &arguments).await?,
