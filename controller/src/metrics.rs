@@ -7,6 +7,7 @@ mod closed_windows;
 mod orders;
 pub mod telling;
 mod trust;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub use closed_windows::{HistoryMetrics, RemoteWriteMetrics};
 pub use orders::OrderMetrics;
 pub use trust::TrustMetrics;
+pub use watch::WatchMetrics;
 
 use telling::TellingMetrics;
 
@@ -62,6 +64,8 @@ pub struct Metrics {
     pub trust: TrustMetrics,
     /// Orders of single devices.
     pub orders: OrderMetrics,
+    /// The watch over versions in production.
+    pub watch: WatchMetrics,
     /// Decisions by kind of event.
     pub decisions: Family<Labels, Counter>,
     /// Duration of reconciles.
@@ -189,6 +193,7 @@ impl Metrics {
             trust: TrustMetrics::default(),
             orders: OrderMetrics::default(),
             telling: TellingMetrics::default(),
+            watch: WatchMetrics::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
             reconcile_errors: Family::default(),
@@ -241,6 +246,7 @@ impl Metrics {
         self.trust.register(&mut r);
         self.orders.register(&mut r);
         self.telling.register(&mut r);
+        self.watch.register(&mut r);
         r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();
         r.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration);
@@ -403,6 +409,7 @@ impl Metrics {
         self.left_out.remove(&at.with(&[]));
         self.other_plan.remove(&at.with(&[]));
         self.wrong_clocks.remove(&at.with(&[]));
+        self.watch.forget(at);
         for denominator in DENOMINATORS {
             self.devices.remove(&at.with(&[("denominator", denominator)]));
         }

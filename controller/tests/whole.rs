@@ -19,6 +19,8 @@ mod plant;
 mod single_devices;
 #[path = "whole/trusted.rs"]
 mod trusted;
+#[path = "whole/watch.rs"]
+mod watch;
 
 use std::time::Duration;
 
