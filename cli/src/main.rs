@@ -6,9 +6,9 @@ use anyhow::Result;
 use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
-    abort, broker_acl, completion, device, devices, diff, enrol, explain, failures, history, hold, judge,
-    keygen, lineage, lint, pause, pin, plan, promote, release, resume, retire, retry, set_aside, simulate,
-    status, trust,
+    abort, broker_acl, completion, dashboard, device, devices, diff, enrol, explain, failures, history, hold,
+    judge, keygen, lineage, lint, pause, pin, plan, promote, release, resume, retire, retry, set_aside,
+    simulate, status, trust,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
@@ -63,6 +63,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Release(arguments) => release::run(cluster, &arguments).await?,
             Command::Retire(arguments) => retire::run(cluster, &arguments).await?,
             Command::SetAside(arguments) => set_aside::run(cluster, &arguments).await?,
+            Command::Dashboard(arguments) => dashboard::run(cluster, &arguments).await?,
             Command::Devices(arguments) => devices::run(cluster, &arguments).await?,
             Command::Device(arguments) => device::run(cluster, &arguments).await?,
             Command::Failures(arguments) => failures::run(cluster, &arguments).await?,
