@@ -15,6 +15,8 @@ mod metrics;
 mod plant;
 #[path = "whole/single_devices.rs"]
 mod single_devices;
+#[path = "whole/telling.rs"]
+mod telling;
 #[path = "whole/trusted.rs"]
 mod trusted;
 

@@ -6,6 +6,7 @@
 mod default_slos;
 mod default_stages;
 mod delivery;
+mod notify;
 mod policy;
 mod slo;
 mod stage;
@@ -14,6 +15,7 @@ pub mod status;
 pub use default_slos::default_slos;
 pub use default_stages::default_stages;
 pub use delivery::{Fetch, FetchWindow, Observe, Probation, WindowTimezone};
+pub use notify::{NotifyKind, NotifySink};
 pub use policy::{RollbackPolicy, RollbackSettings, UndecidedPolicy};
 pub use slo::{BreachAction, JudgedBy, RelativeTo, Slo};
 pub use stage::{Approval, Stage, StageLimits, StageMode};
@@ -159,6 +161,12 @@ pub struct RolloutSpec {
     #[serde(default)]
     pub rollback: RollbackSettings,
 
+    /// Receivers of what happens to this rollout, at most 4, besides those of the controller. docs/events.md describes the events.
+    /// Default: none. Example: `[{kind: Slack, secretName: slack}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "atomic"))]
+    pub notify: Vec<NotifySink>,
+
     /// Pauses the rollout: no further device gets the version, and devices that have it keep it. Harm that is shown
     /// meanwhile still rolls it back. Default: `false`.
     #[serde(default)]
@@ -212,6 +220,7 @@ impl RolloutSpec {
             error_budget: default_error_budget(),
             on_undecided: UndecidedPolicy::default(),
             rollback: RollbackSettings::default(),
+            notify: Vec::new(),
             paused: false,
             abort: false,
             promote: None,
