@@ -27,7 +27,7 @@ use crate::error::Error;
 use crate::metrics::{RolloutLabels, RolloutNumbers};
 use crate::model_metrics::ArmNames;
 
-pub use events::{announce, tell_events, tell_sinks};
+pub use events::{announce, subject, tell_events, tell_sinks};
 pub use finalizer::let_go;
 pub use versions::{tell_floors, write_status as write_version_status};
 

@@ -15,6 +15,7 @@ pub mod context;
 pub mod device_orders;
 pub mod error;
 pub mod fleets;
+pub mod history;
 pub mod http;
 pub mod keys;
 pub mod lease;

@@ -3,6 +3,8 @@
 //! Labels are bounded: namespaces, rollouts and models that exist, and words of ours. A device is never a label.
 //! What belongs to a rollout goes with it.
 
+mod closed_windows;
+mod orders;
 pub mod telling;
 mod trust;
 
@@ -21,6 +23,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use closed_windows::{HistoryMetrics, RemoteWriteMetrics};
+pub use orders::OrderMetrics;
 pub use trust::TrustMetrics;
 
 use telling::TellingMetrics;
@@ -56,6 +60,8 @@ pub struct Metrics {
     spent: Family<Labels, Gauge>,
     /// The trust document of each fleet.
     pub trust: TrustMetrics,
+    /// Orders of single devices.
+    pub orders: OrderMetrics,
     /// Decisions by kind of event.
     pub decisions: Family<Labels, Counter>,
     /// Duration of reconciles.
@@ -90,6 +96,10 @@ pub struct Metrics {
     pub telling: TellingMetrics,
     /// What devices measured.
     pub models: ModelMetrics,
+    /// Writing of history.
+    pub history: HistoryMetrics,
+    /// Sending by remote write.
+    pub remote_write: RemoteWriteMetrics,
 }
 
 impl Default for Metrics {
@@ -159,9 +169,13 @@ impl Metrics {
         let messages: Family<Labels, Counter> = Family::default();
         let mut registry = Registry::with_prefix("modelfleet");
         let models = ModelMetrics::new(&mut registry);
+        let history = HistoryMetrics::new(&mut registry);
+        let remote_write = RemoteWriteMetrics::new(&mut registry);
         let metrics = Metrics {
             registry: Arc::new(Mutex::new(registry)),
             models,
+            history,
+            remote_write,
             info: Family::default(),
             phase: Family::default(),
             stage: Family::default(),
@@ -173,6 +187,7 @@ impl Metrics {
             plan_expires: Family::default(),
             spent: Family::default(),
             trust: TrustMetrics::default(),
+            orders: OrderMetrics::default(),
             telling: TellingMetrics::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
@@ -224,6 +239,7 @@ impl Metrics {
             self.spent.clone(),
         );
         self.trust.register(&mut r);
+        self.orders.register(&mut r);
         self.telling.register(&mut r);
         r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();

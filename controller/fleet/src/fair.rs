@@ -92,11 +92,27 @@ fn rate(devices: &[&WindowSummary], count: fn(&Counters) -> u64, per_ms: u64) ->
 }
 
 fn quantile(devices: &[&WindowSummary], ppm: u32) -> Option<(u64, u64)> {
+    let (sum, samples) = weighted_latency(devices)?;
+    Some((sum.quantile(ppm)?, samples))
+}
+
+/// Latencies in parts of [`WHOLE`], and on how many samples they rest.
+fn weighted_latency(devices: &[&WindowSummary]) -> Option<(LatencyHistogram, u64)> {
     let totals: Vec<u64> = devices.iter().map(|window| window.latency.count()).collect();
     let weights = Weights::of(&totals)?;
     let mut sum = LatencyHistogram::default();
     devices.iter().zip(&weights.each).for_each(|(window, weight)| sum.merge_as(&window.latency, *weight));
-    Some((sum.quantile(ppm)?, weights.samples))
+    Some((sum, weights.samples))
+}
+
+/// The latencies of one window over some devices, as many as they rest on: those that [`value`] reads its quantiles from.
+#[must_use]
+pub fn latency(devices: &[&WindowSummary]) -> LatencyHistogram {
+    let mut latency = LatencyHistogram::default();
+    if let Some((sum, samples)) = weighted_latency(devices) {
+        latency.merge_as(&sum, samples);
+    }
+    latency
 }
 
 fn worst(

@@ -95,6 +95,7 @@ fn membership() -> Membership {
             .collect(),
         other_below: Bound(other),
         devices: vec!["pump-007".parse().unwrap()],
+        ranks: String::from("AAAAAAAH________").try_into().unwrap(),
     };
     Membership {
         salt: "uid/3".into(),
