@@ -3,11 +3,16 @@
 pub mod abort;
 pub mod broker_acl;
 pub mod completion;
+pub mod dashboard;
+pub mod device;
+pub mod devices;
 pub mod diff;
 pub mod enrol;
 pub mod explain;
+pub mod failures;
 pub mod history;
 pub mod hold;
+pub mod install;
 pub mod judge;
 pub mod keygen;
 pub mod lineage;

@@ -29,6 +29,8 @@ use modelfleet_controller::mqtt::{self, BrokerSettings};
 use modelfleet_controller::records::Records;
 use modelfleet_controller::registry::check_queue::CheckQueue;
 use modelfleet_controller::run::{self, Scope};
+use modelfleet_controller::telling::settings::of_flags;
+use modelfleet_controller::telling::{Sink, Telling};
 use modelfleet_controller::trust::{self as trust_document, TrustEnd, TrustFiles};
 use modelfleet_controller::verify_artifact;
 use modelfleet_controller::work::Work;
@@ -90,10 +92,12 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     let server = tokio::spawn(run::vital(stop.clone(), serve));
     // Before anything waits: what is wrong with the files is told at once.
     trust_document(&settings)?;
+    event_sinks(&settings)?;
     let config = kube::Config::infer().await.context("find the API server")?;
     let client = api_client(config.clone())?;
     let reviewed = reviewed(&settings).map(|at| {
-        let serve = http::reviewed::serve(at, shown.clone(), client.clone(), stop.clone());
+        let lease = settings.lease_namespace.clone();
+        let serve = http::reviewed::serve(at, shown.clone(), client.clone(), lease, stop.clone());
         tokio::spawn(run::vital(stop.clone(), serve))
     });
     let identity = settings.identity.clone().unwrap_or_else(own_name);
@@ -219,6 +223,9 @@ async fn lead(
     let fleets = Fleets::new(signer.verifying_key(), settings.devices_max, settings.fleet_devices_max);
     let fleets = fleets.enrolling(enrolment(&settings)?);
     let (trust_files, fleets) = trusting(&settings, fleets)?;
+    let work = Work::new(clock.clone());
+    let metrics = &shown.metrics;
+    let telling = telling(&settings, &clients.api, (&work, &clock, metrics), stop.clone())?;
     let ctx = Arc::new(Context {
         client: clients.api,
         rollouts,
@@ -233,8 +240,9 @@ async fn lead(
         epoch: term.epoch,
         seen_epoch: term.seen,
         plan_lifetime_ms: settings.plan_lifetime_hours.saturating_mul(HOUR_MS),
-        work: Work::new(clock.clone()),
+        work,
         orders: DeviceOrders::default(),
+        telling,
         clock,
         metrics: shown.metrics.clone(),
         records: settings.record_dir.as_deref().map(Records::open).transpose()?,
@@ -281,6 +289,23 @@ async fn lead(
         Some(end) => Err(end.clone().into()),
         None => Ok(()),
     }
+}
+
+/// What tells event sinks.
+fn telling(
+    settings: &Settings,
+    client: &Client,
+    (work, clock, metrics): (&Work, &Clock, &Metrics),
+    stop: CancellationToken,
+) -> anyhow::Result<Telling> {
+    let sinks = event_sinks(settings)?;
+    let (client, link_local) = (client.clone(), settings.allow_link_local_sinks);
+    Ok(Telling::new(sinks, link_local, client, work.clone(), clock.clone(), metrics, stop)?)
+}
+
+fn event_sinks(settings: &Settings) -> anyhow::Result<Vec<Sink>> {
+    let (flags, key_file) = (&settings.event_sinks, settings.event_sink_key_file.as_deref());
+    Ok(of_flags(flags, key_file, settings.allow_link_local_sinks)?)
 }
 
 /// Where closed windows go.
