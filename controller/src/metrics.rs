@@ -6,6 +6,7 @@
 mod closed_windows;
 mod orders;
 pub mod telling;
+pub mod traces;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use orders::OrderMetrics;
 pub use trust::TrustMetrics;
 
 use telling::TellingMetrics;
+use traces::TraceMetrics;
 
 use crate::model_metrics::ModelMetrics;
 
@@ -92,6 +94,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// Artifact checks by result.
     pub artifact_checks: Family<Labels, Counter>,
+    /// Spans that were sent to a collector.
+    pub traces: TraceMetrics,
     /// What was told to event sinks.
     pub telling: TellingMetrics,
     /// What devices measured.
@@ -189,6 +193,7 @@ impl Metrics {
             trust: TrustMetrics::default(),
             orders: OrderMetrics::default(),
             telling: TellingMetrics::default(),
+            traces: TraceMetrics::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
             reconcile_errors: Family::default(),
@@ -241,6 +246,7 @@ impl Metrics {
         self.trust.register(&mut r);
         self.orders.register(&mut r);
         self.telling.register(&mut r);
+        self.traces.register(&mut r);
         r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();
         r.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration);
