@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterFlags;
 use crate::commands::{
-    abort, broker_acl, completion, device, devices, diff, enrol, explain, failures, history, hold, install,
-    judge, keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry,
+    abort, broker_acl, completion, dashboard, device, devices, diff, enrol, explain, failures, history, hold,
+    install, judge, keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry,
     set_aside, simulate, status, trust, tune,
 };
 use crate::outcome::EXIT_CODES;
@@ -63,6 +63,8 @@ pub enum Command {
     Release(release::ReleaseArguments),
     /// Take a device that is gone for good out of the fleet, or take it back.
     Retire(retire::RetireArguments),
+    /// Show fleets, rollouts, models, alarms and devices in the browser, read only.
+    Dashboard(dashboard::DashboardArguments),
     /// List devices, with what they run and why they failed.
     Devices(devices::DevicesArguments),
     /// Show one device: what it runs, its newest windows, and what changed on it last.

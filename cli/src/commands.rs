@@ -3,6 +3,7 @@
 pub mod abort;
 pub mod broker_acl;
 pub mod completion;
+pub mod dashboard;
 pub mod device;
 pub mod devices;
 pub mod diff;

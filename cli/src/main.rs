@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
-    abort, broker_acl, completion, device, devices, diff, enrol, explain, failures, history, hold, install,
-    judge, keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry,
+    abort, broker_acl, completion, dashboard, device, devices, diff, enrol, explain, failures, history, hold,
+    install, judge, keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry,
     set_aside, simulate, status, trust, tune,
 };
 use modelfleet_cli::outcome::Outcome;
@@ -64,6 +64,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Release(arguments) => release::run(cluster, &arguments).await?,
             Command::Retire(arguments) => retire::run(cluster, &arguments).await?,
             Command::SetAside(arguments) => set_aside::run(cluster, &arguments).await?,
+            Command::Dashboard(arguments) => dashboard::run(cluster, &arguments).await?,
             Command::Devices(arguments) => devices::run(cluster, &arguments).await?,
             Command::Device(arguments) => device::run(cluster, &arguments).await?,
             Command::Failures(arguments) => failures::run(cluster, &arguments).await?,

@@ -20,6 +20,7 @@ use modelfleet_model::status::problem::{minimal, tell_refused};
 use modelfleet_model::version_status::version_edits;
 use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::time::Time;
+use modelfleet_rollout::Phase;
 use serde_json::json;
 
 use crate::context::Context;
@@ -70,6 +71,10 @@ pub async fn apply(
     }
     if let Ok(decided) = &outcome.result {
         show_values(ctx, objects, &rollout, decided);
+        // Between two looks what was shown stays.
+        if decided.watched.is_some() || decided.memory.state.phase != Phase::Succeeded {
+            ctx.metrics.watch.show(&rollout_labels(&rollout), decided.watched.as_ref());
+        }
     }
     send_status(ctx, &rollout, after, now).await
 }

@@ -8,6 +8,7 @@ mod orders;
 pub mod telling;
 pub mod traces;
 mod trust;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub use closed_windows::{HistoryMetrics, RemoteWriteMetrics};
 pub use orders::OrderMetrics;
 pub use trust::TrustMetrics;
+pub use watch::WatchMetrics;
 
 use telling::TellingMetrics;
 use traces::TraceMetrics;
@@ -64,6 +66,8 @@ pub struct Metrics {
     pub trust: TrustMetrics,
     /// Orders of single devices.
     pub orders: OrderMetrics,
+    /// The watch over versions in production.
+    pub watch: WatchMetrics,
     /// Decisions by kind of event.
     pub decisions: Family<Labels, Counter>,
     /// Duration of reconciles.
@@ -194,6 +198,7 @@ impl Metrics {
             orders: OrderMetrics::default(),
             telling: TellingMetrics::default(),
             traces: TraceMetrics::default(),
+            watch: WatchMetrics::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
             reconcile_errors: Family::default(),
@@ -247,6 +252,7 @@ impl Metrics {
         self.orders.register(&mut r);
         self.telling.register(&mut r);
         self.traces.register(&mut r);
+        self.watch.register(&mut r);
         r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();
         r.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration);
@@ -409,6 +415,7 @@ impl Metrics {
         self.left_out.remove(&at.with(&[]));
         self.other_plan.remove(&at.with(&[]));
         self.wrong_clocks.remove(&at.with(&[]));
+        self.watch.forget(at);
         for denominator in DENOMINATORS {
             self.devices.remove(&at.with(&[("denominator", denominator)]));
         }

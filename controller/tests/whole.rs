@@ -21,6 +21,8 @@ mod single_devices;
 mod telling;
 #[path = "whole/trusted.rs"]
 mod trusted;
+#[path = "whole/watch.rs"]
+mod watch;
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ mod policy;
 mod slo;
 mod stage;
 pub mod status;
+mod watch;
 
 pub use default_slos::default_slos;
 pub use default_stages::default_stages;
@@ -20,6 +21,7 @@ pub use policy::{RollbackPolicy, RollbackSettings, UndecidedPolicy};
 pub use slo::{BreachAction, JudgedBy, RelativeTo, Slo};
 pub use stage::{Approval, Stage, StageLimits, StageMode};
 pub use status::RolloutStatus;
+pub use watch::{AlarmAction, Watch};
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -161,6 +163,10 @@ pub struct RolloutSpec {
     #[serde(default)]
     pub rollback: RollbackSettings,
 
+    /// What is watched once the version is in production, and what an alarm does.
+    #[serde(default)]
+    pub watch: Watch,
+
     /// Receivers of what happens to this rollout, at most 4, besides those of the controller. docs/events.md describes the events.
     /// Default: none. Example: `[{kind: Slack, secretName: slack}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -220,6 +226,7 @@ impl RolloutSpec {
             error_budget: default_error_budget(),
             on_undecided: UndecidedPolicy::default(),
             rollback: RollbackSettings::default(),
+            watch: Watch::default(),
             notify: Vec::new(),
             paused: false,
             abort: false,

@@ -133,6 +133,12 @@ fn worst(
 /// The bins of one feature. Small in number where devices have seen few values: what an empty bin says hangs on that.
 fn bins(devices: &[&WindowSummary], feature: usize, shape: usize) -> Option<Bins> {
     let seen: Vec<&Bins> = devices.iter().filter_map(|window| window.features.get(feature)).collect();
+    merged_bins(seen, shape)
+}
+
+/// Bins of several devices as one, in which none has more weight than the others. `None` where nothing was counted.
+#[must_use]
+pub fn merged_bins(seen: Vec<&Bins>, shape: usize) -> Option<Bins> {
     let seen: Vec<&Bins> = seen.into_iter().filter(|bins| bins.0.len() == shape).collect();
     let totals: Vec<u64> = seen.iter().map(|bins| bins.total()).collect();
     let weights = Weights::of(&totals)?;

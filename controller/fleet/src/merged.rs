@@ -234,6 +234,17 @@ impl Samples {
         }
     }
 
+    /// What the devices of an arm saw in one window.
+    #[must_use]
+    pub fn window(&self, arm: Arm, index: u64) -> Vec<&WindowSummary> {
+        let devices = match arm {
+            Arm::Canary => &self.canaries,
+            Arm::Control => &self.controls,
+        };
+        let windows = devices.values().flat_map(|device| &device.windows);
+        windows.map(|window| &window.summary).filter(|summary| summary.index == index).collect()
+    }
+
     /// The last windows of an arm merged over its devices, by index: of each device from the window on that `first` says for
     /// the time of its activation.
     #[must_use]

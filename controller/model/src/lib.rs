@@ -29,6 +29,7 @@ pub mod status;
 pub mod version_claims;
 pub mod version_facts;
 pub mod version_status;
+pub mod watch;
 
 pub use modelfleet_spec::builds;
 

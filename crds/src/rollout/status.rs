@@ -8,6 +8,7 @@ mod recovery;
 mod telling;
 mod trust;
 mod verdict;
+mod watch;
 
 pub use decision::{DecisionKind, DecisionRecord, DeviceFailure};
 pub use judgement::{JudgeState, MarginBasis, StageMargin};
@@ -17,6 +18,7 @@ pub use recovery::{Figures, RollbackProgress};
 pub use telling::TellingProgress;
 pub use trust::{TrustCounts, TrustProgress};
 pub use verdict::{Verdict, VerdictJudgedBy, VerdictKind};
+pub use watch::WatchProgress;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -116,6 +118,10 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackProgress>,
 
+    /// What the watch has seen since the version is in production. Absent before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<WatchProgress>,
+
     /// How many devices ran the version, how soon harm was found, and how soon the last device was back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
@@ -156,8 +162,8 @@ pub struct RolloutStatus {
     /// message names them), `PlanNotTaken` (connected devices still hold an older plan after ten minutes), `PlanNotRenewed` (the
     /// plan at the broker is near its end), `ClocksWrong` (the clocks of some devices are off by more than ten minutes; the message
     /// names them), `Restored` (the object was applied again without its status), `EventsNotDelivered` (an event sink takes no
-    /// events; the message names it), `TrustDocument` (whether a trust document
-    /// protects the fleet, and how many devices hold it).
+    /// events; the message names it), `TrustDocument` (whether a trust document protects the fleet, and how many devices hold
+    /// it), `Alarm` (whether the watch over a version in production has raised an alarm; the message says what and where).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::conditions::condition_list")]
     pub conditions: Vec<Condition>,
