@@ -1,5 +1,7 @@
 //! One prediction, as it is counted.
 
+use crate::truth::Answer;
+
 /// How a prediction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -28,6 +30,8 @@ pub struct Prediction<'a> {
     pub confidence: Option<f64>,
     /// Whether the answer was positive (an alarm), if the build says how to read it.
     pub positive: Option<bool>,
+    /// What the model answered, where it can be compared with a class or a number.
+    pub answer: Answer<'a>,
     /// The elements of the first input; a missing one is NaN.
     pub features: &'a [f32],
 }
