@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use modelfleet_agent_core::recorder::key;
 use modelfleet_agent_core::truth::{
-    About, AlarmRule, AnsweringBuild, Answer, Booking, LedgerLimits, Refused, Told, Truth, TruthLedger,
+    About, AlarmRule, Answer, AnsweringBuild, Booking, LedgerLimits, Refused, Told, Truth, TruthLedger,
 };
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::ids::Digest;
@@ -106,7 +106,10 @@ fn classes_and_numbers_are_compared_with_the_answer() {
     assert_eq!(book(&mut classes, told(about("a"), class("2"))), Booking::Booked);
     assert_eq!(book(&mut classes, told(about("b"), Truth::Number(2.0))), Booking::Booked);
     assert_eq!(book(&mut classes, told(about("c"), class("vane"))), Booking::Booked);
-    assert_eq!(book(&mut classes, told(about("d"), Truth::Number(0.5))), Booking::Refused(Refused::WrongType));
+    assert_eq!(
+        book(&mut classes, told(about("d"), Truth::Number(0.5))),
+        Booking::Refused(Refused::WrongType)
+    );
     let sum = sums(&classes);
     assert_eq!((sum.class_known, sum.class_right), (3, 1));
     assert_eq!(alarms(&sum), [1, 1, 0, 1]);

@@ -10,7 +10,7 @@ use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
 
 use super::histograms::Histograms;
-pub use super::prediction::{Outcome, Prediction, key};
+pub use super::prediction::{Outcome, Prediction, key, row_key};
 use crate::interface::{Input, RecordingTarget};
 use crate::truth::{AlarmRule, AnsweringBuild, Booking, LedgerLimits, Told, TruthLedger};
 

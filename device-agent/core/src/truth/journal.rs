@@ -22,7 +22,10 @@ pub(super) fn contents(mut bytes: &[u8]) -> (Vec<&[u8]>, usize) {
     let (mut found, mut good) = (Vec::new(), 0);
     while let Some((head, rest)) = bytes.split_at_checked(HEAD) {
         let length = head[..4].iter().rev().fold(0_usize, |sum, byte| (sum << 8) | usize::from(*byte));
-        let Some((content, rest)) = rest.split_at_checked(length).filter(|_| length <= FRAME_BYTES_MAX) else { break };
+        let Some((content, rest)) = rest.split_at_checked(length).filter(|_| length <= FRAME_BYTES_MAX)
+        else {
+            break;
+        };
         if head[4..] != Digest::of(content).0[..HEAD - 4] {
             break;
         }

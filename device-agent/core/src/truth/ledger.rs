@@ -459,9 +459,8 @@ impl TruthLedger {
             let oldest = self.spans.iter().min_by_key(|(key, span)| (span.until, **key)).map(|(key, _)| *key);
             oldest.into_iter().for_each(|key| self.forget_span(key));
         }
-        let touched = |kept: &&Kept| {
-            self.covers(&span, kept) || old.as_ref().is_some_and(|old| self.covers(old, kept))
-        };
+        let touched =
+            |kept: &&Kept| self.covers(&span, kept) || old.as_ref().is_some_and(|old| self.covers(old, kept));
         let before: Vec<(Kept, Option<Truth>)> =
             self.alarms.iter().filter(touched).map(|kept| (*kept, self.holds_of(kept))).collect();
         if let Some((build, index, lead)) = old.and_then(|old| old.booked) {
@@ -483,7 +482,8 @@ impl TruthLedger {
     fn event(&self, span: &Span, run: Run) -> (u8, u64, Option<u64>) {
         let window_ms = self.builds.get(&run.build).map_or(1, |build| build.window_ms).max(1);
         let at = Time(span.until.0.saturating_sub(1)).min(run.last);
-        let first = self.alarms.iter().filter(|kept| self.covers(span, kept)).map(|kept| self.time(kept)).min();
+        let first =
+            self.alarms.iter().filter(|kept| self.covers(span, kept)).map(|kept| self.time(kept)).min();
         let lead = first.map(|first| span.until.since_ms(first.max(span.from)));
         (run.build, at.window_index(window_ms), lead)
     }
@@ -526,7 +526,8 @@ impl TruthLedger {
 
     /// A window was closed: if truth is known of it already, it has changed.
     pub fn closed(&mut self, digest: Digest, window_ms: u64, index: u64) {
-        let own = self.builds.iter().filter(|(_, build)| (build.digest, build.window_ms) == (digest, window_ms));
+        let own =
+            self.builds.iter().filter(|(_, build)| (build.digest, build.window_ms) == (digest, window_ms));
         let known = own.map(|(id, _)| (*id, index)).filter(|at| self.totals.contains_key(at));
         self.changed.extend(known.collect::<Vec<_>>());
     }

@@ -251,14 +251,7 @@ fn read_told(saved: &SavedTold) -> Option<(u64, Time, Truth)> {
 fn saved_span(key: u64, span: &Span) -> SavedSpan {
     let booked =
         span.booked.map(|(build, index, lead_ms)| SavedBooked { build: build.into(), index, lead_ms });
-    SavedSpan {
-        key,
-        at: span.at.0,
-        alarm: span.alarm,
-        from: span.from.0,
-        until: span.until.0,
-        booked,
-    }
+    SavedSpan { key, at: span.at.0, alarm: span.alarm, from: span.from.0, until: span.until.0, booked }
 }
 
 fn read_span(saved: &SavedSpan) -> (u64, Span) {
@@ -332,8 +325,7 @@ impl TruthLedger {
             index: *index,
             counters: Some(*counters),
         };
-        let run =
-            |run: &Run| SavedRun { build: run.build.into(), first: run.first.0, last: run.last.0 };
+        let run = |run: &Run| SavedRun { build: run.build.into(), first: run.first.0, last: run.last.0 };
         Whole {
             builds: self.builds.iter().map(|(id, build)| saved_build(*id, build)).collect(),
             current: self.current.map(u32::from),
@@ -345,7 +337,11 @@ impl TruthLedger {
             spans_from: self.spans_from.0,
             totals: self.totals.iter().map(total).collect(),
             counted: self.counted.iter().map(counted).collect(),
-            classes: self.classes.iter().map(|(key, name)| SavedClass { key: *key, name: name.to_string() }).collect(),
+            classes: self
+                .classes
+                .iter()
+                .map(|(key, name)| SavedClass { key: *key, name: name.to_string() })
+                .collect(),
         }
     }
 

@@ -144,7 +144,9 @@ impl Refused {
             }
             Refused::NotFinite => "the number is not finite: give a finite number",
             Refused::Future => "it speaks of the future by this device's clock: check the date and the clock",
-            Refused::TooOld => "it speaks of a time before the days that are kept: it cannot be counted any more",
+            Refused::TooOld => {
+                "it speaks of a time before the days that are kept: it cannot be counted any more"
+            }
             Refused::WrongSpan => {
                 "the span ends before it begins, or is longer than the days that are kept: check both times"
             }
