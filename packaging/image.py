@@ -170,7 +170,7 @@ def main():
     for layer in (lower, upper):
         plain = layer.bytes()
         plain_digests.append("sha256:" + hashlib.sha256(plain).hexdigest())
-        packed = gzip.compress(plain, 9, mtime=0)
+        packed = gzip.compress(plain, 6, mtime=0)
         layers.append(layout.blob(packed, "application/vnd.oci.image.layer.v1.tar+gzip"))
     config = layout.json(
         {

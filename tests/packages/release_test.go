@@ -132,6 +132,9 @@ func installCheck(t *testing.T, kubeconfig string) {
 		strings.Count(said, "unseen   Secret ") != 2 || strings.Contains(said, "You may") {
 		t.Errorf("exit code %d:\n%s", code, said)
 	}
+	if said := withSecrets(t, kubeconfig); strings.Count(said, "ok       Secret ") != 2 || strings.Count(said, "ok       You may ") != 5 {
+		t.Errorf("the admin is told:\n%s", said)
+	}
 	// What the controller and the kubelet would write.
 	kubectl(t, kubeconfig, "patch", "deployment", "modelfleet-controller", "-n", "modelfleet-system", "--subresource=status",
 		"--type=merge", "-p", `{"status":{"replicas":2,"readyReplicas":2}}`)
