@@ -6,7 +6,10 @@
 pub mod arguments;
 pub mod cluster;
 pub mod commands;
+pub mod costs_file;
+pub mod dashboard;
 pub mod decimal;
+pub mod device_client;
 pub mod device_order;
 pub mod key_file;
 pub mod manifest;

@@ -5,6 +5,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test may end where it stands")]
 
+#[path = "whole/devices.rs"]
+mod devices;
 #[path = "whole/fencing.rs"]
 mod fencing;
 #[path = "whole/fleet.rs"]
@@ -17,6 +19,8 @@ mod plant;
 mod single_devices;
 #[path = "whole/trusted.rs"]
 mod trusted;
+#[path = "whole/watch.rs"]
+mod watch;
 
 use std::time::Duration;
 

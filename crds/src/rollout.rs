@@ -10,6 +10,7 @@ mod policy;
 mod slo;
 mod stage;
 pub mod status;
+mod watch;
 
 pub use default_slos::default_slos;
 pub use default_stages::default_stages;
@@ -18,6 +19,7 @@ pub use policy::{RollbackPolicy, RollbackSettings, UndecidedPolicy};
 pub use slo::{BreachAction, JudgedBy, RelativeTo, Slo};
 pub use stage::{Approval, Stage, StageLimits, StageMode};
 pub use status::RolloutStatus;
+pub use watch::{AlarmAction, Watch};
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -159,6 +161,10 @@ pub struct RolloutSpec {
     #[serde(default)]
     pub rollback: RollbackSettings,
 
+    /// What is watched once the version is in production, and what an alarm does.
+    #[serde(default)]
+    pub watch: Watch,
+
     /// Pauses the rollout: no further device gets the version, and devices that have it keep it. Harm that is shown
     /// meanwhile still rolls it back. Default: `false`.
     #[serde(default)]
@@ -212,6 +218,7 @@ impl RolloutSpec {
             error_budget: default_error_budget(),
             on_undecided: UndecidedPolicy::default(),
             rollback: RollbackSettings::default(),
+            watch: Watch::default(),
             paused: false,
             abort: false,
             promote: None,

@@ -81,16 +81,16 @@ const RIGHTS: [(&str, &str); 5] = [
 /// When the API server does not answer.
 pub async fn take(flags: &ClusterFlags, arguments: &InstallArguments) -> Result<Survey, ClusterError> {
     let cluster = Cluster::connect(flags).await?;
-    let system = cluster.in_namespace(&arguments.system_namespace);
+    let system = cluster.of_namespace(&arguments.system_namespace);
     let mut definitions = Vec::new();
     for wanted in definitions::all() {
         let name = wanted.metadata.name.clone().unwrap_or_default();
-        let api = cluster.everywhere::<CustomResourceDefinition>();
+        let api = cluster.cluster_wide::<CustomResourceDefinition>();
         let seen = look(send(&format!("read the definition {name}"), "crds", api.get(&name)).await)?;
         definitions.push((wanted, seen));
     }
     let namespace = system.namespace.clone();
-    let api = cluster.everywhere::<Namespace>();
+    let api = cluster.cluster_wide::<Namespace>();
     let seen = look(send(&format!("read namespace {namespace}"), "namespaces", api.get(&namespace)).await)?;
     let deployment = one::<Deployment>(&system, &arguments.deployment, "deployments").await?;
     let mut secrets = BTreeMap::new();
@@ -162,7 +162,7 @@ async fn pods_of(cluster: &Cluster, deployment: &Deployment) -> Result<Vec<Pod>,
 }
 
 async fn rights(cluster: &Cluster) -> Result<Vec<Right>, ClusterError> {
-    let api = cluster.everywhere::<SelfSubjectAccessReview>();
+    let api = cluster.cluster_wide::<SelfSubjectAccessReview>();
     let mut found = Vec::new();
     for (verb, resource) in RIGHTS {
         let attributes = ResourceAttributes {
