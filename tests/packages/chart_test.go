@@ -25,8 +25,48 @@ func TestHelmsLintFindsNothing(t *testing.T) {
 
 // The chart's defaults and `kubectl apply -k manifests` install the same objects, field by field.
 func TestTheChartInstallsWhatKustomizeInstalls(t *testing.T) {
-	byHelm := render(t, "--skip-tests")
-	byKustomize := objects(t, run(t, "kubectl", "kustomize", root+"/manifests"))
+	sameObjects(t, render(t, "--skip-tests"), objects(t, run(t, "kubectl", "kustomize", root+"/manifests")))
+}
+
+// So do its options and kustomize's components.
+func TestOptionsOfTheChartAreComponentsOfKustomize(t *testing.T) {
+	byHelm := render(t, "--skip-tests", "--set", "devices.enabled=true", "--set", "trust.configMapName=modelfleet-trust")
+	// One file lies outside the overlay's own folder.
+	byKustomize := objects(t, run(t, "kubectl", "kustomize", "--load-restrictor=LoadRestrictionsNone", "testdata/components"))
+	const deployment = "Deployment/modelfleet-controller"
+	for _, all := range []map[string]object{byHelm, byKustomize} {
+		// Patches put what they add where they like.
+		all[deployment] = byName(all[deployment]).(object)
+	}
+	if len(byKustomize) < 19 {
+		t.Fatalf("kustomize gives only %d objects", len(byKustomize))
+	}
+	sameObjects(t, byHelm, byKustomize)
+}
+
+// byName makes maps of lists whose items have names.
+func byName(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		for field, inner := range value {
+			value[field] = byName(inner)
+		}
+	case []any:
+		named := map[string]any{}
+		for _, item := range value {
+			if name, is := at(item, "name").(string); is {
+				named[name] = byName(item)
+			}
+		}
+		if len(named) == len(value) {
+			return named
+		}
+	}
+	return value
+}
+
+func sameObjects(t *testing.T, byHelm, byKustomize map[string]object) {
+	t.Helper()
 	// Helm makes the release's namespace itself (--create-namespace).
 	if _, there := byKustomize["Namespace/modelfleet-system"]; !there {
 		t.Fatal("kustomize makes no namespace")
