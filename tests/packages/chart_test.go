@@ -191,20 +191,7 @@ func TestEveryOption(t *testing.T) {
 			t.Errorf("%s: secrets are made by their owner and named in the values", name)
 		}
 	}
-	for name, pod := range pods(all) {
-		if at(pod, "securityContext", "runAsNonRoot") != true {
-			t.Errorf("%s may run as root", name)
-		}
-		for _, container := range at(pod, "containers").([]any) {
-			if at(container, "securityContext", "allowPrivilegeEscalation") != false ||
-				at(container, "securityContext", "readOnlyRootFilesystem") != true {
-				t.Errorf("%s: %v is not confined", name, at(container, "name"))
-			}
-			if at(container, "resources", "limits", "memory") == nil {
-				t.Errorf("%s: %v has no limit of memory", name, at(container, "name"))
-			}
-		}
-	}
+	confined(t, all)
 	deployment := all["Deployment/modelfleet-controller"]
 	pod := at(deployment, "spec", "template", "spec")
 	container := at(pod, "containers").([]any)[0]
@@ -238,4 +225,31 @@ func TestEveryOption(t *testing.T) {
 		}
 		compare(t, file, source, at(all["PrometheusRule/modelfleet-"+file], "spec"))
 	}
+}
+
+// confined sees that no pod runs as root, has more rights than it needs, or takes as much memory as it likes.
+func confined(t *testing.T, all map[string]object) {
+	t.Helper()
+	for name, pod := range pods(all) {
+		if at(pod, "securityContext", "runAsNonRoot") != true {
+			t.Errorf("%s may run as root", name)
+		}
+		for _, container := range at(pod, "containers").([]any) {
+			if at(container, "securityContext", "allowPrivilegeEscalation") != false ||
+				at(container, "securityContext", "readOnlyRootFilesystem") != true {
+				t.Errorf("%s: %v is not confined", name, at(container, "name"))
+			}
+			if at(container, "resources", "limits", "memory") == nil {
+				t.Errorf("%s: %v has no limit of memory", name, at(container, "name"))
+			}
+		}
+	}
+}
+
+func TestThePodsOfTheDemoAreConfined(t *testing.T) {
+	all := objects(t, read(t, root+"/manifests/demo/pumps.yaml"))
+	if len(pods(all)) != 2 {
+		t.Fatalf("%d workloads", len(pods(all)))
+	}
+	confined(t, all)
 }

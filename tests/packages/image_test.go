@@ -197,7 +197,11 @@ func TestOurProgramsRunInTheirImages(t *testing.T) {
 		// As released: without the names of symbols, which are most of a debug build.
 		stripped := t.TempDir() + "/" + program
 		run(t, "strip", "-o", stripped, ours(t, program))
-		folder, digest := assemble(t, stripped, "--sbom", found[0])
+		more := []string{"--sbom", found[0]}
+		if program == "modelfleet-agent" {
+			more = append(more, "--onnxruntime", strings.TrimSpace(run(t, root+"/device-agent/onnxruntime.sh")))
+		}
+		folder, digest := assemble(t, stripped, more...)
 		one := image(t, folder, digest)
 		target := unpack(t, one)
 		if said, err := inImage(t, one, target, "--version"); err != nil || !strings.Contains(said, program+" 0.1.0") {
@@ -212,6 +216,23 @@ func TestOurProgramsRunInTheirImages(t *testing.T) {
 				t.Errorf("%v: %s", err, said)
 			}
 		}
+		if program == "modelfleet-agent" {
+			onnxRuntimeLoads(t, target)
+		}
 		referrer(t, folder, digest, found[0])
+	}
+}
+
+// onnxRuntimeLoads lets the image's own loader look for everything that ONNX Runtime is linked to.
+func onnxRuntimeLoads(t *testing.T, target string) {
+	t.Helper()
+	loaders, _ := filepath.Glob(target + "/lib*/ld-linux*")
+	if len(loaders) != 1 {
+		t.Fatalf("loaders: %v", loaders)
+	}
+	loader := strings.TrimPrefix(loaders[0], target)
+	out, err := exec.Command("chroot", target, loader, "--list", "/usr/lib/modelfleet/libonnxruntime.so").CombinedOutput()
+	if err != nil || strings.Contains(string(out), "not found") || !strings.Contains(string(out), "libstdc++") {
+		t.Errorf("%v: %s", err, out)
 	}
 }

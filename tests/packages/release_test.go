@@ -78,6 +78,10 @@ func TestAReleaseIsInstalledUpgradedRemovedAndInstalledAgain(t *testing.T) {
 		release("upgrade", "modelfleet", chart, "--values", "testdata/everything.yaml", "--set", "metrics.rules.enabled=false",
 			"--set", "metrics.serviceMonitor.enabled=false", "--set", "metrics.service=true", "--dry-run=server")
 	})
+	t.Run("the demo", func(t *testing.T) {
+		kubectl(t, kubeconfig, "create", "namespace", "plant-a")
+		kubectl(t, kubeconfig, "apply", "--dry-run=server", "--validate=strict", "-n", "plant-a", "-f", root+"/manifests/demo/pumps.yaml")
+	})
 	t.Run("its test pod may look, and no more", func(t *testing.T) { installCheck(t, kubeconfig) })
 
 	release("uninstall", "modelfleet")
