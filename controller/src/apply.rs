@@ -15,7 +15,7 @@ use modelfleet_model::decide_rollouts::{Decided, RolloutOutcome};
 use modelfleet_model::objects::key_of;
 use modelfleet_model::rollout_status::rollout_status;
 use modelfleet_model::status;
-use modelfleet_model::status::bounded::bounded;
+use modelfleet_model::status::event_sinks::with_event_sinks;
 use modelfleet_model::status::problem::{minimal, tell_refused};
 use modelfleet_model::version_status::version_edits;
 use modelfleet_protocol::causes::with_causes;
@@ -57,7 +57,8 @@ pub async fn apply(
     let generation = rollout.metadata.generation;
     let after = rollout_status(outcome, rollout.status.as_ref(), plan, generation, now);
     // With the decisions that are not told yet: a process that ends now leaves both.
-    let after = bounded(RolloutStatus { telling: ctx.telling.progress(&rollout), ..after });
+    let (progress, troubles) = (ctx.telling.progress(&rollout), ctx.telling.troubles(&rollout));
+    let after = with_event_sinks(after, progress, &troubles, rollout.status.as_ref(), now);
     show(ctx, &rollout, &after);
     let seen = outcome.result.as_ref().ok().and_then(|decided| decided.seen.as_ref());
     if let Some(seen) = seen.filter(|seen| seen.whole) {

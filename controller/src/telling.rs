@@ -18,8 +18,10 @@ use modelfleet_crds::Rollout;
 use modelfleet_crds::rollout::status::TellingProgress;
 use modelfleet_fleet::Key;
 use modelfleet_model::objects::key_of;
+use modelfleet_model::status::event_sinks::SinkTrouble;
 use modelfleet_protocol::time::Time;
 use modelfleet_telling::answer::Answer;
+use modelfleet_telling::sink_queue::WAITING_MAX;
 use modelfleet_telling::transition::since;
 use modelfleet_telling::{Cursor, Next, Occurrence, Sent, SinkId, SinkQueue, Subject};
 use tokio::sync::Notify;
@@ -30,10 +32,13 @@ use crate::metrics::Metrics;
 use crate::metrics::telling::{SinkLabels, TellingMetrics};
 use crate::work::Work;
 use post::Poster;
+use settings::of_spec;
 pub use settings::{Place, Sink, TellingError};
 
 /// Most sinks of one rollout: those of the controller and its own.
 pub const SINKS_MAX: usize = 8;
+/// Most sinks that are told at the same time. What is not told to others stays in statuses.
+const TASKS_MAX: usize = 256;
 /// Progress is stored after this time, so that several deliveries share a write.
 const NOTE_AFTER: Duration = Duration::from_secs(1);
 /// A sink for which nothing has come for so long has no task any more.
@@ -123,7 +128,7 @@ impl Telling {
             let Cursor { last, phase } = delivered.or(stored).unwrap_or_else(|| Cursor::after(&uid, status));
             TellingProgress { sink: sink.id.as_str().to_owned(), last, phase }
         };
-        inner.sinks_of(rollout).map(field).collect()
+        inner.sinks_of(rollout).into_iter().map(field).collect()
     }
 
     /// Puts what a stored status has, and its sinks were not told, into their queues. Never waits.
@@ -136,6 +141,9 @@ impl Telling {
         let uid = rollout.uid().unwrap_or_default();
         let mut told = locked(&inner.told);
         for sink in inner.sinks_of(rollout) {
+            if !inner.has_room(&sink.id) {
+                continue;
+            }
             // Where a sink begins is decided by the status that is stored with it.
             let Some(begins) = stored(status, &sink.id) else { continue };
             let told = told.entry(uid.clone()).or_default();
@@ -148,6 +156,24 @@ impl Telling {
                 inner.enqueue(&sink, Arc::new(delivery));
             }
         }
+    }
+
+    /// The sinks of a rollout that take nothing, as people may see them.
+    #[must_use]
+    pub fn troubles(&self, rollout: &Rollout) -> Vec<(String, SinkTrouble)> {
+        let Some(inner) = &self.inner else { return Vec::new() };
+        let tasks = locked(&inner.tasks);
+        let trouble = |sink: Arc<Sink>| {
+            let queue = locked(&tasks.get(&sink.id)?.queue);
+            let trouble = match () {
+                () if queue.is_stopped() => SinkTrouble::Gone,
+                () if queue.waiting() >= WAITING_MAX => SinkTrouble::Full,
+                () if queue.is_open() => SinkTrouble::Dead,
+                () => return None,
+            };
+            Some((sink.shown.clone(), trouble))
+        };
+        inner.sinks_of(rollout).into_iter().filter_map(trouble).collect()
     }
 
     /// Forgets a rollout that is gone. What waits of it is still sent.
@@ -174,8 +200,20 @@ fn subject(rollout: &Rollout, uid: &str) -> Subject {
 
 impl Inner {
     /// Where a rollout is told.
-    fn sinks_of(&self, _rollout: &Rollout) -> impl Iterator<Item = Arc<Sink>> {
-        self.sinks.iter().map(Arc::clone).take(SINKS_MAX)
+    fn sinks_of(&self, rollout: &Rollout) -> Vec<Arc<Sink>> {
+        let mut sinks = self.sinks.clone();
+        for sink in of_spec(rollout) {
+            // The status has one entry for each.
+            if sinks.len() < SINKS_MAX && sinks.iter().all(|other| other.id != sink.id) {
+                sinks.push(Arc::new(sink));
+            }
+        }
+        sinks
+    }
+
+    fn has_room(&self, sink: &SinkId) -> bool {
+        let tasks = locked(&self.tasks);
+        tasks.len() < TASKS_MAX || tasks.contains_key(sink)
     }
 
     fn enqueue(self: &Arc<Inner>, sink: &Arc<Sink>, delivery: Arc<Delivery>) {
@@ -247,9 +285,14 @@ impl Inner {
         let (sink, labels) = (&task.sink, task.sink.labels());
         let occurrence = &delivery.occurrence;
         let mut queue = locked(&task.queue);
+        let was_open = queue.is_open();
         let sent = queue.done(answer, self.steady(), rand::random());
         self.metrics.waiting(sink.id.as_str(), &labels, queue.waiting());
         self.metrics.open(sink.id.as_str(), &labels, queue.is_open() || queue.is_stopped());
+        if was_open != queue.is_open() || queue.is_stopped() {
+            // The condition follows.
+            self.work.at(delivery.key.clone(), self.clock.steady() + NOTE_AFTER);
+        }
         drop(queue);
         match sent {
             Sent::Delivered(_) => {

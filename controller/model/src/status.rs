@@ -2,6 +2,7 @@
 
 pub mod bounded;
 pub mod conditions;
+pub mod event_sinks;
 pub mod fleet_conditions;
 pub mod membership;
 pub mod memory;

@@ -74,7 +74,8 @@ impl Poster {
     /// Address and key of a sink, as they are now.
     async fn place(&self, sink: &Sink, now: Time) -> Result<(Url, Option<HmacKey>), String> {
         match &sink.place {
-            Place::Flag(url, None) | Place::Spec(url) => Ok((url.clone(), None)),
+            Place::Flag(url, None) => Ok((url.clone(), None)),
+            Place::Spec(url) => Ok((checked(url, self.allow_link_local)?, None)),
             Place::Flag(url, Some(path)) => {
                 let key = key_in(path).map_err(|error| with_causes(&error))?;
                 Ok((url.clone(), Some(key)))

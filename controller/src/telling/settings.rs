@@ -1,7 +1,10 @@
-//! Which sinks there are: those of the flag `--event-sink`.
+//! Which sinks there are: those of the flag `--event-sink`, and those that a rollout names.
 
 use std::path::{Path, PathBuf};
 
+use kube::ResourceExt;
+use modelfleet_crds::Rollout;
+use modelfleet_crds::rollout::{NotifyKind, NotifySink};
 use modelfleet_telling::signature::HmacKey;
 use modelfleet_telling::{SinkId, SinkKind};
 use url::Url;
@@ -54,8 +57,8 @@ pub enum Place {
     Flag(Url, Option<PathBuf>),
     /// In a Secret of this namespace.
     Secret(String, String),
-    /// Here, without a key.
-    Spec(Url),
+    /// Here, as a spec has it, and without a key.
+    Spec(String),
 }
 
 /// One receiver.
@@ -122,6 +125,30 @@ fn of_flag(flag: &str, key_file: Option<&Path>, allow_link_local: bool) -> Resul
         place: Place::Flag(url, key_file.map(Path::to_owned)),
         namespace: String::new(),
     })
+}
+
+/// The sinks that a rollout names.
+#[must_use]
+pub fn of_spec(rollout: &Rollout) -> Vec<Sink> {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let sink = |notify: &NotifySink| {
+        let kind = match notify.kind {
+            NotifyKind::CloudEvents => SinkKind::CloudEvents,
+            NotifyKind::Slack => SinkKind::Slack,
+            NotifyKind::Alertmanager => SinkKind::Alertmanager,
+        };
+        // A Secret is told from a URL by what a URL cannot begin with.
+        let (identity, place) = match (&notify.secret_name, &notify.url) {
+            (Some(name), _) => {
+                (format!("/{namespace}/{name}"), Place::Secret(namespace.clone(), name.clone()))
+            }
+            (None, Some(url)) => (format!("{url} {namespace}"), Place::Spec(url.clone())),
+            (None, None) => return None,
+        };
+        let shown = format!("{} of spec.notify", kind.as_str());
+        Some(Sink { id: SinkId::of(kind, &identity), kind, place, namespace: namespace.clone(), shown })
+    };
+    rollout.spec.notify.iter().filter_map(sink).collect()
 }
 
 /// A URL that events may be sent to.

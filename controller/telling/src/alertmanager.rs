@@ -7,8 +7,8 @@ use crate::occurrence::Occurrence;
 
 /// Path of the API below the address of an Alertmanager.
 pub const PATH: &str = "/api/v2/alerts";
-/// An alert that nothing ends is over after this time, milliseconds: the controller tells each transition once, so nobody would
-/// renew it.
+/// An alert that nothing ends is over after this time, milliseconds: the controller tells each transition once, so that nothing
+/// renews it.
 const LASTS_MS: u64 = 7 * 86_400_000;
 /// One that tells of something that is over lasts so long.
 const NEWS_MS: u64 = 3_600_000;

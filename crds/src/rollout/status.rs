@@ -161,9 +161,9 @@ pub struct RolloutStatus {
     /// always there. These are added when they apply: `DevicesLeftOut` (the state of some devices breaks a limit; the
     /// message names them), `PlanNotTaken` (connected devices still hold an older plan after ten minutes), `PlanNotRenewed` (the
     /// plan at the broker is near its end), `ClocksWrong` (the clocks of some devices are off by more than ten minutes; the message
-    /// names them), `Restored` (the object was applied again without its status), `TrustDocument` (whether a trust document
-    /// protects the fleet, and how many devices hold it), `Alarm` (whether the watch over a version in production has raised an
-    /// alarm; the message says what and where).
+    /// names them), `Restored` (the object was applied again without its status), `EventsNotDelivered` (an event sink takes no
+    /// events; the message names it), `TrustDocument` (whether a trust document protects the fleet, and how many devices hold
+    /// it), `Alarm` (whether the watch over a version in production has raised an alarm; the message says what and where).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::conditions::condition_list")]
     pub conditions: Vec<Condition>,
