@@ -2,14 +2,20 @@ package packages
 
 import (
 	"encoding/json"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
@@ -124,6 +130,55 @@ func TestAnImageIsWholeReproducibleAndRuns(t *testing.T) {
 	}
 	writable(t, target)
 	referrer(t, folder, digest, sbom)
+	throughARegistry(t, folder, digest)
+}
+
+// throughARegistry pushes the layout to a registry, asks it for what refers to the image, and pulls the image back.
+func throughARegistry(t *testing.T, folder, digest string) {
+	t.Helper()
+	server := httptest.NewServer(registry.New(registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	repository := strings.TrimPrefix(server.URL, "http://") + "/modelfleet/id"
+	index, err := layout.ImageIndexFromPath(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := name.NewTag(repository + ":0.1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.WriteIndex(all, index); err != nil {
+		t.Fatal(err)
+	}
+	reference, err := name.NewDigest(repository + "@" + digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pulled, err := remote.Image(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Image(pulled); err != nil {
+		t.Error(err)
+	}
+	referrers, err := remote.Referrers(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := referrers.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found.Manifests) != 1 {
+		t.Fatalf("the registry knows these referrers: %v", found.Manifests)
+	}
+	one, err := remote.Image(reference.Context().Digest(found.Manifests[0].Digest.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if manifest, err := one.RawManifest(); err != nil || !strings.Contains(string(manifest), `"artifactType":"`+sbomType+`"`) {
+		t.Errorf("%v: the referrer is %s", err, manifest)
+	}
 }
 
 // writable sees that the image's user could change no file, and that there is no shell.
