@@ -204,7 +204,8 @@ impl Transition {
 fn severity(reason: &str, phase: Option<RolloutPhase>) -> Severity {
     match reason {
         "HarmShown" | "RollbackOverdue" | "BreachInProduction" => Severity::Critical,
-        "Paused" | "DevicesQuarantined" | "RollbackStarted" | "Refused" | "RetryIgnored" => Severity::Warning,
+        "Paused" | "DevicesQuarantined" | "RollbackStarted" | "Refused" | "RetryIgnored" | "AlarmRaised"
+        | "RetrainingWanted" => Severity::Warning,
         PHASE_CHANGED if phase == Some(RolloutPhase::Stalled) => Severity::Warning,
         _ => Severity::Info,
     }
