@@ -26,6 +26,8 @@ const STATES: [&str; 9] = [
     "RollbackStarted",
     "RollbackOverdue",
     "Refused",
+    "AlarmRaised",
+    "RetrainingWanted",
 ];
 
 /// Which of [`STATES`] end with an occurrence.
@@ -142,6 +144,7 @@ mod tests {
             "StageOpened",
             "Paused",
             "BreachOver",
+            "AlarmCleared",
             "RollbackStarted",
             "RolledBack",
             "Started",
