@@ -141,6 +141,7 @@ fn can_be_measured(at: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<()
             "{metric} needs pipeline.decision.confidence, which {name} does not have; add it to the version, or \
                  remove the objective"
         )),
+        Needs::Truth if slo.metric.is_error_of_numbers() => Ok(()),
         Needs::Truth if version.pipeline.as_ref().is_none_or(|p| p.decision.is_none()) => refuse(format!(
             "{metric} needs pipeline.decision, which says when an answer is positive, and {name} does not have it; add it \
                  to the version, or remove the objective"
