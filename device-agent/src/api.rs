@@ -36,7 +36,6 @@ use crate::engine::RunError;
 use crate::log::chain;
 use crate::serve::{Model, Models, PredictError};
 pub use access::AccessRules;
-use bodies::body;
 use connections::Service;
 
 /// Predictions are taken to be stuck when for so many times the time_limit none of a build has ended.

@@ -78,6 +78,10 @@ func TestAReleaseIsInstalledUpgradedRemovedAndInstalledAgain(t *testing.T) {
 		release("upgrade", "modelfleet", chart, "--values", "testdata/everything.yaml", "--set", "metrics.rules.enabled=false",
 			"--set", "metrics.serviceMonitor.enabled=false", "--set", "metrics.service=true", "--dry-run=server")
 	})
+	t.Run("the demo", func(t *testing.T) {
+		kubectl(t, kubeconfig, "create", "namespace", "plant-a")
+		kubectl(t, kubeconfig, "apply", "--dry-run=server", "--validate=strict", "-n", "plant-a", "-f", root+"/manifests/demo/pumps.yaml")
+	})
 	t.Run("its test pod may look, and no more", func(t *testing.T) { installCheck(t, kubeconfig) })
 
 	release("uninstall", "modelfleet")
@@ -131,6 +135,9 @@ func installCheck(t *testing.T, kubeconfig string) {
 		!strings.Contains(said, "MISSING  No replica has led yet") ||
 		strings.Count(said, "unseen   Secret ") != 2 || strings.Contains(said, "You may") {
 		t.Errorf("exit code %d:\n%s", code, said)
+	}
+	if said := withSecrets(t, kubeconfig); strings.Count(said, "ok       Secret ") != 2 || strings.Count(said, "ok       You may ") != 5 {
+		t.Errorf("the admin is told:\n%s", said)
 	}
 	// What the controller and the kubelet would write.
 	kubectl(t, kubeconfig, "patch", "deployment", "modelfleet-controller", "-n", "modelfleet-system", "--subresource=status",

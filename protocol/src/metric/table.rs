@@ -184,6 +184,13 @@ metrics! {
         reading: Reading::Mean { sum: |c| c.percentage_error_ppm, count: |c| c.percentage_known },
         breach: "too large errors", label: "mean percentage error", prometheus: "mean_absolute_percentage_error",
     }
+    /// Share of the rows that a build in shadow answered like the build that answers: the same class, the same alarm, or a
+    /// number within 1 %. Measured in stages with `mode: Shadow`; it cannot be an objective, because live stages have no shadow.
+    ShadowAgreement {
+        unit: Share, worse: Below, needs: Nothing,
+        reading: ratio(|c| c.agreed, |c| c.compared),
+        breach: "too many answers of the shadow differ", label: "agreement of the shadow", prometheus: "shadow_agreement",
+    }
     /// Share of predictions that the fallback answered, because a pre-filter kept the row from the model or the model could
     /// not answer.
     FallbackRate {
