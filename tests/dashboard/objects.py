@@ -19,7 +19,7 @@ def version(name, namespace, model, number):
 
 
 def rollout(name, namespace, model, number, slos=3):
-    metrics = [("error-rate", "ErrorRate", "1%"), ("latency", "LatencyP95", "500ms"), ("drift", "PredictionDrift", "0.2")]
+    metrics = [("error-rate", "ErrorRate", "1%"), ("latency", "LatencyP95", "500ms"), ("out-of-range", "OutOfRangeRate", "1%")]
     objectives = [
         {"name": f"{metrics[i % 3][0]}-{i}" if slos > 3 else metrics[i][0], "metric": metrics[i % 3][1], "threshold": metrics[i % 3][2]}
         for i in range(slos)

@@ -1,7 +1,7 @@
 //! Serves the pages on loopback, to the user who started it and to no other.
 //!
-//! Whoever can connect to a loopback address is not yet the user: other users of the machine can, and so can any web page that the
-//! user's browser shows. So the first request has to carry the key of the address that the command prints, which becomes a cookie;
+//! A client that connects to a loopback address need not be the user: other users of the machine can, and so can any web page that
+//! the user's browser shows. So the first request has to carry the key of the address that the command prints, which becomes a cookie;
 //! and the header `Host` has to name this machine, against names that a stranger lets point here.
 
 use std::collections::BTreeMap;

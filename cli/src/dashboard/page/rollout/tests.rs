@@ -35,7 +35,7 @@ fn sample(number: i64, phase: &str) -> Rollout {
             "slos": [
                 {"name": "errors", "metric": "ErrorRate", "threshold": "1%"},
                 {"name": "slow", "metric": "LatencyP95", "threshold": "500ms"},
-                {"name": "drift", "metric": "PredictionDrift", "threshold": "0.2"},
+                {"name": "drift", "metric": "FeaturePsi", "feature": "vibration", "threshold": "0.2"},
             ],
         },
         "status": {
