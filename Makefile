@@ -25,10 +25,11 @@ check:
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	$$(tests/cargo_deny.sh) --locked --all-features check bans licenses sources
 	packaging/sbom.py target/sbom
+	tests/swarm/mutants.py --check
 
 # With a thousand seeds of the simulated world with faults, which take about four minutes on two quiet cores.
 unit:
-	MODELFLEET_SWARM_SEEDS=1000 cargo test --workspace --features real-parts --locked
+	MODELFLEET_SWARM_SEEDS=1000 cargo test --workspace --features real-parts,pkcs11 --locked
 
 # What Argo CD, Flux and Helm make of our objects.
 gitops:
@@ -60,6 +61,7 @@ dashboard:
 # What is linked into each program that ships, as CycloneDX.
 sbom:
 	packaging/sbom.py target/sbom
+	tests/swarm/mutants.py --check
 
 manifests:
 	cargo run -p modelfleet-crds --bin crdgen -- --out manifests/crds

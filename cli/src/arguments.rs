@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::cluster::ClusterFlags;
 use crate::commands::{
     abort, broker_acl, completion, dashboard, device, devices, diff, enrol, explain, failures, history, hold,
-    judge, keygen, lineage, lint, pause, pin, plan, promote, release, resume, retire, retry, set_aside,
-    simulate, status, trust,
+    install, judge, keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry,
+    set_aside, simulate, status, trust, tune,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -29,6 +29,8 @@ pub struct Arguments {
 pub enum Command {
     /// Upload a model and create its ModelVersion.
     Register(Box<RegisterArguments>),
+    /// Say what an installation lacks, or make the keys, certificates and passwords that it needs.
+    Install(Box<install::InstallArguments>),
     /// Create a pair of keys for signing models.
     Keygen(keygen::KeygenArguments),
     /// Create signed device cards, which vouch for the labels of devices.
@@ -71,6 +73,10 @@ pub enum Command {
     Failures(failures::FailuresArguments),
     /// List the versions of a model with stage, digest, author and age.
     History(history::HistoryArguments),
+    /// Report what a model did: accuracy, errors, latency and drift, from the history that the controller keeps.
+    Report(Box<report::ReportArguments>),
+    /// Work out what a threshold costs, and how many false alarms a specificity means.
+    Tune(tune::TuneArguments),
     /// Compare two versions of a model: inputs, outputs, metrics, features, needs and origin.
     Diff(diff::DiffArguments),
     /// Show where versions come from, which rollouts carried them, and where they run now.

@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use clap::Args;
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
@@ -156,6 +156,15 @@ impl Cluster {
         Cluster { namespace: namespace.to_owned(), ..self.clone() }
     }
 
+    /// The objects of a kind that belongs to no namespace.
+    #[must_use]
+    pub fn cluster_wide<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        Api::all(self.client.clone())
+    }
+
     /// The objects of a kind in all namespaces.
     #[must_use]
     pub fn everywhere<K>(&self) -> Api<K>
@@ -210,6 +219,17 @@ impl tower_service::Service<http::Request<Body>> for NowhereSent {
             answer.headers_mut().insert(http::header::AUTHORIZATION, told.clone());
         }
         ready(Ok(answer))
+    }
+}
+
+/// The namespace that a command is about, without asking the API server.
+///
+/// # Errors
+/// When none is named, and there is no kubeconfig to say one.
+pub async fn namespace(flags: &ClusterFlags) -> Result<String, ClusterError> {
+    match &flags.namespace {
+        Some(namespace) => Ok(namespace.clone()),
+        None => Ok(config(flags).await?.default_namespace),
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod arguments;
 pub mod cluster;
 pub mod commands;
+pub mod costs_file;
 pub mod dashboard;
 pub mod decimal;
 pub mod device_client;

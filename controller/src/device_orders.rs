@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use modelfleet_crds::DeviceOrder;
-use modelfleet_model::device_order::{cleared_at, owner};
+use modelfleet_model::device_order::{STANDS, cleared_at, owner, stand};
 use modelfleet_protocol::ids::{DeviceId, Namespace};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -39,8 +39,35 @@ pub struct DeviceOrders {
 struct State {
     /// Every object, by the device that it names and by its own name.
     objects: BTreeMap<DeviceKey, BTreeMap<String, Arc<DeviceOrder>>>,
+    /// How many objects of a namespace stand where: [`stand`].
+    stands: BTreeMap<(Namespace, &'static str), i64>,
     due: BTreeSet<DeviceKey>,
     later: BTreeSet<(Instant, DeviceKey)>,
+}
+
+impl State {
+    /// Takes an object in the place of the one of its name; `None`: it is gone.
+    fn put(&mut self, key: &DeviceKey, name: String, object: Option<Arc<DeviceOrder>>) {
+        let after = object.as_deref().map(stand);
+        let objects = self.objects.entry(key.clone()).or_default();
+        let before = match object {
+            Some(object) => objects.insert(name, object),
+            None => objects.remove(&name),
+        };
+        if objects.is_empty() {
+            self.objects.remove(key);
+        }
+        for (word, more) in
+            before.as_deref().map(stand).map(|word| (word, -1)).into_iter().chain(after.map(|word| (word, 1)))
+        {
+            *self.stands.entry((key.0.clone(), word)).or_default() += more;
+        }
+    }
+
+    /// How many objects of a namespace stand where.
+    fn stands_of(&self, namespace: &Namespace) -> [(&'static str, i64); 5] {
+        STANDS.map(|word| (word, self.stands.get(&(namespace.clone(), word)).copied().unwrap_or(0)))
+    }
 }
 
 impl DeviceOrders {
@@ -97,12 +124,17 @@ impl DeviceOrders {
 
     /// An object as it was after our last write.
     fn keep(&self, key: &DeviceKey, object: DeviceOrder) {
-        if let Some(objects) = self.locked().objects.get_mut(key) {
-            let name = object.name_any();
-            if objects.get(&name).is_some_and(|known| known.uid() == object.uid()) {
-                objects.insert(name, Arc::new(object));
-            }
+        let mut state = self.locked();
+        let name = object.name_any();
+        let known = state.objects.get(key).and_then(|objects| objects.get(&name));
+        if known.is_some_and(|known| known.uid() == object.uid()) {
+            state.put(key, name, Some(Arc::new(object)));
         }
+    }
+
+    /// How many orders of a namespace stand where, for metrics.
+    fn stands_of(&self, namespace: &Namespace) -> [(&'static str, i64); 5] {
+        self.locked().stands_of(namespace)
     }
 
     /// The devices whose turn it is, as soon as there are any.
@@ -143,20 +175,16 @@ pub fn order_changed(ctx: &Context, object: &DeviceOrder, gone: bool) {
     let name = object.name_any();
     {
         let mut state = ctx.orders.locked();
-        let objects = state.objects.entry(key.clone()).or_default();
-        if gone {
-            objects.remove(&name);
-        } else {
-            objects.insert(name, Arc::new(object.clone()));
-        }
-        if objects.is_empty() {
-            state.objects.remove(&key);
-        }
+        state.put(&key, name, (!gone).then(|| Arc::new(object.clone())));
         state.due.insert(key.clone());
     }
+    ctx.metrics.orders.show(key.0.as_str(), ctx.orders.stands_of(&key.0));
     // What a retired device has retained must not count until its turn comes.
     if let Some(owner) = owner(&ctx.orders.of(&key)).filter(|owner| owner.spec.retired) {
-        ctx.fleets.named(&key.0).locked().index.retire(&key.1, cleared_at(owner));
+        let was_known = ctx.fleets.named(&key.0).locked().index.retire(&key.1, cleared_at(owner));
+        if was_known {
+            ctx.metrics.devices(ctx.fleets.devices());
+        }
     }
     ctx.orders.woken.notify_one();
 }

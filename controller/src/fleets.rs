@@ -174,6 +174,18 @@ impl Fleets {
         KeyId::of(&self.key)
     }
 
+    /// The same, to verify with.
+    #[must_use]
+    pub fn own(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// The keys that the trust document of a fleet names for plans; none without one.
+    #[must_use]
+    pub fn plan_keys_of(&self, namespace: &Namespace) -> Vec<VerifyingKey> {
+        self.trust_of(namespace).map_or_else(Vec::new, |document| plan_keys(&document))
+    }
+
     fn ledger(&self, namespace: &Namespace) -> Ledger {
         let mut ledger = Ledger::new(self.key);
         if let Some(document) = self.trust_of(namespace) {
@@ -228,7 +240,13 @@ impl Fleets {
             }
             for (namespace, fleet) in self.all() {
                 if let Some(document) = self.trust_of(&namespace) {
-                    fleet.locked().ledger.trust(plan_keys(&document).into());
+                    let keys = plan_keys(&document);
+                    let mut ids: Vec<KeyId> = keys.iter().map(KeyId::of).collect();
+                    ids.push(self.own_key());
+                    let mut fleet = fleet.locked();
+                    fleet.ledger.trust(keys.into());
+                    // `everything` is asked for after this, the orders among it.
+                    fleet.index.single_mut().trust(&ids);
                 }
             }
         }

@@ -3,7 +3,11 @@
 //! Labels are bounded: namespaces, rollouts and models that exist, and words of ours. A device is never a label.
 //! What belongs to a rollout goes with it.
 
+mod closed_windows;
+mod orders;
+pub mod telling;
 mod trust;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +24,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use closed_windows::{HistoryMetrics, RemoteWriteMetrics};
+pub use orders::OrderMetrics;
 pub use trust::TrustMetrics;
+pub use watch::WatchMetrics;
+
+use telling::TellingMetrics;
 
 use crate::model_metrics::ModelMetrics;
 
@@ -53,6 +62,10 @@ pub struct Metrics {
     spent: Family<Labels, Gauge>,
     /// The trust document of each fleet.
     pub trust: TrustMetrics,
+    /// Orders of single devices.
+    pub orders: OrderMetrics,
+    /// The watch over versions in production.
+    pub watch: WatchMetrics,
     /// Decisions by kind of event.
     pub decisions: Family<Labels, Counter>,
     /// Duration of reconciles.
@@ -83,8 +96,14 @@ pub struct Metrics {
     pub leader: Gauge,
     /// Artifact checks by result.
     pub artifact_checks: Family<Labels, Counter>,
+    /// What was told to event sinks.
+    pub telling: TellingMetrics,
     /// What devices measured.
     pub models: ModelMetrics,
+    /// Writing of history.
+    pub history: HistoryMetrics,
+    /// Sending by remote write.
+    pub remote_write: RemoteWriteMetrics,
 }
 
 impl Default for Metrics {
@@ -154,9 +173,13 @@ impl Metrics {
         let messages: Family<Labels, Counter> = Family::default();
         let mut registry = Registry::with_prefix("modelfleet");
         let models = ModelMetrics::new(&mut registry);
+        let history = HistoryMetrics::new(&mut registry);
+        let remote_write = RemoteWriteMetrics::new(&mut registry);
         let metrics = Metrics {
             registry: Arc::new(Mutex::new(registry)),
             models,
+            history,
+            remote_write,
             info: Family::default(),
             phase: Family::default(),
             stage: Family::default(),
@@ -168,6 +191,9 @@ impl Metrics {
             plan_expires: Family::default(),
             spent: Family::default(),
             trust: TrustMetrics::default(),
+            orders: OrderMetrics::default(),
+            telling: TellingMetrics::default(),
+            watch: WatchMetrics::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
             reconcile_errors: Family::default(),
@@ -218,6 +244,9 @@ impl Metrics {
             self.spent.clone(),
         );
         self.trust.register(&mut r);
+        self.orders.register(&mut r);
+        self.telling.register(&mut r);
+        self.watch.register(&mut r);
         r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();
         r.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration);
@@ -380,6 +409,7 @@ impl Metrics {
         self.left_out.remove(&at.with(&[]));
         self.other_plan.remove(&at.with(&[]));
         self.wrong_clocks.remove(&at.with(&[]));
+        self.watch.forget(at);
         for denominator in DENOMINATORS {
             self.devices.remove(&at.with(&[("denominator", denominator)]));
         }

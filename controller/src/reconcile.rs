@@ -205,6 +205,7 @@ async fn finish(
     for (outcome, stored) in outcomes {
         if *stored {
             apply::tell_events(ctx, outcome, now).await;
+            apply::tell_sinks(ctx, outcome);
             compute(|| record(ctx, key, outcome));
         }
         tally.note(apply::let_go(ctx, outcome, published.held, now).await);

@@ -17,8 +17,12 @@ mod metrics;
 mod plant;
 #[path = "whole/single_devices.rs"]
 mod single_devices;
+#[path = "whole/telling.rs"]
+mod telling;
 #[path = "whole/trusted.rs"]
 mod trusted;
+#[path = "whole/watch.rs"]
+mod watch;
 
 use std::time::Duration;
 

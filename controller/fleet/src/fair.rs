@@ -92,11 +92,27 @@ fn rate(devices: &[&WindowSummary], count: fn(&Counters) -> u64, per_ms: u64) ->
 }
 
 fn quantile(devices: &[&WindowSummary], ppm: u32) -> Option<(u64, u64)> {
+    let (sum, samples) = weighted_latency(devices)?;
+    Some((sum.quantile(ppm)?, samples))
+}
+
+/// Latencies in parts of [`WHOLE`], and on how many samples they rest.
+fn weighted_latency(devices: &[&WindowSummary]) -> Option<(LatencyHistogram, u64)> {
     let totals: Vec<u64> = devices.iter().map(|window| window.latency.count()).collect();
     let weights = Weights::of(&totals)?;
     let mut sum = LatencyHistogram::default();
     devices.iter().zip(&weights.each).for_each(|(window, weight)| sum.merge_as(&window.latency, *weight));
-    Some((sum.quantile(ppm)?, weights.samples))
+    Some((sum, weights.samples))
+}
+
+/// The latencies of one window over some devices, as many as they rest on: those that [`value`] reads its quantiles from.
+#[must_use]
+pub fn latency(devices: &[&WindowSummary]) -> LatencyHistogram {
+    let mut latency = LatencyHistogram::default();
+    if let Some((sum, samples)) = weighted_latency(devices) {
+        latency.merge_as(&sum, samples);
+    }
+    latency
 }
 
 fn worst(
@@ -117,6 +133,12 @@ fn worst(
 /// The bins of one feature. Small in number where devices have seen few values: what an empty bin says hangs on that.
 fn bins(devices: &[&WindowSummary], feature: usize, shape: usize) -> Option<Bins> {
     let seen: Vec<&Bins> = devices.iter().filter_map(|window| window.features.get(feature)).collect();
+    merged_bins(seen, shape)
+}
+
+/// Bins of several devices as one, in which none has more weight than the others. `None` where nothing was counted.
+#[must_use]
+pub fn merged_bins(seen: Vec<&Bins>, shape: usize) -> Option<Bins> {
     let seen: Vec<&Bins> = seen.into_iter().filter(|bins| bins.0.len() == shape).collect();
     let totals: Vec<u64> = seen.iter().map(|bins| bins.total()).collect();
     let weights = Weights::of(&totals)?;

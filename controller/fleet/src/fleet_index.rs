@@ -23,6 +23,7 @@ use crate::device_changes::{Before, DeviceChange, DeviceChanges};
 use crate::enrolment::{Enrolment, Standing};
 use crate::fleet::Fleet;
 use crate::future_windows;
+use crate::heard_live::{HeardLive, Said};
 use crate::intern::{NONE, Number};
 use crate::managed::{Gone, Managed, Source};
 use crate::merged::{ENDED_SAMPLE_MAX, Samples};
@@ -49,6 +50,7 @@ pub struct FleetIndex {
     complete_since: Option<Time>,
     /// Devices whose state was cleared since we connected.
     removed: u64,
+    live: HeardLive,
     room: Arc<Room>,
     fleet_max: usize,
     enrolment: Enrolment,
@@ -105,6 +107,7 @@ impl FleetIndex {
             heard_at: None,
             complete_since: None,
             removed: 0,
+            live: HeardLive::default(),
             room,
             fleet_max,
             enrolment: Enrolment::default(),
@@ -220,6 +223,7 @@ impl FleetIndex {
     /// The connection is new: nothing that devices have retained counts as heard.
     pub fn reconnect(&mut self) {
         self.single.reconnect();
+        self.live.reconnect();
         (self.complete_since, self.removed) = (None, 0);
     }
 
@@ -269,7 +273,7 @@ impl FleetIndex {
                 }
                 let presence: Presence =
                     serde_json::from_slice(payload).map_err(|e| format!("presence cannot be read: {e}"))?;
-                self.fold_presence(Hashed::of(device), presence, now)
+                self.fold_presence(Hashed::of(device), presence, retained, now)
             }
             Channel::Report(device, model) => {
                 self.fold_report(Hashed::of(device), model, payload, retained, now)
@@ -292,17 +296,29 @@ impl FleetIndex {
             }
             Channel::Presence(_) => serde_json::from_slice::<Presence>(payload)
                 .map_or((Time::ZERO, false), |presence| (presence.since, presence.online)),
-            // With a report comes a state that says the same.
-            _ => (Time::ZERO, false),
+            // What lies at the broker is as old as it says.
+            Channel::Report(_, model) if retained => report::read(&self.namespace, device, model, payload)
+                .map_or((Time::ZERO, false), |report| (Time(report.sent_at_ms), true)),
+            _ => (now, true),
         };
         // What comes now was said now, whatever the device's clock says.
         let at = if retained { at } else { at.max(now) };
         self.single.note_heard(device, at, speaks)
     }
 
-    fn fold_presence(&mut self, device: Hashed<'_>, presence: Presence, now: Time) -> Result<Folded, String> {
+    fn fold_presence(
+        &mut self,
+        device: Hashed<'_>,
+        presence: Presence,
+        retained: bool,
+        now: Time,
+    ) -> Result<Folded, String> {
         self.admit(device)?;
         let before = self.devices.get(device).and_then(|entry| entry.presence);
+        let kept = before.map(|before| before.since);
+        if retained && self.live.outdates(device, Said::Presence, kept, presence.since) {
+            return Ok(Folded::good(Change::Nothing));
+        }
         // As a rule a device connects with the start that is known, and no shard is copied for it.
         let known = self.devices.shard(device).clones.remembers(device.id);
         let another = before.is_none_or(|before| before.instance != presence.instance);
@@ -316,6 +332,9 @@ impl FleetIndex {
             );
         }
         let changed = self.take_presence(device, presence);
+        if changed && !retained {
+            self.live.note(device, Said::Presence);
+        }
         if fresh && self.devices.shard(device).clones.has(device.id, now) {
             return self.leave_out(device, clones::TOLD.to_owned(), true);
         }
@@ -369,6 +388,10 @@ impl FleetIndex {
             Standing::Vouched => None,
         };
         self.admit(device)?;
+        let kept = self.devices.get(device).filter(|entry| entry.labels != NONE).map(|entry| entry.state.1);
+        if retained && self.live.outdates(device, Said::State, kept, state.at) {
+            return Ok(Folded { change: Change::Nothing, problem, arrived: None });
+        }
         self.note_heard(if retained { now.min(state.at) } else { now });
         self.single.note_told(device.id, state.overridden.take());
         // What lay at the broker says what the clock was like when it was sent.
@@ -379,6 +402,9 @@ impl FleetIndex {
         let before = self.devices.get(device).filter(|_| !retained);
         let before = before.and_then(|entry| Before::of(entry, &self.texts));
         let change = self.take_state(device, state);
+        if !retained && change != Change::Nothing {
+            self.live.note(device, Said::State);
+        }
         if let (Some(before), Some(after)) = (before, self.devices.get(device)) {
             self.changes.note(&before, after, &self.texts, now);
         }

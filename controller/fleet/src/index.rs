@@ -113,4 +113,6 @@ mod copies_tests;
 #[cfg(test)]
 mod future_windows_tests;
 #[cfg(test)]
+mod retired_tests;
+#[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
-use modelfleet_protocol::envelope::open_override;
+use modelfleet_protocol::envelope::{KeyId, Signed, open_signed_override};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName, Namespace};
 use modelfleet_protocol::overrides::{ModelOverride, Override};
 use modelfleet_protocol::plan::REVISION_MAX;
@@ -13,6 +13,13 @@ use modelfleet_protocol::state::Overridden;
 use modelfleet_protocol::time::Time;
 
 use crate::ledger::{Due, ECHO_MAX_MS};
+
+/// The wait between the first and the second clearing of a retired device's messages, milliseconds.
+const CLEAR_AGAIN_MS: u64 = 10_000;
+/// The longest such wait, milliseconds.
+const CLEAR_AGAIN_MAX_MS: u64 = 3_600_000;
+/// Doublings after which the longest wait is reached.
+const CLEAR_DOUBLINGS_MAX: u32 = 9;
 
 /// The models that devices run by an order of their own, and not by a plan.
 pub type Directed = Arc<BTreeMap<DeviceId, Vec<ModelName>>>;
@@ -33,9 +40,17 @@ pub struct SingleDevices {
 /// What the broker holds for a device.
 #[derive(Debug, Default)]
 struct Held {
-    ours: Option<(Arc<Override>, Digest)>,
+    ours: Option<Ours>,
     sent: Option<Sent>,
     occupied: bool,
+}
+
+/// An override that a key that counts has signed.
+#[derive(Debug)]
+struct Ours {
+    order: Arc<Override>,
+    by: KeyId,
+    envelope: Digest,
 }
 
 #[derive(Debug)]
@@ -48,12 +63,25 @@ struct Sent {
 /// A device that is gone for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retired {
-    /// When its messages were cleared; `None`: they are still to be cleared.
+    /// When its messages were cleared last; `None`: they are still to be cleared.
     pub cleared_at: Option<Time>,
+    /// How often this process has cleared them.
+    pub clearings: u32,
     /// When it said something after that, by its own clock.
     pub heard_at: Option<Time>,
     /// Something that is older than that, or its last will, lies at the broker again.
     pub left: bool,
+}
+
+impl Retired {
+    /// From when on its messages may be cleared again: a device that comes and goes leaves its last will each time, and must not
+    /// keep the controller clearing. The wait doubles with every clearing, up to an hour.
+    #[must_use]
+    pub fn clears_again_at(&self) -> Time {
+        let Some(cleared_at) = self.cleared_at.filter(|_| self.clearings > 0) else { return Time::ZERO };
+        let doublings = (self.clearings - 1).min(CLEAR_DOUBLINGS_MAX);
+        cleared_at.after_ms((CLEAR_AGAIN_MS << doublings).min(CLEAR_AGAIN_MAX_MS))
+    }
 }
 
 impl SingleDevices {
@@ -82,13 +110,19 @@ impl SingleDevices {
         true
     }
 
-    /// A device is retired. `cleared_at`: when its messages were cleared, if they were.
+    /// A device is retired. `cleared_at`: when its messages were cleared, as far as is known; `None`: they are still to be.
     pub fn retire(&mut self, device: &DeviceId, cleared_at: Option<Time>) {
         let retired = self.retired.entry(device.clone()).or_default();
         retired.cleared_at = retired.cleared_at.max(cleared_at);
-        if cleared_at.is_some() {
-            retired.left = false;
-        }
+    }
+
+    /// A retired device's messages were cleared just now.
+    pub fn note_retired_cleared(&mut self, device: &DeviceId, now: Time) {
+        self.note_cleared(device);
+        let retired = self.retired.entry(device.clone()).or_default();
+        retired.cleared_at = retired.cleared_at.max(Some(now));
+        retired.clearings = retired.clearings.saturating_add(1);
+        retired.left = false;
     }
 
     /// A device is not retired any more.
@@ -112,7 +146,8 @@ impl SingleDevices {
             Some(_) => retired.left = true,
             None => {}
         }
-        if *retired != before {
+        // That it goes on to speak changes nothing.
+        if (retired.left, retired.heard_at.is_some()) != (before.left, before.heard_at.is_some()) {
             self.touched.insert(device.clone());
         }
         true
@@ -141,31 +176,47 @@ impl SingleDevices {
         std::mem::take(&mut self.touched)
     }
 
-    /// An override arrived from the broker; `trusted`: the keys by which it is ours.
+    /// An override arrived from the broker. It is ours by our `own` key and by those that a trust document `named` for plans.
     pub fn take(
         &mut self,
-        trusted: &[VerifyingKey],
+        (own, named): (&VerifyingKey, &[VerifyingKey]),
         namespace: &Namespace,
         device: &DeviceId,
         payload: &[u8],
     ) {
-        let order = open_override(trusted, payload).ok();
-        let order = order.filter(|order| (&order.namespace, &order.device) == (namespace, device));
-        if let Some(order) = &order {
-            self.raise(device, order.order.revision);
+        let trusted: Vec<VerifyingKey> = std::iter::once(own).chain(named).copied().collect();
+        let order = open_signed_override(&trusted, payload).ok();
+        let order =
+            order.filter(|Signed { what, .. }| (&what.namespace, &what.device) == (namespace, device));
+        // What a device has seen is bound to the key that signed it: another key's revisions are none that we have to pass.
+        if let Some(Signed { what, .. }) = order.as_ref().filter(|order| order.by == KeyId::of(own)) {
+            self.raise(device, what.order.revision);
         }
         let entry = self.topics.entry(device.clone()).or_default();
         entry.occupied = !payload.is_empty();
-        entry.ours = order.map(|order| (Arc::new(order), Digest::of(payload)));
-        let is_sent =
-            |sent: &Sent| entry.ours.as_ref().is_some_and(|(_, held)| *held == Digest::of(&sent.bytes));
-        if entry.sent.as_ref().is_some_and(is_sent) {
+        entry.ours = order.map(|Signed { what, by }| Ours {
+            order: Arc::new(what),
+            by,
+            envelope: Digest::of(payload),
+        });
+        let held = entry.ours.as_ref().map(|held| held.envelope);
+        if entry.sent.as_ref().is_some_and(|sent| held == Some(Digest::of(&sent.bytes))) {
             entry.sent = None;
         }
         if !entry.occupied && entry.sent.is_none() {
             self.topics.remove(device);
         }
         self.touched.insert(device.clone());
+    }
+
+    /// Only overrides of these keys are ours from now on. What another one has signed still lies at the broker, and is signed
+    /// again or cleared.
+    pub fn trust(&mut self, keys: &[KeyId]) {
+        for (device, held) in &mut self.topics {
+            if held.ours.take_if(|ours| !keys.contains(&ours.by)).is_some() {
+                self.touched.insert(device.clone());
+            }
+        }
     }
 
     /// A device may have seen this revision: the next override gets a higher one.
@@ -178,7 +229,7 @@ impl SingleDevices {
     #[must_use]
     pub fn newest(&self, device: &DeviceId) -> Option<&Arc<Override>> {
         let held = self.topics.get(device)?;
-        held.sent.as_ref().map(|sent| &sent.order).or(held.ours.as_ref().map(|(order, _)| order))
+        held.sent.as_ref().map(|sent| &sent.order).or(held.ours.as_ref().map(|ours| &ours.order))
     }
 
     /// Whether the broker holds anything for a device, ours or not.
@@ -257,7 +308,7 @@ mod tests {
     #[test]
     fn an_override_is_sent_until_it_is_back_and_signed_anew_when_it_must_be() {
         let signer = SigningKey::from_bytes(&[7; 32]);
-        let (keys, plant) = ([signer.verifying_key()], "plant".parse().unwrap());
+        let (own, plant) = (signer.verifying_key(), "plant".parse().unwrap());
         let mut single = SingleDevices::default();
         assert_eq!(single.due(&device(), &hold(), 2, Time(0)), Due::Sign(0));
         let sent = order(2, 1, hold());
@@ -265,7 +316,7 @@ mod tests {
         single.note_sent(&device(), sent, bytes.clone(), Time(0));
         assert_eq!(single.due(&device(), &hold(), 2, Time(1)), Due::Echo(Time(ECHO_MAX_MS)));
         assert_eq!(single.due(&device(), &hold(), 2, Time(ECHO_MAX_MS)), Due::Again(bytes.clone()));
-        single.take(&keys, &plant, &device(), &bytes);
+        single.take((&own, &[]), &plant, &device(), &bytes);
         assert_eq!(single.take_touched(), [device()].into());
         assert_eq!(single.due(&device(), &hold(), 2, Time(ECHO_MAX_MS)), Due::Nothing);
         assert_eq!(single.due(&device(), &[], 2, Time(1)), Due::Sign(1), "another order");
@@ -282,16 +333,36 @@ mod tests {
     #[test]
     fn what_is_not_ours_or_of_another_device_is_replaced() {
         let (signer, thief) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
-        let (keys, plant) = ([signer.verifying_key()], "plant".parse().unwrap());
+        let (own, plant) = (signer.verifying_key(), "plant".parse().unwrap());
         let mut single = SingleDevices::default();
         let other = Override { device: "pump-2".parse().unwrap(), ..order(2, 9, hold()) };
         for payload in [sealed(&thief, &order(2, 9, hold())), sealed(&signer, &other), b"garbage".to_vec()] {
-            single.take(&keys, &plant, &device(), &payload);
+            single.take((&own, &[]), &plant, &device(), &payload);
             assert!(single.is_occupied(&device()) && single.newest(&device()).is_none());
             assert_eq!(single.due(&device(), &hold(), 2, Time(0)), Due::Sign(0));
         }
-        single.take(&keys, &plant, &device(), b"");
+        single.take((&own, &[]), &plant, &device(), b"");
         assert!(!single.is_occupied(&device()));
+    }
+
+    #[test]
+    fn an_order_of_a_key_that_the_trust_document_names_is_ours_until_it_is_revoked() {
+        let (signer, former) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
+        let (own, named, plant) =
+            (signer.verifying_key(), [former.verifying_key()], "plant".parse().unwrap());
+        let mut single = SingleDevices::default();
+        let bytes = sealed(&former, &order(2, REVISION_MAX, hold()));
+        single.take((&own, &named), &plant, &device(), &bytes);
+        assert_eq!(single.due(&device(), &hold(), 2, Time(0)), Due::Nothing);
+        single.take_touched();
+        let both = [KeyId::of(&own), KeyId::of(&named[0])];
+        single.trust(&both);
+        assert!(single.take_touched().is_empty(), "both keys count");
+        single.trust(&both[..1]);
+        assert_eq!(single.take_touched(), [device()].into());
+        assert!(single.newest(&device()).is_none() && single.is_occupied(&device()));
+        // The highest revision of a thief is none that ours has to pass.
+        assert_eq!(single.due(&device(), &hold(), 2, Time(0)), Due::Sign(0));
     }
 
     #[test]
@@ -301,16 +372,37 @@ mod tests {
         single.retire(&device(), None);
         assert!(single.note_heard(&device(), Time(5), true));
         assert_eq!(single.retired(&device()).unwrap(), Retired::default(), "it is still to be cleared");
-        single.retire(&device(), Some(Time(10)));
+        single.note_retired_cleared(&device(), Time(10));
         single.note_heard(&device(), Time(7), true);
         assert_eq!(single.retired(&device()).unwrap().heard_at, None, "an old message is no word of it");
         assert!(single.retired(&device()).unwrap().left);
-        single.retire(&device(), Some(Time(11)));
+        single.retire(&device(), Some(Time(10)));
+        assert!(single.retired(&device()).unwrap().left, "what its object says clears nothing");
+        single.note_retired_cleared(&device(), Time(11));
+        assert!(!single.retired(&device()).unwrap().left);
         single.note_heard(&device(), Time(12), false);
         assert!(single.retired(&device()).unwrap().left, "its last will");
         single.note_heard(&device(), Time(13), true);
         assert_eq!(single.retired(&device()).unwrap().heard_at, Some(Time(13)));
         single.take_back(&device());
         assert!(!single.note_heard(&device(), Time(14), true));
+    }
+
+    #[test]
+    fn the_wait_between_two_clearings_doubles_up_to_an_hour() {
+        let mut single = SingleDevices::default();
+        single.retire(&device(), Some(Time(5)));
+        assert_eq!(
+            single.retired(&device()).unwrap().clears_again_at(),
+            Time::ZERO,
+            "cleared by another process"
+        );
+        let mut waits = Vec::new();
+        for at in 0..40 {
+            single.note_retired_cleared(&device(), Time(1_000 + at));
+            waits.push(single.retired(&device()).unwrap().clears_again_at().since_ms(Time(1_000 + at)));
+        }
+        assert_eq!(waits[..4], [10_000, 20_000, 40_000, 80_000]);
+        assert!(waits[9..].iter().all(|&wait| wait == 3_600_000), "{waits:?}");
     }
 }

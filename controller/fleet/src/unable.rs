@@ -87,6 +87,7 @@ fn lacks(code: FailureCode) -> &'static str {
         FailureCode::MemoryShort => "they have too little memory for it",
         FailureCode::LabelMissing => "they lack a label that the version requires",
         FailureCode::FormatUnknown => "their agent does not support its format",
+        FailureCode::VersionForbidden => "their trust document forbids the version for good",
         _ => "they gave no reason",
     }
 }

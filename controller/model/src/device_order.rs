@@ -4,6 +4,7 @@
 //! model slower.
 
 mod status;
+mod transitions;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::version_facts::stage;
 use status::Told;
 
 pub use status::cleared_at;
+pub use transitions::{STANDS, order_events, stand};
 
 /// All that is known of one device and its orders.
 pub struct DeviceSnapshot<'a> {
@@ -68,7 +70,7 @@ pub struct DeviceDecision {
     pub directed: Vec<ModelName>,
     /// What the objects are to say, where that differs.
     pub statuses: Vec<(Arc<DeviceOrder>, DeviceOrderStatus)>,
-    /// When an order ends by itself.
+    /// When to look again: an order ends by itself, or what a retired device has left may be cleared again.
     pub wake_at: Option<Time>,
 }
 
@@ -136,17 +138,22 @@ fn is_taken(order: &Override, told: Option<&Overridden>) -> bool {
 }
 
 fn retire(snapshot: &DeviceSnapshot<'_>, owner: &DeviceOrder, now: Time) -> (DeviceDecision, Told) {
-    let cleared = cleared_at(owner);
-    let left = snapshot.retired.is_some_and(|retired| retired.left) || snapshot.occupied;
-    let clears = cleared.is_none() || left;
-    let wanted = if clears { Wanted::Cleared } else { Wanted::Unchanged };
-    let heard_at = snapshot.retired.and_then(|retired| retired.heard_at);
+    let retired = snapshot.retired.unwrap_or_default();
+    let cleared = cleared_at(owner).or(retired.cleared_at);
+    let left = retired.left || snapshot.occupied;
+    let again_at = retired.clears_again_at();
+    let (wanted, wake_at) = match cleared {
+        None => (Wanted::Cleared, None),
+        Some(_) if left && again_at <= now => (Wanted::Cleared, None),
+        Some(_) => (Wanted::Unchanged, left.then_some(again_at)),
+    };
+    let heard_at = retired.heard_at;
     let told = Told::Retired {
         cleared_at: cleared.unwrap_or(now),
         heard_at,
         ignored: !owner.spec.models.is_empty(),
     };
-    (DeviceDecision { retired: true, ..quiet(wanted) }, told)
+    (DeviceDecision { retired: true, wake_at, ..quiet(wanted) }, told)
 }
 
 fn direct(snapshot: &DeviceSnapshot<'_>, owner: &DeviceOrder, now: Time) -> (DeviceDecision, Told) {

@@ -10,8 +10,9 @@ use modelfleet_crds::{DeviceOrder, DeviceOrderStatus, ModelVersion};
 use modelfleet_fleet::ledger::Due;
 use modelfleet_fleet::{Fleet, FleetIndex};
 use modelfleet_model::device_order::{
-    DeviceDecision, DeviceSnapshot, Wanted, cleared_at, decide_device, owner,
+    DeviceDecision, DeviceSnapshot, Wanted, cleared_at, decide_device, order_events, owner,
 };
+use modelfleet_model::events::Event;
 use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::envelope::{OVERRIDE_TYPE, seal};
 use modelfleet_protocol::ids::{DeviceId, ModelName, Namespace};
@@ -22,7 +23,7 @@ use modelfleet_protocol::topic::{Channel, Topic};
 use serde_json::json;
 
 use super::DeviceKey;
-use crate::apply::MANAGER;
+use crate::apply::{MANAGER, announce, subject};
 use crate::context::Context;
 use crate::error::Error;
 use crate::fleets::FleetState;
@@ -145,7 +146,9 @@ fn carry_out(
 ) -> Result<Option<Time>, Error> {
     let device = &key.1;
     if decision.retired {
-        fleet.index.retire(device, cleared_at);
+        if fleet.index.retire(device, cleared_at) {
+            ctx.metrics.devices(ctx.fleets.devices());
+        }
     } else {
         fleet.index.single_mut().take_back(device);
     }
@@ -229,12 +232,25 @@ fn clear(ctx: &Context, key: &DeviceKey, index: &mut FleetIndex, now: Time) -> R
     for channel in reports.chain(own) {
         ctx.publisher.publish_retained(&topic(key, channel), Vec::new())?;
     }
-    index.single_mut().note_cleared(device);
-    if index.retire(device, Some(now)) {
+    let was_known = index.retire(device, Some(now));
+    index.single_mut().note_retired_cleared(device, now);
+    if was_known {
+        ctx.metrics.devices(ctx.fleets.devices());
         index.managed().rolling().iter().for_each(|model| ctx.work.evidence(&(key.0.clone(), model.clone())));
     }
     tracing::info!(namespace = %key.0, %device, "the messages of a retired device were cleared");
     Ok(())
+}
+
+/// Announces what became of an order. Best effort: the object says the same.
+async fn tell_events(ctx: &Context, object: &DeviceOrder, events: &[Event]) {
+    for event in events {
+        ctx.metrics.orders.announced(event.reason);
+        if let Err(error) = announce(ctx, &subject(object), event).await {
+            tracing::warn!(reason = event.reason, error = with_causes(&error), "event not written");
+            return;
+        }
+    }
 }
 
 /// Writes what an object is to say. Where another write was faster, the watch brings the object again.
@@ -245,6 +261,8 @@ async fn write_status(
     status: DeviceOrderStatus,
 ) -> Result<(), Error> {
     let name = object.name_any();
+    let before = object.status.clone().unwrap_or_default();
+    let events = order_events(&before, &status, ctx.now());
     let patch = json!({
         "apiVersion": "modelfleet.io/v1alpha1",
         "kind": "DeviceOrder",
@@ -256,7 +274,11 @@ async fn write_status(
     let what = format!("status of device order {}/{name}", key.0);
     let patched = api.patch_status(&name, &params, &Patch::Apply(patch)).await;
     match patched.map_err(|e| Error::kubernetes(what, e)) {
-        Ok(patched) => ctx.orders.keep(key, patched),
+        Ok(patched) => {
+            ctx.orders.keep(key, patched);
+            ctx.metrics.orders.show(key.0.as_str(), ctx.orders.stands_of(&key.0));
+            tell_events(ctx, object, &events).await;
+        }
         Err(Error::Conflict { .. }) => {}
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error),

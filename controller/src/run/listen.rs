@@ -144,8 +144,8 @@ fn message(
     let Some(fleet) = ctx.fleets.get(&namespace) else { return };
     let mut fleet = fleet.locked();
     if let Channel::Override(device) = &channel {
-        let ours = [ctx.signer.verifying_key()];
-        fleet.index.single_mut().take(&ours, &namespace, device, payload);
+        let named = ctx.fleets.plan_keys_of(&namespace);
+        fleet.index.single_mut().take((ctx.fleets.own(), &named), &namespace, device, payload);
     }
     let devices = fleet.index.len();
     let folded = fleet.index.fold(&channel, payload, retained, ctx.now());

@@ -361,7 +361,12 @@ impl Plant {
 
     /// What the controller tells Prometheus.
     pub fn metrics(&self) -> String {
-        http::get(self.http_port, "/metrics").unwrap()
+        self.metrics_if_up().unwrap()
+    }
+
+    /// The same; `None`: it does not listen yet.
+    pub fn metrics_if_up(&self) -> Option<String> {
+        http::get(self.http_port, "/metrics").ok()
     }
 
     pub fn log(&self) -> String {

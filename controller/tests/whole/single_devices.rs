@@ -54,8 +54,15 @@ async fn wait_runs(plant: &Plant, running: &Running, device: &str, version: &str
     plant.eventually(&format!("{device} to run {version}"), SOON, look).await;
 }
 
+/// Waits until so many devices are in the index.
+async fn wait_counted(plant: &Plant, devices: usize) {
+    let line = format!("modelfleet_index_devices {devices}");
+    let counted = async || plant.metrics_if_up()?.lines().any(|told| told == line).then_some(());
+    plant.eventually(&format!("{devices} devices to be counted"), SOON, counted).await;
+}
+
 /// Hold, a rollout that passes by, a controller that starts anew, release; then pin, a broker that loses its memory, and an
-/// object that is deleted; then an order for a device that is not there.
+/// object that is deleted; then an order for a device that is not there, and a retired device that goes on to speak (case 18).
 #[tokio::test(flavor = "multi_thread")]
 async fn single_devices_are_held_pinned_released_and_retired() {
     let mut plant = Plant::start("single").await;
@@ -103,4 +110,21 @@ async fn single_devices_are_held_pinned_released_and_retired() {
 
     give(&plant, "pump-999", json!({"models": [{"model": "m", "hold": true}]})).await;
     wait_told(&plant, "pump-999", "Sent", ("False", "UnknownDevice")).await;
+
+    wait_counted(&plant, 20).await;
+    give(&plant, "pump-005", json!({"retired": true, "reason": "scrapped"})).await;
+    wait_told(&plant, "pump-005", "Sent", ("True", "Cleared")).await;
+    wait_counted(&plant, 19).await;
+    // It goes on to speak: it counts nowhere, and is named.
+    let message = wait_told(&plant, "pump-005", "HeardAgain", ("True", "DeviceSpeaks")).await;
+    assert!(message.contains("kubectl modelfleet retire pump-005 --undo"), "{message}");
+    wait_counted(&plant, 19).await;
+    // A controller that starts anew finds what the device has retained since, and clears nothing: it is a word of the device.
+    plant.restart_controller();
+    wait_counted(&plant, 19).await;
+    edit(&plant, "pump-005", json!({"retired": false})).await;
+    wait_told(&plant, "pump-005", "Taken", ("True", "FollowsPlans")).await;
+    wait_counted(&plant, 20).await;
+    let cleared = plant.controller.log().matches("the messages of a retired device were cleared").count();
+    assert_eq!(cleared, 1, "{}", plant.log());
 }

@@ -86,6 +86,7 @@ impl Stage {
             reasons: &[],
             fleet: None,
             answer: None,
+            watched: None,
             plan: None,
             restored: false,
             generation: None,

@@ -20,7 +20,7 @@ const TEXT_MAX: usize = 256;
 const MESSAGE_MAX: usize = 512;
 const NAME_MAX: usize = 128;
 /// The reason of [`SENT`] when a retired device's messages were cleared.
-const CLEARED: &str = "Cleared";
+pub(super) const CLEARED: &str = "Cleared";
 
 /// What is told of an order.
 pub(super) enum Told {

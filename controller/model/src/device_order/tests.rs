@@ -18,6 +18,8 @@ struct World {
     single: SingleDevices,
     elsewhere: bool,
     now: Time,
+    /// What was announced.
+    announced: Vec<&'static str>,
 }
 
 impl World {
@@ -38,6 +40,7 @@ impl World {
             single: SingleDevices::default(),
             elsewhere: false,
             now: NOW,
+            announced: Vec::new(),
         }
     }
 
@@ -74,19 +77,21 @@ impl World {
                 if self.single.newest(&self.device).is_none_or(|newest| newest.models != *models) {
                     let bytes = seal(&signer, OVERRIDE_TYPE, &serde_json::to_vec(&sent).unwrap());
                     let plant = "plant".parse().unwrap();
-                    self.single.take(&[signer.verifying_key()], &plant, &self.device, &bytes);
+                    self.single.take((&signer.verifying_key(), &[]), &plant, &self.device, &bytes);
                 }
             }
             Wanted::Nothing => self.single.note_cleared(&self.device),
             Wanted::Cleared => {
-                self.single.note_cleared(&self.device);
-                self.single.retire(&self.device, Some(self.now));
+                self.single.note_retired_cleared(&self.device, self.now);
                 self.models = None;
             }
         }
         for (object, status) in &decision.statuses {
             let name = object.name_any();
             let place = self.objects.iter_mut().find(|one| one.name_any() == name).unwrap();
+            let before = place.status.clone().unwrap_or_default();
+            let events = order_events(&before, status, self.now);
+            self.announced.extend(events.iter().map(|event| event.reason));
             Arc::make_mut(place).status = Some(status.clone());
         }
         decision
@@ -163,8 +168,10 @@ fn a_pin_is_sent_taken_released_and_cleared() {
     world.turn();
     assert_eq!(world.said(), [is("Sent", true, "AtBroker"), is("Taken", false, "WaitsForDevice")]);
     world.take();
+    assert_eq!(stand(&world.objects[0]), "waiting");
     world.turn();
     assert_eq!(world.said(), [is("Sent", true, "AtBroker"), is("Taken", true, "Taken")]);
+    assert_eq!(stand(&world.objects[0]), "taken");
     assert_eq!(world.turn().statuses.len(), 0, "nothing is written twice");
     let record = world.status().history.last().cloned().unwrap();
     let told = (record.by.as_str(), record.order.as_str(), record.reason.as_str());
@@ -179,6 +186,7 @@ fn a_pin_is_sent_taken_released_and_cleared() {
     assert_eq!(world.said(), [is("Sent", true, "Released"), is("Taken", true, "FollowsPlans")]);
     assert_eq!(world.turn().wanted, Wanted::Unchanged);
     assert_eq!(world.status().history.len(), 2);
+    assert_eq!(world.announced, ["OrderTaken", "OrderEnded"], "waiting is not announced");
 }
 
 /// The object is deleted, and with it what it said: broker and device know enough.
@@ -254,6 +262,7 @@ fn what_cannot_be_sent_is_told_and_stops_no_other() {
         assert!(matches!(&decision.wanted, Wanted::Send(models) if models.len() == 1), "{reason}");
         assert_eq!(decision.directed, ["o".parse().unwrap()], "{reason}");
         assert_eq!(world.said()[0], is("Sent", false, reason));
+        assert_eq!((stand(&world.objects[0]), &world.announced[..]), ("not_sent", &["OrderNotSent"][..]));
         let message = world.status().message.unwrap();
         assert!(message.starts_with(line), "{message}");
     }
@@ -296,14 +305,26 @@ fn a_retired_device_is_cleared_once_and_named_when_it_speaks_again() {
     );
     assert_eq!(world.turn().wanted, Wanted::Unchanged, "once");
     assert_eq!(world.said(), [is("Sent", true, "Cleared"), is("HeardAgain", false, "Silent")]);
-    // Its last will comes to the broker.
-    world.single.note_heard(&world.device.clone(), world.now, false);
-    assert_eq!(world.turn().wanted, Wanted::Cleared);
+    assert_eq!(stand(&world.objects[0]), "retired");
+    // Its last will comes to the broker, and again and again.
+    let mut clearings = 0;
+    for second in 1..=600 {
+        world.now = Time(NOW.0 + second * 1_000);
+        world.single.note_heard(&world.device.clone(), world.now, false);
+        let decision = world.turn();
+        clearings += u32::from(decision.wanted == Wanted::Cleared);
+        assert!(decision.wanted == Wanted::Cleared || decision.wake_at > Some(world.now));
+    }
+    assert_eq!(clearings, 5, "after 10, 20, 40, 80 and 160 s more");
     // It speaks.
-    world.single.note_heard(&world.device.clone(), Time(NOW.0 + 1), true);
+    world.now = Time(NOW.0 + 700_000);
+    assert_eq!(world.turn().wanted, Wanted::Cleared);
+    world.single.note_heard(&world.device.clone(), Time(NOW.0 + 700_001), true);
     assert_eq!(world.turn().wanted, Wanted::Unchanged, "it is not cleared while it speaks");
     assert_eq!(world.said()[1], is("HeardAgain", true, "DeviceSpeaks"));
     assert!(world.status().message.unwrap().contains("kubectl modelfleet retire pump-1 --undo"));
+    assert_eq!(stand(&world.objects[0]), "heard_again");
+    assert_eq!(world.announced, ["DeviceRetired", "RetiredDeviceHeard"]);
     // A controller that starts anew does not clear again.
     assert_eq!(cleared_at(&world.objects[0]), Some(NOW));
     world.edit(|spec| spec.retired = false);
