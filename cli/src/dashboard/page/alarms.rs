@@ -8,8 +8,17 @@ use modelfleet_crds::conditions::{BREACHED, DEGRADED, STALLED, VERIFIED};
 use crate::dashboard::objects::Objects;
 
 /// Conditions of a rollout that are bad while they hold.
-const BAD: [&str; 7] =
-    [STALLED, BREACHED, DEGRADED, "DevicesLeftOut", "PlanNotTaken", "PlanNotRenewed", "ClocksWrong"];
+const BAD: [&str; 9] = [
+    STALLED,
+    BREACHED,
+    DEGRADED,
+    "Alarm",
+    "DevicesLeftOut",
+    "PlanNotTaken",
+    "PlanNotRenewed",
+    "ClocksWrong",
+    "EventsNotDelivered",
+];
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
