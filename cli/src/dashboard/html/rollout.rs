@@ -26,7 +26,7 @@ pub fn rollout(page: &RolloutPage) -> Markup {
         @if page.tiles.iter().any(|tile| tile.plot.is_some()) {
             p.small {
                 "Curves: harm with the version, in multiples of the controls, with its confidence interval. Line at 1×: no difference. "
-                "Dashed line: what the stage has to rule out. Ticks: looks, dark when reached. Earlier looks are drawn as far as this "
+                "Dashed line: what the stage has to rule out. Ticks: looks, strong ones are reached. Earlier looks are drawn as far as this "
                 "dashboard has seen them."
             }
         }

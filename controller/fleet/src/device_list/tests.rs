@@ -166,39 +166,3 @@ fn changes_are_bounded_for_a_device_and_for_the_fleet() {
     }
     assert_eq!(index.changes_of(&id(0)), [], "the oldest are forgotten");
 }
-
-/// What pages cost. By hand: `cargo test --release -p modelfleet-fleet --lib a_million -- --ignored --nocapture`.
-#[test]
-#[ignore = "it measures, and takes a gigabyte"]
-fn pages_of_a_million_devices() {
-    let namespace: Namespace = "plant".parse().unwrap();
-    let mut index = FleetIndex::new(namespace, Arc::new(Room::new(1_000_000)), 1_000_000);
-    index.note(&"m".parse().unwrap(), Source::Plan);
-    for device in 0..1_000_000 {
-        let failed = device % 1_000 == 0;
-        let (phase, code) = if failed { ("Failed", Some("CrashLoop")) } else { ("Confirmed", None) };
-        tell(&mut index, device, &state(device, 1, "old", phase, code), true);
-    }
-    let measured = |what: &str, of: &dyn Fn() -> usize| {
-        let mut times: Vec<f64> = Vec::new();
-        let mut found = 0;
-        for _ in 0..9 {
-            let began = std::time::Instant::now();
-            found = of();
-            times.push(began.elapsed().as_secs_f64() * 1_000.0);
-        }
-        times.sort_by(f64::total_cmp);
-        println!("{what}: {found}, median {:.2} ms, longest {:.2} ms", times[4], times[8]);
-    };
-    measured("copy, under the lock", &|| index.fleet().len());
-    let fleet = index.fleet();
-    let page = |filter: DeviceFilter, most| fleet.device_page(&filter, None, most).devices.len();
-    measured("page of 100", &|| page(DeviceFilter::default(), 100));
-    measured("page of 1000", &|| page(DeviceFilter::default(), 1_000));
-    let failed = || DeviceFilter { failure: Some(FailureCode::CrashLoop), ..DeviceFilter::default() };
-    measured("page of 1000 that few match", &|| page(failed(), 1_000));
-    let none = || DeviceFilter { failure: Some(FailureCode::DiskFull), ..DeviceFilter::default() };
-    measured("page that none matches", &|| page(none(), 1_000));
-    measured("one device", &|| fleet.device(&id(77)).iter().len());
-    measured("failures in groups", &|| fleet.failure_groups(None).len());
-}
