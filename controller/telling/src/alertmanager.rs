@@ -26,8 +26,6 @@ const STATES: [&str; 9] = [
     "RollbackStarted",
     "RollbackOverdue",
     "Refused",
-    "AlarmRaised",
-    "RetrainingWanted",
 ];
 
 /// Which of [`STATES`] end with an occurrence.

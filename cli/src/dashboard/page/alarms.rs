@@ -8,8 +8,17 @@ use modelfleet_crds::conditions::{ALARM, BREACHED, DEGRADED, STALLED, VERIFIED};
 use crate::dashboard::objects::Objects;
 
 /// Conditions of a rollout that are bad while they hold.
-const BAD: [&str; 8] =
-    [STALLED, BREACHED, DEGRADED, ALARM, "DevicesLeftOut", "PlanNotTaken", "PlanNotRenewed", "ClocksWrong"];
+const BAD: [&str; 9] = [
+    STALLED,
+    BREACHED,
+    DEGRADED,
+    ALARM,
+    "DevicesLeftOut",
+    "PlanNotTaken",
+    "PlanNotRenewed",
+    "ClocksWrong",
+    "EventsNotDelivered",
+];
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
