@@ -52,6 +52,7 @@ fn complete() -> Survey {
             ("store".to_owned(), keys(&[])),
         ]),
         rights: ("plant-a".into(), vec![Right { verb: "create", resource: "rollouts", allowed: true }]),
+        waiting: Vec::new(),
     }
 }
 
