@@ -58,6 +58,7 @@ examples:
 # Rules, alerts and dashboards by the real promtool, amtool and Prometheus.
 monitoring:
 	cargo test --locked -p modelfleet-tests --features prometheus --test monitoring
+	cargo test --locked -p modelfleet-controller --features prometheus --test alertmanager
 
 e2e:
 	tests/e2e.sh

@@ -6,6 +6,7 @@ mod models;
 mod reading;
 mod run_permits;
 mod shadow;
+mod truth;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,9 +24,10 @@ use crate::admit::Ready;
 use crate::engine::{RunError, bounded};
 use crate::tensor::NamedTensor;
 use counting::Observed;
-pub use models::{Models, Problem};
+pub use models::{Keeping, Models, Problem};
 pub use reading::{Reading, ReadingError};
 pub use run_permits::{RunPermit, RunPermits};
+use truth::Journals;
 
 /// A prediction hangs after so many times the time that it may take, and after the time below at the earliest.
 const HANGS_TIME_LIMITS: u32 = 4;
@@ -127,6 +129,7 @@ pub struct Model {
     live: ArcSwapOption<Instance>,
     shadow: ArcSwapOption<Instance>,
     recorders: [Mutex<Observed>; 2],
+    journals: Journals,
     /// The last build that answered. Its fallback is used while no build answers.
     last: ArcSwapOption<Build>,
     /// Why no build may answer, if none may.
@@ -136,10 +139,18 @@ pub struct Model {
 }
 
 impl Model {
-    fn new(name: ModelName, remembered: usize, alarmed: Arc<Notify>) -> Model {
+    fn new(name: ModelName, kept: &Keeping, alarmed: Arc<Notify>) -> Model {
         let (live, shadow, last, forbidden) = Default::default();
-        let recorders = [(); 2].map(|()| Mutex::new(Observed::remembering(remembered)));
-        Model { name, live, shadow, recorders, last, forbidden, alarmed }
+        let mut observed = [(); 2].map(|()| Observed::keeping(kept.limits));
+        let mut journals = Journals::default();
+        if let Some(dir) = &kept.dir {
+            let (opened, ledgers) = Journals::open(dir, &name, kept.limits);
+            journals = opened;
+            for (observed, ledger) in observed.iter_mut().zip(ledgers) {
+                observed.go_on_from(name.clone(), ledger);
+            }
+        }
+        Model { name, live, shadow, recorders: observed.map(Mutex::new), journals, last, forbidden, alarmed }
     }
 
     /// The model's name.

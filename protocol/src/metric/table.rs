@@ -68,7 +68,11 @@ fn completed(c: &Counters) -> u64 {
 }
 
 fn right(c: &Counters) -> u64 {
-    c.true_positive.saturating_add(c.true_negative)
+    if c.class_known > 0 { c.class_right } else { c.true_positive.saturating_add(c.true_negative) }
+}
+
+fn confirmable(c: &Counters) -> u64 {
+    if c.class_known > 0 { c.class_known } else { known(c) }
 }
 
 metrics! {
@@ -126,10 +130,10 @@ metrics! {
         reading: ratio(|c| c.false_negative, positive),
         breach: "too many missed detections", label: "missed detections", prometheus: "missed_detections",
     }
-    /// Share of predictions that ground truth confirmed.
+    /// Share of predictions that ground truth confirmed: of the classes, where it names classes, else of alarms and no alarms.
     Accuracy {
         unit: Share, worse: Below, needs: Truth,
-        reading: ratio(right, known),
+        reading: ratio(right, confirmable),
         breach: "too few correct answers", label: "accuracy", prometheus: "accuracy",
     }
     /// Share of positive answers that ground truth confirmed: TP / (TP + FP).
