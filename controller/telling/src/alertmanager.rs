@@ -21,11 +21,11 @@ const STATES: [&str; 9] = [
     "ApprovalRequested",
     "HarmShown",
     "BreachInProduction",
+    "AlarmRaised",
+    "RetrainingWanted",
     "RollbackStarted",
     "RollbackOverdue",
     "Refused",
-    "AlarmRaised",
-    "RetrainingWanted",
 ];
 
 /// Which of [`STATES`] end with an occurrence.
