@@ -156,6 +156,14 @@ func TestDefinitionsAreKeptOrNotOrLeftOut(t *testing.T) {
 	}
 }
 
+// A budget of one replica would keep its node from ever being drained.
+func TestOneReplicaHasNoDisruptionBudget(t *testing.T) {
+	const budget = "PodDisruptionBudget/modelfleet-controller"
+	if render(t, "--set", "replicas=1")[budget] != nil || render(t, "--set", "replicas=2")[budget] == nil {
+		t.Error("the budget does not go by the number of replicas")
+	}
+}
+
 // The schema names the field that is wrong.
 func TestTheSchemaRefusesMistakes(t *testing.T) {
 	for setting, word := range map[string]string{
