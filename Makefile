@@ -8,12 +8,12 @@
 KEEP ?=
 SHELL := /bin/bash
 
-.PHONY: demo test install build check unit gitops swarm examples monitoring e2e dashboard manifests sbom fuzz
+.PHONY: demo test install build check unit gitops packages packages-quick swarm examples monitoring e2e dashboard manifests sbom fuzz
 
 demo: install
 	tests/demo.sh $(if $(KEEP),--keep)
 
-test: install check unit gitops examples monitoring e2e
+test: install check unit gitops packages-quick examples monitoring e2e
 
 install:
 	tests/install.sh
@@ -35,6 +35,15 @@ unit:
 gitops:
 	cd tests/gitops && go test ./...
 
+# Helm chart, images, keys, release, krew and the templates for CI, with the real Helm, krew and Mosquitto and a real API server.
+packages:
+	cargo build --workspace --locked --bins
+	cd tests/packages && go test -count=1 ./...
+
+# The part of it that needs neither built programs nor servers.
+packages-quick:
+	cd tests/packages && go test -short ./...
+
 # The seeds alone.
 swarm:
 	MODELFLEET_SWARM_SEEDS=1000 cargo test --locked -p modelfleet-swarm --test seeds
@@ -50,6 +59,7 @@ examples:
 # Rules, alerts and dashboards by the real promtool, amtool and Prometheus.
 monitoring:
 	cargo test --locked -p modelfleet-tests --features prometheus --test monitoring
+	cargo test --locked -p modelfleet-controller --features prometheus --test alertmanager
 
 e2e:
 	tests/e2e.sh

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Assembles an OCI image of one program, without a daemon and without a base image from a registry.
 
-    packaging/image.py BINARY OUT [--sbom FILE] [--tag TAG]
+    packaging/image.py BINARY OUT [--sbom FILE] [--tag TAG] [--onnxruntime FILE]
 
 OUT becomes an OCI image layout (`oci-layout`, `index.json`, `blobs/`), which skopeo, crane, oras and podman read:
 `skopeo copy oci:OUT docker://registry.example.com/modelfleet-controller:0.1.0`.
 
 The image has two layers. The lower one has what the binary is linked to and what a program of ours reads: the shared libraries, from
 this machine's Debian packages, with the copyright files of these packages; the certificates of public authorities; a user. A
-static binary needs no libraries, and gets none. The upper layer has the program, the licence and the SBOM. There is no shell. The
+static binary needs no libraries, and gets none. For an agent that runs models on ONNX Runtime, its library is put beside them
+(`--onnxruntime "$(device-agent/onnxruntime.sh)"`). The upper layer has the program, the licence and the SBOM. There is no shell. The
 program runs as user 65532. The SBOM is also attached as a referrer of the image, where registries and scanners look for it.
 
 The same inputs give the same digest: files are in order, owners are 0, and times are that of the last commit (SOURCE_DATE_EPOCH wins).
@@ -28,6 +29,7 @@ import tarfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 USER = 65532
+ONNXRUNTIME = "/usr/lib/modelfleet/libonnxruntime.so"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 ARCHITECTURES = {62: "amd64", 183: "arm64"}  # e_machine of ELF
 SOURCE = "https://github.com/modelfleet/modelfleet"
@@ -122,9 +124,12 @@ class Layout:
         return self.blob(json.dumps(value, sort_keys=True, separators=(",", ":")).encode(), media_type)
 
 
-def base_layer(binary, when):
+def base_layer(binary, onnxruntime, when):
     layer = Layer(when)
     linked = libraries(binary)
+    if onnxruntime:
+        linked = sorted({*linked, *libraries(onnxruntime)})
+        layer.file(ONNXRUNTIME.lstrip("/"), onnxruntime.resolve().read_bytes(), 0o755)
     owners = packages(linked)
     for path in linked:
         layer.file(path.lstrip("/"), pathlib.Path(path).resolve().read_bytes(), 0o755)
@@ -146,6 +151,7 @@ def main():
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--sbom", type=pathlib.Path, help="CycloneDX of the program")
     parser.add_argument("--tag", default="latest", help="name of the image in the layout")
+    parser.add_argument("--onnxruntime", type=pathlib.Path, help="library of ONNX Runtime")
     given = parser.parse_args()
     if given.out.exists():
         sys.exit(f"image.py: {given.out} is there already")
@@ -158,7 +164,7 @@ def main():
     name, when = given.binary.name, moment()
     created = run("date", "-u", "-d", f"@{when}", "+%Y-%m-%dT%H:%M:%SZ").strip()
 
-    lower, owners = base_layer(given.binary, when)
+    lower, owners = base_layer(given.binary, given.onnxruntime, when)
     upper = Layer(when)
     upper.file(f"usr/bin/{name}", binary, 0o755)
     upper.file("usr/share/doc/modelfleet/LICENSE", (ROOT / "LICENSE").read_bytes())
@@ -170,7 +176,7 @@ def main():
     for layer in (lower, upper):
         plain = layer.bytes()
         plain_digests.append("sha256:" + hashlib.sha256(plain).hexdigest())
-        packed = gzip.compress(plain, 9, mtime=0)
+        packed = gzip.compress(plain, 6, mtime=0)
         layers.append(layout.blob(packed, "application/vnd.oci.image.layer.v1.tar+gzip"))
     config = layout.json(
         {
@@ -180,7 +186,8 @@ def main():
             "config": {
                 "User": f"{USER}:{USER}",
                 "Entrypoint": [f"/usr/bin/{name}"],
-                "Env": ["PATH=/usr/bin", f"SSL_CERT_FILE={CERTIFICATES}"],
+                "Env": ["PATH=/usr/bin", f"SSL_CERT_FILE={CERTIFICATES}"]
+                + ([f"MODELFLEET_ONNXRUNTIME={ONNXRUNTIME}"] if given.onnxruntime else []),
                 "WorkingDir": "/",
                 "Labels": {
                     "org.opencontainers.image.title": name,

@@ -48,10 +48,10 @@ trap 'rm -rf "$work"' EXIT
 "$root/packaging/sbom.py" "$work/sbom" >/dev/null
 
 # An archive whose bytes depend on nothing but its files.
-pack() { # name of the archive, folder
-  tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=ustar --directory "$2" . |
-    gzip --no-name --best >"$out/$1"
+archive() { # folder
+  tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=ustar --directory "$1" .
 }
+pack() { archive "$2" | gzip --no-name >"$out/$1"; } # name of the archive, folder
 
 for program in "${programs[@]}"; do
   folder=$work/$program
@@ -64,7 +64,8 @@ for program in "${programs[@]}"; do
   pack "$program-$version-$platform.tar.gz" "$folder"
   "$root/packaging/image.py" "$folder/$program" "$work/image-$program" --sbom "$work/sbom/$program.cdx.json" --tag "$number" \
     >"$out/$program-$version-$platform.image-digest"
-  pack "$program-$version-$platform.oci.tar.gz" "$work/image-$program"
+  # Its layers are compressed.
+  archive "$work/image-$program" >"$out/$program-$version-$platform.oci.tar"
 done
 
 "$helm" package "$root/packaging/helm/modelfleet" --version "$number" --app-version "$number" --destination "$work/chart" >/dev/null 2>&1

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::logging::LogFormat;
+
 /// Rolls machine-learning models out to fleets of devices, and rolls them back when they do harm.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -60,9 +62,27 @@ pub struct BrokerArgs {
     pub mqtt_client_key: Option<PathBuf>,
 }
 
+/// What is told of the process itself.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// The form of the log: `json`, one object on each line with the id of its trace, or `text`.
+    #[arg(long, env = "MODELFLEET_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+    /// File that says which lines are logged, such as info,modelfleet_controller::telling=debug. It counts instead of RUST_LOG, and
+    /// is read again when it changes. Default: RUST_LOG.
+    #[arg(long, env = "MODELFLEET_LOG_FILTER_FILE")]
+    pub log_filter_file: Option<PathBuf>,
+    /// Collector of traces (OTLP over HTTP, JSON), such as http://collector:4318. Default: traces are sent nowhere.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+}
+
 /// How to run.
 #[derive(Debug, Args)]
 pub struct Settings {
+    /// What is told of the process itself.
+    #[command(flatten)]
+    pub log: LogArgs,
     /// Where the broker is, and by what it knows us.
     #[command(flatten)]
     pub broker: BrokerArgs,

@@ -113,7 +113,7 @@ async fn look(
 /// The rows of all models that have changed since the last look.
 fn changed(ctx: &Context, handed_on: &mut BTreeMap<Key, HandedOn>, lateness: Duration) -> Vec<Row> {
     let now = ctx.now();
-    let ended_by_ms = now.0.saturating_sub(u64::try_from(lateness.as_millis()).unwrap_or(u64::MAX));
+    let lateness_ms = u64::try_from(lateness.as_millis()).unwrap_or(u64::MAX);
     let mut rows = Vec::new();
     let mut seen = BTreeMap::new();
     for (namespace, fleet) in ctx.fleets.all() {
@@ -128,7 +128,8 @@ fn changed(ctx: &Context, handed_on: &mut BTreeMap<Key, HandedOn>, lateness: Dur
         for model in models.into_iter().filter(|model| fleet.samples(model).is_some()) {
             let key = (namespace.clone(), model);
             let mut handed = handed_on.remove(&key).unwrap_or_default();
-            let windows = closed_windows(&objects(ctx, &key), &fleet, &key.1, ended_by_ms, &mut handed);
+            let windows =
+                closed_windows(&objects(ctx, &key), &fleet, &key.1, (now, lateness_ms), &mut handed);
             rows.extend(windows.into_iter().map(|window| row(&key, window, now.0)));
             seen.insert(key, handed);
         }

@@ -24,6 +24,7 @@ use modelfleet_controller::http::{self, Shown, Stand};
 use modelfleet_controller::lease::Election;
 use modelfleet_controller::lease::fence::{FencedOutbox, fenced_client};
 use modelfleet_controller::lease::tenure::Tenure;
+use modelfleet_controller::logging::Log;
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::{self, BrokerSettings};
 use modelfleet_controller::records::Records;
@@ -58,11 +59,19 @@ fn main() -> anyhow::Result<()> {
         Command::CheckBroker { broker, messages } => return check_broker(&broker, messages),
         Command::Run(settings) => *settings,
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube_runtime=warn"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
     use_ring()?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(start(settings))
+    let (metrics, identity) = (Metrics::new(), settings.identity.clone().unwrap_or_else(own_name));
+    let log = Log::begin(&settings.log, &identity, &metrics.traces)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut logs = log.run(&stop);
+        let ended = start(settings, identity, metrics, stop.clone()).await;
+        stop.cancel();
+        // The last spans go out.
+        while logs.join_next().await.is_some() {}
+        ended
+    })
 }
 
 fn use_ring() -> anyhow::Result<()> {
@@ -82,10 +91,14 @@ fn check_broker(broker: &BrokerArgs, messages: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start(settings: Settings) -> anyhow::Result<()> {
-    let stop = CancellationToken::new();
+async fn start(
+    settings: Settings,
+    identity: String,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     tokio::spawn(on_signal(stop.clone()));
-    let shown = Shown { metrics: Metrics::new(), stand: Arc::default() };
+    let shown = Shown { metrics, stand: Arc::default() };
     // The server outlives `stop` a little: the last scrape sees the end.
     let open = settings.metrics_tls.is_none();
     let serve = http::serve(settings.http_addr, shown.clone(), open, stop.clone());
@@ -100,7 +113,6 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
         let serve = http::reviewed::serve(at, shown.clone(), client.clone(), lease, stop.clone());
         tokio::spawn(run::vital(stop.clone(), serve))
     });
-    let identity = settings.identity.clone().unwrap_or_else(own_name);
     let mut election = Election::new(client.clone(), &settings.lease_namespace, &identity, Clock::system())
         .above(settings.epoch_above);
     if !reached(&client, &stop).await {

@@ -6,6 +6,7 @@
 mod closed_windows;
 mod orders;
 pub mod telling;
+pub mod traces;
 mod trust;
 mod watch;
 
@@ -30,6 +31,7 @@ pub use trust::TrustMetrics;
 pub use watch::WatchMetrics;
 
 use telling::TellingMetrics;
+use traces::TraceMetrics;
 
 use crate::model_metrics::ModelMetrics;
 
@@ -96,6 +98,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// Artifact checks by result.
     pub artifact_checks: Family<Labels, Counter>,
+    /// Spans that were sent to a collector.
+    pub traces: TraceMetrics,
     /// What was told to event sinks.
     pub telling: TellingMetrics,
     /// What devices measured.
@@ -193,6 +197,7 @@ impl Metrics {
             trust: TrustMetrics::default(),
             orders: OrderMetrics::default(),
             telling: TellingMetrics::default(),
+            traces: TraceMetrics::default(),
             watch: WatchMetrics::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
@@ -246,6 +251,7 @@ impl Metrics {
         self.trust.register(&mut r);
         self.orders.register(&mut r);
         self.telling.register(&mut r);
+        self.traces.register(&mut r);
         self.watch.register(&mut r);
         r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();

@@ -11,6 +11,8 @@ mod devices;
 mod fencing;
 #[path = "whole/fleet.rs"]
 mod fleet;
+#[path = "whole/history.rs"]
+mod history;
 #[path = "whole/metrics.rs"]
 mod metrics;
 #[path = "whole/plant.rs"]

@@ -45,4 +45,13 @@ counters! {
     observed_ms,
     fallback,
     refused,
+    class_known,
+    class_right,
+    value_known,
+    absolute_error_micros,
+    squared_error_micros,
+    percentage_known,
+    percentage_error_ppm,
+    compared,
+    agreed,
 }

@@ -25,8 +25,48 @@ func TestHelmsLintFindsNothing(t *testing.T) {
 
 // The chart's defaults and `kubectl apply -k manifests` install the same objects, field by field.
 func TestTheChartInstallsWhatKustomizeInstalls(t *testing.T) {
-	byHelm := render(t, "--skip-tests")
-	byKustomize := objects(t, run(t, "kubectl", "kustomize", root+"/manifests"))
+	sameObjects(t, render(t, "--skip-tests"), objects(t, run(t, "kubectl", "kustomize", root+"/manifests")))
+}
+
+// So do its options and kustomize's components.
+func TestOptionsOfTheChartAreComponentsOfKustomize(t *testing.T) {
+	byHelm := render(t, "--skip-tests", "--set", "devices.enabled=true", "--set", "trust.configMapName=modelfleet-trust")
+	// One file lies outside the overlay's own folder.
+	byKustomize := objects(t, run(t, "kubectl", "kustomize", "--load-restrictor=LoadRestrictionsNone", "testdata/components"))
+	const deployment = "Deployment/modelfleet-controller"
+	for _, all := range []map[string]object{byHelm, byKustomize} {
+		// Patches put what they add where they like.
+		all[deployment] = byName(all[deployment]).(object)
+	}
+	if len(byKustomize) < 19 {
+		t.Fatalf("kustomize gives only %d objects", len(byKustomize))
+	}
+	sameObjects(t, byHelm, byKustomize)
+}
+
+// byName makes maps of lists whose items have names.
+func byName(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		for field, inner := range value {
+			value[field] = byName(inner)
+		}
+	case []any:
+		named := map[string]any{}
+		for _, item := range value {
+			if name, is := at(item, "name").(string); is {
+				named[name] = byName(item)
+			}
+		}
+		if len(named) == len(value) {
+			return named
+		}
+	}
+	return value
+}
+
+func sameObjects(t *testing.T, byHelm, byKustomize map[string]object) {
+	t.Helper()
 	// Helm makes the release's namespace itself (--create-namespace).
 	if _, there := byKustomize["Namespace/modelfleet-system"]; !there {
 		t.Fatal("kustomize makes no namespace")
@@ -116,6 +156,14 @@ func TestDefinitionsAreKeptOrNotOrLeftOut(t *testing.T) {
 	}
 }
 
+// A budget of one replica would keep its node from ever being drained.
+func TestOneReplicaHasNoDisruptionBudget(t *testing.T) {
+	const budget = "PodDisruptionBudget/modelfleet-controller"
+	if render(t, "--set", "replicas=1")[budget] != nil || render(t, "--set", "replicas=2")[budget] == nil {
+		t.Error("the budget does not go by the number of replicas")
+	}
+}
+
 // The schema names the field that is wrong.
 func TestTheSchemaRefusesMistakes(t *testing.T) {
 	for setting, word := range map[string]string{
@@ -151,20 +199,7 @@ func TestEveryOption(t *testing.T) {
 			t.Errorf("%s: secrets are made by their owner and named in the values", name)
 		}
 	}
-	for name, pod := range pods(all) {
-		if at(pod, "securityContext", "runAsNonRoot") != true {
-			t.Errorf("%s may run as root", name)
-		}
-		for _, container := range at(pod, "containers").([]any) {
-			if at(container, "securityContext", "allowPrivilegeEscalation") != false ||
-				at(container, "securityContext", "readOnlyRootFilesystem") != true {
-				t.Errorf("%s: %v is not confined", name, at(container, "name"))
-			}
-			if at(container, "resources", "limits", "memory") == nil {
-				t.Errorf("%s: %v has no limit of memory", name, at(container, "name"))
-			}
-		}
-	}
+	confined(t, all)
 	deployment := all["Deployment/modelfleet-controller"]
 	pod := at(deployment, "spec", "template", "spec")
 	container := at(pod, "containers").([]any)[0]
@@ -198,4 +233,31 @@ func TestEveryOption(t *testing.T) {
 		}
 		compare(t, file, source, at(all["PrometheusRule/modelfleet-"+file], "spec"))
 	}
+}
+
+// confined sees that no pod runs as root, has more rights than it needs, or takes as much memory as it likes.
+func confined(t *testing.T, all map[string]object) {
+	t.Helper()
+	for name, pod := range pods(all) {
+		if at(pod, "securityContext", "runAsNonRoot") != true {
+			t.Errorf("%s may run as root", name)
+		}
+		for _, container := range at(pod, "containers").([]any) {
+			if at(container, "securityContext", "allowPrivilegeEscalation") != false ||
+				at(container, "securityContext", "readOnlyRootFilesystem") != true {
+				t.Errorf("%s: %v is not confined", name, at(container, "name"))
+			}
+			if at(container, "resources", "limits", "memory") == nil {
+				t.Errorf("%s: %v has no limit of memory", name, at(container, "name"))
+			}
+		}
+	}
+}
+
+func TestThePodsOfTheDemoAreConfined(t *testing.T) {
+	all := objects(t, read(t, root+"/manifests/demo/pumps.yaml"))
+	if len(pods(all)) != 2 {
+		t.Fatalf("%d workloads", len(pods(all)))
+	}
+	confined(t, all)
 }

@@ -209,7 +209,7 @@ func TestTheTemplatesRegisterRollOutAndWait(t *testing.T) {
 			t.Fatalf("%d %v\n%s", code, outputs, printed)
 		}
 		version := kubectl(t, kubeconfig, "get", "modelversion", "pump-anomaly-1.0.0", "-n", "plant-a", "-o",
-			"jsonpath={.spec.baseline.metrics[0].name}{.spec.artifact.signature}")
+			"jsonpath={.spec.baseline.metrics[0].name}{.spec.signatures[0].value}")
 		if !strings.HasPrefix(version, "Accuracy") || len(version) < 100 {
 			t.Errorf("the version is not signed or has no baseline: %s", version)
 		}
@@ -221,7 +221,7 @@ func TestTheTemplatesRegisterRollOutAndWait(t *testing.T) {
 		t.Run("GitHub, "+end.outcome, func(t *testing.T) {
 			go conclude(t, kubeconfig, "pump-anomaly-"+strings.ReplaceAll(end.version, ".", "-"), end.condition)
 			outputs, summary, printed, code := runAction(t, inputs(end.version), variables)
-			if code != end.code || outputs["outcome"] != end.outcome || !strings.Contains(summary, end.version) {
+			if code != end.code || outputs["outcome"] != end.outcome || !strings.Contains(summary, end.condition+" (Test)") {
 				t.Errorf("%d %v\n%s\n%s", code, outputs, summary, printed)
 			}
 		})

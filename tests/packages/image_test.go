@@ -2,14 +2,20 @@ package packages
 
 import (
 	"encoding/json"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
@@ -124,6 +130,55 @@ func TestAnImageIsWholeReproducibleAndRuns(t *testing.T) {
 	}
 	writable(t, target)
 	referrer(t, folder, digest, sbom)
+	throughARegistry(t, folder, digest)
+}
+
+// throughARegistry pushes the layout to a registry, asks it for what refers to the image, and pulls the image back.
+func throughARegistry(t *testing.T, folder, digest string) {
+	t.Helper()
+	server := httptest.NewServer(registry.New(registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	repository := strings.TrimPrefix(server.URL, "http://") + "/modelfleet/id"
+	index, err := layout.ImageIndexFromPath(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := name.NewTag(repository + ":0.1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.WriteIndex(all, index); err != nil {
+		t.Fatal(err)
+	}
+	reference, err := name.NewDigest(repository + "@" + digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pulled, err := remote.Image(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Image(pulled); err != nil {
+		t.Error(err)
+	}
+	referrers, err := remote.Referrers(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := referrers.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found.Manifests) != 1 {
+		t.Fatalf("the registry knows these referrers: %v", found.Manifests)
+	}
+	one, err := remote.Image(reference.Context().Digest(found.Manifests[0].Digest.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if manifest, err := one.RawManifest(); err != nil || !strings.Contains(string(manifest), `"artifactType":"`+sbomType+`"`) {
+		t.Errorf("%v: the referrer is %s", err, manifest)
+	}
 }
 
 // writable sees that the image's user could change no file, and that there is no shell.
@@ -194,7 +249,14 @@ func TestOurProgramsRunInTheirImages(t *testing.T) {
 		if len(found) != 1 {
 			t.Fatalf("SBOMs of %s: %v", program, found)
 		}
-		folder, digest := assemble(t, ours(t, program), "--sbom", found[0])
+		// As released: without the names of symbols, which are most of a debug build.
+		stripped := t.TempDir() + "/" + program
+		run(t, "strip", "-o", stripped, ours(t, program))
+		more := []string{"--sbom", found[0]}
+		if program == "modelfleet-agent" {
+			more = append(more, "--onnxruntime", strings.TrimSpace(run(t, root+"/device-agent/onnxruntime.sh")))
+		}
+		folder, digest := assemble(t, stripped, more...)
 		one := image(t, folder, digest)
 		target := unpack(t, one)
 		if said, err := inImage(t, one, target, "--version"); err != nil || !strings.Contains(said, program+" 0.1.0") {
@@ -209,6 +271,23 @@ func TestOurProgramsRunInTheirImages(t *testing.T) {
 				t.Errorf("%v: %s", err, said)
 			}
 		}
+		if program == "modelfleet-agent" {
+			onnxRuntimeLoads(t, target)
+		}
 		referrer(t, folder, digest, found[0])
+	}
+}
+
+// onnxRuntimeLoads lets the image's own loader look for everything that ONNX Runtime is linked to.
+func onnxRuntimeLoads(t *testing.T, target string) {
+	t.Helper()
+	loaders, _ := filepath.Glob(target + "/lib*/ld-linux*")
+	if len(loaders) != 1 {
+		t.Fatalf("loaders: %v", loaders)
+	}
+	loader := strings.TrimPrefix(loaders[0], target)
+	out, err := exec.Command("chroot", target, loader, "--list", "/usr/lib/modelfleet/libonnxruntime.so").CombinedOutput()
+	if err != nil || strings.Contains(string(out), "not found") || !strings.Contains(string(out), "libstdc++") {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -73,10 +73,27 @@ func TestAReleaseIsInstalledUpgradedRemovedAndInstalledAgain(t *testing.T) {
 	if said := release("history", "modelfleet"); !strings.Contains(said, "modelfleet-0.0.9") || !strings.Contains(said, "modelfleet-0.1.0") {
 		t.Error(said)
 	}
+	t.Run("back to the release before, and again", func(t *testing.T) {
+		release("rollback", "modelfleet")
+		if field(schema+".leftOut.type", "crd/rollouts.modelfleet.io") != "array" || replicas() != "1" {
+			t.Error("the rollback left the new definition")
+		}
+		release("upgrade", "modelfleet", chart)
+	})
+	t.Run("a second one for another namespace", func(t *testing.T) {
+		own := []string{"--namespace", "second", "--kubeconfig", kubeconfig}
+		mustHelm(t, append([]string{"install", "second", chart, "--create-namespace", "--set", "crds.enabled=false", "--set",
+			"rbac.aggregate=false", "--set", "fullnameOverride=second", "--set", "namespaces={plant-b}"}, own...)...)
+		mustHelm(t, append([]string{"uninstall", "second"}, own...)...)
+	})
 	t.Run("everything at once", func(t *testing.T) {
 		// The server refuses what has a wrong form, also of fields that no test reads. It knows no objects of the Prometheus operator.
 		release("upgrade", "modelfleet", chart, "--values", "testdata/everything.yaml", "--set", "metrics.rules.enabled=false",
 			"--set", "metrics.serviceMonitor.enabled=false", "--set", "metrics.service=true", "--dry-run=server")
+	})
+	t.Run("the demo", func(t *testing.T) {
+		kubectl(t, kubeconfig, "create", "namespace", "plant-a")
+		kubectl(t, kubeconfig, "apply", "--dry-run=server", "--validate=strict", "-n", "plant-a", "-f", root+"/manifests/demo/pumps.yaml")
 	})
 	t.Run("its test pod may look, and no more", func(t *testing.T) { installCheck(t, kubeconfig) })
 
@@ -93,6 +110,17 @@ func TestAReleaseIsInstalledUpgradedRemovedAndInstalledAgain(t *testing.T) {
 	eventually(t, "without keep the definitions go", time.Minute, func() bool {
 		return kubectl(t, kubeconfig, "get", "crds", "-o", "name") == ""
 	})
+
+	// What kustomize installed, Helm takes over, and the pods stay.
+	kubectl(t, kubeconfig, "apply", "--server-side", "-k", root+"/manifests")
+	before := field(".metadata.uid", "deployment/modelfleet-controller", "-n", "modelfleet-system")
+	if said, err := helm(t, "install", "modelfleet", chart, "--namespace", "modelfleet-system", "--kubeconfig", kubeconfig); err == nil {
+		t.Errorf("Helm took over unasked: %s", said)
+	}
+	release("upgrade", "--install", "modelfleet", chart, "--take-ownership", "--force-conflicts")
+	if field(".metadata.uid", "deployment/modelfleet-controller", "-n", "modelfleet-system") != before {
+		t.Error("the Deployment was made anew")
+	}
 }
 
 func apply(t *testing.T, kubeconfig, namespace, yaml string) {
@@ -131,6 +159,15 @@ func installCheck(t *testing.T, kubeconfig string) {
 		!strings.Contains(said, "MISSING  No replica has led yet") ||
 		strings.Count(said, "unseen   Secret ") != 2 || strings.Contains(said, "You may") {
 		t.Errorf("exit code %d:\n%s", code, said)
+	}
+	if said := withSecrets(t, kubeconfig); strings.Count(said, "ok       Secret ") != 2 || strings.Count(said, "ok       You may ") != 5 {
+		t.Errorf("the admin is told:\n%s", said)
+	}
+	kubectl(t, kubeconfig, "patch", "rollout", "pump-anomaly-1-0-0", "--subresource=status", "--type=merge", "-p",
+		`{"status":{"conditions":[{"type":"Progressing","status":"True","reason":"BrokerUnavailable","message":"The broker is away.",`+
+			`"lastTransitionTime":"2026-08-01T12:00:00Z"}]}}`)
+	if said := withSecrets(t, kubeconfig); !strings.Contains(said, "MISSING  Rollout pump-anomaly-1-0-0 waits for the broker: The broker is away.") {
+		t.Errorf("the admin is told:\n%s", said)
 	}
 	// What the controller and the kubelet would write.
 	kubectl(t, kubeconfig, "patch", "deployment", "modelfleet-controller", "-n", "modelfleet-system", "--subresource=status",

@@ -27,7 +27,9 @@ pub const OTHER: &str = "other";
 pub struct Wanted<'a> {
     /// The model.
     pub model: &'a ModelName,
-    /// Windows that end at this moment or before, milliseconds since 1970.
+    /// Windows that end after this moment, milliseconds since 1970: those before were handed on of other samples.
+    pub ended_after_ms: u64,
+    /// Windows that end at this moment or before.
     pub ended_by_ms: u64,
     /// Labels whose values are a stratum; none: strata are not told apart.
     pub spread_by: &'a [String],
@@ -77,7 +79,7 @@ impl Fleet {
         for arm in [Arm::Canary, Arm::Control] {
             samples.each_window(arm, |id, digest, window| {
                 let end = window.index.saturating_add(1).saturating_mul(window_ms);
-                if end <= wanted.ended_by_ms {
+                if end > wanted.ended_after_ms && end <= wanted.ended_by_ms {
                     places.entry((arm == Arm::Canary, digest, window.index)).or_default().push((id, window));
                 }
             });

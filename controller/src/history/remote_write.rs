@@ -184,3 +184,6 @@ impl RemoteWrite {
 fn is_unknown(status: StatusCode) -> bool {
     [StatusCode::BAD_REQUEST, StatusCode::UNSUPPORTED_MEDIA_TYPE].contains(&status)
 }
+
+#[cfg(test)]
+mod tests;

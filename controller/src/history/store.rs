@@ -105,31 +105,28 @@ impl HistoryStore {
         stop: &CancellationToken,
     ) {
         let mut writer = Writer { store: self, ctx, queues, number: 0, learned: BTreeSet::new() };
-        let (mut wait, mut writes) = (interval, 0_u64);
+        let (mut wait, mut backoff, mut writes) = (interval, BACKOFF_MIN, 0_u64);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(wait) => {}
             }
-            let merges = writes.is_multiple_of(MERGE_EVERY);
-            wait = match writer.write_and_merge(merges).await {
+            match writer.write_and_merge(writes.is_multiple_of(MERGE_EVERY)).await {
                 Ok(()) => {
                     writes += 1;
-                    interval
+                    (wait, backoff) = (interval, BACKOFF_MIN);
                 }
                 Err(error) => {
                     ctx.metrics.history.failures.inc();
-                    let wait = if wait >= BACKOFF_MIN && wait != interval { wait * 2 } else { BACKOFF_MIN };
-                    let wait = wait.min(BACKOFF_MAX);
                     tracing::warn!(
                         error = with_causes(&error),
                         waiting = queues.backlog().len(),
                         "history was not written; trying again in {} s",
-                        wait.as_secs()
+                        backoff.as_secs()
                     );
-                    wait
+                    (wait, backoff) = (backoff, (backoff * 2).min(BACKOFF_MAX));
                 }
-            };
+            }
         }
         if let Ok(Err(error)) = tokio::time::timeout(LAST_MAX, writer.write()).await {
             tracing::warn!(error = with_causes(&error), "the last windows were not written to history");
@@ -248,28 +245,37 @@ impl Writer<'_> {
         Ok(rows)
     }
 
-    /// Merges and deletes until there is nothing left to do.
+    /// Merges and deletes what is due. A file that is none of ours keeps its own place from being merged, and no other.
     async fn merge(&self) -> Result<(), HistoryError> {
         let listing = self.store.list("").await?;
         for (place, work) in compact::work(&listing, self.ctx.now().0) {
-            let steps = match work {
-                Work::Delete(names) => {
-                    names.iter().map(|name| Step::Delete { path: place.file(name) }).collect()
+            match self.merge_place(&place, work).await {
+                Err(error @ HistoryError::File { .. }) => {
+                    self.ctx.metrics.history.failures.inc();
+                    tracing::warn!(error = with_causes(&error), "the files of {place} are not merged");
                 }
-                Work::Merge { files, ended } => {
-                    let mut rows = Vec::new();
-                    for name in &files {
-                        rows.extend(self.store.rows(&place.file(name)).await?);
-                    }
-                    let failed = |source| HistoryError::File { path: place.to_string(), source };
-                    compute(|| compact::steps(&place, &files, rows, ended, write, name_of)).map_err(failed)?
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn merge_place(&self, place: &Place, work: Work) -> Result<(), HistoryError> {
+        let steps = match work {
+            Work::Delete(names) => names.iter().map(|name| Step::Delete { path: place.file(name) }).collect(),
+            Work::Merge { files, ended } => {
+                let mut rows = Vec::new();
+                for name in &files {
+                    rows.extend(self.store.rows(&place.file(name)).await?);
                 }
-            };
-            for step in steps {
-                match step {
-                    Step::Put { path, bytes } => self.store.put(&path, bytes).await?,
-                    Step::Delete { path } => self.store.delete(&path).await?,
-                }
+                let failed = |source| HistoryError::File { path: place.to_string(), source };
+                compute(|| compact::steps(place, &files, rows, ended, write, name_of)).map_err(failed)?
+            }
+        };
+        for step in steps {
+            match step {
+                Step::Put { path, bytes } => self.store.put(&path, bytes).await?,
+                Step::Delete { path } => self.store.delete(&path).await?,
             }
         }
         Ok(())

@@ -8,13 +8,18 @@ use crate::change::DAY_MS;
 use crate::level;
 use crate::memory::WatchMemory;
 use crate::policy::WatchPolicy;
-use crate::reading::WindowReading;
+use crate::reading::{Share, WindowReading};
 use crate::stream::Stream;
 
 /// Windows in a row without anything beyond the allowed, after which an alarm has cleared.
-const CLEAR_WINDOWS: u32 = 12;
+///
+/// A day of hourly ones: what is bad by day alone is one alarm, not one for every day.
+const CLEAR_WINDOWS: u32 = 24;
 /// The same for a change: as many days.
 const CLEAR_DAYS: u64 = 3;
+
+/// Days of its own that a group is known by before it is asked in every window.
+const OWN_PAST_DAYS: u32 = 3;
 
 /// What came of the windows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +78,8 @@ fn take(policy: &WatchPolicy, thresholds: &Thresholds, memory: &mut WatchMemory,
     let day = reading.index.saturating_mul(policy.window_ms) / DAY_MS;
     let alarmed = memory.alarm.is_some();
     for seen in &reading.seen {
-        if let Some(share) = &seen.level {
+        let level = seen.level.and_then(|share| beside_own_past(memory, &seen.stream, share));
+        if let Some(share) = &level {
             // One nat beyond what raises an alarm by itself: what lasts for months clears as soon as what lasts for days.
             let most = thresholds.level - log(seen.stream.weight()) + log(4.0) + 1.0;
             level::update(memory.levels.entry(seen.stream.clone()).or_default(), share, most);
@@ -84,6 +90,20 @@ fn take(policy: &WatchPolicy, thresholds: &Thresholds, memory: &mut WatchMemory,
         }
     }
     memory.levels.retain(|_, level| !level.is_quiet());
+}
+
+/// Sites differ, and what is bad at one for good is no alarm that comes again and again: a group may also be twice as bad as it
+/// was in the days before, and is asked once those are known. So it is with silence.
+fn beside_own_past(memory: &WatchMemory, stream: &Stream, share: Share) -> Option<Share> {
+    let days = memory.days_of(stream).unwrap_or_default();
+    let twice = u32::try_from(days.mean_ppb / 500).unwrap_or(u32::MAX).min(1_000_000);
+    match stream {
+        Stream::Group(_) if days.days < OWN_PAST_DAYS => None,
+        Stream::Group(_) | Stream::Silence => {
+            Some(Share { allowed_ppm: share.allowed_ppm.max(twice), ..share })
+        }
+        Stream::Objective(_) | Stream::Confidence | Stream::Feature(_) => Some(share),
+    }
 }
 
 fn level_sum(memory: &WatchMemory) -> f64 {
@@ -119,27 +139,31 @@ fn found(thresholds: &Thresholds, memory: &WatchMemory) -> Option<Vec<Cause>> {
 
 /// Notes whether anything of the alarm is still off, and ends it after a time without. Returns whether it has cleared.
 fn note_quiet(policy: &WatchPolicy, memory: &mut WatchMemory, reading: &WindowReading) -> bool {
-    let Some(alarm) = &mut memory.alarm else { return false };
+    let Some(alarm) = memory.alarm.clone() else { return false };
     let off = |cause: &Cause| {
         let seen = reading.seen.iter().find(|seen| seen.stream == cause.stream);
         match (cause.found, seen) {
             (_, None) => false,
-            (Found::Level, Some(seen)) => seen.level.as_ref().and_then(level::score).is_some_and(|y| y > 0.0),
+            (Found::Level, Some(seen)) => {
+                let share = seen.level.and_then(|share| beside_own_past(memory, &cause.stream, share));
+                share.as_ref().and_then(level::score).is_some_and(|score| score > 0.0)
+            }
             (Found::Change, Some(seen)) => {
                 memory.changes.get(&cause.stream).is_some_and(|change| change.is_off(seen.small_ppm))
             }
         }
     };
     let any_seen = reading.seen.iter().any(|seen| alarm.causes.iter().any(|c| c.stream == seen.stream));
-    if alarm.causes.iter().any(off) {
-        alarm.quiet = 0;
-    } else if any_seen {
-        alarm.quiet = alarm.quiet.saturating_add(1);
-    }
+    let quiet = match (alarm.causes.iter().any(off), any_seen) {
+        (true, _) => 0,
+        (false, true) => alarm.quiet.saturating_add(1),
+        (false, false) => alarm.quiet,
+    };
     let of_days = alarm.causes.iter().any(|cause| cause.found == Found::Change);
     let days = CLEAR_DAYS.saturating_mul(DAY_MS) / policy.window_ms.max(1);
     let needed = if of_days { days.max(u64::from(CLEAR_WINDOWS)) } else { u64::from(CLEAR_WINDOWS) };
-    if u64::from(alarm.quiet) < needed {
+    if u64::from(quiet) < needed {
+        memory.alarm = Some(Alarm { quiet, ..alarm });
         return false;
     }
     memory.alarm = None;

@@ -77,6 +77,10 @@ pub fn of(survey: &Survey, now: Timestamp) -> Vec<Finding> {
     found.push(lease(&survey.lease, namespace, now));
     let (namespace, rights) = &survey.rights;
     found.extend(rights.iter().map(|right| permission(right, namespace)));
+    found.extend(survey.waiting.iter().map(|(rollout, why)| {
+        let next = format!("kubectl modelfleet explain {rollout} -n {namespace}; docs/runbooks.md");
+        missing(format!("Rollout {rollout} waits for the broker: {}", crate::printing::cut(why)), next)
+    }));
     found
 }
 

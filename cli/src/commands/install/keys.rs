@@ -16,6 +16,7 @@ use super::InstallArguments;
 use super::passwords;
 use super::secrets;
 use crate::cluster::ClusterFlags;
+use crate::units;
 
 /// The controller's user name at the broker, which manifests/broker/acl-controllers knows.
 const CONTROLLER: &str = "modelfleet-controller";
@@ -107,7 +108,10 @@ fn told(folder: &Path, arguments: &InstallArguments, hosts: &[String]) -> String
     let devices = match arguments.devices.len() {
         0 => "no device has a password yet; give devices with --device, or add them with mosquitto_passwd"
             .to_owned(),
-        count => format!("the passwords of {count} devices are in {at}/device-passwords"),
+        count => {
+            let count = units::counted(i64::try_from(count).unwrap_or(i64::MAX), "device");
+            format!("the passwords of {count} are in {at}/device-passwords")
+        }
     };
     format!(
         "keys in {at}\n  plan.key      signs plans; devices get plan.key.pub\n  ci.key        signs models in your CI; controller and \

@@ -11,9 +11,9 @@ use k8s_openapi::api::authorization::v1::{
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Resource;
 use kube::api::{ListParams, PostParams};
-use modelfleet_crds::definitions;
+use kube::{Resource, ResourceExt as _};
+use modelfleet_crds::{Rollout, definitions};
 use serde::de::DeserializeOwned;
 
 use super::InstallArguments;
@@ -64,7 +64,14 @@ pub struct Survey {
     pub secrets: BTreeMap<String, Seen<Vec<String>>>,
     /// The fleet's namespace, and what the caller may do there. Empty if that was not asked for.
     pub rights: (String, Vec<Right>),
+    /// Rollouts of the fleet that wait for the broker, with what their conditions say. Empty if that was not asked for.
+    pub waiting: Vec<(String, String)>,
 }
+
+/// Reasons of conditions that are about the broker.
+const BROKER_REASONS: [&str; 2] = ["BrokerUnavailable", "ViewIncomplete"];
+/// Most rollouts that are looked at.
+const ROLLOUTS_MAX: u32 = 500;
 
 /// What a user of a fleet does.
 const RIGHTS: [(&str, &str); 5] = [
@@ -103,9 +110,9 @@ pub async fn take(flags: &ClusterFlags, arguments: &InstallArguments) -> Result<
         pods = pods_of(&system, deployment).await?;
     }
     let lease = one::<Lease>(&system, LEASE, "leases").await?;
-    let rights = match arguments.without_rights {
-        true => Vec::new(),
-        false => rights(&cluster).await?,
+    let (rights, waiting) = match arguments.without_rights {
+        true => (Vec::new(), Vec::new()),
+        false => (rights(&cluster).await?, waiting(&cluster).await?),
     };
     Ok(Survey {
         system_namespace: (namespace, seen),
@@ -115,6 +122,7 @@ pub async fn take(flags: &ClusterFlags, arguments: &InstallArguments) -> Result<
         lease,
         secrets,
         rights: (cluster.namespace, rights),
+        waiting,
     })
 }
 
@@ -159,6 +167,23 @@ async fn pods_of(cluster: &Cluster, deployment: &Deployment) -> Result<Vec<Pod>,
         Seen::There(list) => list.items,
         Seen::Absent | Seen::Forbidden(_) => Vec::new(),
     })
+}
+
+/// The rollouts of the fleet that wait for the broker; none if the caller may not list them, which [`rights`] says.
+async fn waiting(cluster: &Cluster) -> Result<Vec<(String, String)>, ClusterError> {
+    let api = cluster.api::<Rollout>();
+    let doing = format!("list the rollouts of namespace {}", cluster.namespace);
+    let parameters = ListParams::default().limit(ROLLOUTS_MAX);
+    let Seen::There(list) = look(send(&doing, "rollouts", api.list(&parameters)).await)? else {
+        return Ok(Vec::new());
+    };
+    Ok(list.items.iter().filter_map(for_the_broker).collect())
+}
+
+fn for_the_broker(rollout: &Rollout) -> Option<(String, String)> {
+    let conditions = &rollout.status.as_ref()?.conditions;
+    let told = conditions.iter().find(|condition| BROKER_REASONS.contains(&condition.reason.as_str()))?;
+    Some((rollout.name_any(), told.message.clone()))
 }
 
 async fn rights(cluster: &Cluster) -> Result<Vec<Right>, ClusterError> {

@@ -152,7 +152,7 @@ async fn the_page_stands_alone_and_says_what_the_table_says() {
     }
     assert!(page.contains("hall=&lt;north&gt; &amp; &quot;south&quot;") && !page.contains("<north>"));
     assert!(page.contains("prefers-color-scheme: dark") && page.contains("@media print"));
-    assert!(page.contains("Abnormal: beyond the bound are PSI of inputs."), "{page}");
+    assert!(page.contains("Abnormal: beyond the bound are P95 latency, PSI of inputs."), "{page}");
     assert!(page.contains("Annual cost reduction: $123,000 (68% savings)."));
     assert_eq!(page.matches("<figure>").count(), 4, "a chart for each bound that is known");
     for tag in ["section", "table", "svg", "figure", "tr", "main", "div"] {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
-use modelfleet_crds::conditions::{BREACHED, DEGRADED, STALLED, VERIFIED};
+use modelfleet_crds::conditions::{ALARM, BREACHED, DEGRADED, STALLED, VERIFIED};
 
 use crate::dashboard::objects::Objects;
 
@@ -12,7 +12,7 @@ const BAD: [&str; 9] = [
     STALLED,
     BREACHED,
     DEGRADED,
-    "Alarm",
+    ALARM,
     "DevicesLeftOut",
     "PlanNotTaken",
     "PlanNotRenewed",

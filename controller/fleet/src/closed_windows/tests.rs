@@ -54,7 +54,8 @@ impl Plant {
 
     fn closed(&self, ended_by_ms: u64, handed_on: &mut HandedOn) -> Vec<(Arm, u64, String, u64, u64, u64)> {
         let (spread_by, model) = (["age".to_owned()], model());
-        let wanted = Wanted { model: &model, ended_by_ms, spread_by: &spread_by, profile: None };
+        let wanted =
+            Wanted { model: &model, ended_after_ms: 0, ended_by_ms, spread_by: &spread_by, profile: None };
         let told = |window: ClosedWindow| {
             let errors = window.values.iter().find(|(metric, ..)| *metric == Metric::ErrorRate).unwrap().1;
             assert_eq!(window.counters.requests, 100 * window.devices);
@@ -107,7 +108,8 @@ fn a_window_has_the_values_that_are_shown_of_it() {
     }
     let fleet = plant.0.fleet();
     let (index, shown) = fleet.samples(&model()).unwrap().last_window(Arm::Canary).unwrap();
-    let wanted = Wanted { model: &model(), ended_by_ms: 902_000, spread_by: &[], profile: None };
+    let wanted =
+        Wanted { model: &model(), ended_after_ms: 0, ended_by_ms: 902_000, spread_by: &[], profile: None };
     let closed = fleet.closed_windows(&wanted, &mut HandedOn::default());
     let same = closed.iter().find(|window| window.start_ms == index * 1_000).unwrap();
     assert!(!same.values.is_empty());

@@ -39,12 +39,23 @@ pub(super) fn note_alarm(run: &mut Run) {
             run.tell(kind, &told);
         }
         (None, true) => {
+            let told = was_told(run);
             run.state.alarm = None;
+            if !told {
+                return;
+            }
             let text = format!("The alarm about version {} has cleared.", run.state.version);
             run.tell(EventKind::AlarmCleared, &text);
         }
         (Some(_), true) | (None, false) => {}
     }
+}
+
+/// Whether people were told of the alarm that there was. Statuses keep whole seconds.
+fn was_told(run: &Run) -> bool {
+    let since = run.state.alarm.as_ref().map(|alarm| alarm.at.0 / 1_000);
+    let told = run.state.log.iter().filter(|entry| Some(entry.at.0 / 1_000) == since);
+    told.into_iter().any(|entry| matches!(entry.kind, EventKind::AlarmRaised | EventKind::RetrainingWanted))
 }
 
 /// What the rollout says while no harm and no broken objective is known.

@@ -61,9 +61,8 @@ fn quiet(world: World, devices: u64, years: u64, seed: u64) {
     let mut cells = vec![a_year(watched.alarms), format!("{most:.2}")];
     cells.extend(usual.began.map(a_year));
     println!("| {} | {devices} | {} |", world.name, cells.join(" | "));
-    if !watched.about.is_empty() {
-        eprintln!("{} at {devices}: {:?}", world.name, watched.about);
-    }
+    let kept = watched.memory().to_text().len();
+    eprintln!("{} at {devices}: {kept} characters are kept; alarms: {:?}", world.name, watched.about);
 }
 
 fn harms() -> Vec<(String, &'static str, World, Harm)> {

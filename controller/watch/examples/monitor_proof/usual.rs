@@ -3,7 +3,7 @@
 use modelfleet_monitor::detect::{Cusum, Detector, Signal};
 use modelfleet_monitor::distance::{DriftGate, psi};
 
-use crate::world::{BINS, Hour, OBJECTIVES, SITES};
+use crate::world::{BINS, Hour, OBJECTIVES};
 
 /// Rules of a kind that people set up, each with how often it began to call.
 pub struct Usual {
@@ -67,5 +67,3 @@ impl Usual {
         self.calls[rule] = calls;
     }
 }
-
-const _: () = assert!(SITES > 1);

@@ -32,6 +32,11 @@ impl Watched {
         Watched { policy, memory: WatchMemory::default(), index: 0, alarms: 0, about: Vec::new() }
     }
 
+    /// What is kept.
+    pub fn memory(&self) -> &WatchMemory {
+        &self.memory
+    }
+
     /// Whether an alarm lasts.
     pub fn alarmed(&self) -> bool {
         self.memory.alarm.is_some()

@@ -27,3 +27,19 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 {{- end }}
+
+{{/* The rules of a role, by its name in manifests/rbac.yaml: what the controller and users may do has one home. */}}
+{{- define "modelfleet.rules" -}}
+{{- $wanted := last . }}
+{{- $found := list }}
+{{- range $document := splitList "\n---\n" ((first .).Files.Get "files/rbac.yaml") }}
+{{- $role := fromYaml $document }}
+{{- if and $role.rules (eq $role.metadata.name $wanted) }}
+{{- $found = $role.rules }}
+{{- end }}
+{{- end }}
+{{- if not $found }}
+{{- fail (printf "manifests/rbac.yaml has no rules of %s" $wanted) }}
+{{- end }}
+{{- toYaml $found }}
+{{- end }}

@@ -52,6 +52,7 @@ fn complete() -> Survey {
             ("store".to_owned(), keys(&[])),
         ]),
         rights: ("plant-a".into(), vec![Right { verb: "create", resource: "rollouts", allowed: true }]),
+        waiting: Vec::new(),
     }
 }
 
@@ -107,6 +108,11 @@ fn each_thing_that_is_missing_is_told_alone() {
         "Secret broker-login lacks ca.crt",
     );
     only(|s| s.rights.1[0].allowed = false, Missing, "You may not create rollouts in namespace plant-a");
+    only(
+        |s| s.waiting = vec![("pump".into(), "The broker is away.".into())],
+        Missing,
+        "Rollout pump waits for the broker: The broker is away.",
+    );
     only(|s| s.system_namespace.1 = Seen::Absent, Missing, "Namespace system does not exist");
 }
 
