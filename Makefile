@@ -2,12 +2,13 @@
 #
 #   make demo          a plant of 200 pumps on this machine, from kubectl apply to automatic rollback
 #   make demo KEEP=1   the same, and leaves it running
+#   make dashboard     the dashboard in a real Chromium, with a thousand rollouts; screenshots in target/dashboard
 #   make test          everything: format, lints, unit tests, laws, stories, end to end on real parts
 
 KEEP ?=
 SHELL := /bin/bash
 
-.PHONY: demo test install build check unit gitops packages packages-quick swarm examples monitoring e2e manifests sbom fuzz
+.PHONY: demo test install build check unit gitops packages packages-quick swarm examples monitoring e2e dashboard manifests sbom fuzz
 
 demo: install
 	tests/demo.sh $(if $(KEEP),--keep)
@@ -63,6 +64,10 @@ monitoring:
 
 e2e:
 	tests/e2e.sh
+
+# A small version of it is a part of e2e.
+dashboard:
+	DASHBOARD_ROLLOUTS=1000 tests/dashboard.sh
 
 # What is linked into each program that ships, as CycloneDX.
 sbom:

@@ -1,7 +1,7 @@
 //! `kubectl modelfleet`: registers model versions, shows and steers rollouts.
 //!
 //! The plugin is a convenience: everything that it changes is a plain spec field that `kubectl patch` changes
-//! as well. It needs a running API server and no running controller.
+//! as well. It needs a running API server and no running controller, but for questions about devices.
 
 pub mod arguments;
 pub mod cluster;

@@ -1,8 +1,10 @@
-//! Traces of what the controller does: reconciles with their steps, and checks of artifacts. Lines of the log carry the id of
+//! Traces of what the controller does: reconciles with their steps, checks of artifacts, and attempts of rollouts from plan to
+//! activation. Lines of the log carry the id of
 //! the trace that they belong to; with `--otlp-endpoint` the spans are sent to a collector.
 //!
 //! The exporter is ours: OTLP over HTTP in JSON is a page of code, and every user would compile the crates of OpenTelemetry.
 
+pub mod attempt;
 pub mod export;
 pub mod layer;
 pub mod otlp;

@@ -98,6 +98,35 @@ async fn a_trace_arrives_with_its_steps_and_the_log_has_its_id() {
     assert!(metrics.text().unwrap().contains("modelfleet_trace_spans_total{result=\"sent\"} 2"));
 }
 
+/// What happened elsewhere has the ids and the moments that are told of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_elsewhere_has_its_own_ids_and_moments() {
+    let server = Server::start(Vec::new()).await;
+    let (metrics, stop) = (Metrics::new(), CancellationToken::new());
+    assert!(!metrics.traces.is_on());
+    let (layer, receiver) = SpanLayer::new(Clock::system(), metrics.traces.clone());
+    assert!(metrics.traces.is_on());
+    let subscriber = tracing_subscriber::registry().with(layer.filtered());
+    let sending = tokio::spawn(exporter(&server, &metrics).run(receiver, stop.clone()));
+    {
+        let _default = tracing::subscriber::set_default(subscriber);
+        let error: Option<String> = None;
+        drop(tracing::error_span!(
+            target: TARGET, parent: None, "activate", trace_id = "a".repeat(32), span_id = 7_u64, parent_id = 6_u64,
+            start_ms = 1_000_u64, end_ms = 2_500_u64, device = "pump-1", error
+        ));
+    }
+    let request = server.wait(1).await.remove(0);
+    let span = span(&request.body, "activate");
+    let told = ["traceId", "spanId", "parentSpanId", "startTimeUnixNano", "endTimeUnixNano"]
+        .map(|name| span[name].clone());
+    let expected = [&*"a".repeat(32), "0000000000000007", "0000000000000006", "1000000000", "2500000000"];
+    assert_eq!(told, expected.map(Value::from));
+    assert!(span["status"].is_null());
+    stop.cancel();
+    sending.await.unwrap();
+}
+
 /// The last spans go out when the process ends, and a collector that takes nothing costs spans alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_waits_for_a_collector_and_the_last_spans_go_out() {

@@ -1,6 +1,7 @@
 //! Predictions. They do not pass through the device's event loop: they use the build that answers now, which is replaced in
 //! one atomic step, and are counted by the core's recorder.
 
+mod agreement;
 mod counting;
 mod models;
 mod reading;
@@ -23,6 +24,7 @@ use tokio::sync::Notify;
 use crate::admit::Ready;
 use crate::engine::{RunError, bounded};
 use crate::tensor::NamedTensor;
+pub use agreement::Said;
 use counting::Observed;
 pub use models::{Keeping, Models, Problem};
 pub use reading::{Reading, ReadingError};
@@ -223,14 +225,10 @@ impl Model {
             time_limit,
             counted: &AtomicBool::new(false),
         });
-        if let Some(instance) = self.shadow.load().as_deref() {
-            self.run_shadow(&PredictionCall {
-                instance,
-                key,
-                inputs,
-                time_limit,
-                counted: &AtomicBool::new(false),
-            });
+        if let Some(shadow) = self.shadow.load().as_deref() {
+            let beside = instance.beside(inputs, &answer);
+            let counted = &AtomicBool::new(false);
+            self.run_shadow(&PredictionCall { instance: shadow, key, inputs, time_limit, counted }, &beside);
         }
         answer
     }
@@ -364,6 +362,13 @@ impl Instance {
                 bounded(sizes.fold(0, usize::saturating_add)).map(|()| outputs)
             }
         }
+    }
+
+    /// What it said of each row that it answered itself.
+    #[must_use]
+    pub fn beside(&self, inputs: &[NamedTensor], answer: &Result<Answer, PredictError>) -> Vec<Said> {
+        let own = answer.as_ref().ok().filter(|answer| !answer.fallback);
+        own.map_or_else(Vec::new, |answer| self.said(inputs, &answer.outputs))
     }
 
     /// The fallback's answer, or the error where there is none.

@@ -3,7 +3,7 @@
 use crate::bins::Bins;
 use crate::generated::Counters;
 use crate::latency::LatencyHistogram;
-use crate::metric::{Metric, Reading, rate_micros};
+use crate::metric::{Metric, Reading, mean, rate_micros, root_mean_micros};
 use crate::model::Profile;
 use crate::observe::Indicator;
 
@@ -163,6 +163,14 @@ impl WindowSummary {
                 let observed_ms = self.counters.observed_ms;
                 let value = rate_micros(count(&self.counters), per_ms, observed_ms);
                 value.map(|value| (value, observed_ms))
+            }
+            Reading::Mean { sum, count } => {
+                let samples = count(&self.counters);
+                mean(sum(&self.counters), samples).map(|value| (value, samples))
+            }
+            Reading::RootMean { sum, count } => {
+                let samples = count(&self.counters);
+                root_mean_micros(sum(&self.counters), samples).map(|value| (value, samples))
             }
             Reading::Quantile { ppm } => {
                 self.latency.quantile(ppm).map(|value| (value, self.latency.count()))

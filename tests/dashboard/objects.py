@@ -19,7 +19,7 @@ def version(name, namespace, model, number):
 
 
 def rollout(name, namespace, model, number, slos=3):
-    metrics = [("error-rate", "ErrorRate", "1%"), ("latency", "LatencyP95", "500ms"), ("drift", "PredictionDrift", "0.2")]
+    metrics = [("error-rate", "ErrorRate", "1%"), ("latency", "LatencyP95", "500ms"), ("out-of-range", "OutOfRangeRate", "1%")]
     objectives = [
         {"name": f"{metrics[i % 3][0]}-{i}" if slos > 3 else metrics[i][0], "metric": metrics[i % 3][1], "threshold": metrics[i % 3][2]}
         for i in range(slos)
@@ -43,7 +43,7 @@ def verdict(slo, kind="Undecided", estimate="1.3", length=0):
     return {
         "slo": slo, "verdict": kind, "judgedBy": "Statistical", "value": "2.4%",
         "measured": "errors 2.4 % (1.3 to 3.2), controls 1.1 %, at most 1 %; 20 and 60 devices",
-        "estimate": estimate, "low": "0.6", "high": "4.9", "devices": 20, "windows": 3360, "spentPpm": 310,
+        "estimate": estimate, "low": "0.6" if float(estimate) < 5 else "6.1", "high": "4.9" if float(estimate) < 5 else "31", "devices": 20, "windows": 3360, "spentPpm": 310,
         "sentence": ("20 of 200 devices with the version were outside the limit, and 61 of 800 without it; " * 3)[: length or 90],
         "at": "2026-08-02T12:00:00Z",
     }

@@ -1,7 +1,7 @@
 //! Serves the pages on loopback, to the user who started it and to no other.
 //!
-//! Whoever can connect to a loopback address is not yet the user: other users of the machine can, and so can any web page that the
-//! user's browser shows. So the first request has to carry the key of the address that the command prints, which becomes a cookie;
+//! A client that connects to a loopback address need not be the user: other users of the machine can, and so can any web page that
+//! the user's browser shows. So the first request has to carry the key of the address that the command prints, which becomes a cookie;
 //! and the header `Host` has to name this machine, against names that a stranger lets point here.
 
 use std::collections::BTreeMap;
@@ -174,10 +174,15 @@ fn number(query: &Pages) -> usize {
     query.get("page").and_then(|page| page.parse().ok()).unwrap_or(1)
 }
 
+/// Whether all kinds of objects were read once.
+fn is_read(objects: &Objects) -> bool {
+    objects.stale.iter().all(|stale| stale.since.is_some())
+}
+
 async fn first(State(dashboard): State<Arc<Dashboard>>, query: Pages) -> Response {
     let objects = dashboard.store.objects();
     let page = page::overview::overview(&objects, None, number(&query), Timestamp::now());
-    shown(&objects, None, "Fleets and rollouts", &html::overview(&page, None))
+    shown(&objects, None, "Fleets and rollouts", &html::overview(&page, None, is_read(&objects)))
 }
 
 async fn fleet(
@@ -188,7 +193,7 @@ async fn fleet(
     let objects = dashboard.store.objects();
     let fleet = Some(namespace.as_str());
     let page = page::overview::overview(&objects, fleet, number(&query), Timestamp::now());
-    shown(&objects, fleet, &format!("Fleet {namespace}"), &html::overview(&page, fleet))
+    shown(&objects, fleet, &format!("Fleet {namespace}"), &html::overview(&page, fleet, is_read(&objects)))
 }
 
 async fn rollout(

@@ -5,7 +5,7 @@
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::latency::LatencyHistogram;
-use modelfleet_protocol::metric::{Metric, Reading, rate_micros};
+use modelfleet_protocol::metric::{Metric, Reading, mean, rate_micros, root_mean_micros};
 use modelfleet_protocol::model::Profile;
 use modelfleet_protocol::window::WindowSummary;
 
@@ -55,6 +55,9 @@ pub fn value(
     match metric.entry()?.reading {
         Reading::Ratio { part, whole } => share(devices, part, whole),
         Reading::Rate { count, per_ms } => rate(devices, count, per_ms),
+        Reading::Mean { sum, count } => mean_of(devices, count, |c| mean(sum(c), count(c))),
+        // Over devices the mean of their roots: one device's square would outweigh all others.
+        Reading::RootMean { sum, count } => mean_of(devices, count, |c| root_mean_micros(sum(c), count(c))),
         Reading::Quantile { ppm } => quantile(devices, ppm),
         Reading::Distance(distance) => worst(devices, feature, profile?, distance.between),
         // The typical device: the highest of all would be any one's to say.
@@ -87,6 +90,27 @@ fn rate(devices: &[&WindowSummary], count: fn(&Counters) -> u64, per_ms: u64) ->
     let most = sorted.get(second).copied().unwrap_or(u64::MAX);
     let each =
         rates.zip(&weights.each).map(|(rate, weight)| u128::from(rate.min(most)) * u128::from(*weight));
+    let mean = each.sum::<u128>() / u128::from(weights.sum()).max(1);
+    Some((u64::try_from(mean).unwrap_or(u64::MAX), weights.samples))
+}
+
+/// A mean over devices, each by the samples that it may weigh. Like a rate, a mean has no end that a device could not go
+/// beyond by lying: the highest counts as the second highest.
+fn mean_of(
+    devices: &[&WindowSummary],
+    count: fn(&Counters) -> u64,
+    value: impl Fn(&Counters) -> Option<u64>,
+) -> Option<(u64, u64)> {
+    let counts: Vec<u64> = devices.iter().map(|window| count(&window.counters)).collect();
+    let weights = Weights::of(&counts)?;
+    let values: Vec<u64> = devices.iter().map(|window| value(&window.counters).unwrap_or(0)).collect();
+    let mut sorted = values.clone();
+    sorted.sort_unstable();
+    let most = sorted.get(sorted.len().saturating_sub(2)).copied().unwrap_or(u64::MAX);
+    let each = values
+        .iter()
+        .zip(&weights.each)
+        .map(|(value, weight)| u128::from((*value).min(most)) * u128::from(*weight));
     let mean = each.sum::<u128>() / u128::from(weights.sum()).max(1);
     Some((u64::try_from(mean).unwrap_or(u64::MAX), weights.samples))
 }

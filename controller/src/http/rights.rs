@@ -95,7 +95,7 @@ impl Rights {
             let message = "send the token of a user or of a service account as Authorization: Bearer";
             return Err(refused(StatusCode::UNAUTHORIZED, message));
         };
-        // Only a hash is kept: whoever reads the memory of the controller finds no tokens of users in it.
+        // Only a hash is kept, so that the memory of the controller holds no tokens of users.
         let key = Digest::of(format!("{wanted:?}\0{token}").as_bytes());
         let answer = match self.kept(&key) {
             Some(answer) => answer,

@@ -43,8 +43,13 @@ struct Open {
 struct Fields {
     trace_id: Option<String>,
     error: Option<String>,
+    /// What is known of a span that was elsewhere: its id, its parent, beginning and end in milliseconds since 1970.
+    elsewhere: [Option<u64>; 4],
     attributes: Vec<(&'static str, Attribute)>,
 }
+
+/// Names of what is known of a span that was elsewhere.
+const ELSEWHERE: [&str; 4] = ["span_id", "parent_id", "start_ms", "end_ms"];
 
 impl Fields {
     fn add(&mut self, field: &Field, value: Attribute) {
@@ -67,7 +72,10 @@ impl Visit for Fields {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, Attribute::Number(i64::try_from(value).unwrap_or(i64::MAX)));
+        match ELSEWHERE.iter().position(|name| *name == field.name()) {
+            Some(place) => self.elsewhere[place] = Some(value),
+            None => self.add(field, Attribute::Number(i64::try_from(value).unwrap_or(i64::MAX))),
+        }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -84,6 +92,7 @@ impl SpanLayer {
     #[must_use]
     pub fn new(clock: Clock, metrics: TraceMetrics) -> (SpanLayer, Receiver<SpanRecord>) {
         let (sender, receiver) = channel(WAITING_MAX);
+        metrics.turn_on();
         (SpanLayer { clock, sender, metrics }, receiver)
     }
 
@@ -132,13 +141,15 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
         let Some(open) = span.extensions_mut().remove::<Open>() else { return };
         let took: Duration = self.clock.steady().saturating_duration_since(open.since);
         let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let [span_id, parent, start_ms, end_ms] = open.fields.elsewhere;
+        let ns = |ms: u64| ms.saturating_mul(1_000_000);
         let record = SpanRecord {
             trace_id: open.trace_id,
-            span_id: open.span_id,
-            parent: open.parent,
+            span_id: span_id.unwrap_or(open.span_id),
+            parent: parent.or(open.parent),
             name: span.name(),
-            start_ns: open.start_ns,
-            end_ns: open.start_ns.saturating_add(took_ns),
+            start_ns: start_ms.map_or(open.start_ns, ns),
+            end_ns: end_ms.map_or(open.start_ns.saturating_add(took_ns), ns),
             attributes: open.fields.attributes,
             error: open.fields.error,
         };

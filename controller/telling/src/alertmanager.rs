@@ -16,11 +16,13 @@ const NEWS_MS: u64 = 3_600_000;
 const TEXT_MAX: usize = 512;
 
 /// Alerts that last until another occurrence ends them.
-const STATES: [&str; 7] = [
+const STATES: [&str; 9] = [
     "Paused",
     "ApprovalRequested",
     "HarmShown",
     "BreachInProduction",
+    "AlarmRaised",
+    "RetrainingWanted",
     "RollbackStarted",
     "RollbackOverdue",
     "Refused",
@@ -32,7 +34,15 @@ fn ended_by(reason: &str) -> &'static [&'static str] {
         "Resumed" | "StageOpened" => &["Paused", "ApprovalRequested"],
         "Paused" => &["ApprovalRequested"],
         "BreachOver" => &["BreachInProduction"],
-        "RollbackStarted" => &["Paused", "ApprovalRequested", "HarmShown", "BreachInProduction"],
+        "AlarmCleared" => &["AlarmRaised", "RetrainingWanted"],
+        "RollbackStarted" => &[
+            "Paused",
+            "ApprovalRequested",
+            "HarmShown",
+            "BreachInProduction",
+            "AlarmRaised",
+            "RetrainingWanted",
+        ],
         "RolledBack" => &["RollbackStarted", "RollbackOverdue", "Refused"],
         "Started" => &["Refused"],
         "Succeeded" => &["Paused", "ApprovalRequested"],
@@ -132,6 +142,7 @@ mod tests {
             "StageOpened",
             "Paused",
             "BreachOver",
+            "AlarmCleared",
             "RollbackStarted",
             "RolledBack",
             "Started",

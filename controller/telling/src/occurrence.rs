@@ -61,6 +61,6 @@ pub struct Occurrence {
     pub stage: String,
     /// Phase of the rollout afterwards, where the occurrence decides it.
     pub phase: Option<&'static str>,
-    /// Why a rollback began, as one CamelCase word.
+    /// Why a rollback began, or what kind of alarm it is, as one CamelCase word.
     pub cause: Option<String>,
 }

@@ -4,6 +4,7 @@
 //! between the status and the delivery loses nothing: the next one reads both and goes on from there.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as K8sTime;
+use modelfleet_crds::conditions::ALARM;
 use modelfleet_crds::rollout::status::{DecisionRecord, RolloutPhase, RolloutStatus, TellingProgress};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::time::Time;
@@ -12,6 +13,8 @@ use crate::occurrence::{Occurrence, Severity, Subject};
 
 /// Hexadecimal digits of an id.
 const ID_DIGITS: usize = 32;
+/// Decisions about an alarm of the watch after success.
+const ALARM_KINDS: [&str; 3] = ["AlarmRaised", "RetrainingWanted", "AlarmCleared"];
 /// The reason of a change of the phase that no decision explains, such as a spec that cannot work any more.
 pub const PHASE_CHANGED: &str = "PhaseChanged";
 
@@ -39,7 +42,7 @@ pub struct Transition {
     pub message: String,
     /// The phase that it leads to, if it leads to one.
     pub phase: Option<RolloutPhase>,
-    /// Why a rollback began.
+    /// Why a rollback began, or what kind of alarm it is.
     pub cause: Option<String>,
     /// Up to where a sink is told once it has taken this one.
     pub told: Cursor,
@@ -76,14 +79,20 @@ pub fn since(uid: &str, cursor: &Cursor, status: &RolloutStatus) -> Vec<Transiti
     let told = recorded.iter().position(|(id, _)| *id == cursor.last).map_or(0, |at| at + 1);
     // What the status says of a rollback is about the newest attempt.
     let attempt = status.decisions.iter().rposition(|d| d.reason == "Retried").unwrap_or(0);
+    let is_alarm = |d: &DecisionRecord| ALARM_KINDS.contains(&d.reason.as_str());
+    let alarm = status.decisions.iter().rposition(is_alarm).unwrap_or(0);
     let mut at = cursor.clone();
     let mut transitions = Vec::with_capacity(recorded.len() - told + 1);
     for (index, (id, record)) in recorded.into_iter().enumerate().skip(told) {
         let phase = leads_to(&record.reason, status.phase);
         at = Cursor { last: id.clone(), phase: phase.or(at.phase) };
-        let goes_back =
-            matches!(record.reason.as_str(), "RollbackStarted" | "RollbackOverdue" | "RolledBack");
-        let cause = status.rollback.as_ref().filter(|_| goes_back && index >= attempt);
+        let cause = match record.reason.as_str() {
+            "RollbackStarted" | "RollbackOverdue" | "RolledBack" if index >= attempt => {
+                status.rollback.as_ref().map(|rollback| rollback.reason.clone())
+            }
+            "AlarmRaised" | "RetrainingWanted" if index >= alarm => alarm_cause(status),
+            _ => None,
+        };
         transitions.push(Transition {
             id,
             reason: record.reason.clone(),
@@ -91,12 +100,19 @@ pub fn since(uid: &str, cursor: &Cursor, status: &RolloutStatus) -> Vec<Transiti
             stage: record.stage.clone(),
             message: record.message.clone(),
             phase,
-            cause: cause.map(|rollback| rollback.reason.clone()),
+            cause,
             told: at.clone(),
         });
     }
     transitions.extend(unexplained(uid, &at, status));
     transitions
+}
+
+/// What kind of thing the watch after success has found, while the alarm lasts: the one place where an alarm becomes part of an
+/// event.
+fn alarm_cause(status: &RolloutStatus) -> Option<String> {
+    let alarm = status.conditions.iter().find(|c| c.type_ == ALARM && c.status == "True")?;
+    Some(alarm.reason.clone())
 }
 
 /// A change of the phase that none of the decisions explains.
@@ -204,7 +220,8 @@ impl Transition {
 fn severity(reason: &str, phase: Option<RolloutPhase>) -> Severity {
     match reason {
         "HarmShown" | "RollbackOverdue" | "BreachInProduction" => Severity::Critical,
-        "Paused" | "DevicesQuarantined" | "RollbackStarted" | "Refused" | "RetryIgnored" => Severity::Warning,
+        "AlarmRaised" | "RetrainingWanted" | "Paused" | "DevicesQuarantined" | "RollbackStarted"
+        | "Refused" | "RetryIgnored" => Severity::Warning,
         PHASE_CHANGED if phase == Some(RolloutPhase::Stalled) => Severity::Warning,
         _ => Severity::Info,
     }

@@ -199,6 +199,23 @@ fn the_cause_of_a_rollback_is_not_told_of_an_earlier_attempt() {
     assert_eq!(causes(&now), [None, None, None, None, aborted(), aborted()]);
 }
 
+/// What kind of alarm it is, while it lasts, and never of one before it.
+#[test]
+fn an_alarm_says_what_kind_it_is() {
+    let all = [record(1, "AlarmRaised"), record(2, "AlarmCleared"), record(3, "RetrainingWanted")];
+    let mut now = status(P::Succeeded, &all);
+    now.conditions = serde_json::from_value(serde_json::json!([{
+        "type": "Alarm", "status": "True", "reason": "Drift", "message": "m", "lastTransitionTime": "2026-08-01T12:00:03Z",
+    }]))
+    .unwrap();
+    let kinds = |status: &RolloutStatus| {
+        between("uid", None, status).into_iter().map(|t| t.cause).take(3).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&now), [None, None, Some("Drift".to_owned())]);
+    now.conditions[0].status = "False".into();
+    assert_eq!(kinds(&now), [None, None, None]);
+}
+
 /// However often the process ends between the delivery and the note of it: every transition arrives, in order, and what
 /// arrives twice has one id.
 #[test]

@@ -134,6 +134,7 @@ async fn devices_are_told_to_those_who_may_see_them_as_they_are() {
     let told: BTreeMap<String, String> = running.lock().unwrap().clone();
     agrees(&plant, &reader, &viewer, &told).await;
     plugin(&plant, port, &viewer, &told);
+    dashboard(&plant, &reader, port, &viewer).await;
     through_the_api_server(&plant, port, &viewer);
     standby_names_the_leader(&plant, &viewer).await;
     schemathesis(&plant, &reader, &viewer).await;
@@ -249,11 +250,69 @@ fn plugin(plant: &Plant, port: u16, viewer: &str, told: &BTreeMap<String, String
     assert!(!good && text.contains("cannot be reached"), "{text}");
 }
 
+/// The dashboard as a process; it ends with the test.
+struct Pages(std::process::Child);
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The text of each number that a page marks as the field of an answer.
+fn figures(page: &str, field: &str) -> Vec<String> {
+    let marked = format!("data-field=\"{field}\">");
+    page.split(&marked).skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
+}
+
+/// Each number on the pages of devices is that of the API.
+async fn dashboard(plant: &Plant, reader: &Reader, port: u16, viewer: &str) {
+    use std::io::BufRead as _;
+    let mut command = Command::new(program("kubectl-modelfleet"));
+    command.args(["dashboard", "--controller", &format!("https://localhost:{port}"), "--controller-ca"]);
+    command.arg(plant.dir.path().join("ca.crt")).arg("--token-file").arg(plant.dir.path().join("token"));
+    command.arg("--kubeconfig").arg(api_server::kubeconfig()).args(["--namespace", &plant.namespace]);
+    let mut pages = Pages(command.stdout(std::process::Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    std::io::BufReader::new(pages.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let (base, key) = line.trim().split_once("/?key=").unwrap();
+    let cookie = format!("modelfleet-{}={key}", base.rsplit(':').next().unwrap());
+    let get = async |path: String| {
+        let asked = reader.client.get(format!("{base}{path}")).header("cookie", &cookie);
+        let answer = asked.send().await.unwrap();
+        (answer.status().as_u16(), String::from_utf8(answer.bytes().await.unwrap().to_vec()).unwrap())
+    };
+    let (status, page) = get(format!("/devices/{}", plant.namespace)).await;
+    assert_eq!(status, 200, "{page}");
+    let listed: DevicePage = reader.get("devices", viewer).await;
+    let failures: FailureList = reader.get("failures", viewer).await;
+    assert_eq!(figures(&page, "/devices"), [listed.devices.to_string()]);
+    assert_eq!(figures(&page, "/items/0/devices"), [failures.items[0].devices.to_string()]);
+    for device in &listed.items {
+        assert!(page.contains(&format!("/devices/{}/{}\"", plant.namespace, device.id)), "{}", device.id);
+    }
+    let failed = &failures.items[0].examples[0];
+    let (status, page) = get(format!("/devices/{}/{failed}", plant.namespace)).await;
+    assert!(
+        status == 200 && page.contains("LoadRefused") && page.contains("known windows outside the limit"),
+        "{page}"
+    );
+    let (status, page) = get(format!("/devices/{}?failure=LoadRefused&phase=", plant.namespace)).await;
+    assert_eq!(
+        (status, page.matches("<th scope=\"row\">").count() as u64),
+        (200, failures.items[0].devices),
+        "{page}"
+    );
+    let (status, page) = get(format!("/devices/{}/pump-999", plant.namespace)).await;
+    assert!(status == 404 && page.contains("never heard"), "{page}");
+}
+
 /// The address of this machine that is not its loopback, where the API server does not connect to.
 fn own_address() -> String {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     // Nothing is sent: the system says by which of its addresses it would.
-    socket.connect("192.0.2.255:9").unwrap();
+    socket.connect("198.51.100.1:9").unwrap();
     socket.local_addr().unwrap().ip().to_string()
 }
 

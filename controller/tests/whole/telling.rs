@@ -36,6 +36,8 @@ struct Receiver {
     mood: Arc<Mutex<Mood>>,
     /// All that came and was signed, and whether it was taken.
     came: Arc<Mutex<Vec<(Value, bool)>>>,
+    /// Spans of traces.
+    spans: Arc<Mutex<Vec<Value>>>,
 }
 
 async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
@@ -61,12 +63,22 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
     if taken { StatusCode::NO_CONTENT } else { StatusCode::BAD_GATEWAY }
 }
 
+async fn receive_spans(State(receiver): State<Receiver>, body: Bytes) {
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone();
+    receiver.spans.lock().unwrap().extend(spans);
+}
+
 impl Receiver {
     async fn start() -> (Receiver, u16) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let receiver = Receiver { mood: Arc::new(Mutex::new(Mood::Well)), came: Arc::default() };
-        let router = Router::new().route("/events", post(receive)).with_state(receiver.clone());
+        let receiver =
+            Receiver { mood: Arc::new(Mutex::new(Mood::Well)), came: Arc::default(), spans: Arc::default() };
+        let router = Router::new()
+            .route("/events", post(receive))
+            .route("/v1/traces", post(receive_spans))
+            .with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         (receiver, port)
     }
@@ -104,7 +116,8 @@ async fn every_transition_is_told_though_the_controller_is_killed() {
     let mut plant = Plant::start_with("telling", |dir, _| {
         std::fs::write(dir.join("sink.key"), KEY).unwrap();
         let key = format!("--event-sink-key-file={}", dir.join("sink.key").display());
-        vec![format!("--event-sink=http://127.0.0.1:{port}/events"), key]
+        let traces = format!("--otlp-endpoint=http://127.0.0.1:{port}");
+        vec![format!("--event-sink=http://127.0.0.1:{port}/events"), key, traces]
     })
     .await;
     let (badness, _) = fleet(&plant, 20).await;
@@ -160,4 +173,25 @@ async fn every_transition_is_told_though_the_controller_is_killed() {
     for kind in ["started", "stage-opened", "succeeded", "rollback-started", "rolled-back"] {
         assert!(kinds.contains(&format!("io.modelfleet.rollout.{kind}.v1").into()), "{kind}: {kinds:?}");
     }
+    traces(&receiver);
+}
+
+/// Reconciles with their steps, checks of artifacts, and attempts from the plan to the devices.
+fn traces(receiver: &Receiver) {
+    let spans = receiver.spans.lock().unwrap().clone();
+    let named =
+        |name: &str| spans.iter().filter(|span| span["name"] == name).cloned().collect::<Vec<Value>>();
+    let reconciles = named("reconcile");
+    let parents: Vec<&Value> = reconciles.iter().map(|span| &span["spanId"]).collect();
+    for step in ["observe", "decide", "apply", "publish", "report"] {
+        let steps = named(step);
+        assert!(steps.iter().any(|span| parents.contains(&&span["parentSpanId"])), "{step}");
+    }
+    assert!(!named("check artifact").is_empty());
+    let plans: Vec<Value> = named("plan").into_iter().map(|span| span["traceId"].clone()).collect();
+    let activations = named("activate");
+    assert!(!activations.is_empty() && !plans.is_empty());
+    assert!(activations.iter().all(|span| plans.contains(&span["traceId"])), "plan and device are one trace");
+    assert!(activations.iter().any(|span| span["status"]["code"] == 2), "1.1.0 fails on devices");
+    assert!(activations.iter().any(|span| span["status"].is_null()), "1.0.0 does not");
 }

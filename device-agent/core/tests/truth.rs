@@ -135,6 +135,12 @@ fn classes_and_numbers_are_compared_with_the_answer() {
     assert_eq!((sum.value_known, sum.absolute_error_micros), (3, 3_000_000));
     assert_eq!(sum.squared_error_micros, 5_000_000);
     assert_eq!((sum.percentage_known, sum.percentage_error_ppm), (2, 200_000));
+    let window = WindowSummary { span: 1, counters: sum, ..WindowSummary::default() };
+    let value = |metric| window.value(metric, None, None);
+    assert_eq!(value(Metric::MeanAbsoluteError), Some((1_000_000, 3)));
+    // sqrt(5 / 3)
+    assert_eq!(value(Metric::RootMeanSquaredError), Some((1_290_994, 3)));
+    assert_eq!(value(Metric::MeanAbsolutePercentageError), Some((100_000, 2)), "(20 % + 0 %) / 2");
     assert_eq!(alarms(&sum), [2, 0, 0, 1], "the same threshold reads the true value");
     let wrong = [Truth::Class("x".into()), Truth::Number(f64::NAN)];
     let refused = wrong.map(|truth| book(&mut numbers, told(about("a"), truth)));

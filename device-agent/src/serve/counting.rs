@@ -8,6 +8,7 @@ use modelfleet_agent_core::truth::{Answer, LedgerLimits, TruthLedger};
 use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::time::Time;
 
+use super::agreement::{Said, agreements};
 use super::{Instance, Model};
 use crate::tensor::NamedTensor;
 
@@ -78,6 +79,14 @@ impl Model {
                 answer: instance.reading.answer(outputs, row, rows),
                 features: &features[row * width..(row + 1) * width],
             });
+        }
+    }
+
+    /// Counts the rows on which the build in shadow agrees with the build that answers.
+    pub(super) fn compare(&self, shadow: &Instance, live: &[Said], said: &[Said]) {
+        let mut observed = self.observed(Role::Shadow);
+        if observed.digest == Some(shadow.build.digest) {
+            agreements(live, said).for_each(|agree| observed.recorder.compared(agree));
         }
     }
 

@@ -22,7 +22,7 @@ pub const FILTERS: [(&str, &str, &str); 5] = [
 #[must_use]
 pub fn unreachable(why: &str, namespace: &str) -> Markup {
     html! {
-        p.banner { "The controller did not answer about devices. " (why) }
+        p.banner { "Devices cannot be shown: " (why) }
         p { "Devices are no objects of Kubernetes: the controller alone knows them. docs/devices.md says how it is reached." }
         (commands(&[
             ("Ask in the terminal", format!("kubectl modelfleet devices -n {namespace}")),

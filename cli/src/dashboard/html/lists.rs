@@ -8,14 +8,16 @@ use crate::dashboard::page::model::{ModelPage, VersionRow};
 use crate::dashboard::page::overview::{Overview, RolloutRow};
 use crate::units::moment;
 
-/// The first page, or with `fleet` the page of one fleet.
+/// The first page, or with `fleet` the page of one fleet. `is_read`: all objects were read once.
 #[must_use]
-pub fn overview(overview: &Overview, fleet: Option<&str>) -> Markup {
+pub fn overview(overview: &Overview, fleet: Option<&str>, is_read: bool) -> Markup {
     let Overview { fleets, rollouts, total, page: (page, pages) } = overview;
     let here = fleet.map_or_else(|| "/".to_owned(), |fleet| path(&["fleets", fleet]));
     let namespace = fleet.map_or_else(|| "-A".to_owned(), |fleet| format!("-n {fleet}"));
     html! {
-        @if fleets.is_empty() {
+        @if fleets.is_empty() && !is_read {
+            p.empty { "Nothing is known yet." }
+        } @else if fleets.is_empty() {
             p.empty { "There are no rollouts and no versions here that you may see." }
             (commands(&[
                 ("Register a model", "kubectl modelfleet register model.onnx --name NAME --version 1.0.0 --store URL".to_owned()),
@@ -42,7 +44,7 @@ pub fn overview(overview: &Overview, fleet: Option<&str>) -> Markup {
             }))
             h2 { "Rollouts" }
             p { (total) " in all, those that need a person first." @if *pages > 1 { " Page " (page) " of " (pages) "." } }
-            @if rollouts.is_empty() { p.empty { "No rollout yet." } } @else { (rows(rollouts, fleet.is_none(), true)) }
+            @if rollouts.is_empty() { p.empty { "No rollout yet." } } @else { (rows(rollouts, fleets.len() > 1, true)) }
             @if *pages > 1 {
                 nav.pages aria-label="Pages of rollouts" {
                     @if *page > 1 { a href=(format!("{here}?page={}", page - 1)) rel="prev" { "Previous" } }
@@ -61,15 +63,15 @@ fn rows(rollouts: &[RolloutRow], with_fleet: bool, with_model: bool) -> Markup {
         &html! {
             table {
                 thead { tr {
-                    th { "Rollout" } @if with_fleet { th { "Fleet" } } @if with_model { th { "Model" } } th { "Version" }
+                    th { "Rollout" } @if with_fleet { th { "Fleet" } } th { "Version" }
                     th { "Phase" } th { "Stage" } th { "Updated" } th { "Verdict" } th { "For" } th { "What it waits for, or why it ended" }
                 } }
                 tbody { @for row in rollouts { tr {
                     th scope="row" { a href=(path(&["rollouts", &row.namespace, &row.name])) { (row.name) } }
                     @if with_fleet { td { (row.namespace) } }
-                    @if with_model { td { (row.model) } }
-                    td { (row.version) } td { (phase(row.phase)) } td { (row.stage) } td { (row.updated) } td { (row.verdict) }
-                    td { (row.age) } td.message { (row.message) }
+                    td.name { @if with_model { (row.model) " " } (row.version) }
+                    td { (phase(row.phase)) } td.line { (row.stage) } td.line { (row.updated) } td { (row.verdict) }
+                    td.line { (row.age) } td.message { (row.message) }
                 } } }
             }
         },

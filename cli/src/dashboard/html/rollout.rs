@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::layout::{commands, path, phase, scrolled, verdict};
 use crate::dashboard::chart;
-use crate::dashboard::page::rollout::{Budget, Counts, RolloutPage, StageStep, StepState, Tile};
+use crate::dashboard::page::rollout::{Budget, Counts, RolloutPage, StageStep, StepState, Tile, Watch};
 use crate::units::moment;
 
 /// One rollout.
@@ -23,9 +23,17 @@ pub fn rollout(page: &RolloutPage) -> Markup {
         (ladder(&page.stages))
         @if let Some(counts) = &page.counts { (devices(counts, page)) }
         h2 { "Objectives" }
+        @if page.tiles.iter().any(|tile| tile.plot.is_some()) {
+            p.small {
+                "Curves: harm with the version, in multiples of the controls, with its confidence interval. Line at 1×: no difference. "
+                "Dashed line: what the stage has to rule out. Ticks: looks, strong ones are reached. Earlier looks are drawn as far as this "
+                "dashboard has seen them."
+            }
+        }
         @if page.tiles.is_empty() { p.empty { "The rollout has no objectives: nothing is judged." } }
         div.tiles { @for one in &page.tiles { (tile(one)) } }
         @if let Some(spent) = &page.budget { (budget(spent)) }
+        @if let Some(watched) = &page.watch { (watch(watched)) }
         (decisions(page))
         (conditions(page))
         (commands(&page.commands))
@@ -85,14 +93,7 @@ fn tile(tile: &Tile) -> Markup {
             p.small { (tile.limit) }
             @if let Some(measured) = &tile.measured { p.measured { (measured) } }
             @match &tile.plot {
-                Some(plot) => {
-                    (chart::plot(plot))
-                    p.small.legend-line {
-                        "Harm with the version, in multiples of the controls. Line at 1×: no difference."
-                        @if plot.margin.is_some() { " Dashed: what the stage has to rule out." }
-                        " Ticks: looks, reached and to come. Earlier looks are drawn as far as this dashboard has seen them."
-                    }
-                }
+                Some(plot) => (chart::plot(plot)),
                 None if tile.verdict.is_some() => p.small { "The verdict has no numbers for a comparison with the controls." }
                 None => {}
             }
@@ -114,6 +115,19 @@ fn budget(budget: &Budget) -> Markup {
                 (budget.spent) " of " (budget.whole) " spent, in " (budget.looks)
                 @if let Some(planned) = budget.planned { " of " (planned) " planned" }
                 " looks of this stage."
+            }
+        }
+    }
+}
+
+fn watch(watch: &Watch) -> Markup {
+    html! {
+        section aria-label="Watch" {
+            h2 { "Watch over the version in production" }
+            (chart::meter(watch.share, &format!("{} % of the way to an alarm", watch.level.text)))
+            p {
+                (watch.level) " % of the way to an alarm after " (watch.windows) " windows of the fleet."
+                @if let Some(since) = &watch.alarm_since { " There is an alarm since " (moment(*since)) "." }
             }
         }
     }

@@ -3,13 +3,22 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
-use modelfleet_crds::conditions::{BREACHED, DEGRADED, STALLED, VERIFIED};
+use modelfleet_crds::conditions::{ALARM, BREACHED, DEGRADED, STALLED, VERIFIED};
 
 use crate::dashboard::objects::Objects;
 
 /// Conditions of a rollout that are bad while they hold.
-const BAD: [&str; 7] =
-    [STALLED, BREACHED, DEGRADED, "DevicesLeftOut", "PlanNotTaken", "PlanNotRenewed", "ClocksWrong"];
+const BAD: [&str; 9] = [
+    STALLED,
+    BREACHED,
+    DEGRADED,
+    ALARM,
+    "DevicesLeftOut",
+    "PlanNotTaken",
+    "PlanNotRenewed",
+    "ClocksWrong",
+    "EventsNotDelivered",
+];
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

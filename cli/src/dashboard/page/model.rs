@@ -83,12 +83,12 @@ fn row(version: &ModelVersion) -> VersionRow {
 fn origin(version: &ModelVersion) -> Vec<(String, String)> {
     let Some(lineage) = &version.spec.lineage else { return Vec::new() };
     let named = [
-        ("training data", &lineage.training_data),
-        ("code", &lineage.git_commit),
-        ("created by", &lineage.created_by),
+        ("Training data", &lineage.training_data),
+        ("Code", &lineage.git_commit),
+        ("Created by", &lineage.created_by),
     ];
     let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
     let parameters = lineage.hyperparameters.iter().map(|(name, value)| (name.clone(), value.clone()));
-    let tags = (!lineage.tags.is_empty()).then(|| ("tags".to_owned(), lineage.tags.join(", ")));
+    let tags = (!lineage.tags.is_empty()).then(|| ("Tags".to_owned(), lineage.tags.join(", ")));
     named.chain(parameters).chain(tags).collect()
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use modelfleet_crds::Rollout;
 use modelfleet_crds::rollout::status::{
-    DecisionRecord, DeviceCounts, DeviceFailure, JudgeState, RolloutPhase,
+    DecisionRecord, DeviceCounts, DeviceFailure, JudgeState, RolloutPhase, WatchProgress,
 };
 use modelfleet_crds::rollout::{Approval, RolloutSpec};
 use modelfleet_evidence::LookPlan;
@@ -44,6 +44,8 @@ pub struct RolloutPage {
     pub counts: Option<Counts>,
     /// The chance of a false rollback that is spent.
     pub budget: Option<Budget>,
+    /// The watch over the version in production.
+    pub watch: Option<Watch>,
     /// One for each objective.
     pub tiles: Vec<Tile>,
     /// What was decided, the newest first.
@@ -110,6 +112,19 @@ pub struct Budget {
     pub planned: Option<u16>,
 }
 
+/// The watch over a version in production.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watch {
+    /// Windows of the fleet that were watched.
+    pub windows: Figure,
+    /// How near an alarm is, in percent of the way to it.
+    pub level: Figure,
+    /// The same from 0 to 1.
+    pub share: f64,
+    /// Since when there is an alarm.
+    pub alarm_since: Option<Timestamp>,
+}
+
 /// When the looks of the stage are, as far as they are known.
 #[derive(Clone, Copy, Debug)]
 pub struct Looks {
@@ -169,6 +184,7 @@ pub fn rollout(objects: &Objects, namespace: &str, name: &str, now: Timestamp) -
         stages: steps(spec, index, status.phase),
         counts: status.counts.as_ref().map(counts),
         budget: status.judge.as_ref().map(|judge| budget(judge, looks.as_ref())),
+        watch: status.watch.as_ref().map(watch),
         tiles: tile::tiles(rollout, &objects.verdicts, looks.as_ref(), now),
         decisions,
         failures: status.failures.clone(),
@@ -250,6 +266,15 @@ fn budget(judge: &JudgeState, looks: Option<&Looks>) -> Budget {
         share: share.clamp(0.0, 1.0),
         looks: Figure::count("/status/judge/looks", judge.looks),
         planned: looks.map(|looks| looks.planned),
+    }
+}
+
+fn watch(watch: &WatchProgress) -> Watch {
+    Watch {
+        windows: Figure::count("/status/watch/windows", watch.windows),
+        level: Figure::count("/status/watch/levelPercent", watch.level_percent),
+        share: watch.level_percent.clamp(0, 100) as f64 / 100.0,
+        alarm_since: watch.alarm_since.as_ref().map(|since| since.0),
     }
 }
 

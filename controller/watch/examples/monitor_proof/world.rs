@@ -150,9 +150,9 @@ impl Life {
     /// Swing of the hour, in -1..=1 of each rhythm, added up.
     fn swing(&self) -> f64 {
         let at = self.hour as f64;
-        let wave = |hours: f64| (std::f64::consts::TAU * at / hours).sin();
+        let rhythm = |hours: f64| (std::f64::consts::TAU * at / hours).sin();
         let weekend = if self.hour / 24 % 7 >= 5 { -1.0 } else { 0.4 };
-        self.world.day * wave(24.0) + self.world.week * weekend + self.world.season * wave(8_766.0)
+        self.world.day * rhythm(24.0) + self.world.week * weekend + self.world.season * rhythm(8_766.0)
     }
 
     pub fn hour(&mut self, harm: Option<&Harm>) -> Hour {

@@ -153,7 +153,11 @@ impl PastWindow {
             Reading::Distance(distance) => {
                 self.distance(distance.kept_as, indicator.feature.as_deref(), profile)?
             }
-            Reading::Ratio { .. } | Reading::Rate { .. } | Reading::Highest(_) => {
+            Reading::Ratio { .. }
+            | Reading::Rate { .. }
+            | Reading::Mean { .. }
+            | Reading::RootMean { .. }
+            | Reading::Highest(_) => {
                 return self.summary().is_bad(indicator, profile);
             }
         };

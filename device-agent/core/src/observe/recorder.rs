@@ -67,6 +67,14 @@ impl Recorder {
         &mut self.truth
     }
 
+    /// A row was answered in shadow as well: whether both builds agree.
+    pub fn compared(&mut self, agree: bool) {
+        if self.recorded.is_some() {
+            self.counters.compared += 1;
+            self.counters.agreed += u64::from(agree);
+        }
+    }
+
     /// Books ground truth to the windows of the predictions it is about, and says what became of each line.
     pub fn book(&mut self, now: Time, lines: &[Told]) -> Vec<Booking> {
         self.truth.book(now, lines)

@@ -54,13 +54,10 @@ fn rollback(rollout: &Rollout) -> Option<String> {
     })
 }
 
-fn when(at: Timestamp, now: Timestamp) -> String {
-    let ahead = at.as_millisecond().saturating_sub(now.as_millisecond());
-    if ahead > 0 {
-        format!("at {} (in {})", moment(at), span(ahead))
-    } else {
-        format!("since {}", moment(at))
-    }
+/// How long until a moment; `None`: it is over.
+fn until(at: Timestamp, now: Timestamp) -> Option<String> {
+    let left = at.as_millisecond().saturating_sub(now.as_millisecond());
+    (left > 0).then(|| format!("at {} (in {})", moment(at), span(left)))
 }
 
 fn progress(rollout: &Rollout, looks: Option<&Looks>, now: Timestamp) -> Vec<String> {
@@ -70,13 +67,17 @@ fn progress(rollout: &Rollout, looks: Option<&Looks>, now: Timestamp) -> Vec<Str
     let reached = status.judge.as_ref().map_or(0, |judge| u16::try_from(judge.looks).unwrap_or(u16::MAX));
     if let (Some(looks), Some(began)) = (looks, &stage.started_at) {
         if reached < looks.planned {
-            let at = looks.earliest(began.0, reached + 1);
-            told.push(format!(
-                "Look {} of {} decides next: due {}, and later if devices report late.",
-                reached + 1,
-                looks.planned,
-                when(at, now)
-            ));
+            let (look, planned) = (reached + 1, looks.planned);
+            let at = looks.earliest(began.0, look);
+            told.push(match until(at, now) {
+                Some(due) => {
+                    format!("Look {look} of {planned} decides next: due {due}, and later if devices report late.")
+                }
+                None => format!(
+                    "Look {look} of {planned} decides next: it was due at {} and waits for reports of devices.",
+                    moment(at)
+                ),
+            });
         } else {
             told.push(format!("All {} planned looks of the stage are over.", looks.planned));
         }
@@ -89,7 +90,10 @@ fn progress(rollout: &Rollout, looks: Option<&Looks>, now: Timestamp) -> Vec<Str
             Some(next) => format!("a Healthy verdict starts stage {}", next.name),
             None => "a Healthy verdict ends the rollout".to_owned(),
         };
-        told.push(format!("The bake time is over {}; then {then}.", when(end.0, now)));
+        told.push(match until(end.0, now) {
+            Some(end) => format!("The bake time is over {end}; then {then}."),
+            None => format!("The bake time was over at {}; {then}.", moment(end.0)),
+        });
     }
     if let Some(deadline) = &stage.deadline_at {
         let then = match rollout.spec.on_undecided {
@@ -97,7 +101,10 @@ fn progress(rollout: &Rollout, looks: Option<&Looks>, now: Timestamp) -> Vec<Str
             UndecidedPolicy::Promote => "goes on without a verdict",
             UndecidedPolicy::RollBack => "takes the version back",
         };
-        told.push(format!("Without a verdict it {then} {}.", when(deadline.0, now)));
+        told.push(match until(deadline.0, now) {
+            Some(deadline) => format!("Without a verdict it {then} {deadline}."),
+            None => format!("The deadline was at {}: without a verdict it {then}.", moment(deadline.0)),
+        });
     }
     told
 }

@@ -35,7 +35,7 @@ fn sample(number: i64, phase: &str) -> Rollout {
             "slos": [
                 {"name": "errors", "metric": "ErrorRate", "threshold": "1%"},
                 {"name": "slow", "metric": "LatencyP95", "threshold": "500ms"},
-                {"name": "drift", "metric": "PredictionDrift", "threshold": "0.2"},
+                {"name": "drift", "metric": "FeaturePsi", "feature": "vibration", "threshold": "0.2"},
             ],
         },
         "status": {
@@ -45,6 +45,7 @@ fn sample(number: i64, phase: &str) -> Rollout {
             "counts": {"eligible": number * 4, "reachable": number * 3, "offered": number * 3, "downloaded": number * 2,
                        "activated": number + 2, "confirmed": number, "failed": 1, "incompatible": 2, "ownTrouble": 3,
                        "silentAfterActivation": 4, "unreachable": number},
+            "watch": {"windows": number * 24, "levelPercent": number % 101, "state": ""},
             "judge": {"errorBudgetPpm": 10_000, "spentPpm": number, "looks": 2},
             "verdicts": [verdict("slow", "Undecided", None), verdict("errors", "Healthy", Some("1.3"))],
             "margins": [{"stage": "early", "marginPpm": 5_000_000, "basis": "Planner"}],
@@ -99,8 +100,8 @@ fn numbers_are_those_of_the_object(rollout: &Rollout) -> usize {
 
 #[test]
 fn each_number_on_a_page_is_that_of_the_status() {
-    // The message, eleven counts, three of the budget, and of two verdicts all that they have.
-    assert_eq!(numbers_are_those_of_the_object(&sample(20, "Progressing")), 1 + 11 + 3 + 8 + 9);
+    // The message, eleven counts, three of the budget, two of the watch, and of two verdicts all that they have.
+    assert_eq!(numbers_are_those_of_the_object(&sample(20, "Progressing")), 1 + 11 + 3 + 2 + 8 + 9);
 }
 
 proptest! {
