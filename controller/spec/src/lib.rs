@@ -72,7 +72,7 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
         Some(text) => duration("spec.observe.reportEvery", text)?,
         None => 0,
     };
-    let objectives = objective::objectives(spec, version)?;
+    let objectives = objective::objectives(spec, window_ms, version)?;
     let indicators = objectives.iter().map(|o| o.indicator.clone()).collect();
     let silent_after_ms = silent_after_ms(window_ms, report_every_ms);
     let error_budget_ppm = percent("spec.errorBudget", &spec.error_budget)?;
