@@ -3,6 +3,7 @@
 #![allow(
     clippy::expect_used,
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     missing_docs,
     reason = "a measurement, which needs a clock"
 )]
