@@ -21,6 +21,9 @@ kubectl --kubeconfig "$MODELFLEET_KUBECONFIG" apply -k manifests >/dev/null
 cargo test --workspace --locked --features real-parts,api-server \
   --test server --test against_a_server --test whole -- --test-threads=1
 
+# The pages in a real browser.
+tests/dashboard.sh
+
 # What a stranger copies from the README.
 tests/first_rollout.sh
 

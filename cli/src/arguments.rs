@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterFlags;
 use crate::commands::{
-    abort, broker_acl, completion, diff, enrol, explain, history, hold, judge, keygen, lineage, lint, pause,
-    pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
+    abort, broker_acl, completion, dashboard, device, devices, diff, enrol, explain, failures, history, hold,
+    install, judge, keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry,
+    set_aside, simulate, status, trust, tune,
 };
 use crate::outcome::EXIT_CODES;
 use crate::register::arguments::RegisterArguments;
@@ -28,6 +29,8 @@ pub struct Arguments {
 pub enum Command {
     /// Upload a model and create its ModelVersion.
     Register(Box<RegisterArguments>),
+    /// Say what an installation lacks, or make the keys, certificates and passwords that it needs.
+    Install(Box<install::InstallArguments>),
     /// Create a pair of keys for signing models.
     Keygen(keygen::KeygenArguments),
     /// Create signed device cards, which vouch for the labels of devices.
@@ -60,8 +63,20 @@ pub enum Command {
     Release(release::ReleaseArguments),
     /// Take a device that is gone for good out of the fleet, or take it back.
     Retire(retire::RetireArguments),
+    /// Show fleets, rollouts, models, alarms and devices in the browser, read only.
+    Dashboard(dashboard::DashboardArguments),
+    /// List devices, with what they run and why they failed.
+    Devices(devices::DevicesArguments),
+    /// Show one device: what it runs, its newest windows, and what changed on it last.
+    Device(device::DeviceArguments),
+    /// Show why devices failed, by reason.
+    Failures(failures::FailuresArguments),
     /// List the versions of a model with stage, digest, author and age.
     History(history::HistoryArguments),
+    /// Report what a model did: accuracy, errors, latency and drift, from the history that the controller keeps.
+    Report(Box<report::ReportArguments>),
+    /// Work out what a threshold costs, and how many false alarms a specificity means.
+    Tune(tune::TuneArguments),
     /// Compare two versions of a model: inputs, outputs, metrics, features, needs and origin.
     Diff(diff::DiffArguments),
     /// Show where versions come from, which rollouts carried them, and where they run now.

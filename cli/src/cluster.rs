@@ -1,12 +1,14 @@
 //! The API server: which one, which namespace, and what its refusals mean.
 
 use std::fmt::Debug;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::path::PathBuf;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use clap::Args;
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Api, Client, Config, Resource};
@@ -142,6 +144,36 @@ impl Cluster {
         Ok(Cluster { client, namespace })
     }
 
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The same API server, another namespace.
+    #[must_use]
+    pub fn of_namespace(&self, namespace: &str) -> Cluster {
+        Cluster { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
+    /// The objects of a kind that belongs to no namespace.
+    #[must_use]
+    pub fn cluster_wide<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        Api::all(self.client.clone())
+    }
+
+    /// The objects of a kind in all namespaces.
+    #[must_use]
+    pub fn everywhere<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        Api::all(self.client.clone())
+    }
+
     /// The objects of a kind in the namespace.
     #[must_use]
     pub fn api<K>(&self) -> Api<K>
@@ -149,6 +181,55 @@ impl Cluster {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+}
+
+/// The token by which the API server knows the user; `None`: it knows the user by a certificate. A program that the kubeconfig
+/// names for it is run.
+///
+/// # Errors
+/// When the kubeconfig cannot be used, or its program gives no token.
+pub async fn bearer_token(flags: &ClusterFlags) -> Result<Option<String>, ClusterError> {
+    let config = config(flags).await?;
+    let Some(layer) = config.auth_layer().map_err(ClusterError::Client)? else { return Ok(None) };
+    // The client library alone knows how a kubeconfig leads to a token, and tells it to a request: one that is sent nowhere.
+    let client = ClientBuilder::new(NowhereSent, String::new()).with_layer(&layer).build();
+    let answer = client.send(http::Request::new(Body::empty())).await.map_err(ClusterError::Client)?;
+    let told = answer.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    Ok(told.and_then(|told| told.strip_prefix("Bearer ")).map(str::to_owned))
+}
+
+/// Answers a request with its own header `Authorization`.
+#[derive(Clone)]
+struct NowhereSent;
+
+impl tower_service::Service<http::Request<Body>> for NowhereSent {
+    type Response = http::Response<Body>;
+    // What the layers before it may fail with.
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Ready<Result<http::Response<Body>, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let mut answer = http::Response::new(Body::empty());
+        if let Some(told) = request.headers().get(http::header::AUTHORIZATION) {
+            answer.headers_mut().insert(http::header::AUTHORIZATION, told.clone());
+        }
+        ready(Ok(answer))
+    }
+}
+
+/// The namespace that a command is about, without asking the API server.
+///
+/// # Errors
+/// When none is named, and there is no kubeconfig to say one.
+pub async fn namespace(flags: &ClusterFlags) -> Result<String, ClusterError> {
+    match &flags.namespace {
+        Some(namespace) => Ok(namespace.clone()),
+        None => Ok(config(flags).await?.default_namespace),
     }
 }
 
@@ -213,6 +294,32 @@ mod tests {
         let message = "no such\nthing".to_owned();
         let status = Status { code, message, details: Some(details), ..Status::default() };
         refused("read rollout x".to_owned(), "rollouts", &status).to_string()
+    }
+
+    /// The token of a kubeconfig whose user is described so.
+    async fn token_of(user: &str) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kubeconfig");
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+             clusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:1'}}}}]\n\
+             contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nusers: [{{name: u, user: {user}}}]\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let flags = ClusterFlags { kubeconfig: Some(file), ..ClusterFlags::default() };
+        bearer_token(&flags).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_token_is_found_where_the_kubeconfig_has_it() {
+        crate::tls::use_ring();
+        assert_eq!(token_of("{token: abc}").await.as_deref(), Some("abc"));
+        assert_eq!(token_of("{}").await, None);
+        let answer = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"made"}}"#;
+        let program = format!(
+            "{{exec: {{apiVersion: client.authentication.k8s.io/v1, command: echo, args: ['{answer}'], interactiveMode: Never}}}}"
+        );
+        assert_eq!(token_of(&program).await.as_deref(), Some("made"));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! `kubectl modelfleet`: registers model versions, shows and steers rollouts.
 //!
 //! The plugin is a convenience: everything that it changes is a plain spec field that `kubectl patch` changes
-//! as well. It needs a running API server and no running controller.
+//! as well. It needs a running API server and no running controller, but for questions about devices.
 
 pub mod arguments;
 pub mod cluster;
 pub mod commands;
+pub mod costs_file;
+pub mod dashboard;
 pub mod decimal;
+pub mod device_client;
 pub mod device_order;
 pub mod key_file;
 pub mod manifest;

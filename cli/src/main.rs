@@ -6,8 +6,9 @@ use anyhow::Result;
 use clap::Parser;
 use modelfleet_cli::arguments::{Arguments, Command};
 use modelfleet_cli::commands::{
-    abort, broker_acl, completion, diff, enrol, explain, history, hold, judge, keygen, lineage, lint, pause,
-    pin, plan, promote, release, resume, retire, retry, set_aside, simulate, status, trust,
+    abort, broker_acl, completion, dashboard, device, devices, diff, enrol, explain, failures, history, hold,
+    install, judge, keygen, lineage, lint, pause, pin, plan, promote, release, report, resume, retire, retry,
+    set_aside, simulate, status, trust, tune,
 };
 use modelfleet_cli::outcome::Outcome;
 use modelfleet_cli::printing::AnswerError;
@@ -46,6 +47,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
     runtime.block_on(async {
         Ok(match arguments.command {
             Command::Register(arguments) => register::run(cluster, &arguments).await?,
+            Command::Install(arguments) => install::run(cluster, &arguments).await?,
             Command::Keygen(arguments) => keygen::run(&arguments)?,
             Command::Enrol(arguments) => enrol::run(cluster, &arguments)?,
             Command::Trust(arguments) => trust::run(cluster, &arguments).await?,
@@ -62,7 +64,13 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Command::Release(arguments) => release::run(cluster, &arguments).await?,
             Command::Retire(arguments) => retire::run(cluster, &arguments).await?,
             Command::SetAside(arguments) => set_aside::run(cluster, &arguments).await?,
+            Command::Dashboard(arguments) => dashboard::run(cluster, &arguments).await?,
+            Command::Devices(arguments) => devices::run(cluster, &arguments).await?,
+            Command::Device(arguments) => device::run(cluster, &arguments).await?,
+            Command::Failures(arguments) => failures::run(cluster, &arguments).await?,
             Command::History(arguments) => history::run(cluster, &arguments).await?,
+            Command::Report(arguments) => report::run(cluster, &arguments).await?,
+            Command::Tune(arguments) => tune::run(&arguments)?,
             Command::Diff(arguments) => diff::run(cluster, &arguments).await?,
             Command::Lineage(arguments) => lineage::run(cluster, &arguments).await?,
             Command::Lint(arguments) => lint::run(&arguments)?,

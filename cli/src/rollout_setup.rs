@@ -63,7 +63,14 @@ fn breach_share_ppm(field: &str, slo: &Slo) -> Result<u32, Problem> {
         Some(Reading::Quantile { ppm }) => WHOLE_PPM - ppm,
         Some(Reading::Ratio { .. }) if slo.metric.bad_below() => WHOLE_PPM - share,
         Some(Reading::Ratio { .. }) => share,
-        Some(Reading::Rate { .. } | Reading::Distance(_) | Reading::Highest(_)) | None => WHOLE_PPM / 2,
+        Some(
+            Reading::Rate { .. }
+            | Reading::Mean { .. }
+            | Reading::RootMean { .. }
+            | Reading::Distance(_)
+            | Reading::Highest(_),
+        )
+        | None => WHOLE_PPM / 2,
     })
 }
 

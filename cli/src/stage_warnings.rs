@@ -3,6 +3,7 @@
 use modelfleet_evidence::LookPlan;
 use modelfleet_judge::sizing::{NO_CONTROLS, can_show, fewest_canaries, fewest_fleet, stage_share_ppb};
 use modelfleet_protocol::draw::{Floor, Target};
+use modelfleet_protocol::membership::LISTED_MAX;
 use modelfleet_rollout::Stage;
 use modelfleet_simulation::{Objective, Setup};
 
@@ -40,6 +41,18 @@ pub fn no_bake(stages: &[Stage], index: usize, window_ms: u64) -> Option<String>
             "the stage ends as soon as most of its devices have reported {windows} windows of {} (limits.minWindows): that is too little \
              to find anything but great harm, and the stage may pass unjudged, because too few events were seen; set bake",
             length(window_ms)
+        )
+    })
+}
+
+/// A number of devices that is too large to list is a bound: it grows when devices join.
+#[must_use]
+pub fn grows(stage: &Stage) -> Option<String> {
+    let Target::Count(devices) = stage.target else { return None };
+    (devices > LISTED_MAX as u64).then(|| {
+        format!(
+            "a number above {LISTED_MAX} grows with the fleet, because so many devices cannot be listed: when as many devices join \
+             as there are now, twice as many have the version; to say so plainly, use a percentage"
         )
     })
 }
@@ -145,6 +158,13 @@ mod tests {
         assert!(no_bake(&stages[..1], 0, 3_600_000).is_none());
         let said = no_bake(&stages[3..], 0, 3_600_000).unwrap_or_default();
         assert!(said.contains("5 windows of 1 hour") && said.contains("unjudged"), "{said}");
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_to_list_is_warned_of() {
+        let of = |target| grows(&Setup::stage("early", target, 60));
+        assert_eq!((of(Target::Count(512)), of(Target::Ppm(900_000))), (None, None));
+        assert!(of(Target::Count(513)).is_some_and(|text| text.contains("grows with the fleet")));
     }
 
     #[test]

@@ -15,10 +15,12 @@ use modelfleet_model::decide_rollouts::{Decided, RolloutOutcome};
 use modelfleet_model::objects::key_of;
 use modelfleet_model::rollout_status::rollout_status;
 use modelfleet_model::status;
+use modelfleet_model::status::event_sinks::with_event_sinks;
 use modelfleet_model::status::problem::{minimal, tell_refused};
 use modelfleet_model::version_status::version_edits;
 use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::time::Time;
+use modelfleet_rollout::Phase;
 use serde_json::json;
 
 use crate::context::Context;
@@ -26,7 +28,7 @@ use crate::error::Error;
 use crate::metrics::{RolloutLabels, RolloutNumbers};
 use crate::model_metrics::ArmNames;
 
-pub use events::{announce, subject, tell_events};
+pub use events::{announce, subject, tell_events, tell_sinks};
 pub use finalizer::let_go;
 pub use versions::{tell_floors, write_status as write_version_status};
 
@@ -54,6 +56,9 @@ pub async fn apply(
     }
     let generation = rollout.metadata.generation;
     let after = rollout_status(outcome, rollout.status.as_ref(), plan, generation, now);
+    // With the decisions that are not told yet: a process that ends now leaves both.
+    let (progress, troubles) = (ctx.telling.progress(&rollout), ctx.telling.troubles(&rollout));
+    let after = with_event_sinks(after, progress, &troubles, rollout.status.as_ref(), now);
     show(ctx, &rollout, &after);
     let seen = outcome.result.as_ref().ok().and_then(|decided| decided.seen.as_ref());
     if let Some(seen) = seen.filter(|seen| seen.whole) {
@@ -66,6 +71,10 @@ pub async fn apply(
     }
     if let Ok(decided) = &outcome.result {
         show_values(ctx, objects, &rollout, decided);
+        // Between two looks what was shown stays.
+        if decided.watched.is_some() || decided.memory.state.phase != Phase::Succeeded {
+            ctx.metrics.watch.show(&rollout_labels(&rollout), decided.watched.as_ref());
+        }
     }
     send_status(ctx, &rollout, after, now).await
 }

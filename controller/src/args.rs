@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::logging::LogFormat;
+
 /// Rolls machine-learning models out to fleets of devices, and rolls them back when they do harm.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -60,9 +62,27 @@ pub struct BrokerArgs {
     pub mqtt_client_key: Option<PathBuf>,
 }
 
+/// What is told of the process itself.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// The form of the log: `json`, one object on each line with the id of its trace, or `text`.
+    #[arg(long, env = "MODELFLEET_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+    /// File that says which lines are logged, such as info,modelfleet_controller::telling=debug. It counts instead of RUST_LOG, and
+    /// is read again when it changes. Default: RUST_LOG.
+    #[arg(long, env = "MODELFLEET_LOG_FILTER_FILE")]
+    pub log_filter_file: Option<PathBuf>,
+    /// Collector of traces (OTLP over HTTP, JSON), such as http://collector:4318. Default: traces are sent nowhere.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+}
+
 /// How to run.
 #[derive(Debug, Args)]
 pub struct Settings {
+    /// What is told of the process itself.
+    #[command(flatten)]
+    pub log: LogArgs,
     /// Where the broker is, and by what it knows us.
     #[command(flatten)]
     pub broker: BrokerArgs,
@@ -102,8 +122,9 @@ pub struct Settings {
     /// Address of /healthz, /readyz, /metrics and /malformed.
     #[arg(long, env = "MODELFLEET_HTTP_ADDR", default_value = "0.0.0.0:8080")]
     pub http_addr: SocketAddr,
-    /// Address for /metrics and /malformed over TLS, such as 0.0.0.0:8443. They are then served there alone, and to those only
-    /// whose token the API server knows and who may get the path. Default: at --http-addr, to all.
+    /// Address for /metrics, /malformed and the devices over TLS, such as 0.0.0.0:8443. They are then served there alone, and to
+    /// those only whose token the API server knows and who may get them. Default: the first two at --http-addr, to all, and no
+    /// devices.
     #[arg(long, env = "MODELFLEET_METRICS_TLS", requires = "metrics_cert", value_name = "ADDRESS")]
     pub metrics_tls: Option<SocketAddr>,
     /// File with the certificate for that address (PEM). Both files are read again for every connection.
@@ -129,10 +150,44 @@ pub struct Settings {
     /// How long a plan lets devices start something new, in hours. The controller renews plans after half of this time.
     #[arg(long, env = "MODELFLEET_PLAN_LIFETIME_HOURS", default_value_t = 168, value_parser = clap::value_parser!(u64).range(1..=8760))]
     pub plan_lifetime_hours: u64,
+    /// Where transitions of rollouts are told, as CloudEvents: a URL, or slack=URL or alertmanager=URL for receivers of that kind;
+    /// may be repeated, up to four times. docs/events.md describes the events. Default: they are told nowhere.
+    #[arg(
+        long = "event-sink",
+        env = "MODELFLEET_EVENT_SINKS",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub event_sinks: Vec<String>,
+    /// File with the key that signs events to the sinks of --event-sink: at least 16 bytes, or base64 after whsec_. Read again for
+    /// each event. Default: events are not signed.
+    #[arg(long, env = "MODELFLEET_EVENT_SINK_KEY_FILE")]
+    pub event_sink_key_file: Option<PathBuf>,
+    /// Let event sinks be at link-local addresses, where clouds keep the credentials of machines.
+    #[arg(long, env = "MODELFLEET_ALLOW_LINK_LOCAL_SINKS")]
+    pub allow_link_local_sinks: bool,
     /// Folder for recordings of what the judge was asked and answered: for each rollout a file of at most 64 MiB, and the
     /// file before it. `kubectl modelfleet judge replay FILE` judges them again. Default: nothing is recorded.
     #[arg(long, env = "MODELFLEET_RECORD_DIR")]
     pub record_dir: Option<PathBuf>,
+    /// Address below which closed windows are kept as Parquet files: file:///folder, or that of an object store such as
+    /// s3://bucket/history. `kubectl modelfleet report` reads them. Default: nothing is kept.
+    #[arg(long, env = "MODELFLEET_HISTORY", value_name = "URL")]
+    pub history: Option<String>,
+    /// How often history is written, in seconds.
+    #[arg(long, env = "MODELFLEET_HISTORY_INTERVAL_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub history_interval_seconds: u64,
+    /// How long after its end a window counts as closed, in seconds: devices that are slower are in history, but not in what
+    /// remote write sends.
+    #[arg(long, env = "MODELFLEET_WINDOW_LATENESS_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86400))]
+    pub window_lateness_seconds: u64,
+    /// Address of a Prometheus, or another receiver of remote write, that gets each closed window once and with its own time,
+    /// such as http://prometheus:9090/api/v1/write. Default: nothing is sent.
+    #[arg(long, env = "MODELFLEET_REMOTE_WRITE", value_name = "URL")]
+    pub remote_write: Option<String>,
+    /// File with the bearer token for that address. Read again for every request.
+    #[arg(long, env = "MODELFLEET_REMOTE_WRITE_TOKEN_FILE", requires = "remote_write")]
+    pub remote_write_token_file: Option<PathBuf>,
     /// Most devices in memory; further devices are refused and counted.
     #[arg(long, env = "MODELFLEET_DEVICES_MAX", default_value_t = 2_000_000)]
     pub devices_max: usize,

@@ -17,6 +17,7 @@ use crate::fleets::Fleets;
 use crate::metrics::Metrics;
 use crate::mqtt::Outbox;
 use crate::records::Records;
+use crate::telling::Telling;
 use crate::work::Work;
 use crate::write_cache::WriteCache;
 
@@ -48,6 +49,8 @@ pub struct Context {
     pub work: Work,
     /// Orders of single devices.
     pub orders: DeviceOrders,
+    /// Tells event sinks.
+    pub telling: Telling,
     /// Numbers for Prometheus.
     pub metrics: Metrics,
     /// Where looks are recorded, if they are.

@@ -1,7 +1,9 @@
 //! Health and numbers over HTTP: `/healthz`, `/readyz`, `/metrics`, and `/malformed` with the sample of unreadable
-//! messages. Nothing here changes anything.
+//! messages; over TLS the devices too. Nothing here changes anything.
 
+mod devices;
 pub mod reviewed;
+mod rights;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,8 +38,8 @@ pub enum HttpError {
         #[source]
         source: std::io::Error,
     },
-    /// The certificate of the metrics cannot be used.
-    #[error("serve metrics over TLS")]
+    /// The certificate cannot be used.
+    #[error("serve metrics and devices over TLS")]
     Certificate(#[from] reviewed::CertificateError),
     /// The listener broke.
     #[error("serve http")]

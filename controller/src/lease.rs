@@ -33,7 +33,7 @@ const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often a leader renews, and others look.
 const RETRY: Duration = Duration::from_secs(2);
 /// Name of the Lease.
-const NAME: &str = "modelfleet-controller";
+pub const NAME: &str = "modelfleet-controller";
 /// The annotation of the Lease with the epoch of its leader; after its release, with the highest epoch that it has met.
 const EPOCH: &str = "modelfleet.io/epoch";
 

@@ -17,16 +17,22 @@ use modelfleet_controller::clock::Clock;
 use modelfleet_controller::context::Context;
 use modelfleet_controller::device_orders::{self, DeviceOrders};
 use modelfleet_controller::fleets::Fleets;
+use modelfleet_controller::history::remote_write::RemoteWrite;
+use modelfleet_controller::history::store::HistoryStore;
+use modelfleet_controller::history::{self, Sinks};
 use modelfleet_controller::http::reviewed::Reviewed;
 use modelfleet_controller::http::{self, Shown, Stand};
 use modelfleet_controller::lease::Election;
 use modelfleet_controller::lease::fence::{FencedOutbox, fenced_client};
 use modelfleet_controller::lease::tenure::Tenure;
+use modelfleet_controller::logging::Log;
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::{self, BrokerSettings};
 use modelfleet_controller::records::Records;
 use modelfleet_controller::registry::check_queue::CheckQueue;
 use modelfleet_controller::run::{self, Scope};
+use modelfleet_controller::telling::settings::of_flags;
+use modelfleet_controller::telling::{Sink, Telling};
 use modelfleet_controller::trust::{self as trust_document, TrustEnd, TrustFiles};
 use modelfleet_controller::verify_artifact;
 use modelfleet_controller::work::Work;
@@ -54,11 +60,19 @@ fn main() -> anyhow::Result<()> {
         Command::CheckBroker { broker, messages } => return check_broker(&broker, messages),
         Command::Run(settings) => *settings,
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube_runtime=warn"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
     use_ring()?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(start(settings))
+    let (metrics, identity) = (Metrics::new(), settings.identity.clone().unwrap_or_else(own_name));
+    let log = Log::begin(&settings.log, &identity, &metrics.traces)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut logs = log.run(&stop);
+        let ended = start(settings, identity, metrics, stop.clone()).await;
+        stop.cancel();
+        // The last spans go out.
+        while logs.join_next().await.is_some() {}
+        ended
+    })
 }
 
 fn use_ring() -> anyhow::Result<()> {
@@ -78,23 +92,28 @@ fn check_broker(broker: &BrokerArgs, messages: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start(settings: Settings) -> anyhow::Result<()> {
-    let stop = CancellationToken::new();
+async fn start(
+    settings: Settings,
+    identity: String,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     tokio::spawn(on_signal(stop.clone()));
-    let shown = Shown { metrics: Metrics::new(), stand: Arc::default() };
+    let shown = Shown { metrics, stand: Arc::default() };
     // The server outlives `stop` a little: the last scrape sees the end.
     let open = settings.metrics_tls.is_none();
     let serve = http::serve(settings.http_addr, shown.clone(), open, stop.clone());
     let server = tokio::spawn(run::vital(stop.clone(), serve));
     // Before anything waits: what is wrong with the files is told at once.
     trust_document(&settings)?;
+    event_sinks(&settings)?;
     let config = kube::Config::infer().await.context("find the API server")?;
     let client = api_client(config.clone())?;
     let reviewed = reviewed(&settings).map(|at| {
-        let serve = http::reviewed::serve(at, shown.clone(), client.clone(), stop.clone());
+        let lease = settings.lease_namespace.clone();
+        let serve = http::reviewed::serve(at, shown.clone(), client.clone(), lease, stop.clone());
         tokio::spawn(run::vital(stop.clone(), serve))
     });
-    let identity = settings.identity.clone().unwrap_or_else(own_name);
     let mut election = Election::new(client.clone(), &settings.lease_namespace, &identity, Clock::system())
         .above(settings.epoch_above);
     if !reached(&client, &stop).await {
@@ -207,6 +226,7 @@ async fn lead(
 ) -> anyhow::Result<()> {
     // Whatever ends these tasks ends the process, and the next leader goes on.
     let _end = stop.clone().drop_guard();
+    let sinks = sinks(&settings)?;
     let (publisher, broker) = mqtt::prepare(&broker_settings(&settings.broker, identity)?)?;
     let broker = if settings.trust_document.is_some() { broker.with_trust() } else { broker };
     let clock = Clock::system();
@@ -216,6 +236,9 @@ async fn lead(
     let fleets = Fleets::new(signer.verifying_key(), settings.devices_max, settings.fleet_devices_max);
     let fleets = fleets.enrolling(enrolment(&settings)?);
     let (trust_files, fleets) = trusting(&settings, fleets)?;
+    let work = Work::new(clock.clone());
+    let metrics = &shown.metrics;
+    let telling = telling(&settings, &clients.api, (&work, &clock, metrics), stop.clone())?;
     let ctx = Arc::new(Context {
         client: clients.api,
         rollouts,
@@ -230,8 +253,9 @@ async fn lead(
         epoch: term.epoch,
         seen_epoch: term.seen,
         plan_lifetime_ms: settings.plan_lifetime_hours.saturating_mul(HOUR_MS),
-        work: Work::new(clock.clone()),
+        work,
         orders: DeviceOrders::default(),
+        telling,
         clock,
         metrics: shown.metrics.clone(),
         records: settings.record_dir.as_deref().map(Records::open).transpose()?,
@@ -265,16 +289,48 @@ async fn lead(
     let look = tokio::spawn(trust_document::watch(Arc::clone(&ctx), trust_files, stop.clone()));
     let orders = device_orders::run(Arc::clone(&ctx), stop.clone());
     let orders = tokio::spawn(run::vital(stop.clone(), orders));
+    // How it ends changes nothing for any rollout: it is not vital.
+    let windows = tokio::spawn(history::run(Arc::clone(&ctx), sinks, stop.clone()));
     run::work(Arc::clone(&ctx), stop).await;
     end(watches).await.context("a watch")?;
     listener.await.context("the broker's task")?;
     orders.await.context("the task of single devices")?;
     registry.await.context("the registry's task")?;
     look.await.context("the task that looks at the trust file")?;
+    windows.await.context("the task of closed windows")?;
     match ctx.fleets.trust_end() {
         Some(end) => Err(end.clone().into()),
         None => Ok(()),
     }
+}
+
+/// What tells event sinks.
+fn telling(
+    settings: &Settings,
+    client: &Client,
+    (work, clock, metrics): (&Work, &Clock, &Metrics),
+    stop: CancellationToken,
+) -> anyhow::Result<Telling> {
+    let sinks = event_sinks(settings)?;
+    let (client, link_local) = (client.clone(), settings.allow_link_local_sinks);
+    Ok(Telling::new(sinks, link_local, client, work.clone(), clock.clone(), metrics, stop)?)
+}
+
+fn event_sinks(settings: &Settings) -> anyhow::Result<Vec<Sink>> {
+    let (flags, key_file) = (&settings.event_sinks, settings.event_sink_key_file.as_deref());
+    Ok(of_flags(flags, key_file, settings.allow_link_local_sinks)?)
+}
+
+/// Where closed windows go.
+fn sinks(settings: &Settings) -> anyhow::Result<Sinks> {
+    let open = |address: &String| HistoryStore::open(address, &store_options(settings));
+    let new = |url: &String| RemoteWrite::new(url, settings.remote_write_token_file.clone());
+    Ok(Sinks {
+        history: settings.history.as_ref().map(open).transpose()?,
+        remote_write: settings.remote_write.as_ref().map(new).transpose()?,
+        interval: Duration::from_secs(settings.history_interval_seconds),
+        lateness: Duration::from_secs(settings.window_lateness_seconds),
+    })
 }
 
 /// The fleets with the trust document, and the files to look at again, if there are some.
@@ -403,12 +459,18 @@ fn enrolment(settings: &Settings) -> anyhow::Result<Enrolment> {
     Ok(Enrolment { keys, required: settings.require_enrolled })
 }
 
-fn publishers(settings: &Settings) -> anyhow::Result<verify_artifact::Trust> {
+/// Options of the object stores, from the environment and from flags.
+fn store_options(settings: &Settings) -> Vec<(String, String)> {
     let cloud = |name: &str| ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|prefix| name.starts_with(prefix));
     let from_environment = std::env::vars().filter(|(name, _)| cloud(name));
     let lower = |(name, value): (String, String)| (name.to_ascii_lowercase(), value);
     let mut store_options: Vec<(String, String)> = from_environment.map(lower).collect();
     store_options.extend(settings.store_options.iter().cloned());
+    store_options
+}
+
+fn publishers(settings: &Settings) -> anyhow::Result<verify_artifact::Trust> {
+    let store_options = store_options(settings);
     let statement_keys =
         settings.artifact_keys.iter().map(|key| publisher_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
     let minisign = |key: &ArtifactKey| minisign_verify::PublicKey::from_base64(key.as_str());

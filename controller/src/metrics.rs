@@ -3,8 +3,12 @@
 //! Labels are bounded: namespaces, rollouts and models that exist, and words of ours. A device is never a label.
 //! What belongs to a rollout goes with it.
 
+mod closed_windows;
 mod orders;
+pub mod telling;
+pub mod traces;
 mod trust;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,8 +25,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use closed_windows::{HistoryMetrics, RemoteWriteMetrics};
 pub use orders::OrderMetrics;
 pub use trust::TrustMetrics;
+pub use watch::WatchMetrics;
+
+use telling::TellingMetrics;
+use traces::TraceMetrics;
 
 use crate::model_metrics::ModelMetrics;
 
@@ -57,6 +66,8 @@ pub struct Metrics {
     pub trust: TrustMetrics,
     /// Orders of single devices.
     pub orders: OrderMetrics,
+    /// The watch over versions in production.
+    pub watch: WatchMetrics,
     /// Decisions by kind of event.
     pub decisions: Family<Labels, Counter>,
     /// Duration of reconciles.
@@ -87,8 +98,16 @@ pub struct Metrics {
     pub leader: Gauge,
     /// Artifact checks by result.
     pub artifact_checks: Family<Labels, Counter>,
+    /// Spans that were sent to a collector.
+    pub traces: TraceMetrics,
+    /// What was told to event sinks.
+    pub telling: TellingMetrics,
     /// What devices measured.
     pub models: ModelMetrics,
+    /// Writing of history.
+    pub history: HistoryMetrics,
+    /// Sending by remote write.
+    pub remote_write: RemoteWriteMetrics,
 }
 
 impl Default for Metrics {
@@ -158,9 +177,13 @@ impl Metrics {
         let messages: Family<Labels, Counter> = Family::default();
         let mut registry = Registry::with_prefix("modelfleet");
         let models = ModelMetrics::new(&mut registry);
+        let history = HistoryMetrics::new(&mut registry);
+        let remote_write = RemoteWriteMetrics::new(&mut registry);
         let metrics = Metrics {
             registry: Arc::new(Mutex::new(registry)),
             models,
+            history,
+            remote_write,
             info: Family::default(),
             phase: Family::default(),
             stage: Family::default(),
@@ -173,6 +196,9 @@ impl Metrics {
             spent: Family::default(),
             trust: TrustMetrics::default(),
             orders: OrderMetrics::default(),
+            telling: TellingMetrics::default(),
+            traces: TraceMetrics::default(),
+            watch: WatchMetrics::default(),
             decisions: Family::default(),
             reconcile_seconds: seconds(),
             reconcile_errors: Family::default(),
@@ -224,6 +250,9 @@ impl Metrics {
         );
         self.trust.register(&mut r);
         self.orders.register(&mut r);
+        self.telling.register(&mut r);
+        self.traces.register(&mut r);
+        self.watch.register(&mut r);
         r.register("decisions", "Transitions of rollouts by reason of their Event", self.decisions.clone());
         let duration = self.reconcile_seconds.clone();
         r.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, duration);
@@ -386,6 +415,7 @@ impl Metrics {
         self.left_out.remove(&at.with(&[]));
         self.other_plan.remove(&at.with(&[]));
         self.wrong_clocks.remove(&at.with(&[]));
+        self.watch.forget(at);
         for denominator in DENOMINATORS {
             self.devices.remove(&at.with(&[("denominator", denominator)]));
         }

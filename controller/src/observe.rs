@@ -35,7 +35,8 @@ pub fn observe(ctx: &Context, key: &Key) -> Snapshot {
     }
 }
 
-fn objects(ctx: &Context, key: &Key) -> ModelObjects {
+/// The objects of a model as the caches and our last writes have them.
+pub(crate) fn objects(ctx: &Context, key: &Key) -> ModelObjects {
     let (namespace, model) = (key.0.as_str(), key.1.as_str());
     let is_ours = |ns: Option<String>, of: &str| ns.as_deref() == Some(namespace) && of == model;
     let mut written = ctx.written();

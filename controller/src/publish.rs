@@ -8,6 +8,7 @@ use modelfleet_protocol::topic::{Channel, Topic};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::traces;
 use modelfleet_fleet::ledger::{Due, Key, Ledger};
 use modelfleet_model::plan::DesiredPlan;
 
@@ -99,6 +100,7 @@ fn send(
             ctx.publisher.publish_retained(topic, bytes.clone())?;
             ctx.metrics.plans.inc();
             log(topic, &plan, bytes.len());
+            traces::attempt::plan_sent(ctx, &key.0, &plan);
             ledger.note_sent(key, plan, bytes, now);
             Ok(Published { held: false, sent: true, wake: Some(now.after_ms(5_000)) })
         }

@@ -12,14 +12,23 @@ use modelfleet_model::decide_rollouts::{RolloutOutcome, Sampling};
 use modelfleet_model::{ModelDecision, ModelObjects, Snapshot, decide_model};
 use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::time::Time;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::apply::{self, in_use, marks};
 use crate::context::{Context, compute, unless};
 use crate::error::Error;
 use crate::observe::observe;
 use crate::publish::{Published, numbers, publish};
-use crate::trust;
+use crate::{traces, trust};
 use tally::Tally;
+
+/// A step of a reconcile in its trace.
+macro_rules! step {
+    ($name:literal) => {
+        tracing::error_span!(target: traces::TARGET, $name)
+    };
+}
 
 /// The longest that a reconcile may take: one that hangs would keep its model waiting for good.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -46,7 +55,22 @@ impl Done {
 /// # Errors
 /// When the API server or the outbox refuse or take too long; the same call repeats safely what was done.
 pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Done, Error> {
-    tokio::time::timeout(LONGEST, reconcile_at(ctx, key, ctx.now())).await.unwrap_or(Err(Error::Slow))
+    let span = tracing::error_span!(
+        target: traces::TARGET,
+        "reconcile",
+        trace_id = traces::new_trace_id(),
+        namespace = key.0.as_str(),
+        model = key.1.as_str(),
+        sent = Empty,
+        error = Empty,
+    );
+    let reconcile = tokio::time::timeout(LONGEST, reconcile_at(ctx, key, ctx.now()));
+    let done = reconcile.instrument(span.clone()).await.unwrap_or(Err(Error::Slow));
+    match &done {
+        Ok(done) => span.record("sent", done.sent),
+        Err(error) => span.record("error", with_causes(error)),
+    };
+    done
 }
 
 /// Reconciles one model. All of it happens at `now`, however long the writes take.
@@ -56,10 +80,12 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Done, Error> {
 pub async fn reconcile_at(ctx: &Context, key: &Key, now: Time) -> Result<Done, Error> {
     let mut tally = Tally::default();
     // Observe: the fleet is copied out, and its lock given back.
-    let snapshot = observe(ctx, key);
+    let snapshot = step!("observe").in_scope(|| observe(ctx, key));
     let held = snapshot.plan.clone();
     // Decide: an intervention of a person and a failure do not wait until a look is over.
-    let Some(decision) = decide(ctx, snapshot, now).await else { return Ok(Done::INTERRUPTED) };
+    let Some(decision) = decide(ctx, snapshot, now).instrument(step!("decide")).await else {
+        return Ok(Done::INTERRUPTED);
+    };
     let (held, objects) = (held.as_deref(), &decision.objects);
     tally.wake(decision.wake_at);
     // Apply: what keeps needed objects, then the rollout that the plan is for.
@@ -72,12 +98,13 @@ pub async fn reconcile_at(ctx: &Context, key: &Key, now: Time) -> Result<Done, E
     }
     tally.fail_each(marks::restore(ctx, objects, &decision.to_restore, now).await);
     tally.fail_each(in_use::hold(ctx, objects, &decision.rollouts, held).await);
-    let owner = apply_owner(ctx, key, &decision, now, &mut tally).await;
+    let owner = apply_owner(ctx, key, &decision, now, &mut tally).instrument(step!("apply")).await;
     // Publish: never before the status that the plan belongs to is stored.
-    let published = compute(|| send(ctx, key, &decision, owner, now, &mut tally));
+    let published =
+        step!("publish").in_scope(|| compute(|| send(ctx, key, &decision, owner, now, &mut tally)));
     // Report: the other rollouts, events, recordings, annotations, and what may go.
-    let stored = apply_others(ctx, &decision, owner, now, &mut tally).await;
-    finish(ctx, key, &stored, published, now, &mut tally).await;
+    let stored = apply_others(ctx, &decision, owner, now, &mut tally).instrument(step!("apply others")).await;
+    finish(ctx, key, &stored, published, now, &mut tally).instrument(step!("report")).await;
     tally.fail_each(marks::keep(ctx, objects, &stored).await);
     tally.fail_each(in_use::settle(ctx, objects, &stored, held, now).await);
     tally.fail_each(apply::tell_floors(ctx, &decision.floor_told, now).await);
@@ -208,6 +235,7 @@ async fn finish(
     for (outcome, stored) in outcomes {
         if *stored {
             apply::tell_events(ctx, outcome, now).await;
+            apply::tell_sinks(ctx, outcome);
             compute(|| record(ctx, key, outcome));
         }
         tally.note(apply::let_go(ctx, outcome, published.held, now).await);

@@ -16,11 +16,14 @@ use modelfleet_crds::model_version::{ModelVersionStatus, VersionStage};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::apply::write_version_status;
 use crate::context::Context;
 use crate::error::Error;
 use crate::metrics::label;
+use crate::traces;
 use crate::verify_artifact::{CheckError, Trust, check};
 use check_queue::CheckQueue;
 use check_schedule::CheckSchedule;
@@ -82,7 +85,20 @@ async fn examine(ctx: &Context, trust: &Trust, name: &Name, attempts: u32) -> Op
         return None;
     }
     let trust = &by_document(document.as_deref(), trust);
-    let result = check(trust, &object.spec).await;
+    let span = tracing::error_span!(
+        target: traces::TARGET,
+        "check artifact",
+        trace_id = traces::new_trace_id(),
+        namespace = name.0,
+        version = name.1,
+        bytes = object.spec.artifact.size_bytes,
+        error = Empty,
+    );
+    let result = check(trust, &object.spec).instrument(span.clone()).await;
+    if let Err(error) = &result {
+        span.record("error", with_causes(error));
+    }
+    drop(span);
     let word = match &result {
         Ok(_) => "Verified",
         Err(CheckError::Refuse { reason, .. }) => reason,

@@ -5,18 +5,26 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test may end where it stands")]
 
+#[path = "whole/devices.rs"]
+mod devices;
 #[path = "whole/fencing.rs"]
 mod fencing;
 #[path = "whole/fleet.rs"]
 mod fleet;
+#[path = "whole/history.rs"]
+mod history;
 #[path = "whole/metrics.rs"]
 mod metrics;
 #[path = "whole/plant.rs"]
 mod plant;
 #[path = "whole/single_devices.rs"]
 mod single_devices;
+#[path = "whole/telling.rs"]
+mod telling;
 #[path = "whole/trusted.rs"]
 mod trusted;
+#[path = "whole/watch.rs"]
+mod watch;
 
 use std::time::Duration;
 

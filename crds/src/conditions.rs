@@ -19,6 +19,9 @@ pub const STALLED: &str = "Stalled";
 /// Size, digest and header of a version's file were checked, and the signature if the controller has publishers' keys.
 pub const VERIFIED: &str = "Verified";
 
+/// The watch over a version in production has raised an alarm.
+pub const ALARM: &str = "Alarm";
+
 /// An order of one device is at the broker.
 pub const SENT: &str = "Sent";
 /// The device has taken its order.

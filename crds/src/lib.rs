@@ -1,4 +1,5 @@
-//! `ModelVersion`, `Rollout` and `DeviceOrder`: the Kubernetes types of Modelfleet, their schema and their rules.
+//! `ModelVersion`, `Rollout` and `DeviceOrder`: the Kubernetes types of Modelfleet, their schema and their rules; and what the
+//! controller answers about devices, which are no objects of Kubernetes.
 //!
 //! The crate holds no client and decides nothing. What a field means is written at the field, and `kubectl
 //! explain` prints the same words. Strings with a form of their own (durations, percents, decimals) have
@@ -6,6 +7,7 @@
 
 pub mod conditions;
 pub mod definitions;
+pub mod device_api;
 pub mod device_order;
 pub mod metric;
 pub mod model_version;

@@ -6,18 +6,22 @@
 mod default_slos;
 mod default_stages;
 mod delivery;
+mod notify;
 mod policy;
 mod slo;
 mod stage;
 pub mod status;
+mod watch;
 
 pub use default_slos::default_slos;
 pub use default_stages::default_stages;
 pub use delivery::{Fetch, FetchWindow, Observe, Probation, WindowTimezone};
+pub use notify::{NotifyKind, NotifySink};
 pub use policy::{RollbackPolicy, RollbackSettings, UndecidedPolicy};
 pub use slo::{BreachAction, JudgedBy, RelativeTo, Slo};
 pub use stage::{Approval, Stage, StageLimits, StageMode};
 pub use status::RolloutStatus;
+pub use watch::{AlarmAction, Watch};
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -159,6 +163,16 @@ pub struct RolloutSpec {
     #[serde(default)]
     pub rollback: RollbackSettings,
 
+    /// What is watched once the version is in production, and what an alarm does.
+    #[serde(default)]
+    pub watch: Watch,
+
+    /// Receivers of what happens to this rollout, at most 4, besides those of the controller. docs/events.md describes the events.
+    /// Default: none. Example: `[{kind: Slack, secretName: slack}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "atomic"))]
+    pub notify: Vec<NotifySink>,
+
     /// Pauses the rollout: no further device gets the version, and devices that have it keep it. Harm that is shown
     /// meanwhile still rolls it back. Default: `false`.
     #[serde(default)]
@@ -212,6 +226,8 @@ impl RolloutSpec {
             error_budget: default_error_budget(),
             on_undecided: UndecidedPolicy::default(),
             rollback: RollbackSettings::default(),
+            watch: Watch::default(),
+            notify: Vec::new(),
             paused: false,
             abort: false,
             promote: None,

@@ -13,6 +13,7 @@ mod python;
 pub mod request;
 mod stuck;
 mod tracked_stream;
+mod truth;
 mod versions;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,15 +21,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path as UrlPath, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use modelfleet_agent_core::recorder::key;
 use modelfleet_protocol::ids::ModelName;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +36,6 @@ use crate::engine::RunError;
 use crate::log::chain;
 use crate::serve::{Model, Models, PredictError};
 pub use access::AccessRules;
-use bodies::body;
 use connections::Service;
 
 /// Predictions are taken to be stuck when for so many times the time_limit none of a build has ended.
@@ -142,7 +139,8 @@ fn router(api: Api) -> Router {
         .route("/v2/models/{name}/versions/{version}", get(versions::about))
         .route("/v2/models/{name}/versions/{version}/ready", get(versions::ready))
         .route("/v2/models/{name}/versions/{version}/infer", post(versions::infer))
-        .route("/v2/models/{name}/feedback", post(feedback))
+        .route("/v2/models/{name}/truth", post(truth::tell).get(truth::quality))
+        .route("/v2/models/{name}/feedback", post(truth::feedback))
         .fallback(metadata::nothing_there)
         .method_not_allowed_fallback(metadata::wrong_method)
         .with_state(api)
@@ -181,32 +179,5 @@ impl Api {
     fn model(&self, name: &str) -> Result<Arc<Model>, Refusal> {
         let unknown = || Refusal(StatusCode::NOT_FOUND, format!("this device has no model {name:?}"));
         name.parse::<ModelName>().ok().and_then(|name| self.models.get(&name)).ok_or_else(unknown)
-    }
-}
-
-#[derive(Deserialize)]
-struct Feedback {
-    id: String,
-    truth: bool,
-}
-
-async fn feedback(
-    State(api): State<Api>,
-    UrlPath(name): UrlPath<String>,
-    request: Request,
-) -> Result<Json<Value>, Refusal> {
-    let model = api.model(&name)?;
-    let feedback: Feedback = serde_json::from_slice(&body(request).await?)
-        .map_err(|e| bad(format!("feedback has the form {{\"id\": ..., \"truth\": ...}}: {e}")))?;
-    if model.truth(key(&feedback.id), feedback.truth) {
-        Ok(Json(json!({"id": feedback.id})))
-    } else if let Some(instance) = model.live().filter(|instance| instance.build.decision.is_none()) {
-        let version = &instance.build.version;
-        let reason = format!(
-            "{name} {version} was registered without a decision, so there is no alarm to compare the truth with"
-        );
-        Err(Refusal(StatusCode::NOT_FOUND, reason))
-    } else {
-        Err(Refusal(StatusCode::NOT_FOUND, "no prediction of this id is known (any more)".into()))
     }
 }

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::fetch::Fetcher;
 use crate::mqtt::{HeldPlans, Link, LinkEvent, Outbox};
 use crate::probe::Probe;
-use crate::serve::{Models, Problem};
+use crate::serve::{Keeping, Models, Problem};
 use crate::store::Store;
 use activation::{Admitted, Outcome};
 use disk_space::DiskSpace;
@@ -104,7 +104,8 @@ impl Device {
         parts: Parts,
         stop: CancellationToken,
     ) -> (Arc<Models>, impl Future<Output = Result<(), DeviceError>> + Send) {
-        let models = Arc::new(Models::remembering(parts.predictions_remembered));
+        let kept = Keeping { limits: parts.truth_limits, dir: parts.store.truth() };
+        let models = Arc::new(Models::keeping(kept));
         let served = models.clone();
         (served, run(parts, models, stop))
     }
@@ -161,6 +162,8 @@ impl Device {
         if self.disk_space.is_available(self.store.dir()) {
             inputs.push(Input::RoomOnDisk);
         }
+        // What truth says of windows is on disk before they say it.
+        self.save_truth(false).await;
         for input in inputs {
             self.feed(input).await;
         }
@@ -190,6 +193,7 @@ impl Device {
                 }
             }
         }
+        self.save_truth(true).await;
         self.feed(Input::Stopping).await;
     }
 
@@ -249,6 +253,7 @@ async fn run(parts: Parts, models: Arc<Models>, stop: CancellationToken) -> Resu
     };
     let clock = Arc::new(clock);
     parts.certificate_time.follow(&clock);
+    models.follow(clock.clone());
     let mut device = Device {
         agent,
         clock,

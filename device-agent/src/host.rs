@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use modelfleet_agent_core::interface::{Identity, Limits};
 use modelfleet_agent_core::trust::{Keyring, RootKeys, TrustAnchor};
+use modelfleet_agent_core::truth::LedgerLimits;
 use modelfleet_protocol::envelope::KeyId;
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::plan::Fetch;
@@ -40,9 +41,6 @@ pub enum HostError {
     #[error("set up TLS")]
     Tls(#[from] TlsError),
 }
-
-/// Predictions of a model that are remembered for their ground truth, 32 bytes each.
-const PREDICTIONS_REMEMBERED: usize = 4096;
 
 /// What the devices of one process share.
 pub struct Host {
@@ -181,7 +179,7 @@ impl Host {
             store,
             probe: probe.with(self.loader.engines().processes()),
             memory_limit_bytes,
-            predictions_remembered: PREDICTIONS_REMEMBERED,
+            truth_limits: LedgerLimits::default(),
             connected: self.connected.clone(),
         }
     }

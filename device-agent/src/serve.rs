@@ -1,11 +1,13 @@
 //! Predictions. They do not pass through the device's event loop: they use the build that answers now, which is replaced in
 //! one atomic step, and are counted by the core's recorder.
 
+mod agreement;
 mod counting;
 mod models;
 mod reading;
 mod run_permits;
 mod shadow;
+mod truth;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,10 +24,12 @@ use tokio::sync::Notify;
 use crate::admit::Ready;
 use crate::engine::{RunError, bounded};
 use crate::tensor::NamedTensor;
+pub use agreement::Said;
 use counting::Observed;
-pub use models::{Models, Problem};
+pub use models::{Keeping, Models, Problem};
 pub use reading::{Reading, ReadingError};
 pub use run_permits::{RunPermit, RunPermits};
+use truth::Journals;
 
 /// A prediction hangs after so many times the time that it may take, and after the time below at the earliest.
 const HANGS_TIME_LIMITS: u32 = 4;
@@ -127,6 +131,7 @@ pub struct Model {
     live: ArcSwapOption<Instance>,
     shadow: ArcSwapOption<Instance>,
     recorders: [Mutex<Observed>; 2],
+    journals: Journals,
     /// The last build that answered. Its fallback is used while no build answers.
     last: ArcSwapOption<Build>,
     /// Why no build may answer, if none may.
@@ -136,10 +141,18 @@ pub struct Model {
 }
 
 impl Model {
-    fn new(name: ModelName, remembered: usize, alarmed: Arc<Notify>) -> Model {
+    fn new(name: ModelName, kept: &Keeping, alarmed: Arc<Notify>) -> Model {
         let (live, shadow, last, forbidden) = Default::default();
-        let recorders = [(); 2].map(|()| Mutex::new(Observed::remembering(remembered)));
-        Model { name, live, shadow, recorders, last, forbidden, alarmed }
+        let mut observed = [(); 2].map(|()| Observed::keeping(kept.limits));
+        let mut journals = Journals::default();
+        if let Some(dir) = &kept.dir {
+            let (opened, ledgers) = Journals::open(dir, &name, kept.limits);
+            journals = opened;
+            for (observed, ledger) in observed.iter_mut().zip(ledgers) {
+                observed.go_on_from(name.clone(), ledger);
+            }
+        }
+        Model { name, live, shadow, recorders: observed.map(Mutex::new), journals, last, forbidden, alarmed }
     }
 
     /// The model's name.
@@ -212,14 +225,10 @@ impl Model {
             time_limit,
             counted: &AtomicBool::new(false),
         });
-        if let Some(instance) = self.shadow.load().as_deref() {
-            self.run_shadow(&PredictionCall {
-                instance,
-                key,
-                inputs,
-                time_limit,
-                counted: &AtomicBool::new(false),
-            });
+        if let Some(shadow) = self.shadow.load().as_deref() {
+            let beside = instance.beside(inputs, &answer);
+            let counted = &AtomicBool::new(false);
+            self.run_shadow(&PredictionCall { instance: shadow, key, inputs, time_limit, counted }, &beside);
         }
         answer
     }
@@ -353,6 +362,13 @@ impl Instance {
                 bounded(sizes.fold(0, usize::saturating_add)).map(|()| outputs)
             }
         }
+    }
+
+    /// What it said of each row that it answered itself.
+    #[must_use]
+    pub fn beside(&self, inputs: &[NamedTensor], answer: &Result<Answer, PredictError>) -> Vec<Said> {
+        let own = answer.as_ref().ok().filter(|answer| !answer.fallback);
+        own.map_or_else(Vec::new, |answer| self.said(inputs, &answer.outputs))
     }
 
     /// The fallback's answer, or the error where there is none.

@@ -3,6 +3,7 @@
 mod lock;
 mod moved_aside;
 mod records;
+mod truth;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ pub(crate) use moved_aside::make_room_for_file;
 use moved_aside::make_room_for_folder;
 use records::Unread;
 pub use records::{Found, STATE, windows_record};
+pub use truth::TruthFile;
 
 /// Why the device's folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +120,12 @@ impl Store {
     #[must_use]
     pub fn plans(&self) -> Option<PathBuf> {
         self.durable.then(|| self.dir.join("plans"))
+    }
+
+    /// The folder for what is kept of predictions for their ground truth; `None`: as above.
+    #[must_use]
+    pub fn truth(&self) -> Option<PathBuf> {
+        self.durable.then(|| self.dir.join("truth"))
     }
 
     /// The folder.

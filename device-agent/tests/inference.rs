@@ -13,7 +13,7 @@ use modelfleet_agent::admit::Ready;
 use modelfleet_agent::api::{self, ApiError};
 use modelfleet_agent::config::Listen;
 use modelfleet_agent::engine::{Port, Ports, RunError, Session};
-use modelfleet_agent::serve::{Instance, Model, Models, Reading};
+use modelfleet_agent::serve::{Instance, Keeping, Model, Models, Reading};
 use modelfleet_agent::tensor::{Elements, NamedTensor};
 use modelfleet_agent_core::build::Build;
 use modelfleet_agent_core::interface::{Input, RecordingTarget, Role};
@@ -102,7 +102,7 @@ impl Bench {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (dir, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
-        let models = Arc::new(Models::remembering(16));
+        let models = Arc::new(Models::keeping(Keeping::default()));
         let model = models.entry(&MODEL.parse().unwrap());
         let (path, over) = (dir.path().to_owned(), stop.clone());
         let served = runtime.spawn(async move {
@@ -388,7 +388,7 @@ fn a_folder_that_cannot_be_written_takes_no_answers_away() {
         api::serve(
             &listen,
             &missing,
-            Arc::new(Models::remembering(1)),
+            Arc::new(Models::keeping(Keeping::default())),
             LONG,
             api::AccessRules::default(),
             over,

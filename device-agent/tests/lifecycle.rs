@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::plan::Mode;
 use modelfleet_protocol::state::{FailureCode, Phase};
@@ -179,9 +180,13 @@ fn a_shadow_is_counted_and_never_answers() {
     wait("a report of the shadow", || {
         assert_eq!(agent.predict(1)["model_version"], "1.0.0");
         let report = plant.console.report(&agent.id).filter(|r| r.digest == new.digest.0)?;
-        let requests: u64 =
-            report.windows.iter().filter_map(|w| w.counters.as_ref()).map(|c| c.requests).sum();
-        (requests > 0).then_some(())
+        let of = |count: fn(&Counters) -> u64| -> u64 {
+            report.windows.iter().filter_map(|w| w.counters.as_ref()).map(count).sum()
+        };
+        let (requests, compared, agreed) = (of(|c| c.requests), of(|c| c.compared), of(|c| c.agreed));
+        // It is the same reading each time: the two agree on all or on none.
+        assert!(agreed == compared || agreed == 0, "{agreed} of {compared}");
+        (requests > 0 && compared > 0).then_some(())
     });
 }
 

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::DeviceId;
 use crate::membership::{
-    Bound, CLAUSES_MAX, Clause, Membership, NAMED_MAX, Rank, STRATA_MAX, Stratum, rank, stratum_key,
+    Bound, CLAUSES_MAX, Clause, LISTED_MAX, Membership, NAMED_MAX, Rank, STRATA_MAX, Stratum, rank,
+    stratum_key,
 };
 use crate::selector::{Labels, Selector};
 
@@ -128,8 +129,12 @@ struct Pool<'a> {
 
 /// Grows `membership` so that the stage's share of `fleet` is in. No device that is in leaves.
 ///
-/// However many labels and stages there are, the result has at most [`NAMED_MAX`] names, [`STRATA_MAX`] strata in a
-/// clause and [`STRATA_TOGETHER_MAX`] in all: more names become bounds, and the smallest strata share one.
+/// However many labels and stages there are, the result has at most [`NAMED_MAX`] names and [`LISTED_MAX`] listed ranks,
+/// [`STRATA_MAX`] strata in a clause and [`STRATA_TOGETHER_MAX`] in all: more names become ranks, more devices than can be
+/// listed become bounds, and the smallest strata share one.
+///
+/// A [`Target::Count`] that can be listed has no more members than it says, however many devices join later. One that cannot
+/// grows with the fleet, as a share does.
 ///
 /// Costs one pass over the fleet and a sort; done once when a stage opens, never on a tick.
 #[must_use]
@@ -149,18 +154,28 @@ pub fn open_stage<'a>(
         grown.clauses.len() - 1
     });
     let named: usize = grown.clauses.iter().map(|c| c.devices.len()).sum();
+    let listed: usize = grown.clauses.iter().map(|c| c.ranks.len()).sum();
+    let (names_left, ranks_left) = (NAMED_MAX.saturating_sub(named), LISTED_MAX.saturating_sub(listed));
     // A bound that lets in all that are known now would let in most of those that join later. A count takes as many as can be
-    // named instead: fewer than were asked for, and never more.
-    let counts_all = matches!(share.devices, Target::Count(_)) && target == pool;
+    // listed instead: fewer than were asked for, and never more.
+    let is_count = matches!(share.devices, Target::Count(_));
+    let counts_all = is_count && target == pool;
     let members: usize = strata.iter().map(Pool::members).sum();
-    let target = if counts_all { target.min(members + NAMED_MAX.saturating_sub(named)) } else { target };
+    let target = if counts_all { target.min(members + names_left.max(ranks_left)) } else { target };
     let takes_part = target < pool || share.devices.open_bound() != Bound::ALL;
-    if counts_all || (target <= NAMED_MAX && takes_part) {
+    if is_count || (target <= NAMED_MAX && takes_part) {
         let counts = share_out(&strata, target);
         let more: usize =
             strata.iter().zip(&counts).map(|(s, &count)| count.saturating_sub(s.members())).sum();
-        if named + more <= NAMED_MAX {
-            name_devices(&mut grown.clauses[at], &mut strata, &counts);
+        let clause = &mut grown.clauses[at];
+        if more <= names_left && (is_count || target <= NAMED_MAX) {
+            clause.devices.extend(chosen(&mut strata, &counts).map(|place| place.id.clone()));
+            clause.devices.sort();
+            clause.devices.dedup();
+            return grown;
+        }
+        if is_count && more <= ranks_left {
+            clause.ranks.extend(chosen(&mut strata, &counts).map(|place| place.rank));
             return grown;
         }
     }
@@ -221,15 +236,12 @@ fn merge_smallest<'a>(clause: &Clause, strata: Vec<Pool<'a>>, room: usize) -> Ve
     kept
 }
 
-fn name_devices(clause: &mut Clause, strata: &mut [Pool], counts: &[usize]) {
-    for (pool, &count) in strata.iter_mut().zip(counts) {
+/// The devices that are listed one by one: of those that are not in, first the ones that can be reached.
+fn chosen<'s, 'a>(strata: &'s mut [Pool<'a>], counts: &'s [usize]) -> impl Iterator<Item = &'s Place<'a>> {
+    strata.iter_mut().zip(counts).flat_map(|(pool, &count)| {
         pool.places.sort_by_key(|p| (!p.member, !p.reachable, p.rank));
-        for place in pool.places.iter().take(count).filter(|p| !p.member) {
-            clause.devices.push(place.id.clone());
-        }
-    }
-    clause.devices.sort();
-    clause.devices.dedup();
+        pool.places.iter().take(count).filter(|p| !p.member)
+    })
 }
 
 fn raise_bounds(clause: &mut Clause, strata: &mut [Pool], counts: &[usize], open: Bound) {

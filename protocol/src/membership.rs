@@ -1,7 +1,11 @@
 //! Membership is a function, not a list: controller and device evaluate the same code.
 //!
 //! A device's *rank* is a salted hash of its id. It is in when its rank lies below the bound of its stratum, or
-//! when the plan names it. Bounds only grow within a rollout, so early devices stay in.
+//! when the plan lists it: by its id, or by its rank. Bounds and lists only grow within a rollout, so early devices stay in.
+
+mod listed_ranks;
+
+pub use listed_ranks::{LISTED_MAX, ListedRanks};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -95,6 +99,9 @@ pub struct Clause {
     /// even when devices join later.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceId>,
+    /// Devices that are in by rank: those of a count that is too large to name them.
+    #[serde(skip_serializing_if = "ListedRanks::is_empty")]
+    pub ranks: ListedRanks,
 }
 
 /// The bound of one stratum.
@@ -139,7 +146,13 @@ impl Clause {
         if !self.selector.matches(labels) {
             return false;
         }
-        self.devices.contains(device) || rank < self.bound_for(&stratum_key(&self.spread_by, labels)).0
+        self.lists(device, rank) || rank < self.bound_for(&stratum_key(&self.spread_by, labels)).0
+    }
+
+    /// Whether the device is in by its id or by its rank, apart from the bounds.
+    #[must_use]
+    pub fn lists(&self, device: &DeviceId, rank: Rank) -> bool {
+        self.devices.contains(device) || self.ranks.contains(rank)
     }
 
     /// The bound of the stratum with this key.
@@ -161,5 +174,6 @@ impl Clause {
             && old.strata.iter().all(|s| self.bound_for(&s.key) >= s.below)
             && self.strata.iter().all(|s| s.below >= old.bound_for(&s.key))
             && old.devices.iter().all(|d| self.devices.contains(d))
+            && self.ranks.covers(&old.ranks)
     }
 }

@@ -82,6 +82,20 @@ pub enum Reading {
         /// Milliseconds of the unit.
         per_ms: u64,
     },
+    /// A mean: `sum` over `count`. The sum is in the metric's unit, so the mean is so as well.
+    Mean {
+        /// What is added up.
+        sum: fn(&Counters) -> u64,
+        /// Over how many; the samples that it rests on.
+        count: fn(&Counters) -> u64,
+    },
+    /// The root of a mean of squares: `sum` is in millionths of the squared unit.
+    RootMean {
+        /// The squares, added up.
+        sum: fn(&Counters) -> u64,
+        /// Of how many; the samples that it rests on.
+        count: fn(&Counters) -> u64,
+    },
     /// The duration that so many millionths of the requests do not exceed, from the histogram of latencies.
     Quantile {
         /// Millionths of the requests.
@@ -123,6 +137,19 @@ pub enum Needs {
 pub fn rate_micros(count: u64, per_ms: u64, observed_ms: u64) -> Option<u64> {
     let exact = u128::from(count) * u128::from(per_ms) * 1_000_000 / u128::from(observed_ms).max(1);
     (observed_ms > 0).then(|| u64::try_from(exact).unwrap_or(u64::MAX))
+}
+
+/// The mean of so many, in the unit of the sum.
+#[must_use]
+pub fn mean(sum: u64, count: u64) -> Option<u64> {
+    sum.checked_div(count)
+}
+
+/// The root of the mean of squares that were added up in millionths, in millionths.
+#[must_use]
+pub fn root_mean_micros(sum: u64, count: u64) -> Option<u64> {
+    let mean = (u128::from(sum) * 1_000_000).checked_div(u128::from(count))?;
+    u64::try_from(mean.isqrt()).ok()
 }
 
 impl Metric {
@@ -171,6 +198,12 @@ impl Metric {
     #[must_use]
     pub fn rests_on_histogram(self) -> bool {
         self.entry().is_some_and(|e| matches!(e.reading, Reading::Quantile { .. } | Reading::Distance(_)))
+    }
+
+    /// Whether it compares numbers with true numbers, for which no answer has to be read as an alarm.
+    #[must_use]
+    pub fn is_error_of_numbers(self) -> bool {
+        self.entry().is_some_and(|e| matches!(e.reading, Reading::Mean { .. } | Reading::RootMean { .. }))
     }
 
     /// Whether a feature may be named with it.

@@ -213,7 +213,7 @@ impl Plan {
     /// # Errors
     /// Names the first bound that is broken.
     pub fn check(&self) -> Result<(), PlanError> {
-        use crate::membership::{CLAUSES_MAX, EXCLUDED_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
+        use crate::membership::{CLAUSES_MAX, EXCLUDED_MAX, LISTED_MAX, NAMED_MAX, SPREAD_MAX, STRATA_MAX};
         let bound = |ok: bool, what| if ok { Ok(()) } else { Err(PlanError::Content(what)) };
         bound(self.order.is_bounded(), "its epoch or its revision is too high")?;
         bound(self.rejected.len() <= REJECTED_MAX, "it has too many rejected digests")?;
@@ -236,6 +236,8 @@ impl Plan {
             m.clauses.iter().all(|c| c.devices.len() <= CLAUSES_MAX * NAMED_MAX),
             "its membership names too many devices",
         )?;
+        let listed: usize = m.clauses.iter().map(|c| c.ranks.len()).sum();
+        bound(listed <= LISTED_MAX, "its membership lists too many ranks")?;
         bound(
             m.clauses.iter().all(|c| c.spread_by.len() <= SPREAD_MAX),
             "its membership has too many labels in spreadBy",

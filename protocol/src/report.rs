@@ -99,6 +99,9 @@ fn holds(window: &generated::Window, window_ms: u64) -> bool {
         c.low_confidence,
         c.fallback,
         sum(&[c.true_positive, c.false_positive, c.true_negative, c.false_negative]),
+        c.class_known.max(c.class_right),
+        c.value_known.max(c.percentage_known),
+        c.compared.max(c.agreed),
         window.latency.as_ref().map_or(0, |l| sum(&l.counts).saturating_add(l.zero)),
     ];
     let mut bins = window.features.iter().chain(&window.confidence);

@@ -5,6 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod parse;
+
+pub use parse::SelectorTextError;
+
 /// The labels of a device; at most [`LABELS_MAX`], each as [`crate::label::check`] allows.
 pub type Labels = BTreeMap<String, String>;
 

@@ -3,7 +3,7 @@
 use crate::bins::Bins;
 use crate::generated::Counters;
 use crate::latency::LatencyHistogram;
-use crate::metric::{Metric, Reading, rate_micros};
+use crate::metric::{Metric, Reading, mean, rate_micros, root_mean_micros};
 use crate::model::Profile;
 use crate::observe::Indicator;
 
@@ -55,6 +55,15 @@ pub fn add_counters(into: &mut Counters, from: &Counters) {
         observed_ms,
         fallback,
         refused,
+        class_known,
+        class_right,
+        value_known,
+        absolute_error_micros,
+        squared_error_micros,
+        percentage_known,
+        percentage_error_ppm,
+        compared,
+        agreed,
     } = from;
     for (sum, more) in [
         (&mut into.requests, requests),
@@ -72,9 +81,51 @@ pub fn add_counters(into: &mut Counters, from: &Counters) {
         (&mut into.observed_ms, observed_ms),
         (&mut into.fallback, fallback),
         (&mut into.refused, refused),
+        (&mut into.class_known, class_known),
+        (&mut into.class_right, class_right),
+        (&mut into.value_known, value_known),
+        (&mut into.absolute_error_micros, absolute_error_micros),
+        (&mut into.squared_error_micros, squared_error_micros),
+        (&mut into.percentage_known, percentage_known),
+        (&mut into.percentage_error_ppm, percentage_error_ppm),
+        (&mut into.compared, compared),
+        (&mut into.agreed, agreed),
     ] {
         *sum = sum.saturating_add(*more);
     }
+}
+
+/// The counters that ground truth fills, in a fixed order.
+fn truth_counters(counters: &mut Counters) -> [&mut u64; 11] {
+    [
+        &mut counters.true_positive,
+        &mut counters.false_positive,
+        &mut counters.true_negative,
+        &mut counters.false_negative,
+        &mut counters.class_known,
+        &mut counters.class_right,
+        &mut counters.value_known,
+        &mut counters.absolute_error_micros,
+        &mut counters.squared_error_micros,
+        &mut counters.percentage_known,
+        &mut counters.percentage_error_ppm,
+    ]
+}
+
+/// Puts what ground truth says `now` of a window in the place of what it said `before`. Other counters stay.
+pub fn replace_truth(into: &mut Counters, mut before: Counters, mut now: Counters) {
+    let (before, now) = (truth_counters(&mut before), truth_counters(&mut now));
+    for ((sum, before), now) in truth_counters(into).into_iter().zip(before).zip(now) {
+        *sum = sum.saturating_sub(*before).saturating_add(*now);
+    }
+}
+
+/// The counters that ground truth fills, alone.
+#[must_use]
+pub fn truth_alone(counters: &Counters) -> Counters {
+    let mut alone = Counters::default();
+    replace_truth(&mut alone, Counters::default(), *counters);
+    alone
 }
 
 impl WindowSummary {
@@ -112,6 +163,14 @@ impl WindowSummary {
                 let observed_ms = self.counters.observed_ms;
                 let value = rate_micros(count(&self.counters), per_ms, observed_ms);
                 value.map(|value| (value, observed_ms))
+            }
+            Reading::Mean { sum, count } => {
+                let samples = count(&self.counters);
+                mean(sum(&self.counters), samples).map(|value| (value, samples))
+            }
+            Reading::RootMean { sum, count } => {
+                let samples = count(&self.counters);
+                root_mean_micros(sum(&self.counters), samples).map(|value| (value, samples))
             }
             Reading::Quantile { ppm } => {
                 self.latency.quantile(ppm).map(|value| (value, self.latency.count()))

@@ -10,7 +10,7 @@ use modelfleet_protocol::draw::{Candidate, STRATA_TOGETHER_MAX, Share, Target, o
 use modelfleet_protocol::envelope::{OVERRIDE_TYPE, open_override, seal};
 use modelfleet_protocol::generated::{Report, Tally, Window};
 use modelfleet_protocol::ids::DeviceId;
-use modelfleet_protocol::membership::{Bound, Membership, NAMED_MAX, STRATA_MAX};
+use modelfleet_protocol::membership::{Bound, LISTED_MAX, Membership, NAMED_MAX, STRATA_MAX};
 use modelfleet_protocol::overrides::Override;
 use modelfleet_protocol::plan::{EPOCH_MAX, Order, Plan, REVISION_MAX, to_json};
 use modelfleet_protocol::report::{self, INDEX_MAX};
@@ -61,6 +61,7 @@ fn assert_fits(membership: &Membership) {
     assert!(membership.clauses.iter().all(|c| entries(c) <= STRATA_MAX));
     assert!(membership.clauses.iter().map(entries).sum::<usize>() <= STRATA_TOGETHER_MAX);
     assert!(membership.clauses.iter().map(|c| c.devices.len()).sum::<usize>() <= NAMED_MAX);
+    assert!(membership.clauses.iter().map(|c| c.ranks.len()).sum::<usize>() <= LISTED_MAX);
 }
 
 #[test]
@@ -105,18 +106,39 @@ fn a_count_that_is_too_large_to_name_and_takes_all_known_devices_lets_in_no_othe
     let fleet = fleet(1_070, |i| vec![("site", ["a", "b", "c"][i % 3].to_owned())]);
     let known: Fleet = fleet[..70].to_vec();
     let drawn = open(&empty(), &share(None, &["site"], Target::Count(100)), &known);
-    assert_eq!((members(&drawn, &known), members(&drawn, &fleet)), (NAMED_MAX, NAMED_MAX));
+    assert_eq!((members(&drawn, &known), members(&drawn, &fleet)), (70, 70));
     // A stage before it has named some.
     let canary = open(&empty(), &share(None, &[], Target::Count(20)), &known);
     let second = open(&canary, &share(None, &["site"], Target::Count(100)), &known);
     assert!(second.grew_from(&canary));
-    assert_eq!((members(&second, &known), members(&second, &fleet)), (NAMED_MAX, NAMED_MAX));
+    assert_eq!((members(&second, &known), members(&second, &fleet)), (70, 70));
     assert_fits(&second);
     // A stage before it is a share, which those that join later have a part in; the count adds none of them.
     let known: Fleet = fleet[..200].to_vec();
     let half = open(&empty(), &share(None, &[], Target::Ppm(500_000)), &known);
     let second = open(&half, &share(None, &[], Target::Count(300)), &known);
-    assert_eq!(members(&second, &fleet) - members(&half, &fleet), NAMED_MAX);
+    assert_eq!(members(&second, &fleet) - members(&half, &fleet), 100);
+}
+
+/// A count that takes all known devices and is too large to list takes as many as can be listed.
+#[test]
+fn a_count_of_all_that_is_too_large_to_list_takes_fewer() {
+    let fleet = fleet(3_000, |_| Vec::new());
+    let drawn = open(&empty(), &share(None, &[], Target::Count(2_000)), &fleet[..1_500].to_vec());
+    assert_eq!(members(&drawn, &fleet), LISTED_MAX);
+    assert_fits(&drawn);
+}
+
+/// Those that can be reached come first, as in a stage that names its devices.
+#[test]
+fn a_count_that_is_listed_takes_devices_in_reach_first() {
+    let fleet = fleet(400, |_| Vec::new());
+    let reachable = |i: usize| i.is_multiple_of(3);
+    let devices = fleet.iter().enumerate();
+    let devices = devices.map(|(i, (id, labels))| Candidate { id, labels, reachable: reachable(i) });
+    let drawn = open_stage(&empty(), &share(None, &[], Target::Count(100)), devices);
+    let inside = (0..400).filter(|&i| drawn.includes(&fleet[i].0, &fleet[i].1));
+    assert_eq!(inside.filter(|&i| reachable(i)).count(), 100);
 }
 
 #[test]
@@ -126,6 +148,35 @@ fn a_label_with_a_value_for_each_device_fits() {
     let half = open(&canary, &share(None, &["serial"], Target::Ppm(500_000)), &fleet);
     assert_eq!((members(&canary, &fleet), members(&half, &fleet)), (50, 2_500));
     assert_fits(&half);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A stage of a count never has more devices than it says, however the fleet grows between its draws and after them.
+    #[test]
+    fn a_count_stays_a_count_however_the_fleet_grows(
+        counts in proptest::collection::vec((1_u64..=LISTED_MAX as u64, 0_usize..3), 1..=4),
+        known in proptest::collection::vec(0_usize..1_500, 1..=4),
+        kinds in 1_usize..40,
+    ) {
+        let all = fleet(4_000, |i| vec![("kind", (i % kinds).to_string()), ("age", (i % 3).to_string())]);
+        let mut counts = counts;
+        counts.sort_unstable();
+        let (mut membership, mut size) = (empty(), 0);
+        for (at, (count, spread)) in counts.into_iter().enumerate() {
+            size = known.get(at).map_or(size, |more| (size + more).min(all.len()));
+            let seen: Fleet = all[..size].to_vec();
+            let spread: &[&str] = [&[][..], &["kind"], &["kind", "age"]][spread];
+            let grown = open(&membership, &share(None, spread, Target::Count(count)), &seen);
+            assert_fits(&grown);
+            prop_assert!(grown.grew_from(&membership));
+            let inside = members(&grown, &seen);
+            prop_assert_eq!(inside as u64, count.min(size as u64));
+            prop_assert_eq!(members(&grown, &all), inside, "others are in once they have joined");
+            membership = grown;
+        }
+    }
 }
 
 proptest! {

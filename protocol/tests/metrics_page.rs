@@ -44,6 +44,14 @@ fn merges(entry: &Entry) -> String {
                                  second highest"
                 .to_owned()
         }
+        Reading::Mean { .. } => {
+            "sums and counts add up; over devices the mean, in which the highest counts as the second highest".to_owned()
+        }
+        Reading::RootMean { .. } => {
+            "the squares and counts of a device add up; over devices the mean of their roots, in which the highest counts \
+                                     as the second highest"
+                .to_owned()
+        }
         Reading::Quantile { ppm } => {
             format!(
                 "the histograms of latencies add up, and the value that {} % of the requests do not exceed is read from the sum",

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Proves that the swarm can catch: plants one defect after the other in the pure cores and plays seeds until a law is broken.
 
-    tests/swarm/mutants.py [--only TEXT] [--seconds 60] [--seeds 10000] [--dir DIR]
+    tests/swarm/mutants.py [--only TEXT] [--seconds 60] [--seeds 10000] [--dir DIR] [--merge]
+    tests/swarm/mutants.py --check
 
 Copies the tree to a temporary folder, makes every expression of the list below switchable there, compiles once, and plays with
 one defect at a time, which the variable MODELFLEET_MUTANT names. The shipped source has nothing of it. Writes
-docs/swarm-mutants.md, but not with --only. With --dir the folder is kept, and compiled again only as far as it changed.
+docs/swarm-mutants.md, but not with --only. With --merge it writes the page after each defect, and leaves the lines of those that were
+not played as they are. With --dir the folder is kept, and compiled again only as far as it changed. --check only says which
+expressions are not in the source any more.
 """
 
 import argparse
@@ -68,7 +71,7 @@ MUTANTS = [
     ("C", "a device that was set aside stays a member", MEMBERSHIP, "self.exclude.contains(device)", "self.exclude.contains(device) && self.salt.is_empty()"),
     ("A", "devices above the bound are members", MEMBERSHIP, "rank < self.bound_for(&stratum_key(&self.spread_by, labels)).0", "rank / 2 < self.bound_for(&stratum_key(&self.spread_by, labels)).0"),
     ("C", "members of earlier stages are not counted towards a stage", DRAW, "target.saturating_sub(counts.iter().sum())", "target"),
-    ("C", "a count that takes all known devices becomes a bound on ranks", DRAW, "counts_all || (target <= NAMED_MAX && takes_part)", "!counts_all && target < pool && target <= NAMED_MAX"),
+    ("C", "a count that takes all known devices becomes a bound on ranks", DRAW, "is_count || (target <= NAMED_MAX && takes_part)", "!counts_all && target < pool && target <= NAMED_MAX"),
     ("C", "a share is twice as large", DRAW, "u128::from(ppm.min(1_000_000))", "u128::from(ppm.saturating_mul(2).min(1_000_000))"),
     ("A", "a rejected build may be wanted", PLAN, "!self.rejected.contains(&build.digest)", "!self.rejected.is_empty() || self.rejected.is_empty()"),
     ("C", "a plan of an older leader replaces a newer one", PLAN, "(self.epoch, self.revision) > (seen.epoch, seen.revision)", "self.revision > seen.revision"),
@@ -117,11 +120,11 @@ MUTANTS = [
     ("A", "a second build is loaded while the first proves itself", CONVERGE, "on_disk && !self.on_probation() && ctx.may_load", "on_disk && ctx.may_load"),
     ("A", "an attempt that has ended begins again at once", CONVERGE, "at > now && !record.has_new_address(&target.build)", "at > now && now.0 == 0"),
     ("A", "a promoted build is not noted as proven", CONVERGE, "self.slots.set_proven(&digest, true)", None),
-    ("A", "a build that is not wanted any more keeps running", PROVING, "wanted && !rejected", "!rejected"),
-    ("A", "a rejected build keeps running", PROVING, "wanted && !rejected", "wanted"),
+    ("A", "a build that is not wanted any more keeps running", PROVING, "wanted && !barred", "!barred"),
+    ("A", "a rejected build keeps running", PROVING, "wanted && !barred", "wanted"),
     ("A", "a failed build still counts as proven", PROVING, "self.slots.set_proven(&digest, false)", "self.slots.set_proven(&digest, true)"),
-    ("A", "a device goes back to a build that was not proven", SLOTS, "Some(&s.build.digest) != active && s.proven && !rejected.contains(&s.build.digest)", "Some(&s.build.digest) != active && !rejected.contains(&s.build.digest)"),
-    ("A", "a device goes back to a rejected build", SLOTS, "Some(&s.build.digest) != active && s.proven && !rejected.contains(&s.build.digest)", "Some(&s.build.digest) != active && s.proven"),
+    ("A", "a device goes back to a build that was not proven", SLOTS, "Some(&s.build.digest) != active && s.proven && !orders.bars(&s.build.digest)", "Some(&s.build.digest) != active && !orders.bars(&s.build.digest)"),
+    ("A", "a device goes back to a rejected build", SLOTS, "Some(&s.build.digest) != active && s.proven && !orders.bars(&s.build.digest)", "Some(&s.build.digest) != active && s.proven"),
     ("A", "a device keeps three builds and more", SLOTS, "taken.count() < SLOTS_MAX", "taken.count() <= SLOTS_MAX"),
     ("A", "what a device goes back to is deleted", SLOTS, "retention == Retention::None || no_room", "retention < Retention::Wanted || no_room"),
     ("A", "rejected builds stay on the disk", SLOTS, "retention == Retention::None || no_room", "no_room"),
@@ -191,6 +194,7 @@ HINTS = {
 def switchable(texts):
     """The texts of the files with every expression made switchable."""
     spots = collections.defaultdict(list)
+    lost = []
     for number, (_, meaning, file, before, after) in enumerate(MUTANTS, 1):
         if meaning in IN_CONTEXT:
             before, after, which = IN_CONTEXT[meaning]
@@ -202,20 +206,29 @@ def switchable(texts):
         code = text.split("#[cfg(test)]")[0]
         found = [match.start() for match in re.finditer(re.escape(before), code)]
         if which is None and len(found) != 1 or which is not None and len(found) <= which:
-            sys.exit(f"{file} has {before!r} {len(found)} times ({changes[0][1]})")
+            lost.append(f"{file} has {before!r} {len(found)} times ({changes[0][1]})")
+            continue
         at = found[which or 0]
         switched = before
         for number, _, after in changes:
             switched = f"(if modelfleet_mutant::on({number}) {{ {after} }} else {{ {switched} }})"
         texts[file] = text[:at] + switched + text[at + len(before):]
+    meanings = {mutant[1] for mutant in MUTANTS}
+    lost += [f"no planted defect is called {meaning!r}" for meaning in [*IN_CONTEXT, *HINTS] if meaning not in meanings]
+    if lost:
+        sys.exit("\n".join(lost))
     return texts
+
+
+def planted():
+    """The files in which defects are planted, with every expression made switchable; ends the program if one is not there."""
+    return switchable({file: (ROOT / file).read_text() for file in {mutant[2] for mutant in MUTANTS}})
 
 
 def plant(folder):
     """Copies the tree and plants the defects, all of them switched off. Files that are the same keep their times."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    texts = {file: (ROOT / file).read_text() for file in {mutant[2] for mutant in MUTANTS}}
-    texts = switchable(texts)
+    texts = planted()
     crates = set()
     for file in texts:
         crate = next(str(parent) for parent in pathlib.PurePath(file).parents if (ROOT / parent / "Cargo.toml").is_file())
@@ -245,7 +258,8 @@ def plant(folder):
 def compiled(folder, target):
     """The program with all defects in it."""
     environment = dict(os.environ, CARGO_TARGET_DIR=str(target), RUSTFLAGS=os.environ.get("RUSTFLAGS", ""))
-    command = ["cargo", "build", "--offline", "--package", "modelfleet-swarm", "--bin", "modelfleet-swarm"]
+    # What the tests select, so that with --target nothing of others is compiled again.
+    command = ["cargo", "build", "--offline", "--workspace", "--features", "real-parts", "--bin", "modelfleet-swarm"]
     subprocess.run(command, cwd=folder, env=environment, check=True)
     return target / "debug" / "modelfleet-swarm"
 
@@ -301,7 +315,13 @@ def main():
     parser.add_argument("--seeds", type=int, default=10_000, help="bound for one defect")
     parser.add_argument("--dir", help="folder of the copy; kept")
     parser.add_argument("--target", help="folder of what is compiled; in the copy if it is not given")
+    parser.add_argument("--check", action="store_true", help="only look whether every defect can be planted")
+    parser.add_argument("--merge", action="store_true", help="renew the lines of the page that were played, and keep the others")
     arguments = parser.parse_args()
+    if arguments.check:
+        planted()
+        print(f"{len(MUTANTS)} defects can be planted")
+        return
     folder = pathlib.Path(arguments.dir or tempfile.mkdtemp(prefix="modelfleet-mutants."))
     target = pathlib.Path(arguments.target) if arguments.target else folder / "target"
     try:
@@ -318,12 +338,31 @@ def main():
             row = f"| {meaning} | `{file}` | {law or '**survives**'} | {told} |"
             (rows if law else survivors).append(row)
             print(row, flush=True)
-        if not arguments.only and not arguments.numbers:
+            if arguments.merge:
+                merge(meaning, row)
+        if not arguments.merge and not arguments.only and not arguments.numbers:
             TABLE.write_text(document(rows, survivors, arguments.seconds))
         print(f"{len(rows)} killed, {len(survivors)} survive")
     finally:
         if not arguments.dir:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def merge(meaning, row):
+    """Puts a line into the page, under those that were noticed or those that were not."""
+    lines = [line for line in TABLE.read_text().splitlines() if not line.startswith(f"| {meaning} |")]
+    known = {f"| {mutant[1]} |" for mutant in MUTANTS}
+    lines = [line for line in lines if not line.startswith("| ") or line.startswith("| planted defect |") or any(map(line.startswith, known))]
+    order = [mutant[1] for mutant in MUTANTS]
+    heads = [at for at, line in enumerate(lines) if line.startswith("|---")]
+    at = heads[1 if "**survives**" in row else 0] + 1
+    place = order.index(meaning)
+    while at < len(lines) and lines[at].startswith("| ") and order.index(lines[at].split(" | ")[0][2:]) < place:
+        at += 1
+    lines.insert(at, row)
+    noticed = sum(line.startswith("| ") for line in lines[heads[0]:heads[1]]) - 1 + ("**survives**" not in row)
+    text = "\n".join(lines) + "\n"
+    TABLE.write_text(re.sub(r"\d+ of \d+ were noticed", f"{noticed} of {len(MUTANTS)} were noticed", text))
 
 
 def document(rows, survivors, seconds):

@@ -147,6 +147,9 @@ pub fn sizing(
         Some(format!("{}: bake is 0s: {text}", stage.name))
     });
     warnings.extend(bakes);
+    let grows =
+        stages.iter().filter_map(|stage| Some(format!("{}: {}", stage.name, stage_warnings::grows(stage)?)));
+    warnings.extend(grows);
     warnings.extend(stage_warnings::slow_probation(setup, u64::from(scenario.fleet.predictions_per_window)));
     if !warnings.is_empty() {
         text.push('\n');

@@ -186,6 +186,17 @@ impl Store {
     }
 }
 
+/// Opens a store to read from, with the path that its address names. Nothing is connected yet.
+///
+/// # Errors
+/// When the address is none, or holds a secret.
+pub fn opened(flag: &'static str, store: &str) -> Result<(Box<dyn ObjectStore>, Path), StoreError> {
+    let url = address(flag, store)?;
+    let refused = |source| StoreError::Open { store: url.to_string(), source };
+    let (scheme, prefix) = ObjectStoreScheme::parse(&url).map_err(|error| refused(error.into()))?;
+    Ok((client(&scheme, &url)?.map_err(refused)?, prefix))
+}
+
 /// The name of a model below the store. Build metadata begins with a '+', which some servers read as a blank.
 fn name(model: &str, version: &semver::Version, digest: &Digest, content: Content) -> String {
     let ending = match content {

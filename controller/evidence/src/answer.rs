@@ -55,6 +55,7 @@ pub fn evidence(
         sentence,
         statistics: answer.statistics.clone(),
         spent_ppb: answer.spent_ppb,
+        alarm: None,
     }
 }
 

@@ -123,6 +123,7 @@ fn has_samples(window: &WindowSummary, reading: Reading) -> bool {
     match reading {
         Reading::Ratio { whole, .. } => whole(&window.counters) > 0,
         Reading::Rate { .. } => window.counters.observed_ms > 0,
+        Reading::Mean { count, .. } | Reading::RootMean { count, .. } => count(&window.counters) > 0,
         Reading::Quantile { .. } => window.latency.count() > 0,
         Reading::Distance(_) => window.features.iter().any(|bins| bins.total() > 0),
         Reading::Highest(_) => window.span > 0,

@@ -99,6 +99,8 @@ pub struct DeviceModel {
     pub activated: Time,
     /// Whether it came through probation.
     pub confirmed: bool,
+    /// The digest in the other slot; [`NONE`]: nothing is there to go back to.
+    pub spare: Number,
     /// Where it stands with a rollout attempt.
     pub attempt: Option<DeviceAttempt>,
     /// The plan that its state tells of; [`NONE`]: none.
@@ -166,6 +168,18 @@ impl DeviceReport {
         self.window_ms == short(window_ms)
     }
 
+    /// Length of its windows, milliseconds; all above seven weeks are alike.
+    #[must_use]
+    pub fn window_ms(&self) -> u64 {
+        u64::from(self.window_ms)
+    }
+
+    /// Identity of what its windows count, [`modelfleet_protocol::observe::Observe::id`].
+    #[must_use]
+    pub fn observe_id(&self) -> u64 {
+        self.observe_id
+    }
+
     /// Whether it counts so.
     #[must_use]
     pub fn counts(&self, counting: Counting) -> bool {
@@ -219,6 +233,13 @@ impl Device {
     #[must_use]
     pub fn has_room(&self, model: Option<Number>) -> bool {
         self.models.len() < MODELS_MAX || model.is_some_and(|model| self.model(model).is_some())
+    }
+
+    /// When it was last heard: its newest state or report, the state by the device's own clock; `None`: it has sent neither.
+    #[must_use]
+    pub fn heard(&self) -> Option<Time> {
+        let reports = self.models.iter().filter_map(|entry| Some(entry.report.as_ref()?.heard)).max();
+        reports.max((self.labels != NONE).then_some(self.state.1))
     }
 
     /// Attempts that failed in a way that speaks against their builds, each with its model.
@@ -298,6 +319,9 @@ impl Device {
             entry.running = texts.digests.hold(running.digest);
             (entry.activated, entry.confirmed) = (running.activated, running.confirmed);
         }
+        if let Some(spare) = state.spare {
+            entry.spare = texts.digests.hold(spare);
+        }
         entry.attempt = state.candidate.map(|attempt| DeviceAttempt {
             rollout: texts.rollouts.hold(attempt.rollout),
             digest: texts.digests.hold(attempt.digest),
@@ -330,6 +354,7 @@ impl DeviceModel {
             running: NONE,
             activated: Time::ZERO,
             confirmed: false,
+            spare: NONE,
             attempt: None,
             plan: NONE,
             report: None,
@@ -361,7 +386,7 @@ impl DeviceModel {
 
     fn forget_state(&mut self, texts: &mut Texts) {
         self.release_state(texts);
-        (self.plan, self.running) = (NONE, NONE);
+        (self.plan, self.running, self.spare) = (NONE, NONE, NONE);
         self.confirmed = false;
         self.attempt = None;
     }
@@ -370,6 +395,7 @@ impl DeviceModel {
     fn release_state(&self, texts: &mut Texts) {
         texts.plans.release(self.plan);
         texts.digests.release(self.running);
+        texts.digests.release(self.spare);
         if let Some(attempt) = &self.attempt {
             texts.rollouts.release(attempt.rollout);
             texts.digests.release(attempt.digest);

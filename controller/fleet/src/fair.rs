@@ -5,7 +5,7 @@
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::latency::LatencyHistogram;
-use modelfleet_protocol::metric::{Metric, Reading, rate_micros};
+use modelfleet_protocol::metric::{Metric, Reading, mean, rate_micros, root_mean_micros};
 use modelfleet_protocol::model::Profile;
 use modelfleet_protocol::window::WindowSummary;
 
@@ -55,6 +55,9 @@ pub fn value(
     match metric.entry()?.reading {
         Reading::Ratio { part, whole } => share(devices, part, whole),
         Reading::Rate { count, per_ms } => rate(devices, count, per_ms),
+        Reading::Mean { sum, count } => mean_of(devices, count, |c| mean(sum(c), count(c))),
+        // Over devices the mean of their roots: one device's square would outweigh all others.
+        Reading::RootMean { sum, count } => mean_of(devices, count, |c| root_mean_micros(sum(c), count(c))),
         Reading::Quantile { ppm } => quantile(devices, ppm),
         Reading::Distance(distance) => worst(devices, feature, profile?, distance.between),
         // The typical device: the highest of all would be any one's to say.
@@ -91,12 +94,49 @@ fn rate(devices: &[&WindowSummary], count: fn(&Counters) -> u64, per_ms: u64) ->
     Some((u64::try_from(mean).unwrap_or(u64::MAX), weights.samples))
 }
 
+/// A mean over devices, each by the samples that it may weigh. Like a rate, a mean has no end that a device could not go
+/// beyond by lying: the highest counts as the second highest.
+fn mean_of(
+    devices: &[&WindowSummary],
+    count: fn(&Counters) -> u64,
+    value: impl Fn(&Counters) -> Option<u64>,
+) -> Option<(u64, u64)> {
+    let counts: Vec<u64> = devices.iter().map(|window| count(&window.counters)).collect();
+    let weights = Weights::of(&counts)?;
+    let values: Vec<u64> = devices.iter().map(|window| value(&window.counters).unwrap_or(0)).collect();
+    let mut sorted = values.clone();
+    sorted.sort_unstable();
+    let most = sorted.get(sorted.len().saturating_sub(2)).copied().unwrap_or(u64::MAX);
+    let each = values
+        .iter()
+        .zip(&weights.each)
+        .map(|(value, weight)| u128::from((*value).min(most)) * u128::from(*weight));
+    let mean = each.sum::<u128>() / u128::from(weights.sum()).max(1);
+    Some((u64::try_from(mean).unwrap_or(u64::MAX), weights.samples))
+}
+
 fn quantile(devices: &[&WindowSummary], ppm: u32) -> Option<(u64, u64)> {
+    let (sum, samples) = weighted_latency(devices)?;
+    Some((sum.quantile(ppm)?, samples))
+}
+
+/// Latencies in parts of [`WHOLE`], and on how many samples they rest.
+fn weighted_latency(devices: &[&WindowSummary]) -> Option<(LatencyHistogram, u64)> {
     let totals: Vec<u64> = devices.iter().map(|window| window.latency.count()).collect();
     let weights = Weights::of(&totals)?;
     let mut sum = LatencyHistogram::default();
     devices.iter().zip(&weights.each).for_each(|(window, weight)| sum.merge_as(&window.latency, *weight));
-    Some((sum.quantile(ppm)?, weights.samples))
+    Some((sum, weights.samples))
+}
+
+/// The latencies of one window over some devices, as many as they rest on: those that [`value`] reads its quantiles from.
+#[must_use]
+pub fn latency(devices: &[&WindowSummary]) -> LatencyHistogram {
+    let mut latency = LatencyHistogram::default();
+    if let Some((sum, samples)) = weighted_latency(devices) {
+        latency.merge_as(&sum, samples);
+    }
+    latency
 }
 
 fn worst(
@@ -117,6 +157,12 @@ fn worst(
 /// The bins of one feature. Small in number where devices have seen few values: what an empty bin says hangs on that.
 fn bins(devices: &[&WindowSummary], feature: usize, shape: usize) -> Option<Bins> {
     let seen: Vec<&Bins> = devices.iter().filter_map(|window| window.features.get(feature)).collect();
+    merged_bins(seen, shape)
+}
+
+/// Bins of several devices as one, in which none has more weight than the others. `None` where nothing was counted.
+#[must_use]
+pub fn merged_bins(seen: Vec<&Bins>, shape: usize) -> Option<Bins> {
     let seen: Vec<&Bins> = seen.into_iter().filter(|bins| bins.0.len() == shape).collect();
     let totals: Vec<u64> = seen.iter().map(|bins| bins.total()).collect();
     let weights = Weights::of(&totals)?;

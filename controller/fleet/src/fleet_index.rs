@@ -19,9 +19,11 @@ use modelfleet_protocol::topic::Channel;
 use crate::arrivals::Arrived;
 use crate::clones::{self, Start};
 use crate::device::{Device, Texts, is_newer};
+use crate::device_changes::{Before, DeviceChange, DeviceChanges};
 use crate::enrolment::{Enrolment, Standing};
 use crate::fleet::Fleet;
 use crate::future_windows;
+use crate::heard_live::{HeardLive, Said};
 use crate::intern::{NONE, Number};
 use crate::managed::{Gone, Managed, Source};
 use crate::merged::{ENDED_SAMPLE_MAX, Samples};
@@ -48,10 +50,12 @@ pub struct FleetIndex {
     complete_since: Option<Time>,
     /// Devices whose state was cleared since we connected.
     removed: u64,
+    live: HeardLive,
     room: Arc<Room>,
     fleet_max: usize,
     enrolment: Enrolment,
     single: SingleDevices,
+    changes: DeviceChanges,
 }
 
 /// What a message changed.
@@ -103,10 +107,12 @@ impl FleetIndex {
             heard_at: None,
             complete_since: None,
             removed: 0,
+            live: HeardLive::default(),
             room,
             fleet_max,
             enrolment: Enrolment::default(),
             single: SingleDevices::default(),
+            changes: DeviceChanges::default(),
         }
     }
 
@@ -147,6 +153,12 @@ impl FleetIndex {
             removed: self.removed,
             directed: Arc::clone(self.single.directed()),
         }
+    }
+
+    /// What was news of a device since we connected, the newest first, as far as it is kept.
+    #[must_use]
+    pub fn changes_of(&self, device: &DeviceId) -> Vec<DeviceChange> {
+        self.changes.of(device)
     }
 
     /// The models that are managed.
@@ -211,6 +223,7 @@ impl FleetIndex {
     /// The connection is new: nothing that devices have retained counts as heard.
     pub fn reconnect(&mut self) {
         self.single.reconnect();
+        self.live.reconnect();
         (self.complete_since, self.removed) = (None, 0);
     }
 
@@ -260,7 +273,7 @@ impl FleetIndex {
                 }
                 let presence: Presence =
                     serde_json::from_slice(payload).map_err(|e| format!("presence cannot be read: {e}"))?;
-                self.fold_presence(Hashed::of(device), presence, now)
+                self.fold_presence(Hashed::of(device), presence, retained, now)
             }
             Channel::Report(device, model) => {
                 self.fold_report(Hashed::of(device), model, payload, retained, now)
@@ -293,9 +306,19 @@ impl FleetIndex {
         self.single.note_heard(device, at, speaks)
     }
 
-    fn fold_presence(&mut self, device: Hashed<'_>, presence: Presence, now: Time) -> Result<Folded, String> {
+    fn fold_presence(
+        &mut self,
+        device: Hashed<'_>,
+        presence: Presence,
+        retained: bool,
+        now: Time,
+    ) -> Result<Folded, String> {
         self.admit(device)?;
         let before = self.devices.get(device).and_then(|entry| entry.presence);
+        let kept = before.map(|before| before.since);
+        if retained && self.live.outdates(device, Said::Presence, kept, presence.since) {
+            return Ok(Folded::good(Change::Nothing));
+        }
         // As a rule a device connects with the start that is known, and no shard is copied for it.
         let known = self.devices.shard(device).clones.remembers(device.id);
         let another = before.is_none_or(|before| before.instance != presence.instance);
@@ -309,6 +332,9 @@ impl FleetIndex {
             );
         }
         let changed = self.take_presence(device, presence);
+        if changed && !retained {
+            self.live.note(device, Said::Presence);
+        }
         if fresh && self.devices.shard(device).clones.has(device.id, now) {
             return self.leave_out(device, clones::TOLD.to_owned(), true);
         }
@@ -362,13 +388,27 @@ impl FleetIndex {
             Standing::Vouched => None,
         };
         self.admit(device)?;
+        let kept = self.devices.get(device).filter(|entry| entry.labels != NONE).map(|entry| entry.state.1);
+        if retained && self.live.outdates(device, Said::State, kept, state.at) {
+            return Ok(Folded { change: Change::Nothing, problem, arrived: None });
+        }
         self.note_heard(if retained { now.min(state.at) } else { now });
         self.single.note_told(device.id, state.overridden.take());
         // What lay at the broker says what the clock was like when it was sent.
         if !retained {
             self.note_clock(device, Offset::of(state.at, now));
         }
-        Ok(Folded { change: self.take_state(device, state), problem, arrived: None })
+        // What lay at the broker may have changed long ago.
+        let before = self.devices.get(device).filter(|_| !retained);
+        let before = before.and_then(|entry| Before::of(entry, &self.texts));
+        let change = self.take_state(device, state);
+        if !retained && change != Change::Nothing {
+            self.live.note(device, Said::State);
+        }
+        if let (Some(before), Some(after)) = (before, self.devices.get(device)) {
+            self.changes.note(&before, after, &self.texts, now);
+        }
+        Ok(Folded { change, problem, arrived: None })
     }
 
     /// A state that cannot be taken. One that is `beyond` what may be makes the one before worthless: by which labels the

@@ -42,6 +42,14 @@ impl LeftOut {
     }
 }
 
+impl LeftOut {
+    /// Why a device is left out.
+    #[must_use]
+    pub fn reason(&self, device: &DeviceId) -> Option<&str> {
+        self.0.get(device).map(String::as_str)
+    }
+}
+
 impl Omitted {
     /// Those of all shards.
     pub(crate) fn of<'a>(shards: impl Iterator<Item = &'a LeftOut>) -> Omitted {

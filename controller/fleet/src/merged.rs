@@ -45,6 +45,8 @@ pub struct Samples {
 struct SampledDevice {
     /// What they take, about.
     bytes: usize,
+    /// The build that they are of.
+    digest: Digest,
     /// When it activated the build that they are of, by its own clock.
     activated: Time,
     windows: Box<[Sampled]>,
@@ -181,7 +183,9 @@ impl Samples {
         };
         let kept = || report.windows.iter().filter(|w| w.span == 1);
         let (bytes, windows) = (kept().map(bytes_of).sum(), kept().map(sampled).collect());
-        arm.insert(key, Arc::new(SampledDevice { bytes, activated: Time(report.activated_at_ms), windows }));
+        let digest = Digest::from_slice(&report.digest).unwrap_or(self.candidate);
+        let activated = Time(report.activated_at_ms);
+        arm.insert(key, Arc::new(SampledDevice { bytes, digest, activated, windows }));
         if arm.len() > self.most {
             arm.pop_last();
         }
@@ -201,6 +205,44 @@ impl Samples {
         for device in devices.values() {
             visit(device.activated, &mut device.windows.iter().map(|window| &window.summary));
         }
+    }
+
+    /// The build that canaries have.
+    #[must_use]
+    pub fn candidate(&self) -> Digest {
+        self.candidate
+    }
+
+    /// How the reports count.
+    #[must_use]
+    pub fn counting(&self) -> Counting {
+        self.counting
+    }
+
+    /// Calls `visit` for each window of each device of an arm, with the device and its build.
+    pub(crate) fn each_window<'a>(
+        &'a self,
+        arm: Arm,
+        mut visit: impl FnMut(&'a DeviceId, Digest, &'a WindowSummary),
+    ) {
+        let devices = match arm {
+            Arm::Canary => &self.canaries,
+            Arm::Control => &self.controls,
+        };
+        for ((_, id), device) in devices {
+            device.windows.iter().for_each(|window| visit(id, device.digest, &window.summary));
+        }
+    }
+
+    /// What the devices of an arm saw in one window.
+    #[must_use]
+    pub fn window(&self, arm: Arm, index: u64) -> Vec<&WindowSummary> {
+        let devices = match arm {
+            Arm::Canary => &self.canaries,
+            Arm::Control => &self.controls,
+        };
+        let windows = devices.values().flat_map(|device| &device.windows);
+        windows.map(|window| &window.summary).filter(|summary| summary.index == index).collect()
     }
 
     /// The last windows of an arm merged over its devices, by index: of each device from the window on that `first` says for

@@ -120,6 +120,19 @@ impl Shards {
         self.shards().flat_map(Shard::devices)
     }
 
+    /// Every device whose hash is above `after`, each with its shard, in order; `None`: from the first.
+    pub(crate) fn devices_after(
+        &self,
+        after: Option<IdHash>,
+    ) -> impl Iterator<Item = (IdHash, &Device, &Shard)> {
+        let first = after.map_or(0, |after| (after >> 24) as usize);
+        self.shards.iter().skip(first).flat_map(move |shard| {
+            let from = after.map_or(0, |after| shard.hashes.partition_point(|hash| *hash <= after));
+            let (hashes, devices) = (&shard.hashes[from..], &shard.devices[from..]);
+            hashes.iter().zip(devices).map(move |(hash, device)| (*hash, device.as_ref(), shard.as_ref()))
+        })
+    }
+
     /// A device.
     #[must_use]
     pub fn get(&self, device: Hashed<'_>) -> Option<&Device> {

@@ -218,7 +218,7 @@ fn included(membership: &Membership, id: &DeviceId, set: &LabelSet) -> bool {
     let clauses = membership.clauses.iter().zip(&set.clauses);
     clauses
         .into_iter()
-        .any(|(clause, bound)| bound.is_some_and(|bound| rank < bound || clause.devices.contains(id)))
+        .any(|(clause, bound)| bound.is_some_and(|bound| rank < bound || clause.lists(id, rank)))
 }
 
 impl Lens<'_> {

@@ -80,7 +80,9 @@ impl WindowTallies {
         WindowTallies { end, counts: counts.into_boxed_slice() }
     }
 
-    fn indicators(&self) -> usize {
+    /// How many indicators are counted.
+    #[must_use]
+    pub fn indicators(&self) -> usize {
         self.counts.first().map_or(0, |count| *count as usize)
     }
 
@@ -96,17 +98,27 @@ impl WindowTallies {
         self.end
     }
 
+    /// The newest windows of an indicator that are kept one by one, as bits: known, bad; bit 0 is the newest.
+    #[must_use]
+    pub fn newest(&self, indicator: usize) -> (u64, u64) {
+        let Some(own) = self.indicator(indicator) else { return (0, 0) };
+        let bits = |half: usize| u64::from(own[half]) | u64::from(own[half + 1]) << 32;
+        (bits(0), bits(2))
+    }
+
     /// Windows of an indicator from window `first` on. Of a span that began before `first` its later part counts, in
     /// proportion and rounded: left out whole, it would take more windows from a device with longer spans, and the
     /// arms would differ in what they know.
     #[must_use]
     pub fn since(&self, indicator: usize, first: u64) -> Counts {
-        let Some(own) = self.indicator(indicator) else { return Counts::default() };
+        if indicator >= self.indicators() {
+            return Counts::default();
+        }
         let wanted = self.end.saturating_sub(first);
         let mask = if wanted >= BITS { u64::MAX } else { (1 << wanted) - 1 };
-        let bits = |half: usize| u64::from(own[half]) | u64::from(own[half + 1]) << 32;
+        let (known, bad) = self.newest(indicator);
         let recent =
-            Counts::new(u64::from((bits(0) & mask).count_ones()), u64::from((bits(2) & mask).count_ones()));
+            Counts::new(u64::from((known & mask).count_ones()), u64::from((bad & mask).count_ones()));
         let indicators = self.indicators();
         let spans = &self.counts[1 + INDICATOR * indicators..];
         spans.chunks_exact(2 + 2 * indicators).fold(recent, |sum, span| {
@@ -173,6 +185,12 @@ mod tests {
         assert_eq!(since(113), (0, 0));
         assert_eq!(since(999), (0, 0));
         assert_eq!((tallies.past(0).known, tallies.past(0).bad), (200, 7));
+        assert_eq!(
+            tallies.newest(0),
+            (0b11001, 0b10001),
+            "112 is the newest, 109 the third from it, 108 the fifth"
+        );
+        assert_eq!(tallies.newest(1), (0, 0));
         let known = [(0, 999), (100, 104), (108, 110), (109, 112), (112, 113), (113, 999)];
         assert_eq!(known.map(|(first, end)| tallies.known(first, end)), [11, 4, 2, 1, 1, 0]);
     }

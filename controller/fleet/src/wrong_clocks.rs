@@ -59,6 +59,12 @@ impl Clocks {
         self.0.remove(device);
     }
 
+    /// By how much its clock was wrong; `None`: it was right.
+    #[must_use]
+    pub fn offset(&self, device: &DeviceId) -> Option<Offset> {
+        self.0.get(device).copied()
+    }
+
     /// Whether its clock was wrong.
     #[must_use]
     pub fn has(&self, device: &DeviceId) -> bool {

@@ -23,6 +23,7 @@ use crate::restore::restored;
 use crate::security_floor::Floor;
 use crate::status::conditions::NewCondition;
 use crate::version_facts;
+use crate::watch::WatchAlarm;
 
 /// What was recorded last, by namespace and rollout.
 pub type Recorded = BTreeMap<(String, String), LookMark>;
@@ -78,6 +79,17 @@ pub struct ModelDecision {
 }
 
 impl ModelDecision {
+    /// The alarms about versions in production, each with the place of its rollout: for all that tells of alarms.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<(usize, &WatchAlarm)> {
+        let mut alarms = Vec::new();
+        for (place, one) in self.rollouts.iter().enumerate() {
+            let watched = one.result.as_ref().ok().and_then(|decided| decided.watched.as_ref());
+            alarms.extend(watched.and_then(|watched| watched.alarm.as_ref()).map(|alarm| (place, alarm)));
+        }
+        alarms
+    }
+
     /// What was read of the fleet for each rollout that was looked at.
     #[must_use]
     pub fn looks(&self) -> LastLooks {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use modelfleet_crds::ResourceExt;
 use modelfleet_crds::Rollout;
+use modelfleet_crds::rollout::AlarmAction;
 use modelfleet_fleet::census::{Missing, WAIT_MS};
 use modelfleet_fleet::windows::Counting;
 use modelfleet_fleet::{Fleet, Link};
@@ -34,6 +35,7 @@ use crate::queue::{Entry, others_wait, places};
 use crate::security_floor::Floor;
 use crate::status::memory::Memory;
 use crate::status::time::from_k8s;
+use crate::watch::Watched;
 
 pub use fleet_reading::FleetReading;
 
@@ -67,6 +69,8 @@ pub struct Decided {
     pub seen: Option<Arc<FleetReading>>,
     /// The judge's answer, when it was asked.
     pub answer: Option<Answer>,
+    /// What the watch over the version says, when the version is in production and was looked at.
+    pub watched: Option<Watched>,
 }
 
 impl Decided {
@@ -93,6 +97,7 @@ struct Shared<'a> {
     builds: &'a BTreeMap<String, ModelBuild>,
     floor: Floor<'a>,
     production: Production,
+    alarm_holds: Option<String>,
     link: Link,
     recalling: bool,
     later_trust: Option<LaterTrust>,
@@ -129,12 +134,14 @@ pub(crate) fn decide_rollouts(
     let any_active = states.clone().any(|state| state.phase.is_active());
     let last_ended = states.filter(|s| s.phase.is_terminal()).map(|s| s.figures.ended_at).max().flatten();
     let link = snapshot.link.of_fleet(snapshot.fleet.as_ref().and_then(Fleet::complete_since));
+    let alarm_holds = rollouts.iter().find(|read| holds_others(read)).map(|read| read.rollout.name_any());
     let mut shared = Shared {
         snapshot,
         objects,
         builds,
         floor,
         production,
+        alarm_holds,
         link,
         recalling,
         later_trust,
@@ -170,6 +177,12 @@ pub(crate) fn decide_rollouts(
     outcomes.sort_by_key(|(at, _)| *at);
     let sampling = shared.sampling;
     (outcomes.into_iter().map(|(_, outcome)| outcome).collect(), sampling)
+}
+
+/// An alarm about the version in production keeps other rollouts from starting, where the spec says so.
+fn holds_others(read: &RolloutInput) -> bool {
+    let alarmed = read.memory.state.phase == Phase::Succeeded && read.memory.state.alarm.is_some();
+    alarmed && read.rollout.spec.watch.on_alarm == AlarmAction::Pause
 }
 
 /// A rollout that cannot start, because its spec or its version is wrong or a plan has no room for it, keeps no other rollout
@@ -239,11 +252,14 @@ impl Shared<'_> {
         intent.facts.prior_forbidden =
             self.floor.forbids_way_back(memory.state.prior.of(valid.policy.scope()));
         let urgent = looks && intervenes(&rollout.spec, intent.deleted(), &memory.state);
-        let mut decided = self.decided(valid, memory, membership, intent, (looks, urgent));
+        let watch_text = rollout.status.as_ref().and_then(|status| status.watch.as_ref());
+        let watch_text = watch_text.map(|watch| watch.state.as_str());
+        let mut decided = self.decided(valid, (memory, watch_text), membership, intent, (looks, urgent));
         decided.problem = problem;
         decided.restored = restored;
         let until = missing.map(|missing| missing.until);
-        decided.decision.wake_at = decided.decision.wake_at.into_iter().chain(until).min();
+        let closes = decided.watched.as_ref().map(|watched| watched.wake_at);
+        decided.decision.wake_at = decided.decision.wake_at.into_iter().chain(until).chain(closes).min();
         RolloutOutcome { rollout, result: Ok(Box::new(decided)), phase_before }
     }
 
@@ -281,6 +297,7 @@ impl Shared<'_> {
                 prior_gone: state.prior.entries().iter().any(|one| !self.builds.contains_key(&one.version)),
                 prior_forbidden: String::new(),
                 queue,
+                alarm_holds: self.alarm_holds.clone().filter(|holder| *holder != rollout.name_any()),
                 others_wait,
                 deleted: rollout.metadata.deletion_timestamp.is_some(),
                 unreadable: None,
@@ -303,7 +320,7 @@ impl Shared<'_> {
     fn decided(
         &mut self,
         valid: Valid,
-        memory: Memory,
+        (memory, watch_text): (Memory, Option<&str>),
         membership: Option<Membership>,
         intent: Intent,
         (looks, urgent): (bool, bool),
@@ -312,14 +329,21 @@ impl Shared<'_> {
         let mut membership = membership.filter(|stored| stored.salt == view.salt).unwrap_or_default();
         membership.exclude = valid.policy.excluded(&memory.state);
         let quick = urgent.then(|| self.decide_by_last_look(&valid, &memory, &view, &intent)).flatten();
+        let mut watched = None;
         let (mut decision, seen, answer) = quick.unwrap_or_else(|| {
             let whole = self.link.settled && intent.facts.missing.is_none();
             let judged = intent.facts.unreadable.is_none();
             let (seen, answer) = match looks {
-                true => self.look(&valid, &memory, &membership, &view, (judged, whole)),
+                true => {
+                    let looked =
+                        self.look(&valid, (&memory, watch_text), &membership, &view, (judged, whole));
+                    watched = looked.2;
+                    (looked.0, looked.1)
+                }
                 false => (None, None),
             };
-            let evidence = answer.as_ref().map_or_else(Evidence::default, |a| a.evidence.clone());
+            let mut evidence = answer.as_ref().map_or_else(Evidence::default, |a| a.evidence.clone());
+            evidence.alarm = watched.as_ref().and_then(Watched::evidence);
             (self.decide(&valid, &memory, seen.as_ref(), &evidence, intent), seen.map(Arc::new), answer)
         });
         membership.exclude = valid.policy.excluded(&decision.state);
@@ -331,7 +355,8 @@ impl Shared<'_> {
         membership.exclude.clear();
         let memory = remember(memory, std::mem::take(&mut decision.state), answer.as_ref());
         let view = plan_view(&valid.policy, &memory.state);
-        Decided { valid, problem: None, restored: false, memory, membership, decision, view, seen, answer }
+        let (problem, restored) = (None, false);
+        Decided { valid, problem, restored, memory, membership, decision, view, seen, answer, watched }
     }
 
     fn decide(

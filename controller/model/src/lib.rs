@@ -4,6 +4,7 @@
 //! No client, no lock, no clock and no IO: the controller carries what is decided here, in the order that it is said in.
 
 pub mod assess;
+pub mod closed;
 pub mod decide_model;
 pub mod decide_rollouts;
 pub mod device_order;
@@ -29,6 +30,7 @@ pub mod status;
 pub mod version_claims;
 pub mod version_facts;
 pub mod version_status;
+pub mod watch;
 
 pub use modelfleet_spec::builds;
 

@@ -67,6 +67,7 @@ fn inputs<'a>(
             trust: &s.trust,
         }),
         answer: decided.answer.as_ref(),
+        watched: decided.watched.as_ref(),
         plan,
         restored: decided.restored,
         generation,

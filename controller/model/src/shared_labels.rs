@@ -56,11 +56,15 @@ pub fn sentence(groups: &[Group<'_>]) -> String {
     }
 }
 
+/// Short, and of the letters that Kubernetes takes: devices choose their labels.
+pub(crate) fn is_plain(key: &str, value: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    key.len() + value.len() < TEXT_MAX && key.chars().chain(value.chars()).all(plain)
+}
+
 impl Shared<'_> {
-    /// Short, and of the letters that Kubernetes takes: devices choose their labels.
     fn is_plain(&self) -> bool {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-        self.key.len() + self.value.len() < TEXT_MAX && self.key.chars().chain(self.value.chars()).all(plain)
+        is_plain(self.key, self.value)
     }
 
     fn text(&self) -> String {

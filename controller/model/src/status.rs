@@ -2,6 +2,7 @@
 
 pub mod bounded;
 pub mod conditions;
+pub mod event_sinks;
 pub mod fleet_conditions;
 pub mod membership;
 pub mod memory;
@@ -9,6 +10,7 @@ pub mod problem;
 pub mod time;
 pub mod trust;
 pub mod verdicts;
+pub mod watch;
 
 use modelfleet_crds::rollout::RolloutStatus;
 use modelfleet_crds::rollout::status as field;
@@ -19,6 +21,7 @@ use modelfleet_rollout::{EventKind, FleetView, LogEntry, PauseCause, Phase, Reas
 
 use crate::assess::Answer;
 use crate::restore::RESTORED;
+use crate::watch::Watched;
 use conditions::NewCondition;
 use memory::Memory;
 use modelfleet_fleet::left_out::Omitted;
@@ -46,6 +49,8 @@ pub struct StatusInputs<'a> {
     pub fleet: Option<FleetNumbers<'a>>,
     /// The judge's answer, when it was asked.
     pub answer: Option<&'a Answer>,
+    /// What the watch says, when the version is in production and was looked at.
+    pub watched: Option<&'a Watched>,
     /// The plan that goes out with this status.
     pub plan: Option<(u64, u64)>,
     /// It came back without its status, and its mark says that it has ended.
@@ -105,6 +110,7 @@ pub fn status_from(inputs: &StatusInputs<'_>, before: Option<&RolloutStatus>) ->
         inputs.now,
     ));
     conditions.extend(restored(inputs, before));
+    conditions.extend(watch::condition(inputs, &before.conditions));
     let stage_name = |clause: usize| policy.stage(u32::try_from(clause).unwrap_or(0)).name.clone();
     let judged = inputs.answer.map(|answer| &answer.assessment);
     let values = inputs.answer.map_or(&[][..], |answer| &answer.values.objectives);
@@ -139,9 +145,12 @@ pub fn status_from(inputs: &StatusInputs<'_>, before: Option<&RolloutStatus>) ->
         margins: verdicts::margins(inputs.valid, state.stage, judged, &before.margins),
         way_back: memory::way_back(&state.prior),
         rollback: rollback(inputs, before),
+        watch: watch::progress(inputs, before.watch.as_ref()),
         figures: figures(state),
         plan_revision: inputs.plan.map(|(_, revision)| signed(revision)).or(before.plan_revision),
         epoch: inputs.plan.map(|(epoch, _)| signed(epoch)).or(before.epoch),
+        // The controller's shell tells, and notes it here.
+        telling: before.telling.clone(),
         started_at: state.started_at.map(to_k8s),
         finished_at: state.figures.ended_at.map(to_k8s),
         retry_token: state.retry_token.as_deref().map(|token| cut(token, 64)),
@@ -317,6 +326,7 @@ pub fn differs_in_substance(a: &RolloutStatus, b: &RolloutStatus) -> bool {
         || a.phase != b.phase
         || a.membership != b.membership
         || conditions(a) != conditions(b)
+        || watch::has_read_more(a, b)
         || state(a) != state(b)
 }
 

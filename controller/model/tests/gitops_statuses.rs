@@ -97,6 +97,7 @@ fn because(state: State, reasons: &[Reason]) -> Rollout {
         reasons,
         fleet: None,
         answer: None,
+        watched: None,
         plan: None,
         restored: false,
         generation: Some(2),

@@ -1,6 +1,7 @@
 //! The ordered steps. This file holds the order; the files below it compute.
 
 mod active;
+mod alarm;
 mod back;
 mod ended;
 mod queue;

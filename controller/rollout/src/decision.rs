@@ -92,6 +92,12 @@ codes! {
         BreachInProduction,
         /// The objective that was broken after success is kept again.
         BreachOver,
+        /// The watch over a version in production has raised an alarm: a person must look.
+        AlarmRaised,
+        /// The same, and the spec asks for a retrained version.
+        RetrainingWanted,
+        /// The alarm has cleared.
+        AlarmCleared,
         /// A rollback of the candidate began.
         RollbackStarted,
         /// Devices should be back by now.
@@ -120,6 +126,8 @@ impl EventKind {
                 | K::DevicesQuarantined
                 | K::HarmShown
                 | K::BreachInProduction
+                | K::AlarmRaised
+                | K::RetrainingWanted
                 | K::RollbackStarted
                 | K::RollbackOverdue
                 | K::Refused

@@ -29,6 +29,33 @@ pub struct Evidence {
     pub statistics: String,
     /// Error budget that this stage has spent so far, parts per billion.
     pub spent_ppb: u64,
+    /// After success: the watch has an alarm.
+    pub alarm: Option<Alarm>,
+}
+
+/// The watch over a version in production has an alarm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// What and where, with numbers.
+    pub sentence: String,
+    /// What it does.
+    pub action: AlarmAction,
+}
+
+/// What an alarm does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AlarmAction {
+    /// It is shown.
+    Observe,
+    /// People are told.
+    #[default]
+    Notify,
+    /// The same, and no other rollout of the model starts meanwhile.
+    Pause,
+    /// The version is rolled back; it is not rejected.
+    RollBack,
+    /// A retrained version is asked for.
+    Retrain,
 }
 
 /// The judge's answer.

@@ -66,6 +66,8 @@ pub struct Facts {
     /// The rollout of the same model that goes first; `None` when it is this one's turn. One that has ended is taken
     /// back behind one that waits, but not while one is under way.
     pub queue: Option<Queue>,
+    /// The rollout whose version is in production has an alarm that keeps others from starting: its name.
+    pub alarm_holds: Option<String>,
     /// Other rollouts of the model wait for this one to end.
     pub others_wait: bool,
     /// The Rollout is being deleted: go back, then let it go.

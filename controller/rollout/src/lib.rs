@@ -36,7 +36,7 @@ pub use clock::StageClock;
 pub use conditions::{Condition, ConditionKind, conditions};
 pub use decide::decide;
 pub use decision::{Action, Decision, EventKind};
-pub use evidence::{Coverage, Evidence, HardStop, Verdict};
+pub use evidence::{Alarm, AlarmAction, Coverage, Evidence, HardStop, Verdict};
 pub use fleet::FleetView;
 pub use intent::{Facts, Intent, LaterTrust, MissingDevices, Queue, UNCONFIRMED_MAX, VersionFact};
 pub use moves::{Move, PhaseKind, after};

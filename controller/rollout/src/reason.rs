@@ -107,6 +107,10 @@ codes! {
         Succeeded,
         /// The version is in production and an objective is broken; nothing shows what the cause is.
         BreachInProduction,
+        /// The version is in production, and the watch over it has an alarm.
+        AlarmInProduction,
+        /// The watch over the version in production has an alarm that keeps other rollouts from starting.
+        AlarmHolds,
         /// The version was in production; another one has replaced it.
         Replaced,
         /// A defect in the controller: nothing is done.

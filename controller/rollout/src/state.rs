@@ -69,6 +69,9 @@ pub struct State {
     /// After success an objective is broken, and nothing shows whose fault that is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breach: Option<Breach>,
+    /// After success the watch has an alarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<Breach>,
     /// Devices that were set aside in this attempt, at most [`QUARANTINED_MAX`], ordered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub quarantined: Vec<DeviceId>,
@@ -222,6 +225,8 @@ pub enum Cause {
     NobodyCanRun,
     /// The trust document forbids the version. Not rejected: no harm was shown, and no retry token lifts it.
     VersionForbidden,
+    /// The watch has an alarm, and the spec asks to go back. Not rejected: the cause may be the world's.
+    Alarm,
 }
 
 /// How a stage was left.
@@ -337,6 +342,7 @@ impl Cause {
             Cause::Superseded => "Superseded",
             Cause::NobodyCanRun => "NobodyCanRun",
             Cause::VersionForbidden => "VersionForbidden",
+            Cause::Alarm => "Alarm",
         }
     }
 }

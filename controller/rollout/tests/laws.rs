@@ -7,8 +7,9 @@ use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Action, Approval, Coverage, Decision, Drawn, Evidence, Figures, FleetView, HardStop, Intent, OnUndecided,
-    PauseCause, Phase, Production, Queue, ReasonCode, RollbackPolicy, State, Verdict, VersionFact, plan_view,
+    Action, Alarm, AlarmAction, Approval, Coverage, Decision, Drawn, Evidence, Figures, FleetView, HardStop,
+    Intent, OnUndecided, PauseCause, Phase, Production, Queue, ReasonCode, RollbackPolicy, State, Verdict,
+    VersionFact, plan_view,
 };
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -103,8 +104,17 @@ fn evidence() -> impl Strategy<Value = Evidence> {
             sentence: "\u{e9}".repeat(400),
             statistics: String::new(),
             spent_ppb,
+            alarm: alarm(spent_ppb / 2),
         },
     )
+}
+
+/// None, or one of each action.
+fn alarm(number: u64) -> Option<Alarm> {
+    use AlarmAction as A;
+    let action =
+        [A::Observe, A::Notify, A::Pause, A::RollBack, A::Retrain].get(usize::try_from(number % 10).ok()?)?;
+    Some(Alarm { sentence: "something drifts".to_owned(), action: *action })
 }
 
 fn intent() -> impl Strategy<Value = Intent> {

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::selector::Selector;
 use modelfleet_rollout::{
-    Action, Approval, ConditionKind, Coverage, Decision, Evidence, HardStop, OnUndecided, Phase, Production,
-    Queue, RollbackPolicy, UNCONFIRMED_MAX, Verdict, VersionFact, conditions, plan_view,
+    Action, Alarm, AlarmAction, Approval, ConditionKind, Coverage, Decision, Evidence, HardStop, OnUndecided,
+    Phase, Production, Queue, RollbackPolicy, UNCONFIRMED_MAX, Verdict, VersionFact, conditions, plan_view,
 };
 use world::{BEGIN, MINUTE, World};
 
@@ -73,6 +73,7 @@ fn run(world: &mut World, line: &str, out: &mut String) {
             let queue = Queue { behind: behind.to_owned(), active: how != "waits", position: 1 };
             world.intent.facts.queue = (rest != "none").then_some(queue);
         }
+        "alarm" => world.intent.facts.alarm_holds = rest.strip_prefix("holds ").map(str::to_owned),
         "others" => world.intent.facts.others_wait = rest == "wait",
         "broker" => world.intent.facts.broker_connected = rest == "back",
         "devices" => world.heard = rest == "speak",
@@ -186,6 +187,11 @@ fn judge(world: &mut World, rest: &str) {
         "degraded" => Evidence { verdict: Verdict::Degraded, ..known },
         "incident" => Evidence { incident: Some(said()), ..known },
         "pause" => Evidence { pause: Some(said()), ..known },
+        "observes" => Evidence { alarm: alarm(sentence, AlarmAction::Observe), ..known },
+        "alarms" => Evidence { alarm: alarm(sentence, AlarmAction::Notify), ..known },
+        "holds" => Evidence { alarm: alarm(sentence, AlarmAction::Pause), ..known },
+        "takes back" => Evidence { alarm: alarm(sentence, AlarmAction::RollBack), ..known },
+        "retrains" => Evidence { alarm: alarm(sentence, AlarmAction::Retrain), ..known },
         "lacks" => Evidence { coverage: Coverage::Missing(said()), ..known },
         "stop" => Evidence {
             hard_stop: Some(HardStop::RollBackAll { reason: said(), statistics: String::new() }),
@@ -197,6 +203,10 @@ fn judge(world: &mut World, rest: &str) {
         }
         _ => panic!("unknown judgement {rest:?}"),
     });
+}
+
+fn alarm(sentence: &str, action: AlarmAction) -> Option<Alarm> {
+    Some(Alarm { sentence: sentence.to_owned(), action })
 }
 
 fn set(world: &mut World, rest: &str) {

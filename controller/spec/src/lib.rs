@@ -10,6 +10,7 @@ mod objective;
 mod problem;
 mod stage;
 mod stand_in;
+mod watch;
 
 use std::collections::BTreeSet;
 
@@ -27,6 +28,7 @@ use modelfleet_rollout::{
     OnUndecided, Policy, PolicyParts, RollbackPolicy as CoreRollbackPolicy, SETTLING_WINDOWS,
 };
 
+pub use modelfleet_watch::WatchPolicy;
 pub use objective::Objective;
 pub use problem::Problem;
 pub use stand_in::stand_in;
@@ -55,6 +57,8 @@ pub struct Valid {
     pub settling_windows: Option<u64>,
     /// A device that was not heard for so long is silent, milliseconds.
     pub silent_after_ms: u64,
+    /// What is watched after success; `None`: nothing.
+    pub watch: Option<WatchPolicy>,
 }
 
 /// Reads a Rollout's spec. `version` is the ModelVersion that it names, if it exists.
@@ -114,7 +118,8 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
     let warmup_windows = u64::try_from(spec.observe.warmup_windows).unwrap_or(0);
     let settling_windows = spec.observe.settling_windows.map(|n| u64::try_from(n).unwrap_or(0));
     let scope = selector([Some(&spec.selector), None]);
-    Ok(Valid { policy, scope, objectives, warmup_windows, settling_windows, silent_after_ms })
+    let watch = watch::watch(&spec.watch, window_ms, report_every_ms)?;
+    Ok(Valid { policy, scope, objectives, warmup_windows, settling_windows, silent_after_ms, watch })
 }
 
 /// The devices that a user has set aside, ordered.

@@ -4,7 +4,7 @@ use modelfleet_crds::rollout::{BreachAction, JudgedBy as JudgedByField, Relative
 use modelfleet_crds::text::BoundValue;
 use modelfleet_crds::{ModelVersionSpec, RolloutSpec};
 use modelfleet_judge::{JudgedBy, OnBreach};
-use modelfleet_protocol::metric::Needs;
+use modelfleet_protocol::metric::{Metric, Needs};
 use modelfleet_protocol::observe::Indicator;
 
 use crate::Problem;
@@ -107,6 +107,10 @@ fn can_be_measured(at: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<()
         _ if slo.metric.entry().is_none() => {
             refuse("names a metric that this controller does not know; update the controller".to_owned())
         }
+        _ if slo.metric == Metric::ShadowAgreement => refuse(format!(
+            "{metric} is measured in stages with mode Shadow only, so a rollout with this objective would wait in its live stages; \
+                 remove the objective, and look at the metric in Prometheus or with kubectl modelfleet report"
+        )),
         Needs::Profile => {
             let binned: Vec<&str> =
                 features.iter().filter(|f| !f.edges.is_empty()).map(|f| f.name.as_str()).collect();
@@ -141,6 +145,7 @@ fn can_be_measured(at: &str, slo: &Slo, version: &ModelVersionSpec) -> Result<()
             "{metric} needs pipeline.decision.confidence, which {name} does not have; add it to the version, or \
                  remove the objective"
         )),
+        Needs::Truth if slo.metric.is_error_of_numbers() => Ok(()),
         Needs::Truth if version.pipeline.as_ref().is_none_or(|p| p.decision.is_none()) => refuse(format!(
             "{metric} needs pipeline.decision, which says when an answer is positive, and {name} does not have it; add it \
                  to the version, or remove the objective"

@@ -38,6 +38,7 @@ pub fn stand_in(rollout: &Rollout, stages: u32) -> Valid {
         warmup_windows: 0,
         settling_windows: None,
         silent_after_ms: silent(spec),
+        watch: None,
     }
 }
 

@@ -89,6 +89,7 @@ fn an_objective_that_nobody_can_report_is_refused_with_what_to_do() {
     check(|s| s.slos = vec![slo(Metric::FeaturePsi, "0.2")], &plain, &["spec.slos[0].metric", "profile"]);
     check(|s| s.slos = vec![slo(Metric::Accuracy, "95%")], &plain, &["pipeline.decision"]);
     check(|s| s.slos = vec![slo(Metric::LowConfidenceRate, "5%")], &plain, &["baseline.confidence"]);
+    check(|s| s.slos = vec![slo(Metric::ShadowAgreement, "95%")], &plain, &["live stages", "remove"]);
     check(|s| s.slos = vec![slo(Metric::OutOfRangeRate, "1%")], &plain, &["expected ranges"]);
     let feature = FeatureBaseline {
         name: "rms".into(),

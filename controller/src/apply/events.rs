@@ -37,6 +37,12 @@ pub async fn tell_events(ctx: &Context, outcome: &RolloutOutcome, now: Time) {
     ctx.written().note_announced(&uid, last);
 }
 
+/// Offers event sinks what is stored of a rollout, and they were not told.
+pub fn tell_sinks(ctx: &Context, outcome: &RolloutOutcome) {
+    let stored = ctx.written().rollout_since(&outcome.rollout);
+    ctx.telling.offer(&stored);
+}
+
 /// What an event is about.
 pub fn subject<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
     object.object_ref(&())

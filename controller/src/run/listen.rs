@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::fleets::FleetState;
 use crate::metrics::UNKNOWN_CHANNEL;
 use crate::mqtt::{Broker, Feed};
-use crate::trust;
+use crate::{traces, trust};
 use modelfleet_fleet::ledger::Key;
 use modelfleet_fleet::{Change, Link, Source};
 use modelfleet_model::epoch::later_epoch;
@@ -155,6 +155,9 @@ fn message(
     evidence(ctx, &namespace, &fleet, &folded.change);
     ctx.orders.ask(&namespace, fleet.index.single_mut().take_touched());
     drop(fleet);
+    if let (Channel::State(device), false, true) = (&channel, retained, folded.change != Change::Nothing) {
+        traces::attempt::device_said(ctx, &namespace, device, payload, devices);
+    }
     if let (Channel::State(device), true) = (&channel, folded.change != Change::Nothing) {
         ctx.orders.ask_if_named(&namespace, device);
     }

@@ -104,6 +104,7 @@ pub fn rollout_changed(ctx: &Context, rollout: &Rollout, gone: bool) {
     let uid = rollout.uid().unwrap_or_default();
     if gone {
         ctx.written().forget(&uid);
+        ctx.telling.forget(&uid);
         forget_recorded(ctx, rollout);
         ctx.metrics.forget(&rollout_labels(rollout), &rollout.spec.model, &rollout.spec.version);
     }

@@ -1,19 +1,17 @@
 //! Where artifacts may be read from.
 //!
 //! A user who may register a version chooses a URI, and the controller opens it with its own permissions. So files are read
-//! only below the folder that the operator names, and link-local addresses are never contacted, where clouds keep the
-//! credentials of the machine: not by address, not by name, and not by a redirect. Private addresses are fine: stores
-//! in the cluster have them.
+//! only below the folder that the operator names, and link-local addresses are never contacted ([`crate::reach`]).
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::client::{HttpClient, HttpConnector};
 use object_store::{ClientConfigKey, ClientOptions};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use url::{Host, Url};
+use url::Url;
+
+use crate::reach::{self, CarefulNames};
 
 /// Most redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
@@ -60,21 +58,7 @@ pub async fn file(url: &Url, root: Option<&Path>) -> Result<Option<PathBuf>, For
 /// # Errors
 /// When it does.
 pub fn host(url: &Url) -> Result<(), Forbidden> {
-    let address = match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::V4(address),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address),
-        Some(Host::Domain(_)) | None => return Ok(()),
-    };
-    if is_link_local(address) { Err(Forbidden::LinkLocal) } else { Ok(()) }
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    /// The metadata service of EC2 over IPv6.
-    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6 == METADATA,
-    }
+    reach::host(url).map_err(|reach::LinkLocal| Forbidden::LinkLocal)
 }
 
 /// Makes clients that keep to what may be asked, wherever names and redirects lead.
@@ -95,7 +79,7 @@ impl HttpConnector for Careful {
         });
         let mut builder = reqwest::Client::builder()
             .redirect(redirects)
-            .dns_resolver(Arc::new(Careful))
+            .dns_resolver(Arc::new(CarefulNames))
             .connect_timeout(CONNECT_MAX)
             // A compressed answer would have another length than the artifact.
             .no_gzip()
@@ -115,41 +99,9 @@ impl HttpConnector for Careful {
     }
 }
 
-impl Resolve for Careful {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if found.iter().any(|address| is_link_local(address.ip())) {
-                return Err(Forbidden::LinkLocal.into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn link_local_addresses_are_never_asked() {
-        let refused = |uri: &str| host(&Url::parse(uri).unwrap()) == Err(Forbidden::LinkLocal);
-        for uri in [
-            "http://169.254.169.254/latest/meta-data/",
-            "http://0xa9fea9fe/",
-            "http://2852039166/",
-            "http://[fd00:ec2::254]/",
-            "http://[fe80::1]/",
-            "http://[::ffff:169.254.169.254]/",
-        ] {
-            assert!(refused(uri), "{uri}");
-        }
-        for uri in
-            ["http://127.0.0.1:9000/m", "http://10.0.0.8/m", "https://store.example/m", "http://[fd00::1]/"]
-        {
-            assert!(!refused(uri), "{uri}");
-        }
-    }
 
     #[tokio::test]
     async fn files_are_read_below_the_root_only() {

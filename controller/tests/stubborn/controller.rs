@@ -11,6 +11,7 @@ use modelfleet_controller::device_orders::DeviceOrders;
 use modelfleet_controller::fleets::Fleets;
 use modelfleet_controller::metrics::Metrics;
 use modelfleet_controller::mqtt::{self, Broker, BrokerSettings};
+use modelfleet_controller::telling::Telling;
 use modelfleet_controller::work::Work;
 use modelfleet_controller::write_cache::WriteCache;
 use modelfleet_crds::{ModelVersion, Rollout};
@@ -74,6 +75,7 @@ pub async fn controller(objects: Vec<(String, Value)>) -> (Server, Context, Brok
         clock: Clock::system(),
         work: Work::default(),
         orders: DeviceOrders::default(),
+        telling: Telling::default(),
         metrics: Metrics::new(),
         records: None,
     };

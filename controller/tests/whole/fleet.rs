@@ -11,6 +11,7 @@ use modelfleet_controller::clock::Clock;
 use modelfleet_protocol::envelope::{KeyId, open_override, open_signed_plan};
 use modelfleet_protocol::generated::{Counters, History, Report, Tally, Window};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName, Namespace};
+use modelfleet_protocol::latency::LatencyHistogram;
 use modelfleet_protocol::overrides::{Override, OverrideAction};
 use modelfleet_protocol::plan::{Order, Plan, Wanted};
 use modelfleet_protocol::presence::Presence;
@@ -399,6 +400,9 @@ impl Fleet {
             tally.bad[0] = u32::from(bad);
             tally
         };
+        let mut latency = LatencyHistogram::default();
+        latency.add(5_000_000 + 100_000 * i as u64, 95);
+        latency.add(40_000_000, 5);
         let window = |index| Window {
             index,
             span: 1,
@@ -406,10 +410,15 @@ impl Fleet {
             counters: Some(Counters {
                 requests: 100,
                 errors: if is_bad(index) { 10 } else { 0 },
+                true_positive: 9,
+                false_negative: 1,
+                true_negative: 85,
+                false_positive: 5,
                 available_ms: window_ms,
                 observed_ms: window_ms,
                 ..Counters::default()
             }),
+            latency: Some((&latency).into()),
             ..Window::default()
         };
         let mut past = Tally { known: vec![200; indicators], bad: vec![0; indicators] };

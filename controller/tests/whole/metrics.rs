@@ -66,7 +66,13 @@ async fn metrics_over_tls_are_for_those_who_may_read_them() {
     let (certificate, key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
     let shown = Shown { metrics: Metrics::new(), stand: Default::default() };
     let stop = CancellationToken::new();
-    let served = tokio::spawn(serve(Reviewed { address, certificate, key }, shown, client, stop.clone()));
+    let served = tokio::spawn(serve(
+        Reviewed { address, certificate, key },
+        shown,
+        client,
+        "default".to_owned(),
+        stop.clone(),
+    ));
 
     let ca = reqwest::Certificate::from_pem(&std::fs::read(dir.path().join("ca.crt")).unwrap()).unwrap();
     let reader =

@@ -45,7 +45,8 @@ pub struct Stage {
     pub name: String,
 
     /// How many devices get the version up to and including this stage: a number, or a percentage of the devices that
-    /// the rollout selects; at least one device. Required. Example: `2.5%`.
+    /// the rollout selects; at least one device. A percentage grows with the fleet. A number up to 512 stays that number
+    /// when devices join later; a larger one that takes a part of the fleet grows with it. Required. Example: `2.5%`.
     #[x_kube(validation = ("self.matches('[1-9]')", "must be at least one device, such as 5 or 2.5%"))]
     pub devices: Amount,
 

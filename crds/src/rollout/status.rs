@@ -5,16 +5,20 @@ mod judgement;
 mod membership;
 mod progress;
 mod recovery;
+mod telling;
 mod trust;
 mod verdict;
+mod watch;
 
 pub use decision::{DecisionKind, DecisionRecord, DeviceFailure};
 pub use judgement::{JudgeState, MarginBasis, StageMargin};
 pub use membership::{Membership, MembershipClause, Stratum};
 pub use progress::{DeviceCounts, RolloutPhase, StageProgress};
 pub use recovery::{Figures, RollbackProgress};
+pub use telling::TellingProgress;
 pub use trust::{TrustCounts, TrustProgress};
 pub use verdict::{Verdict, VerdictJudgedBy, VerdictKind};
+pub use watch::WatchProgress;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -114,6 +118,10 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackProgress>,
 
+    /// What the watch has seen since the version is in production. Absent before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<WatchProgress>,
+
     /// How many devices ran the version, how soon harm was found, and how soon the last device was back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
@@ -127,6 +135,14 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub epoch: Option<i64>,
+
+    /// Up to where each event sink was told of this rollout, at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["sink"])
+    )]
+    pub telling: Vec<TellingProgress>,
 
     /// When the rollout left the queue. Example: `2026-08-01T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,8 +161,9 @@ pub struct RolloutStatus {
     /// always there. These are added when they apply: `DevicesLeftOut` (the state of some devices breaks a limit; the
     /// message names them), `PlanNotTaken` (connected devices still hold an older plan after ten minutes), `PlanNotRenewed` (the
     /// plan at the broker is near its end), `ClocksWrong` (the clocks of some devices are off by more than ten minutes; the message
-    /// names them), `Restored` (the object was applied again without its status), `TrustDocument` (whether a trust document
-    /// protects the fleet, and how many devices hold it).
+    /// names them), `Restored` (the object was applied again without its status), `EventsNotDelivered` (an event sink takes no
+    /// events; the message names it), `TrustDocument` (whether a trust document protects the fleet, and how many devices hold
+    /// it), `Alarm` (whether the watch over a version in production has raised an alarm; the message says what and where).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::conditions::condition_list")]
     pub conditions: Vec<Condition>,

@@ -46,17 +46,27 @@ fn clause(stage: &str, strata: usize, devices: usize) -> Value {
     clause
 }
 
+/// A canary of named devices, a stage of listed ones, and two of shares.
+fn clauses(fill: &Fill) -> Value {
+    let mut listed = clause("early-adopter", fill.strata, 0);
+    if fill.ranks > 0 {
+        listed["ranks"] = json!("A".repeat(8 * fill.ranks));
+    }
+    json!([clause("canary", 0, 64), listed, clause("broad", fill.strata, 0)])
+}
+
 /// How full a status is.
 pub struct Fill {
     strata: usize,
+    ranks: usize,
     verdicts: usize,
     state: usize,
 }
 
 /// A large rollout: eight objectives, four stages of sixteen strata, a long history.
-pub const LARGE: Fill = Fill { strata: 32, verdicts: 8, state: 8192 };
+pub const LARGE: Fill = Fill { strata: 32, ranks: 0, verdicts: 8, state: 8192 };
 /// Every list at its bound.
-pub const FULL: Fill = Fill { strata: 64, verdicts: 16, state: 8192 };
+pub const FULL: Fill = Fill { strata: 64, ranks: 512, verdicts: 16, state: 8192 };
 
 /// A status with every field set and with texts of the length that they have in practice.
 pub fn status(fill: &Fill) -> Value {
@@ -72,7 +82,7 @@ pub fn status(fill: &Fill) -> Value {
         },
         "membership": {
             "salt": "5d41402abc4b2a76",
-            "clauses": [clause("canary", 0, 64), clause("early-adopter", fill.strata, 0), clause("broad", fill.strata, 0)],
+            "clauses": clauses(fill),
         },
         "judge": { "errorBudgetPpm": 10_000, "spentPpm": 1_250, "looks": 42, "state": "s".repeat(fill.state) },
         "verdicts": (0..fill.verdicts).map(verdict).collect::<Vec<_>>(),

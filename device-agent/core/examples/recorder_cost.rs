@@ -8,6 +8,7 @@ use std::time::Instant;
 use modelfleet_agent_core::build::Build;
 use modelfleet_agent_core::interface::{RecordingTarget, Role};
 use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder};
+use modelfleet_agent_core::truth::Answer;
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::{ConfidenceProfile, Fallback, FeatureProfile, Format, ModelBuild, Profile};
@@ -75,6 +76,7 @@ fn main() {
                 outcome: Outcome::Answered,
                 confidence: Some(f64::from(chance)),
                 positive: Some(chance > 0.9),
+                answer: Answer::Number(f64::from(chance)),
                 features: values,
             }));
         }

@@ -8,7 +8,7 @@
 //! - `model`: one model on this device; it brings together the parts below, each of which owns its own state.
 //! - `plan`: what the controller wants. `download`, `install`: how a build gets onto the disk.
 //! - `serve`: which build answers, and how it proves itself. `observe`: what is counted. `report`: what is sent.
-//! - [`trust`]: which keys count. `persist`: what survives a restart. [`held_plans`]: which plans the device sends back.
+//! - [`truth`]: what people or systems say of predictions later. [`trust`]: which keys count. `persist`: what survives a restart. [`held_plans`]: which plans the device sends back.
 
 pub mod agent;
 mod download;
@@ -22,6 +22,7 @@ mod plan;
 mod report;
 mod serve;
 pub mod trust;
+pub mod truth;
 
 pub use observe::recorder;
 pub use persist::saved;

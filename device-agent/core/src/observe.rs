@@ -6,6 +6,5 @@ mod histograms;
 pub(crate) mod history;
 mod prediction;
 pub mod recorder;
-mod truth;
 pub(crate) mod windows;
 mod windows_record;

@@ -3,9 +3,12 @@
 
 mod world;
 
+use std::collections::BTreeMap;
+
 use modelfleet_agent_core::build::Build;
 use modelfleet_agent_core::interface::{Input, RecordingTarget, Role};
 use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder, key};
+use modelfleet_agent_core::truth::{About, Answer, Booking, LedgerLimits, Told, Truth};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::generated::Counters;
 use modelfleet_protocol::model::{ConfidenceProfile, FeatureProfile, Profile};
@@ -39,23 +42,34 @@ fn windows(inputs: &[Input]) -> Vec<WindowSummary> {
 
 fn totals(inputs: &[Input]) -> Counters {
     let mut sum = Counters::default();
+    // Truth is told as what it says of a window by now.
+    let mut truth = BTreeMap::new();
     for input in inputs {
         match input {
             Input::WindowClosed { window, .. } => add_counters(&mut sum, &window.counters),
-            Input::TruthArrived { counters, .. } => add_counters(&mut sum, counters),
+            Input::TruthArrived { digest, window_ms, index, counters, .. } => {
+                truth.insert((*digest, *window_ms, *index), *counters);
+            }
             _ => {}
         }
     }
+    truth.values().for_each(|counters| add_counters(&mut sum, counters));
     sum
 }
 
+/// Tells whether a prediction was right to be an alarm. Returns whether it counts and did not before.
+fn tell(recorder: &mut Recorder, now: Time, key: u64, alarm: bool) -> bool {
+    let line = Told { about: About::Prediction(key), truth: Truth::Alarm(alarm), at: now };
+    recorder.book(now, &[line]) == [Booking::Booked]
+}
+
 fn prediction(key: u64, features: &[f32]) -> Prediction<'_> {
-    let (outcome, positive) = (Outcome::Answered, Some(true));
-    Prediction { key, latency_ns: 1_500_000, outcome, confidence: Some(0.55), positive, features }
+    let (outcome, positive, answer) = (Outcome::Answered, Some(true), Answer::None);
+    Prediction { key, latency_ns: 1_500_000, outcome, confidence: Some(0.55), positive, answer, features }
 }
 
 fn started() -> Recorder {
-    let mut recorder = Recorder::new(64);
+    let mut recorder = Recorder::new(LedgerLimits { bytes: 64 * 1024, days: 35 });
     assert!(recorder.record_for(START, &watch(1, WINDOW_MS)).is_empty());
     recorder.available(START, true);
     recorder
@@ -71,7 +85,7 @@ fn a_request_that_no_build_could_answer_is_counted_apart() {
     let mut health = Vec::new();
     recorder.report_health(&mut health);
     assert!(matches!(&health[..], [Input::Health { answered: 1, errors: 0, .. }]), "{health:?}");
-    assert!(!recorder.truth(7, true), "there is nothing that truth could be told about");
+    assert!(!tell(&mut recorder, START, 7, true), "there is nothing that truth could be told about");
     let [window] = &windows(&recorder.tick(START.after_ms(WINDOW_MS)))[..] else { panic!("one window") };
     let c = window.counters;
     assert_eq!((c.requests, c.errors, c.readings, c.missing, c.refused), (1, 0, 2, 0, 3));
@@ -123,9 +137,10 @@ fn late_truth_goes_to_the_window_and_build_of_the_prediction_and_counts_once() {
     let _ = recorder.tick(START.after_ms(WINDOW_MS));
     recorder.record(&prediction(key("b"), &[1.0, 1.0]));
     let _ = recorder.record_for(START.after_ms(WINDOW_MS + 10), &watch(2, WINDOW_MS));
-    assert!(recorder.truth(key("a"), false) && recorder.truth(key("b"), true));
-    assert!(!recorder.truth(key("a"), false), "told already");
-    assert!(!recorder.truth(key("c"), false) && !recorder.truth(0, true), "never seen");
+    let mut told = |key, alarm| tell(&mut recorder, START.after_ms(WINDOW_MS + 10), key, alarm);
+    assert!(told(key("a"), false) && told(key("b"), true));
+    assert!(!told(key("a"), false), "told already");
+    assert!(!told(key("c"), false) && !told(0, true), "never seen");
     let booked: Vec<_> = recorder
         .tick(START.after_ms(WINDOW_MS + 20))
         .into_iter()
@@ -152,7 +167,7 @@ proptest! {
                 0 => now = Time(number),
                 1 => inputs.extend(recorder.record_for(now, &watch((number % 3) as u8, number % 100_000))),
                 2 | 3 => now = now.after_ms(number % (3 * WINDOW_MS)),
-                4 => truths += u64::from(recorder.truth(number % 32, number > u64::MAX / 2)),
+                4 => truths += u64::from(tell(&mut recorder, now, number % 32, number > u64::MAX / 2)),
                 5 => recorder.available(now, number % 2 == 0),
                 _ => {
                     let watched = recorder.is_recording();

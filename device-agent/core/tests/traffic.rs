@@ -7,6 +7,7 @@ mod world;
 
 use modelfleet_agent_core::interface::{Input, Output};
 use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder};
+use modelfleet_agent_core::truth::{About, Answer, Told, Truth};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::generated::Report;
 use modelfleet_protocol::metric::Metric;
@@ -138,11 +139,13 @@ impl Life {
                 outcome: if failed { Outcome::Error } else { Outcome::Answered },
                 confidence,
                 positive: (!failed).then(|| dice.below(50) == 0),
+                answer: Answer::None,
                 features: &features,
             });
             if let Some(then) = self.steps.checked_sub(TRUTH_AFTER_STEPS) {
                 let positive = self.dice.below(50) == 0;
-                let _ = self.recorder.truth(key(then, n), positive);
+                let (about, now) = (About::Prediction(key(then, n)), self.world.now);
+                let _ = self.recorder.book(now, &[Told { about, truth: Truth::Alarm(positive), at: now }]);
             }
         }
         self.recorder.resources(80_000 + self.dice.below(9_000) as u32, 9 << 20, 140_000);

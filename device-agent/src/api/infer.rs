@@ -14,7 +14,7 @@ use super::bodies::body;
 use super::request::{self, Asked, BINARY_HEADER};
 use super::versions::Wanted;
 use super::{Api, Refusal, answer, bad};
-use crate::serve::{Answer, Instance, Model, PredictError, PredictionCall, RunPermit};
+use crate::serve::{Answer, Instance, Model, PredictError, PredictionCall, RunPermit, Said};
 use crate::tensor::NamedTensor;
 
 /// What is asked, on its way through one build. The engine's thread may need it longer than the caller.
@@ -115,15 +115,16 @@ async fn predict(
         Err(_) => return model.gave_up(&task.case()),
     };
     if let Some(shadow) = model.shadow() {
+        let said = task.instance.beside(&task.inputs, &answer);
         // The caller does not wait for it.
-        tokio::spawn(beside(model.clone(), Arc::new(task.with(shadow))));
+        tokio::spawn(beside(model.clone(), Arc::new(task.with(shadow)), said));
     }
     answer
 }
 
 /// Runs the shadow on inputs that were answered, unless it is still at others. Where those are overdue, these
 /// are so as well.
-async fn beside(model: Arc<Model>, task: Arc<Task>) {
+async fn beside(model: Arc<Model>, task: Arc<Task>, said: Vec<Said>) {
     let time_limit = task.time_limit;
     let Some(place) = task.instance.ready.shadow_permits.try_take() else {
         if task.instance.ready.shadow_permits.full_for() > time_limit {
@@ -134,7 +135,7 @@ async fn beside(model: Arc<Model>, task: Arc<Task>) {
     let (engine, asked) = (model.clone(), task.clone());
     let work = tokio::task::spawn_blocking(move || {
         let _place = place;
-        engine.run_shadow(&asked.case());
+        engine.run_shadow(&asked.case(), &said);
     });
     match timeout(time_limit, work).await {
         Ok(Ok(())) => {}

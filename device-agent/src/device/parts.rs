@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use modelfleet_agent_core::interface::{Identity, Limits};
+use modelfleet_agent_core::truth::LedgerLimits;
 
 use crate::admit::Loader;
 use crate::clock::CertificateTime;
@@ -34,8 +35,8 @@ pub struct Parts {
     pub probe: Probe,
     /// Memory limit of the process, bytes; 0: none.
     pub memory_limit_bytes: u64,
-    /// Predictions of a model that are remembered for their ground truth.
-    pub predictions_remembered: usize,
+    /// How much of a model's predictions is kept for their ground truth.
+    pub truth_limits: LedgerLimits,
     /// Number of connected devices of the process.
     pub connected: Arc<AtomicUsize>,
 }

@@ -64,6 +64,21 @@ impl Device {
         }
     }
 
+    /// Writes what is kept of predictions for their ground truth.
+    pub(super) async fn save_truth(&mut self, sync: bool) {
+        let models = self.models.all();
+        let write = move || models.iter().try_for_each(|model| model.save_truth(sync));
+        let written = if self.store.durable() {
+            let write = tokio::task::spawn_blocking(write);
+            write.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
+        } else {
+            write()
+        };
+        if let Err(cause) = written {
+            self.tell(&cause, "what is kept for ground truth cannot be written, a restart would lose it");
+        }
+    }
+
     async fn write(&self, name: String, payload: Vec<u8>) -> Result<(), StoreError> {
         let (store, now) = (self.store.clone(), self.clock.now());
         if !store.durable() {

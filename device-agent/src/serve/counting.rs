@@ -3,10 +3,12 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use modelfleet_agent_core::interface::{Input, RecordingTarget, Role};
-use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder};
-use modelfleet_protocol::ids::Digest;
+use modelfleet_agent_core::recorder::{Outcome, Prediction, Recorder, row_key};
+use modelfleet_agent_core::truth::{Answer, LedgerLimits, TruthLedger};
+use modelfleet_protocol::ids::{Digest, ModelName};
 use modelfleet_protocol::time::Time;
 
+use super::agreement::{Said, agreements};
 use super::{Instance, Model};
 use crate::tensor::NamedTensor;
 
@@ -18,9 +20,14 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    /// Nothing is observed yet; so many predictions will be remembered for their ground truth.
-    pub(super) fn remembering(predictions: usize) -> Observed {
-        Observed { digest: None, recorder: Recorder::new(predictions) }
+    /// Nothing is observed yet; so much will be kept of predictions for their ground truth.
+    pub(super) fn keeping(truth: LedgerLimits) -> Observed {
+        Observed { digest: None, recorder: Recorder::new(truth) }
+    }
+
+    /// The same, from what was kept before the agent was restarted.
+    pub(super) fn go_on_from(&mut self, model: ModelName, truth: TruthLedger) {
+        self.recorder.go_on_from(model, truth);
     }
 }
 
@@ -45,17 +52,7 @@ impl Model {
         inputs
     }
 
-    /// Counts the ground truth of a prediction. Returns false if the prediction is not remembered (any more).
-    #[must_use]
-    pub fn truth(&self, key: u64, positive: bool) -> bool {
-        let live = self.observed(Role::Live).recorder.truth(key, positive);
-        if self.can_answer(Role::Shadow) {
-            self.observed(Role::Shadow).recorder.truth(key, positive);
-        }
-        live
-    }
-
-    /// Counts every row of a batch as a prediction. Ground truth can be given for the first.
+    /// Counts every row of a batch as a prediction. Ground truth can be given for each.
     pub(super) fn count_rows(
         &self,
         role: Role,
@@ -74,13 +71,22 @@ impl Model {
         for row in 0..rows {
             let (positive, confidence) = instance.reading.decide(outputs, row, rows);
             observed.recorder.record(&Prediction {
-                key: if row == 0 { key } else { 0 },
+                key: row_key(key, row),
                 latency_ns,
                 outcome: Outcome::Answered,
                 confidence,
                 positive,
+                answer: instance.reading.answer(outputs, row, rows),
                 features: &features[row * width..(row + 1) * width],
             });
+        }
+    }
+
+    /// Counts the rows on which the build in shadow agrees with the build that answers.
+    pub(super) fn compare(&self, shadow: &Instance, live: &[Said], said: &[Said]) {
+        let mut observed = self.observed(Role::Shadow);
+        if observed.digest == Some(shadow.build.digest) {
+            agreements(live, said).for_each(|agree| observed.recorder.compared(agree));
         }
     }
 
@@ -100,7 +106,8 @@ impl Model {
     ) {
         // What a filter stops is no alarm; what failed is neither an alarm nor none.
         let positive = (instance.is_some() && outcome == Outcome::Fallback).then_some(false);
-        let prediction = Prediction { key, latency_ns, outcome, confidence: None, positive, features };
+        let (confidence, answer) = (None, Answer::None);
+        let prediction = Prediction { key, latency_ns, outcome, confidence, positive, answer, features };
         let mut observed = self.observed(role);
         if observed.digest == instance.map(|i| i.build.digest) {
             observed.recorder.record(&prediction);

@@ -1,14 +1,17 @@
 //! The models of one device, by name.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use modelfleet_agent_core::interface::{Input, RecordingTarget};
+use modelfleet_agent_core::truth::LedgerLimits;
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::time::Time;
 use tokio::sync::Notify;
 
 use super::Model;
+use crate::clock::Clock;
 
 /// What keeps a device from installing models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,20 +26,42 @@ pub enum Problem {
     Trust,
 }
 
+/// What is kept of predictions for their ground truth.
+#[derive(Clone, Debug, Default)]
+pub struct Keeping {
+    /// How much of each model.
+    pub limits: LedgerLimits,
+    /// In which folder; `None`: in memory alone.
+    pub dir: Option<PathBuf>,
+}
+
 /// The models of one device.
 #[derive(Default)]
 pub struct Models {
-    remembered: usize,
+    kept: Keeping,
+    clock: OnceLock<Arc<Clock>>,
     by_name: RwLock<BTreeMap<ModelName, Arc<Model>>>,
     alarmed: Arc<Notify>,
     problems: Mutex<BTreeMap<Problem, String>>,
 }
 
 impl Models {
-    /// No models yet; each will remember so many predictions for their ground truth.
+    /// No models yet; of the predictions of each so much will be kept for their ground truth.
     #[must_use]
-    pub fn remembering(predictions: usize) -> Models {
-        Models { remembered: predictions, ..Models::default() }
+    pub fn keeping(kept: Keeping) -> Models {
+        Models { kept, ..Models::default() }
+    }
+
+    /// Goes by this clock from now on.
+    pub fn follow(&self, clock: Arc<Clock>) {
+        // The device has one clock as long as it runs.
+        let _ = self.clock.set(clock);
+    }
+
+    /// The time by the device's clock.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.clock.get().map_or(Time::ZERO, |clock| clock.now())
     }
 
     /// The model of this name, if the device has it.
@@ -51,7 +76,7 @@ impl Models {
             return model;
         }
         let mut models = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Arc::new(Model::new(name.clone(), self.remembered, self.alarmed.clone()));
+        let fresh = || Arc::new(Model::new(name.clone(), &self.kept, self.alarmed.clone()));
         models.entry(name.clone()).or_insert_with(fresh).clone()
     }
 

@@ -1,6 +1,7 @@
 //! How a build's inputs and outputs are read: which elements are features, what passes its filters, what is an
 //! alarm and how sure it is. Looked up once, when the build is placed.
 
+use modelfleet_agent_core::truth::Answer;
 use modelfleet_protocol::model::{Comparison, Fallback, ModelBuild, PositiveWhen};
 
 use crate::tensor::{Elements, NamedTensor};
@@ -162,6 +163,29 @@ impl Reading {
             own.max_by(f64::total_cmp)
         });
         (positive, confidence)
+    }
+
+    /// What a row's answer can be compared with when the truth is known: of the output that decides, or of the first. One
+    /// whole number or text is a class, one fraction a number; of several numbers the place of the highest is the class.
+    pub(super) fn answer<'a>(&self, outputs: &'a [NamedTensor], row: usize, rows: usize) -> Answer<'a> {
+        let named = self.decision.as_ref().and_then(|(name, _)| outputs.iter().find(|o| &o.name == name));
+        let Some(output) = named.or(outputs.first()) else { return Answer::None };
+        let (data, width) = (&output.data, output.data.len() / rows.max(1));
+        let first = row * width;
+        if width > 1 && !matches!(data, Elements::Text(_)) {
+            let own = (0..width).filter_map(|at| Some((at, data.number(first + at)?)));
+            let highest = own.max_by(|(a, x), (b, y)| x.total_cmp(y).then(b.cmp(a)));
+            return highest.and_then(|(at, _)| i64::try_from(at).ok()).map_or(Answer::None, Answer::Label);
+        }
+        let is_label = matches!(self.decision, Some((_, PositiveWhen::Label(_))));
+        #[allow(clippy::cast_possible_truncation)] // Labels are small and whole.
+        match data {
+            Elements::Text(texts) => texts.get(first).map_or(Answer::None, |text| Answer::Word(text)),
+            Elements::F16(_) | Elements::Bf16(_) | Elements::F32(_) | Elements::F64(_) if !is_label => {
+                data.number(first).map_or(Answer::None, Answer::Number)
+            }
+            _ => data.number(first).map_or(Answer::None, |label| Answer::Label(label as i64)),
+        }
     }
 
     /// What the build's fallback answers; `None` where it is an error.

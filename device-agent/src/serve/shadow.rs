@@ -9,7 +9,7 @@ use modelfleet_agent_core::recorder::Outcome;
 
 use crate::engine::RunError;
 
-use super::{Instance, Model, PredictionCall, hangs_after, nanos};
+use super::{Instance, Model, PredictionCall, Said, hangs_after, nanos};
 
 impl Model {
     /// The build in shadow.
@@ -18,8 +18,8 @@ impl Model {
         self.shadow.load_full()
     }
 
-    /// Runs the shadow on inputs that were answered.
-    pub fn run_shadow(&self, case: &PredictionCall<'_>) {
+    /// Runs the shadow on inputs that were answered. `beside`: what the build that answers said of each row.
+    pub fn run_shadow(&self, case: &PredictionCall<'_>, beside: &[Said]) {
         let instance = case.instance;
         let mut scratch = Vec::new();
         let features = instance.reading.features(case.inputs, &mut scratch);
@@ -44,7 +44,8 @@ impl Model {
             }
             Some(Ok(outputs)) if elapsed <= case.time_limit => {
                 instance.ready.has_answered();
-                return self.count_rows(Role::Shadow, instance, case.key, booking.1, features, &outputs);
+                self.count_rows(Role::Shadow, instance, case.key, booking.1, features, &outputs);
+                return self.compare(instance, beside, &instance.said(case.inputs, &outputs));
             }
             Some(Ok(_)) => Outcome::Timeout,
             Some(Err(error)) if instance.ready.is_callers(&error) => Outcome::Refused,

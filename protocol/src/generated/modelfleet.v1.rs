@@ -110,6 +110,29 @@ pub struct Counters {
     /// Requests that no build could have answered: the caller's, and in no other count.
     #[prost(uint64, tag = "15")]
     pub refused: u64,
+    /// Answers that are a class and whose true class is known, and of these the right ones.
+    #[prost(uint64, tag = "16")]
+    pub class_known: u64,
+    #[prost(uint64, tag = "17")]
+    pub class_right: u64,
+    /// Answers that are a number and whose true value is known. The sums of the absolute errors, in millionths of the
+    /// value's unit, and of their squares, in millionths of its square.
+    #[prost(uint64, tag = "18")]
+    pub value_known: u64,
+    #[prost(uint64, tag = "19")]
+    pub absolute_error_micros: u64,
+    #[prost(uint64, tag = "20")]
+    pub squared_error_micros: u64,
+    /// Of these, the ones whose true value is not zero, and the sum of their errors in millionths of the true value.
+    #[prost(uint64, tag = "21")]
+    pub percentage_known: u64,
+    #[prost(uint64, tag = "22")]
+    pub percentage_error_ppm: u64,
+    /// Rows that a build in shadow answered beside the one that answers, and of these the ones on which both agree.
+    #[prost(uint64, tag = "23")]
+    pub compared: u64,
+    #[prost(uint64, tag = "24")]
+    pub agreed: u64,
 }
 /// Base-2 exponential histogram of nanoseconds at scale 4: bucket i holds (2^(i/16), 2^((i+1)/16)].
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

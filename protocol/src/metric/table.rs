@@ -68,7 +68,11 @@ fn completed(c: &Counters) -> u64 {
 }
 
 fn right(c: &Counters) -> u64 {
-    c.true_positive.saturating_add(c.true_negative)
+    if c.class_known > 0 { c.class_right } else { c.true_positive.saturating_add(c.true_negative) }
+}
+
+fn confirmable(c: &Counters) -> u64 {
+    if c.class_known > 0 { c.class_known } else { known(c) }
 }
 
 metrics! {
@@ -126,10 +130,10 @@ metrics! {
         reading: ratio(|c| c.false_negative, positive),
         breach: "too many missed detections", label: "missed detections", prometheus: "missed_detections",
     }
-    /// Share of predictions that ground truth confirmed.
+    /// Share of predictions that ground truth confirmed: of the classes, where it names classes, else of alarms and no alarms.
     Accuracy {
         unit: Share, worse: Below, needs: Truth,
-        reading: ratio(right, known),
+        reading: ratio(right, confirmable),
         breach: "too few correct answers", label: "accuracy", prometheus: "accuracy",
     }
     /// Share of positive answers that ground truth confirmed: TP / (TP + FP).
@@ -161,6 +165,31 @@ metrics! {
         unit: PerYear, worse: Above, needs: Truth,
         reading: Reading::Rate { count: |c| c.false_positive, per_ms: YEAR_MS },
         breach: "too many false alarms a year", label: "false alarms a year", prometheus: "false_positives",
+    }
+    /// Mean absolute error of answers that are a number, from ground truth.
+    MeanAbsoluteError {
+        unit: Number, worse: Above, needs: Truth,
+        reading: Reading::Mean { sum: |c| c.absolute_error_micros, count: |c| c.value_known },
+        breach: "too large errors", label: "mean absolute error", prometheus: "mean_absolute_error",
+    }
+    /// Root of the mean squared error of answers that are a number, from ground truth.
+    RootMeanSquaredError {
+        unit: Number, worse: Above, needs: Truth,
+        reading: Reading::RootMean { sum: |c| c.squared_error_micros, count: |c| c.value_known },
+        breach: "too large errors", label: "root mean squared error", prometheus: "root_mean_squared_error",
+    }
+    /// Mean error of answers that are a number as a share of the true value, from ground truth; true values of zero are left out.
+    MeanAbsolutePercentageError {
+        unit: Share, worse: Above, needs: Truth,
+        reading: Reading::Mean { sum: |c| c.percentage_error_ppm, count: |c| c.percentage_known },
+        breach: "too large errors", label: "mean percentage error", prometheus: "mean_absolute_percentage_error",
+    }
+    /// Share of the rows that a build in shadow answered like the build that answers: the same class, the same alarm, or a
+    /// number within 1 %. Measured in stages with `mode: Shadow`; it cannot be an objective, because live stages have no shadow.
+    ShadowAgreement {
+        unit: Share, worse: Below, needs: Nothing,
+        reading: ratio(|c| c.agreed, |c| c.compared),
+        breach: "too many answers of the shadow differ", label: "agreement of the shadow", prometheus: "shadow_agreement",
     }
     /// Share of predictions that the fallback answered, because a pre-filter kept the row from the model or the model could
     /// not answer.

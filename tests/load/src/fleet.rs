@@ -28,8 +28,8 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 const START_SPREAD: Duration = Duration::from_millis(1);
 /// Default of `--reconnect-spread-s` here: shorter than on devices, because people watch the demo.
 const RECONNECT_SPREAD_S: u64 = 1;
-/// Predictions of a model on one device that are remembered for their ground truth.
-const PREDICTIONS_REMEMBERED: usize = 256;
+/// Bytes that are kept of a model's predictions on one device for their ground truth.
+const TRUTH_BYTES: usize = 64 * 1024;
 /// Open files per device: its connection, its lock, and some to spare.
 const FILES_PER_DEVICE: u64 = 6;
 
@@ -97,7 +97,7 @@ pub(crate) async fn run(mut args: LoadArgs, stop: CancellationToken) -> Result<(
         let probe = Probe::shared_by(rows.len());
         let mut parts = host.parts(row.id.clone(), row.labels.clone(), store, credentials, probe, 0);
         // The truth comes soon here, and hundreds of devices share the memory.
-        parts.predictions_remembered = PREDICTIONS_REMEMBERED;
+        parts.truth_limits.bytes = TRUTH_BYTES;
         let (models, device) = Device::start(parts, stop.clone());
         played.push(Played { id: row.id.clone(), labels: row.labels.clone(), models });
         let (id, wait) =

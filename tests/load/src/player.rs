@@ -7,6 +7,7 @@ use std::time::Instant;
 use modelfleet_agent::serve::{Model, Models};
 use modelfleet_agent::tensor::{Elements, NamedTensor, shaped};
 use modelfleet_agent_core::recorder::key;
+use modelfleet_agent_core::truth::{About, Told, Truth};
 use modelfleet_protocol::ids::DeviceId;
 use modelfleet_protocol::model::Values;
 use rand::rngs::SmallRng;
@@ -72,7 +73,9 @@ impl Player {
     pub(crate) fn turn(&mut self, shared: &Shared, now: Instant) -> Vec<Question> {
         while let Some((_, key, truth, model)) = self.truths.pop_front_if(|(at, ..)| *at <= now) {
             // A prediction under a build that was taken back may be forgotten by now.
-            let _ = model.truth(key, truth);
+            let at = self.models.now();
+            let line = Told { about: About::Prediction(key), truth: Truth::Alarm(truth), at };
+            let _ = model.book(at, &[line]);
         }
         let models = match &shared.model {
             Some(name) => self.models.get(name).into_iter().collect(),

@@ -75,7 +75,7 @@ impl Question {
         match self.role {
             Role::Live => self.model.answer(&self.case()).is_ok(),
             Role::Shadow => {
-                self.model.run_shadow(&self.case());
+                self.model.run_shadow(&self.case(), &[]);
                 true
             }
         }

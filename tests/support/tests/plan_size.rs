@@ -6,6 +6,9 @@ use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::details::{DetailsFile, INLINE_BYTES_MAX};
 use modelfleet_protocol::envelope::ENVELOPE_BYTES_MAX;
 use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::membership::{
+    Bound, Clause, EXCLUDED_MAX, LISTED_MAX, ListedRanks, Membership, NAMED_MAX, STRATA_MAX, Stratum,
+};
 use modelfleet_protocol::model::{FeatureProfile, Format, ModelBuild, Profile, SelfTest, Values};
 use modelfleet_protocol::plan::{STABLE_FOR_MAX, StableFor};
 use modelfleet_protocol::selector::Selector;
@@ -88,6 +91,29 @@ fn a_plan_with_two_builds_of_128_features_is_below_64_kib_when_their_details_are
     let most = sealed(&most).len();
     println!("signed plan of ten builds with files: {most} bytes");
     assert!(most < PLAN_BYTES_WANTED, "{most}");
+}
+
+/// Whatever the stages say, a plan lists at most 512 ranks, names at most 64 devices and excludes 128.
+#[test]
+fn the_largest_membership_leaves_a_plan_of_two_builds_below_64_kib() {
+    let mut clause = Clause::default();
+    clause.ranks.extend((1..=LISTED_MAX as u64).map(|rank| u64::MAX / (LISTED_MAX as u64 + 1) * rank));
+    clause.devices =
+        (0..NAMED_MAX).map(|i| format!("pump-in-the-northern-hall-{i:06}").parse().unwrap()).collect();
+    clause.spread_by = vec!["age".into(), "load".into()];
+    clause.strata = (0..STRATA_MAX)
+        .map(|i| Stratum { key: vec![format!("commissioned-{i}"), "heavy".into()], below: Bound(i as u64) })
+        .collect();
+    let with_names = Clause { ranks: ListedRanks::default(), devices: vec![], ..clause.clone() };
+    let exclude =
+        (0..EXCLUDED_MAX).map(|i| format!("pump-in-the-northern-hall-{i:06}").parse().unwrap()).collect();
+    let mut candidate = candidate("r", build_with_file("1.1.0", 16));
+    candidate.membership = Membership { salt: "uid/1".into(), clauses: vec![clause, with_names], exclude };
+    let plan = plan(1, Some(build_with_file("1.0.0", 16)), Some(candidate));
+    plan.check().unwrap();
+    let sent = sealed(&plan).len();
+    println!("signed plan of two builds with files and the largest membership: {sent} bytes");
+    assert!(sent < PLAN_BYTES_WANTED, "{sent}");
 }
 
 #[test]

@@ -505,6 +505,7 @@ fn prediction(errs: bool) -> Prediction<'static> {
         outcome: if errs { Outcome::Error } else { Outcome::Answered },
         confidence: None,
         positive: None,
+        answer: Default::default(),
         features: &[],
     }
 }

@@ -217,7 +217,8 @@ pub fn included(membership: &Membership, id: &DeviceId, labels: &Labels) -> bool
             clause.spread_by.iter().map(|label| labels.get(label).map_or("", String::as_str)).collect();
         let own = clause.strata.iter().find(|stratum| stratum.key == key);
         let below = own.map_or(clause.other_below, |stratum| stratum.below);
-        clause.selector.matches(labels) && (rank < below.0 || clause.devices.contains(id))
+        let listed = clause.devices.contains(id) || clause.ranks.contains(rank);
+        clause.selector.matches(labels) && (rank < below.0 || listed)
     };
     !membership.exclude.contains(id) && membership.clauses.iter().any(by)
 }

@@ -108,6 +108,14 @@ pub const RARE: &[(&str, &str)] = &[
     ("failure MemoryShort", "every device can run every version"),
     ("failure LabelMissing", "every device can run every version"),
     ("failure FormatUnknown", "every device can run every version"),
+    ("event AlarmRaised", "most runs are shorter than what the watch after success takes to raise an alarm"),
+    ("event AlarmCleared", "most runs are shorter than what the watch after success takes to raise an alarm"),
+    (
+        "reason AlarmInProduction",
+        "most runs are shorter than what the watch after success takes to raise an alarm",
+    ),
+    ("event RetrainingWanted", "the simulated people want no retraining"),
+    ("reason AlarmHolds", "no alarm of the simulated people keeps another rollout from starting"),
     ("event HarmShown", "every rollout goes back by itself when harm is shown"),
     (
         "event BreachOver",

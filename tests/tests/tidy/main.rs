@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
+mod capacity;
+mod links;
 mod roles;
 mod rooms;
 mod runbooks;

@@ -122,7 +122,12 @@ fn of_comparison(rollout: &Rollout) -> Vec<Problem> {
         let text = stage_warnings::no_bake(stages, index, setup.window_ms())?;
         Some(problem(format!("spec.stages[{index}].bake"), format!("is 0s: {text}")))
     });
-    alone.into_iter().chain(few).chain(bake).collect()
+    let grows = stages.iter().enumerate().filter_map(|(index, stage)| {
+        let text =
+            format!("is {}: {}", rollout.spec.stages.get(index)?.devices, stage_warnings::grows(stage)?);
+        Some(problem(format!("spec.stages[{index}].devices"), text))
+    });
+    alone.into_iter().chain(few).chain(bake).chain(grows).collect()
 }
 
 /// Whether devices can prove themselves in time, where the objectives say how often they are asked at least.

@@ -1,8 +1,12 @@
 //! A rollout as a person wants to see it.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use modelfleet_crds::Rollout;
-use modelfleet_crds::rollout::status::{DeviceCounts, RolloutPhase, StageProgress, Verdict, VerdictKind};
+use modelfleet_crds::conditions::ALARM;
+use modelfleet_crds::rollout::status::{
+    DeviceCounts, RolloutPhase, StageProgress, Verdict, VerdictKind, WatchProgress,
+};
 
 use crate::rollout_patch::is_current;
 use crate::table::{Table, one_line};
@@ -63,6 +67,9 @@ pub(super) fn text(rollout: &Rollout, now: Timestamp) -> String {
             format!("{exposed} ran the version{}{}", found.unwrap_or_default(), safe.unwrap_or_default()),
         );
     }
+    if let Some(watch) = &status.watch {
+        line("watch", watch_text(watch, &status.conditions, now));
+    }
     let mut text = lines.join("\n") + "\n";
     text.push_str(&verdicts(&status.verdicts));
     let mut failures = Table::new(&["DEVICE", "FAILED WITH", "WHY"]);
@@ -74,6 +81,16 @@ pub(super) fn text(rollout: &Rollout, now: Timestamp) -> String {
         text.push_str(&failures.render());
     }
     text
+}
+
+fn watch_text(watch: &WatchProgress, conditions: &[Condition], now: Timestamp) -> String {
+    let windows = counted(watch.windows, "window");
+    let Some(since) = &watch.alarm_since else {
+        return format!("{windows} without an alarm; the next alarm is {} % reached", watch.level_percent);
+    };
+    let told = conditions.iter().find(|condition| condition.type_ == ALARM && condition.status == "True");
+    let told = told.map(|told| format!(": {} ({})", told.message, told.reason)).unwrap_or_default();
+    format!("ALARM since {} ago{told}", age(since.0, now))
 }
 
 fn phase(rollout: &Rollout) -> String {

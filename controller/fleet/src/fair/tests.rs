@@ -15,6 +15,13 @@ fn answers(requests: u64, errors: u64) -> WindowSummary {
         missing: errors,
         out_of_range: errors,
         observed_ms: requests,
+        value_known: requests,
+        absolute_error_micros: errors,
+        squared_error_micros: errors,
+        percentage_known: requests,
+        percentage_error_ppm: errors,
+        compared: requests,
+        agreed: requests.saturating_sub(errors),
         available_ms: requests.saturating_sub(errors),
         ..Counters::default()
     };
@@ -66,7 +73,14 @@ fn one_device_moves_no_value_further_than_its_share_whatever_it_counts() {
             assert!(value >= 850_000, "{metric:?} with {loud}: {value}");
         }
         let liar = [honest(0), vec![answers(loud, loud)]].concat();
-        for metric in [Metric::LatencyP50, Metric::CpuUsage, Metric::MemoryUsage] {
+        for metric in [
+            Metric::LatencyP50,
+            Metric::CpuUsage,
+            Metric::MemoryUsage,
+            Metric::MeanAbsoluteError,
+            Metric::RootMeanSquaredError,
+            Metric::MeanAbsolutePercentageError,
+        ] {
             assert_eq!(
                 of(&liar, metric).unwrap().0,
                 of(&honest(0), metric).unwrap().0,

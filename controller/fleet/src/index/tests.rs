@@ -117,6 +117,42 @@ fn garbage_is_counted_and_named_and_harms_nobody() {
     assert_eq!(index.malformed.sample().len(), crate::malformed::SAMPLE_MAX);
 }
 
+/// A device has lost its record and counts from one again; what it had retained before comes behind what it says now.
+#[test]
+fn what_a_device_had_retained_before_it_lost_its_record_comes_too_late_to_count() {
+    let mut index = plant(10);
+    let says = |index: &mut Index, retained, online, since, connection| {
+        let presence = json!({"online": online, "since": since, "connection": connection});
+        index.fold(&topic("d", "presence"), presence.to_string().as_bytes(), retained, NOW);
+    };
+    let online = |index: &Index| {
+        let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+        fleet.labelled().filter(|(_, _, online)| *online).count()
+    };
+    let tells = |index: &mut Index, retained, at, sequence, label: &str| {
+        let state =
+            json!({"device": "d", "sequence": sequence, "at": at, "agent": "t", "labels": {"is": label}});
+        index.fold(&topic("d", "state"), state.to_string().as_bytes(), retained, NOW);
+    };
+    let is = |index: &Index, label: &str| {
+        let fleet = index.fleet(&"plant".parse().unwrap()).unwrap();
+        fleet.labelled().all(|(_, labels, _)| labels["is"] == label)
+    };
+    tells(&mut index, false, 200, 1, "new");
+    says(&mut index, false, true, 200, 1);
+    tells(&mut index, true, 100, 50, "old");
+    says(&mut index, true, false, 100, 50);
+    assert!(online(&index) == 1 && is(&index, "new"));
+    // A will of that connection ends it all the same, and so does one that the broker had retained.
+    says(&mut index, true, false, 200, 1);
+    assert_eq!(online(&index), 0);
+    // On a new connection a device with a clock that was set back is heard as before.
+    index.reconnect();
+    tells(&mut index, true, 50, 2, "set-back");
+    says(&mut index, true, true, 50, 2);
+    assert!(online(&index) == 1 && is(&index, "set-back"));
+}
+
 /// Forty devices: the first ten drawn; a failed, an incompatible and a reverted one among them.
 fn forty(digest: &Digest) -> (Index, Membership) {
     let mut index = plant(100);

@@ -14,6 +14,7 @@ use super::{Sampling, Shared};
 use crate::assess::{Answer, Judged, Recording, assess};
 use crate::status::memory::Memory;
 use crate::status::trust::TrustReading;
+use crate::watch::{Watched, watch};
 use modelfleet_fleet::fleet::Fleet;
 use modelfleet_fleet::left_out::Omitted;
 use modelfleet_fleet::other_plan::OtherPlan;
@@ -54,16 +55,16 @@ impl Shared<'_> {
     pub(super) fn look(
         &mut self,
         valid: &Valid,
-        memory: &Memory,
+        (memory, watch_text): (&Memory, Option<&str>),
         membership: &Membership,
         plan: &PlanView,
         (judged, whole): (bool, bool),
-    ) -> (Option<FleetReading>, Option<Answer>) {
+    ) -> (Option<FleetReading>, Option<Answer>, Option<Watched>) {
         let state = &memory.state;
         let build = self.builds.get(if state.version.is_empty() { &plan.version } else { &state.version });
         let candidate = build.map_or(Digest([0; 32]), |build| build.digest);
         let counting = Counting { observe_id: plan.observe.id(), window_ms: plan.observe.window_ms };
-        let Some(fleet) = &self.snapshot.fleet else { return (None, None) };
+        let Some(fleet) = &self.snapshot.fleet else { return (None, None, None) };
         let sampling = sampling(state.phase, candidate, counting).filter(|_| judged);
         self.sampling = sampling.or(self.sampling);
         let stage = valid.policy.stage(state.stage);
@@ -111,6 +112,7 @@ impl Shared<'_> {
             moment: lens.moment(),
         };
         let answer = asks.then(|| assess(&judged));
+        let watched = if asks { watch(&judged, watch_text) } else { None };
         let (omitted, wrong_clocks) = (fleet.omitted(), fleet.wrong_clocks());
         let seen = FleetReading {
             whole,
@@ -126,7 +128,7 @@ impl Shared<'_> {
             trust: self.trust(fleet),
             unable_why: unable.why,
         };
-        (Some(seen), answer)
+        (Some(seen), answer, watched)
     }
 
     fn trust(&self, fleet: &Fleet) -> TrustReading {

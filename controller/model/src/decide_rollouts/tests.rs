@@ -97,6 +97,7 @@ impl Stage {
             reasons: &[],
             fleet: None,
             answer: None,
+            watched: None,
             plan: None,
             restored: false,
             generation: None,

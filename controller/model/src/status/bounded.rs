@@ -59,13 +59,17 @@ fn size(status: &RolloutStatus) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use modelfleet_protocol::membership::LISTED_MAX;
     use serde_json::json;
+
+    use super::*;
 
     fn full() -> RolloutStatus {
         let at = "2026-08-01T12:00:00Z";
         let stratum = |i: usize| json!({ "key": [format!("old-{i}"), "heavy"], "bound": "0666666666666666", "total": 80, "target": 2 });
         let clause = |stage: &str| json!({ "stage": stage, "selector": {}, "strata": (0..64).map(stratum).collect::<Vec<_>>() });
+        let mut listed = clause("broad");
+        listed["ranks"] = json!("A".repeat(8 * LISTED_MAX));
         let verdict = |i: usize| {
             json!({
                 "slo": format!("error-rate-{i}"), "verdict": "Undecided", "judgedBy": "Statistical",
@@ -83,7 +87,7 @@ mod tests {
         });
         let status = json!({
             "judge": { "errorBudgetPpm": 10_000, "spentPpm": 1, "looks": 4, "state": "s".repeat(8 * 1024) },
-            "membership": { "salt": "s", "clauses": [clause("early-adopter"), clause("broad")] },
+            "membership": { "salt": "s", "clauses": [clause("early-adopter"), listed] },
             "verdicts": (0..16).map(verdict).collect::<Vec<_>>(),
             "decisions": vec![decision; 32],
             "failures": vec![failure; 16],

@@ -5,7 +5,7 @@ use modelfleet_crds::rollout::status::{
     Membership as Field, MembershipClause as ClauseField, Stratum as StratumField,
 };
 use modelfleet_crds::selector::{LabelExpression, LabelOperator};
-use modelfleet_protocol::membership::{Bound, Clause, Membership, Stratum};
+use modelfleet_protocol::membership::{Bound, Clause, ListedRanks, Membership, Stratum};
 use modelfleet_protocol::selector::{Operator, Requirement, Selector};
 
 /// As the status shows it; quarantined devices are part of the state, not of this.
@@ -17,6 +17,7 @@ pub fn to_field(membership: &Membership, stage_of: impl Fn(usize) -> String) -> 
         spread_by: clause.spread_by.clone(),
         strata: strata_field(clause),
         devices: clause.devices.iter().map(ToString::to_string).collect(),
+        ranks: clause.ranks.clone().into(),
     };
     Field {
         salt: membership.salt.clone(),
@@ -46,6 +47,7 @@ fn clause(field: &ClauseField) -> Option<Clause> {
         selector: selector(&field.selector),
         spread_by: field.spread_by.clone(),
         devices: field.devices.iter().map(|id| id.parse().ok()).collect::<Option<Vec<_>>>()?,
+        ranks: ListedRanks::try_from(field.ranks.clone()).ok()?,
         ..Clause::default()
     };
     for stratum in &field.strata {

@@ -1,5 +1,6 @@
 //! What a status says where the whole of it cannot be said: a spec that cannot work, an API server that refuses.
 
+use modelfleet_crds::conditions::ALARM;
 use modelfleet_crds::rollout::{RolloutStatus, status as field};
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::clip;
@@ -32,7 +33,7 @@ pub fn tell_problem(
     let mut words: Vec<NewCondition> = kinds.into_iter().map(known).collect();
     conditions::report_problem(&mut words, problem);
     words.extend(fleet_conditions::kept(&status.conditions, fleet_conditions::KINDS));
-    words.extend(fleet_conditions::kept(&status.conditions, &[RESTORED]));
+    words.extend(fleet_conditions::kept(&status.conditions, &[RESTORED, ALARM]));
     status.conditions = conditions::to_fields(words, &status.conditions, generation, now);
     status.observed_generation = generation;
     status.phase = Some(field::RolloutPhase::Stalled);

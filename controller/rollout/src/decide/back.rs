@@ -18,7 +18,7 @@ pub(super) fn roll_back(run: &mut Run, cause: Cause, sentence: &str, by_person: 
     take_out_of_production(run, cause, &sentence);
     run.state.clock.freeze(run.now);
     run.state.figures.ended_at = None;
-    run.state.breach = None;
+    (run.state.breach, run.state.alarm) = (None, None);
     let deadline = run.now.after_ms(run.stage().rollback_deadline_ms);
     let (started_at, overdue) = (run.now, false);
     let taking = match (cause, run.fleet.still_exposed, run.fleet.still_exposed_unreachable) {
@@ -42,7 +42,7 @@ pub(super) fn concluded(run: &Run, done: &str, then: &str, retry: &str) -> Strin
     let Some(Rollback { cause, sentence, .. }) = &state.rollback else { return sentences(&[done, then]) };
     let next = if cause.rejects() {
         format!("{version} is Rejected; register a new one")
-    } else if *cause == Cause::Undecided {
+    } else if matches!(cause, Cause::Undecided | Cause::Alarm) {
         format!("no harm was shown, so {version} is not Rejected")
     } else {
         String::new()

@@ -1,6 +1,7 @@
 //! After the end: a retry, or the watch after success.
 
 use super::active::{harm_shown, note_harm};
+use super::alarm::{goes_back, in_production, note_alarm};
 use super::back;
 use super::run::{MESSAGE_MAX, Next, Run};
 use crate::decision::EventKind;
@@ -87,6 +88,7 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
         return Next::wait(reason);
     }
     note_breach(run);
+    note_alarm(run);
     let text = match (&run.state.harm, &run.state.breach) {
         (Some(harm), _) => sentences(&[
             &format!("version {} is in production and does harm: {}", run.state.version, harm.sentence),
@@ -94,7 +96,7 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
             &statistics(&harm.statistics),
         ]),
         (None, Some(breach)) => broken(run, &breach.sentence),
-        (None, None) => format!("Version {} is in production{}.", run.state.version, run.whom()),
+        (None, None) => in_production(run),
     };
     let text = match run.way_back().filter(|_| run.intent.facts.prior_gone) {
         Some(prior) => {
@@ -110,6 +112,7 @@ pub(super) fn succeeded(run: &mut Run) -> Next {
     let code = match (&run.state.harm, &run.state.breach) {
         (Some(_), _) => ReasonCode::Degraded,
         (None, Some(_)) => ReasonCode::BreachInProduction,
+        (None, None) if run.state.alarm.is_some() => ReasonCode::AlarmInProduction,
         (None, None) => ReasonCode::Succeeded,
     };
     Next::wait(Reason::new(code, clip(&text, MESSAGE_MAX)))
@@ -229,6 +232,11 @@ fn watched(run: &mut Run) -> Option<Next> {
             let text = sentences(&[&does, "set abort: true to roll it back", &statistics(&behind)]);
             run.tell(EventKind::HarmShown, &text);
         }
+    }
+    if run.state.harm.is_none()
+        && let Some(next) = goes_back(run)
+    {
+        return Some(next);
     }
     let harm = run.state.harm.clone()?;
     let automatic = run.policy.parts().rollback == RollbackPolicy::Automatic;

@@ -89,6 +89,13 @@ fn waits(run: &Run) -> Option<Reason> {
         );
         return Some(Reason::new(ReasonCode::AwaitingTurn, clip(&text, super::run::MESSAGE_MAX)));
     }
+    if let Some(other) = &run.intent.facts.alarm_holds {
+        let text = format!(
+            "Waiting until the alarm of rollout {other} has cleared, because it has watch.onAlarm: Pause. To start now, set \
+             watch.onAlarm: Notify on {other}."
+        );
+        return Some(Reason::new(ReasonCode::AlarmHolds, clip(&text, super::run::MESSAGE_MAX)));
+    }
     match run.intent.facts.version {
         VersionFact::Missing => {
             let text = format!("Version {version} is not registered. Register it, and this rollout starts.");

@@ -25,7 +25,7 @@ pub(super) fn repaired(policy: &Policy, state: &State, intent: &Intent, now: Tim
         };
     }
     if state.phase != Phase::Succeeded {
-        state.breach = None;
+        (state.breach, state.alarm) = (None, None);
     }
     match state.phase {
         // Nothing of an attempt exists before it has begun.

@@ -16,11 +16,17 @@ const FEW_DEVICES: RuleText = (
     "clauses must not have more than 64 devices together",
 );
 
+// Eight characters for each of 512 ranks.
+const FEW_RANKS: RuleText = (
+    "!has(self.clauses) || self.clauses.map(c, has(c.ranks) ? size(c.ranks) : 0).sum() <= 4096",
+    "clauses must not list more than 512 ranks together",
+);
+
 /// A device may have the version when any clause includes it. Clauses are only added and bounds only grow, so that an
 /// included device stays included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = FEW_STRATA, validation = FEW_DEVICES)]
+#[x_kube(validation = FEW_STRATA, validation = FEW_DEVICES, validation = FEW_RANKS)]
 pub struct Membership {
     /// Text that gives the devices an order of their own in each attempt of each rollout. Example: `5d41402abc4b2a76`.
     #[schemars(length(max = 64))]
@@ -59,6 +65,13 @@ pub struct MembershipClause {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 128)), extend("x-kubernetes-list-type" = "atomic"))]
     pub devices: Vec<String>,
+
+    /// Devices that are included by their rank, at most 512: the devices of a stage with a number of devices that is too
+    /// large to list their ids. The first 48 bits of each rank, in ascending order, in base64 with the alphabet for
+    /// addresses: 8 characters each. Example: `AAAAAAAH`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 4096), regex(pattern = "^([0-9A-Za-z_-]{8})*$"))]
+    pub ranks: String,
 }
 
 /// Devices with the same values of the labels in `spreadBy`.

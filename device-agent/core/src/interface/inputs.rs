@@ -153,7 +153,7 @@ pub enum Input {
         /// What was counted.
         window: Box<WindowSummary>,
     },
-    /// Ground truth arrived for predictions of a window that was closed before. The counters are added to it.
+    /// Ground truth arrived for predictions of a window that was closed before. Feeding it again does no harm.
     TruthArrived {
         /// The model.
         model: ModelName,
@@ -163,7 +163,8 @@ pub enum Input {
         window_ms: u64,
         /// The base window of the predictions.
         index: u64,
-        /// What the ground truth adds (true and false positives and negatives).
+        /// All that ground truth says of the window by now, in the place of what it said before; other counters are not
+        /// looked at.
         counters: Counters,
     },
     /// Running totals of a build on probation (or in shadow), since it was switched to or since the process started.

@@ -58,7 +58,7 @@ impl ManagedModel {
         ctx: &StepContext<'_>,
     ) {
         let Some(plan) = self.orders.plan().cloned() else { return };
-        if self.windows.add_truth(digest, window_ms, index, counters, &plan.observe, &self.slots) {
+        if self.windows.set_truth(digest, window_ms, index, counters, &plan.observe, &self.slots) {
             self.windows_changed(Trigger::Truth, ctx);
         }
     }

@@ -3,7 +3,7 @@
 
 use modelfleet_protocol::generated::{Counters, Tally};
 use modelfleet_protocol::report::{WINDOWS_MAX, add_tally};
-use modelfleet_protocol::window::{WindowSummary, add_counters};
+use modelfleet_protocol::window::WindowSummary;
 
 /// The newest entries, which stay single windows.
 pub const SINGLE_MAX: usize = 32;
@@ -70,16 +70,16 @@ impl Backlog {
         }
     }
 
-    /// Adds late counters to the window with this index. Returns the whole window where it stands alone.
+    /// Changes the counters of the window with this index. Returns the whole window where it stands alone.
     pub fn amend(
         &mut self,
         index: u64,
-        counters: &Counters,
+        change: impl FnOnce(&mut Counters),
         judge: impl Fn(&WindowSummary) -> Tally,
     ) -> Option<&WindowSummary> {
         let at = self.covering(index).ok()?;
         let entry = &mut self.0[at];
-        add_counters(&mut entry.summary.counters, counters);
+        change(&mut entry.summary.counters);
         if entry.last != entry.summary.index {
             return None;
         }

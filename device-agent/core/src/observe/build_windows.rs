@@ -4,7 +4,7 @@ use modelfleet_protocol::generated::{Counters, Tally};
 use modelfleet_protocol::ids::Digest;
 use modelfleet_protocol::model::Profile;
 use modelfleet_protocol::observe::Indicator;
-use modelfleet_protocol::window::WindowSummary;
+use modelfleet_protocol::window::{WindowSummary, replace_truth, truth_alone};
 
 use super::backlog::Backlog;
 use super::history::{Past, PastWindow, count, empty_tally};
@@ -66,12 +66,18 @@ impl BuildWindows {
         }
     }
 
-    /// Adds ground truth to a window that was closed before.
-    pub fn add_truth(&mut self, index: u64, counters: &Counters, cut: Cut<'_>) {
-        self.past.amend(index, counters);
-        if let Some(whole) = self.backlog.amend(index, counters, |window| cut.tally(window)) {
+    /// All that ground truth says of a closed window by now, in the place of what it said before. Returns whether that has
+    /// changed anything; a window that is not kept any more does not change.
+    pub fn set_truth(&mut self, index: u64, now: &Counters, cut: Cut<'_>) -> bool {
+        let now = truth_alone(now);
+        let Some(before) = self.past.set_truth(index, now).filter(|before| *before != now) else {
+            return false;
+        };
+        let replace = |counters: &mut Counters| replace_truth(counters, before, now);
+        if let Some(whole) = self.backlog.amend(index, replace, |window| cut.tally(window)) {
             self.past.replace(PastWindow::of(whole, cut.profile));
         }
+        true
     }
 
     /// The evidence begins at another window, or other indicators count (`same` is false).

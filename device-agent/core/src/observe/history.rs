@@ -8,7 +8,7 @@ use modelfleet_protocol::generated::{Counters, Tally};
 use modelfleet_protocol::metric::{Metric, Reading, TABLE};
 use modelfleet_protocol::model::Profile;
 use modelfleet_protocol::observe::Indicator;
-use modelfleet_protocol::window::{WindowSummary, add_counters};
+use modelfleet_protocol::window::{WindowSummary, add_counters, replace_truth, truth_alone};
 use prost::Message;
 
 /// Features whose drift is kept one by one; the worst of all is always kept.
@@ -153,7 +153,11 @@ impl PastWindow {
             Reading::Distance(distance) => {
                 self.distance(distance.kept_as, indicator.feature.as_deref(), profile)?
             }
-            Reading::Ratio { .. } | Reading::Rate { .. } | Reading::Highest(_) => {
+            Reading::Ratio { .. }
+            | Reading::Rate { .. }
+            | Reading::Mean { .. }
+            | Reading::RootMean { .. }
+            | Reading::Highest(_) => {
                 return self.summary().is_bad(indicator, profile);
             }
         };
@@ -240,12 +244,13 @@ impl Past {
         }
     }
 
-    /// Adds late counters to the window with this index, if it is still there.
-    pub fn amend(&mut self, index: u64, counters: &Counters) {
+    /// Sets what ground truth says of the window with this index. Returns what it said before; `None`: the window is not kept.
+    pub fn set_truth(&mut self, index: u64, now: Counters) -> Option<Counters> {
         let at = self.0.partition_point(|w| w.index < index);
-        if let Some(known) = self.0.get_mut(at).filter(|known| known.index == index) {
-            add_counters(&mut known.counters, counters);
-        }
+        let known = self.0.get_mut(at).filter(|known| known.index == index)?;
+        let before = truth_alone(&known.counters);
+        replace_truth(&mut known.counters, before, now);
+        Some(before)
     }
 
     /// Windows from `from` to before `to`.

@@ -1,5 +1,7 @@
 //! One prediction, as it is counted.
 
+use crate::truth::Answer;
+
 /// How a prediction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -28,6 +30,8 @@ pub struct Prediction<'a> {
     pub confidence: Option<f64>,
     /// Whether the answer was positive (an alarm), if the build says how to read it.
     pub positive: Option<bool>,
+    /// What the model answered, where it can be compared with a class or a number.
+    pub answer: Answer<'a>,
     /// The elements of the first input; a missing one is NaN.
     pub features: &'a [f32],
 }
@@ -35,7 +39,15 @@ pub struct Prediction<'a> {
 /// The key of a prediction id (FNV-1a, never 0).
 #[must_use]
 pub fn key(id: &str) -> u64 {
-    let hash =
-        id.bytes().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-    hash.max(1)
+    more(0xcbf2_9ce4_8422_2325, id).max(1)
+}
+
+/// The key of a row of a request: the first has the request's own, the next ones those of `id/1`, `id/2` and so on.
+#[must_use]
+pub fn row_key(key: u64, row: usize) -> u64 {
+    if row == 0 || key == 0 { key } else { more(key, &format!("/{row}")).max(1) }
+}
+
+fn more(hash: u64, text: &str) -> u64 {
+    text.bytes().fold(hash, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }

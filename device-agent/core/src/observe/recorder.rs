@@ -3,17 +3,16 @@
 //! Each build that runs has one recorder (one live, one in shadow). The shell calls [`Recorder::record`]
 //! with every prediction and [`Recorder::tick`] at the end of every window, and feeds the inputs that it returns to the agent.
 
-use std::collections::BTreeMap;
-
 use modelfleet_protocol::generated::Counters;
-use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::ids::{Digest, ModelName};
+use modelfleet_protocol::model::PositiveWhen;
 use modelfleet_protocol::time::Time;
 use modelfleet_protocol::window::WindowSummary;
 
 use super::histograms::Histograms;
-pub use super::prediction::{Outcome, Prediction, key};
-use super::truth::{Known, Truth};
+pub use super::prediction::{Outcome, Prediction, key, row_key};
 use crate::interface::{Input, RecordingTarget};
+use crate::truth::{AlarmRule, AnsweringBuild, Booking, LedgerLimits, Told, TruthLedger};
 
 /// Windows that a tick closes one by one. If more have passed, the device slept, or its clock was set.
 const CATCH_UP_MAX: u64 = 64;
@@ -21,12 +20,11 @@ const CATCH_UP_MAX: u64 = 64;
 const GAP_MS: u64 = 120_000;
 /// If the clock is set back by less, the open window goes on, so that no window is counted twice.
 const SET_BACK_MS: u64 = 24 * 3_600_000;
-/// Closed windows for which ground truth is collected between two ticks, at most.
-const LATE_MAX: usize = 256;
 
 /// Records the predictions of one model in one role.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recorder {
+    model: Option<ModelName>,
     target: Option<RecordingTarget>,
     /// The build, and the length of its windows.
     recorded: Option<(Digest, u64)>,
@@ -42,37 +40,44 @@ pub struct Recorder {
     answered: u64,
     errors: u64,
     reported: (u64, u64),
-    truth: Truth,
-    late: BTreeMap<(Digest, u64, u64), Counters>,
-}
-
-impl Default for Recorder {
-    fn default() -> Recorder {
-        Recorder::new(4096)
-    }
+    truth: TruthLedger,
 }
 
 impl Recorder {
-    /// A recorder that remembers this many predictions for their ground truth, 32 bytes each.
+    /// A recorder that keeps so much of its predictions for their ground truth.
     #[must_use]
-    pub fn new(predictions_remembered: usize) -> Recorder {
-        Recorder {
-            target: None,
-            recorded: None,
-            histograms: Histograms::default(),
-            counters: Counters::default(),
-            index: 0,
-            last_tick: Time::ZERO,
-            available: false,
-            cpu_ppm: 0,
-            memory_bytes: 0,
-            memory_ppm: 0,
-            answered: 0,
-            errors: 0,
-            reported: (0, 0),
-            truth: Truth::new(predictions_remembered),
-            late: BTreeMap::new(),
+    pub fn new(truth: LedgerLimits) -> Recorder {
+        Recorder { truth: TruthLedger::new(truth), ..Recorder::default() }
+    }
+
+    /// Goes on from a ledger that was kept, for this model.
+    pub fn go_on_from(&mut self, model: ModelName, truth: TruthLedger) {
+        self.model = Some(model);
+        self.truth = truth;
+    }
+
+    /// What is kept for ground truth.
+    #[must_use]
+    pub fn ledger(&self) -> &TruthLedger {
+        &self.truth
+    }
+
+    /// The same, to be written.
+    pub fn ledger_mut(&mut self) -> &mut TruthLedger {
+        &mut self.truth
+    }
+
+    /// A row was answered in shadow as well: whether both builds agree.
+    pub fn compared(&mut self, agree: bool) {
+        if self.recorded.is_some() {
+            self.counters.compared += 1;
+            self.counters.agreed += u64::from(agree);
         }
+    }
+
+    /// Books ground truth to the windows of the predictions it is about, and says what became of each line.
+    pub fn book(&mut self, now: Time, lines: &[Told]) -> Vec<Booking> {
+        self.truth.book(now, lines)
     }
 
     /// Records another build or another window length from now on. Returns what was counted so far.
@@ -85,8 +90,19 @@ impl Recorder {
         }
         let mut inputs = self.tick(now);
         self.close(&mut inputs);
+        self.report_truth(None, &mut inputs);
         self.recorded = recorded;
         self.target = recorded.map(|_| target.clone());
+        self.model = Some(target.model.clone());
+        if let (Some(build), Some((digest, window_ms))) = (&target.build, recorded) {
+            let rule = match build.decision.as_ref().map(|decision| decision.positive_when) {
+                None => AlarmRule::None,
+                Some(PositiveWhen::Label(label)) => AlarmRule::Label(label),
+                Some(PositiveWhen::AtLeast(least)) => AlarmRule::AtLeast(least),
+                Some(PositiveWhen::AtMost(most)) => AlarmRule::AtMost(most),
+            };
+            self.truth.answered_by(AnsweringBuild { digest, window_ms, rule });
+        }
         self.answered = 0;
         self.errors = 0;
         self.reported = (0, 0);
@@ -122,7 +138,9 @@ impl Recorder {
 
     /// Counts one prediction.
     pub fn record(&mut self, prediction: &Prediction<'_>) {
-        let Some((digest, window_ms)) = self.recorded else { return };
+        if self.recorded.is_none() {
+            return;
+        }
         let c = &mut self.counters;
         if prediction.outcome == Outcome::Refused {
             // The caller's fault: it says nothing about the model or the features.
@@ -147,33 +165,7 @@ impl Recorder {
             self.histograms.record_confidence(confidence, c);
         }
         self.histograms.record_features(prediction.features, c);
-        if let Some(positive) = prediction.positive.filter(|_| prediction.key != 0) {
-            let index = self.index;
-            self.truth.remember(Known { key: prediction.key, digest, window_ms, index, positive });
-        }
-    }
-
-    /// Adds the ground truth of the prediction with this key to the window of the prediction. Returns false if the
-    /// prediction is not remembered any more, or its truth was added already.
-    pub fn truth(&mut self, key: u64, positive: bool) -> bool {
-        let late_full = self.late.len() >= LATE_MAX;
-        let Some(known) = self.truth.take(key) else { return false };
-        let open = self.recorded == Some((known.digest, known.window_ms)) && known.index == self.index;
-        let at = (known.digest, known.window_ms, known.index);
-        let counters = if open {
-            &mut self.counters
-        } else if late_full && !self.late.contains_key(&at) {
-            return false;
-        } else {
-            self.late.entry(at).or_default()
-        };
-        match (known.positive, positive) {
-            (true, true) => counters.true_positive += 1,
-            (true, false) => counters.false_positive += 1,
-            (false, false) => counters.true_negative += 1,
-            (false, true) => counters.false_negative += 1,
-        }
-        true
+        self.truth.remember(prediction.key, self.index, prediction.positive, prediction.answer);
     }
 
     /// Closes the windows that have ended, also those without a request, and reports the build's running totals. To be
@@ -186,7 +178,8 @@ impl Recorder {
             self.report_health(&mut inputs);
         }
         self.last_tick = now;
-        self.report_truth(&mut inputs);
+        let open = self.recorded.map(|(digest, window_ms)| (digest, window_ms, self.index));
+        self.report_truth(open, &mut inputs);
         inputs
     }
 
@@ -196,6 +189,7 @@ impl Recorder {
     pub fn stop(&mut self, now: Time) -> Vec<Input> {
         let mut inputs = self.tick(now);
         self.close(&mut inputs);
+        self.report_truth(None, &mut inputs);
         inputs
     }
 
@@ -251,6 +245,7 @@ impl Recorder {
         if seen {
             let (model, window) = (target.model.clone(), Box::new(window));
             inputs.push(Input::WindowClosed { model, digest, window_ms, window });
+            self.truth.closed(digest, window_ms, self.index);
         }
     }
 
@@ -266,11 +261,11 @@ impl Recorder {
         }
     }
 
-    fn report_truth(&mut self, inputs: &mut Vec<Input>) {
-        let Some(target) = &self.target else { return };
-        for ((digest, window_ms, index), counters) in std::mem::take(&mut self.late) {
-            let model = target.model.clone();
-            inputs.push(Input::TruthArrived { model, digest, window_ms, index, counters });
+    fn report_truth(&mut self, open: Option<(Digest, u64, u64)>, inputs: &mut Vec<Input>) {
+        let Some(model) = &self.model else { return };
+        for (build, index, counters) in self.truth.take_changed(open) {
+            let AnsweringBuild { digest, window_ms, .. } = build;
+            inputs.push(Input::TruthArrived { model: model.clone(), digest, window_ms, index, counters });
         }
     }
 }

@@ -93,8 +93,8 @@ impl ObservedWindows {
         true
     }
 
-    /// Ground truth arrived for a window that was closed before. Returns whether it counts.
-    pub fn add_truth(
+    /// All that ground truth says of a window by now. Returns whether that has changed anything.
+    pub fn set_truth(
         &mut self,
         digest: Digest,
         window_ms: u64,
@@ -108,8 +108,7 @@ impl ObservedWindows {
             return false;
         }
         let cut = Cut { indicators: &observe.indicators, profile: slot.build.profile.as_ref() };
-        self.of_mut(digest).add_truth(index, counters, cut);
-        true
+        self.of_mut(digest).set_truth(index, counters, cut)
     }
 
     /// The plan has changed: works out again what counts as evidence, and by which indicators. Windows of another length

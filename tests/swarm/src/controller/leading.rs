@@ -15,6 +15,7 @@ use modelfleet_controller::mqtt::subscriptions::Subscriptions;
 use modelfleet_controller::registry::check_queue::CheckQueue;
 use modelfleet_controller::registry::{Name, wants_check};
 use modelfleet_controller::run;
+use modelfleet_controller::telling::Telling;
 use modelfleet_controller::work::Work;
 use modelfleet_controller::write_cache::WriteCache;
 use modelfleet_crds::model_version::VersionStage;
@@ -59,6 +60,7 @@ impl Controller {
             plan_lifetime_ms: PLAN_LIFETIME_MS,
             work: Work::new(clock.clone()),
             orders: DeviceOrders::default(),
+            telling: Telling::default(),
             clock,
             metrics: Metrics::new(),
             records: None,

@@ -1,4 +1,4 @@
-//! How long whole verdicts take: `cargo run --release -p modelfleet-judge --example speed`.
+//! How long whole verdicts take: `cargo run --release -p modelfleet-judge --example verdict_speed`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
 mod verdicts;
