@@ -109,8 +109,8 @@ mod tests {
     #[test]
     fn amounts_are_read_to_the_cent_and_told_to_the_dollar() {
         let file = read_text("missed: 15000\nfound: 3000\nfalseAlarm: 499.95\n").unwrap();
-        assert_eq!((file.costs.missed_cents, file.costs.false_alarm_cents), (15_000_00, 499_95));
-        let told: Vec<String> = [57_000_00, 123_000_49, 1_234_567_50, 99, 49, -68_000_00, 0]
+        assert_eq!((file.costs.missed_cents, file.costs.false_alarm_cents), (1_500_000, 49_995));
+        let told: Vec<String> = [5_700_000, 12_300_049, 123_456_750, 99, 49, -6_800_000, 0]
             .map(|cents| file.amount(cents))
             .into();
         assert_eq!(told, ["$57,000", "$123,000", "$1,234,568", "$1", "$0", "-$68,000", "$0"]);

@@ -215,6 +215,19 @@ fn has_later_leader(ctx: &Context) -> bool {
     true
 }
 
+/// Waits until all objects that there were at the start were handed on; false when `stop` came first.
+async fn all_there(all: &[CancellationToken; 3], stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => return false,
+        _ = async { tokio::join!(all[0].cancelled(), all[1].cancelled()) } => {}
+    }
+    // Retired devices are known before their messages come. Where the kind is not installed yet, nothing else waits for it.
+    if tokio::time::timeout(ORDERS_WAIT, all[2].cancelled()).await.is_err() {
+        tracing::warn!("the orders of single devices are not there yet; is the CRD DeviceOrder installed?");
+    }
+    true
+}
+
 /// Everything that only a leader does. Ends with `stop`.
 async fn lead(
     settings: Settings,
@@ -269,15 +282,7 @@ async fn lead(
     let (_, order_writer) = reflector::store::<DeviceOrder>();
     let writers = (rollout_writer, version_writer, order_writer);
     let (watches, all) = watch(&ctx, &clients.watch, &scope, writers, &checks, &stop);
-    tokio::select! {
-        () = stop.cancelled() => return Ok(()),
-        _ = async { tokio::join!(all[0].cancelled(), all[1].cancelled()) } => {}
-    }
-    // Retired devices are known before their messages come. Where the kind is not installed yet, nothing else waits for it.
-    if tokio::time::timeout(ORDERS_WAIT, all[2].cancelled()).await.is_err() {
-        tracing::warn!("the orders of single devices are not there yet; is the CRD DeviceOrder installed?");
-    }
-    if has_later_leader(&ctx) {
+    if !all_there(&all, &stop).await || has_later_leader(&ctx) {
         return Ok(());
     }
     // Objects before devices: what is rolled out says which reports are kept whole.

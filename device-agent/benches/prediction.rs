@@ -11,7 +11,7 @@ use modelfleet_agent::admit::{Loader, Ready};
 use modelfleet_agent::config::EngineName;
 use modelfleet_agent::fetch::Keys;
 use modelfleet_agent::host::{Isolation, engines};
-use modelfleet_agent::serve::{Instance, Models, Reading};
+use modelfleet_agent::serve::{Instance, Keeping, Models, Reading};
 use modelfleet_agent::tensor::{Elements, NamedTensor};
 use modelfleet_agent_core::build::Build;
 use modelfleet_agent_core::interface::{RecordingTarget, Role};
@@ -37,7 +37,7 @@ fn main() {
     let program = env!("CARGO_BIN_EXE_modelfleet-agent").into();
     let worker = ready(&Isolation::Process { program, memory_limit_bytes: 0 });
 
-    let models = Models::remembering(4096);
+    let models = Models::keeping(Keeping::default());
     let model = models.entry(&build.model);
     let place = |ready: &Arc<Ready>| {
         let reading = Reading::of(&build).unwrap();

@@ -119,10 +119,10 @@ mod tests {
     use super::*;
 
     const PUMPS: Costs = Costs {
-        missed_cents: 15_000_00,
-        found_cents: 3_000_00,
-        false_alarm_cents: 500_00,
-        development_cents: 15_000_00,
+        missed_cents: 1_500_000,
+        found_cents: 300_000,
+        false_alarm_cents: 50_000,
+        development_cents: 1_500_000,
     };
 
     /// Reference 000, 7.7.3: 12 failures a year of 200 pumps.
@@ -145,11 +145,11 @@ mod tests {
     fn the_savings_of_the_pumps_are_those_of_the_text() {
         let year = Year { found_milli: 11_000, missed_milli: 1_000, false_alarms_milli: 18_000 };
         let savings = PUMPS.savings(year);
-        assert_eq!((savings.without_cents, savings.with_cents), (180_000_00, 57_000_00));
-        assert_eq!(savings.saved_cents, 123_000_00);
+        assert_eq!((savings.without_cents, savings.with_cents), (18_000_000, 5_700_000));
+        assert_eq!(savings.saved_cents, 12_300_000);
         assert_eq!((savings.saved_ppm, savings.return_ppm), (Some(683_333), Some(8_200_000)));
         let worse = PUMPS.savings(Year { false_alarms_milli: 400_000, ..year });
-        assert_eq!(worse.saved_cents, -68_000_00, "more visits than repairs");
+        assert_eq!(worse.saved_cents, -6_800_000, "more visits than repairs");
     }
 
     /// Reference 000, 7.4: an event every ten seconds in 16 hours of a day, and 99.9 % specificity.

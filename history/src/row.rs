@@ -237,10 +237,10 @@ pub(crate) mod tests {
     fn the_row_that_knows_more_counts_and_then_the_later_one() {
         let (few, many) = (row(0, 3, 90, 5), row(0, 4, 91, 5));
         let later = Row { revision: 9, ..row(0, 3, 89, 5) };
-        assert_eq!(best([few.clone(), many.clone(), later.clone()]), [many.clone()]);
+        assert_eq!(best([few.clone(), many.clone(), later.clone()]), std::slice::from_ref(&many));
         assert_eq!(best([many.clone(), few.clone()]), [many]);
-        assert_eq!(best([few.clone(), later.clone()]), [later.clone()], "ground truth came");
-        assert_eq!(best([later.clone(), few.clone()]), [later.clone()]);
+        assert_eq!(best([few.clone(), later.clone()]), std::slice::from_ref(&later), "ground truth came");
+        assert_eq!(best([later.clone(), few.clone()]), std::slice::from_ref(&later));
         assert!(!later.says_the_same_as(&few) && few.says_the_same_as(&Row { revision: 8, ..few.clone() }));
     }
 

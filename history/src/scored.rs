@@ -97,10 +97,10 @@ mod tests {
     use crate::costs::YEAR_MS;
 
     const PUMPS: Costs = Costs {
-        missed_cents: 15_000_00,
-        found_cents: 3_000_00,
-        false_alarm_cents: 500_00,
-        development_cents: 15_000_00,
+        missed_cents: 1_500_000,
+        found_cents: 300_000,
+        false_alarm_cents: 50_000,
+        development_cents: 1_500_000,
     };
 
     /// Five years of the pumps of reference 000, 7.7.3: 60 failures.

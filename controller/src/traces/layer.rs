@@ -29,6 +29,9 @@ pub struct SpanLayer {
     metrics: TraceMetrics,
 }
 
+/// Lets through spans that are traces.
+pub type TraceFilter = FilterFn<fn(&Metadata<'_>) -> bool>;
+
 /// A span that is not over.
 struct Open {
     trace_id: String,
@@ -98,7 +101,7 @@ impl SpanLayer {
 
     /// The layer for spans that are traces alone, whatever is logged.
     #[must_use]
-    pub fn filtered<S>(self) -> Filtered<SpanLayer, FilterFn<fn(&Metadata<'_>) -> bool>, S>
+    pub fn filtered<S>(self) -> Filtered<SpanLayer, TraceFilter, S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {

@@ -7,7 +7,7 @@ use modelfleet_agent_core::agent::Agent;
 use modelfleet_agent_core::interface::{Identity, Input, Limits, Output};
 use modelfleet_agent_core::saved::{Saved, SavedModel};
 use modelfleet_agent_core::trust::TrustAnchor;
-use modelfleet_agent_core::truth::{Answer, LedgerLimits, TruthLedger, lines};
+use modelfleet_agent_core::truth::{LedgerLimits, TruthLedger, lines};
 use modelfleet_protocol::envelope::{KeyId, OVERRIDE_TYPE, Signed, open_signed_override, seal};
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::plan::Plan;
@@ -166,16 +166,4 @@ pub fn truth_lines(bytes: &[u8]) -> bool {
     let mut ledger = TruthLedger::new(LedgerLimits::default());
     assert_eq!(ledger.book(START, &told).len(), told.len(), "each line has an outcome");
     all && !told.is_empty()
-}
-
-/// The journal of what is kept for ground truth, from a disk: whether something was in it. What is read can be written and
-/// read again.
-#[must_use]
-pub fn truth_journal(bytes: &[u8]) -> bool {
-    let limits = LedgerLimits { bytes: 64 * 1024, days: 35 };
-    let mut ledger = TruthLedger::restored(limits, bytes);
-    ledger.remember(1, START.window_index(3_600_000), Some(true), Answer::Label(1));
-    let whole = ledger.whole();
-    assert_eq!(TruthLedger::restored(limits, &whole).len(), ledger.len(), "nothing is lost in between");
-    !ledger.is_empty()
 }

@@ -56,7 +56,6 @@ pub const TARGETS: &[Target] = &[
     target("statement", protocol::statement, Cost::Low),
     target("topic", protocol::topic, Cost::Low),
     target("trust", protocol::trust, Cost::Low),
-    target("truth_journal", agent::truth_journal, Cost::Low),
     target("truth_lines", agent::truth_lines, Cost::Low),
     target("windows_record", agent::windows_record, Cost::Middle),
     #[cfg(feature = "agent")]

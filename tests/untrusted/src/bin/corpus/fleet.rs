@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use modelfleet_agent_core::interface::{Input, Output};
-use modelfleet_agent_core::recorder::key;
 use modelfleet_agent_core::saved::Saved;
-use modelfleet_agent_core::truth::{
-    About, AlarmRule, Answer, AnsweringBuild, LedgerLimits, Told, Truth, TruthLedger,
-};
 use modelfleet_protocol::card::Card;
 use modelfleet_protocol::envelope::{KeyId, PLAN_TYPE, Signed, seal};
 use modelfleet_protocol::generated::{Bins, Counters, Latency, Report, Tally, Window};
@@ -258,7 +254,6 @@ pub fn entries() -> Vec<Entry> {
         ("topic", "plan", format!("mf/1/plant-a/plan/{model}").into_bytes()),
         ("topic", "trust", b"mf/1/plant-a/trust".to_vec()),
         ("trust", "one-root", trust_document()),
-        ("truth_journal", "twenty-predictions", truth_journal()),
         ("truth_lines", "every-form", TRUTH_LINES.to_vec()),
         ("windows_record", "six-windows", agent.saved_windows(&model)),
     ];
@@ -274,23 +269,3 @@ const TRUTH_LINES: &[u8] = br#"{"lines": [
     {"id": "17", "truth": true}, {"id": "batch/2", "truth": "vane", "toldAt": 1746403200000}, {"id": "18", "truth": -1.5e3},
     {"at": "2026-05-03", "leadDays": 28, "truth": true, "id": "wo-4711"},
     {"from": "2026-05-01T06:00:00+02:00", "until": "2026-05-02 07:30", "truth": false}]}"#;
-
-fn truth_journal() -> Vec<u8> {
-    let mut ledger = TruthLedger::new(LedgerLimits::default());
-    ledger.keep_journal();
-    let rule = AlarmRule::AtLeast(0.5);
-    ledger.answered_by(AnsweringBuild { digest: Digest::of(b"m"), window_ms: 3_600_000, rule });
-    let mut journal = ledger.whole();
-    for n in 0..20 {
-        let positive = n % 3 == 0;
-        let answer = Answer::Number(f64::from(u8::from(positive)));
-        ledger.remember(key(&n.to_string()), 485_112 + n, Some(positive), answer);
-    }
-    let now = Time(485_140 * 3_600_000);
-    let line = |about, truth| Told { about, truth, at: now };
-    let span = About::Span { key: 7, from: Time(485_110 * 3_600_000), until: Time(485_120 * 3_600_000) };
-    let told = [line(About::Prediction(key("3")), Truth::Number(0.1)), line(span, Truth::Alarm(true))];
-    ledger.book(now, &told);
-    journal.extend(ledger.take_unsaved().unwrap_or_default());
-    journal
-}
