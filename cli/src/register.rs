@@ -12,6 +12,7 @@ pub mod inputs;
 pub mod interface;
 pub mod lineage;
 pub mod model_file;
+pub mod model_signing;
 pub mod named_tensor;
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
@@ -99,6 +100,9 @@ pub enum RegisterError {
     /// The name cannot be signed.
     #[error("--name")]
     Name(#[source] IdError),
+    /// The publisher has not signed the file.
+    #[error(transparent)]
+    Bundle(#[from] model_signing::BundleError),
     /// The signature failed.
     #[error(transparent)]
     Signing(#[from] signing::SigningError),
@@ -212,6 +216,13 @@ fn model_version(
         )?,
         ..ModelFacts::default()
     };
+    let origin = &arguments.origin;
+    if let Some((bundle, key)) =
+        origin.model_signing_bundle.as_deref().zip(origin.model_signing_key.as_deref())
+    {
+        model_signing::check(bundle, key, file.digest)?;
+        report.note(format!("the publisher's key in {} has signed this file", key.display()));
+    }
     report.header(&file.header);
     if let Some(path) = &arguments.training.rows {
         let (inputs, rows) = rows(path, &arguments.training.features, file, report)?;
@@ -233,7 +244,8 @@ fn model_version(
             size_bytes: Some(file.bytes.len() as u64),
         };
         let password = arguments.origin.key_password_file.as_deref();
-        facts.signed = Some(signing::sign(&file.bytes, key, password, &statement.to_string())?);
+        let formats = signing::Formats { in_toto: arguments.origin.in_toto };
+        facts.signed = signing::sign(&file.bytes, key, password, &statement, formats)?;
     }
     Ok(version_spec::model_version(arguments, &file.digest, facts)?)
 }

@@ -17,6 +17,8 @@ use modelfleet_protocol::envelope::KeyId;
 use modelfleet_protocol::ids::{ModelName, Namespace};
 use modelfleet_protocol::trust::{PublicKey, TrustDocument};
 
+use tokio::sync::Notify;
+
 use crate::context::compute;
 use crate::mqtt::Outbox;
 use crate::trust::TrustEnd;
@@ -38,6 +40,8 @@ pub struct Fleets {
     trust: RwLock<Option<Trust>>,
     /// Why this process has to end after a change of the trust document.
     trust_end: OnceLock<TrustEnd>,
+    /// A newer trust document counts since this was waited for last.
+    trust_moved: Notify,
     /// Looks are recorded.
     records: bool,
     /// Whose word counts for the devices' labels.
@@ -105,6 +109,7 @@ impl Fleets {
             key,
             trust: RwLock::default(),
             trust_end: OnceLock::new(),
+            trust_moved: Notify::new(),
             records: false,
             enrolment: Enrolment::default(),
         }
@@ -235,6 +240,7 @@ impl Fleets {
             (followed, before, Arc::clone(trust.document()))
         };
         if matches!(followed, Followed::Newer) {
+            self.trust_moved.notify_one();
             if let Some(end) = TrustEnd::of(&before, &after, self.own_key()) {
                 let _ = self.trust_end.set(end);
             }
@@ -251,6 +257,11 @@ impl Fleets {
             }
         }
         Some(followed)
+    }
+
+    /// Waits until a newer trust document counts. One task waits; none is lost while it does something else.
+    pub async fn trust_moved(&self) {
+        self.trust_moved.notified().await;
     }
 
     /// Why this process has to end after a change of the trust document.

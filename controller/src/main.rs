@@ -3,6 +3,7 @@
 use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::envelope::KeyId;
 use modelfleet_protocol::statement::BareSignatures;
+use modelfleet_protocol::trust::ArtifactKey;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -475,21 +476,22 @@ fn store_options(settings: &Settings) -> Vec<(String, String)> {
 
 fn publishers(settings: &Settings) -> anyhow::Result<verify_artifact::Trust> {
     let store_options = store_options(settings);
-    let keys =
+    let statement_keys =
         settings.artifact_keys.iter().map(|key| publisher_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
+    let minisign = |key: &ArtifactKey| minisign_verify::PublicKey::from_base64(key.as_str());
+    let keys = statement_keys.iter().map(minisign).collect::<Result<_, _>>().context("--artifact-key")?;
     let bare = BareSignatures::allowed_if(settings.allow_bare_signatures);
-    Ok(verify_artifact::Trust { store_options, keys, bare, artifact_root: settings.artifact_root.clone() })
+    let artifact_root = settings.artifact_root.clone();
+    Ok(verify_artifact::Trust { store_options, keys, statement_keys, bare, artifact_root })
 }
 
 /// A publisher's key: the base64 text itself, or a minisign file with a comment in its first line.
-fn publisher_key(text: &str) -> anyhow::Result<minisign_verify::PublicKey> {
-    if let Ok(key) = minisign_verify::PublicKey::from_base64(text.trim()) {
+fn publisher_key(text: &str) -> anyhow::Result<ArtifactKey> {
+    if let Ok(key) = text.trim().parse() {
         return Ok(key);
     }
     let file = std::fs::read_to_string(text).with_context(|| format!("--artifact-key: read {text}"))?;
-    let (whole, line) = (minisign_verify::PublicKey::decode(&file), file.trim());
-    whole
-        .or_else(|_| minisign_verify::PublicKey::from_base64(line))
+    ArtifactKey::of_file(&file)
         .map_err(|_| anyhow::anyhow!("--artifact-key: {text} is not a minisign public key"))
 }
 

@@ -89,9 +89,12 @@ pub async fn reconcile_at(ctx: &Context, key: &Key, now: Time) -> Result<Done, E
     let (held, objects) = (held.as_deref(), &decision.objects);
     tally.wake(decision.wake_at);
     // Apply: what keeps needed objects, then the rollout that the plan is for.
-    match trust::publish(ctx, &key.0, now) {
-        Ok(wake) => tally.wake(wake),
-        Err(error) => tally.fail(error),
+    // An older document in the place of the newer one that the broker has lost would win back a key that was revoked.
+    if !decision.trust_is_old {
+        match trust::publish(ctx, &key.0, now) {
+            Ok(wake) => tally.wake(wake),
+            Err(error) => tally.fail(error),
+        }
     }
     tally.fail_each(marks::restore(ctx, objects, &decision.to_restore, now).await);
     tally.fail_each(in_use::hold(ctx, objects, &decision.rollouts, held).await);

@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 
 use modelfleet_protocol::causes::with_causes;
 use modelfleet_protocol::statement::BareSignatures;
+use modelfleet_protocol::trust::ArtifactKey;
 use place::{Careful, Forbidden};
 
 /// A store that sends nothing for so long is away.
@@ -43,6 +44,8 @@ pub struct Trust {
     pub store_options: Vec<(String, String)>,
     /// Publishers' minisign keys; none: signatures are not asked for.
     pub keys: Vec<PublicKey>,
+    /// The same keys, for in-toto statements.
+    pub statement_keys: Vec<ArtifactKey>,
     /// Whether signatures count that cover the bytes only.
     pub bare: BareSignatures,
     /// The folder below which `file://` artifacts are read; none: no file is.
@@ -111,23 +114,25 @@ fn time_for(bytes: u64) -> Duration {
     (TIME_MIN + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN)).min(TIME_MAX)
 }
 
-/// Streams the artifact of a version from its store and checks it.
+/// Streams the artifact of a version from its store and checks it. Returns the number of the publisher's key that has signed it;
+/// `None`: no signature is asked for.
 ///
 /// # Errors
 /// Says whether to try again.
-pub async fn check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), CheckError> {
+pub async fn check(trust: &Trust, spec: &ModelVersionSpec) -> Result<Option<String>, CheckError> {
     let most = time_for(u64::try_from(spec.artifact.size_bytes).unwrap_or(0));
     let slow = || CheckError::Slow { uri: spec.artifact.uri.clone(), seconds: most.as_secs() };
     tokio::time::timeout(most, stream_and_check(trust, spec)).await.unwrap_or_else(|_| Err(slow()))
 }
 
-async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), CheckError> {
+async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<Option<String>, CheckError> {
     let artifact = &spec.artifact;
     let uri = artifact.uri.clone();
     // What else a file is would tell a guesser what it holds.
     let tells = !uri.starts_with("file:");
     let signatures = signatures::decoded(spec);
-    let mut verifiers = signatures::verifiers(trust, &signatures)?;
+    let stated = signatures::stated(trust, spec);
+    let mut verifiers = signatures::verifiers(trust, &signatures, !stated.is_empty())?;
     let mut stream = open(trust, &uri).await?;
     let (mut hash, mut reader, mut size) = (Sha256::new(), Reader::default(), 0_u64);
     let wanted = u64::try_from(artifact.size_bytes).unwrap_or(0);
@@ -165,12 +170,14 @@ async fn stream_and_check(trust: &Trust, spec: &ModelVersionSpec) -> Result<(), 
         );
         return refuse("DigestMismatch", message);
     }
+    let mut signed_by = None;
     if !trust.keys.is_empty() {
         let good = verifiers.iter_mut().filter_map(|(verifier, s)| verifier.finalize().is_ok().then_some(*s));
-        signatures::check_statements(trust, spec, &good.collect::<Vec<_>>())?;
+        signed_by = Some(signatures::check_statements(trust, spec, &good.collect::<Vec<_>>(), &stated)?);
     }
     format::check(spec, reader)?;
-    details::check(trust, spec).await
+    details::check(trust, spec).await?;
+    Ok(signed_by)
 }
 
 async fn open(

@@ -13,6 +13,7 @@ use modelfleet_agent::http::{Client, HttpError, Network, Reach};
 use modelfleet_agent::tls::client_config;
 use modelfleet_protocol::details::{Details, DetailsFile};
 use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::in_toto;
 use modelfleet_protocol::model::{Format, ModelBuild, SelfTest, Values};
 use modelfleet_protocol::state::FailureCode;
 use modelfleet_protocol::statement::{BareSignatures, Statement};
@@ -245,6 +246,42 @@ async fn bytes_signed_as_one_version_of_one_model_are_not_taken_as_another() {
             assert_eq!(taken.is_ok(), bare_counts, "{taken:?}");
         }
     }
+}
+
+/// The same with statements in DSSE envelopes: for another model, version, file or size, and by another key.
+#[tokio::test]
+async fn an_in_toto_statement_counts_for_its_version_and_its_key_alone() {
+    let mut depot = depot(Manners::default());
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let key = depot.dir.path().join("key.pub");
+    std::fs::write(&key, pair.pk.to_box().unwrap().into_string()).unwrap();
+    depot.fetcher.keys = Keys::read(std::slice::from_ref(&key), BareSignatures::Refused).unwrap();
+    // The seed of a secret key of minisign lies behind six letters, salt, two limits and the key's number.
+    let seed: [u8; 32] = pair.sk.to_bytes()[62..94].try_into().unwrap();
+    let publisher = ed25519_dalek::SigningKey::from_bytes(&seed);
+    let thief = ed25519_dalek::SigningKey::from_bytes(&[8; 32]);
+    let sign = |key, statement: &Statement| String::from_utf8(in_toto::sign(key, statement)).unwrap();
+    let right = Statement::of(&depot.build);
+    let wrong = [
+        sign(&thief, &right),
+        sign(&publisher, &Statement { model: "valve".parse().unwrap(), ..right.clone() }),
+        sign(&publisher, &Statement { version: "2.0.0".parse().unwrap(), ..right.clone() }),
+        sign(&publisher, &Statement { digest: Digest::of(b"other"), ..right.clone() }),
+        sign(&publisher, &Statement { size_bytes: Some(1), ..right.clone() }),
+    ];
+    for envelope in &wrong {
+        let build = ModelBuild { signatures: vec![envelope.clone()], ..depot.build.clone() };
+        let error = depot.fetcher.fetch(&build, 0, |_| {}).await.unwrap_err();
+        assert_eq!((error.code(), error.retryable()), (FailureCode::SignatureInvalid, false), "{error}");
+        assert!(depot.fetcher.keys.check_bytes(&bytes(), &build).is_err());
+    }
+    depot.build.signatures = wrong.into_iter().chain([sign(&publisher, &right)]).collect();
+    depot.fetch().await.unwrap();
+    depot.fetcher.keys.check_bytes(&bytes(), &depot.build).unwrap();
+    assert!(
+        depot.fetcher.keys.check_bytes(b"other", &depot.build).is_err(),
+        "the digest is that of the bytes"
+    );
 }
 
 /// Whether a download failed because of the address that was to be connected to; which one.

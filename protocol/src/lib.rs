@@ -12,6 +12,7 @@ pub mod draw;
 pub mod envelope;
 pub mod floor;
 pub mod ids;
+pub mod in_toto;
 pub mod label;
 pub mod latency;
 pub mod membership;

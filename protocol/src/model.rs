@@ -64,7 +64,8 @@ pub struct ModelBuild {
     /// What to answer when the model may not.
     #[serde(default)]
     pub fallback: Fallback,
-    /// Signatures of the bytes (minisign texts); a device that has keys runs only what one of them signed.
+    /// Signatures of the bytes: texts of minisign, or in-toto statements in DSSE envelopes. A device that has keys runs only what
+    /// one of them signed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<String>,
 }

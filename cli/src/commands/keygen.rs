@@ -130,7 +130,10 @@ fn write_new(path: &Path, flag: &'static str, text: &str, mode: u32) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::register::signing::sign;
+    use modelfleet_protocol::ids::Digest;
+    use modelfleet_protocol::statement::Statement;
+
+    use crate::register::signing::{Formats, sign};
 
     #[test]
     fn a_new_pair_signs_and_is_never_replaced() {
@@ -143,8 +146,14 @@ mod tests {
             no_password: true,
         };
         make(&arguments).unwrap();
-        let signature = sign(b"model", &path("k.key"), None, "comment").unwrap();
-        assert!(fs::read_to_string(path("k.pub")).unwrap().contains(&signature.key_id));
+        let statement = Statement {
+            model: "pump".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+            digest: Digest::of(b"model"),
+            size_bytes: Some(5),
+        };
+        let signed = sign(b"model", &path("k.key"), None, &statement, Formats::default()).unwrap();
+        assert!(fs::read_to_string(path("k.pub")).unwrap().contains(&signed[0].key_id));
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

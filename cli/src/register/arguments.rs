@@ -183,6 +183,18 @@ pub struct OriginFlags {
     #[arg(long, value_name = "FILE", requires = "key")]
     pub key_password_file: Option<PathBuf>,
 
+    /// Sign an in-toto statement in a DSSE envelope as well, for tools that read these.
+    #[arg(long, requires = "key")]
+    pub in_toto: bool,
+
+    /// Bundle of OpenSSF Model Signing (model.sig) that has to list the file, signed with --model-signing-key.
+    #[arg(long, value_name = "FILE", requires = "model_signing_key")]
+    pub model_signing_bundle: Option<PathBuf>,
+
+    /// The publisher's P-256 public key as a PEM file.
+    #[arg(long, value_name = "FILE", requires = "model_signing_bundle")]
+    pub model_signing_key: Option<PathBuf>,
+
     /// Where the model comes from: trainingData=..., createdBy=..., tag=..., or hyperparameters.NAME=...; repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub lineage: Vec<LineageEntry>,

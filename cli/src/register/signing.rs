@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::SigningKey;
 use minisign::{PublicKey, SecretKey, SecretKeyBox};
 use modelfleet_crds::model_version::{PublisherSignature, SignatureFormat};
+use modelfleet_protocol::in_toto;
+use modelfleet_protocol::statement::Statement;
 
 /// Most bytes of a key or password file.
 const FILE_BYTES_MAX: u64 = 4_096;
@@ -67,8 +70,17 @@ pub enum SigningError {
     },
 }
 
-/// Signs `bytes`, and `comment` as the trusted comment: the statement of what the bytes are. It has no time, so that it says
-/// the same each time.
+/// Which signatures are made beside the one of minisign.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Formats {
+    /// An in-toto statement in a DSSE envelope.
+    pub in_toto: bool,
+}
+
+/// Where the seed of a minisign secret key lies in its bytes: behind three algorithms, salt, two limits and the key's number.
+const SEED: std::ops::Range<usize> = 62..94;
+
+/// Signs `bytes`, with the statement of what they are as the trusted comment. It has no time, so that it says the same each time.
 ///
 /// # Errors
 /// When the key cannot be read or opened.
@@ -76,18 +88,31 @@ pub fn sign(
     bytes: &[u8],
     key: &Path,
     password: Option<&Path>,
-    comment: &str,
-) -> Result<PublisherSignature, SigningError> {
+    statement: &Statement,
+    formats: Formats,
+) -> Result<Vec<PublisherSignature>, SigningError> {
     let secret = open(key, password)?;
     let failed = |source| SigningError::Sign { path: key.to_owned(), source };
     let public = PublicKey::from_secret_key(&secret).map_err(failed)?;
+    let comment = statement.to_string();
     let signature =
-        minisign::sign(Some(&public), &secret, bytes, Some(comment), Some("modelfleet")).map_err(failed)?;
-    Ok(PublisherSignature {
-        key_id: key_id(public.keynum()),
+        minisign::sign(Some(&public), &secret, bytes, Some(&comment), Some("modelfleet")).map_err(failed)?;
+    let key_id = key_id(public.keynum());
+    let mut signatures = vec![PublisherSignature {
+        key_id: key_id.clone(),
         format: SignatureFormat::Minisign,
         value: STANDARD.encode(signature.into_string()),
-    })
+    }];
+    if formats.in_toto {
+        let bytes = secret.to_bytes();
+        let seed = bytes.get(SEED).and_then(|seed| seed.try_into().ok());
+        let seed: [u8; 32] = seed.expect("a secret key of minisign has its seed there");
+        let envelope = in_toto::sign(&SigningKey::from_bytes(&seed), statement);
+        // The names of signatures differ in one object.
+        let (key_id, format) = (format!("{key_id}.dsse"), SignatureFormat::Dsse);
+        signatures.push(PublisherSignature { key_id, format, value: STANDARD.encode(envelope) });
+    }
+    Ok(signatures)
 }
 
 /// The name of a key as minisign prints it.
@@ -141,6 +166,17 @@ fn text_of(what: &'static str, path: &Path) -> Result<String, SigningError> {
 mod tests {
     use super::*;
     use minisign::KeyPair;
+    use modelfleet_protocol::ids::Digest;
+    use modelfleet_protocol::trust::ArtifactKey;
+
+    fn statement() -> Statement {
+        Statement {
+            model: "pump-anomaly".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+            digest: Digest::of(b"model"),
+            size_bytes: Some(5),
+        }
+    }
 
     #[test]
     fn a_device_can_check_the_signature() {
@@ -148,15 +184,23 @@ mod tests {
         let path = folder.path().join("minisign.key");
         let pair = KeyPair::generate_unencrypted_keypair().unwrap();
         fs::write(&path, pair.sk.to_box(None).unwrap().to_string()).unwrap();
-        let signed = sign(b"model", &path, None, "pump-anomaly 1.0.0").unwrap();
+        let signatures = sign(b"model", &path, None, &statement(), Formats { in_toto: true }).unwrap();
+        let [signed, stated] = &signatures[..] else { panic!("{signatures:?}") };
         assert!(signed.value.len() <= 1_024 && signed.key_id.len() == 16);
+        let key: ArtifactKey = pair.pk.to_base64().parse().unwrap();
+        assert_eq!(key.number(), signed.key_id);
+        let envelope = STANDARD.decode(&stated.value).unwrap();
+        assert_eq!(in_toto::open(&[key.verifying().unwrap()], &envelope).unwrap(), statement());
+        assert!(stated.value.len() <= 2_048 && stated.format == SignatureFormat::Dsse);
+        assert_ne!(stated.key_id, signed.key_id, "a list by key id holds both");
+        assert_eq!(sign(b"model", &path, None, &statement(), Formats::default()).unwrap().len(), 1);
 
         let text = String::from_utf8(STANDARD.decode(&signed.value).unwrap()).unwrap();
         let signature = minisign_verify::Signature::decode(&text).unwrap();
         let public = minisign_verify::PublicKey::from_base64(&pair.pk.to_base64()).unwrap();
         public.verify(b"model", &signature, false).unwrap();
         assert!(public.verify(b"other", &signature, false).is_err());
-        assert_eq!(signature.trusted_comment(), "pump-anomaly 1.0.0");
+        assert_eq!(signature.trusted_comment(), statement().to_string());
     }
 
     #[test]
@@ -164,9 +208,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("other");
         fs::write(&path, "secret words\n").unwrap();
-        let message = format!("{:?} {0}", sign(b"model", &path, None, "").unwrap_err());
+        let tried = || sign(b"model", &path, None, &statement(), Formats::default()).unwrap_err();
+        let message = format!("{:?} {0}", tried());
         assert!(message.contains("keygen") && !message.contains("secret words"), "{message}");
         fs::write(&path, "x".repeat(5_000)).unwrap();
-        assert!(sign(b"model", &path, None, "").unwrap_err().to_string().contains("right file"));
+        assert!(tried().to_string().contains("right file"));
     }
 }

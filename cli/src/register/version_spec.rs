@@ -66,7 +66,7 @@ pub struct ModelFacts {
     /// The self-test.
     pub self_test: Vec<SelfTestCase>,
     /// Who signed it.
-    pub signed: Option<PublisherSignature>,
+    pub signed: Vec<PublisherSignature>,
     /// The lineage.
     pub lineage: Option<Lineage>,
 }
@@ -156,7 +156,7 @@ pub fn model_version(
         pipeline: decision.map(|decision| Pipeline { pre_filters: Vec::new(), decision: Some(decision) }),
         fallback: None,
         lineage,
-        signatures: signed.into_iter().collect(),
+        signatures: signed,
     };
     Ok(ModelVersion::new(&object_name(&arguments.name, &arguments.version), spec))
 }

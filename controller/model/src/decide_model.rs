@@ -13,6 +13,7 @@ use modelfleet_spec::Problem;
 
 use crate::decide_rollouts::{FleetReading, RolloutOutcome, Sampling, Surroundings, decide_rollouts};
 use crate::inputs::{Inputs, read};
+use crate::later_trust::later_trust;
 use crate::objects::ModelObjects;
 use crate::plan::{self, DesiredPlan, PlanInput, PlanSources, desired_plan, plan_owner};
 use crate::production;
@@ -71,6 +72,8 @@ pub struct ModelDecision {
     pub samples: SampleChange,
     /// Versions whose condition about the security floor is to be written.
     pub floor_told: Vec<(Arc<ModelVersion>, NewCondition)>,
+    /// The controller's trust document is older than the one that devices hold, and is not to be published.
+    pub trust_is_old: bool,
     /// When to look again, whatever the rollouts wait for.
     pub wake_at: Option<Time>,
 }
@@ -119,7 +122,9 @@ pub fn decide_model(snapshot: &Snapshot, now: Time) -> ModelDecision {
     };
     let (objects, to_restore) = restored(&snapshot.objects, held);
     let Inputs { rollouts, builds } = read(&objects, held);
-    let around = Surroundings { held, recalling: wake_at.is_some() };
+    let later_trust = later_trust(snapshot.fleet.as_ref(), snapshot.trust.as_deref());
+    let trust_is_old = later_trust.is_some();
+    let around = Surroundings { held, recalling: wake_at.is_some(), later_trust };
     let (mut rollouts, sampling) = decide_rollouts(snapshot, around, &objects, &builds, rollouts, now);
     let inputs: Vec<PlanInput> = rollouts.iter().filter_map(plan_input).collect();
     let owner = plan_owner(&inputs).map(|input| input.rollout.clone());
@@ -143,10 +148,20 @@ pub fn decide_model(snapshot: &Snapshot, now: Time) -> ModelDecision {
         None => plan,
         Some(problem) => refused(problem, plan_owner.and_then(|at| rollouts.get_mut(at))),
     };
-    let plan = if wake_at.is_some() { DesiredPlan::Unchanged } else { plan };
+    let plan = if wake_at.is_some() || trust_is_old { DesiredPlan::Unchanged } else { plan };
     let samples = sample_change(&rollouts, sampling);
     let floor_told = floor.to_tell(&objects);
-    ModelDecision { objects, to_restore, rollouts, plan_owner, plan, samples, floor_told, wake_at }
+    ModelDecision {
+        objects,
+        to_restore,
+        rollouts,
+        plan_owner,
+        plan,
+        samples,
+        floor_told,
+        trust_is_old,
+        wake_at,
+    }
 }
 
 fn sample_change(rollouts: &[RolloutOutcome], sampling: Option<Sampling>) -> SampleChange {

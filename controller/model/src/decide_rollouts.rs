@@ -19,8 +19,8 @@ use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::time::Time;
 use modelfleet_rollout::{
-    Action, Decision, Evidence, Facts, FleetView, Intent, MissingDevices, Phase, PlanView, Production, Queue,
-    State, VersionFact, decide, plan_view,
+    Action, Decision, Evidence, Facts, FleetView, Intent, LaterTrust, MissingDevices, Phase, PlanView,
+    Production, Queue, State, VersionFact, decide, plan_view,
 };
 use modelfleet_spec::{Problem, Valid, silent_after_ms};
 
@@ -100,6 +100,7 @@ struct Shared<'a> {
     alarm_holds: Option<String>,
     link: Link,
     recalling: bool,
+    later_trust: Option<LaterTrust>,
     sampling: Option<Sampling>,
     now: Time,
 }
@@ -111,13 +112,15 @@ pub(crate) struct Surroundings<'a> {
     pub held: Option<&'a Plan>,
     /// A device is still to send back the plan that broker and statuses have lost.
     pub recalling: bool,
+    /// Many devices hold a later trust document than the controller.
+    pub later_trust: Option<LaterTrust>,
 }
 
 /// Decides about every rollout of a model. `objects`: those of the snapshot with what their statuses have lost. Returns the
 /// decisions in the order of the objects, and the samples that the fleet shall keep, where that changes.
 pub(crate) fn decide_rollouts(
     snapshot: &Snapshot,
-    Surroundings { held, recalling }: Surroundings<'_>,
+    Surroundings { held, recalling, later_trust }: Surroundings<'_>,
     objects: &ModelObjects,
     builds: &BTreeMap<String, ModelBuild>,
     rollouts: Vec<RolloutInput>,
@@ -141,6 +144,7 @@ pub(crate) fn decide_rollouts(
         alarm_holds,
         link,
         recalling,
+        later_trust,
         sampling: None,
         now,
     };
@@ -298,8 +302,9 @@ impl Shared<'_> {
                 deleted: rollout.metadata.deletion_timestamp.is_some(),
                 unreadable: None,
                 broker_connected: self.link.connected,
-                view_complete: self.link.settled && !self.recalling,
+                view_complete: self.link.settled && !self.recalling && self.later_trust.is_none(),
                 plan_lost: self.recalling,
+                later_trust: self.later_trust,
                 missing: None,
                 unable_why: String::new(),
                 heard_at: heard_at.map(|at| at.max(sent_at.unwrap_or(at))),

@@ -13,6 +13,7 @@ pub mod events;
 pub mod inputs;
 pub mod interventions;
 pub mod known_devices;
+mod later_trust;
 pub mod objects;
 pub mod plan;
 pub mod production;

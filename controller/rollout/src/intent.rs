@@ -39,6 +39,19 @@ pub struct MissingDevices {
     pub until: Time,
 }
 
+/// Devices that hold a later trust document than the controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaterTrust {
+    /// How many.
+    pub devices: u64,
+    /// Of how many that have told what they hold.
+    pub told: u64,
+    /// The latest version that one of them holds.
+    pub latest: u64,
+    /// The version that the controller has.
+    pub own: u64,
+}
+
 /// What the shell observed beside the fleet. The default is a controller that has seen nothing yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -68,6 +81,8 @@ pub struct Facts {
     /// The view is not complete because broker and statuses have lost what is in production, and a device is still to send
     /// the plan that says it.
     pub plan_lost: bool,
+    /// Many devices hold a later trust document than this controller, so that what it signs may not count any more.
+    pub later_trust: Option<LaterTrust>,
     /// The view is not complete because many devices are missing that were known before this controller started.
     pub missing: Option<MissingDevices>,
     /// When any device of the fleet was last heard; `None` before the first.

@@ -38,7 +38,7 @@ pub use decide::decide;
 pub use decision::{Action, Decision, EventKind};
 pub use evidence::{Alarm, AlarmAction, Coverage, Evidence, HardStop, Verdict};
 pub use fleet::FleetView;
-pub use intent::{Facts, Intent, MissingDevices, Queue, UNCONFIRMED_MAX, VersionFact};
+pub use intent::{Facts, Intent, LaterTrust, MissingDevices, Queue, UNCONFIRMED_MAX, VersionFact};
 pub use moves::{Move, PhaseKind, after};
 pub use policy::{
     Amount, Approval, Limits, OnUndecided, Policy, PolicyError, PolicyParts, RollbackPolicy,

@@ -48,6 +48,8 @@ codes! {
         BrokerUnavailable,
         /// Retained messages are still being read after a start.
         ViewIncomplete,
+        /// Many devices hold a later trust document than the controller: nothing is decided.
+        LaterTrustHeld,
         /// Many devices are missing that were known before the controller started.
         DevicesMissing,
         /// No device has sent anything for too long: nothing is decided.

@@ -7,6 +7,7 @@ use modelfleet_crds::model_version as crd;
 use modelfleet_crds::text::{Decimal, Reading};
 use modelfleet_protocol::bins::Bins;
 use modelfleet_protocol::details::{Details, DetailsFile};
+use modelfleet_protocol::in_toto::is_envelope;
 use modelfleet_protocol::model as wire;
 
 use crate::Problem;
@@ -263,12 +264,18 @@ fn fallback(fallback: Option<&crd::Fallback>) -> Result<wire::Fallback, Problem>
 }
 
 fn signature(field: &str, signature: &crd::PublisherSignature) -> Result<String, Problem> {
-    let crd::SignatureFormat::Minisign = signature.format;
-    let bytes = STANDARD.decode(&signature.value).map_err(|e| {
-        Problem::spec(format!("{field}.value"), format!("is not the base64 text of a minisign file: {e}"))
-    })?;
-    String::from_utf8(bytes)
-        .map_err(|_| Problem::spec(format!("{field}.value"), "is not the base64 text of a minisign file"))
+    let what = match signature.format {
+        crd::SignatureFormat::Minisign => "is not the base64 text of a minisign file",
+        crd::SignatureFormat::Dsse => "is not the base64 text of a DSSE envelope",
+    };
+    let problem = |why: String| Problem::spec(format!("{field}.value"), format!("{what}{why}"));
+    let bytes = STANDARD.decode(&signature.value).map_err(|e| problem(format!(": {e}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| problem(String::new()))?;
+    // Devices tell the formats apart by how the text begins.
+    match is_envelope(&text) == (signature.format == crd::SignatureFormat::Dsse) {
+        true => Ok(text),
+        false => Err(problem(String::new())),
+    }
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ pub fn version_changed(ctx: &Context, checks: &CheckQueue, version: &ModelVersio
     if gone {
         ctx.written().forget(&uid);
         checks.forget(&registry::name_of(version));
-    } else if let Some(name) = registry::wants_check(version) {
+    } else if let Some(name) = registry::wants_check(ctx, version) {
         checks.ask(name);
     }
     if let Some(key) = key_of(version.namespace(), &version.spec.model) {

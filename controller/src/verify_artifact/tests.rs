@@ -3,7 +3,10 @@ use std::io::{Read as _, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::SigningKey;
 use modelfleet_crds::model_version::Artifact;
+use modelfleet_protocol::in_toto;
+use modelfleet_protocol::statement::Statement;
 use serde_json::json;
 
 use super::*;
@@ -141,6 +144,48 @@ async fn bytes_signed_as_one_version_of_one_model_are_not_verified_as_another() 
             let (reason, message) = said(&trust, &spec).await;
             assert_eq!(reason, expected, "{comment}: {message}");
         }
+    }
+}
+
+/// Statements in DSSE envelopes: of another model, version, file or size, by another key, and the right one.
+#[tokio::test]
+async fn an_in_toto_statement_counts_for_its_version_and_its_key_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let key: ArtifactKey = pair.pk.to_base64().parse().unwrap();
+    let trust = Trust {
+        keys: vec![PublicKey::from_base64(key.as_str()).unwrap()],
+        statement_keys: vec![key.clone()],
+        artifact_root: Some(folder.path().to_owned()),
+        ..Trust::default()
+    };
+    let seed: [u8; 32] = pair.sk.to_bytes()[62..94].try_into().unwrap();
+    let (publisher, thief) = (SigningKey::from_bytes(&seed), SigningKey::from_bytes(&[8; 32]));
+    let path = folder.path().join("model");
+    std::fs::write(&path, b"bytes").unwrap();
+    let right = Statement {
+        model: "m".parse().unwrap(),
+        version: "1.0.0".parse().unwrap(),
+        digest: modelfleet_protocol::ids::Digest::of(b"bytes"),
+        size_bytes: Some(5),
+    };
+    let other = modelfleet_protocol::ids::Digest::of(b"other");
+    // The file is no model: it fails in what comes after the signature, if the signature counts.
+    for (key, statement, told) in [
+        (&publisher, right.clone(), "FormatInvalid"),
+        (&publisher, Statement { size_bytes: None, ..right.clone() }, "FormatInvalid"),
+        (&thief, right.clone(), "SignatureMissing"),
+        (&publisher, Statement { model: "n".parse().unwrap(), ..right.clone() }, "StatementInvalid"),
+        (&publisher, Statement { version: "1.1.0".parse().unwrap(), ..right.clone() }, "StatementInvalid"),
+        (&publisher, Statement { digest: other, ..right.clone() }, "StatementInvalid"),
+        (&publisher, Statement { size_bytes: Some(6), ..right.clone() }, "StatementInvalid"),
+    ] {
+        let mut spec = spec(&format!("file://{}", path.display()), b"bytes", 5);
+        let value = STANDARD.encode(in_toto::sign(key, &statement));
+        let signature = json!([{"keyId": "k", "format": "Dsse", "value": value}]);
+        spec.signatures = serde_json::from_value(signature).unwrap();
+        let (reason, message) = said(&trust, &spec).await;
+        assert_eq!(reason, told, "{statement}: {message}");
     }
 }
 

@@ -16,13 +16,13 @@ pub struct PublisherSignature {
     ))]
     pub key_id: String,
 
-    /// Format of the signature: `Minisign`. Default: `Minisign`.
+    /// Format of the signature: `Minisign`, or `Dsse` (an in-toto statement in a DSSE envelope). Default: `Minisign`.
     #[serde(default)]
     pub format: SignatureFormat,
 
-    /// The signature: the text of a minisign file in base64, at most 1024 characters. Required. Example:
-    /// `dW50cnVzdGVkIGNvbW1lbnQ6IHNpZ25hdHVyZQ==`.
-    #[schemars(length(min = 4, max = 1024))]
+    /// The signature: the text of a minisign file or the JSON of a DSSE envelope, in base64, at most 2048 characters. Required.
+    /// Example: `dW50cnVzdGVkIGNvbW1lbnQ6IHNpZ25hdHVyZQ==`.
+    #[schemars(length(min = 4, max = 2048))]
     #[x_kube(validation = (
         "self.matches('^[A-Za-z0-9+/]+={0,2}$')",
         "must be base64 text on one line: letters, digits, '+' and '/', ending in at most two '='"
@@ -36,4 +36,6 @@ pub enum SignatureFormat {
     /// Ed25519 in the format of minisign.
     #[default]
     Minisign,
+    /// Ed25519 over an in-toto statement in a DSSE envelope.
+    Dsse,
 }

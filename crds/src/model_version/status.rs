@@ -39,6 +39,12 @@ pub struct ModelVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_at: Option<Time>,
 
+    /// The publisher's key whose signature was good when the file was checked, as minisign names it; absent if no signature
+    /// was asked for. Example: `1A2B3C4D5E6F7081`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub signed_by: Option<String>,
+
     /// When the version came to production. Example: `2026-08-01T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted_at: Option<Time>,

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use ed25519_dalek::VerifyingKey;
 use minisign_verify::{PublicKey, Signature};
 use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::in_toto;
 use modelfleet_protocol::model::ModelBuild;
 use modelfleet_protocol::statement::{self, BareSignatures, Statement, StatementError};
 use modelfleet_protocol::trust::ArtifactKey;
@@ -94,14 +96,28 @@ pub enum SignatureError {
     Statement(#[from] StatementError),
 }
 
+/// A publisher's key, for signatures of minisign and for in-toto statements.
+#[derive(Clone)]
+struct PublisherKey {
+    minisign: PublicKey,
+    /// `None`: no statement counts.
+    statements: Option<VerifyingKey>,
+}
+
+impl PublisherKey {
+    fn of(key: &ArtifactKey) -> Result<PublisherKey, minisign_verify::Error> {
+        Ok(PublisherKey { minisign: PublicKey::from_base64(key.as_str())?, statements: key.verifying() })
+    }
+}
+
 /// Keys that may sign models (minisign). Without any, the digest in the signed plan alone decides.
 /// Copies share the keys that count.
 #[derive(Clone, Default)]
 pub struct Keys {
     /// Those of the settings.
-    configured: Vec<PublicKey>,
+    configured: Vec<PublisherKey>,
     /// Those that count.
-    counting: Arc<ArcSwap<Vec<PublicKey>>>,
+    counting: Arc<ArcSwap<Vec<PublisherKey>>>,
     bare: BareSignatures,
 }
 
@@ -114,19 +130,19 @@ impl Keys {
         let read = |path: &PathBuf| {
             let text = crate::config::read_file(path)
                 .map_err(|source| KeysError::Read { path: path.clone(), source })?;
-            let key = PublicKey::decode(&text).or_else(|_| PublicKey::from_base64(text.trim()));
-            key.map_err(|source| KeysError::Form { path: path.clone(), source })
+            let form = |source| KeysError::Form { path: path.clone(), source };
+            let key =
+                ArtifactKey::of_file(&text).map_err(|_| form(minisign_verify::Error::InvalidEncoding))?;
+            PublisherKey::of(&key).map_err(form)
         };
-        let keys = crate::config::apart(paths).iter().map(read).collect::<Result<_, _>>()?;
-        let configured: Vec<PublicKey> = keys;
+        let configured = crate::config::apart(paths).iter().map(read).collect::<Result<Vec<_>, _>>()?;
         Ok(Keys { counting: Arc::new(ArcSwap::from_pointee(configured.clone())), configured, bare })
     }
 
     /// Keys of a trust document count in place of those of the settings; if it names none, those of the settings do. A build
     /// that is loaded stays loaded.
     pub fn replace_by(&self, named: &[ArtifactKey]) {
-        let named: Vec<PublicKey> =
-            named.iter().filter_map(|key| PublicKey::from_base64(key.as_str()).ok()).collect();
+        let named: Vec<PublisherKey> = named.iter().filter_map(|key| PublisherKey::of(key).ok()).collect();
         let counting = if named.is_empty() { self.configured.clone() } else { named };
         self.counting.store(Arc::new(counting));
     }
@@ -144,12 +160,17 @@ impl Keys {
     pub fn check_bytes(&self, bytes: &[u8], build: &ModelBuild) -> Result<(), SignatureError> {
         let mut why = SignatureError::Untrusted(build.signatures.len());
         for signature in &decoded(build) {
-            if self.counting.load().iter().any(|key| key.verify(bytes, signature, false).is_ok()) {
+            if self.counting.load().iter().any(|key| key.minisign.verify(bytes, signature, false).is_ok()) {
                 match self.check_statement(signature, build) {
                     Ok(()) => return Ok(()),
                     Err(error) => why = error.into(),
                 }
             }
+        }
+        match self.check_stated(Digest::of(bytes), build) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => why = error.into(),
+            None => {}
         }
         if self.is_empty() { Ok(()) } else { Err(why) }
     }
@@ -168,14 +189,41 @@ impl Keys {
                 }
             }
         }
+        if envelopes(build).next().is_some() && !self.is_empty() {
+            let (hash, _) = hash_file(path).await?;
+            match self.check_stated(digest(hash), build) {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) => why = error.into(),
+                None => {}
+            }
+        }
         if self.is_empty() { Ok(()) } else { Err(why.into()) }
+    }
+
+    /// Whether an in-toto statement that one of the keys has signed is about this build of these bytes; `None`: no key has signed
+    /// one.
+    fn check_stated(&self, bytes: Digest, build: &ModelBuild) -> Option<Result<(), StatementError>> {
+        // A statement covers the bytes by their digest alone.
+        if bytes != build.digest {
+            return None;
+        }
+        let keys: Vec<VerifyingKey> = self.counting.load().iter().filter_map(|key| key.statements).collect();
+        let wanted = Statement::of(build);
+        let mut why = None;
+        for statement in envelopes(build).filter_map(|text| in_toto::open(&keys, text.as_bytes()).ok()) {
+            match statement.fits(&wanted) {
+                Ok(()) => return Some(Ok(())),
+                Err(error) => why = Some(Err(error)),
+            }
+        }
+        why
     }
 
     async fn have_signed_file(&self, path: &Path, signature: &Signature) -> Result<bool, FetchError> {
         for key in self.counting.load_full().iter() {
             // Signatures of the old form, over the bytes instead of their hash, need the whole file in
             // memory and are not taken.
-            let Ok(mut stream) = key.verify_stream(signature) else { continue };
+            let Ok(mut stream) = key.minisign.verify_stream(signature) else { continue };
             read_file(path, |chunk| stream.update(chunk)).await?;
             if stream.finalize().is_ok() {
                 return Ok(true);
@@ -188,6 +236,11 @@ impl Keys {
     fn check_statement(&self, signature: &Signature, build: &ModelBuild) -> Result<(), StatementError> {
         statement::check(signature.trusted_comment(), &Statement::of(build), self.bare)
     }
+}
+
+/// The build's signatures that are envelopes.
+fn envelopes(build: &ModelBuild) -> impl Iterator<Item = &String> {
+    build.signatures.iter().take(SIGNATURES_MAX).filter(|text| in_toto::is_envelope(text))
 }
 
 fn decoded(build: &ModelBuild) -> Vec<Signature> {

@@ -95,10 +95,35 @@ impl fmt::Debug for PublicKey {
 pub struct ArtifactKey(String);
 
 impl ArtifactKey {
+    /// Reads the key's text, or a file of minisign, which has a comment in its first line.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn of_file(text: &str) -> Result<ArtifactKey, PublicKeyError> {
+        let mut lines = text.trim().lines();
+        let first = lines.next().unwrap_or_default();
+        lines.next().unwrap_or(first).trim().parse()
+    }
+
     /// The key as minisign writes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The ed25519 key in it, which signs in-toto statements too; `None`: it is no key that can have signed anything.
+    #[must_use]
+    pub fn verifying(&self) -> Option<VerifyingKey> {
+        let bytes = STANDARD.decode(&self.0).ok()?;
+        let key = VerifyingKey::from_bytes(bytes.get(10..42)?.try_into().ok()?).ok()?;
+        (!key.is_weak()).then_some(key)
+    }
+
+    /// The key's number as minisign prints it: 16 hexadecimal digits.
+    #[must_use]
+    pub fn number(&self) -> String {
+        let bytes = STANDARD.decode(&self.0).expect("an artifact key was decoded when it was read");
+        bytes[2..10].iter().rev().map(|byte| format!("{byte:02X}")).collect()
     }
 }
 

@@ -45,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     target("card", protocol::card, Cost::Low),
     target("control_record", agent::control_record, Cost::Middle),
     target("envelope", protocol::envelope, Cost::Low),
+    target("in_toto", protocol::in_toto, Cost::Low),
     target("message", controller::message, Cost::Low),
     target("model_file", protocol::model_file, Cost::Low),
     target("override", agent::override_of, Cost::Middle),
@@ -63,6 +64,8 @@ pub const TARGETS: &[Target] = &[
     target("judge_record", plugin::judge_record, Cost::High),
     #[cfg(feature = "plugin")]
     target("lint", plugin::lint, Cost::Middle),
+    #[cfg(feature = "plugin")]
+    target("model_signing", plugin::model_signing, Cost::Low),
     #[cfg(feature = "plugin")]
     target("rollout", plugin::rollout, Cost::High),
     #[cfg(feature = "plugin")]

@@ -3,6 +3,7 @@
 use modelfleet_cli::commands::plan::yearly::YearlyArguments;
 use modelfleet_cli::commands::{lint as lint_command, plan};
 use modelfleet_cli::register::inputs::FilledInput;
+use modelfleet_cli::register::model_signing::{PublisherKey, signed_digests};
 use modelfleet_cli::register::rows::Cells;
 use modelfleet_cli::register::{profile, rows};
 use modelfleet_cli::{rollout_file, rollout_setup, yaml_file};
@@ -13,11 +14,24 @@ use modelfleet_simulation::{Effort, Scenario, Setup};
 const ROLLOUT: &str = "apiVersion: modelfleet.io/v1alpha1\nkind: Rollout\nmetadata: {name: pump}\n\
                        spec: {model: pump, version: 1.0.0, selector: {matchLabels: {age: old}}}\n";
 
+/// The key that has signed the bundle in the corpus.
+const PUBLISHER: &str = include_str!("../publisher.pem");
+
 /// Plans by the formula, as `plan --runs 0` does: the simulation is of the same stages and takes seconds.
 fn planned(setup: &Setup, scenario: &Scenario) {
     let effort = Effort { runs: 0, device_windows: 0, seed: 1 };
     let yearly = YearlyArguments { per_year: Some(12_000), per_year_expected: None };
     let _ = plan::sizing(setup, scenario, effort, yearly);
+}
+
+/// A bundle of OpenSSF Model Signing: without the key's signature none is read.
+#[must_use]
+pub fn model_signing(bytes: &[u8]) -> bool {
+    let key = PublisherKey::of_pem(PUBLISHER).expect("a P-256 key");
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = PublisherKey::of_pem(text);
+    }
+    signed_digests(bytes, &key).is_ok_and(|digests| !digests.is_empty())
 }
 
 /// Any text can be checked.

@@ -4,6 +4,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use modelfleet_model_file::{Reader, read};
 use modelfleet_protocol::card::Card;
 use modelfleet_protocol::envelope::{self, OVERRIDE_TYPE, PLAN_TYPE, open_override, open_plan, seal};
+use modelfleet_protocol::in_toto;
 use modelfleet_protocol::metric::Metric;
 use modelfleet_protocol::plan::{Plan, to_json};
 use modelfleet_protocol::report as device_report;
@@ -107,6 +108,21 @@ pub fn report(bytes: &[u8]) -> bool {
         let _ = all.value(metric, None, None);
     }
     true
+}
+
+/// An in-toto statement, behind its signature too: without a trusted one none opens, and one that opens reads back as it was.
+#[must_use]
+pub fn in_toto(bytes: &[u8]) -> bool {
+    assert!(in_toto::open(&[], bytes).is_err());
+    let as_it_came = in_toto::open(&trusted(), bytes);
+    let by_the_key = in_toto::open(&trusted(), &seal(&trusted_key(), in_toto::IN_TOTO_TYPE, bytes));
+    for statement in [&as_it_came, &by_the_key].into_iter().flatten() {
+        // The longest version and the name of its subject do not fit into an envelope of ours.
+        if let Ok(again) = in_toto::open(&trusted(), &in_toto::sign(&trusted_key(), statement)) {
+            assert!(again == *statement, "a statement reads what a statement writes");
+        }
+    }
+    as_it_came.is_ok() || by_the_key.is_ok()
 }
 
 /// A statement that is read is written back as it was read, and counts for itself alone.

@@ -7,6 +7,7 @@ use modelfleet_protocol::envelope::{PLAN_TYPE, seal};
 use modelfleet_protocol::ids::{DeviceId, Digest};
 use modelfleet_protocol::membership::Clause;
 use modelfleet_protocol::plan::{Plan, to_json};
+use modelfleet_protocol::trust::TrustDocument;
 use modelfleet_rollout::{Cause, Drawn, EventKind, PauseCause, Rollback};
 use serde_json::{Value, json};
 
@@ -22,6 +23,7 @@ mod fewer_devices;
 mod first_sight;
 mod hostile;
 mod in_the_way;
+mod later_trust;
 mod lost_plan;
 mod quiet;
 mod set_aside;
@@ -41,6 +43,7 @@ struct Stage {
     link: Link,
     signer: SigningKey,
     last_looks: LastLooks,
+    trust: Option<Arc<TrustDocument>>,
 }
 
 impl Stage {
@@ -51,7 +54,15 @@ impl Stage {
         index.complete(&key().0, NOW);
         let ledger = Ledger::new(signer.verifying_key());
         let link = Link { connected: true, settled: true, since: Time(1) };
-        Stage { objects: ModelObjects::default(), index, ledger, link, signer, last_looks: LastLooks::new() }
+        Stage {
+            objects: ModelObjects::default(),
+            index,
+            ledger,
+            link,
+            signer,
+            last_looks: LastLooks::new(),
+            trust: None,
+        }
     }
 
     fn version(mut self, version: &str, status: Value) -> Stage {
@@ -164,7 +175,7 @@ impl Stage {
             plan: self.ledger.newest(&key).cloned(),
             recalled: self.ledger.recalled(&key).cloned(),
             fleet: self.index.fleet(&key.0),
-            trust: None,
+            trust: self.trust.clone(),
             link: self.link,
             recorded: None,
             last_looks: Arc::new(self.last_looks.clone()),

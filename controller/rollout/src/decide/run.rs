@@ -7,7 +7,7 @@ use crate::check::Broken;
 use crate::decision::{Action, EventKind};
 use crate::evidence::{Evidence, HardStop};
 use crate::fleet::FleetView;
-use crate::intent::{Intent, MissingDevices, VersionFact};
+use crate::intent::{Intent, LaterTrust, MissingDevices, VersionFact};
 use crate::moves::{Move, after};
 use crate::policy::{Policy, Stage};
 use crate::reason::{Reason, ReasonCode};
@@ -305,6 +305,9 @@ impl Run<'_> {
                 statuses have lost what is in production. Devices keep the version that they run.";
             return Some(Reason::new(ReasonCode::ViewIncomplete, text));
         }
+        if let Some(later) = &facts.later_trust {
+            return Some(Reason::new(ReasonCode::LaterTrustHeld, later_trust(later)));
+        }
         if let Some(missing) = &facts.missing {
             return Some(Reason::new(ReasonCode::DevicesMissing, devices_missing(missing)));
         }
@@ -369,6 +372,14 @@ impl Run<'_> {
         let heartbeat = self.now.after_ms(most);
         Some(times.filter(|t| *t > self.now).fold(heartbeat, Time::min))
     }
+}
+
+fn later_trust(LaterTrust { devices, told, latest, own }: &LaterTrust) -> String {
+    format!(
+        "Waiting for the newest trust file: {devices} of {told} devices hold a later trust document ({latest} at most) than this \
+         controller has ({own}), so its plan key may be revoked. Devices keep the version that they run. Give the controller the \
+         newest trust file."
+    )
 }
 
 fn devices_missing(missing: &MissingDevices) -> String {

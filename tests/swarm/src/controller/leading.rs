@@ -126,7 +126,7 @@ impl Controller {
             return;
         };
         let object = ctx.written().version(object);
-        if wants_check(&object).is_none() {
+        if wants_check(&ctx, &object).is_none() {
             return;
         }
         // As `registry::write` says it of the shipped check.

@@ -1,4 +1,8 @@
+use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::statement::Statement;
+
 use super::*;
+use crate::register::signing::{Formats, sign};
 
 fn arguments(folder: &Path) -> InstallArguments {
     InstallArguments {
@@ -26,8 +30,14 @@ fn everything_is_made_once_and_never_replaced() {
     let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     let key = crate::key_file::signing_key(&folder.join("plan.key"), "plan key").unwrap();
     assert_eq!(text("plan.key.pub").trim(), hex::encode(key.verifying_key().to_bytes()));
-    let signed = crate::register::signing::sign(b"model", &folder.join("ci.key"), None, "comment").unwrap();
-    assert!(text("ci.pub").contains(&signed.key_id));
+    let statement = Statement {
+        model: "pump".parse().unwrap(),
+        version: "1.0.0".parse().unwrap(),
+        digest: Digest::of(b"model"),
+        size_bytes: Some(5),
+    };
+    let signed = sign(b"model", &folder.join("ci.key"), None, &statement, Formats::default()).unwrap();
+    assert!(text("ci.pub").contains(&signed[0].key_id));
     assert_eq!(text("devices").lines().count(), 2);
     assert!(text("acl-devices").contains("user pump-002\n"));
     assert!(text("controllers").starts_with("modelfleet-controller:$7$101$"));

@@ -9,6 +9,7 @@ use modelfleet_protocol::card::Card;
 use modelfleet_protocol::envelope::{KeyId, PLAN_TYPE, Signed, seal};
 use modelfleet_protocol::generated::{Bins, Counters, Latency, Report, Tally, Window};
 use modelfleet_protocol::ids::Digest;
+use modelfleet_protocol::in_toto;
 use modelfleet_protocol::membership::{Bound, Clause, Membership};
 use modelfleet_protocol::metric::Metric;
 use modelfleet_protocol::model::{Fallback, Format, ModelBuild};
@@ -182,6 +183,13 @@ fn on(topic: &str, payload: &[u8]) -> Vec<u8> {
     [topic.as_bytes(), b"\n", payload].concat()
 }
 
+fn in_toto_statement(model: &modelfleet_protocol::ids::ModelName) -> Vec<u8> {
+    let version = semver::Version::new(1, 2, 0);
+    let statement =
+        Statement { model: model.clone(), version, digest: Digest([7; 32]), size_bytes: Some(1000) };
+    in_toto::sign(&trusted_key(), &statement)
+}
+
 fn statement(model: &modelfleet_protocol::ids::ModelName) -> Vec<u8> {
     let version = semver::Version::new(1, 2, 0);
     let digest = Digest([7; 32]);
@@ -239,6 +247,7 @@ pub fn entries() -> Vec<Entry> {
         ("override", "release", override_of(OverrideAction::Release)),
         ("report", "four-windows", report().encode_to_vec()),
         ("state", "after-a-rollout", state),
+        ("in_toto", "envelope", in_toto_statement(&model)),
         ("statement", "words", statement(&model)),
         ("topic", "state", format!("{device}/state").into_bytes()),
         ("topic", "report", format!("{device}/report/{model}").into_bytes()),
