@@ -172,7 +172,7 @@ macro_rules! each_kind {
 
 each_kind! {
     any_card any_control_record any_envelope any_in_toto any_judge_record any_lint any_local_api any_message any_model_file
-    any_model_signing
+    any_model_signing any_truth_lines
     any_override any_plan any_report any_rollout any_scenario any_signed_plan any_state any_statement any_topic
     any_training_rows any_trust any_windows_record
 }
