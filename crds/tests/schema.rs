@@ -82,7 +82,7 @@ fn a_status_without_its_membership_is_bounded_by_the_schema() {
         let bytes = largest(&status);
         println!("{} status: at most {bytes} bytes", definition["spec"]["names"]["kind"]);
         // Real ones stay below 32 KiB (see status.rs); this is with every text at its longest.
-        assert!(bytes < 60 * 1024, "{bytes}");
+        assert!(bytes < 70 * 1024, "{bytes}");
     }
 }
 

@@ -23,14 +23,16 @@ pub struct NotifySink {
     #[serde(default)]
     pub kind: NotifyKind,
 
-    /// Address of the receiver. One that holds a secret belongs into a Secret. Example: `https://events.example/modelfleet`.
+    /// Address of the receiver. One that holds a secret belongs into a Secret. Default: the one that
+    /// `secretName` names. Example: `https://events.example/modelfleet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 2048))]
     #[x_kube(validation = URL)]
     pub url: Option<String>,
 
     /// Name of a Secret in the namespace of the rollout, with the keys `url` and, for signed events, `hmacKey` (at least 16
-    /// bytes). The controller needs the right to read it; docs/events.md has the Role. Example: `event-sink`.
+    /// bytes). The controller needs the right to read it; docs/events.md has the Role. Default: none, and `url` is used.
+    /// Example: `event-sink`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: Option<String>,

@@ -41,11 +41,11 @@ pub struct Watch {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WatchDetector {
-    /// Its name. Example: `errors-by-hour`.
+    /// Required. Its name. Example: `errors-by-hour`.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
 
-    /// What it is: `Adwin`, `Ddm`, `Eddm`, `Hddm`, `Kswin`, `PageHinkley`, `Cusum`, `Ewma`, `ThreeSigma` with their usual
+    /// Required. What it is: `Adwin`, `Ddm`, `Eddm`, `Hddm`, `Kswin`, `PageHinkley`, `Cusum`, `Ewma`, `ThreeSigma` with their usual
     /// settings; `Above` a share, `Dynamic` (above the mean of the windows before by standard deviations), `Seasonal` (the same
     /// for this hour of the days before), `Percentile` (above one of the windows before), `RateOfChange` (against the window
     /// before). Example: `Seasonal`.

@@ -8,7 +8,9 @@ use modelfleet_rollout::clip;
 /// size, and a kilobyte is left for the rest of it.
 pub const BYTES_MAX: usize = 31 * 1024;
 
-/// How much of what is told to people is kept. What decides (memory, membership, plan) is never cut.
+/// How much of what is told to people is kept. What decides (the judge's memory, membership, plan) is never cut. The memory of the
+/// watch goes when all else is short and the status still does not fit: a watch that is begun anew with
+/// every status finds nothing, so this is for a status that has all of its strata, verdicts and named devices at once.
 struct Measure {
     /// Newest decisions.
     decisions: usize,
@@ -20,14 +22,17 @@ struct Measure {
     message: usize,
     /// What devices measured, of each verdict.
     measured: bool,
+    /// The memory of the watch.
+    watch: bool,
 }
 
 /// Tried in this order until the status fits.
-const MEASURES: [Measure; 4] = [
-    Measure { decisions: 32, failures: 16, sentence: 120, message: 120, measured: true },
-    Measure { decisions: 16, failures: 8, sentence: 120, message: 120, measured: true },
-    Measure { decisions: 8, failures: 4, sentence: 80, message: 80, measured: true },
-    Measure { decisions: 4, failures: 1, sentence: 40, message: 40, measured: false },
+const MEASURES: [Measure; 5] = [
+    Measure { decisions: 32, failures: 16, sentence: 120, message: 120, measured: true, watch: true },
+    Measure { decisions: 16, failures: 8, sentence: 120, message: 120, measured: true, watch: true },
+    Measure { decisions: 8, failures: 4, sentence: 80, message: 80, measured: true, watch: true },
+    Measure { decisions: 4, failures: 1, sentence: 40, message: 40, measured: false, watch: true },
+    Measure { decisions: 4, failures: 1, sentence: 40, message: 40, measured: false, watch: false },
 ];
 
 /// The status, with as much of its lists and sentences as fits.
@@ -42,6 +47,11 @@ pub fn bounded(mut status: RolloutStatus) -> RolloutStatus {
         status.failures.truncate(measure.failures);
         if !measure.measured {
             status.verdicts.iter_mut().for_each(|verdict| verdict.measured = None);
+        }
+        if !measure.watch
+            && let Some(watch) = &mut status.watch
+        {
+            watch.state = String::new();
         }
         for decision in &mut status.decisions {
             decision.message = clip(&decision.message, measure.message);
@@ -87,6 +97,7 @@ mod tests {
         });
         let status = json!({
             "judge": { "errorBudgetPpm": 10_000, "spentPpm": 1, "looks": 4, "state": "s".repeat(8 * 1024) },
+            "watch": { "state": "w".repeat(8 * 1024) },
             "membership": { "salt": "s", "clauses": [clause("early-adopter"), listed] },
             "verdicts": (0..16).map(verdict).collect::<Vec<_>>(),
             "decisions": vec![decision; 32],
@@ -106,6 +117,15 @@ mod tests {
         assert_eq!(cut.verdicts.len(), 16);
         assert_eq!(cut.decisions.last().map(|d| &d.at), full.decisions.last().map(|d| &d.at));
         assert_eq!(bounded(cut.clone()), cut, "bounding twice changes nothing");
+    }
+
+    #[test]
+    fn the_watch_keeps_its_memory_while_there_is_room() {
+        let mut full = full();
+        full.membership.as_mut().unwrap().clauses.pop();
+        let cut = bounded(full.clone());
+        assert!(size(&cut) <= BYTES_MAX, "{} bytes", size(&cut));
+        assert_eq!(cut.watch, full.watch);
     }
 
     #[test]

@@ -50,7 +50,7 @@ async fn a_folder_is_a_store() {
     assert_eq!(store.rows(&path).await.unwrap(), [], "it is in another file by then");
     store.put(&path, b"something else".to_vec()).await.unwrap();
     let told = with_causes(&store.rows(&path).await.unwrap_err());
-    assert!(told.starts_with("the file minutes/plant/m/2026-11-29/part-1.parquet of the history"), "{told}");
+    assert!(told.starts_with("the file minutes/plant/m/2026-11-30/part-1.parquet of the history"), "{told}");
 }
 
 #[test]

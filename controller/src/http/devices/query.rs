@@ -59,7 +59,9 @@ pub fn continued(hash: u32) -> String {
 }
 
 fn continues(text: &str) -> Result<u32, String> {
-    let hash = text.strip_prefix("1-").filter(|hash| hash.len() == 8);
+    let hash = text
+        .strip_prefix("1-")
+        .filter(|hash| hash.len() == 8 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()));
     let hash = hash.and_then(|hash| u32::from_str_radix(hash, 16).ok());
     hash.ok_or_else(|| "continue: give what the page before has as `continue`".to_owned())
 }
