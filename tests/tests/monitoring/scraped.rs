@@ -50,6 +50,7 @@ fn is_histogram(name: &str) -> bool {
         "modelfleet_prediction_latency_seconds",
         "modelfleet_reconcile_duration_seconds",
         "modelfleet_evidence_to_plan_seconds",
+        "modelfleet_event_age_seconds",
     ]
     .contains(&name)
 }
