@@ -19,7 +19,9 @@ export MODELFLEET_KUBECONFIG=$dir/control-plane/kubeconfig
 kubectl --kubeconfig "$MODELFLEET_KUBECONFIG" apply -k manifests >/dev/null
 # Of the whole workspace, as the unit tests were: so the crates of others need not be built again.
 cargo test --workspace --locked --features real-parts,api-server \
-  --test server --test against_a_server --test whole -- --test-threads=1
+  --test server --test against_a_server -- --test-threads=1
+# Two at a time: each has a namespace, a broker and a controller of its own, and waits most of the time.
+cargo test --workspace --locked --features real-parts,api-server --test whole -- --test-threads=2
 
 # The pages in a real browser.
 tests/dashboard.sh

@@ -7,11 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Service, ServiceAccount};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{Endpoints, Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use modelfleet_controller::http::Shown;
 use modelfleet_controller::http::Stand;
 use modelfleet_controller::http::reviewed::{Reviewed, serve};
@@ -329,14 +328,26 @@ fn through_the_api_server(plant: &Plant, port: u16, viewer: &str) {
             "spec": {"ports": [{"name": "https", "port": 8443, "targetPort": port}]},
         });
         services.create(&create, &serde_json::from_value(service).unwrap()).await.unwrap();
-        let slices: Api<EndpointSlice> = Api::namespaced(plant.client.clone(), &namespace);
-        let slice = json!({
-            "metadata": {"name": "modelfleet-devices", "labels": {"kubernetes.io/service-name": "modelfleet-devices"}},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": [own_address()], "conditions": {"ready": true}}],
-            "ports": [{"name": "https", "port": port}],
+        // What a cluster's controllers and kubelet would make: the API server goes to addresses of pods only.
+        let pods: Api<Pod> = Api::namespaced(plant.client.clone(), &namespace);
+        let pod = json!({
+            "metadata": {"name": "controller"},
+            "spec": {"automountServiceAccountToken": false, "containers": [{"name": "c", "image": "c"}]},
         });
-        slices.create(&create, &serde_json::from_value(slice).unwrap()).await.unwrap();
+        pods.create(&create, &serde_json::from_value(pod).unwrap()).await.unwrap();
+        let address = own_address();
+        let status = json!({"status": {"podIP": address, "podIPs": [{"ip": address}]}});
+        pods.patch_status("controller", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+        let endpoints: Api<Endpoints> = Api::namespaced(plant.client.clone(), &namespace);
+        let pod = json!({"kind": "Pod", "name": "controller", "namespace": namespace});
+        let made = json!({
+            "metadata": {"name": "modelfleet-devices"},
+            "subsets": [{
+                "addresses": [{"ip": address, "targetRef": pod}],
+                "ports": [{"name": "https", "port": port}],
+            }],
+        });
+        endpoints.create(&create, &serde_json::from_value(made).unwrap()).await.unwrap();
     };
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(made));
     let (good, text) = modelfleet(plant, viewer, &way, &["failures"]);
