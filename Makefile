@@ -31,9 +31,10 @@ check:
 unit:
 	MODELFLEET_SWARM_SEEDS=1000 cargo test --workspace --features real-parts,pkcs11 --locked
 
-# What Argo CD, Flux and Helm make of our objects.
+# What Argo CD, Flux and Helm make of our objects. Go knows no change of files outside of a module, so no answer of a run before is
+# taken (-count=1).
 gitops:
-	cd tests/gitops && go test ./...
+	cd tests/gitops && go test -count=1 ./...
 
 # Helm chart, images, keys, release, krew and the templates for CI, with the real Helm, krew and Mosquitto and a real API server.
 packages:
@@ -42,7 +43,7 @@ packages:
 
 # The part of it that needs neither built programs nor servers.
 packages-quick:
-	cd tests/packages && go test -short ./...
+	cd tests/packages && go test -count=1 -short ./...
 
 # The seeds alone.
 swarm:

@@ -107,7 +107,9 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     // In a comment or in quotes it is not a command.
     let real = starts.filter(|text| {
         let before = &line[..line.len() - text.len()];
-        !before.contains('#') && before.matches('\'').count() % 2 == 0 && before.matches('"').count() % 2 == 0
+        !before.contains('#')
+            && before.matches('\'').count().is_multiple_of(2)
+            && before.matches('"').count().is_multiple_of(2)
     });
     real.map(|text| words(&text["kubectl modelfleet ".len()..])).collect()
 }

@@ -55,6 +55,18 @@ impl Queues {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many rows wait for history, and how many were dropped.
+    fn of_history(&self) -> (usize, u64) {
+        let backlog = self.backlog();
+        (backlog.len(), backlog.dropped())
+    }
+
+    /// The same for remote write.
+    fn of_remote_write(&self) -> (usize, u64) {
+        let outgoing = self.outgoing();
+        (outgoing.len(), outgoing.dropped())
+    }
+
     fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
         self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,11 +112,11 @@ async fn look(
         let rows = compute(|| changed(ctx, &mut handed_on, lateness));
         if history {
             queues.backlog().offer(rows.iter().cloned());
-            ctx.metrics.history.waiting(queues.backlog().len(), queues.backlog().dropped());
+            ctx.metrics.history.waiting(queues.of_history());
         }
         if remote_write {
             queues.outgoing().offer(rows);
-            ctx.metrics.remote_write.waiting(queues.outgoing().len(), queues.outgoing().dropped());
+            ctx.metrics.remote_write.waiting(queues.of_remote_write());
             queues.news.notify_one();
         }
     }

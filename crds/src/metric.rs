@@ -1,7 +1,7 @@
 //! The metrics that an objective or a baseline can name: those of the protocol's table.
 
 use kube::core::Rule;
-use modelfleet_protocol::metric::{Entry, Needs, TABLE};
+use modelfleet_protocol::metric::{Entry, Needs, TABLE, Unit};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 pub use modelfleet_protocol::metric::Metric;
@@ -32,6 +32,13 @@ pub(crate) fn feature_fits_metric() -> Rule {
 /// Labels come late where the metric needs them.
 pub(crate) fn labels_fit_metric() -> Rule {
     only_with("labelDelay", &names(|entry| entry.needs == Needs::Truth))
+}
+
+/// A test of events by year where the metric is so many a year.
+pub(crate) fn poisson_fits_metric() -> Rule {
+    let metrics = names(|entry| entry.unit == Unit::PerYear);
+    Rule::new(format!("self.judgedBy != 'Poisson' || self.metric in {}", literals(&metrics)))
+        .message(format!("judgedBy: Poisson is only allowed with metric {}", metrics.join(" or ")).as_str())
 }
 
 fn only_with(field: &str, names: &[&str]) -> Rule {

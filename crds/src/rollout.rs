@@ -21,7 +21,7 @@ pub use policy::{RollbackPolicy, RollbackSettings, UndecidedPolicy};
 pub use slo::{BreachAction, JudgedBy, RelativeTo, Slo};
 pub use stage::{Approval, Stage, StageLimits, StageMode};
 pub use status::RolloutStatus;
-pub use watch::{AlarmAction, Watch};
+pub use watch::{AlarmAction, DetectorKind, Watch, WatchDetector};
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};

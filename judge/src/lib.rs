@@ -89,6 +89,6 @@ pub use decide::assess;
 pub use decide::silence::{Place, gone_quiet};
 pub use observations::{
     AfterSwap, Arm, Counts, DeviceOutcome, HardRule, JudgedBy, MergedWindow, Needs, Observations, OnBreach,
-    SilenceRule, SloCounts, SloRule, WATCHED_MAX,
+    SilenceRule, SloCounts, SloRule, WATCHED_MAX, YearlyLimit,
 };
 pub use state::{SloState, StageState, StateError};

@@ -1,6 +1,7 @@
 //! What the judge is told at one look: rules, devices, recent merged windows, needs and budget.
 
 use crate::budget::{Budget, Looks};
+use crate::sizing::yearly::PerYearMilli;
 
 /// Most labels that are watched.
 pub const WATCHED_MAX: usize = 4;
@@ -129,6 +130,15 @@ pub enum OnBreach {
     Observe,
 }
 
+/// A limit by device and year, and the windows that it is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct YearlyLimit {
+    /// Events by device and year, in thousandths.
+    pub per_year_milli: PerYearMilli,
+    /// Length of a window, milliseconds.
+    pub window_ms: u64,
+}
+
 /// How an SLO is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JudgedBy {
@@ -139,6 +149,8 @@ pub enum JudgedBy {
         /// Windows in a row (at least 1).
         for_windows: u32,
     },
+    /// Windows with an event against a limit by device and year, by exact Poisson tests ([`crate::decide::rare`]).
+    Poisson(YearlyLimit),
 }
 
 /// Device-windows of one arm by how long ago the change of models was: canaries' own, and for a control that of the canary

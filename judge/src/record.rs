@@ -128,6 +128,9 @@ pub struct Rule {
     pub on_breach: u8,
     /// 0: statistical; otherwise the plain rule over so many windows.
     pub plain_windows: u32,
+    /// A limit by year: events by device and year in thousandths, and the length of a window in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_year: Option<[u64; 2]>,
     /// Share of device-windows that may be bad, millionths.
     pub allowance_ppm: u32,
     /// The margin, if the user set one, millionths.

@@ -9,9 +9,11 @@ use crate::assessment::{
 };
 use crate::decide::hard_stop::suspicious;
 use crate::decide::plain::Streak;
+use crate::decide::rare::Finding;
 use crate::decide::tally::Tally;
 use crate::decide::transient::{self, Transient};
-use crate::observations::{Counts, SloRule};
+use crate::observations::{Counts, SloRule, YearlyLimit};
+use crate::sizing::yearly::yearly_rate;
 
 /// A stage whose state is lost.
 pub const UNREADABLE: &str = "this stage can no longer be judged: the judge's state in status cannot be read, and starting \
@@ -400,6 +402,38 @@ pub fn plain(rule: &SloRule<'_>, canary: &Streak, control: &Streak, needed: u32,
     let devices = last.devices.known;
     let statistics = format!(
         "newest value {value}, limit {bound}, over {devices} devices; judgedBy: Plain has no bound on false rollbacks"
+    );
+    Told { sentence, statistics }
+}
+
+/// A limit by device and year.
+pub fn rare(rule: &SloRule<'_>, limit: YearlyLimit, finding: &Finding, tally: &Tally) -> Told {
+    let Finding { canary, .. } = finding;
+    if canary.known == 0 {
+        return Told::plain(format!("{}: no window of an updated device counts yet", rule.name));
+    }
+    let rate = yearly_rate(canary.bad(), canary.known.saturating_mul(limit.window_ms));
+    let number = |milli: u64| thousandths(i64::try_from(milli).unwrap_or(i64::MAX));
+    let (breach, allowed) = (breach(rule), number(limit.per_year_milli));
+    let counts = format!("in {} of {} of updated devices", canary.bad(), many_long(canary.known, "window"));
+    let sentence = match finding {
+        Finding { above: true, relative: true, .. } => format!("{breach}: {counts}"),
+        Finding { above: true, relative: false, .. } => format!(
+            "{breach}: {counts}, and in {} of {} of others: the new version is not the cause",
+            tally.control.bad(),
+            tally.control.known
+        ),
+        Finding { below: true, .. } => {
+            format!("{} was met: fewer than {allowed} a year are shown, {counts}", rule.name)
+        }
+        _ => format!("{}: it is not shown yet that fewer than {allowed} a year come, {counts}", rule.name),
+    };
+    let statistics = format!(
+        "{} a year for each device (95 % interval {} to {}), at most {allowed} are allowed; exact Poisson test, for events that \
+         come independently",
+        number(rate.estimate_milli),
+        number(rate.low_milli),
+        number(rate.high_milli)
     );
     Told { sentence, statistics }
 }

@@ -8,11 +8,14 @@ target/dashboard. tests/dashboard.sh starts all of it.
 import json
 import os
 import re
+import ssl
 import subprocess
+import tempfile
 import time
 import unittest
 import urllib.error
 import urllib.request
+from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,17 +42,43 @@ def kubectl(*arguments, given=None):
     return done.stdout
 
 
+class ApiServer:
+    """The API server without kubectl, which takes a tenth of a second for each object."""
+
+    def __init__(self):
+        config = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        authority = b64decode(cluster["certificate-authority-data"]).decode()
+        self.tls = ssl.create_default_context(cadata=authority)
+        with tempfile.NamedTemporaryFile() as file:
+            for part in ("client-certificate-data", "client-key-data"):
+                file.write(b64decode(user[part]))
+            file.flush()
+            self.tls.load_cert_chain(file.name)
+        self.server = cluster["server"]
+
+    def send(self, method, path, body):
+        request = urllib.request.Request(self.server + path, method=method, data=json.dumps(body).encode())
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, context=self.tls, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{method} {path}: {error.read().decode()}") from None
+
+
 def apply(objects):
     """Creates objects, several at a time, and gives them their statuses."""
+    server = ApiServer()
+
     def one(pair):
         made, told = pair
         kind = "rollouts" if made["kind"] == "Rollout" else "modelversions"
         path = f"/apis/modelfleet.io/v1alpha1/namespaces/{made['metadata']['namespace']}/{kind}"
-        kubectl("create", "--raw", path, "-f", "-", given=json.dumps(made))
+        now = server.send("POST", path, made)
         if told:
-            now = json.loads(kubectl("get", "--raw", f"{path}/{made['metadata']['name']}"))
-            now["status"] = told
-            kubectl("replace", "--raw", f"{path}/{made['metadata']['name']}/status", "-f", "-", given=json.dumps(now))
+            server.send("PUT", f"{path}/{made['metadata']['name']}/status", {**now, "status": told})
+
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(one, objects))
 
@@ -99,7 +128,8 @@ class Pages(unittest.TestCase):
         many += [(version(f"pump-0-{i}", FLEET, "pump-0", f"1.{i}.0"), {"stage": s}) for i, s in enumerate(("Archived", "Production", "Rejected"))]
         apply(many)
         cls.dashboard = Dashboard("-n", FLEET)
-        cls.dashboard.wait("/", "pump-0000")
+        cls.dashboard.wait("/", f"{ROLLOUTS + 1} in all", 60)
+        cls.dashboard.wait(f"/rollouts/{FLEET}/pump-0000", "Waiting for look 3")
         cls.dashboard.wait("/models/%s/pump-0" % FLEET, "Production")
         cls.browser = Browser()
         cls.browser.open(cls.dashboard.address)
@@ -162,12 +192,12 @@ class Pages(unittest.TestCase):
                 " return [e.outerHTML.slice(0, 120), e.textContent.slice(0, 80), s.outlineStyle]; })()")
             seen.append(told)
             self.assertNotEqual(told[2], "none", f"the focus is not seen on {told[0]}")
-            if told[1] == "pump-0000":
+            if told[1].startswith("pump-0") and "/rollouts/" in told[0]:
                 break
         self.assertEqual(seen[0][1], "Skip to the content")
-        self.assertEqual(seen[-1][1], "pump-0000", f"{seen}")
+        self.assertIn("/rollouts/", seen[-1][0], f"{seen}")
         self.browser.press("Enter")
-        self.browser.wait("document.querySelector('h1').textContent === 'Rollout pump-0000'")
+        self.browser.wait(f"document.querySelector('h1').textContent === 'Rollout {seen[-1][1]}'")
 
     def test_a_change_is_shown_without_reloading(self):
         one = rollout("live", FLEET, "live", "1.0.0")

@@ -349,18 +349,16 @@ def main():
 
 
 def merge(meaning, row):
-    """Puts a line into the page, under those that were noticed or those that were not."""
-    lines = [line for line in TABLE.read_text().splitlines() if not line.startswith(f"| {meaning} |")]
-    known = {f"| {mutant[1]} |" for mutant in MUTANTS}
-    lines = [line for line in lines if not line.startswith("| ") or line.startswith("| planted defect |") or any(map(line.startswith, known))]
+    """Puts a line into the page: into its first table when the defect was noticed, into its last one when it was not."""
     order = [mutant[1] for mutant in MUTANTS]
+    called = lambda line: line.split(" | ")[0][2:] if line.startswith("| ") else None
+    lines = [line for line in TABLE.read_text().splitlines() if called(line) in (None, "planted defect", *order) and called(line) != meaning]
     heads = [at for at, line in enumerate(lines) if line.startswith("|---")]
-    at = heads[1 if "**survives**" in row else 0] + 1
-    place = order.index(meaning)
-    while at < len(lines) and lines[at].startswith("| ") and order.index(lines[at].split(" | ")[0][2:]) < place:
+    at = heads[-1 if "**survives**" in row else 0] + 1
+    while at < len(lines) and called(lines[at]) in order and order.index(called(lines[at])) < order.index(meaning):
         at += 1
     lines.insert(at, row)
-    noticed = sum(line.startswith("| ") for line in lines[heads[0]:heads[1]]) - 1 + ("**survives**" not in row)
+    noticed = sum(called(line) in order and "**survives**" not in line for line in lines)
     text = "\n".join(lines) + "\n"
     TABLE.write_text(re.sub(r"\d+ of \d+ were noticed", f"{noticed} of {len(MUTANTS)} were noticed", text))
 

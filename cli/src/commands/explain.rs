@@ -154,6 +154,9 @@ fn verdict(verdict: &Verdict) -> String {
             format!("spent {} of the error budget", percent(verdict.spent_ppm))
         }
         VerdictJudgedBy::Plain => "judged by Plain, which limits no error rate".to_owned(),
+        VerdictJudgedBy::Poisson => {
+            "judged by Poisson, an exact test against the limit by device and year".to_owned()
+        }
         VerdictJudgedBy::HardStop => "judged by failed devices alone".to_owned(),
     });
     let at = verdict.at.as_ref().map(|at| format!(" at {}", moment(at.0))).unwrap_or_default();

@@ -140,6 +140,7 @@ pub fn sizing(
     let watched: Vec<Watched> =
         all.iter().filter_map(|rows| rows.first()).map(|row| row.watched.clone()).collect();
     text.push_str(&yearly::sentences(yearly, &watched));
+    text.push_str(&yearly::of_objectives(yearly, &setup.objectives, &watched));
     let mut warnings = warnings::warnings(&all, setup);
     let stages = &setup.parts.stages;
     let bakes = stages.iter().enumerate().filter_map(|(index, stage)| {

@@ -28,6 +28,22 @@ pub(super) struct LabelSet {
     pub clauses: Vec<Option<Rank>>,
 }
 
+#[cfg(test)]
+impl LabelSet {
+    /// One that settles nothing but which clauses include it below which rank.
+    pub(super) fn of_clauses(clauses: Vec<Option<Rank>>) -> LabelSet {
+        LabelSet {
+            in_scope: true,
+            stays: false,
+            matching: true,
+            stratum: 0,
+            watched: [0; WATCHED_MAX],
+            site: 0,
+            clauses,
+        }
+    }
+}
+
 /// A clause with its strata in a tree, because a search by hand costs too much where every device has its own stratum.
 struct Bounds<'a> {
     clause: &'a Clause,

@@ -28,6 +28,7 @@ pub mod left_out;
 pub mod link;
 pub mod malformed;
 pub mod managed;
+mod members;
 pub mod merged;
 pub mod other_plan;
 pub mod room;

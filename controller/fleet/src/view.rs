@@ -1,14 +1,14 @@
 //! A fleet seen by one rollout attempt: counts for the core, and the two arms for the judge.
 //!
 //! One walk over the devices. What depends on labels alone (does the selector match, which stratum, which bound) is
-//! worked out once for each distinct label set; what remains for a device is a hash and a few comparisons. The
-//! membership itself is `protocol::membership`'s, and a test holds the two answers equal. What follows from the facts
-//! about a device is `controller/evidence`'s.
+//! worked out once for each distinct label set; what remains for a device is a few comparisons, and a hash where there are
+//! bounds (`members.rs`). The membership itself is `protocol::membership`'s, and a test holds the two answers equal. What
+//! follows from the facts about a device is `controller/evidence`'s.
 
 use modelfleet_evidence::{Facts, Moment, count};
 use modelfleet_judge::{Arm, Counts, WATCHED_MAX};
 use modelfleet_protocol::ids::{DeviceId, Digest, ModelName};
-use modelfleet_protocol::membership::{Membership, rank};
+use modelfleet_protocol::membership::Membership;
 use modelfleet_protocol::plan::Plan;
 use modelfleet_protocol::selector::Selector;
 use modelfleet_protocol::state::FailureCode;
@@ -20,6 +20,7 @@ use crate::first_by_id::keep_first;
 use crate::fleet::Fleet;
 use crate::intern::Number;
 use crate::label_sets::LabelSet;
+use crate::members::Members;
 use crate::other_plan::OtherPlan;
 use crate::shards::IdHash;
 use crate::windows::Counting;
@@ -139,6 +140,7 @@ impl Fleet {
         };
         let (sets, moment) = (self.label_sets(lens), lens.moment());
         let directed = self.directed(lens.model);
+        let members = Members::of(lens.membership);
         // A list of a million that grows by doubling is copied over and over.
         survey.subjects.reserve_exact(if arms { self.len() } else { 0 });
         for (number, device) in self.devices.devices() {
@@ -147,7 +149,8 @@ impl Fleet {
             let entry = device.model(model);
             let by_order = directed.binary_search(&(number, id)).is_ok();
             let aside = by_order || lens.set_aside.binary_search(id).is_ok();
-            let facts = facts(lens, &own, (id, aside), device, entry, set);
+            let by_draw = (members.include((number, id), set), members.excludes((number, id)));
+            let facts = facts(&own, by_draw, aside, device, entry, set, lens.window_ms);
             // No plan takes from it what it runs by an order of its own, so no way back waits for it.
             let mut facts = Facts { stays: facts.stays || by_order, ..facts };
             if facts.is_lost(&moment) {
@@ -210,17 +213,6 @@ struct Own {
     candidate: Option<Number>,
 }
 
-fn included(membership: &Membership, id: &DeviceId, set: &LabelSet) -> bool {
-    if set.clauses.iter().all(Option::is_none) {
-        return false;
-    }
-    let rank = rank(&membership.salt, id);
-    let clauses = membership.clauses.iter().zip(&set.clauses);
-    clauses
-        .into_iter()
-        .any(|(clause, bound)| bound.is_some_and(|bound| rank < bound || clause.lists(id, rank)))
-}
-
 impl Lens<'_> {
     /// When, and by which times, devices are looked at.
     #[must_use]
@@ -237,31 +229,31 @@ impl Lens<'_> {
 }
 
 fn facts(
-    lens: &Lens<'_>,
     own: &Own,
-    (id, by_user): (&DeviceId, bool),
+    (included, excluded): (bool, bool),
+    by_user: bool,
     device: &Device,
     entry: Option<&DeviceModel>,
     set: &LabelSet,
+    window_ms: u64,
 ) -> Facts {
     debug_assert!(entry.is_none_or(|e| e.model == own.model));
     // Names come again, bytes do not: what a device tried is this attempt's only when its digest is.
     let is_own = |a: &DeviceAttempt| Some(a.rollout) == own.attempt && Some(a.digest) == own.candidate;
     let attempt = entry.and_then(|e| e.attempt).filter(is_own);
     let report = entry.and_then(|e| e.report.as_ref());
-    let excluded = lens.membership.exclude.contains(id);
     Facts {
-        member: !by_user && !excluded && included(lens.membership, id, set),
+        member: !by_user && !excluded && included,
         set_aside: excluded && !by_user,
         set_aside_by_user: by_user,
-        was_drawn: by_user && included(lens.membership, id, set),
+        was_drawn: by_user && included,
         matching: set.matching && !by_user,
         online: device.presence.is_some_and(|p| p.online),
         known: entry.is_some_and(DeviceModel::says_anything),
         answers: own.candidate.is_some() && entry.is_some_and(|e| Some(e.running) == own.candidate),
         proven: entry.is_some_and(|e| e.confirmed),
         stays: set.stays,
-        other_windows: report.is_some_and(|report| !report.has_windows_of(lens.window_ms)),
+        other_windows: report.is_some_and(|report| !report.has_windows_of(window_ms)),
         phase: attempt.map(|a| a.phase),
         code: attempt.and_then(|a| a.code),
         since: attempt.map_or(Time::ZERO, |a| a.since),

@@ -72,7 +72,7 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
         Some(text) => duration("spec.observe.reportEvery", text)?,
         None => 0,
     };
-    let objectives = objective::objectives(spec, version)?;
+    let objectives = objective::objectives(spec, window_ms, version)?;
     let indicators = objectives.iter().map(|o| o.indicator.clone()).collect();
     let silent_after_ms = silent_after_ms(window_ms, report_every_ms);
     let error_budget_ppm = percent("spec.errorBudget", &spec.error_budget)?;
@@ -118,7 +118,7 @@ pub fn validate(rollout: &Rollout, version: Option<&ModelVersionSpec>) -> Result
     let warmup_windows = u64::try_from(spec.observe.warmup_windows).unwrap_or(0);
     let settling_windows = spec.observe.settling_windows.map(|n| u64::try_from(n).unwrap_or(0));
     let scope = selector([Some(&spec.selector), None]);
-    let watch = watch::watch(&spec.watch, window_ms, report_every_ms)?;
+    let watch = watch::watch(spec, window_ms, report_every_ms)?;
     Ok(Valid { policy, scope, objectives, warmup_windows, settling_windows, silent_after_ms, watch })
 }
 

@@ -3,13 +3,16 @@
 use modelfleet_crds::rollout::{BreachAction, JudgedBy as JudgedByField, RelativeTo, Slo};
 use modelfleet_crds::text::BoundValue;
 use modelfleet_crds::{ModelVersionSpec, RolloutSpec};
-use modelfleet_judge::{JudgedBy, OnBreach};
-use modelfleet_protocol::metric::{Metric, Needs};
+use modelfleet_judge::{JudgedBy, OnBreach, YearlyLimit};
+use modelfleet_protocol::metric::{Metric, Needs, Unit};
 use modelfleet_protocol::observe::Indicator;
 
 use crate::Problem;
 use crate::breach_words;
 use crate::{duration, percent};
+
+/// A year of 365 days, as metrics have it, milliseconds.
+const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 
 /// One objective.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,13 +39,19 @@ pub struct Objective {
 
 pub(super) fn objectives(
     spec: &RolloutSpec,
+    window_ms: u64,
     version: Option<&ModelVersionSpec>,
 ) -> Result<Vec<Objective>, Problem> {
     let slos = spec.slos.iter().enumerate();
-    slos.map(|(i, slo)| objective(&format!("spec.slos[{i}]"), slo, version)).collect()
+    slos.map(|(i, slo)| objective(&format!("spec.slos[{i}]"), slo, window_ms, version)).collect()
 }
 
-fn objective(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<Objective, Problem> {
+fn objective(
+    at: &str,
+    slo: &Slo,
+    window_ms: u64,
+    version: Option<&ModelVersionSpec>,
+) -> Result<Objective, Problem> {
     if let Some(version) = version {
         can_be_measured(at, slo, version)?;
     }
@@ -56,7 +65,6 @@ fn objective(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<
     Ok(Objective {
         breach: breach_words::breach(&indicator),
         limit: breach_words::limit(&indicator),
-        indicator,
         on_breach: match slo.on_breach {
             BreachAction::RollBack => OnBreach::RollBack,
             BreachAction::Pause => OnBreach::Pause,
@@ -64,6 +72,7 @@ fn objective(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<
         },
         judged_by: match slo.judged_by {
             JudgedByField::Statistical => JudgedBy::Statistical,
+            JudgedByField::Poisson => JudgedBy::Poisson(by_year(at, &indicator, window_ms)?),
             JudgedByField::Plain => {
                 JudgedBy::Plain { for_windows: u32::try_from(slo.for_windows).unwrap_or(u32::MAX) }
             }
@@ -75,7 +84,37 @@ fn objective(at: &str, slo: &Slo, version: Option<&ModelVersionSpec>) -> Result<
             Some(text) => duration(&format!("{at}.labelDelay"), text)?,
             None => 0,
         },
+        indicator,
     })
+}
+
+/// Windows so long that an event is expected in every second of them at the limit cannot tell it: one bad window would be no
+/// more than what the limit allows.
+fn by_year(at: &str, indicator: &Indicator, window_ms: u64) -> Result<YearlyLimit, Problem> {
+    if indicator.metric.unit() != Unit::PerYear {
+        return Err(Problem::spec(
+            format!("{at}.judgedBy"),
+            "Poisson is for metrics by year, such as FalsePositivesPerYear; use Statistical or Plain",
+        ));
+    }
+    let limit = YearlyLimit { per_year_milli: indicator.threshold / 1_000, window_ms };
+    if limit.per_year_milli == 0 {
+        return Err(Problem::spec(
+            format!("{at}.threshold"),
+            "must be at least 0.001 a year with judgedBy: Poisson",
+        ));
+    }
+    let most_ms = YEAR_MS.saturating_mul(1_000) / limit.per_year_milli / 2;
+    if window_ms > most_ms {
+        return Err(Problem::spec(
+            format!("{at}.judgedBy"),
+            format!(
+                "Poisson needs windows in which an event is rare at the limit; make spec.observe.window {} s or shorter",
+                most_ms / 1_000
+            ),
+        ));
+    }
+    Ok(limit)
 }
 
 /// Nothing asked for is none needed.

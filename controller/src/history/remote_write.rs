@@ -137,7 +137,7 @@ impl RemoteWrite {
                 }
             }
             queues.outgoing().done(&rows);
-            ctx.metrics.remote_write.waiting(queues.outgoing().len(), queues.outgoing().dropped());
+            ctx.metrics.remote_write.waiting(queues.of_remote_write());
         }
     }
 

@@ -118,9 +118,10 @@ impl HistoryStore {
                 }
                 Err(error) => {
                     ctx.metrics.history.failures.inc();
+                    let (waiting, _) = queues.of_history();
                     tracing::warn!(
                         error = with_causes(&error),
-                        waiting = queues.backlog().len(),
+                        waiting,
                         "history was not written; trying again in {} s",
                         backoff.as_secs()
                     );
@@ -231,8 +232,7 @@ impl Writer<'_> {
         }
         self.queues.backlog().forget(now_ms);
         self.learned.retain(|place| place.to_ms().saturating_add(compact::SETTLES_MS) >= now_ms);
-        let (waiting, dropped) = (self.queues.backlog().len(), self.queues.backlog().dropped());
-        self.ctx.metrics.history.waiting(waiting, dropped);
+        self.ctx.metrics.history.waiting(self.queues.of_history());
         Ok(())
     }
 

@@ -52,7 +52,7 @@ impl HistoryMetrics {
     }
 
     /// So many wait, and so many were dropped since the start.
-    pub fn waiting(&self, waiting: usize, dropped: u64) {
+    pub fn waiting(&self, (waiting, dropped): (usize, u64)) {
         self.queue.set(waiting, dropped);
     }
 }
@@ -84,7 +84,7 @@ impl RemoteWriteMetrics {
     }
 
     /// So many wait, and so many were dropped since the start.
-    pub fn waiting(&self, waiting: usize, dropped: u64) {
+    pub fn waiting(&self, (waiting, dropped): (usize, u64)) {
         self.queue.set(waiting, dropped);
     }
 }

@@ -155,7 +155,7 @@ fn message(
     evidence(ctx, &namespace, &fleet, &folded.change);
     ctx.orders.ask(&namespace, fleet.index.single_mut().take_touched());
     drop(fleet);
-    if let (Channel::State(device), false, true) = (&channel, retained, folded.change != Change::Nothing) {
+    if let (Channel::State(device), true) = (&channel, folded.change != Change::Nothing) {
         traces::attempt::device_said(ctx, &namespace, device, payload, devices);
     }
     if let (Channel::State(device), true) = (&channel, folded.change != Change::Nothing) {

@@ -10,10 +10,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt as _};
 use modelfleet_telling::signature::HmacKey;
 use modelfleet_telling::transition::between;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::plant::Plant;
 use crate::{LONG, fleet};
@@ -194,4 +196,32 @@ fn traces(receiver: &Receiver) {
     assert!(activations.iter().all(|span| plans.contains(&span["traceId"])), "plan and device are one trace");
     assert!(activations.iter().any(|span| span["status"]["code"] == 2), "1.1.0 fails on devices");
     assert!(activations.iter().any(|span| span["status"].is_null()), "1.0.0 does not");
+}
+
+/// A rollout names its own receivers: one in a Secret, whose events are signed, and one that is dead, which a condition names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_tells_the_receivers_that_it_names() {
+    let (receiver, port) = Receiver::start().await;
+    let plant = Plant::start("notify").await;
+    let _fleet = fleet(&plant, 20).await;
+    let secrets: Api<Secret> = Api::namespaced(plant.client.clone(), &plant.namespace);
+    let secret = json!({
+        "metadata": { "name": "events" },
+        "stringData": { "url": format!("http://127.0.0.1:{port}/events"), "hmacKey": KEY },
+    });
+    secrets.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
+    plant.register("1.0.0").await;
+    plant.roll_out("1.0.0").await;
+    plant.wait_for("1.0.0", LONG, |_, what| what.contains("canary")).await;
+    let both = json!([{ "secretName": "events" }, { "kind": "Slack", "url": "http://127.0.0.1:1/" }]);
+    plant.patch("1.0.0", json!({ "notify": both })).await;
+    plant.wait("1.0.0", "Succeeded", LONG).await;
+    let succeeded =
+        |came: &[(Value, bool)]| came.iter().any(|(event, _)| event["data"]["reason"] == "Succeeded");
+    receiver.wait("the success", succeeded).await;
+    let first = receiver.came.lock().unwrap()[0].0["data"]["reason"].clone();
+    assert_ne!(first, "Started", "what was before the receiver is not told to it");
+    let condition = async || plant.condition("1.0.0", "EventsNotDelivered").await;
+    let told = plant.eventually("the dead receiver to be named", LONG, condition).await;
+    assert!(told.starts_with("Slack of spec.notify took no event"), "{told}");
 }

@@ -16,6 +16,9 @@ pub enum Found {
     /// It differs from the days before.
     #[serde(rename = "c")]
     Change,
+    /// A detector of the spec calls, without a promise.
+    #[serde(rename = "n")]
+    Named,
 }
 
 /// One stream of an alarm.

@@ -7,6 +7,7 @@ use crate::alarm::{Alarm, CAUSES_MAX, Cause, Found};
 use crate::change::DAY_MS;
 use crate::level;
 use crate::memory::WatchMemory;
+use crate::named::{self, NAMED_MAX, Named};
 use crate::policy::WatchPolicy;
 use crate::reading::{Share, WindowReading};
 use crate::stream::Stream;
@@ -43,12 +44,25 @@ pub fn keep(policy: &WatchPolicy, memory: &mut WatchMemory, readings: &[WindowRe
         take(policy, &thresholds, memory, reading);
         if memory.alarm.is_some() {
             kept.cleared |= note_quiet(policy, memory, reading);
-        } else if let Some(causes) = found(&thresholds, memory) {
+        } else if let Some(causes) = found(&thresholds, memory).or_else(|| called(policy, memory)) {
             memory.alarm = Some(Alarm { window: reading.index, causes, words: Default::default(), quiet: 0 });
             kept.raised = true;
         }
     }
     kept
+}
+
+/// The streams of which a detector by name calls.
+fn called(policy: &WatchPolicy, memory: &WatchMemory) -> Option<Vec<Cause>> {
+    let calling = policy.named.iter().filter(|named| calls_now(policy, memory, named));
+    let causes: Vec<Cause> =
+        calling.map(|named| Cause { stream: named.stream.clone(), found: Found::Named }).collect();
+    (!causes.is_empty()).then_some(causes)
+}
+
+fn calls_now(policy: &WatchPolicy, memory: &WatchMemory, named: &Named) -> bool {
+    let of_day = usize::try_from(DAY_MS / policy.window_ms.max(1)).unwrap_or(usize::MAX);
+    memory.history.get(&named.stream).is_some_and(|values| named::calls(named.kind, values, of_day))
 }
 
 /// How near an alarm is: 0 is quiet, 1 is an alarm, in between a share on a logarithmic scale.
@@ -90,6 +104,17 @@ fn take(policy: &WatchPolicy, thresholds: &Thresholds, memory: &mut WatchMemory,
         }
     }
     memory.levels.retain(|_, level| !level.is_quiet());
+    memory.history.retain(|stream, _| policy.named.iter().any(|named| named.stream == *stream));
+    let mut streams: Vec<&Stream> = policy.named.iter().map(|named| &named.stream).take(NAMED_MAX).collect();
+    streams.sort_unstable();
+    streams.dedup();
+    for stream in streams {
+        let position =
+            reading.seen.iter().find(|seen| seen.stream == *stream).and_then(|seen| seen.position_ppm);
+        if let Some(position) = position {
+            named::note(&mut memory.history, stream, position);
+        }
+    }
 }
 
 /// Sites differ, and what is bad at one for good is no alarm that comes again and again: a group may also be twice as bad as it
@@ -147,6 +172,10 @@ fn note_quiet(policy: &WatchPolicy, memory: &mut WatchMemory, reading: &WindowRe
             (Found::Level, Some(seen)) => {
                 let share = seen.level.and_then(|share| beside_own_past(memory, &cause.stream, share));
                 share.as_ref().and_then(level::score).is_some_and(|score| score > 0.0)
+            }
+            (Found::Named, Some(_)) => {
+                let of = policy.named.iter().filter(|named| named.stream == cause.stream);
+                of.into_iter().any(|named| calls_now(policy, memory, named))
             }
             (Found::Change, Some(seen)) => {
                 memory.changes.get(&cause.stream).is_some_and(|change| change.is_off(seen.small_ppm))

@@ -7,7 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarm::{Alarm, Cause, Found};
 use crate::change::Change;
+use crate::named::History;
 use crate::stream::Stream;
+
+/// Letters of a number in a text, and of one value.
+const BASE: u32 = 36;
+const VALUE_DIGITS: usize = 4;
 
 /// Most characters of the text.
 pub const TEXT_MAX: usize = 8_192;
@@ -28,6 +33,8 @@ pub struct WatchMemory {
     pub levels: BTreeMap<Stream, EDetector>,
     /// Changes.
     pub changes: BTreeMap<Stream, Change>,
+    /// The newest values of the streams that detectors by name watch.
+    pub history: History,
     /// The alarm, while it lasts.
     pub alarm: Option<Alarm>,
 }
@@ -42,6 +49,8 @@ struct Written {
     w: u64,
     l: BTreeMap<String, [u32; 4]>,
     c: BTreeMap<String, ChangeRow>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    h: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alarm: Option<WrittenAlarm>,
 }
@@ -90,6 +99,7 @@ impl WatchMemory {
             w: self.windows,
             l: levels.map(|(stream, level)| (stream.to_string(), level.logs())).collect(),
             c: self.changes.iter().map(|(stream, change)| (stream.to_string(), row(change))).collect(),
+            h: self.history.iter().map(|(stream, values)| (stream.to_string(), digits(values))).collect(),
             alarm: self.alarm.as_ref().map(|alarm| WrittenAlarm {
                 w: alarm.window,
                 q: alarm.quiet,
@@ -118,6 +128,11 @@ impl WatchMemory {
             windows: written.w,
             levels: written.l.into_iter().filter_map(level).collect(),
             changes: written.c.into_iter().filter_map(change).collect(),
+            history: written
+                .h
+                .iter()
+                .filter_map(|(stream, text)| Some((stream.parse().ok()?, values(text))))
+                .collect(),
             alarm: written.alarm.map(|alarm| Alarm {
                 window: alarm.w,
                 quiet: alarm.q,
@@ -125,5 +140,40 @@ impl WatchMemory {
                 causes: alarm.c.into_iter().filter_map(cause).collect(),
             }),
         })
+    }
+}
+
+/// Values up to a million, four letters each.
+fn digits(values: &[u32]) -> String {
+    let mut text = String::with_capacity(values.len() * VALUE_DIGITS);
+    for value in values {
+        let mut left = (*value).min(1_000_000);
+        let mut letters = ['0'; VALUE_DIGITS];
+        for letter in letters.iter_mut().rev() {
+            *letter = char::from_digit(left % BASE, BASE).unwrap_or('0');
+            left /= BASE;
+        }
+        text.extend(letters);
+    }
+    text
+}
+
+fn values(text: &str) -> Vec<u32> {
+    let letters: Vec<char> = text.chars().collect();
+    let value = |letters: &[char]| {
+        letters.iter().try_fold(0_u32, |sum, letter| Some(sum * BASE + letter.to_digit(BASE)?))
+    };
+    letters.chunks_exact(VALUE_DIGITS).filter_map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_back_from_their_letters() {
+        let all = [0, 1, 35, 36, 999_999, 1_000_000];
+        assert_eq!(values(&digits(&all)), all);
+        assert_eq!(values("zz"), Vec::<u32>::new());
     }
 }

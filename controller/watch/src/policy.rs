@@ -1,5 +1,7 @@
 //! What is asked of the watch.
 
+use crate::named::Named;
+
 /// What an alarm does beside the condition and the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnAlarm {
@@ -17,7 +19,7 @@ pub enum OnAlarm {
 }
 
 /// What is asked of the watch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WatchPolicy {
     /// On average at most one false alarm in this time, milliseconds.
     pub false_alarm_every_ms: u64,
@@ -27,6 +29,8 @@ pub struct WatchPolicy {
     pub late_windows: u64,
     /// What an alarm does.
     pub on_alarm: OnAlarm,
+    /// Detectors by name, at most [`NAMED_MAX`](crate::NAMED_MAX): they alarm beside the promise.
+    pub named: Vec<Named>,
 }
 
 impl WatchPolicy {

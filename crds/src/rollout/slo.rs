@@ -4,14 +4,16 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::metric::{self, Metric, bound_fits_metric, feature_fits_metric, labels_fit_metric};
+use crate::metric::{
+    self, Metric, bound_fits_metric, feature_fits_metric, labels_fit_metric, poisson_fits_metric,
+};
 use crate::rules::DNS_LABEL;
 use crate::text::{Bound, DurationText, Percent};
 
 /// A limit that a version must meet, and what happens when it does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = bound_fits_metric(), validation = feature_fits_metric(), validation = labels_fit_metric())]
+#[x_kube(validation = bound_fits_metric(), validation = feature_fits_metric(), validation = labels_fit_metric(), validation = poisson_fits_metric())]
 pub struct Slo {
     /// Name of the objective, unique in the rollout: a DNS label of at most 63 characters. Required. Example:
     /// `errors`.
@@ -50,7 +52,10 @@ pub struct Slo {
 
     /// What shows a breach: `Statistical` (a test within the rollout's `errorBudget`), `Plain` (the merged value of the
     /// devices with the version is outside the limit in `forWindows` windows in a row; this has no bound on false
-    /// rollbacks). Default: `Statistical`.
+    /// rollbacks), or `Poisson` (for metrics by year: exact tests of the windows in which something came against the limit by
+    /// device and year. The rollout is taken back when the rate is above the limit and above that of the other devices, and a
+    /// stage passes only when the rate is shown to be below it; `kubectl modelfleet plan` says how long that takes. It spends
+    /// nothing of the error budget). Default: `Statistical`.
     #[serde(default)]
     pub judged_by: JudgedBy,
 
@@ -114,6 +119,8 @@ pub enum JudgedBy {
     Statistical,
     /// The merged value in several windows in a row.
     Plain,
+    /// Exact Poisson tests against a limit by device and year.
+    Poisson,
 }
 
 /// Share of windows outside the limit that an objective allows by default.

@@ -13,6 +13,7 @@ pub mod incident;
 pub mod margin;
 pub mod own_past_layer;
 pub mod plain;
+pub mod rare;
 pub mod silence;
 pub mod slo;
 pub mod tally;
@@ -63,6 +64,9 @@ fn assess_look(observations: &Observations<'_>, before: &StageState) -> Assessme
     for (index, (rule, tally)) in observations.slos.iter().zip(&tallies).enumerate() {
         let record = match rule.judged_by {
             JudgedBy::Plain { .. } => plain::judge(observations, index, rule, tally),
+            JudgedBy::Poisson(limit) => {
+                rare::judge(observations, index, rule, limit, tally, &mut state.slos[index])
+            }
             JudgedBy::Statistical => {
                 let weight = budget_weight(rule.on_breach, rule.judged_by, rule.weight);
                 let spending = share(weight, state.slos[index], &state);

@@ -41,7 +41,7 @@ pub fn streak(observations: &Observations<'_>, slo: usize, arm: Arm, min_devices
 pub fn judge(observations: &Observations<'_>, index: usize, rule: &SloRule<'_>, tally: &Tally) -> SloVerdict {
     let needed = match rule.judged_by {
         JudgedBy::Plain { for_windows } => for_windows.max(1),
-        JudgedBy::Statistical => 1,
+        JudgedBy::Statistical | JudgedBy::Poisson(_) => 1,
     };
     let canary = streak(observations, index, Arm::Canary, observations.needs.min_devices.max(1));
     let control = streak(observations, index, Arm::Control, 1);

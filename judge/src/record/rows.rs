@@ -4,6 +4,7 @@ use super::{RecordError, Rule};
 use crate::budget::Looks;
 use crate::observations::{
     AfterSwap, Arm, Counts, DeviceOutcome, JudgedBy, MergedWindow, OnBreach, SloCounts, SloRule, WATCHED_MAX,
+    YearlyLimit,
 };
 
 pub(super) fn rule(rule: &SloRule<'_>) -> Rule {
@@ -13,8 +14,12 @@ pub(super) fn rule(rule: &SloRule<'_>) -> Rule {
         limit: rule.limit.to_owned(),
         on_breach: breach(rule.on_breach),
         plain_windows: match rule.judged_by {
-            JudgedBy::Statistical => 0,
+            JudgedBy::Statistical | JudgedBy::Poisson(_) => 0,
             JudgedBy::Plain { for_windows } => for_windows.max(1),
+        },
+        by_year: match rule.judged_by {
+            JudgedBy::Poisson(YearlyLimit { per_year_milli, window_ms }) => Some([per_year_milli, window_ms]),
+            JudgedBy::Statistical | JudgedBy::Plain { .. } => None,
         },
         allowance_ppm: rule.allowance_ppm,
         margin_ppm: rule.margin_ppm,
@@ -49,9 +54,12 @@ impl Rule {
             breach: &self.breach,
             limit: &self.limit,
             on_breach: read_breach(u64::from(self.on_breach))?,
-            judged_by: match self.plain_windows {
-                0 => JudgedBy::Statistical,
-                for_windows => JudgedBy::Plain { for_windows },
+            judged_by: match (self.by_year, self.plain_windows) {
+                (Some([per_year_milli, window_ms]), _) => {
+                    JudgedBy::Poisson(YearlyLimit { per_year_milli, window_ms })
+                }
+                (None, 0) => JudgedBy::Statistical,
+                (None, for_windows) => JudgedBy::Plain { for_windows },
             },
             allowance_ppm: self.allowance_ppm,
             margin_ppm: self.margin_ppm,

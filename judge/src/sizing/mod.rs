@@ -19,6 +19,6 @@ pub use reach::{can_show, fewest_canaries, fewest_fleet, provable_sizes, stage_s
 pub use remaining::{devices_for_bound, devices_to_meet, remaining_bound_ppm};
 pub use sample_size::per_group;
 pub use yearly::{
-    YearlyRate, device_ms_to_show, is_shown_above, is_shown_below, least_device_ms, lowest_shown_milli,
-    yearly_rate,
+    YearlyRate, device_ms_to_show, expected_in, is_shown_above, is_shown_below, least_device_ms,
+    lowest_shown_milli, yearly_rate,
 };

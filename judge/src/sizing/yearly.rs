@@ -4,7 +4,7 @@
 //! stages at most, were the rate at the limit. Without one event that takes three expected events at the limit (the rule
 //! of three).
 
-use libm::{ceil, floor};
+use libm::{ceil, expm1, floor};
 use modelfleet_number::poisson;
 
 /// A year, milliseconds: 365.25 days.
@@ -41,10 +41,20 @@ pub fn yearly_rate(events: u64, device_ms: u64) -> YearlyRate {
     }
 }
 
+/// Bad windows that are expected of so many at a limit: in a window of one device something comes at least once.
+pub fn expected_in(windows: u64, window_ms: u64, limit_milli: PerYearMilli) -> f64 {
+    -expm1(-(limit_milli as f64 * 1e-3 * window_ms as f64 / YEAR_MS)) * windows as f64
+}
+
+/// Whether so few, or fewer, would come in one of twenty cases at most where `mean` are expected.
+pub fn is_below(events: u64, mean: f64) -> bool {
+    poisson::lower_tail(events, mean) <= WRONG
+}
+
 /// Whether `events` over `device_ms` show that the rate is below the limit (exact one-sided test at 5 %).
 pub fn is_shown_below(events: u64, device_ms: u64, limit_milli: PerYearMilli) -> bool {
     let mean = limit_milli as f64 * 1e-3 * device_ms as f64 / YEAR_MS;
-    poisson::lower_tail(events, mean) <= WRONG
+    is_below(events, mean)
 }
 
 /// Whether `events` over `device_ms` show that the rate is above the limit (exact one-sided test at 5 %).

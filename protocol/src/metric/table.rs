@@ -166,6 +166,13 @@ metrics! {
         reading: Reading::Rate { count: |c| c.false_positive, per_ms: YEAR_MS },
         breach: "too many false alarms a year", label: "false alarms a year", prometheus: "false_positives",
     }
+    /// Missed detections of one device in a year, from ground truth: those that are known by now, over the time that was
+    /// observed.
+    FalseNegativesPerYear {
+        unit: PerYear, worse: Above, needs: Truth,
+        reading: Reading::Rate { count: |c| c.false_negative, per_ms: YEAR_MS },
+        breach: "too many missed detections a year", label: "missed detections a year", prometheus: "false_negatives",
+    }
     /// Mean absolute error of answers that are a number, from ground truth.
     MeanAbsoluteError {
         unit: Number, worse: Above, needs: Truth,

@@ -56,7 +56,8 @@ impl Expression<'_> {
             return value;
         }
         let rest = self.rest.trim_start();
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').unwrap_or(rest.len());
+        let end =
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').unwrap_or(rest.len());
         let (word, rest) = rest.split_at(end);
         self.rest = rest;
         if word == "erlang_c" {

@@ -25,8 +25,11 @@ pub(super) fn warnings(stages: &[Vec<Row>], setup: &Setup) -> Vec<String> {
     }
     let mut all: Vec<String> =
         found.into_iter().map(|(warning, places)| format!("{}: {warning}", places.join(", "))).collect();
-    let plain: Vec<&str> =
-        objectives.iter().filter(|o| o.judged_by != JudgedBy::Statistical).map(|o| o.name.as_str()).collect();
+    let plain: Vec<&str> = objectives
+        .iter()
+        .filter(|o| matches!(o.judged_by, JudgedBy::Plain { .. }))
+        .map(|o| o.name.as_str())
+        .collect();
     if !plain.is_empty() {
         all.push(format!(
             "{}: an objective judged by Plain has no error rate, so there is nothing to compute",

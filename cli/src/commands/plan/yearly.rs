@@ -2,7 +2,9 @@
 //! would take.
 
 use clap::Args;
+use modelfleet_judge::JudgedBy;
 use modelfleet_judge::sizing::{device_ms_to_show, least_device_ms, lowest_shown_milli};
+use modelfleet_simulation::Objective;
 
 use crate::units::{counted, span};
 
@@ -13,8 +15,8 @@ pub struct YearlyArguments {
     /// than this by device and year.
     #[arg(long, value_name = "X", value_parser = per_year)]
     pub per_year: Option<u64>,
-    /// How often they come by device and year, as you expect. Default: half of --per-year.
-    #[arg(long, value_name = "X", value_parser = per_year, requires = "per_year")]
+    /// How often they come by device and year, as you expect. Default: half of the limit.
+    #[arg(long, value_name = "X", value_parser = per_year)]
     pub per_year_expected: Option<u64>,
 }
 
@@ -38,8 +40,31 @@ pub(super) struct Watched {
 pub(super) fn sentences(arguments: YearlyArguments, stages: &[Watched]) -> String {
     let Some(limit) = arguments.per_year.filter(|limit| *limit > 0) else { return String::new() };
     let expected = arguments.per_year_expected.unwrap_or(limit / 2);
-    let mut text =
-        format!("\nUnder {} events by device and year (exact Poisson test, 5 % level):\n", number(limit));
+    of_limit("", limit, expected, stages)
+}
+
+/// The same for each objective with a limit by device and year: a stage passes only when it is shown.
+pub(super) fn of_objectives(
+    arguments: YearlyArguments,
+    objectives: &[Objective],
+    stages: &[Watched],
+) -> String {
+    let yearly = objectives.iter().filter_map(|objective| match objective.judged_by {
+        JudgedBy::Poisson(limit) => Some((format!("{}: ", objective.name), limit.per_year_milli)),
+        JudgedBy::Statistical | JudgedBy::Plain { .. } => None,
+    });
+    let told = yearly.map(|(name, limit)| {
+        of_limit(&name, limit, arguments.per_year_expected.unwrap_or(limit / 2), stages)
+            + "  A stage that does not show it waits, up to its maxWait; windows of earlier stages count.\n"
+    });
+    told.collect()
+}
+
+fn of_limit(name: &str, limit: u64, expected: u64, stages: &[Watched]) -> String {
+    let mut text = format!(
+        "\n{name}Under {} events by device and year (exact Poisson test, 5 % level):\n",
+        number(limit)
+    );
     stages.iter().for_each(|stage| text.push_str(&format!("  {}\n", sentence(stage, limit, expected))));
     text
 }
@@ -92,6 +117,8 @@ fn number(milli: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use modelfleet_judge::YearlyLimit;
+
     use super::*;
 
     const DAY_MS: u64 = 86_400_000;
@@ -115,6 +142,18 @@ mod tests {
         assert!(said(500, 7, Some(10_000)).contains("500 devices show it in 7 days"));
         assert!(said(500, 7, Some(25_000)).contains("too near the limit"));
         assert!(said(6, 8, None).contains("only if fewer events come than expected"), "{}", said(6, 8, None));
+    }
+
+    #[test]
+    fn an_objective_with_a_limit_by_year_is_told_without_being_asked() {
+        let none = YearlyArguments { per_year: None, per_year_expected: None };
+        let limit = YearlyLimit { per_year_milli: 25_000, window_ms: 3_600_000 };
+        let alarms =
+            Objective { judged_by: JudgedBy::Poisson(limit), ..Objective::statistical("false-alarms", 0) };
+        let stage = Watched { stage: "canary".to_owned(), devices: 5, time_ms: 7 * DAY_MS };
+        let text = of_objectives(none, &[Objective::statistical("errors", 0), alarms], &[stage]);
+        assert!(text.contains("false-alarms: Under 25 events"), "{text}");
+        assert!(text.contains("5 devices cannot show it in 7 days") && !text.contains("errors"), "{text}");
     }
 
     #[test]

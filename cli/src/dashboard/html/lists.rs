@@ -33,8 +33,8 @@ pub fn overview(overview: &Overview, fleet: Option<&str>, is_read: bool) -> Mark
                     } }
                     tbody { @for row in fleets { tr {
                         th scope="row" { a href=(path(&["fleets", &row.namespace])) { (row.namespace) } }
-                        td.number class=[(row.alarms > 0).then_some("bad")] { a href=(path(&["alarms", &row.namespace])) { (row.alarms) } }
-                        td.number class=[(row.needed > 0).then_some("care")] { (row.needed) }
+                        td class=(if row.alarms > 0 { "number bad" } else { "number" }) { a href=(path(&["alarms", &row.namespace])) { (row.alarms) } }
+                        td class=(if row.needed > 0 { "number care" } else { "number" }) { (row.needed) }
                         td.number { (row.underway) } td.number { (row.waiting) } td.number { (row.rolled_back) } td.number { (row.succeeded) }
                         td.models { @for model in row.models.iter().take(20) {
                             a href=(path(&["models", &row.namespace, model])) { (model) } " "

@@ -1,7 +1,7 @@
 //! The judge's answer for people.
 
 use modelfleet_crds::rollout::status::{MarginBasis, StageMargin, Verdict, VerdictJudgedBy, VerdictKind};
-use modelfleet_judge::{Assessment, SloVerdict, Verdict as Judged};
+use modelfleet_judge::{Assessment, JudgedBy, SloVerdict, Verdict as Judged};
 use modelfleet_protocol::metric;
 use modelfleet_protocol::observe::Indicator;
 use modelfleet_protocol::time::Time;
@@ -40,11 +40,21 @@ pub fn verdicts(
     };
     let all = answer.per_slo.iter().chain(&answer.silence);
     let verdict = |v: &SloVerdict| {
-        let told = Verdict { measured: measured(v.slo), ..verdict(name(v.slo), v, incident(v.slo), now) };
+        let judged_by = judged_by(valid, v);
+        let told =
+            Verdict { measured: measured(v.slo), judged_by, ..verdict(name(v.slo), v, incident(v.slo), now) };
         let same = |old: &&Verdict| Verdict { at: old.at.clone(), ..told.clone() } == **old;
         before.iter().find(same).cloned().unwrap_or(told)
     };
     all.take(VERDICTS_MAX).map(verdict).collect()
+}
+
+fn judged_by(valid: &Valid, v: &SloVerdict) -> VerdictJudgedBy {
+    match v.slo.and_then(|at| valid.objectives.get(at as usize)).map(|objective| objective.judged_by) {
+        Some(JudgedBy::Poisson(_)) => VerdictJudgedBy::Poisson,
+        _ if v.promised => VerdictJudgedBy::Statistical,
+        _ => VerdictJudgedBy::Plain,
+    }
 }
 
 fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
@@ -57,7 +67,7 @@ fn verdict(name: &str, v: &SloVerdict, incident: bool, now: Time) -> Verdict {
             Judged::Degraded => VerdictKind::Degraded,
             Judged::Undecided => VerdictKind::Undecided,
         },
-        judged_by: if v.promised { VerdictJudgedBy::Statistical } else { VerdictJudgedBy::Plain },
+        judged_by: VerdictJudgedBy::default(),
         value: (v.canary.known > 0).then(|| percent(v.canary.share_ppm())),
         threshold: None,
         measured: None,

@@ -133,8 +133,8 @@ fn of_objective(stream: Stream, strata: &Strata, allowed_ppm: u32) -> Option<See
     }
     let (mut with, mut without, mut weight) = (0_u64, 0_u64, 0_u64);
     for [own, held_back] in strata.values().filter(|arms| arms[0].known > 0 && arms[1].known > 0) {
-        with += own.known * u64::from(own.share_ppm());
-        without += own.known * u64::from(held_back.share_ppm());
+        with += own.known * own.share_ppm();
+        without += own.known * held_back.share_ppm();
         weight += own.known;
     }
     let mean = |sum: u64| u32::try_from(sum.checked_div(weight).unwrap_or(0)).unwrap_or(0);

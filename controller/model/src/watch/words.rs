@@ -28,6 +28,7 @@ pub(super) fn words(
     let first = alarm.causes.first();
     let shared = first.zip(last).map_or(String::new(), |(cause, last)| shared(judged, cause, last.index));
     let kind = match first.map(|cause| (&cause.stream, cause.found)) {
+        Some((_, Found::Named)) => Kind { reason: "DetectorCalls" },
         Some((Stream::Group(_), _)) => Kind { reason: "GroupWorse" },
         Some((Stream::Objective(_), _)) if !shared.is_empty() => Kind { reason: "GroupWorse" },
         Some((Stream::Objective(_), Found::Level)) => Kind { reason: "ObjectiveBroken" },
@@ -82,6 +83,17 @@ fn told(judged: &Judged<'_>, memory: &WatchMemory, cause: &Cause, seen: Option<&
             let (bad, known, allowed) =
                 (share.bad, share.known, percent(u64::from(share.allowed_ppm) * 1_000));
             format!("{name} on {bad} of {known} devices, and at most {allowed} may")
+        }
+        (Found::Named, _) => {
+            let named = judged.valid.watch.iter().flat_map(|watch| &watch.named);
+            let detector = named.into_iter().find(|named| named.stream == cause.stream);
+            let detector =
+                detector.map_or_else(String::new, |named| format!("detector {} calls: ", named.name));
+            let now = seen.and_then(|seen| seen.level.and_then(|share| share.ppm()));
+            let now = now.map_or_else(String::new, |ppm| {
+                format!(" on {} of the devices", percent(u64::from(ppm) * 1_000))
+            });
+            format!("{detector}{name}{now}")
         }
         (Found::Level, _) => match &cause.stream {
             Stream::Feature(_) | Stream::Confidence => {

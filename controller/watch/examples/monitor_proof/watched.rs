@@ -28,6 +28,7 @@ impl Watched {
             window_ms: HOUR_MS,
             late_windows: 2,
             on_alarm: OnAlarm::Notify,
+            named: Vec::new(),
         };
         Watched { policy, memory: WatchMemory::default(), index: 0, alarms: 0, about: Vec::new() }
     }

@@ -1,5 +1,6 @@
 //! Worlds in which nothing is wrong with the model, hour by hour: counts merged over a fleet.
 
+use libm::{exp, sin};
 use modelfleet_number::chance::Chance;
 use modelfleet_number::normal::cdf;
 
@@ -124,7 +125,7 @@ impl Life {
         let mut sites = [1.0; SITES];
         if world.spread {
             // Of mean 1.
-            sites = sites.map(|_| (normal(&mut chance) - 0.5).exp());
+            sites = sites.map(|_| exp(normal(&mut chance) - 0.5));
         }
         let drift = vec![0.0; OBJECTIVES + world.features];
         Life { world, devices: devices as f64, size: 1.0, chance, drift, sites, out: None, hour: 0 }
@@ -150,7 +151,7 @@ impl Life {
     /// Swing of the hour, in -1..=1 of each rhythm, added up.
     fn swing(&self) -> f64 {
         let at = self.hour as f64;
-        let rhythm = |hours: f64| (std::f64::consts::TAU * at / hours).sin();
+        let rhythm = |hours: f64| sin(std::f64::consts::TAU * at / hours);
         let weekend = if self.hour / 24 % 7 >= 5 { -1.0 } else { 0.4 };
         self.world.day * rhythm(24.0) + self.world.week * weekend + self.world.season * rhythm(8_766.0)
     }
@@ -170,8 +171,7 @@ impl Life {
         let uneven = self.world.hangs_together > 0.0 || self.world.heavy;
         for objective in 0..OBJECTIVES {
             // Rates of hours differ by a third where hours hang together.
-            let common =
-                if uneven { (self.drift[objective].clamp(-6.0, 6.0) * 0.3 - 0.045).exp() } else { 1.0 };
+            let common = if uneven { exp(self.drift[objective].clamp(-6.0, 6.0) * 0.3 - 0.045) } else { 1.0 };
             for site in 0..SITES {
                 let hit = harm.filter(|harm| objective == 0 && (!harm.one_site || site == 0));
                 let times = hit.map_or(1.0, |harm| harm.rate.max(1.0));

@@ -105,6 +105,8 @@ pub enum VerdictJudgedBy {
     Statistical,
     /// The merged value in several windows in a row.
     Plain,
+    /// Exact Poisson tests against a limit by device and year.
+    Poisson,
     /// Reserved.
     HardStop,
 }

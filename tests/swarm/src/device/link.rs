@@ -9,6 +9,7 @@ use modelfleet_protocol::envelope::{Signed, open_plan, open_signed_override, ope
 use modelfleet_protocol::ids::ModelName;
 use modelfleet_protocol::plan::{Order, Plan};
 use modelfleet_protocol::presence::Presence;
+use modelfleet_protocol::time::Time;
 use modelfleet_protocol::topic::{Channel, Topic, device_filters};
 
 use super::{Deed, Device, DeviceEvent, Lent, RECONNECT_MAX_MS, Wish};
@@ -19,6 +20,11 @@ use crate::network::drawn;
 const RECONNECT_SPREAD_MS: u64 = 30_000;
 /// A build has answered for so long before contact with the broker speaks for it, milliseconds.
 const SHORTEST_MS: u64 = 60_000;
+
+/// After a connection that lasted this long, the next wait is short again; as shipped, milliseconds.
+const STEADY_AFTER_MS: u64 = 60_000;
+/// The longest wait, as shipped, milliseconds.
+const BACKOFF_MAX_MS: u64 = 120_000;
 
 /// Which retained message is on its way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +44,10 @@ pub(super) struct Link {
     will: Option<Presence>,
     /// The order of the plan of each model that the broker has sent on this connection.
     plans: BTreeMap<ModelName, Order>,
+    /// When this connection was open.
+    since: Time,
+    /// Connections in a row that ended soon, such as those of two devices with one id.
+    short: u32,
 }
 
 impl Device {
@@ -67,6 +77,7 @@ impl Device {
             }
             Note::Subscribed(_) => {
                 process.link.subscribed = true;
+                process.link.since = lent.now;
                 let wait_ms = held_plans::wait_ms(RECONNECT_SPREAD_MS, lent.chance.unit());
                 wishes.push(Wish::After(wait_ms, DeviceEvent::PlansDue(connection)));
                 self.feed(Input::Connected { payload_bytes_max: usize::MAX }, lent, &mut wishes);
@@ -169,10 +180,16 @@ impl Device {
                 link.waiting.entry(item).or_insert(payload);
             }
         }
+        let lasted = lent.now.since_ms(link.since) > STEADY_AFTER_MS;
+        link.short =
+            if open && !lasted { link.short.saturating_add(1) } else { link.short * u32::from(!open) };
+        let backoff_ms = if link.short > 1 { (1_000 << link.short.min(20)).min(BACKOFF_MAX_MS) } else { 0 };
         if open {
             self.feed(Input::Disconnected, lent, wishes);
         }
-        wishes.push(Wish::After(1_000 + drawn(lent.chance, RECONNECT_MAX_MS), DeviceEvent::Knock));
+        let random_ms = drawn(lent.chance, RECONNECT_MAX_MS);
+        let wait_ms = (1_000 + random_ms).max(backoff_ms / 2 + random_ms.min(backoff_ms / 2));
+        wishes.push(Wish::After(wait_ms, DeviceEvent::Knock));
     }
 
     pub(super) fn knock(&mut self, will: Presence) -> Wish {

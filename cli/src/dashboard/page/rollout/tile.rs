@@ -53,7 +53,7 @@ pub(super) fn tiles(
     let verdicts = rollout.status.as_ref().map_or(&[][..], |status| &status.verdicts);
     let tile = |slo: &Slo| {
         let at = verdicts.iter().position(|verdict| verdict.slo == slo.name);
-        let metric = serde_json::to_value(&slo.metric).ok();
+        let metric = serde_json::to_value(slo.metric).ok();
         let metric = metric.and_then(|metric| metric.as_str().map(str::to_owned)).unwrap_or_default();
         let limit = format!("{metric}, limit {}", slo.threshold.as_str());
         match at {
