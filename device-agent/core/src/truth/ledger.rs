@@ -25,7 +25,7 @@ const CLASSES_MAX: usize = 64;
 /// Events that wait to be written, before the whole ledger is to be written instead.
 const UNSAVED_MAX: usize = 65_536;
 /// A line may be so far in the future of this device's clock, milliseconds.
-const AHEAD_MS: u64 = 5 * 60_000;
+const FUTURE_MS: u64 = 5 * 60_000;
 /// So many lines are looked up one by one.
 const FEW: usize = 4;
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -324,7 +324,7 @@ impl TruthLedger {
         if matches!(line.truth, Truth::Number(number) if !number.is_finite()) {
             return Err(Refused::NotFinite);
         }
-        let latest = now.after_ms(AHEAD_MS);
+        let latest = now.after_ms(FUTURE_MS);
         let About::Span { from, until, .. } = line.about else {
             return if line.at > latest { Err(Refused::Future) } else { Ok(()) };
         };
