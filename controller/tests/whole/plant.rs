@@ -369,8 +369,9 @@ impl Plant {
         http::get(self.http_port, "/metrics").ok()
     }
 
+    /// All that the controller has logged: the end alone may be a backtrace.
     pub fn log(&self) -> String {
-        self.controller.log_end()
+        self.controller.log()
     }
 }
 
