@@ -316,7 +316,7 @@ impl Inner {
                 self.metrics.dropped(&labels, dropped.len());
                 tracing::error!(
                     sink = sink.shown,
-                    "the sink says that it is gone (410); it is told nothing more"
+                    "the sink says that it is gone (410); no more events are sent to it"
                 );
             }
         }

@@ -48,7 +48,7 @@ pub async fn run(flags: &ClusterFlags, arguments: &FailuresArguments) -> Result<
     }
     if list.items.is_empty() {
         let devices = counted(i64::try_from(list.devices).unwrap_or(i64::MAX), "device");
-        printing::note(&format!("no failure is told by the {devices} of the fleet"));
+        printing::note(&format!("the {devices} of the fleet report no failure"));
         return Ok(Outcome::Done);
     }
     printing::answer(&table(&list, Timestamp::now()))?;

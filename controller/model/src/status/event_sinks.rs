@@ -17,7 +17,7 @@ pub enum SinkTrouble {
     Dead,
     /// So many events wait for it that the oldest are given up.
     Full,
-    /// It said that it is gone, and is told nothing more.
+    /// It said that it is gone, and no more events are sent to it.
     Gone,
 }
 
@@ -58,7 +58,7 @@ fn condition(troubles: &[(String, SinkTrouble)]) -> Option<NewCondition> {
         }
         SinkTrouble::Gone => {
             let reason = "EventSinkGone";
-            (reason, "answered 410, which means that it is gone, so it is told nothing more")
+            (reason, "answered 410, which means that it is gone, so no more events are sent to it")
         }
     };
     let message = format!(

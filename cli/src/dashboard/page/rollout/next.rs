@@ -14,7 +14,7 @@ pub(super) fn next(rollout: &Rollout, looks: Option<&Looks>, now: Timestamp) -> 
     let mut told = Vec::new();
     match status.phase {
         Some(RolloutPhase::Paused) => told.push("Nothing moves until a person resumes it.".to_owned()),
-        Some(RolloutPhase::Stalled) => told.push("It goes on once a person has acted.".to_owned()),
+        Some(RolloutPhase::Stalled) => told.push("It continues when an operator acts.".to_owned()),
         Some(RolloutPhase::Queued) => told.push("It starts by itself.".to_owned()),
         Some(RolloutPhase::AwaitingApproval) => told.push(approval(rollout)),
         Some(RolloutPhase::RollingBack) => told.extend(rollback(rollout)),
